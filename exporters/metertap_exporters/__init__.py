@@ -1,0 +1,1 @@
+"""Views of what metertap records: JSON snapshot, Prometheus, OTLP."""

@@ -1,0 +1,240 @@
+"""The JSON document: the recorder's figures, and foreign metrics, in the published shape.
+
+`schema.json` beside this file is its JSON Schema. No data is null, never 0; an estimate says so.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from metertap import catalogue, outcome
+from metertap.recording import CacheFigures, Figures, ToolFigures, percentiles
+
+SCHEMA_VERSION = "1.0"
+
+
+def document(
+    figures: Figures,
+    *,
+    enabled: bool = True,
+    service: Mapping[str, str] | None = None,
+    foreign: Iterable[ForeignTool] = (),
+) -> dict[str, Any]:
+    """Everything, as `GET :9109/metrics` serves it."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "enabled": enabled,
+        "timestamp": time.time(),
+        "service": dict(service or {}),
+        "tool_metrics": _tools(figures.tools, foreign),
+        "cache_metrics": {name: _cache(cache) for name, cache in _named(figures.caches)},
+        "system_metrics": _system(figures),
+    }
+
+
+def _tools(tools: Iterable[ToolFigures], foreign: Iterable[ForeignTool]) -> dict[str, Any]:
+    entries = {name: _tool(tool) for name, tool in _named(tools)}
+    for estimated in foreign:
+        name = estimated.name
+        entries[name if name not in entries else f"{name}@{estimated.source}"] = estimated.entry()
+    return entries
+
+
+def _named(items: Iterable[Any]) -> Iterable[tuple[str, Any]]:
+    """Names for the document: the first of equal names keeps it, later ones add their source."""
+    taken: set[str] = set()
+    for item in items:
+        source = item.source if isinstance(item, ToolFigures) else item.system
+        name = item.name if item.name not in taken else f"{item.name}@{source}"
+        taken.add(name)
+        yield name, item
+
+
+def _tool(tool: ToolFigures) -> dict[str, Any]:
+    quantiles = percentiles(tool.samples_ms)
+    finished = tool.succeeded + tool.failed
+    return {
+        "source": tool.source,
+        "method": "exact",
+        "total_calls": sum(tool.counts.values()),
+        "total_latency_ms": tool.total_ms,
+        "successful_calls": tool.succeeded,
+        "failed_calls": tool.failed,
+        "cancelled_calls": tool.counts[outcome.CANCELLED],
+        "caller_errors": tool.counts[outcome.CALLER_ERROR],
+        "interim_results": tool.counts[outcome.INTERIM],
+        "outcomes": tool.counts,
+        "success_rate": _percent(tool.succeeded, finished),
+        "avg_latency_ms": tool.total_ms / tool.sampled if tool.sampled else None,
+        "min_latency_ms": tool.minimum_ms,
+        "max_latency_ms": tool.maximum_ms,
+        "p50_latency_ms": quantiles.p50,
+        "p95_latency_ms": quantiles.p95,
+        "p99_latency_ms": quantiles.p99,
+        "extrapolated": list(quantiles.extrapolated),
+        "window_samples": len(tool.samples_ms),
+        "active_calls": tool.active,
+        "error_types": tool.error_types,
+        "last_call_timestamp": tool.last_call,
+    }
+
+
+def _cache(cache: CacheFigures) -> dict[str, Any]:
+    total = cache.hits + cache.misses
+    return {
+        "system": cache.system,
+        "hits": cache.hits,
+        "misses": cache.misses,
+        "total_requests": total,
+        "hit_rate": _percent(cache.hits, total),
+        "evictions": cache.evictions,
+        "size_rejections": cache.rejections,
+        "entries": cache.entries,
+        "by_tool": {
+            tool: {"hits": hits, "misses": misses} for tool, (hits, misses) in cache.by_tool.items()
+        },
+    }
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100.0 * part / whole if whole else None
+
+
+def _system(figures: Figures) -> dict[str, Any]:
+    return {
+        "active_sessions": figures.active_sessions,
+        "concurrent_requests": sum(tool.active for tool in figures.tools),
+        "total_requests": sum(sum(tool.counts.values()) for tool in figures.tools),
+        "start_time": figures.start_time,
+        "uptime_seconds": time.time() - figures.start_time,
+        "process": {
+            "cpu_seconds": time.process_time(),
+            "resident_bytes": _resident_bytes(),
+            "threads": threading.active_count(),
+        },
+    }
+
+
+def _resident_bytes() -> int | None:
+    """Resident memory of this process; None where the system offers no cheap way to ask."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+
+
+class ForeignTool:
+    """A tool known only from another instrumentation's histogram: everything is an estimate."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.source = source
+        self._count = 0
+        self._failed = 0
+        self._sum_seconds = 0.0
+        self._minimum: float | None = None
+        self._maximum: float | None = None
+        self._bounds: tuple[float, ...] = ()
+        self._buckets: list[int] = []
+        self._error_types: dict[str, int] = {}
+
+    def add(self, point: Any) -> None:
+        """Merge one histogram data point (seconds, explicit buckets) of this tool."""
+        self._count += point.count
+        self._sum_seconds += point.sum
+        error_type = (point.attributes or {}).get(catalogue.ERROR_TYPE)
+        if error_type is not None:
+            self._failed += point.count
+            named = str(error_type)
+            self._error_types[named] = self._error_types.get(named, 0) + point.count
+        if point.count:
+            low, high = point.min, point.max
+            self._minimum = low if self._minimum is None else min(self._minimum, low)
+            self._maximum = high if self._maximum is None else max(self._maximum, high)
+        bounds = tuple(getattr(point, "explicit_bounds", ()))
+        if not self._buckets:
+            self._bounds, self._buckets = bounds, [0] * (len(bounds) + 1)
+        if bounds == self._bounds:
+            for index, count in enumerate(point.bucket_counts):
+                self._buckets[index] += count
+
+    def entry(self) -> dict[str, Any]:
+        """Its part of the document. What a histogram cannot know is null."""
+        succeeded = self._count - self._failed
+        return {
+            "source": self.source,
+            "method": "estimate",
+            "total_calls": self._count,
+            "total_latency_ms": self._sum_seconds * 1000.0,
+            "successful_calls": succeeded,
+            "failed_calls": self._failed,
+            "cancelled_calls": None,
+            "caller_errors": None,
+            "interim_results": None,
+            "outcomes": None,
+            "success_rate": _percent(succeeded, self._count),
+            "avg_latency_ms": self._sum_seconds * 1000.0 / self._count if self._count else None,
+            "min_latency_ms": _milliseconds(self._minimum),
+            "max_latency_ms": _milliseconds(self._maximum),
+            "p50_latency_ms": _milliseconds(self._quantile(0.50)),
+            "p95_latency_ms": _milliseconds(self._quantile(0.95)),
+            "p99_latency_ms": _milliseconds(self._quantile(0.99)),
+            "extrapolated": [],
+            "window_samples": None,
+            "active_calls": None,
+            "error_types": self._error_types,
+            "last_call_timestamp": None,
+        }
+
+    def _quantile(self, q: float) -> float | None:
+        """Linear inside the bucket, as PromQL's histogram_quantile, kept within min and max."""
+        if self._count < 2 or self._minimum is None or self._maximum is None:
+            return None
+        rank, below = q * sum(self._buckets), 0
+        for index, count in enumerate(self._buckets):
+            if count and below + count >= rank:
+                low = self._bounds[index - 1] if index else self._minimum
+                high = self._bounds[index] if index < len(self._bounds) else self._maximum
+                value = low + (high - low) * (rank - below) / count
+                return min(max(value, self._minimum), self._maximum)
+            below += count
+        return self._maximum
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000.0
+
+
+def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
+    """Tools in other scopes' tool-call histograms, from the metric data of one collection."""
+    found: dict[tuple[str, str], ForeignTool] = {}
+    for resource_metrics in getattr(metrics_data, "resource_metrics", ()):
+        for scope_metrics in resource_metrics.scope_metrics:
+            source = scope_metrics.scope.name
+            if source == catalogue.SCOPE:
+                continue
+            names = {metric.name for metric in scope_metrics.metrics}
+            # A scope that has both would show each call twice.
+            wanted = next(
+                (
+                    metric.name
+                    for metric in (catalogue.TOOL_DURATION, catalogue.SERVER_DURATION)
+                    if metric.name in names
+                ),
+                None,
+            )
+            for metric in scope_metrics.metrics:
+                if metric.name != wanted:
+                    continue
+                for point in metric.data.data_points:
+                    name = (point.attributes or {}).get(catalogue.TOOL_NAME)
+                    if name is None or not hasattr(point, "explicit_bounds"):
+                        continue
+                    key = (str(name), source)
+                    found.setdefault(key, ForeignTool(*key)).add(point)
+    return list(found.values())

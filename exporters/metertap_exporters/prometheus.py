@@ -1,0 +1,142 @@
+"""The Prometheus exporter: OpenTelemetry's standard reader in a registry of its own, and two views.
+
+The views are what a histogram cannot say: exact percentiles of the window, as a summary, and the
+cache hit ratio. Scrapes are serialised, because the standard reader passes its collections
+through one shared queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics.export import CardinalityLimits
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from metertap import _process, catalogue
+from metertap import settings as process_settings
+from metertap.recording import Recorder, percentiles
+from metertap.settings import Options, Settings
+from metertap_exporters.http import App, Endpoint, StartResponse, WsgiApp
+
+_TOOL_LABEL = "gen_ai_tool_name"
+_SOURCE_LABEL = "source"
+_CACHE_LABELS = ("cache_name", "cache_system")
+
+
+class Views(Collector):
+    """`metertap_tool_latency_seconds` (a summary) and `metertap_cache_hit_ratio`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def collect(self) -> Iterator[Metric]:
+        """Make both families from the recorder's figures. No data is no sample, not 0."""
+        figures = self._recorder.figures()
+        latency = Metric(
+            catalogue.LATENCY_SUMMARY,
+            "Latency of tool calls: exact percentiles of the last calls, count and sum of all.",
+            "summary",
+        )
+        for tool in figures.tools:
+            labels = {_TOOL_LABEL: tool.name, _SOURCE_LABEL: tool.source}
+            found = percentiles(tool.samples_ms)
+            for quantile, value in (("0.5", found.p50), ("0.95", found.p95), ("0.99", found.p99)):
+                if value is not None:
+                    latency.add_sample(
+                        catalogue.LATENCY_SUMMARY, {**labels, "quantile": quantile}, value / 1000.0
+                    )
+            latency.add_sample(f"{catalogue.LATENCY_SUMMARY}_count", labels, tool.sampled)
+            latency.add_sample(f"{catalogue.LATENCY_SUMMARY}_sum", labels, tool.total_ms / 1000.0)
+        yield latency
+
+        ratio = GaugeMetricFamily(
+            catalogue.HIT_RATIO, "Hits among all lookups of a cache.", labels=_CACHE_LABELS
+        )
+        for cache in figures.caches:
+            total = cache.hits + cache.misses
+            if total:
+                ratio.add_metric((cache.name, cache.system), cache.hits / total)
+        yield ratio
+
+
+class PrometheusExporter:
+    """A registry with the views and, while attached, the provider's metrics; and its endpoint."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        on_bound: Callable[[Endpoint], None] | None = None,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(Views(recorder))
+        self.reader: PrometheusMetricReader | None = None
+        self._scrapes = _Serialised(make_wsgi_app(self.registry))
+        self.endpoint = Endpoint(
+            label="prometheus",
+            app=App({}, {"/metrics": self._scrapes}),
+            host=settings.prometheus_host,
+            port=settings.prometheus_port,
+            explicit=settings.is_explicit("prometheus_port"),
+            variable="PROMETHEUS_PORT",
+            allowed_hosts=settings.allowed_hosts,
+            on_bound=on_bound,
+        )
+
+    def new_reader(self, limits: CardinalityLimits | None = None) -> PrometheusMetricReader:
+        """A reader for one provider; its metrics replace those of the reader before it."""
+        self.reader = PrometheusMetricReader(registry=self.registry, cardinality_limits=limits)
+        return self.reader
+
+    def forked(self) -> None:
+        """In a forked child: locks anew, and no listener until one is needed."""
+        self.endpoint.forked()
+        self._scrapes.forked()
+
+
+class PrometheusReader(PrometheusMetricReader):
+    """What `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file make.
+
+    The SDK gives no arguments: settings come from the environment. The declarative file may give
+    `host` and `port`.
+    """
+
+    def __init__(self, host: str | None = None, port: int | None = None) -> None:
+        options: Options = {}
+        if host is not None:
+            options["prometheus_host"] = host
+        if port is not None:
+            options["prometheus_port"] = port
+        settings = process_settings.read(options)
+        self.exporter = PrometheusExporter(settings, _process.recorder())
+        super().__init__(registry=self.exporter.registry)
+        if settings.enabled:
+            _process.recorder().on_activity(self.exporter.endpoint.start)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Close the endpoint: the provider that made this reader ends."""
+        _process.recorder().forget_activity_callback(self.exporter.endpoint.start)
+        self.exporter.endpoint.stop()
+        super().shutdown(timeout_millis, **kwargs)
+
+
+class _Serialised:
+    """WSGI middleware: one scrape at a time."""
+
+    def __init__(self, app: WsgiApp) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+
+    def forked(self) -> None:
+        """In a forked child: the parent may have held the lock."""
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        with self._lock:
+            return list(self._app(environ, start_response))

@@ -1,0 +1,27 @@
+"""MCP servers and clients on the Python SDK: mcp 1.x and 2.x.
+
+Every `tools/call` is counted once, in the one place that every request of a server passes,
+whatever is built on top: the low-level `Server`, FastMCP, MCPServer, and the fastmcp package with
+mounted servers. Layers above that place only say what they know (the exception behind an error
+result, whether the tool exists); they count nothing.
+
+Not seen: a direct `server.call_tool(...)` inside the process, which is no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metertap.patching import PatchSet
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.tools.mcp import client, v1, v2
+
+
+def _patch_sets(version: Version) -> Sequence[PatchSet]:
+    server = v1.patch_sets() if version < (2,) else v2.patch_sets()
+    return [*server, *client.patch_sets()]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="mcp", distribution="mcp", supported=((1, 10), (3,)), patch_sets=_patch_sets
+)

@@ -1,0 +1,81 @@
+"""The metric catalogue: every name, unit, bucket and attribute that metertap emits.
+
+MCP and GenAI names follow OpenTelemetry's `semantic-conventions-genai` (development status,
+read in 2026-11). They are constants of our own because the published packages do not hold
+them all yet, and because a convention that is still moving should move in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCOPE = "metertap"
+"""Name of the instrumentation scope (meter) of everything recorded here."""
+
+# Attributes
+
+TOOL_NAME = "gen_ai.tool.name"
+OUTCOME = "metertap.outcome"
+ERROR_TYPE = "error.type"
+OPERATION_NAME = "gen_ai.operation.name"
+PROMPT_NAME = "gen_ai.prompt.name"
+MCP_METHOD = "mcp.method.name"
+MCP_PROTOCOL_VERSION = "mcp.protocol.version"
+RPC_STATUS = "rpc.response.status_code"
+NETWORK_TRANSPORT = "network.transport"
+CACHE_NAME = "cache.name"
+CACHE_SYSTEM = "cache.system"
+CACHE_REQUEST_TYPE = "cache.request.type"
+FAULT_PLACE = "metertap.place"
+
+EXECUTE_TOOL = "execute_tool"
+"""Value of `gen_ai.operation.name` on a `tools/call`."""
+
+OTHER = "_OTHER"
+"""What a name becomes that is not registered (the conventions' fallback value)."""
+
+# Metrics
+
+_TOOL_BUCKETS = tuple(0.01 * 2**i for i in range(14))  # 0.01 … 81.92 s, GenAI conventions
+_MCP_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One instrument: its name, unit (UCUM), description and, for histograms, bucket bounds."""
+
+    name: str
+    unit: str
+    description: str
+    buckets: tuple[float, ...] = ()
+
+
+TOOL_DURATION = Metric(
+    "gen_ai.execute_tool.duration", "s", "Duration of tool calls.", buckets=_TOOL_BUCKETS
+)
+SERVER_DURATION = Metric(
+    "mcp.server.operation.duration",
+    "s",
+    "Duration of MCP requests as the server saw them.",
+    buckets=_MCP_BUCKETS,
+)
+CLIENT_DURATION = Metric(
+    "mcp.client.operation.duration",
+    "s",
+    "Duration of MCP requests as the client saw them.",
+    buckets=_MCP_BUCKETS,
+)
+TOOL_ACTIVE = Metric("metertap.tool.active", "{call}", "Tool calls in progress.")
+SESSION_ACTIVE = Metric("metertap.session.active", "{session}", "Sessions that are open.")
+CACHE_REQUESTS = Metric("cache.requests", "{request}", "Cache lookups by result.")
+CACHE_EVICTIONS = Metric("cache.evictions", "{eviction}", "Entries that a cache evicted.")
+CACHE_REJECTIONS = Metric(
+    "cache.rejections", "{rejection}", "Entries that a cache refused because of their size."
+)
+CACHE_ENTRIES = Metric("cache.entries", "{entry}", "Entries that a cache holds.")
+FAULTS = Metric("metertap.errors", "{error}", "Faults of metertap's own that it swallowed.")
+
+# Views that only the Prometheus exporter has
+
+LATENCY_SUMMARY = "metertap_tool_latency_seconds"
+HIT_RATIO = "metertap_cache_hit_ratio"

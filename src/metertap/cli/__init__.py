@@ -1,0 +1,92 @@
+"""The command line: `metertap run | snapshot | doctor | demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from metertap._version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. 2 is a wrong command line, as argparse has it."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `metertap snapshot | head`
+        sys.stderr.close()
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Each command imports what it needs: `run` must cost the program next to nothing.
+    if options.command == "run":
+        from metertap.cli.run import run
+
+        return run(options.program, children=options.children)
+    if options.command == "snapshot":
+        from metertap.cli.snapshot import snapshot
+
+        return snapshot(options.url, as_json=options.json)
+    if options.command == "doctor":
+        from metertap.cli.doctor import doctor
+
+        return doctor(options.url, as_json=options.json)
+    from metertap.cli.demo import demo
+
+    return demo(duration=options.duration, port=options.port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="metertap",
+        description="OpenTelemetry metrics for every tool handler and cache of a Python process.",
+    )
+    parser.add_argument("--version", action="version", version=f"metertap {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run a Python program, measured, without touching its code",
+        description="Run CMD measured. It keeps its process, signals, stdio and exit status. "
+        "Settings are environment variables, for example METRICS_JSON_PORT=0.",
+        usage="metertap run [--children] -- CMD [ARG ...]",
+    )
+    run.add_argument(
+        "--children", action="store_true", help="measure Python programs that CMD starts, too"
+    )
+    run.add_argument("program", nargs=argparse.REMAINDER, metavar="CMD")
+
+    snapshot = commands.add_parser(
+        "snapshot",
+        help="show the metrics of a running process",
+        description="Show the metrics of the process at URL, or of every measured process of "
+        "this user.",
+    )
+    doctor = commands.add_parser(
+        "doctor",
+        help="show what is measured, what is not, and why",
+        description="Ask the process at URL, or check this Python environment and every measured "
+        "process of this user.",
+    )
+    for command in (snapshot, doctor):
+        command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+    demo = commands.add_parser(
+        "demo", help="a real MCP server under load, with live figures; needs metertap[all]"
+    )
+    demo.add_argument(
+        "--duration", type=float, metavar="S", help="end with a summary after S seconds"
+    )
+    demo.add_argument(
+        "--port", type=int, default=0, help="of the MCP server (default: any free one)"
+    )
+    return parser

@@ -1,0 +1,111 @@
+"""`metertap doctor [URL]`: what is measured, what is not, and why."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+from metertap.cli.processes import Unreachable, fetch, processes
+from metertap.cli.tables import Table, show
+
+
+def doctor(url: str | None, *, as_json: bool) -> int:
+    """Ask one process, or check this environment and every running process.
+
+    Exit status 1 where something that should be measured is not.
+    """
+    reports: list[tuple[str, dict[str, Any]]] = []
+    if url is None:
+        reports.append(("this environment", _this_environment()))
+    status = 0
+    for process in processes(url):
+        try:
+            name = f"{process.name} pid {process.pid}" if process.pid else process.name
+            reports.append((name, fetch(process, "/doctor")))
+        except Unreachable as error:
+            sys.stderr.write(f"metertap doctor: {error}\n")
+            status = 1
+    if as_json:
+        json.dump([{"process": name, **report} for name, report in reports], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    for name, report in reports:
+        if not as_json:
+            show([_facts(name, report), _patches(report)])
+        if _problems(report):
+            status = 1
+    return status
+
+
+def _this_environment() -> dict[str, Any]:
+    """Instrument this very process, import what could be patched, and see what binds."""
+    import metertap
+    import metertap_instrumentation
+
+    with metertap.instrument(json_endpoint=False, prometheus=False) as tap:
+        for instrumentation in metertap_instrumentation.ALL:
+            for patch_set in instrumentation.patch_sets:
+                try:
+                    importlib.import_module(patch_set.module)
+                except ImportError:
+                    continue
+        return tap.diagnosis()
+
+
+def _facts(name: str, report: dict[str, Any]) -> Table:
+    table = Table(f"{name}: metertap {report['version']}, Python {report['python']}", ("", ""))
+    rows: list[tuple[str, str]] = []
+    if report["disabled_because"]:
+        rows.append(("disabled", report["disabled_because"]))
+    service = report["service"]
+    rows.append(("service", " ".join(filter(None, (service.get("name"), service.get("version"))))))
+    if report["provider"]:
+        rows.append(("provider", report["provider"]))
+    rows.extend(("recording", path) for path in report["recording_paths"])
+    rows.extend(
+        ("reader", f"{item['reader']} ({item['added_by']}'s)") for item in report["readers"]
+    )
+    for endpoint in report["endpoints"]:
+        state = endpoint["url"] or endpoint["problem"] or "waits for the first tool or cache"
+        rows.append((f"{endpoint['name']} endpoint", state))
+    rows.append(("OTLP", report["otlp"] or "off (no endpoint is set)"))
+    rows.extend(
+        ("setting", f"{item['variable']} = {item['value']} ({item['source']})")
+        for item in report["settings"].values()
+        if item["source"] != "default"
+    )
+    rows.extend(("note", note) for note in report["notes"])
+    rows.extend(
+        ("left out", f"{count} hand-made records of {tool!r}: a patch counts these calls already")
+        for tool, count in report["left_out_duplicates"].items()
+    )
+    rows.extend(("fault", f"{place}: {count}") for place, count in report["faults"].items())
+    table.rows.extend(rows)
+    return table
+
+
+def _patches(report: dict[str, Any]) -> Table:
+    table = Table("", ("library", "version", "state", "patch"))
+    for item in report["instrumentations"]:
+        base = (item["library"], item["version"] or "–")
+        if not item["patches"]:
+            table.rows.append((*base, item["state"], item["problem"] or ""))
+        for patch in item["patches"]:
+            state = "waits for its import" if patch["state"] == "waiting" else patch["state"]
+            if patch["state"] == "failed":
+                table.styles[len(table.rows)] = "red"
+            shown = ", ".join(patch["bound"]) or patch["problem"] or patch["module"]
+            table.rows.append((*base, state, shown))
+    return table
+
+
+def _problems(report: dict[str, Any]) -> bool:
+    failed = any(
+        patch["state"] == "failed"
+        for item in report["instrumentations"]
+        for patch in item["patches"]
+    )
+    unsupported = any(item["problem"] for item in report["instrumentations"])
+    endpoint = any(item["problem"] for item in report["endpoints"])
+    return failed or unsupported or endpoint or bool(report["faults"])

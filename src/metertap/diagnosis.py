@@ -1,0 +1,96 @@
+"""What `metertap doctor` shows of a process: nothing in it is a key, an argument or a secret."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from metertap import _process, guard, sdk_private
+from metertap._version import __version__
+from metertap.pipeline import Pipeline
+from metertap.settings import TABLE, Settings
+
+
+def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[str, Any]:
+    """Settings and who set them, what is patched, where records go, what was swallowed."""
+    return {
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "active": active,
+        "disabled_because": settings.disabled_because,
+        "service": pipeline.service(),
+        "settings": {
+            name: {
+                "value": _plain(getattr(settings, name)),
+                "variable": variable,
+                "source": settings.sources.get(name, "default"),
+            }
+            for name, (variable, _) in TABLE.items()
+        },
+        "instrumentations": _instrumentations(),
+        "provider": _provider(pipeline),
+        "recording_paths": pipeline.recording_paths(),
+        "readers": [
+            {"reader": reader, "added_by": "metertap" if ours else "application"}
+            for reader, ours in pipeline.readers()
+        ],
+        "endpoints": [
+            {
+                "name": view.endpoint.label,
+                "url": view.endpoint.url,
+                "problem": view.endpoint.problem,
+            }
+            for view in (pipeline.json, pipeline.prometheus)
+            if view is not None
+        ],
+        "otlp": settings.otlp_protocol if settings.otlp else None,
+        "notes": [*pipeline.notes, *sdk_private.problems()],
+        "left_out_duplicates": dict(_process.recorder().duplicates.by_tool),
+        "faults": guard.fault_counts(),
+    }
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _provider(pipeline: Pipeline) -> str | None:
+    if pipeline.provider is None:
+        return None
+    whose = "metertap's own" if pipeline.provider is pipeline.owned else "the application's"
+    kind = type(pipeline.provider)
+    return f"{whose} ({kind.__module__}.{kind.__qualname__})"
+
+
+def _instrumentations() -> list[dict[str, Any]]:
+    import metertap_instrumentation
+
+    found = []
+    for item in metertap_instrumentation.ALL:
+        found.append(
+            {
+                "name": item.name,
+                "library": item.distribution,
+                "version": item.version,
+                "state": _state(item.switched_off, item.version, item.problem),
+                "problem": item.problem,
+                "patches": [
+                    {
+                        "module": patch_set.module,
+                        "state": patch_set.status,
+                        "bound": patch_set.bound,
+                        "problem": patch_set.problem,
+                    }
+                    for patch_set in item.patch_sets
+                ],
+            }
+        )
+    return found
+
+
+def _state(switched_off: bool, version: str | None, problem: str | None) -> str:
+    if switched_off:
+        return "switched off"
+    if version is None:
+        return "not installed"
+    return "unsupported version" if problem else "on"

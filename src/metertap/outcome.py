@@ -1,0 +1,61 @@
+"""How a tool call ended: a closed set of outcomes, and the rules that tell them apart.
+
+Only types are looked at, never the text of a message: texts are translated, reworded and
+carry the caller's data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from typing import Final
+
+OK: Final = "ok"
+TOOL_ERROR: Final = "tool_error"
+"""The handler itself said that it failed (MCP `isError`, a deliberate `ToolError`)."""
+EXCEPTION: Final = "exception"
+TIMEOUT: Final = "timeout"
+CANCELLED: Final = "cancelled"
+CALLER_ERROR: Final = "caller_error"
+"""Unknown tool or invalid arguments: not the server's fault."""
+INTERIM: Final = "interim"
+"""No answer yet (MCP `input_required`, deferrals): outside rates and percentiles."""
+
+ALL: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED, CALLER_ERROR, INTERIM)
+FAILED: Final = frozenset({TOOL_ERROR, EXCEPTION, TIMEOUT})
+SAMPLED: Final = FAILED | {OK}
+"""Outcomes whose latency enters the window, the average and the extremes."""
+
+# Several libraries have a timeout of their own that does not inherit from the built-in one
+# (httpx.TimeoutException, requests.Timeout, redis.TimeoutError); their root classes share
+# these names, which says it without importing any of them.
+_TIMEOUT_NAMES = frozenset({"TimeoutError", "TimeoutException", "Timeout"})
+_TIMEOUT_TYPES = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
+# trio's cancellation is named so and cannot be imported without trio.
+_CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled"})
+
+
+def of_exception(error: BaseException) -> str:
+    """The outcome of a call that ended by raising `error`."""
+    if isinstance(error, Exception):
+        return TIMEOUT if is_timeout(error) else EXCEPTION
+    return CANCELLED if is_cancellation(error) else EXCEPTION
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether `error` says that a time limit ran out."""
+    return isinstance(error, _TIMEOUT_TYPES) or any(
+        cls.__name__ in _TIMEOUT_NAMES for cls in type(error).__mro__
+    )
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether `error` is a task's cancellation (asyncio, trio) or a generator closed early."""
+    return isinstance(error, GeneratorExit) or any(
+        cls.__name__ in _CANCELLED_NAMES for cls in type(error).__mro__
+    )
+
+
+def error_type(error: BaseException) -> str:
+    """`error.type` by OpenTelemetry's conventions: the exception's qualified class name."""
+    return type(error).__qualname__

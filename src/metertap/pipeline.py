@@ -1,0 +1,370 @@
+"""The pipeline: which meter provider is in force, and the readers that metertap adds to it.
+
+A provider that the application set is used as it is, and given readers for what it does not
+export already. Without one metertap makes its own, never sets it as the global one, and moves
+when the application sets one: instruments, readers, and the counts so far.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.metrics import (
+    Counter,
+    Histogram,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader
+
+from metertap import guard, sdk_private, service
+from metertap.patching import PatchSet, Target
+from metertap.recording import Recorder
+from metertap.recording.instruments import PlainInstruments
+from metertap.recording.journal import Journal
+from metertap.settings import Settings
+
+if TYPE_CHECKING:
+    from metertap_exporters.http import Endpoint
+    from metertap_exporters.json_snapshot import JsonSnapshot
+    from metertap_exporters.otlp import OtlpReader
+    from metertap_exporters.prometheus import PrometheusExporter
+
+FLUSH_MILLISECONDS = 500.0
+"""The longest that a shutdown waits for a collector."""
+
+# A provider takes an observable instrument once and for good, so ours are made once for each.
+_instruments: weakref.WeakKeyDictionary[MeterProvider, PlainInstruments] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class Pipeline:
+    """Instruments, readers and endpoints of one tap.
+
+    `provider` is where records go; `owned` is the same where metertap made it, and the place of
+    our readers where the application's takes none. `notes` are decisions that `doctor` tells.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        provider: MeterProvider | None = None,
+        on_bound: Callable[[Endpoint], None] | None = None,
+        diagnosis: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._settings = settings
+        self._recorder = recorder
+        self._chosen = provider
+        self._on_bound = on_bound
+        self._diagnosis = diagnosis
+        self._lock = threading.RLock()
+        self.provider: MeterProvider | None = None
+        self.owned: SdkMeterProvider | None = None
+        self.notes: list[str] = []
+        self.json: JsonSnapshot | None = None
+        self.prometheus: PrometheusExporter | None = None
+        self._otlp: OtlpReader | None = None
+        self._added: list[MetricReader] = []
+        self._endpoints: list[Endpoint] = []  # ours; not those of readers that the SDK made
+        self._journal: Journal | None = None
+        self._watch = PatchSet(
+            sdk_private.SET_PROVIDER_MODULE,
+            [Target(sdk_private.SET_PROVIDER_FUNCTION, self._set_provider, optional=True)],
+        )
+
+    # Life
+
+    def start(self) -> None:
+        """Attach to the provider in force, or make one and watch for the application's."""
+        with self._lock:
+            provider = self._chosen or sdk_private.provider_in_force()
+            if provider is None:
+                self._make_own()
+                self._watch.install()
+            else:
+                self._attach(provider)
+
+    def check(self) -> None:
+        """Notice a provider that was set where no patch could see it."""
+        if self._journal is not None:
+            provider = sdk_private.provider_in_force()
+            if provider is not None:
+                self._move(provider)
+
+    def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
+        """Push what was measured to the collector, if one is exported to."""
+        if self._otlp is not None:
+            with guard.guarded("flush"):
+                self._otlp.force_flush(timeout_millis=timeout_milliseconds)
+
+    def at_exit(self) -> None:
+        """The process ends: push the rest. Everything else dies with the process."""
+        if self._otlp is not None:
+            self._otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
+
+    def shutdown(self) -> None:
+        """Push the rest, take our readers away and close our provider; nobody else's."""
+        self._watch.uninstall()
+        with self._lock:
+            self._journal = None
+            with guard.guarded("shutdown.otlp"):
+                self.at_exit()
+            self._recorder.instruments = ()
+            self._leave(self.owned or self.provider)
+            for provider in (self.owned, self.provider):
+                if provider is not None and provider in _instruments:
+                    _instruments[provider].close()
+            self.owned = self.provider = None
+            for endpoint in list(self._endpoints):
+                with guard.guarded("shutdown.endpoint"):
+                    self._close(endpoint)
+
+    def forked(self) -> None:
+        """In a forked child: our locks anew, our listeners closed; they bind again when needed.
+
+        A provider of our own is made anew, since the SDK's counts are the parent's; one of the
+        application's is the application's to care for.
+        """
+        self._lock = threading.RLock()
+        for view in (self.json, self.prometheus):
+            if view is not None:
+                view.forked()
+        if self.owned is None:
+            return
+        if self._otlp is not None:
+            self._otlp.delivery.discard = True  # its thread starts again in the child
+        application = self.provider if self.provider is not self.owned else None
+        self._otlp, self._added = None, []
+        self._make_own(application)
+
+    # What others ask
+
+    @property
+    def pushes(self) -> bool:
+        """Whether something is pushed, and so could be lost when the process ends."""
+        return self._otlp is not None
+
+    def service(self) -> dict[str, str]:
+        """Identity of the program: its provider's, unless nobody gave that one a name."""
+        found = service.identity(self._settings)
+        if self.owned is None and self.provider is not None:
+            theirs = sdk_private.resource_of(self.provider)
+            if not str(theirs.get("service.name", "unknown_service")).startswith("unknown_service"):
+                keys = ("service.name", "service.version", "service.instance.id")
+                found = {key: str(theirs[key]) for key in keys if key in theirs}
+        return service.shortened(found)
+
+    def readers(self) -> list[tuple[str, bool]]:
+        """The readers in force, by class, and whether each is ours."""
+        found = sdk_private.readers_of(self.owned or self.provider)
+        return [(type(reader).__qualname__, reader in self._added) for reader in found]
+
+    def recording_paths(self) -> list[str]:
+        """How records reach the SDK, for each provider that is recorded to."""
+        instruments = self._recorder.instruments
+        return [item.path for item in instruments if isinstance(item, PlainInstruments)]
+
+    # Providers
+
+    def _make_own(self, application: MeterProvider | None = None) -> None:
+        """Record to a provider of ours, and to the application's if that one takes no readers."""
+        own = SdkMeterProvider(resource=service.resource(self._settings), shutdown_on_exit=False)
+        self.owned = own
+        self.provider = application or own
+        self._equip(own)
+        ours = self._instruments_of(own)
+        if application is not None:
+            self._recorder.instruments = (ours, self._instruments_of(application))
+        else:
+            self._journal = Journal()
+            self._recorder.instruments = (ours, self._journal)
+
+    def _attach(self, provider: MeterProvider) -> None:
+        """Record to the application's provider from the start."""
+        if not sdk_private.takes_readers(provider):
+            described = f"{type(provider).__module__}.{type(provider).__qualname__}"
+            self.notes.append(f"{described} takes no readers: ours have a provider of their own")
+            self._make_own(provider)
+            return
+        if sdk_private.is_disabled(provider):
+            self.notes.append("the provider in force is disabled: only the JSON view has data")
+        self.provider = provider
+        self._equip(provider)
+        self._recorder.instruments = (self._instruments_of(provider),)
+
+    def _set_provider(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        with guard.guarded("pipeline.move"):
+            self.check()
+        return result
+
+    def _move(self, provider: MeterProvider) -> None:
+        """Leave our own provider for the one that the application set just now."""
+        with self._lock:
+            journal, own = self._journal, self.owned
+            if journal is None or own is None:
+                return
+            self._journal = None
+            ours, theirs = self._instruments_of(own), self._instruments_of(provider)
+            takes_readers = sdk_private.takes_readers(provider)
+            with self._recorder.lock:
+                # What a collector got from us already must not reach it again from the
+                # application; what nobody got goes along.
+                delivered = self._otlp is not None and self._otlp.delivery.delivered
+                if delivered:
+                    theirs.start_after(ours.freeze())
+                else:
+                    journal.replay(theirs)
+                self._recorder.instruments = (theirs,) if takes_readers else (ours, theirs)
+            if delivered or journal.overflowed:
+                self.notes.append("the provider was set late: its histograms begin there")
+            self.provider = provider
+            if not takes_readers:
+                return
+            if self._otlp is not None:
+                self._otlp.delivery.discard = not delivered
+                with guard.guarded("pipeline.move"):
+                    self._otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
+                self._otlp = None
+            self._leave(own)
+            ours.close()
+            self.owned = None
+            self._equip(provider)
+
+    def _leave(self, provider: Any) -> None:
+        """Take our readers away from `provider`."""
+        for reader in self._added:
+            with guard.guarded("pipeline.leave"):
+                provider.remove_metric_reader(reader)
+        self._added = []
+
+    def _instruments_of(self, provider: MeterProvider) -> PlainInstruments:
+        instruments = _instruments.get(provider)
+        if instruments is None:
+            instruments = _instruments[provider] = PlainInstruments(provider, self._recorder)
+        else:
+            instruments.reopen(self._recorder)
+        return instruments
+
+    # Readers
+
+    def _equip(self, provider: Any) -> None:
+        """Add the readers that `provider` does not have already."""
+        present = sdk_private.readers_of(provider)
+        limits = _cardinality_limits(self._settings)
+        for equip in (self._equip_json, self._equip_prometheus, self._equip_otlp):
+            with guard.guarded(f"pipeline.{equip.__name__.removeprefix('_')}"):
+                equip(provider, present, limits)
+
+    def _equip_json(
+        self, provider: Any, present: Sequence[MetricReader], limits: CardinalityLimits
+    ) -> None:
+        from metertap_exporters.json_snapshot import JsonMetricReader, JsonReader, JsonSnapshot
+
+        made_by_sdk = next((item for item in present if isinstance(item, JsonReader)), None)
+        if made_by_sdk is not None:
+            self._drop(self.json)
+            self.json = made_by_sdk.view
+        elif self._settings.json_endpoint:
+            if self.json is None:
+                self.json = JsonSnapshot(self._settings, self._recorder)
+                self._open(self.json.endpoint)
+            self.json.reader = JsonMetricReader(limits)
+            self._add(provider, self.json.reader)
+        if self.json is not None:
+            self.json.service = self.service
+            self.json.diagnosis = self._diagnosis
+            self.json.prometheus_url = self._prometheus_url
+            self.json.endpoint.on_bound = self._on_bound
+
+    def _equip_prometheus(
+        self, provider: Any, present: Sequence[MetricReader], limits: CardinalityLimits
+    ) -> None:
+        if any(sdk_private.exports_prometheus(item) for item in present):
+            from metertap_exporters.prometheus import PrometheusReader
+
+            self._drop(self.prometheus)
+            self.prometheus = None
+            for item in present:
+                if isinstance(item, PrometheusReader):
+                    self.prometheus = item.exporter
+                    self.prometheus.endpoint.on_bound = self._on_bound
+            if self.prometheus is None and self._settings.prometheus:
+                self.notes.append(
+                    "the application exports Prometheus itself: no second endpoint, and so no "
+                    "summary and hit-ratio views"
+                )
+        elif self._settings.prometheus:
+            from metertap_exporters.prometheus import PrometheusExporter
+
+            if self.prometheus is None:
+                self.prometheus = PrometheusExporter(self._settings, self._recorder, self._on_bound)
+                self._open(self.prometheus.endpoint)
+            self._add(provider, self.prometheus.new_reader(limits))
+
+    def _equip_otlp(
+        self, provider: Any, present: Sequence[MetricReader], limits: CardinalityLimits
+    ) -> None:
+        if not self._settings.otlp:
+            return
+        if any(sdk_private.exports_otlp(item) for item in present):
+            self.notes.append("the application exports OTLP itself: no second reader")
+            return
+        from metertap_exporters.otlp import otlp_reader
+
+        protocol = self._settings.otlp_protocol
+        try:
+            reader = otlp_reader(protocol, limits)
+        except ModuleNotFoundError:
+            guard.warn_once(
+                "otlp",
+                "OTLP over %s is asked for, but its exporter is not installed: "
+                "pip install 'metertap[otlp]'",
+                protocol,
+            )
+        except Exception as error:  # a bad endpoint, header or certificate
+            guard.warn_once("otlp", "OTLP over %s cannot be set up: %s", protocol, error)
+        else:
+            self._otlp = reader
+            self._add(provider, reader)
+
+    def _add(self, provider: Any, reader: MetricReader) -> None:
+        provider.add_metric_reader(reader)
+        self._added.append(reader)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        self._endpoints.append(endpoint)
+        self._recorder.on_activity(endpoint.start)
+
+    def _drop(self, view: JsonSnapshot | PrometheusExporter | None) -> None:
+        if view is not None and view.endpoint in self._endpoints:
+            self._close(view.endpoint)
+
+    def _close(self, endpoint: Endpoint) -> None:
+        self._endpoints.remove(endpoint)
+        self._recorder.forget_activity_callback(endpoint.start)
+        endpoint.stop()
+
+    def _prometheus_url(self) -> str | None:
+        return self.prometheus.endpoint.url if self.prometheus is not None else None
+
+
+def _cardinality_limits(settings: Settings) -> CardinalityLimits:
+    kinds = (
+        Counter,
+        Histogram,
+        ObservableCounter,
+        ObservableGauge,
+        ObservableUpDownCounter,
+        UpDownCounter,
+    )
+    return dict.fromkeys(kinds, settings.series_limit)

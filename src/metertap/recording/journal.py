@@ -1,0 +1,45 @@
+"""Durations kept for a provider that the application may set later.
+
+While metertap records into a provider of its own, it keeps the raw durations too, as doubles and
+up to a bound, so that the application's provider starts with everything since the beginning.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from metertap import catalogue
+from metertap.recording.recorder import Instruments
+
+_LIMIT = 20_000
+"""Durations kept: 160 kB. An application that sets a provider does so when it starts."""
+
+
+class Journal:
+    """Keeps what is recorded until `replay`, or until there is too much of it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[catalogue.Metric, dict[str, str], array[float]]] = {}
+        self._count = 0
+        self.overflowed = False
+
+    def record(self, metric: catalogue.Metric, seconds: float, attributes: dict[str, str]) -> None:
+        """Keep one duration in seconds."""
+        if self.overflowed:
+            return
+        if self._count >= _LIMIT:
+            self.overflowed = True
+            self._kept.clear()
+            return
+        # The attributes of a series are one object, which this entry keeps alive.
+        entry = self._kept.get(id(attributes))
+        if entry is None:
+            entry = self._kept[id(attributes)] = (metric, attributes, array("d"))
+        entry[2].append(seconds)
+        self._count += 1
+
+    def replay(self, instruments: Instruments) -> None:
+        """Record everything again into `instruments`."""
+        for metric, attributes, durations in self._kept.values():
+            for seconds in durations:
+                instruments.record(metric, seconds, attributes)

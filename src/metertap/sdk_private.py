@@ -1,0 +1,78 @@
+"""The only module that looks into private parts of the OpenTelemetry SDK.
+
+It only looks: nothing here changes the SDK. Where an attribute is absent the answer is the one
+that makes metertap do less, and `problems` says so for `doctor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+
+SET_PROVIDER_MODULE = "opentelemetry.metrics._internal"
+SET_PROVIDER_FUNCTION = "_set_meter_provider"
+"""Every way to set the global provider ends in this function, looked up at call time."""
+
+
+def provider_in_force() -> metrics.MeterProvider | None:
+    """The global meter provider, or None while nobody has set one."""
+    provider = metrics.get_meter_provider()
+    proxy = getattr(metrics._internal, "_PROXY_METER_PROVIDER", None)
+    return None if provider is proxy else provider
+
+
+def takes_readers(provider: object) -> bool:
+    """Whether readers can be added to `provider`: it is an SDK one (1.43 or later)."""
+    return hasattr(provider, "add_metric_reader") and hasattr(provider, "remove_metric_reader")
+
+
+def readers_of(provider: object) -> list[MetricReader]:
+    """The readers of an SDK provider, those added later among them."""
+    consumer = getattr(provider, "_measurement_consumer", None)
+    storages = getattr(consumer, "_reader_storages", None)
+    if isinstance(storages, Mapping):
+        return list(storages)
+    return list(getattr(provider, "_metric_readers", ()))
+
+
+def resource_of(provider: object) -> dict[str, Any]:
+    """Resource attributes of an SDK provider."""
+    resource = getattr(getattr(provider, "_sdk_config", None), "resource", None)
+    return dict(getattr(resource, "attributes", {}))
+
+
+def exports_otlp(reader: MetricReader) -> bool:
+    """Whether `reader` pushes OTLP."""
+    if not isinstance(reader, PeriodicExportingMetricReader):
+        return False
+    exporter = type(getattr(reader, "_exporter", None))
+    return any(
+        cls.__module__.startswith("opentelemetry.exporter.otlp.") for cls in exporter.__mro__
+    )
+
+
+def exports_prometheus(reader: MetricReader) -> bool:
+    """Whether `reader` is the standard Prometheus reader."""
+    return any(
+        cls.__module__.startswith("opentelemetry.exporter.prometheus")
+        for cls in type(reader).__mro__
+    )
+
+
+def is_disabled(provider: object) -> bool:
+    """Whether an SDK provider hands out meters that do nothing."""
+    return isinstance(provider, MeterProvider) and bool(getattr(provider, "_disabled", False))
+
+
+def problems() -> list[str]:
+    """Which private parts are absent from the SDK that is installed, and what that costs."""
+    found = []
+    if not hasattr(metrics._internal, SET_PROVIDER_FUNCTION):
+        found.append("a provider set after instrument() is noticed at the next scrape only")
+    if not hasattr(metrics._internal, "_PROXY_METER_PROVIDER"):
+        found.append("an unset global provider cannot be told from one that was set")
+    return found

@@ -1,0 +1,194 @@
+"""The tap: what `instrument()` returns, and the life of everything behind it."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from metertap import _process, guard, runtime_dir, settings
+from metertap import service as service_identity
+from metertap.diagnosis import diagnose
+from metertap.pipeline import Pipeline
+from metertap.settings import Options, Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from metertap_exporters.http import Endpoint
+
+_lock = threading.RLock()
+
+
+class Tap:
+    """One process's measuring: patches, pipeline and endpoints. Use as a context manager, or not.
+
+    Where measuring is disabled the tap exists, does nothing, and says so in its document.
+    """
+
+    def __init__(self, given: Settings, meter_provider: Any = None) -> None:
+        self.settings = given
+        self.pipeline = Pipeline(
+            given,
+            _process.recorder(),
+            meter_provider,
+            on_bound=self._endpoint_bound,
+            diagnosis=self.diagnosis,
+        )
+        self._active = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is patched and recorded."""
+        return self._active
+
+    @property
+    def json_url(self) -> str | None:
+        """Address of the JSON endpoint; None until the first tool or cache is seen."""
+        json = self.pipeline.json
+        return json.endpoint.url if json is not None else None
+
+    @property
+    def prometheus_url(self) -> str | None:
+        """Address of the Prometheus endpoint; None until the first tool or cache is seen."""
+        prometheus = self.pipeline.prometheus
+        return prometheus.endpoint.url if prometheus is not None else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """The JSON document that `GET :9109/metrics` serves, now."""
+        if self.pipeline.json is not None and self._active:
+            self.pipeline.check()
+            return self.pipeline.json.document()
+        return _document(self.settings, self.pipeline.service())
+
+    def diagnosis(self) -> dict[str, Any]:
+        """What is patched, what is not and why, where records go: what `doctor` shows."""
+        return diagnose(self.settings, self.pipeline, active=self._active)
+
+    def flush(self, timeout_milliseconds: float = 500.0) -> None:
+        """Push what was measured to the collector now, if one is exported to. Never raises."""
+        self.pipeline.flush(timeout_milliseconds)
+
+    def shutdown(self) -> None:
+        """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
+        with _lock:
+            if _process.tap() is self:
+                _process.set_tap(None)
+            if not self._active:
+                return
+            self._active = False
+            atexit.unregister(self.at_exit)
+            with guard.guarded("shutdown"):
+                _uninstall_instrumentations()
+            with guard.guarded("shutdown"):
+                self.pipeline.shutdown()
+            with guard.guarded("shutdown"):
+                runtime_dir.unregister()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    def start(self) -> None:
+        """Begin: pipeline first, so that the first patched call has somewhere to go."""
+        if not self.settings.enabled:
+            return
+        self._active = True
+        with guard.guarded("pipeline"):
+            self.pipeline.start()
+        with guard.guarded("instrumentations"):
+            _install_instrumentations(self.settings)
+        atexit.register(self.at_exit)
+
+    def forked(self) -> None:
+        """In a forked child."""
+        service_identity.forked()
+        if self._active:
+            self.pipeline.forked()
+
+    def at_exit(self) -> None:
+        """The process ends: push the rest, at most half a second, and leave the listing."""
+        with guard.guarded("exit"):
+            self.pipeline.at_exit()
+        with guard.guarded("exit"):
+            runtime_dir.unregister()
+
+    def _endpoint_bound(self, endpoint: Endpoint) -> None:
+        guard.logger.info("%s: %s/metrics", endpoint.label, endpoint.url)
+        name = self.pipeline.service().get("name", "python")
+        runtime_dir.register(name, self.json_url, self.prometheus_url)
+
+
+def instrument(**options: Unpack[Options]) -> Tap:
+    """Measure every tool handler and every cache of this process from here on.
+
+    The one call. It may come before or after the libraries are imported, and repeating it returns
+    the same tap. It never raises: a setting that cannot be used is one warning. Every keyword has
+    an environment variable (see `metertap.settings`); `meter_provider` says which provider to
+    record to instead of the global one.
+    """
+    with _lock:
+        active = _process.tap()
+        if active is not None:
+            if options:
+                guard.warn_once(
+                    "instrument again",
+                    "instrument() was called before; keywords are ignored until shutdown()",
+                )
+            return active
+        given = settings.read(options)
+        _process.configure(given)
+        tap = Tap(given, options.get("meter_provider"))
+        _process.set_tap(tap)
+        tap.start()
+        return tap
+
+
+def uninstrument() -> None:
+    """Shut the active tap down, if there is one: every patched attribute is what it was."""
+    tap = _process.tap()
+    if tap is not None:
+        tap.shutdown()
+
+
+def reset() -> None:
+    """Shut down and forget everything recorded and every setting read. For tests."""
+    uninstrument()
+    _process.reset()
+
+
+def get_all_metrics() -> dict[str, Any]:
+    """The JSON document now, with or without an active tap."""
+    tap = _process.tap()
+    if tap is not None:
+        return tap.snapshot()
+    given = _process.settings()
+    with guard.guarded("service"):
+        return _document(given, Pipeline(given, _process.recorder()).service())
+    return _document(given, {})
+
+
+def _document(given: Settings, service: Any) -> dict[str, Any]:
+    from metertap_exporters.document import document
+
+    return document(_process.recorder().figures(), enabled=given.enabled, service=service)
+
+
+def _install_instrumentations(given: Settings) -> None:
+    import metertap_instrumentation
+
+    metertap_instrumentation.install(given.disabled_instrumentations)
+
+
+def _uninstall_instrumentations() -> None:
+    import metertap_instrumentation
+
+    metertap_instrumentation.uninstall()
