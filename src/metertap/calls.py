@@ -112,6 +112,17 @@ class Call:
 current: ContextVar[Call | None] = ContextVar("metertap_current_call", default=None)
 
 
+def hide_frame(error: BaseException) -> None:
+    """Take the frame of the wrapper that caught `error` out of its traceback.
+
+    Followed by a bare `raise` there, the program's tracebacks are what they would be without us
+    (on Python 3.10 the frame stays).
+    """
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_next is not None:
+        error.__traceback__ = traceback.tb_next
+
+
 def counted_already(name: str, counted_by: str | None = None) -> bool:
     """Whether a call of `name` in progress around this code is counted by other means.
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
@@ -20,13 +19,27 @@ _counts: dict[str, int] = {}
 _warned: set[str] = set()
 
 
-@contextmanager
-def guarded(place: str) -> Iterator[None]:
+class guarded:  # lower case: `with guarded("json.collect"):`
     """Run a block of ours; an exception of it is counted under `place` and goes no further."""
-    try:
-        yield
-    except Exception as error:
-        fault(place, error)
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            fault(self._place, error)
+            return True
+        return False
 
 
 def fault(place: str, reason: object) -> None:

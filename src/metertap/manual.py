@@ -130,6 +130,8 @@ class _Measured:
         if call is not None:
             with guard.guarded("measure"):
                 call.finish(error)
+        if error is not None and self._counted_by == calls.DECORATOR:
+            calls.hide_frame(error)  # of a block it would be the program's own
 
 
 def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
@@ -207,7 +209,7 @@ class CacheMeter:
 
 
 def cache_meter(name: str) -> CacheMeter:
-    """A meter for a cache of the program's own: `.hit()`, `.miss()`, `.evicted(n)`, `.rejected()`."""
+    """A meter for a cache of the program's own: `hit`, `miss`, `evicted`, `rejected`."""
     with guard.guarded("cache_meter"):
         if is_enabled():
             recorder().cache(name, SOURCE)

@@ -11,11 +11,15 @@ import json
 import os
 import stat
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from metertap.settings import user_runtime_directory
+
+
+_registering = threading.Lock()  # two endpoints of one process may bind at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,10 @@ def register(service: str, json_url: str | None, prometheus_url: str | None) -> 
         "json_url": json_url,
         "prometheus_url": prometheus_url,
     }
-    fresh = path.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps(entry), encoding="utf-8")
-    fresh.replace(path)
+    fresh = path.with_suffix(".new")
+    with _registering:
+        fresh.write_text(json.dumps(entry), encoding="utf-8")
+        fresh.replace(path)
 
 
 def unregister() -> None:

@@ -34,6 +34,7 @@ async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> A
             code = errors.code_of(error)
             error_type = outcome.error_type(error) if code is None else str(code)
             _record(instance, args, kwargs, started_ns, error_type, code)
+            calls.hide_frame(error)
         raise
     with guard.guarded("mcp.client"):
         failed = getattr(result, "isError", None) or getattr(result, "is_error", None)

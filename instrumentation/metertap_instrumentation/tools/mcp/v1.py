@@ -45,6 +45,7 @@ async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) ->
     except BaseException as error:
         with guard.guarded("mcp.request"):
             request.end_with(error)
+            calls.hide_frame(error)
         raise
     with guard.guarded("mcp.request"):
         request.end_unanswered()

@@ -50,6 +50,7 @@ async def on_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any
     except BaseException as error:
         with guard.guarded("mcp.request"):
             _raised(request, error)
+            calls.hide_frame(error)
         raise
     with guard.guarded("mcp.request"):
         _answered(request, instance, result)
@@ -105,22 +106,22 @@ def _raised(request: ServerRequest, error: BaseException) -> None:
         request.raised(error)
 
 
-async def watch_tool_manager(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def watch_tool_manager(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`ToolManager.call_tool(name, …)` of MCPServer: whether the tool exists, what it raised."""
     call = _claim()
     if call is None:
-        return await wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
     with guard.guarded("mcp.tool"):
         call.known = instance.get_tool(args[0] if args else kwargs["name"]) is not None
-    return await _noting(call, wrapped, args, kwargs)
+    return _watched(call, wrapped, args, kwargs)
 
 
-async def watch_fastmcp(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def watch_fastmcp(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`FastMCP.call_tool` of fastmcp 4, which calls itself: the outermost call sees everything."""
     call = _claim()
     if call is None:
-        return await wrapped(*args, **kwargs)
-    return await _noting(call, wrapped, args, kwargs)
+        return wrapped(*args, **kwargs)
+    return _watched(call, wrapped, args, kwargs)
 
 
 async def watch_lookup(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -128,9 +129,9 @@ async def watch_lookup(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> 
     tool = await wrapped(*args, **kwargs)
     with guard.guarded("mcp.tool"):
         call = calls.current.get()
-        if tool is not None and call is not None and call.watched:
-            if call.name == (args[0] if args else kwargs.get("name")):
-                call.known = True
+        name = args[0] if args else kwargs.get("name")
+        if tool is not None and call is not None and call.watched and call.name == name:
+            call.known = True
     return tool
 
 
@@ -143,10 +144,11 @@ def _claim() -> calls.Call | None:
     return call
 
 
-async def _noting(call: calls.Call, wrapped: Any, args: Any, kwargs: Any) -> Any:
+async def _watched(call: calls.Call, wrapped: Any, args: Any, kwargs: Any) -> Any:
     try:
         return await wrapped(*args, **kwargs)
     except Exception as error:
         with guard.guarded("mcp.error"):
             errors.note(call, error)
+            calls.hide_frame(error)
         raise

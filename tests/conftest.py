@@ -1,0 +1,32 @@
+"""Every test starts from a process that metertap has not touched, and leaves one behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.global_provider import unset_global_provider
+
+import metertap
+
+_PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_", "OTEL_")
+
+
+@pytest.fixture(autouse=True)
+def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No settings from outside, free ports, a runtime directory of the test's own."""
+    for name in list(os.environ):
+        if name.startswith(_PREFIXES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("METRICS_JSON_PORT", "0")
+    monkeypatch.setenv("PROMETHEUS_PORT", "0")
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    unset_global_provider()
+    metertap.reset()
+    yield
+    metertap.reset()
+    unset_global_provider()

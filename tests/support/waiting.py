@@ -1,0 +1,20 @@
+"""Waiting for something that another thread or process does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(what: Callable[[], T], seconds: float = 15.0) -> T:
+    """The first true value of `what()`; fails the test when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"nothing came in {seconds} s; last was {value!r}"
+        time.sleep(0.02)
