@@ -1,0 +1,1 @@
+"""`metertap demo`: a real MCP server, a real client, and figures that agree."""

@@ -1,0 +1,110 @@
+"""The demo's client: calls the server over streamable HTTP and counts what it got."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+_WORKERS = 6
+_PATIENCE_SECONDS = 0.15
+_PRODUCTS = tuple(f"product {number}" for number in range(9))
+
+# tool → how often it is called, in proportion
+_MIX = {"search": 50, "price": 30, "recommend": 6, "order": 10, "report": 2, "bad": 1, "nope": 1}
+
+OK, FAILED, CANCELLED, REFUSED = "ok", "failed", "cancelled", "refused"
+
+
+class DemoClient:
+    """Drives the server at `url`; `counts[tool][result]` is what it counted itself."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.counts: dict[str, Counter[str]] = {}
+        self._ending = asyncio.Event()
+
+    @property
+    def total(self) -> int:
+        """Calls that have ended."""
+        return sum(sum(results.values()) for results in self.counts.values())
+
+    def end(self) -> None:
+        """Start no further call."""
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Call until `end`; returns when the last call has ended."""
+        async with _connected(self._url) as session:
+            await session.list_tools()
+            await asyncio.gather(*(self._work(session) for _ in range(_WORKERS)))
+
+    async def _work(self, session: Any) -> None:
+        names, weights = list(_MIX), list(_MIX.values())
+        while not self._ending.is_set():
+            kind = random.choices(names, weights)[0]
+            tool = {"bad": "order", "nope": "no_such_tool"}.get(kind, kind)
+            result = await self._call(session, kind, tool)
+            self.counts.setdefault(tool, Counter())[result] += 1
+            await asyncio.sleep(random.uniform(0.005, 0.05))
+
+    async def _call(self, session: Any, kind: str, tool: str) -> str:
+        product = random.choice(_PRODUCTS)
+        arguments = {
+            "search": {"query": product},
+            "price": {"product": product},
+            "recommend": {"product": product},
+            "order": {"product": product, "quantity": 1},
+            "report": {"months": 12},
+            "bad": {"product": product, "quantity": "many"},
+            "nope": {},
+        }[kind]
+        if kind == "report":
+            await _give_up(session, tool, arguments)
+            return CANCELLED
+        result = await session.call_tool(tool, arguments)
+        if not (getattr(result, "is_error", None) or getattr(result, "isError", None)):
+            return OK
+        return REFUSED if kind in {"bad", "nope"} else FAILED
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Any]:
+    try:
+        from mcp import Client
+    except ImportError:  # mcp 1.x
+        from mcp import ClientSession
+        from mcp.client.streamable_http import streamablehttp_client
+
+        async with (
+            streamablehttp_client(url) as (read, write, *_),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            yield session
+    else:
+        async with Client(url) as client:
+            yield client
+
+
+async def _give_up(session: Any, tool: str, arguments: dict[str, Any]) -> None:
+    """Call, wait a moment, and cancel."""
+    request_id = getattr(session, "_request_id", None)
+    try:
+        if request_id is None:
+            await session.call_tool(tool, arguments, read_timeout_seconds=_PATIENCE_SECONDS)
+        else:
+            await session.call_tool(
+                tool, arguments, read_timeout_seconds=timedelta(seconds=_PATIENCE_SECONDS)
+            )
+    except Exception:  # the time limit, in each SDK version's own class
+        if request_id is not None:  # mcp 1.x does not tell the server by itself
+            from mcp import types
+
+            params = types.CancelledNotificationParams(requestId=request_id)
+            note = types.CancelledNotification(method="notifications/cancelled", params=params)
+            await session.send_notification(types.ClientNotification(note))
