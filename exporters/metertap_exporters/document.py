@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -31,27 +32,32 @@ def document(
         "timestamp": time.time(),
         "service": dict(service or {}),
         "tool_metrics": _tools(figures.tools, foreign),
-        "cache_metrics": {name: _cache(cache) for name, cache in _named(figures.caches)},
+        "cache_metrics": _caches(figures.caches),
         "system_metrics": _system(figures),
     }
 
 
 def _tools(tools: Iterable[ToolFigures], foreign: Iterable[ForeignTool]) -> dict[str, Any]:
-    entries = {name: _tool(tool) for name, tool in _named(tools)}
+    entries: dict[str, Any] = {}
+    for tool in tools:
+        entries[_free_name(tool.name, tool.source, entries)] = _tool(tool)
     for estimated in foreign:
-        name = estimated.name
-        entries[name if name not in entries else f"{name}@{estimated.source}"] = estimated.entry()
+        entries[_free_name(estimated.name, estimated.source, entries)] = estimated.entry()
     return entries
 
 
-def _named(items: Iterable[Any]) -> Iterable[tuple[str, Any]]:
-    """Names for the document: the first of equal names keeps it, later ones add their source."""
-    taken: set[str] = set()
-    for item in items:
-        source = item.source if isinstance(item, ToolFigures) else item.system
-        name = item.name if item.name not in taken else f"{item.name}@{source}"
-        taken.add(name)
-        yield name, item
+def _caches(caches: Iterable[CacheFigures]) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    for cache in caches:
+        entries[_free_name(cache.name, cache.system, entries)] = _cache(cache)
+    return entries
+
+
+def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
+    """The first of equal names keeps it, later ones add their source."""
+    while name in taken:
+        name = f"{name}@{source}"
+    return name
 
 
 def _tool(tool: ToolFigures) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _system(figures: Figures) -> dict[str, Any]:
         "concurrent_requests": sum(tool.active for tool in figures.tools),
         "total_requests": sum(sum(tool.counts.values()) for tool in figures.tools),
         "start_time": figures.start_time,
-        "uptime_seconds": time.time() - figures.start_time,
+        "uptime_seconds": max(0.0, time.time() - figures.start_time),  # clocks are set back
         "process": {
             "cpu_seconds": time.process_time(),
             "resident_bytes": _resident_bytes(),
@@ -137,14 +143,14 @@ class ForeignTool:
         self._count = 0
         self._failed = 0
         self._sum_seconds = 0.0
-        self._minimum: float | None = None
-        self._maximum: float | None = None
+        self._minimum = math.inf
+        self._maximum = -math.inf
         self._bounds: tuple[float, ...] = ()
         self._buckets: list[int] = []
         self._error_types: dict[str, int] = {}
 
     def add(self, point: Any) -> None:
-        """Merge one histogram data point (seconds, explicit buckets) of this tool."""
+        """Merge one histogram data point (seconds) of this tool."""
         self._count += point.count
         self._sum_seconds += point.sum
         error_type = (point.attributes or {}).get(catalogue.ERROR_TYPE)
@@ -152,25 +158,25 @@ class ForeignTool:
             self._failed += point.count
             named = str(error_type)
             self._error_types[named] = self._error_types.get(named, 0) + point.count
-        if point.count:
-            low, high = point.min, point.max
-            self._minimum = low if self._minimum is None else min(self._minimum, low)
-            self._maximum = high if self._maximum is None else max(self._maximum, high)
-        bounds = tuple(getattr(point, "explicit_bounds", ()))
+        # Both are infinite where a View does not keep them.
+        self._minimum = min(self._minimum, point.min)
+        self._maximum = max(self._maximum, point.max)
+        bounds = tuple(getattr(point, "explicit_bounds", ()))  # exponential ones have none
         if not self._buckets:
             self._bounds, self._buckets = bounds, [0] * (len(bounds) + 1)
         if bounds == self._bounds:
-            for index, count in enumerate(point.bucket_counts):
+            for index, count in enumerate(getattr(point, "bucket_counts", ())):
                 self._buckets[index] += count
 
     def entry(self) -> dict[str, Any]:
         """Its part of the document. What a histogram cannot know is null."""
         succeeded = self._count - self._failed
+        total_ms = _milliseconds(self._sum_seconds)
         return {
             "source": self.source,
             "method": "estimate",
             "total_calls": self._count,
-            "total_latency_ms": self._sum_seconds * 1000.0,
+            "total_latency_ms": total_ms,
             "successful_calls": succeeded,
             "failed_calls": self._failed,
             "cancelled_calls": None,
@@ -178,7 +184,7 @@ class ForeignTool:
             "interim_results": None,
             "outcomes": None,
             "success_rate": _percent(succeeded, self._count),
-            "avg_latency_ms": self._sum_seconds * 1000.0 / self._count if self._count else None,
+            "avg_latency_ms": total_ms / self._count if total_ms is not None else None,
             "min_latency_ms": _milliseconds(self._minimum),
             "max_latency_ms": _milliseconds(self._maximum),
             "p50_latency_ms": _milliseconds(self._quantile(0.50)),
@@ -191,23 +197,28 @@ class ForeignTool:
             "last_call_timestamp": None,
         }
 
-    def _quantile(self, q: float) -> float | None:
+    def _quantile(self, q: float) -> float:
         """Linear inside the bucket, as PromQL's histogram_quantile, kept within min and max."""
-        if self._count < 2 or self._minimum is None or self._maximum is None:
-            return None
-        rank, below = q * sum(self._buckets), 0
+        counted = sum(self._buckets)
+        if self._count < 2 or not counted or not self._bounds:
+            return math.nan
+        rank, below = q * counted, 0
+        edges = [min(0.0, self._bounds[0]), *self._bounds, self._maximum]
         for index, count in enumerate(self._buckets):
             if count and below + count >= rank:
-                low = self._bounds[index - 1] if index else self._minimum
-                high = self._bounds[index] if index < len(self._bounds) else self._maximum
+                low, high = edges[index], edges[index + 1]
+                if not math.isfinite(high):  # beyond the last bound, and no maximum is kept
+                    high = low
                 value = low + (high - low) * (rank - below) / count
-                return min(max(value, self._minimum), self._maximum)
+                if self._minimum <= self._maximum:
+                    value = min(max(value, self._minimum), self._maximum)
+                return value
             below += count
-        return self._maximum
+        return math.nan
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000.0
+def _milliseconds(seconds: float) -> float | None:
+    return seconds * 1000.0 if 0 <= seconds < math.inf else None
 
 
 def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
@@ -218,23 +229,18 @@ def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
             source = scope_metrics.scope.name
             if source == catalogue.SCOPE:
                 continue
-            names = {metric.name for metric in scope_metrics.metrics}
-            # A scope that has both would show each call twice.
-            wanted = next(
-                (
-                    metric.name
-                    for metric in (catalogue.TOOL_DURATION, catalogue.SERVER_DURATION)
-                    if metric.name in names
-                ),
-                None,
-            )
-            for metric in scope_metrics.metrics:
-                if metric.name != wanted:
-                    continue
-                for point in metric.data.data_points:
-                    name = (point.attributes or {}).get(catalogue.TOOL_NAME)
-                    if name is None or not hasattr(point, "explicit_bounds"):
-                        continue
+            for point in _tool_durations(scope_metrics.metrics):
+                name = (point.attributes or {}).get(catalogue.TOOL_NAME)
+                if name is not None and point.count:
                     key = (str(name), source)
                     found.setdefault(key, ForeignTool(*key)).add(point)
     return list(found.values())
+
+
+def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
+    """Points of one scope's histogram of tool calls: one that has both would show each twice."""
+    for wanted in (catalogue.TOOL_DURATION, catalogue.SERVER_DURATION):
+        for metric in metrics:
+            if metric.name == wanted.name and metric.unit in {wanted.unit, ""}:
+                return [point for point in metric.data.data_points if hasattr(point, "count")]
+    return ()

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
@@ -22,7 +23,6 @@ from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from metertap import guard
-from metertap.settings import JSON_PORT, PROMETHEUS_PORT
 
 Environ = Mapping[str, Any]
 StartResponse = Callable[..., Any]
@@ -32,7 +32,8 @@ _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhos
 _SOCKET_TIMEOUT_SECONDS = 5.0
 _CONNECTION_SECONDS = 10.0
 """No connection lasts longer, however slowly its client reads or writes."""
-_CONNECTIONS = 32
+_CONNECTIONS = 64
+"""Past these, a new one takes the place of the oldest that has not said yet what it wants."""
 _POLL_SECONDS = 0.25  # how soon `stop` is noticed, and how often late connections are looked for
 _NEXT_PORTS = range(9110, 9130)
 """Where a default port that is taken moves on to: never onto 9108 or 9109."""
@@ -52,53 +53,73 @@ class Response:
 Route = Callable[[Environ], Response]
 
 
-def json_response(status: int, document: object, reason: str | None = None) -> Response:
+def json_response(
+    status: int, document: object, reason: str | None = None, **headers: str
+) -> Response:
     """`document` as JSON; NaN and infinity are errors, not text that no parser reads."""
     body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-    return Response(status, "application/json", body, reason=reason)
+    return Response(status, "application/json", body, tuple(headers.items()), reason)
 
 
-def json_error(status: int, message: str, reason: str | None = None) -> Response:
+def json_error(status: int, message: str, reason: str | None = None, **headers: str) -> Response:
     """An error as JSON: `{"error": {"status": …, "message": …}}`."""
-    return json_response(status, {"error": {"status": status, "message": message}}, reason)
+    error = {"error": {"status": status, "message": message}}
+    return json_response(status, error, reason, **headers)
 
 
 class App:
-    """WSGI application: `routes` answer themselves, `mounts` are WSGI applications."""
+    """WSGI application of some routes: GET and HEAD, every error as JSON."""
 
-    def __init__(
-        self, routes: Mapping[str, Route], mounts: Mapping[str, WsgiApp] | None = None
-    ) -> None:
+    def __init__(self, routes: Mapping[str, Route]) -> None:
         self._routes = routes
-        self._mounts = mounts or {}
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
-        if method in {"GET", "HEAD"} and (mount := self._mounts.get(path)) is not None:
-            return mount(environ, start_response)
-        response = self._answer(path, method, environ)
-        reason = response.reason or HTTPStatus(response.status).phrase
-        headers = [
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Cache-Control", "no-store"),
-            *response.headers,
-        ]
-        start_response(f"{response.status} {reason}", headers)
-        return [b"" if method == "HEAD" else response.body]
-
-    def _answer(self, path: str, method: str, environ: Environ) -> Response:
-        known = ", ".join(sorted({*self._routes, *self._mounts}))
-        if path not in self._routes and path not in self._mounts:
-            return json_error(404, f"nothing is here; there is {known}")
-        if method not in {"GET", "HEAD"}:
-            return json_error(405, "only GET and HEAD are answered")
+        path = environ.get("PATH_INFO", "")
         try:
-            return self._routes[path](environ)
+            response = self._answer(path, environ)
         except Exception as error:
             guard.fault(f"endpoint {path}", error)
-            return json_error(500, "the answer could not be made; the program's log says why")
+            response = json_error(500, "the answer could not be made; the program's log says why")
+        return _send(response, environ, start_response)
+
+    def _answer(self, path: str, environ: Environ) -> Response:
+        route = self._routes.get(path)
+        if route is None:
+            return json_error(404, f"nothing is here; there is {', '.join(sorted(self._routes))}")
+        if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
+            return json_error(405, "only GET and HEAD are answered", Allow="GET, HEAD")
+        return route(environ)
+
+
+def from_wsgi(app: WsgiApp) -> Route:
+    """A route that asks a WSGI application, and has the whole answer before any of it is sent."""
+
+    def route(environ: Environ) -> Response:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_exc_info: Any) -> None:
+            started.append((status, headers))
+
+        body = b"".join(app({**environ, "REQUEST_METHOD": "GET"}, start_response))
+        status, headers = started[-1]
+        named = {name.lower(): value for name, value in headers}
+        others = tuple(pair for pair in headers if pair[0].lower() != "content-type")
+        return Response(int(status[:3]), named.get("content-type", "text/plain"), body, others)
+
+    return route
+
+
+def _send(response: Response, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    reason = response.reason or HTTPStatus(response.status).phrase
+    headers = [
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(len(response.body))),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-store"),
+        *response.headers,
+    ]
+    start_response(f"{response.status} {reason}", headers)
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [response.body]
 
 
 class HostCheck:
@@ -117,10 +138,7 @@ class HostCheck:
         message = f"Host {host!r} is not served here"
         if not self._loopback:
             message += "; METERTAP_ALLOWED_HOSTS names those that are"
-        response = json_error(403, message)
-        headers = [("Content-Type", response.content_type)]
-        start_response(f"403 {HTTPStatus.FORBIDDEN.phrase}", headers)
-        return [response.body]
+        return _send(json_error(403, message), environ, start_response)
 
     def accepts(self, header: str | None) -> bool:
         """Whether a request with this `Host` header is answered."""
@@ -175,6 +193,15 @@ class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: requests are not the program's log."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no HTTP request: as JSON, like every other error."""
+        response = json_error(code, message or HTTPStatus(code).phrase)
+        self.send_response(code)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        self.wfile.write(response.body)
+
     def handle(self) -> None:
         """As the base class does, with the quiet handler; one request a connection."""
         self.raw_requestline = self.rfile.readline(65537)
@@ -184,6 +211,7 @@ class _Handler(WSGIRequestHandler):
             return
         if not self.parse_request():
             return
+        self.server.is_read(self.connection)  # type: ignore[attr-defined]  # it is our _Server
         handler = _QuietHandler(
             self.rfile,
             self.wfile,  # type: ignore[arg-type]  # typeshed wants a BytesIO; wsgiref writes only
@@ -205,8 +233,9 @@ class _Server(ThreadingMixIn, WSGIServer):
     def __init__(self, address: tuple[str, int]) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self._open: dict[Any, float] = {}
-        self._open_lock = threading.Lock()
+        self._open: dict[socket.socket, float] = {}  # when each was accepted, oldest first
+        self._unread: dict[socket.socket, None] = {}  # those that have not sent their request yet
+        self._connections_lock = threading.Lock()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -220,36 +249,68 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._open_lock:
+        idle = None
+        with self._connections_lock:
             full = len(self._open) >= _CONNECTIONS
-            if not full:
+            if full:
+                idle = next(iter(self._unread), None)
+            accepted = not full or idle is not None
+            if idle is not None:
+                del self._unread[idle]
+            if accepted:
                 self._open[request] = time.monotonic()
-        if full:
-            self.shutdown_request(request)
-        else:
+                self._unread[request] = None
+        if idle is not None:
+            _cut(idle)
+        if accepted:
             super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def is_read(self, request: socket.socket) -> None:
+        """The client of `request` has said what it wants."""
+        with self._connections_lock:
+            self._unread.pop(request, None)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._open_lock:
+        with self._connections_lock:
             self._open.pop(request, None)
+            self._unread.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
         """Called at each poll of the serving loop: end connections that take too long."""
         oldest = time.monotonic() - _CONNECTION_SECONDS
-        with self._open_lock:
+        with self._connections_lock:
             late = [request for request, since in self._open.items() if since < oldest]
         for request in late:
-            try:
-                request.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _cut(request)
+
+    def forget(self) -> None:
+        """In a forked child: close its copies of the parent's sockets, which stay open there."""
+        self.socket.close()
+        for request in list(self._open):
+            request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that vanish or stall are their own affair; nothing is printed."""
 
 
+def _cut(request: socket.socket) -> None:
+    """End a connection that another thread is waiting on; that thread closes it."""
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
+
+
 @dataclass(slots=True)
+class _Listening:
+    """One life of an endpoint, from `start` to `stop`."""
+
+    server: _Server | None = None
+    ready: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(slots=True, eq=False)
 class Endpoint:
     """One HTTP server: made idle, bound by `start`, gone with `stop`.
 
@@ -263,70 +324,80 @@ class Endpoint:
     explicit: bool
     variable: str
     allowed_hosts: frozenset[str] = frozenset()
-    on_bound: Callable[[Endpoint], None] | None = None
     problem: str | None = None
-    _server: _Server | None = field(default=None, repr=False)
-    _starting: bool = False
-    _ready: threading.Event = field(default_factory=threading.Event, repr=False)
+    _on_bound: Callable[[Endpoint], None] | None = None
+    _listening: _Listening | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def url(self) -> str | None:
         """`http://127.0.0.1:9109`, or None while nothing is bound."""
-        server = self._server
-        if server is None:
+        listening = self._listening
+        if listening is None or listening.server is None:
             return None
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{server.server_port}"
+        return f"http://{host}:{listening.server.server_port}"
+
+    def on_bound(self, callback: Callable[[Endpoint], None] | None) -> None:
+        """Call `callback` whenever the endpoint is bound; now, if it is."""
+        with self._lock:
+            self._on_bound = callback
+            bound = self.url is not None
+        if bound and callback is not None:
+            callback(self)
 
     def start(self) -> None:
         """Bind and serve from a daemon thread; returns at once. Starts once."""
         with self._lock:
-            if self._starting:
+            if self._listening is not None:
                 return
-            self._starting = True
-        threading.Thread(target=self._serve, name=f"metertap-{self.label}", daemon=True).start()
+            listening = self._listening = _Listening()
+        threading.Thread(
+            target=self._serve, args=(listening,), name=f"metertap-{self.label}", daemon=True
+        ).start()
 
     def wait(self, seconds: float) -> str | None:
         """The URL once bound; None where binding failed or took longer than `seconds`."""
-        self._ready.wait(seconds)
+        listening = self._listening
+        if listening is not None:
+            listening.ready.wait(seconds)
         return self.url
 
     def stop(self) -> None:
         """Close the listener. The endpoint can be started again."""
         with self._lock:
-            server, self._server = self._server, None
-            self._starting = False
-            self._ready.clear()
+            listening, self._listening = self._listening, None
+            server = listening.server if listening is not None else None
         if server is not None:
             server.shutdown()
             server.server_close()
 
     def forked(self) -> None:
-        """In a forked child: the listener is the parent's; this copy of its socket is closed."""
+        """In a forked child: the listener is the parent's; this copy of its sockets is closed."""
         self._lock = threading.Lock()
-        self._ready = threading.Event()
-        server, self._server = self._server, None
-        self._starting = False
-        if server is not None:
-            server.socket.close()
+        listening, self._listening = self._listening, None
+        if listening is not None and listening.server is not None:
+            listening.server.forget()
 
-    def _serve(self) -> None:
+    def _serve(self, listening: _Listening) -> None:
         with guard.guarded(f"endpoint {self.label}"):
-            server = self._bind()
+            try:
+                server = self._bind()
+                with self._lock:
+                    wanted = self._listening is listening  # it may have been stopped meanwhile
+                    if wanted:
+                        listening.server = server
+                    callback = self._on_bound
+            finally:
+                listening.ready.set()
             if server is None:
-                self._ready.set()
                 return
-            server.set_app(HostCheck(self.app, self.host, self.allowed_hosts))
-            with self._lock:
-                if not self._starting:  # stopped meanwhile
-                    server.server_close()
-                    return
-                self._server = server
-            self._ready.set()
-            if self.on_bound is not None:
+            if not wanted:
+                server.server_close()
+                return
+            if callback is not None:
                 with guard.guarded(f"endpoint {self.label}"):
-                    self.on_bound(self)
+                    callback(self)
             server.serve_forever(_POLL_SECONDS)
 
     def _bind(self) -> _Server | None:
@@ -348,6 +419,7 @@ class Endpoint:
                     self.variable,
                 )
             self.problem = None
+            server.set_app(HostCheck(self.app, self.host, self.allowed_hosts))
             return server
         guard.logger.warning(
             "%s is not served: %s (%s sets another)", self.label, self.problem, self.variable
@@ -357,5 +429,4 @@ class Endpoint:
     def _ports(self) -> list[int]:
         if self.explicit:
             return [self.port]
-        reserved = {JSON_PORT, PROMETHEUS_PORT}
-        return [self.port, *(port for port in _NEXT_PORTS if port not in reserved), 0]
+        return [self.port, *_NEXT_PORTS, 0]

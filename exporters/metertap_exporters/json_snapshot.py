@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
-from metertap import _process, guard, service
+from metertap import _process, guard, sdk_private, service
 from metertap import settings as process_settings
 from metertap.recording import Recorder
 from metertap.settings import Options, Settings
@@ -25,8 +25,8 @@ from metertap_exporters.http import App, Endpoint, Environ, Response, json_error
 class JsonMetricReader(MetricReader):
     """Collects on demand and keeps what the last collection found outside metertap's scope."""
 
-    def __init__(self, limits: CardinalityLimits | None = None) -> None:
-        super().__init__(cardinality_limits=limits)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(**sdk_private.series_limits(settings.series_limit))
         self._collecting = threading.Lock()
         self._latest: MetricsData | None = None
 
@@ -35,7 +35,7 @@ class JsonMetricReader(MetricReader):
         # One at a time: two requests would otherwise read each other's collection.
         with self._collecting:
             self._latest = None
-            if self._collect is not None:
+            if sdk_private.is_attached(self):
                 with guard.guarded("json.collect"):
                     self.collect()
             return foreign_tools(self._latest)
@@ -66,7 +66,7 @@ class JsonSnapshot:
         self.reader: JsonMetricReader | None = None
         self.service: Callable[[], Mapping[str, str]] = dict
         self.diagnosis: Callable[[], Mapping[str, Any]] = dict
-        self.prometheus_url: Callable[[], str | None] = lambda: None
+        self.where_prometheus_is: Callable[[], str | None] = lambda: None
         self.endpoint = Endpoint(
             label="json",
             app=App(
@@ -104,14 +104,10 @@ class JsonSnapshot:
         if not _is_prometheus(environ):
             return json_response(200, self.document())
         # Prometheus shows the status line, and nothing else, as the target's last error.
-        url = self.prometheus_url()
-        if url is not None:
-            advice = f"Scrape {url}/metrics instead: this is the JSON endpoint"
-        else:
-            advice = (
-                "This is the JSON endpoint: set PROMETHEUS_ENABLED=true and scrape port "
-                f"{self._settings.prometheus_port}"
-            )
+        instead = self.where_prometheus_is() or (
+            f"set PROMETHEUS_ENABLED=true and scrape port {self._settings.prometheus_port}"
+        )
+        advice = f"This is the JSON endpoint: {instead}"
         return json_error(406, advice, reason=advice)
 
 
@@ -129,13 +125,13 @@ class JsonReader(JsonMetricReader):
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
-        super().__init__()
         options: Options = {}
         if host is not None:
             options["json_host"] = host
         if port is not None:
             options["json_port"] = port
         settings = process_settings.read(options)
+        super().__init__(settings)
         self.view = JsonSnapshot(settings, _process.recorder())
         self.view.reader = self
         self.view.service = lambda: service.short_identity(settings)

@@ -2,6 +2,8 @@
 
 `Delivery` stands around an exporter for what a guest in somebody's process owes: a collector that
 is not there is one warning and not one a minute, and it is known whether anything was delivered.
+The exporters go on trying for ten seconds whatever they are told, so nobody waits for them longer
+than they said.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
-    CardinalityLimits,
     MetricExporter,
     MetricExportResult,
     MetricsData,
     PeriodicExportingMetricReader,
 )
 
-from metertap import guard
+from metertap import guard, sdk_private
+from metertap.settings import Settings
 
 _LOGGERS = (
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
@@ -42,35 +44,63 @@ class Delivery(MetricExporter):
         self.inner = inner
         self.protocol = protocol
         self.delivered = False
-        self.discard = False
+        self._discards = False
         self._failing = False
+        self._exporting = threading.Lock()
+        self._telling = threading.Lock()
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         """Hand one collection to the exporter; never raises."""
-        if self.discard:
-            return MetricExportResult.SUCCESS
         result = MetricExportResult.FAILURE
-        with guard.guarded("otlp"), _quiet():
-            result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
-        if result is MetricExportResult.SUCCESS:
-            self.delivered = True
-            if self._failing:
-                guard.logger.warning("OTLP: the collector answers again")
-        elif not self._failing:
+        with self._exporting:
+            if self._discards:
+                return MetricExportResult.SUCCESS
+            with guard.guarded("otlp"), _quiet():
+                result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
+            if result is MetricExportResult.SUCCESS:
+                self.delivered = True
+            self._tell(failing=result is not MetricExportResult.SUCCESS)
+        return result
+
+    def _tell(self, *, failing: bool) -> None:
+        """Warn where a failure begins and where it ends."""
+        with self._telling:
+            changed, self._failing = failing != self._failing, failing
+        if not changed or self._discards:
+            return
+        if failing:
             guard.logger.warning(
-                "OTLP: metrics could not be delivered by %s; it goes on trying "
-                "(is OTEL_EXPORTER_OTLP_ENDPOINT right?)",
+                "OTLP: metrics could not be delivered by %s "
+                "(is OTEL_EXPORTER_OTLP_ENDPOINT right?); told once until they can be",
                 self.protocol,
             )
-        self._failing = result is not MetricExportResult.SUCCESS
-        return result
+        else:
+            guard.logger.warning("OTLP: the collector answers again")
+
+    def settle(self, timeout_seconds: float) -> bool:
+        """Whether anything was delivered. If nothing was, nothing will be: it is discarded.
+
+        Waits for an export in progress; one that lasts longer is on its way to nobody.
+        """
+        ended = self._exporting.acquire(timeout=timeout_seconds)
+        if not self.delivered:
+            self._discards = True
+        if ended:
+            self._exporting.release()
+        return self.delivered
+
+    def discard(self) -> None:
+        """Deliver nothing from now on."""
+        self._discards = True
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return self.inner.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
+        if self._exporting.locked():  # still, after all the time that it was given
+            self._tell(failing=True)
         with guard.guarded("otlp"), _quiet():
             self.inner.shutdown(timeout_millis=max(0.0, timeout_millis))
 
@@ -78,10 +108,22 @@ class Delivery(MetricExporter):
 class OtlpReader(PeriodicExportingMetricReader):
     """A periodic reader that exports OTLP, and whose shutdown is short and may be repeated."""
 
-    def __init__(self, delivery: Delivery, limits: CardinalityLimits | None = None) -> None:
-        super().__init__(delivery, cardinality_limits=limits)
+    def __init__(self, delivery: Delivery, settings: Settings) -> None:
+        super().__init__(delivery, **sdk_private.series_limits(settings.series_limit))
         self.delivery = delivery
         self._closed = False
+
+    def force_flush(self, timeout_millis: float = 500) -> bool:
+        """Export now. Returns after `timeout_millis` at most, and says whether it was enough."""
+        flushed = threading.Event()
+
+        def flush() -> None:
+            with guard.guarded("flush"):
+                super(OtlpReader, self).force_flush()
+            flushed.set()
+
+        threading.Thread(target=flush, name="metertap-flush", daemon=True).start()
+        return flushed.wait(timeout_millis / 1000.0)
 
     def shutdown(self, timeout_millis: float = 500, **kwargs: Any) -> None:
         """Export once more, for at most `timeout_millis`, and end."""
@@ -89,14 +131,19 @@ class OtlpReader(PeriodicExportingMetricReader):
             self._closed = True
             super().shutdown(timeout_millis=timeout_millis, **kwargs)
 
+    def forked(self) -> None:
+        """In a forked child: thread, connection and counts are the parent's. Do nothing more."""
+        self._closed = True
+        self.delivery.discard()
 
-def otlp_reader(protocol: str, limits: CardinalityLimits | None = None) -> OtlpReader:
-    """A reader that exports by `protocol`, `http/protobuf` or `grpc`.
+
+def otlp_reader(settings: Settings) -> OtlpReader:
+    """A reader that exports by the protocol of the settings, `http/protobuf` or `grpc`.
 
     Raises ModuleNotFoundError where the exporter of that protocol is not installed.
     """
     exporter: MetricExporter
-    if protocol == "grpc":
+    if settings.otlp_protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
             OTLPMetricExporter as GrpcExporter,
         )
@@ -108,7 +155,7 @@ def otlp_reader(protocol: str, limits: CardinalityLimits | None = None) -> OtlpR
         )
 
         exporter = HttpExporter()
-    return OtlpReader(Delivery(exporter, protocol), limits)
+    return OtlpReader(Delivery(exporter, settings.otlp_protocol), settings)
 
 
 class _ThisThread(logging.Filter):

@@ -8,21 +8,22 @@ through one shared queue.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics.export import CardinalityLimits
+from opentelemetry.sdk.metrics.export import ExponentialHistogram, MetricsData
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from metertap import _process, catalogue
+from metertap import _process, catalogue, guard, sdk_private
 from metertap import settings as process_settings
 from metertap.recording import Recorder, percentiles
 from metertap.settings import Options, Settings
-from metertap_exporters.http import App, Endpoint, StartResponse, WsgiApp
+from metertap_exporters.http import App, Endpoint, Environ, Response, Route, from_wsgi
 
 _TOOL_LABEL = "gen_ai_tool_name"
 _SOURCE_LABEL = "source"
@@ -65,34 +66,55 @@ class Views(Collector):
         yield ratio
 
 
+class _Reader(PrometheusMetricReader):
+    """The standard reader, which exponential histograms would break: those are left out."""
+
+    def __init__(self, registry: CollectorRegistry, settings: Settings) -> None:
+        super().__init__(registry=registry, **sdk_private.series_limits(settings.series_limit))
+
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> None:
+        super()._receive_metrics(_without_exponential(metrics_data), timeout_millis, **kwargs)
+
+
+def _without_exponential(metrics_data: MetricsData) -> MetricsData:
+    resources = []
+    for resource in metrics_data.resource_metrics:
+        scopes = []
+        for scope in resource.scope_metrics:
+            kept = [item for item in scope.metrics if type(item.data) is not ExponentialHistogram]
+            if len(kept) < len(scope.metrics):
+                guard.warn_once(
+                    "prometheus exponential",
+                    "a View makes histograms exponential: the Prometheus exporter leaves them out",
+                )
+            scopes.append(replace(scope, metrics=kept))
+        resources.append(replace(resource, scope_metrics=scopes))
+    return replace(metrics_data, resource_metrics=resources)
+
+
 class PrometheusExporter:
     """A registry with the views and, while attached, the provider's metrics; and its endpoint."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        recorder: Recorder,
-        on_bound: Callable[[Endpoint], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, recorder: Recorder) -> None:
+        self._settings = settings
         self.registry = CollectorRegistry()
         self.registry.register(Views(recorder))
-        self.reader: PrometheusMetricReader | None = None
-        self._scrapes = _Serialised(make_wsgi_app(self.registry))
+        self._scrapes = _Serialised(from_wsgi(make_wsgi_app(self.registry)))
         self.endpoint = Endpoint(
             label="prometheus",
-            app=App({}, {"/metrics": self._scrapes}),
+            app=App({"/metrics": self._scrapes}),
             host=settings.prometheus_host,
             port=settings.prometheus_port,
             explicit=settings.is_explicit("prometheus_port"),
             variable="PROMETHEUS_PORT",
             allowed_hosts=settings.allowed_hosts,
-            on_bound=on_bound,
         )
 
-    def new_reader(self, limits: CardinalityLimits | None = None) -> PrometheusMetricReader:
-        """A reader for one provider; its metrics replace those of the reader before it."""
-        self.reader = PrometheusMetricReader(registry=self.registry, cardinality_limits=limits)
-        return self.reader
+    def new_reader(self) -> PrometheusMetricReader:
+        """A reader for one provider; until it is shut down its metrics are in the registry."""
+        return _Reader(self.registry, self._settings)
 
     def forked(self) -> None:
         """In a forked child: locks anew, and no listener until one is needed."""
@@ -100,7 +122,7 @@ class PrometheusExporter:
         self._scrapes.forked()
 
 
-class PrometheusReader(PrometheusMetricReader):
+class PrometheusReader(_Reader):
     """What `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file make.
 
     The SDK gives no arguments: settings come from the environment. The declarative file may give
@@ -115,7 +137,7 @@ class PrometheusReader(PrometheusMetricReader):
             options["prometheus_port"] = port
         settings = process_settings.read(options)
         self.exporter = PrometheusExporter(settings, _process.recorder())
-        super().__init__(registry=self.exporter.registry)
+        super().__init__(self.exporter.registry, settings)
         if settings.enabled:
             _process.recorder().on_activity(self.exporter.endpoint.start)
 
@@ -127,16 +149,16 @@ class PrometheusReader(PrometheusMetricReader):
 
 
 class _Serialised:
-    """WSGI middleware: one scrape at a time."""
+    """A route that is asked by one request at a time."""
 
-    def __init__(self, app: WsgiApp) -> None:
-        self._app = app
+    def __init__(self, route: Route) -> None:
+        self._route = route
         self._lock = threading.Lock()
 
     def forked(self) -> None:
         """In a forked child: the parent may have held the lock."""
         self._lock = threading.Lock()
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: Environ) -> Response:
         with self._lock:
-            return list(self._app(environ, start_response))
+            return self._route(environ)

@@ -7,6 +7,8 @@ know what to make new.
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from metertap import guard
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class _State:
-    __slots__ = ("recorder", "settings", "tap")
+    __slots__ = ("end_fork", "lock", "recorder", "settings", "tap")
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()  # reading the settings warns, and logging may come back here
         self.recorder = Recorder()
         self.settings: Settings | None = None
         self.tap: Tap | None = None
+        self.end_fork: Callable[[], None] = lambda: None
 
 
 _state = _State()
@@ -36,10 +40,11 @@ def recorder() -> Recorder:
 
 def settings() -> Settings:
     """The settings in force: those of `instrument()`, or what the environment says before it."""
-    if _state.settings is None:
-        configure(read())
-    assert _state.settings is not None
-    return _state.settings
+    with _state.lock:  # what a thread reads here must not replace what instrument() was told
+        if _state.settings is None:
+            configure(read())
+        assert _state.settings is not None
+        return _state.settings
 
 
 def is_enabled() -> bool:
@@ -50,8 +55,9 @@ def is_enabled() -> bool:
 
 def configure(new: Settings) -> None:
     """Put `new` in force."""
-    _state.settings = new
-    _state.recorder.configure(new.window_size, new.series_limit)
+    with _state.lock:
+        _state.settings = new
+        _state.recorder.configure(new.window_size, new.series_limit)
 
 
 def tap() -> Tap | None:
@@ -71,13 +77,24 @@ def reset() -> None:
     guard.reset()
 
 
+def _before_fork() -> None:
+    _state.end_fork = _state.recorder.before_fork()
+
+
+def _forked_in_parent() -> None:
+    _state.end_fork()
+
+
 def _forked() -> None:
     with guard.guarded("fork"):
         guard.reset()
+        _state.lock = threading.RLock()
         _state.recorder.forked()
         if _state.tap is not None:
             _state.tap.forked()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_forked_in_parent, after_in_child=_forked
+    )

@@ -35,6 +35,7 @@ class Call:
         "_token",
         "counted_by",
         "error_type",
+        "in_progress",
         "known",
         "name",
         "outcome",
@@ -55,18 +56,21 @@ class Call:
         self.error_type: str | None = None
         self.parent: Call | None = None
         self.series: ToolSeries | None = None
+        self.in_progress = False
         self._token: Token[Call | None] | None = None
         self._started_ns = 0
 
     def start(self, series: ToolSeries, *, as_current: bool = True) -> None:
         """Enter: the call is in progress on `series` and, by default, is the current one.
 
-        A generator's call is not: it would stay current in its consumer between two items.
+        A generator's call is not: it would stay current in its consumer between two items. Each
+        step of it runs under `AsCurrent`.
         """
         self.series = series
         self._recorder.call_started(series)
+        self.parent = in_progress()
+        self.in_progress = True
         if as_current:
-            self.parent = current.get()
             self._token = current.set(self)
         self._started_ns = clock()
 
@@ -82,13 +86,13 @@ class Call:
     def leave(self) -> float:
         """Stop being the current call; returns the latency in milliseconds."""
         latency_ms = (clock() - self._started_ns) / 1e6
+        self.in_progress = False
         if self.series is not None:
             self._recorder.call_ended(self.series)
-        if self._token is not None:
-            try:
-                current.reset(self._token)
-            except ValueError:  # ended in another context: a generator closed elsewhere
-                pass
+        # A token holds the call before this one, and that one's token the call before it.
+        token, self._token = self._token, None
+        if token is not None:
+            _reset(token)
         return latency_ms
 
     def record(
@@ -112,6 +116,28 @@ class Call:
 current: ContextVar[Call | None] = ContextVar("metertap_current_call", default=None)
 
 
+class AsCurrent:
+    """Context manager: `call` is the current one inside."""
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._token = current.set(self._call)
+
+    def __exit__(self, *_raised: object) -> None:
+        _reset(self._token)
+
+
+def _reset(token: Token[Call | None]) -> None:
+    try:
+        current.reset(token)
+    except ValueError:  # ended in another context: a generator closed elsewhere
+        pass
+
+
 def hide_frame(error: BaseException) -> None:
     """Take the frame of the wrapper that caught `error` out of its traceback.
 
@@ -119,8 +145,20 @@ def hide_frame(error: BaseException) -> None:
     (on Python 3.10 the frame stays).
     """
     traceback = error.__traceback__
-    if traceback is not None and traceback.tb_next is not None:
-        error.__traceback__ = traceback.tb_next
+    if traceback is not None:
+        # Not an assignment: classes of exceptions may forbid those (frozen dataclasses do).
+        BaseException.with_traceback(error, traceback.tb_next)
+
+
+def in_progress() -> Call | None:
+    """The innermost call in progress around this code.
+
+    The current one may be over: tasks and timers that it started keep its context.
+    """
+    call = current.get()
+    while call is not None and not call.in_progress:
+        call = call.parent
+    return call
 
 
 def counted_already(name: str, counted_by: str | None = None) -> bool:
@@ -128,9 +166,9 @@ def counted_already(name: str, counted_by: str | None = None) -> bool:
 
     By the same means it is a call of its own: a tool that calls itself makes two.
     """
-    call = current.get()
+    call = in_progress()
     while call is not None:
-        if call.name == name and call.counted_by != counted_by:
+        if call.in_progress and call.name == name and call.counted_by != counted_by:
             return True
         call = call.parent
     return False
@@ -138,7 +176,5 @@ def counted_already(name: str, counted_by: str | None = None) -> bool:
 
 def current_tool() -> str | None:
     """Name of the tool whose call is in progress here, as it appears in labels."""
-    call = current.get()
-    if call is None or call.series is None:
-        return None
-    return call.series.name
+    call = in_progress()
+    return None if call is None or call.series is None else call.series.name

@@ -45,7 +45,7 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
         ],
         "otlp": settings.otlp_protocol if settings.otlp else None,
         "notes": [*pipeline.notes, *sdk_private.problems()],
-        "left_out_duplicates": dict(_process.recorder().duplicates.by_tool),
+        "left_out_duplicates": dict(_process.recorder().duplicates),
         "faults": guard.fault_counts(),
     }
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
 
-_lock = threading.Lock()
+_SHOWN_LENGTH = 200
+
+# Reentrant: a finaliser or a signal handler may come here while this thread is inside.
+_lock = threading.RLock()
 _counts: dict[str, int] = {}
 _warned: set[str] = set()
 
@@ -42,16 +46,15 @@ class guarded:  # lower case: `with guarded("json.collect"):`
         return False
 
 
-def fault(place: str, reason: object) -> None:
+def fault(place: str, reason: BaseException | str) -> None:
     """Count one fault at `place`; the first one there is also a warning that gives `reason`."""
     with _lock:
         first = place not in _counts
         _counts[place] = _counts.get(place, 0) + 1
     if first:
-        described = (
-            f"{type(reason).__qualname__}: {reason}" if isinstance(reason, Exception) else reason
-        )
-        logger.warning("%s: %s (counted in metertap.errors, told once)", place, described)
+        if isinstance(reason, BaseException):
+            reason = f"{type(reason).__qualname__}: {shown(reason, str)}"
+        _warn("%s: %s (counted in metertap.errors, told once)", place, reason)
 
 
 def warn_once(key: str, message: str, *args: object) -> None:
@@ -60,7 +63,23 @@ def warn_once(key: str, message: str, *args: object) -> None:
         if key in _warned:
             return
         _warned.add(key)
-    logger.warning(message, *args)
+    _warn(message, *args)
+
+
+def _warn(message: str, *args: object) -> None:
+    try:
+        logger.warning(message, *args)
+    except Exception:  # noqa: S110  # a filter or handler of the program's: nowhere left to say so
+        pass
+
+
+def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
+    """`value` as text for a warning: of bounded length, and never an exception."""
+    try:
+        text = text_of(value)
+    except Exception:
+        return f"<{type(value).__qualname__}>"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
 def fault_counts() -> dict[str, int]:
@@ -72,6 +91,6 @@ def fault_counts() -> dict[str, int]:
 def reset() -> None:
     """Forget counts and what was told (tests, and the child of a fork)."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _counts.clear()
     _warned.clear()

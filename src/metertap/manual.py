@@ -14,12 +14,12 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar, cast, overload
 
-from metertap import calls, guard, outcome
+from metertap import calls, catalogue, guard, outcome
 from metertap._process import is_enabled, recorder
 from metertap.calls import Call
-from metertap.patching import Wrapper
+from metertap.patching import Wrapper, WrapperFunction
 from metertap.recording import CacheSeries
-from metertap.recording.recorder import failed_outcome
+from metertap.recording.series import as_label
 
 SOURCE = "manual"
 
@@ -43,69 +43,109 @@ def tool(function: F | None = None, /, *, name: str | None = None) -> F | Callab
 
 def _wrap(function: F, name: str | None) -> F:
     label = name or str(getattr(function, "__name__", type(function).__qualname__))
-    wrapper: Any
-    if inspect.isasyncgenfunction(function):
-        wrapper = _async_generator
-    elif inspect.isgeneratorfunction(function):
-        wrapper = _generator
-    elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine
-    else:
-        wrapper = _plain
     with guard.guarded("tool"):
         if is_enabled():
-            recorder().tool_by_hand(label, SOURCE)  # it is in the document before its first call
-    measured: Any = Wrapper(function, functools.partial(wrapper, label))
+            recorder().tool(as_label(label), SOURCE)  # in the document before its first call
+    measuring = _measuring(function)(label)
+    for attribute in ("__name__", "__qualname__"):  # a coroutine or generator shows its function's
+        if isinstance(shown := getattr(function, attribute, None), str):
+            setattr(measuring, attribute, shown)
+    measured: Any = Wrapper(function, measuring)
     return cast(F, measured)
 
 
-def _plain(label: str, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    with _Measured(label, calls.DECORATOR):
-        return wrapped(*args, **kwargs)
+def _measuring(function: Any) -> Callable[[str], WrapperFunction]:
+    """How calls of `function` are measured: by what they return."""
+    called = getattr(function, "__func__", function)  # of a class method or static method
+    if not inspect.isroutine(called) and not isinstance(called, functools.partial):
+        called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
+    if inspect.isasyncgenfunction(called):
+        return _async_generator
+    if inspect.isgeneratorfunction(called):
+        return _generator
+    return _coroutine if inspect.iscoroutinefunction(called) else _plain
 
 
-async def _coroutine(label: str, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    with _Measured(label, calls.DECORATOR):
-        return await wrapped(*args, **kwargs)
+def _plain(label: str) -> WrapperFunction:
+    def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        with _Measured(label, calls.DECORATOR):
+            return wrapped(*args, **kwargs)
+
+    return call
 
 
-def _generator(
-    label: str, wrapped: Any, _instance: Any, args: Any, kwargs: Any
-) -> Generator[Any, Any, Any]:
-    with _Measured(label, calls.DECORATOR, across_yields=True):
-        return (yield from wrapped(*args, **kwargs))
+def _coroutine(label: str) -> WrapperFunction:
+    async def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        with _Measured(label, calls.DECORATOR):
+            return await wrapped(*args, **kwargs)
+
+    return call
 
 
-async def _async_generator(
-    label: str, wrapped: Any, _instance: Any, args: Any, kwargs: Any
-) -> AsyncGenerator[Any, Any]:
-    # Python has no `yield from` for these: values, exceptions and the closing are passed on.
-    with _Measured(label, calls.DECORATOR, across_yields=True):
-        async with contextlib.aclosing(wrapped(*args, **kwargs)) as inner:
-            try:
-                item = await anext(inner)
-                while True:
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        item = await inner.athrow(error)
-                    else:
-                        item = await inner.asend(sent)
-            except StopAsyncIteration:
-                return
+# Not `yield from`, which async generators lack besides: between two steps the call must not be
+# the current one, or it would be so for whoever consumes the items.
+
+
+def _generator(label: str) -> WrapperFunction:
+    def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
+        measured = _Measured(label, calls.DECORATOR, in_steps=True)
+        with measured:
+            inner = wrapped(*args, **kwargs)
+            step, value = inner.send, None
+            while True:
+                try:
+                    with measured.step():
+                        item = step(value)
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    value = None  # an exception kept here would keep this frame, and itself
+                try:
+                    step, value = inner.send, (yield item)
+                except BaseException as error:
+                    calls.hide_frame(error)
+                    step, value = inner.throw, error
+
+    return call
+
+
+def _async_generator(label: str) -> WrapperFunction:
+    async def call(
+        wrapped: Any, _instance: Any, args: Any, kwargs: Any
+    ) -> AsyncGenerator[Any, Any]:
+        measured = _Measured(label, calls.DECORATOR, in_steps=True)
+        with measured:
+            inner = wrapped(*args, **kwargs)
+            step, value = inner.asend, None
+            while True:
+                try:
+                    with measured.step():
+                        item = await step(value)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    value = None
+                try:
+                    step, value = inner.asend, (yield item)
+                except BaseException as error:
+                    calls.hide_frame(error)
+                    step, value = inner.athrow, error
+
+    return call
 
 
 class _Measured:
-    """Context manager of one call measured by hand. Never raises on its own account."""
+    """Context manager of one call measured by hand. Never raises on its own account.
 
-    __slots__ = ("_across_yields", "_call", "_counted_by", "_label")
+    With `in_steps`, the call is the current one inside `step()` only.
+    """
 
-    def __init__(self, label: str, counted_by: str, *, across_yields: bool = False) -> None:
+    __slots__ = ("_call", "_counted_by", "_in_steps", "_label")
+
+    def __init__(self, label: str, counted_by: str, *, in_steps: bool = False) -> None:
         self._label = label
         self._counted_by = counted_by
-        self._across_yields = across_yields
+        self._in_steps = in_steps
         self._call: Call | None = None
 
     def __enter__(self) -> None:
@@ -113,12 +153,16 @@ class _Measured:
             if not is_enabled():
                 return
             if calls.counted_already(self._label, self._counted_by):
-                recorder().duplicates.add(self._label)
+                recorder().left_out(self._label)
                 return
             call = Call(recorder(), self._label, SOURCE, self._counted_by)
             series = recorder().tool_by_hand(self._label, SOURCE)
-            call.start(series, as_current=not self._across_yields)
+            call.start(series, as_current=not self._in_steps)
             self._call = call
+
+    def step(self) -> contextlib.AbstractContextManager[None]:
+        """The call is the current one for a while, if there is one."""
+        return contextlib.nullcontext() if self._call is None else calls.AsCurrent(self._call)
 
     def __exit__(
         self,
@@ -126,7 +170,7 @@ class _Measured:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        call = self._call
+        call, self._call = self._call, None  # a block may be entered again
         if call is not None:
             with guard.guarded("measure"):
                 call.finish(error)
@@ -156,15 +200,27 @@ def record_tool_call(
         if not is_enabled():
             return
         if calls.counted_already(tool_name):
-            recorder().duplicates.add(tool_name)
+            recorder().left_out(tool_name)
             return
         series = recorder().tool_by_hand(tool_name, SOURCE)
         if success:
             recorder().record_tool(series, outcome.OK, None, latency_ms)
         else:
-            ended = failed_outcome(error_type)
-            named = error_type if error_type is not None else outcome.TOOL_ERROR
-            recorder().record_tool(series, ended, named, latency_ms)
+            named = _error_type(error_type)
+            recorder().record_tool(series, outcome.of_error_type(named), named, latency_ms)
+
+
+def _error_type(given: object) -> str:
+    if not given:
+        return outcome.TOOL_ERROR
+    if isinstance(given, str):
+        return given
+    if isinstance(given, BaseException):
+        return outcome.error_type(given)
+    if isinstance(given, type):
+        return given.__qualname__
+    guard.fault("record_tool_call.error_type", f"{guard.shown(given)} is not an error type")
+    return catalogue.OTHER
 
 
 class CacheMeter:
@@ -191,7 +247,9 @@ class CacheMeter:
                 if isinstance(entries, int) and entries >= 0:
                     recorder().cache_evicted(series, entries)
                 else:
-                    guard.fault("cache_meter.evicted", f"{entries!r} is not a number of entries")
+                    guard.fault(
+                        "cache_meter.evicted", f"{guard.shown(entries)} is not a number of entries"
+                    )
 
     def rejected(self) -> None:
         """The cache refused an entry because of its size."""
@@ -205,14 +263,14 @@ class CacheMeter:
                 recorder().cache_looked_up(series, hit, calls.current_tool())
 
     def _series(self) -> CacheSeries | None:
-        return recorder().cache(self._name, self._system) if is_enabled() else None
+        return recorder().cache_by_hand(self._name, self._system) if is_enabled() else None
 
 
 def cache_meter(name: str) -> CacheMeter:
     """A meter for a cache of the program's own: `hit`, `miss`, `evicted`, `rejected`."""
     with guard.guarded("cache_meter"):
         if is_enabled():
-            recorder().cache(name, SOURCE)
+            recorder().cache_by_hand(name, SOURCE)
     return CacheMeter(name)
 
 

@@ -6,7 +6,6 @@ carry the caller's data.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from typing import Final
 
@@ -26,32 +25,42 @@ FAILED: Final = frozenset({TOOL_ERROR, EXCEPTION, TIMEOUT})
 SAMPLED: Final = FAILED | {OK}
 """Outcomes whose latency enters the window, the average and the extremes."""
 
-# Several libraries have a timeout of their own that does not inherit from the built-in one
-# (httpx.TimeoutException, requests.Timeout, redis.TimeoutError); their root classes share
-# these names, which says it without importing any of them.
-_TIMEOUT_NAMES = frozenset({"TimeoutError", "TimeoutException", "Timeout"})
-_TIMEOUT_TYPES = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
+# Many libraries have a timeout of their own that does not inherit from the built-in one
+# (httpx, requests, redis, openai, subprocess); how the names of their classes end says it
+# without importing any of them. The last is trio's.
+_TIMEOUT_ENDINGS = ("Timeout", "TimeoutError", "TimeoutException", "TimeoutExpired", "TooSlowError")
 # trio's cancellation is named so and cannot be imported without trio.
 _CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled"})
 
 
 def of_exception(error: BaseException) -> str:
     """The outcome of a call that ended by raising `error`."""
-    if isinstance(error, Exception):
-        return TIMEOUT if is_timeout(error) else EXCEPTION
-    return CANCELLED if is_cancellation(error) else EXCEPTION
+    if is_cancellation(error):
+        return CANCELLED
+    return TIMEOUT if is_timeout(error) else EXCEPTION
+
+
+def of_error_type(named: str) -> str:
+    """The outcome of a failed call of which only its `error.type` is known."""
+    name = named.rpartition(".")[2]
+    if name in {TOOL_ERROR, TIMEOUT, CANCELLED}:
+        return name
+    if name in _CANCELLED_NAMES:
+        return CANCELLED
+    return TIMEOUT if name.endswith(_TIMEOUT_ENDINGS) else EXCEPTION
 
 
 def is_timeout(error: BaseException) -> bool:
     """Whether `error` says that a time limit ran out."""
-    return isinstance(error, _TIMEOUT_TYPES) or any(
-        cls.__name__ in _TIMEOUT_NAMES for cls in type(error).__mro__
-    )
+    return any(cls.__name__.endswith(_TIMEOUT_ENDINGS) for cls in type(error).__mro__)
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether `error` is a task's cancellation (asyncio, trio) or a generator closed early."""
-    return isinstance(error, GeneratorExit) or any(
+    """Whether `error` is a cancellation (asyncio, a future's, trio) or a generator closed early."""
+    if isinstance(error, GeneratorExit | concurrent.futures.CancelledError):
+        return True
+    # What cancels a task is no `Exception`; a program's own `class Cancelled(Exception)` is one.
+    return not isinstance(error, Exception) and any(
         cls.__name__ in _CANCELLED_NAMES for cls in type(error).__mro__
     )
 

@@ -8,10 +8,12 @@ their chain, inert.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, 
 """wrapt's signature: wrapped, instance, args, kwargs."""
 
 _ABSENT: Any = object()
+_POLL_SECONDS = 0.01
 
 
 # Generic in wrapt's type stubs only.
@@ -36,17 +39,39 @@ else:
 
 
 class _BoundWrapper(_BoundFunctionWrapper):
+    """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
+
+    def _owner(self) -> Any:
+        """The object that this was taken from: an instance, or the class that a name leads to."""
+        instance = getattr(self, "__self__", None)
+        if instance is not None:
+            return instance
+        *path, _ = self.__qualname__.split(".")
+        return functools.reduce(getattr, path, sys.modules[self.__module__])
+
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        return getattr, (self.__self__, self.__name__)
+        return getattr, (self._owner(), self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return getattr(copy.deepcopy(self._owner(), memo), self.__name__)
 
 
 class Wrapper(_FunctionWrapper):
-    """wrapt's function wrapper, which also pickles as the function it stands for: by its name."""
+    """wrapt's function wrapper, copied and pickled as the function it stands for: by its name."""
 
     __bound_function_wrapper__ = _BoundWrapper
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         return self.__qualname__
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Any:
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +88,7 @@ class Target:
 
 @dataclass(slots=True)
 class _Installed:
+    target: Target
     owner: Any
     name: str
     original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
@@ -89,7 +115,7 @@ class PatchSet:
     @property
     def bound(self) -> list[str]:
         """Dotted paths of what is wrapped now."""
-        return [f"{self.module}:{_path(item)}" for item in self._installed]
+        return [f"{self.module}:{item.target.attribute}" for item in list(self._installed)]
 
     def install(self) -> None:
         """Install now if the module is imported, else as soon as it is. Installs once."""
@@ -97,13 +123,12 @@ class PatchSet:
             if self.status in {"waiting", "installed"}:
                 return
             self.status = "waiting"
-            # While a module is being imported it is in sys.modules, unfinished: the hook comes
-            # at its end in any case, and at once if it is complete.
-            if not self._hooked:
-                self._hooked = True
-                wrapt.register_post_import_hook(self._imported, self.module)
-            elif self.module in sys.modules:
-                self._imported(sys.modules[self.module])
+            self.problem = None
+        module = sys.modules.get(self.module)
+        if module is not None:
+            self._found(module)
+        elif not self._hooked:
+            self._hook()
 
     def uninstall(self) -> None:
         """Undo; a module that is imported later is left alone."""
@@ -113,14 +138,45 @@ class PatchSet:
             while self._installed:
                 _undo(self._installed.pop())
 
-    def _imported(self, module: Any) -> None:
+    def _hook(self) -> None:
+        registering = True
+
+        def hook(module: Any) -> None:
+            self._hooked = False  # wrapt calls it once
+            if registering:  # somebody's import began just now, and is not at its end
+                self._found(module)
+            else:
+                self._apply(module)
+
+        self._hooked = True
+        wrapt.register_post_import_hook(hook, self.module)
+        registering = False
+
+    def _found(self, module: Any) -> None:
+        """It is in `sys.modules`: complete, or another thread or a caller of ours is at it."""
+        if _is_being_imported(module):
+            name = f"metertap-import-{self.module}"
+            threading.Thread(target=self._wait_for, args=(module,), name=name, daemon=True).start()
+        else:
+            self._apply(module)
+
+    def _wait_for(self, module: Any) -> None:
+        # Nothing of Python's tells when an import ends that began before there was a hook.
+        while _is_being_imported(module):
+            time.sleep(_POLL_SECONDS)
+        if sys.modules.get(self.module) is module:
+            self._apply(module)
+        elif not self._hooked:  # it failed; the program may try again
+            self._hook()
+
+    def _apply(self, module: Any) -> None:
         # An import hook cannot be taken back, so it asks whether it is still wanted.
         with self._lock:
             if self.status != "waiting":
                 return
             try:
                 for target in self.targets:
-                    installed = _apply(module, target)
+                    installed = _wrap(module, target)
                     if installed is not None:
                         self._installed.append(installed)
             except Exception as error:
@@ -132,7 +188,11 @@ class PatchSet:
                 self.status = "installed"
 
 
-def _apply(module: Any, target: Target) -> _Installed | None:
+def _is_being_imported(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def _wrap(module: Any, target: Target) -> _Installed | None:
     owner: Any = module
     *parents, name = target.attribute.split(".")
     for parent in parents:
@@ -146,11 +206,23 @@ def _apply(module: Any, target: Target) -> _Installed | None:
     # Not getattr: it would bind static and class methods.
     original = vars(owner).get(name, _ABSENT)
     wrapped = original if original is not _ABSENT else inspect.getattr_static(owner, name)
+    function = target.wrapper
+    if original is _ABSENT:
+        function = functools.partial(_call_inherited, owner, name, target.wrapper)
     live = [True]
     # wrapt asks `enabled` on each call and compares with False by identity; this stays in C.
-    wrapper = Wrapper(wrapped, target.wrapper, enabled=functools.partial(bool, live))
+    wrapper = Wrapper(wrapped, function, enabled=functools.partial(bool, live))
     setattr(owner, name, wrapper)
-    return _Installed(owner, name, original, wrapper, live)
+    return _Installed(target, owner, name, original, wrapper, live)
+
+
+def _call_inherited(
+    owner: type, name: str, function: WrapperFunction, wrapped: Any, instance: Any, *call: Any
+) -> Any:
+    """Wrap what is inherited at the time of the call: a base class may be patched after us."""
+    if instance is not None:
+        wrapped = getattr(super(owner, instance), name)
+    return function(wrapped, instance, *call)
 
 
 def _undo(item: _Installed) -> None:
@@ -161,9 +233,3 @@ def _undo(item: _Installed) -> None:
         delattr(item.owner, item.name)
     else:
         setattr(item.owner, item.name, item.original)
-
-
-def _path(item: _Installed) -> str:
-    owner = item.owner
-    prefix = "" if inspect.ismodule(owner) else f"{owner.__qualname__}."
-    return f"{prefix}{item.name}"

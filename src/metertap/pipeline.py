@@ -13,16 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.sdk.metrics import (
-    Counter,
-    Histogram,
-    ObservableCounter,
-    ObservableGauge,
-    ObservableUpDownCounter,
-    UpDownCounter,
-)
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader
+from opentelemetry.sdk.metrics.export import MetricReader
 
 from metertap import guard, sdk_private, service
 from metertap.patching import PatchSet, Target
@@ -39,6 +31,8 @@ if TYPE_CHECKING:
 
 FLUSH_MILLISECONDS = 500.0
 """The longest that a shutdown waits for a collector."""
+_SETTLE_SECONDS = 0.5
+"""The longest that an application that sets a provider waits for an export in progress."""
 
 # A provider takes an observable instrument once and for good, so ours are made once for each.
 _instruments: weakref.WeakKeyDictionary[MeterProvider, PlainInstruments] = (
@@ -86,10 +80,13 @@ class Pipeline:
     def start(self) -> None:
         """Attach to the provider in force, or make one and watch for the application's."""
         with self._lock:
-            provider = self._chosen or sdk_private.provider_in_force()
+            provider = self._chosen
+            if provider is None:
+                provider = sdk_private.provider_in_force()
             if provider is None:
                 self._make_own()
                 self._watch.install()
+                self.check()  # one may have been set meanwhile
             else:
                 self._attach(provider)
 
@@ -102,22 +99,30 @@ class Pipeline:
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector, if one is exported to."""
-        if self._otlp is not None:
+        otlp = self._otlp
+        if otlp is not None:
             with guard.guarded("flush"):
-                self._otlp.force_flush(timeout_millis=timeout_milliseconds)
+                otlp.force_flush(timeout_millis=timeout_milliseconds)
+
+    def deliver_nothing(self) -> None:
+        """Push nothing from now on: this process only looks at itself."""
+        if self._otlp is not None:
+            self._otlp.delivery.discard()
 
     def at_exit(self) -> None:
         """The process ends: push the rest. Everything else dies with the process."""
-        if self._otlp is not None:
-            self._otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
+        otlp = self._otlp
+        if otlp is not None:
+            otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
 
     def shutdown(self) -> None:
-        """Push the rest, take our readers away and close our provider; nobody else's."""
+        """Push the rest, take our readers away and leave every provider; shut none down."""
         self._watch.uninstall()
         with self._lock:
             self._journal = None
             with guard.guarded("shutdown.otlp"):
                 self.at_exit()
+            self._otlp = None
             self._recorder.instruments = ()
             self._leave(self.owned or self.provider)
             for provider in (self.owned, self.provider):
@@ -131,20 +136,26 @@ class Pipeline:
     def forked(self) -> None:
         """In a forked child: our locks anew, our listeners closed; they bind again when needed.
 
-        A provider of our own is made anew, since the SDK's counts are the parent's; one of the
-        application's is the application's to care for.
+        What our readers count begins there: a provider of ours is made anew, since the SDK's
+        counts are the parent's, and the application's gets new readers. The application's own
+        readers are the application's to care for.
         """
         self._lock = threading.RLock()
         for view in (self.json, self.prometheus):
             if view is not None:
                 view.forked()
-        if self.owned is None:
-            return
         if self._otlp is not None:
-            self._otlp.delivery.discard = True  # its thread starts again in the child
-        application = self.provider if self.provider is not self.owned else None
-        self._otlp, self._added = None, []
-        self._make_own(application)
+            self._otlp.forked()  # its thread starts again in the child
+            self._otlp = None
+        if self.owned is not None:
+            application = self.provider if self.provider is not self.owned else None
+            self._instruments_of(self.owned).close()
+            self._added = []
+            self._make_own(application)
+        elif self.provider is not None:
+            sdk_private.renew_locks(self.provider)
+            self._leave(self.provider)
+            self._equip(self.provider)
 
     # What others ask
 
@@ -179,7 +190,7 @@ class Pipeline:
         """Record to a provider of ours, and to the application's if that one takes no readers."""
         own = SdkMeterProvider(resource=service.resource(self._settings), shutdown_on_exit=False)
         self.owned = own
-        self.provider = application or own
+        self.provider = own if application is None else application
         self._equip(own)
         ours = self._instruments_of(own)
         if application is not None:
@@ -191,12 +202,11 @@ class Pipeline:
     def _attach(self, provider: MeterProvider) -> None:
         """Record to the application's provider from the start."""
         if not sdk_private.takes_readers(provider):
-            described = f"{type(provider).__module__}.{type(provider).__qualname__}"
-            self.notes.append(f"{described} takes no readers: ours have a provider of their own")
+            self._note_takes_no_readers(provider)
             self._make_own(provider)
             return
         if sdk_private.is_disabled(provider):
-            self.notes.append("the provider in force is disabled: only the JSON view has data")
+            self._note("the provider in force is disabled: only the JSON view has data")
         self.provider = provider
         self._equip(provider)
         self._recorder.instruments = (self._instruments_of(provider),)
@@ -214,37 +224,41 @@ class Pipeline:
             if journal is None or own is None:
                 return
             self._journal = None
+            self.provider = provider
             ours, theirs = self._instruments_of(own), self._instruments_of(provider)
-            takes_readers = sdk_private.takes_readers(provider)
-            with self._recorder.lock:
+            if not sdk_private.takes_readers(provider):
+                self._note_takes_no_readers(provider)
+                with self._recorder.lock:
+                    journal.replay(theirs)
+                    self._recorder.instruments = (ours, theirs)
+                delivered = False
+            else:
                 # What a collector got from us already must not reach it again from the
                 # application; what nobody got goes along.
-                delivered = self._otlp is not None and self._otlp.delivery.delivered
-                if delivered:
-                    theirs.start_after(ours.freeze())
-                else:
-                    journal.replay(theirs)
-                self._recorder.instruments = (theirs,) if takes_readers else (ours, theirs)
+                delivered = self._otlp is not None and self._otlp.delivery.settle(_SETTLE_SECONDS)
+                with self._recorder.lock:
+                    if delivered:
+                        theirs.start_after(ours.freeze())
+                    else:
+                        journal.replay(theirs)
+                    self._recorder.instruments = (theirs,)
+                if self._otlp is not None:
+                    with guard.guarded("pipeline.move"):
+                        rest = FLUSH_MILLISECONDS if delivered else 0
+                        self._otlp.shutdown(timeout_millis=rest)
+                    self._otlp = None
+                self._leave(own)
+                ours.close()
+                self.owned = None
+                self._equip(provider)
             if delivered or journal.overflowed:
-                self.notes.append("the provider was set late: its histograms begin there")
-            self.provider = provider
-            if not takes_readers:
-                return
-            if self._otlp is not None:
-                self._otlp.delivery.discard = not delivered
-                with guard.guarded("pipeline.move"):
-                    self._otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
-                self._otlp = None
-            self._leave(own)
-            ours.close()
-            self.owned = None
-            self._equip(provider)
+                self._note("the provider was set late: its histograms begin there")
 
     def _leave(self, provider: Any) -> None:
         """Take our readers away from `provider`."""
         for reader in self._added:
             with guard.guarded("pipeline.leave"):
-                provider.remove_metric_reader(reader)
+                sdk_private.detach(provider, reader)
         self._added = []
 
     def _instruments_of(self, provider: MeterProvider) -> PlainInstruments:
@@ -260,14 +274,11 @@ class Pipeline:
     def _equip(self, provider: Any) -> None:
         """Add the readers that `provider` does not have already."""
         present = sdk_private.readers_of(provider)
-        limits = _cardinality_limits(self._settings)
         for equip in (self._equip_json, self._equip_prometheus, self._equip_otlp):
             with guard.guarded(f"pipeline.{equip.__name__.removeprefix('_')}"):
-                equip(provider, present, limits)
+                equip(provider, present)
 
-    def _equip_json(
-        self, provider: Any, present: Sequence[MetricReader], limits: CardinalityLimits
-    ) -> None:
+    def _equip_json(self, provider: Any, present: Sequence[MetricReader]) -> None:
         from metertap_exporters.json_snapshot import JsonMetricReader, JsonReader, JsonSnapshot
 
         made_by_sdk = next((item for item in present if isinstance(item, JsonReader)), None)
@@ -277,53 +288,53 @@ class Pipeline:
         elif self._settings.json_endpoint:
             if self.json is None:
                 self.json = JsonSnapshot(self._settings, self._recorder)
-                self._open(self.json.endpoint)
-            self.json.reader = JsonMetricReader(limits)
+            self.json.reader = JsonMetricReader(self._settings)
             self._add(provider, self.json.reader)
-        if self.json is not None:
-            self.json.service = self.service
-            self.json.diagnosis = self._diagnosis
-            self.json.prometheus_url = self._prometheus_url
-            self.json.endpoint.on_bound = self._on_bound
+        if self.json is None:
+            return
+        self.json.service = self.service
+        self.json.diagnosis = self._diagnosis
+        self.json.where_prometheus_is = self._where_prometheus_is
+        self.json.endpoint.on_bound(self._on_bound)
+        if made_by_sdk is None:
+            self._open(self.json.endpoint)
 
-    def _equip_prometheus(
-        self, provider: Any, present: Sequence[MetricReader], limits: CardinalityLimits
-    ) -> None:
-        if any(sdk_private.exports_prometheus(item) for item in present):
-            from metertap_exporters.prometheus import PrometheusReader
+    def _equip_prometheus(self, provider: Any, present: Sequence[MetricReader]) -> None:
+        exported_already = any(sdk_private.exports_prometheus(item) for item in present)
+        if not exported_already and not self._settings.prometheus:
+            return
+        from metertap_exporters.prometheus import PrometheusExporter, PrometheusReader
 
-            self._drop(self.prometheus)
-            self.prometheus = None
-            for item in present:
-                if isinstance(item, PrometheusReader):
-                    self.prometheus = item.exporter
-                    self.prometheus.endpoint.on_bound = self._on_bound
-            if self.prometheus is None and self._settings.prometheus:
-                self.notes.append(
-                    "the application exports Prometheus itself: no second endpoint, and so no "
-                    "summary and hit-ratio views"
-                )
-        elif self._settings.prometheus:
-            from metertap_exporters.prometheus import PrometheusExporter
-
+        if not exported_already:
             if self.prometheus is None:
-                self.prometheus = PrometheusExporter(self._settings, self._recorder, self._on_bound)
-                self._open(self.prometheus.endpoint)
-            self._add(provider, self.prometheus.new_reader(limits))
+                self.prometheus = PrometheusExporter(self._settings, self._recorder)
+            self._add(provider, self.prometheus.new_reader())
+            self.prometheus.endpoint.on_bound(self._on_bound)
+            self._open(self.prometheus.endpoint)
+            return
+        self._drop(self.prometheus)
+        self.prometheus = next(
+            (item.exporter for item in present if isinstance(item, PrometheusReader)), None
+        )
+        if self.prometheus is not None:
+            self.prometheus.endpoint.on_bound(self._on_bound)
+        elif self._settings.prometheus:
+            self._note(
+                "the application exports Prometheus itself: no second endpoint, and so no "
+                "summary and hit-ratio views"
+            )
 
-    def _equip_otlp(
-        self, provider: Any, present: Sequence[MetricReader], limits: CardinalityLimits
-    ) -> None:
+    def _equip_otlp(self, provider: Any, present: Sequence[MetricReader]) -> None:
         if not self._settings.otlp:
             return
         if any(sdk_private.exports_otlp(item) for item in present):
-            self.notes.append("the application exports OTLP itself: no second reader")
+            self._note("the application exports OTLP itself: no second reader")
             return
         from metertap_exporters.otlp import otlp_reader
 
         protocol = self._settings.otlp_protocol
         try:
-            reader = otlp_reader(protocol, limits)
+            reader = otlp_reader(self._settings)
         except ModuleNotFoundError:
             guard.warn_once(
                 "otlp",
@@ -342,8 +353,9 @@ class Pipeline:
         self._added.append(reader)
 
     def _open(self, endpoint: Endpoint) -> None:
-        self._endpoints.append(endpoint)
-        self._recorder.on_activity(endpoint.start)
+        if endpoint not in self._endpoints:
+            self._endpoints.append(endpoint)
+            self._recorder.on_activity(endpoint.start)
 
     def _drop(self, view: JsonSnapshot | PrometheusExporter | None) -> None:
         if view is not None and view.endpoint in self._endpoints:
@@ -354,17 +366,22 @@ class Pipeline:
         self._recorder.forget_activity_callback(endpoint.start)
         endpoint.stop()
 
-    def _prometheus_url(self) -> str | None:
-        return self.prometheus.endpoint.url if self.prometheus is not None else None
+    def _where_prometheus_is(self) -> str | None:
+        """Advice for a Prometheus that scrapes the JSON endpoint; None where there is none yet."""
+        if self.prometheus is not None:
+            endpoint = self.prometheus.endpoint
+            if endpoint.url is not None:
+                return f"scrape {endpoint.url}/metrics instead"
+            return endpoint.problem
+        readers = sdk_private.readers_of(self.owned or self.provider)
+        if any(sdk_private.exports_prometheus(item) for item in readers):
+            return "scrape the port of the application's own Prometheus exporter (9464 by default)"
+        return None
 
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
-def _cardinality_limits(settings: Settings) -> CardinalityLimits:
-    kinds = (
-        Counter,
-        Histogram,
-        ObservableCounter,
-        ObservableGauge,
-        ObservableUpDownCounter,
-        UpDownCounter,
-    )
-    return dict.fromkeys(kinds, settings.series_limit)
+    def _note_takes_no_readers(self, provider: MeterProvider) -> None:
+        described = f"{type(provider).__module__}.{type(provider).__qualname__}"
+        self._note(f"{described} takes no readers: ours have a provider of their own")

@@ -4,37 +4,80 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from typing import Any
+from collections.abc import Iterable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import FrameType
 
 from metertap import guard
+from metertap.pipeline import FLUSH_MILLISECONDS
+from metertap.service import program_arguments
 from metertap.tap import Tap, instrument
 
 
-def start() -> None:
-    """Called before the program's first line. Never raises."""
+def start(modules_before: Iterable[str]) -> None:
+    """Called before the program's first line, with the modules that were imported before us."""
     with guard.guarded("run"):
         tap = instrument()
         if tap.pipeline.pushes:
-            flush_on_sigterm(tap)
+            _flush_on_sigterm(tap)
+    with guard.guarded("run"):
+        _give_way(set(sys.modules).difference(modules_before))
 
 
-def flush_on_sigterm(tap: Tap) -> None:
+def _flush_on_sigterm(tap: Tap) -> None:
     """Push what was measured when SIGTERM ends the program.
 
     Python dies of SIGTERM without running exit handlers. Where nobody handles the signal, ours
     flushes for half a second at most and lets the signal end the process as it would have: its
-    parent sees the same status. A handler that the program installs replaces ours.
+    parent sees the same status. A handler that the program installs replaces ours; one that it
+    restores when it is done (uvicorn) is ours again.
+
+    Python runs handlers between two steps of its main thread: while that thread is inside a C
+    function that neither returns nor minds signals, SIGTERM waits for it.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
 
-    def flush_and_die(number: int, _frame: Any) -> None:
+    def flush_and_die(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the program at once
         with guard.guarded("run.sigterm"):
-            tap.at_exit()
-        signal.signal(number, signal.SIG_DFL)
+            # In a thread: this one may hold any lock, and must not wait for itself.
+            flush = threading.Thread(target=tap.at_exit, daemon=True)
+            flush.start()
+            flush.join(FLUSH_MILLISECONDS / 1000)
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, flush_and_die)
+
+
+def _give_way(modules: Iterable[str]) -> None:
+    """Forget those of `modules` that the program's own folder has under the same name.
+
+    A program may have a `statistics.py` beside it and mean that one; we were earlier and
+    imported the standard library's, which stays ours.
+    """
+    folder = _program_folder()
+    if folder is None:
+        return
+    for name in modules:
+        top = name.partition(".")[0]
+        theirs = PathFinder.find_spec(top, [str(folder)])
+        if theirs is None or theirs.loader is None or top in sys.builtin_module_names:
+            continue
+        ours = getattr(sys.modules.get(top), "__spec__", None)
+        if ours is None or ours.origin != theirs.origin:
+            sys.modules.pop(name, None)
+
+
+def _program_folder() -> Path | None:
+    """What Python will put first on the path of the program: `sys.path[0]` is not there yet."""
+    if getattr(sys.flags, "safe_path", False):
+        return None
+    arguments = program_arguments()
+    if not arguments or arguments[0] in {"-", "-c", "-m"}:
+        return Path.cwd()
+    script = Path(arguments[0]).resolve()
+    return script if script.is_dir() else script.parent

@@ -11,15 +11,11 @@ import json
 import os
 import stat
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from metertap.settings import user_runtime_directory
-
-
-_registering = threading.Lock()  # two endpoints of one process may bind at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +31,21 @@ class Running:
 
 def directory() -> Path:
     """The directory, made if need be. Raises PermissionError where somebody else owns it."""
-    base = user_runtime_directory()
-    if base is not None and base.is_dir():
-        path = base / "metertap"
-    else:  # Windows has a temporary directory for each user
-        user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
-        path = Path(tempfile.gettempdir()) / f"metertap{user}"
+    path = _path()
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         _check_private(path)
     return path
+
+
+def _path() -> Path:
+    base = user_runtime_directory()
+    if base is not None and base.is_dir():
+        return base / "metertap"
+    # Windows has a temporary directory for each user.
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    return Path(tempfile.gettempdir()) / f"metertap{user}"
 
 
 def _check_private(path: Path) -> None:
@@ -59,7 +59,7 @@ def _check_private(path: Path) -> None:
 
 
 def register(service: str, json_url: str | None, prometheus_url: str | None) -> None:
-    """Say where this process answers; replaces what it said before."""
+    """Say where this process answers; replaces what it said before. One thread at a time."""
     path = directory() / f"{os.getpid()}.json"
     entry = {
         "pid": os.getpid(),
@@ -69,14 +69,16 @@ def register(service: str, json_url: str | None, prometheus_url: str | None) -> 
         "prometheus_url": prometheus_url,
     }
     fresh = path.with_suffix(".new")
-    with _registering:
-        fresh.write_text(json.dumps(entry), encoding="utf-8")
-        fresh.replace(path)
+    fresh.write_text(json.dumps(entry), encoding="utf-8")
+    fresh.replace(path)
 
 
 def unregister() -> None:
-    """Take back what this process said. A forked child has nothing to take back."""
-    (directory() / f"{os.getpid()}.json").unlink(missing_ok=True)
+    """Take back what this process said, if it did. A forked child has nothing to take back."""
+    try:
+        (_path() / f"{os.getpid()}.json").unlink(missing_ok=True)
+    except PermissionError:
+        pass  # somebody else's directory: nothing was said there
 
 
 def running() -> list[Running]:

@@ -1,21 +1,41 @@
-"""The only module that looks into private parts of the OpenTelemetry SDK.
+"""The only module that touches private parts of the OpenTelemetry SDK, or minds its version.
 
-It only looks: nothing here changes the SDK. Where an attribute is absent the answer is the one
-that makes metertap do less, and `problems` says so for `doctor`.
+Where an attribute is absent the answer is the one that makes metertap do less, and `problems`
+says so for `doctor`.
 """
 
 from __future__ import annotations
 
+import inspect
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import (
+    Counter,
+    Histogram,
+    MeterProvider,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
 SET_PROVIDER_MODULE = "opentelemetry.metrics._internal"
 SET_PROVIDER_FUNCTION = "_set_meter_provider"
 """Every way to set the global provider ends in this function, looked up at call time."""
+
+_KINDS = (
+    Counter,
+    Histogram,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+_HAS_SERIES_LIMITS = "cardinality_limits" in inspect.signature(MetricReader.__init__).parameters
 
 
 def provider_in_force() -> metrics.MeterProvider | None:
@@ -28,6 +48,34 @@ def provider_in_force() -> metrics.MeterProvider | None:
 def takes_readers(provider: object) -> bool:
     """Whether readers can be added to `provider`: it is an SDK one (1.43 or later)."""
     return hasattr(provider, "add_metric_reader") and hasattr(provider, "remove_metric_reader")
+
+
+def series_limits(limit: int) -> dict[str, Any]:
+    """Keywords that bound the series a metric of any reader; none before SDK 1.45."""
+    return {"cardinality_limits": dict.fromkeys(_KINDS, limit)} if _HAS_SERIES_LIMITS else {}
+
+
+def is_attached(reader: MetricReader) -> bool:
+    """Whether `reader` can collect; the SDK logs a warning where it cannot."""
+    return reader._collect is not None
+
+
+def detach(provider: Any, reader: Any) -> None:
+    """Remove `reader`. A collection that comes late, from a thread of its own, finds nothing."""
+    reader._set_collect_callback(_collect_nothing)
+    provider.remove_metric_reader(reader)
+    reader._set_collect_callback(_collect_nothing)
+
+
+def _collect_nothing(_reader: MetricReader, **_kwargs: Any) -> None:
+    return None
+
+
+def renew_locks(provider: object) -> None:
+    """In a forked child: a thread of the parent may have been collecting, and will never end."""
+    consumer: Any = getattr(provider, "_measurement_consumer", None)
+    if hasattr(consumer, "_lock"):
+        consumer._lock = threading.Lock()
 
 
 def readers_of(provider: object) -> list[MetricReader]:
@@ -72,7 +120,9 @@ def problems() -> list[str]:
     """Which private parts are absent from the SDK that is installed, and what that costs."""
     found = []
     if not hasattr(metrics._internal, SET_PROVIDER_FUNCTION):
-        found.append("a provider set after instrument() is noticed at the next scrape only")
+        found.append("a provider set after instrument() is noticed at the next snapshot() only")
     if not hasattr(metrics._internal, "_PROXY_METER_PROVIDER"):
         found.append("an unset global provider cannot be told from one that was set")
+    if not _HAS_SERIES_LIMITS:
+        found.append("this SDK does not bound the series of a metric (1.45 and later do)")
     return found

@@ -1,23 +1,21 @@
 """Settings: read once, in this one place, into a frozen object.
 
-Keyword > environment > file > default. The file is `[tool.metertap]` in the working
-directory's `pyproject.toml`, or the TOML file that `METERTAP_CONFIG` names (same table, or its
-keys at top level). A value that cannot be used is one warning that names the setting, the value
-and the default taken; it is never an exception.
+Keyword > environment > file > default. A value that cannot be used is one warning that names the
+setting, the value and what is taken instead; it is never an exception.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from metertap.guard import guarded, warn_once
+from metertap import config_file
+from metertap.guard import guarded, shown, warn_once
 
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
@@ -81,12 +79,10 @@ def _boolean(value: object) -> bool:
 
 def _integer(lowest: int, highest: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        if isinstance(value, bool | float):
-            raise ValueError("a whole number is needed")
-        number = int(str(value).strip())
-        if not lowest <= number <= highest:
-            raise ValueError(f"a number from {lowest} to {highest} is needed")
-        return number
+        text = str(value).strip()  # of True it is no number, nor of 12.0
+        if text.removeprefix("-").isdecimal() and len(text) < 20 and lowest <= int(text) <= highest:
+            return int(text)
+        raise ValueError(f"a whole number from {lowest} to {highest} is needed")
 
     return parse
 
@@ -108,6 +104,7 @@ def _names(value: object) -> frozenset[str]:
 _port = _integer(0, 65535)
 
 # keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
+# In the file the names are the keywords'.
 TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "enabled": ("PERFORMANCE_METRICS_ENABLED", _boolean),
     "window_size": ("METRICS_WINDOW_SIZE", _integer(2, 1_000_000)),
@@ -122,10 +119,15 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", _names),
     "service_name": ("OTEL_SERVICE_NAME", _text),
 }
-_CONFIG_FILE = "METERTAP_CONFIG"
-_OTHER_VARIABLES = frozenset({_CONFIG_FILE, "METERTAP_RUN_CHILDREN"})
+_OTHER_VARIABLES = frozenset({config_file.VARIABLE, "METERTAP_RUN_CHILDREN"})
+_PREFIX = "METERTAP_"
+_SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
+"""Other programs' variables begin so too: only what is nearly one of ours is told of."""
 _NOT_VALUES = frozenset({"meter_provider"})  # an object for the pipeline, not a setting
 _TABLES_IN_FILE = frozenset({"tools", "caches"})
+
+_Given = dict[str, tuple[str, object]]
+"""By keyword: the name under which it was set, and the value as it was given."""
 
 
 def read(
@@ -133,164 +135,164 @@ def read(
 ) -> Settings:
     """Read every setting. Never raises."""
     environ = os.environ if environ is None else environ
-    options = options or {}
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    with guarded("settings"):
-        for source, given in (
-            ("file", _from_file(environ)),
-            ("environment", _from_environment(environ)),
-            ("keyword", _from_keywords(options)),
-        ):
-            for name, (shown, raw) in given.items():
-                try:
-                    values[name] = TABLE[name][1](raw)
-                    sources[name] = source
-                except (ValueError, TypeError) as error:
-                    taken = values.get(name, Settings.__dataclass_fields__[name].default)
-                    warn_once(
-                        f"setting {shown}",
-                        "%s=%r cannot be used (%s); %r is taken",
-                        shown,
-                        raw,
-                        error,
-                        taken,
-                    )
+    for source, given in (
+        ("file", _from_file(environ)),
+        ("environment", _from_environment(environ)),
+        ("keyword", _from_keywords(options or {})),
+    ):
+        for name, (shown_name, raw) in given.items():
+            try:
+                values[name] = TABLE[name][1](raw)
+                sources[name] = source
+            except Exception as error:  # an object's own __str__ may raise anything
+                taken = values.get(name, Settings.__dataclass_fields__[name].default)
+                _tell_unusable(shown_name, raw, shown(error, str), taken)
     settings = Settings(**values, sources=sources)
     with guarded("settings.opentelemetry"):
         return _with_opentelemetry(settings, environ)
     return settings
 
 
-def _from_keywords(options: Mapping[str, Any]) -> dict[str, tuple[str, object]]:
-    given = {}
+def _from_keywords(options: Mapping[str, Any]) -> _Given:
+    given: _Given = {}
     for name, value in options.items():
         if name in TABLE:
             if value is not None:
                 given[name] = (name, value)
         elif name not in _NOT_VALUES:
-            _tell_unknown(f"instrument({name}=…)", name, TABLE)
+            _tell_unknown(f"instrument({name}=…)", name, {*TABLE, *_NOT_VALUES})
     return given
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
+def _from_environment(environ: Mapping[str, str]) -> _Given:
     # An empty variable is an unset one: OpenTelemetry's rule for its own variables.
-    given: dict[str, tuple[str, object]] = {
+    given: _Given = {
         name: (variable, environ[variable])
         for name, (variable, _) in TABLE.items()
         if environ.get(variable, "").strip()
     }
     known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
     for variable in environ:
-        if variable.startswith("METERTAP_") and variable not in known:
+        nearly_ours = variable.startswith(_SHARED_PREFIXES) and _nearest(variable, known, 0.9)
+        if variable not in known and (variable.startswith(_PREFIX) or nearly_ours):
             _tell_unknown(variable, variable, known)
     return given
 
 
-def _from_file(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
-    named = environ.get(_CONFIG_FILE, "").strip()
-    path = Path(named or "pyproject.toml")
-    if not path.is_file():
-        if named:
-            warn_once(f"setting {_CONFIG_FILE}", "%s=%s: no such file", _CONFIG_FILE, named)
-        return {}
-    try:
-        table = _toml_table(path)
-    except Exception as error:  # a broken file of the program's is not ours to fail on
-        if named:
-            warn_once(f"setting {_CONFIG_FILE}", "%s cannot be read: %s", path, error)
-        return {}
-    given = {}
+def _from_file(environ: Mapping[str, str]) -> _Given:
+    file, table = config_file.read(environ.get(config_file.VARIABLE, "").strip())
+    given: _Given = {}
     for name, value in table.items():
         if name in TABLE:
-            given[name] = (f"{name} in {path.name}", value)
+            given[name] = (f"{name} in {file}", value)
         elif name not in _TABLES_IN_FILE:
-            _tell_unknown(f"{name} in {path.name}", name, TABLE)
+            _tell_unknown(f"{name} in {file}", name, TABLE)
     return given
 
 
-def _toml_table(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:  # not a dependency: it is there wherever a build tool or pytest is
-        import tomli as tomllib
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
-    table = document.get("tool", {}).get("metertap")
-    if table is None:
-        table = {} if path.name == "pyproject.toml" else document
-    return dict(table)
+def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> None:
+    near = _nearest(name, known)
+    hint = f"; did you mean {near}?" if near else ""
+    warn_once(
+        f"setting {shown_name}", "%s is no setting of metertap and is ignored%s", shown_name, hint
+    )
 
 
-def _tell_unknown(shown: str, name: str, known: Mapping[str, Any] | set[str]) -> None:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    warn_once(f"setting {shown}", "%s is not a setting of metertap and is ignored%s", shown, hint)
+def _nearest(name: str, known: Collection[str], likeness: float = 0.6) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
+
+
+def _tell_unusable(shown_name: str, raw: object, why: str, taken: object) -> None:
+    warn_once(
+        f"setting {shown_name}",
+        "%s=%s cannot be used (%s); %s is taken",
+        shown_name,
+        shown(raw),
+        why,
+        shown(taken),
+    )
 
 
 def _with_opentelemetry(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Apply OpenTelemetry's own variables, as its specification defines them."""
+    exporters = {name.lower() for name in _names(environ.get("OTEL_METRICS_EXPORTER", ""))}
+    if "none" in exporters:
+        exporters = {"none"}
+    _, endpoint = _first_set(
+        environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     disabled_because = None
     if not settings.enabled:
-        disabled_because = "PERFORMANCE_METRICS_ENABLED is false"
-    elif environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        variable = TABLE["enabled"][0]
+        by_variable = settings.sources["enabled"] == "environment"
+        disabled_because = f"{variable if by_variable else 'enabled'} is false"
+    elif _is_sdk_disabled(environ):
         disabled_because = "OTEL_SDK_DISABLED is true"
-    exporters = {
-        name.strip().lower()
-        for name in environ.get("OTEL_METRICS_EXPORTER", "").split(",")
-        if name.strip()
-    }
-    endpoint = (
-        environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "").strip()
-        or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
-    )
-    # An explicit list of exporters wins over an endpoint; `none` wins over everything.
-    otlp_names = {"otlp", "otlp_proto_http", "otlp_proto_grpc"}
-    otlp = bool(exporters & otlp_names) if exporters else bool(endpoint)
     prometheus = settings.prometheus
     if not settings.is_explicit("prometheus"):
         prometheus = bool(exporters & {"prometheus", "metertap_prometheus"})
-    disabled = settings.disabled_instrumentations | _names(
-        environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
-    )
     return replace(
         settings,
         enabled=disabled_because is None,
         disabled_because=disabled_because,
-        otlp=otlp and "none" not in exporters,
+        # A list of exporters wins over an endpoint.
+        otlp=bool(exporters & _OTLP_EXPORTERS.keys()) if exporters else bool(endpoint),
         otlp_protocol=_otlp_protocol(environ, exporters, endpoint),
         prometheus=prometheus,
-        disabled_instrumentations=disabled,
+        disabled_instrumentations=settings.disabled_instrumentations
+        | _names(environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")),
         resource_from_environment=_resource_attributes(environ),
     )
 
 
+# Names in OTEL_METRICS_EXPORTER that mean OTLP, and the protocol that they fix.
+_OTLP_EXPORTERS = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
+
+
+def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
+    """The first of `variables` that is set, and its value; the last one where none is."""
+    variable = next((name for name in variables if environ.get(name, "").strip()), variables[-1])
+    return variable, environ.get(variable, "").strip()
+
+
+def _is_sdk_disabled(environ: Mapping[str, str]) -> bool:
+    variable = "OTEL_SDK_DISABLED"
+    word = environ.get(variable, "").strip().lower()
+    if word not in {"true", "false", ""}:  # OpenTelemetry knows these two words only
+        _tell_unusable(variable, environ[variable], "true or false is needed", False)
+    return word == "true"
+
+
 def _otlp_protocol(environ: Mapping[str, str], exporters: set[str], endpoint: str) -> str:
     """`http/protobuf` or `grpc`: what is named, else what the endpoint's port is known for."""
-    for exporter, protocol in (("otlp_proto_http", "http/protobuf"), ("otlp_proto_grpc", "grpc")):
-        if exporter in exporters:
-            return protocol
-    named = (
-        environ.get("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "").strip()
-        or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip()
+    for exporter in sorted(exporters & _OTLP_EXPORTERS.keys()):
+        if (fixed := _OTLP_EXPORTERS[exporter]) is not None:
+            return fixed
+    variable, named = _first_set(
+        environ, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
     )
-    default = "grpc" if urlsplit(endpoint).port == 4317 else "http/protobuf"
-    if not named:
-        return default
-    if named in {"grpc", "http/protobuf"}:
-        return named
-    warn_once(
-        "setting OTEL_EXPORTER_OTLP_PROTOCOL",
-        "OTEL_EXPORTER_OTLP_PROTOCOL=%r is neither grpc nor http/protobuf; %s is taken",
-        named,
-        default,
-    )
+    if named.lower() in {"grpc", "http/protobuf"}:
+        return named.lower()
+    default = "grpc" if _port_of(endpoint) == 4317 else "http/protobuf"
+    if named:
+        _tell_unusable(variable, named, "grpc or http/protobuf is needed", default)
     return default
 
 
+def _port_of(endpoint: str) -> int | None:
+    try:
+        # gRPC's own form has no scheme: collector:4317
+        return urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
+    except ValueError:  # the exporter itself says what is wrong with it
+        return None
+
+
 def _resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
-    """Keys of `OTEL_RESOURCE_ATTRIBUTES`, so that what the operator said is not overwritten."""
+    """`OTEL_RESOURCE_ATTRIBUTES`, so that what the operator said is not overwritten."""
     pairs = (item.partition("=") for item in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
-    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+    return {key.strip(): unquote(value.strip()) for key, _, value in pairs if key.strip()}
 
 
 def user_runtime_directory() -> Path | None:

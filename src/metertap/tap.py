@@ -7,6 +7,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.metrics import MeterProvider
+
 from metertap import _process, guard, runtime_dir, settings
 from metertap import service as service_identity
 from metertap.diagnosis import diagnose
@@ -27,7 +29,7 @@ class Tap:
     Where measuring is disabled the tap exists, does nothing, and says so in its document.
     """
 
-    def __init__(self, given: Settings, meter_provider: Any = None) -> None:
+    def __init__(self, given: Settings, meter_provider: MeterProvider | None = None) -> None:
         self.settings = given
         self.pipeline = Pipeline(
             given,
@@ -37,6 +39,7 @@ class Tap:
             diagnosis=self.diagnosis,
         )
         self._active = False
+        self._registering = threading.Lock()
 
     @property
     def is_active(self) -> bool:
@@ -109,7 +112,10 @@ class Tap:
         atexit.register(self.at_exit)
 
     def forked(self) -> None:
-        """In a forked child."""
+        """In a forked child: another thread of the parent may have held the lock."""
+        global _lock
+        _lock = threading.RLock()
+        self._registering = threading.Lock()
         service_identity.forked()
         if self._active:
             self.pipeline.forked()
@@ -124,7 +130,8 @@ class Tap:
     def _endpoint_bound(self, endpoint: Endpoint) -> None:
         guard.logger.info("%s: %s/metrics", endpoint.label, endpoint.url)
         name = self.pipeline.service().get("name", "python")
-        runtime_dir.register(name, self.json_url, self.prometheus_url)
+        with self._registering:  # both endpoints may bind at the same time
+            runtime_dir.register(name, self.json_url, self.prometheus_url)
 
 
 def instrument(**options: Unpack[Options]) -> Tap:
@@ -146,10 +153,23 @@ def instrument(**options: Unpack[Options]) -> Tap:
             return active
         given = settings.read(options)
         _process.configure(given)
-        tap = Tap(given, options.get("meter_provider"))
+        tap = Tap(given, _provider(options.get("meter_provider")))
         _process.set_tap(tap)
         tap.start()
         return tap
+
+
+def _provider(given: Any) -> MeterProvider | None:
+    # Not isinstance: it asks the object, and this may be any object.
+    if given is None or issubclass(type(given), MeterProvider):
+        provider: MeterProvider | None = given
+        return provider
+    guard.warn_once(
+        "meter_provider",
+        "meter_provider=%s is no meter provider; the one in force is taken",
+        guard.shown(given),
+    )
+    return None
 
 
 def uninstrument() -> None:
@@ -171,9 +191,7 @@ def get_all_metrics() -> dict[str, Any]:
     if tap is not None:
         return tap.snapshot()
     given = _process.settings()
-    with guard.guarded("service"):
-        return _document(given, Pipeline(given, _process.recorder()).service())
-    return _document(given, {})
+    return _document(given, service_identity.short_identity(given))
 
 
 def _document(given: Settings, service: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,12 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        return _run(options)
+        status = _run(options)
+        print(end="", flush=True)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `metertap snapshot | head`
-        sys.stderr.close()
+        # What is still in the buffer has nowhere to go, and Python would complain when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return status
 
 
 def _run(options: argparse.Namespace) -> int:

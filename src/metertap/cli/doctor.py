@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from metertap.cli.processes import Unreachable, fetch, processes
-from metertap.cli.tables import Table, show
+from metertap.cli.tables import Table, printable, show
 
 
 def doctor(url: str | None, *, as_json: bool) -> int:
@@ -25,7 +25,7 @@ def doctor(url: str | None, *, as_json: bool) -> int:
             name = f"{process.name} pid {process.pid}" if process.pid else process.name
             reports.append((name, fetch(process, "/doctor")))
         except Unreachable as error:
-            sys.stderr.write(f"metertap doctor: {error}\n")
+            sys.stderr.write(f"metertap doctor: {printable(str(error))}\n")
             status = 1
     if as_json:
         json.dump([{"process": name, **report} for name, report in reports], sys.stdout, indent=2)
@@ -39,18 +39,32 @@ def doctor(url: str | None, *, as_json: bool) -> int:
 
 
 def _this_environment() -> dict[str, Any]:
-    """Instrument this very process, import what could be patched, and see what binds."""
+    """Instrument this very process, import what could be patched, and see what binds.
+
+    Nothing is served or delivered: endpoints wait for a tool or a cache, which never comes.
+    """
     import metertap
     import metertap_instrumentation
 
-    with metertap.instrument(json_endpoint=False, prometheus=False) as tap:
-        for instrumentation in metertap_instrumentation.ALL:
-            for patch_set in instrumentation.patch_sets:
-                try:
-                    importlib.import_module(patch_set.module)
-                except ImportError:
-                    continue
-        return tap.diagnosis()
+    with metertap.instrument() as tap:
+        tap.pipeline.deliver_nothing()
+        modules = [
+            patch_set.module
+            for instrumentation in metertap_instrumentation.ALL
+            for patch_set in instrumentation.patch_sets
+        ]
+        return {"broken_imports": list(filter(None, map(_import, modules))), **tap.diagnosis()}
+
+
+def _import(module: str) -> str | None:
+    """Import `module`; returns what is wrong with it, which an absent library is not."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        library = module.partition(".")[0]
+        if not isinstance(error, ModuleNotFoundError) or error.name != library:
+            return f"{module}: {type(error).__qualname__}: {error}"
+    return None
 
 
 def _facts(name: str, report: dict[str, Any]) -> Table:
@@ -76,6 +90,7 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
         if item["source"] != "default"
     )
     rows.extend(("note", note) for note in report["notes"])
+    rows.extend(("broken import", text) for text in report.get("broken_imports", ()))
     rows.extend(
         ("left out", f"{count} hand-made records of {tool!r}: a patch counts these calls already")
         for tool, count in report["left_out_duplicates"].items()
@@ -108,4 +123,5 @@ def _problems(report: dict[str, Any]) -> bool:
     )
     unsupported = any(item["problem"] for item in report["instrumentations"])
     endpoint = any(item["problem"] for item in report["endpoints"])
-    return failed or unsupported or endpoint or bool(report["faults"])
+    broken = bool(report.get("broken_imports"))
+    return failed or unsupported or endpoint or broken or bool(report["faults"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 from metertap import runtime_dir
 
 _SECONDS = 5.0
+_KEYS = {"/metrics": "tool_metrics", "/doctor": "instrumentations"}
+"""What each document is known by: something else may answer at an address."""
 
 
 class Unreachable(Exception):
@@ -40,18 +43,23 @@ def processes(url: str | None) -> list[Process]:
 
 
 def fetch(process: Process, path: str) -> dict[str, Any]:
-    """GET one of its JSON documents. Raises Unreachable."""
+    """GET one of its JSON documents: `/metrics` or `/doctor`. Raises Unreachable."""
+    url = process.url + path
     # No proxy: these are addresses of this machine, or of one that was named.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(process.url + path, timeout=_SECONDS) as response:
-            document = json.load(response)
+        with opener.open(url, timeout=_SECONDS) as response:
+            body = response.read()
     except urllib.error.HTTPError as error:
-        raise Unreachable(f"{process.url}{path} answers {error.code} {error.reason}") from None
-    except (OSError, ValueError) as error:
-        raise Unreachable(f"{process.url}{path}: {getattr(error, 'reason', error)}") from None
-    if not isinstance(document, dict):
-        raise Unreachable(f"{process.url}{path} is not a metertap endpoint")
+        raise Unreachable(f"{url} answers {error.code} {error.reason}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Unreachable(f"{url}: {getattr(error, 'reason', error)}") from None
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or _KEYS[path] not in document:
+        raise Unreachable(f"{url} is not a JSON endpoint of metertap")
     return document
 
 
@@ -59,7 +67,10 @@ def _address(url: str) -> str:
     """Scheme, host and port of what the user typed: `9109`, `host:9109`, with or without a path."""
     if url.isdecimal():
         url = f"127.0.0.1:{url}"
-    if "//" not in url:
+    if not url.startswith(("http://", "https://")):
         url = f"http://{url}"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # fetching says what is wrong with it
+        return url
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))

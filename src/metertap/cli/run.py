@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
-
-_PYTHON_IGNORES_ENVIRONMENT = re.compile(r"python[\w.]*\S*\s+(?:-\w+\s+)*-\w*[IES]")
 
 
 def run(program: Sequence[str], *, children: bool = False) -> int:
@@ -26,32 +26,41 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
     if not command:
         sys.stderr.write("metertap run: which command? metertap run -- CMD [ARG ...]\n")
         return _USAGE
-    path = shutil.which(command[0])
+    name = command[0]
+    path = shutil.which(name)
     if path is None:
-        exists = os.path.exists(command[0])
+        exists = os.path.exists(name) if os.path.dirname(name) else shutil.which(name, os.F_OK)
         problem = "is not executable" if exists else "command not found"
-        sys.stderr.write(f"metertap run: {command[0]}: {problem}\n")
+        sys.stderr.write(f"metertap run: {name}: {problem}\n")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
-    reason = _unmeasurable(path, command)
-    if reason is not None:
-        sys.stderr.write(f"metertap: the program runs unmeasured, because {reason}\n")
+    if _ignores_environment(_python_arguments(path, command)):
+        sys.stderr.write(
+            "metertap: the program runs unmeasured, because its Python is started with -I, -E "
+            f"or -S and ignores PYTHONPATH: {name}\n"
+        )
     environment = _environment(children)
     if os.name == "nt":
         return subprocess.call([path, *command[1:]], env=environment)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores them, and what a process ignores the program after it ignores too.
+        signal.signal(ignored, signal.SIG_DFL)
     try:
         os.execve(path, command, environment)
     except OSError as error:
-        sys.stderr.write(f"metertap run: {command[0]}: {error.strerror}\n")
+        sys.stderr.write(f"metertap run: {name}: {error.strerror}\n")
         return _NOT_EXECUTABLE
 
 
 def _environment(children: bool) -> dict[str, str]:
+    """This process's own, with our folder first on PYTHONPATH."""
     environment = dict(os.environ)
+    if _coerced_locale():
+        del environment["LC_CTYPE"]
     site = str(Path(__file__).resolve().parent.parent / "run_site")
     inherited = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = f"{site}{os.pathsep}{inherited}" if inherited else site
+    # Standing there twice it says that the variable was there, and empty.
+    entries = [site] if inherited is None else [site, inherited or site]
+    environment["PYTHONPATH"] = os.pathsep.join(entries)
     if children:
         environment["METERTAP_RUN_CHILDREN"] = "true"
     else:
@@ -59,26 +68,60 @@ def _environment(children: bool) -> dict[str, str]:
     return environment
 
 
-def _unmeasurable(path: str, command: Sequence[str]) -> str | None:
-    """Why the program's Python will not see our folder, where that can be known beforehand."""
-    line = f"{os.path.basename(path)} {' '.join(command[1:])} " if _is_python(path) else ""
-    if not line:
-        line = _shebang(path)
-    if _PYTHON_IGNORES_ENVIRONMENT.search(line):
-        return f"its Python is started with -I, -E or -S and ignores PYTHONPATH: {command[0]}"
-    return None
+def _coerced_locale() -> bool:
+    """Whether this Python itself set LC_CTYPE, as it does in the C locale (PEP 538).
+
+    The program's Python has to find things as they were: it would not turn UTF-8 mode on.
+    """
+    if "LC_CTYPE" not in os.environ:
+        return False
+    try:
+        given = Path("/proc/self/environ").read_bytes()
+    except OSError:  # only Linux tells
+        return False
+    return b"\0LC_CTYPE=" not in b"\0" + given
+
+
+def _python_arguments(path: str, command: Sequence[str]) -> list[str]:
+    """What the program's Python is started with, as far as that shows beforehand."""
+    if _is_python(path):
+        return list(command[1:])
+    words = _interpreter_line(path)
+    for index, word in enumerate(words):
+        if _is_python(word):
+            return words[index + 1 :]
+    return []
 
 
 def _is_python(path: str) -> bool:
-    return re.fullmatch(r"python[\d.]*(\.exe)?", os.path.basename(path)) is not None
+    return re.fullmatch(r"(python|pypy)[\d.]*(\.exe)?", os.path.basename(path)) is not None
 
 
-def _shebang(path: str) -> str:
+def _interpreter_line(path: str) -> list[str]:
+    """The command in the first line of a script, or in its second where a shell starts Python."""
     try:
         with open(path, "rb") as script:
-            first = script.readline(512)
-    except OSError:
-        return ""
-    if not first.startswith(b"#!"):
-        return ""
-    return first[2:].decode("utf-8", "replace").strip().rpartition("/")[2] + " "
+            first, second = script.readline(4096), script.readline(4096)
+        if second.startswith(b"'''exec'"):  # as installers write it where a path is too long
+            return shlex.split(second[len(b"'''exec'") :].decode())
+        return shlex.split(first[2:].decode()) if first.startswith(b"#!") else []
+    except (OSError, ValueError):
+        return []
+
+
+def _ignores_environment(arguments: Sequence[str]) -> bool:
+    """Whether a Python with these arguments would not see PYTHONPATH or not look for hooks."""
+    remaining = iter(arguments)
+    for argument in remaining:
+        if not re.match(r"-\w", argument):
+            return False  # the program; what follows is its own
+        for position, letter in enumerate(argument[1:], start=2):
+            if letter in "IES":
+                return True
+            if letter in "cm":
+                return False
+            if letter in "WX":  # with a value: the rest of the word, or else the next one
+                if position == len(argument):
+                    next(remaining, None)
+                break
+    return False

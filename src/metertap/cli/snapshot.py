@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from metertap.cli.processes import Process, Unreachable, fetch, processes
-from metertap.cli.tables import Table, show
+from metertap.cli.tables import Table, printable, show
 
 _TOOL_HEADERS = ("tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors")
 _CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
@@ -26,16 +26,16 @@ def snapshot(url: str | None, *, as_json: bool) -> int:
         try:
             documents.append((process, fetch(process, "/metrics")))
         except Unreachable as error:
-            sys.stderr.write(f"metertap snapshot: {error}\n")
+            sys.stderr.write(f"metertap snapshot: {printable(str(error))}\n")
+    if not documents:
+        return 1
     if as_json:
-        payload: object = [document for _, document in documents]
-        if url is not None and documents:
-            payload = documents[0][1]
+        payload = documents[0][1] if url is not None else [document for _, document in documents]
         sys.stdout.write(json.dumps(payload, indent=2) + "\n")
     else:
         for process, document in documents:
             show(tables(document, process))
-    return 0 if documents else 1
+    return 0
 
 
 def tables(document: dict[str, Any], process: Process | None = None) -> list[Table]:

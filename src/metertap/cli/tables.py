@@ -1,12 +1,16 @@
-"""Tables for the terminal: with rich where it is installed (extra `cli`), plain text without."""
+"""Tables: with rich on a terminal, where it is installed (extra `cli`); else text in columns."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+_NARROWEST = 10
+"""Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
 
 
 @dataclass(slots=True)
@@ -20,6 +24,17 @@ class Table:
     styles: dict[int, str] = field(default_factory=dict)  # row → style, where there is colour
 
 
+def printable(text: str) -> str:
+    """`text` with everything escaped that a terminal would act on instead of showing it.
+
+    Names come from other processes: control sequences, line ends, characters that reverse the
+    direction of a line.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def has_rich() -> bool:
     """Whether rich can be imported."""
     return importlib.util.find_spec("rich") is not None
@@ -27,12 +42,15 @@ def has_rich() -> bool:
 
 def show(tables: Iterable[Table]) -> None:
     """Print tables to stdout."""
-    if has_rich():
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal speaks UTF-8
+    # A pipe has no width: whoever reads it wants whole lines.
+    if sys.stdout.isatty() and has_rich():
         from rich.console import Console
 
         console = Console()
         for table in tables:
-            console.print(to_rich(table))
+            console.print(to_rich(table), width=max(console.width, _least_width(table)), crop=False)
     else:
         for table in tables:
             sys.stdout.write(plain(table) + "\n")
@@ -45,27 +63,47 @@ def to_rich(table: Table) -> Any:
     from rich.text import Text
 
     made = RichTable(
-        title=Text(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+        title=Text(printable(table.title)),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for header in table.headers:
-        made.add_column(
-            header, justify="right" if header in table.right else "left", overflow="fold"
-        )
+    for header, width in zip(table.headers, _widths(table), strict=True):
+        if header in table.right:
+            made.add_column(header, justify="right", no_wrap=True)
+        else:
+            made.add_column(header, overflow="fold", min_width=min(width, _NARROWEST))
     for index, row in enumerate(table.rows):
         # Text, not markup: a tool may be named "[red]".
-        made.add_row(*(Text(cell) for cell in row), style=table.styles.get(index))
+        cells = (Text(printable(cell)) for cell in row)
+        made.add_row(*cells, style=table.styles.get(index))
     return made
 
 
 def plain(table: Table) -> str:
     """The same as text in columns."""
-    lines = [list(table.headers), *(list(row) for row in table.rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(table.headers))]
-    out = [table.title]
-    for line in lines:
+    out = [printable(table.title)] if table.title else []
+    for line in (table.headers, *table.rows):
         cells = [
-            cell.rjust(width) if header in table.right else cell.ljust(width)
-            for cell, width, header in zip(line, widths, table.headers, strict=True)
+            printable(cell).rjust(width) if header in table.right else printable(cell).ljust(width)
+            for cell, width, header in zip(line, _widths(table), table.headers, strict=True)
         ]
         out.append("  " + "  ".join(cells).rstrip())
     return "\n".join(out) + "\n"
+
+
+def _widths(table: Table) -> list[int]:
+    """The widest cell of each column."""
+    lines = (table.headers, *table.rows)
+    return [max(map(len, map(printable, column))) for column in zip(*lines, strict=True)]
+
+
+def _least_width(table: Table) -> int:
+    """The width at which every number is on one line."""
+    columns = zip(table.headers, _widths(table), strict=True)
+    return sum(
+        2 + (width if header in table.right else min(width, _NARROWEST))
+        for header, width in columns
+    )

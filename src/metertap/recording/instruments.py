@@ -8,6 +8,7 @@ right from the first collection on, whichever provider comes into force and when
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
@@ -17,18 +18,18 @@ from metertap._version import __version__
 from metertap.recording.recorder import Recorder
 
 _Observe = Callable[[Recorder], Iterable[Observation]]
-Observed = Mapping[str, Mapping[frozenset[tuple[str, Any]], float]]
-"""Values by metric name and attributes, at one moment."""
+_Values = Mapping[frozenset[tuple[str, Any]], float]
 
-_COUNTERS = frozenset(
-    metric.name
-    for metric in (
-        catalogue.CACHE_REQUESTS,
-        catalogue.CACHE_EVICTIONS,
-        catalogue.CACHE_REJECTIONS,
-        catalogue.FAULTS,
-    )
-)
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a recorder's counters were at one moment, by metric name and attributes.
+
+    `since` says of which beginning: `reset()` and a fork make the recorder start from nothing.
+    """
+
+    since: float = 0.0
+    counters: Mapping[str, _Values] = field(default_factory=dict)
 
 
 class PlainInstruments:
@@ -39,9 +40,8 @@ class PlainInstruments:
     def __init__(self, provider: MeterProvider, recorder: Recorder) -> None:
         # Observable instruments cannot be taken back: after `close` they observe nothing.
         self._recorder: Recorder | None = recorder
-        self._observers: dict[str, _Observe] = {}
         self._frozen: Observed | None = None
-        self._begins: Observed = {}
+        self._begins = Observed()
         meter = provider.get_meter(catalogue.SCOPE, __version__)
         self._histograms: dict[str, Histogram] = {
             metric.name: meter.create_histogram(
@@ -56,19 +56,21 @@ class PlainInstruments:
                 catalogue.CLIENT_DURATION,
             )
         }
+        for metric, observe in _COUNTERS.items():
+            meter.create_observable_counter(
+                metric.name,
+                callbacks=[self._callback(self._counted, metric, observe)],
+                unit=metric.unit,
+                description=metric.description,
+            )
         for create, metric, observe in (
             (meter.create_observable_up_down_counter, catalogue.TOOL_ACTIVE, _tool_active),
             (meter.create_observable_up_down_counter, catalogue.SESSION_ACTIVE, _session_active),
-            (meter.create_observable_counter, catalogue.CACHE_REQUESTS, _cache_requests),
-            (meter.create_observable_counter, catalogue.CACHE_EVICTIONS, _cache_evictions),
-            (meter.create_observable_counter, catalogue.CACHE_REJECTIONS, _cache_rejections),
             (meter.create_observable_gauge, catalogue.CACHE_ENTRIES, _cache_entries),
-            (meter.create_observable_counter, catalogue.FAULTS, _faults),
         ):
-            self._observers[metric.name] = observe
             create(
                 metric.name,
-                callbacks=[self._callback(metric.name)],
+                callbacks=[self._callback(self._present, metric, observe)],
                 unit=metric.unit,
                 description=metric.description,
             )
@@ -87,41 +89,64 @@ class PlainInstruments:
         self._recorder = None
 
     def freeze(self) -> Observed:
-        """Observe what is true now and nothing later; returns it."""
-        if self._frozen is None:
-            self._frozen = {name: self._values(name) for name in self._observers}
+        """Count what is counted now and nothing later, and have no call in progress."""
+        assert self._recorder is not None
+        self._frozen = Observed(
+            since=self._recorder.start_time,
+            counters={
+                metric.name: _values(observe(self._recorder))
+                for metric, observe in _COUNTERS.items()
+            },
+        )
         return self._frozen
 
     def start_after(self, observed: Observed) -> None:
         """Count only what comes on top of `observed`: that much was exported elsewhere."""
         self._begins = observed
 
-    def _values(self, name: str) -> Mapping[frozenset[tuple[str, Any]], float]:
-        if self._recorder is None:
-            return {}
-        return {
-            frozenset((seen.attributes or {}).items()): seen.value
-            for seen in self._observers[name](self._recorder)
-        }
-
-    def _observations(self, name: str) -> list[Observation]:
-        if self._frozen is not None and self._recorder is not None:
-            values = self._frozen.get(name, {})
+    def _counted(
+        self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
+    ) -> list[Observation]:
+        if self._frozen is not None:
+            values = self._frozen.counters[metric.name]
         else:
-            values = self._values(name)
-        begins = self._begins.get(name, {}) if name in _COUNTERS else {}
+            values = _values(observe(recorder))
+        begins: _Values = {}
+        if self._begins.since == recorder.start_time:
+            begins = self._begins.counters[metric.name]
         return [
             Observation(value - begins.get(attributes, 0), dict(attributes))
             for attributes, value in values.items()
         ]
 
-    def _callback(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _present(
+        self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
+    ) -> list[Observation]:
+        observations = list(observe(recorder))
+        if self._frozen is None:
+            return observations
+        if metric is catalogue.CACHE_ENTRIES:  # a gauge ends, a sum has to end at zero
+            return []
+        return [Observation(0, seen.attributes) for seen in observations]
+
+    def _callback(
+        self,
+        observations: Callable[[Recorder, catalogue.Metric, _Observe], list[Observation]],
+        metric: catalogue.Metric,
+        observe: _Observe,
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def callback(_options: CallbackOptions) -> Iterable[Observation]:
-            with guard.guarded("observe"):
-                return self._observations(name)
+            recorder = self._recorder
+            if recorder is not None:
+                with guard.guarded("observe"):
+                    return observations(recorder, metric, observe)
             return []
 
         return callback
+
+
+def _values(observations: Iterable[Observation]) -> _Values:
+    return {frozenset((seen.attributes or {}).items()): seen.value for seen in observations}
 
 
 def _tool_active(recorder: Recorder) -> Iterable[Observation]:
@@ -171,3 +196,11 @@ def _cache_labels(name: str, system: str) -> dict[str, str]:
 def _faults(_recorder: Recorder) -> Iterable[Observation]:
     for place, count in guard.fault_counts().items():
         yield Observation(count, {catalogue.FAULT_PLACE: place})
+
+
+_COUNTERS: dict[catalogue.Metric, _Observe] = {
+    catalogue.CACHE_REQUESTS: _cache_requests,
+    catalogue.CACHE_EVICTIONS: _cache_evictions,
+    catalogue.CACHE_REJECTIONS: _cache_rejections,
+    catalogue.FAULTS: _faults,
+}

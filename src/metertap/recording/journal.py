@@ -19,7 +19,7 @@ class Journal:
     """Keeps what is recorded until `replay`, or until there is too much of it."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[catalogue.Metric, dict[str, str], array[float]]] = {}
+        self._kept: dict[tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]] = {}
         self._count = 0
         self.overflowed = False
 
@@ -32,9 +32,10 @@ class Journal:
             self._kept.clear()
             return
         # The attributes of a series are one object, which this entry keeps alive.
-        entry = self._kept.get(id(attributes))
+        key = (metric.name, id(attributes))
+        entry = self._kept.get(key)
         if entry is None:
-            entry = self._kept[id(attributes)] = (metric, attributes, array("d"))
+            entry = self._kept[key] = (metric, attributes, array("d"))
         entry[2].append(seconds)
         self._count += 1
 

@@ -7,17 +7,27 @@ in force (`Instruments`); everything else is a plain number that observable inst
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from metertap import catalogue, guard, outcome
-from metertap.recording.series import CacheFigures, CacheSeries, ToolFigures, ToolSeries
+from metertap import catalogue, guard
+from metertap.recording.series import (
+    CacheFigures,
+    CacheSeries,
+    ToolFigures,
+    ToolSeries,
+    as_label,
+)
 
 AttributePairs = tuple[tuple[str, str], ...]
+
+_NUMBERS = (int, float)
+_LONGEST_MS = 1e15
+"""30,000 years. What is longer is no duration, and would make sums overflow."""
+_DUPLICATES_LIMIT = 100
 
 
 class Instruments(Protocol):
@@ -37,16 +47,6 @@ class Figures:
     start_time: float
 
 
-@dataclass(slots=True)
-class Duplicates:
-    """Hand-made records that were left out because a patch had counted the same call."""
-
-    by_tool: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str) -> None:
-        self.by_tool[name] = self.by_tool.get(name, 0) + 1
-
-
 class Recorder:
     """Holds every series of one process. All methods may be called from any thread."""
 
@@ -64,9 +64,9 @@ class Recorder:
         self._caches: dict[tuple[str, str], CacheSeries] = {}
         self._operations: dict[AttributePairs, dict[str, str]] = {}
         self._sessions = 0
-        self._names_by_hand = 0
         self._seen_activity = False
-        self.duplicates = Duplicates()
+        self.duplicates: dict[str, int] = {}
+        """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.start_time = time.time()
 
     def configure(self, window_size: int, series_limit: int) -> None:
@@ -80,7 +80,10 @@ class Recorder:
     # Tools
 
     def tool(self, name: str, source: str) -> ToolSeries:
-        """The series of a registered tool; made, and in the document from now on, if new."""
+        """The series of a registered tool; made, and in the document from now on, if new.
+
+        What is registered is what exists in the program: no limit applies.
+        """
         series = self._tools.get((name, source))
         if series is None:
             with self.lock:
@@ -104,20 +107,32 @@ class Recorder:
 
         A dispatcher may pass on what a client sent, so these names are bounded.
         """
-        series = self.find_tool(name, source)
-        if series is not None:
-            return series
+        series = self._tools.get((name, source)) if isinstance(name, str) else None
+        return series or self.tool(self._name_by_hand(name, source, self._tools), source)
+
+    def _name_by_hand(self, name: object, owner: str, series: Mapping[tuple[str, str], Any]) -> str:
+        """`name` as the name of a new one among `series`, or `_OTHER`."""
+        if not isinstance(name, str) or not name:
+            guard.fault("record.name", f"{guard.shown(name)} is not a name: {catalogue.OTHER}")
+            return catalogue.OTHER
+        name = as_label(name)
+        if (name, owner) in series or len(series) < self._series_limit:
+            return name
+        guard.warn_once(
+            "series limit",
+            "there are %d names already (METERTAP_SERIES_LIMIT); new ones become %s",
+            self._series_limit,
+            catalogue.OTHER,
+        )
+        return catalogue.OTHER
+
+    def left_out(self, name: str) -> None:
+        """A hand-made record of `name` was not counted: something else counts the same call."""
+        name = as_label(name)
         with self.lock:
-            if self._names_by_hand >= self._series_limit:
-                guard.warn_once(
-                    "series limit",
-                    "more than %d tool names were recorded by hand; new ones become %s",
-                    self._series_limit,
-                    catalogue.OTHER,
-                )
-                return self.other_tool(source)
-            self._names_by_hand += 1
-            return self.tool(name, source)
+            if name not in self.duplicates and len(self.duplicates) >= _DUPLICATES_LIMIT:
+                name = catalogue.OTHER
+            self.duplicates[name] = self.duplicates.get(name, 0) + 1
 
     def call_started(self, series: ToolSeries) -> None:
         """One call of `series` is in progress."""
@@ -138,8 +153,11 @@ class Recorder:
     ) -> None:
         """Count one call. A latency that is no duration is a fault; the call still counts."""
         if latency_ms is not None and not _is_duration(latency_ms):
-            guard.fault("record.latency", f"{latency_ms!r} is not a duration; sample dropped")
+            shown = guard.shown(latency_ms)
+            guard.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
             latency_ms = None
+        if not self._seen_activity:  # in a forked child the tool was there before
+            self._activity()
         now = time.time()
         with self.lock:
             if error_type is not None:
@@ -169,7 +187,8 @@ class Recorder:
 
     def session_closed(self) -> None:
         with self.lock:
-            self._sessions -= 1
+            # One that was open when counting began anew was never counted.
+            self._sessions = max(0, self._sessions - 1)
 
     # Caches
 
@@ -182,8 +201,15 @@ class Recorder:
             self._activity()
         return series
 
+    def cache_by_hand(self, name: str, system: str) -> CacheSeries:
+        """The series of a cache that the program named; bounded as tools' names are."""
+        series = self._caches.get((name, system)) if isinstance(name, str) else None
+        return series or self.cache(self._name_by_hand(name, system, self._caches), system)
+
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: str | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
+        if not self._seen_activity:
+            self._activity()
         with self.lock:
             if hit:
                 series.hits += 1
@@ -204,14 +230,24 @@ class Recorder:
     # Views
 
     def figures(self) -> Figures:
-        """A consistent copy of everything."""
+        """A consistent copy of everything; how many entries a cache holds is of just before."""
+        held = self._held()
         with self.lock:
             return Figures(
                 tools=tuple(series.figures() for series in self._tools.values()),
-                caches=tuple(series.figures() for series in self._caches.values()),
+                caches=tuple(series.figures(held.get(key)) for key, series in self._caches.items()),
                 active_sessions=self._sessions,
                 start_time=self.start_time,
             )
+
+    def cache_figures(self) -> list[CacheFigures]:
+        """The caches alone."""
+        held = self._held()
+        with self.lock:
+            return [series.figures(held.get(key)) for key, series in self._caches.items()]
+
+    def _held(self) -> dict[tuple[str, str], int | None]:
+        return {key: series.held() for key, series in list(self._caches.items())}
 
     def active_calls(self) -> list[tuple[str, int]]:
         """Calls in progress by tool name, every source together."""
@@ -223,10 +259,6 @@ class Recorder:
 
     def active_sessions(self) -> int:
         return self._sessions
-
-    def cache_figures(self) -> list[CacheFigures]:
-        with self.lock:
-            return [series.figures() for series in self._caches.values()]
 
     def on_activity(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the first tool or cache is seen; at once if one was."""
@@ -256,22 +288,28 @@ class Recorder:
         """Forget everything recorded."""
         self._clear()
 
+    def before_fork(self) -> Callable[[], None]:
+        """Let no thread be inside while the process forks; returns what ends that in the parent.
+
+        The child would inherit locks of the SDK's that a recording thread of the parent holds.
+        """
+        lock = self.lock
+        lock.acquire()
+        return lock.release
+
     def forked(self) -> None:
-        """In a forked child: a lock of its own and counts from zero; the parent keeps its own."""
+        """In a forked child: a lock of its own and counts from zero; the parent keeps its own.
+
+        What is registered stays so: instrumentors know which tools they have told of.
+        """
+        tools, caches = list(self._tools), self._caches
         self._clear()
+        self._tools = {key: ToolSeries(*key, self._window_size) for key in tools}
+        self._caches = {
+            key: CacheSeries(*key, entries=series.entries) for key, series in caches.items()
+        }
 
 
 def _is_duration(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
-    )
-
-
-def failed_outcome(error_type: str | None) -> str:
-    """The outcome of a call that its caller reported as failed, by the error type given."""
-    if error_type is None:
-        return outcome.TOOL_ERROR
-    return outcome.TIMEOUT if error_type in {"TimeoutError", "timeout"} else outcome.EXCEPTION
+    # A comparison with NaN is false, and one with an integer of any size is exact.
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS

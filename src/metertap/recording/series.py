@@ -6,11 +6,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from metertap import catalogue, outcome
+from metertap import catalogue, guard, outcome
 
 _ERROR_TYPES_LIMIT = 100
 """Distinct error types kept a tool; classes made at run time would otherwise grow without end."""
-_ERROR_TYPE_LENGTH = 120
+_LABEL_LENGTH = 200
+
+
+def as_label(text: str) -> str:
+    """`text`, bounded, and without what cannot be encoded: one such label breaks every export."""
+    return text[:_LABEL_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
 class ToolSeries:
@@ -71,10 +76,13 @@ class ToolSeries:
 
     def bounded_error_type(self, error_type: str) -> str:
         """`error_type` itself, or `_OTHER` where this tool has shown too many already."""
-        error_type = error_type[:_ERROR_TYPE_LENGTH]
-        if error_type in self.error_types or len(self.error_types) < _ERROR_TYPES_LIMIT:
+        if error_type in self.error_types:
             return error_type
-        return catalogue.OTHER
+        error_type = as_label(error_type)
+        known = error_type in self.error_types
+        return (
+            error_type if known or len(self.error_types) < _ERROR_TYPES_LIMIT else catalogue.OTHER
+        )
 
     def attributes_for(self, ended: str, error_type: str | None) -> dict[str, str]:
         """The attributes of `gen_ai.execute_tool.duration`; made once for each combination."""
@@ -146,7 +154,17 @@ class CacheSeries:
     by_tool: dict[str, list[int]] = field(default_factory=dict)
     entries: Callable[[], int | None] | None = None
 
-    def figures(self) -> CacheFigures:
+    def held(self) -> int | None:
+        """How many entries the cache holds, if it says so.
+
+        Not to be asked under the recorder's lock: a cache may hold a lock of its own and record.
+        """
+        if self.entries is not None:
+            with guard.guarded("cache.entries"):
+                return self.entries()
+        return None
+
+    def figures(self, entries: int | None) -> CacheFigures:
         """A copy to compute views from."""
         return CacheFigures(
             name=self.name,
@@ -156,7 +174,7 @@ class CacheSeries:
             evictions=self.evictions,
             rejections=self.rejections,
             by_tool={tool: (hits, misses) for tool, (hits, misses) in self.by_tool.items()},
-            entries=self.entries() if self.entries is not None else None,
+            entries=entries,
         )
 
 

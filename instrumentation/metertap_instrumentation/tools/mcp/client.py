@@ -37,10 +37,16 @@ async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> A
             calls.hide_frame(error)
         raise
     with guard.guarded("mcp.client"):
-        failed = getattr(result, "isError", None) or getattr(result, "is_error", None)
-        _learn(args, kwargs, result, failed=bool(failed))
+        failed = _is_error(result)
+        _learn(args, kwargs, result, failed=failed)
         _record(instance, args, kwargs, started_ns, outcome.TOOL_ERROR if failed else None, None)
     return result
+
+
+def _is_error(result: Any) -> bool:
+    # 2.x first: there the old name, where fastmcp adds it, warns of its age.
+    failed = getattr(result, "is_error", None)
+    return bool(getattr(result, "isError", False) if failed is None else failed)
 
 
 def _request(args: Any, kwargs: Any) -> tuple[str, str | None]:

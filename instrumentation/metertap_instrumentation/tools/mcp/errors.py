@@ -1,26 +1,49 @@
-"""What an exception behind an MCP error result means. Types and places only, never message text.
+"""What an exception behind an MCP error means. Types and places only, never message text.
 
-The SDKs and fastmcp wrap what a tool raises: `raise ToolError(...) from error`. Such a wrapper is
-told from a `ToolError` that the tool raised itself by the module in which it was raised.
+The SDKs and fastmcp wrap what a tool raises (`raise ToolError(...) from error`), and raise the same
+classes themselves for a tool that does not exist or arguments that do not fit. Which of these it
+was, the modules in the exception's traceback say.
 """
 
 from __future__ import annotations
 
 from types import TracebackType
+from typing import NamedTuple
 
 from metertap import outcome
-from metertap.calls import Call
 
-_FRAMEWORKS = ("mcp.", "fastmcp.")
-_ARGUMENT_VALIDATION = frozenset({"call_fn_with_arg_validation", "validate_arguments"})
-"""Functions of both SDKs, the only ones in which a tool's arguments meet their model."""
-_REFUSALS = frozenset({"AuthorizationError", "InsufficientScopeError"})
+_FRAMEWORKS = ("mcp.", "mcp_types.", "fastmcp.")
+_TOOL_CALLERS = (
+    "mcp.server.fastmcp.utilities.",
+    "mcp.server.mcpserver.utilities.",
+    "mcp.server.mcpserver.resolve",
+    "fastmcp.tools.",
+    "fastmcp.utilities.",
+    "fastmcp.server.dependencies",
+)
+"""Modules that call a tool's own code. Middleware and handlers are called by others."""
+_BETWEEN = ("pydantic", "anyio", "asyncio", "threading", "contextlib", "metertap")
+"""What may stand between those modules and the code that they call."""
+_SENDERS = ("mcp.client.", "mcp.shared.", "fastmcp.client.")
+"""Modules that send requests: a code which they raise is another program's answer."""
+_ARGUMENT_VALIDATION = frozenset({"call_fn_with_arg_validation", "validate_arguments", "run"})
+"""The only functions in which a tool's arguments meet their model (`run`: fastmcp 2)."""
 _NOT_FOUND = frozenset({"NotFoundError", "DisabledError"})
+_REFUSALS = frozenset({"AuthorizationError", "InsufficientScopeError"})
 
 # JSON-RPC and MCP error codes
-_CALLER_CODES = frozenset({-32700, -32600, -32601, -32602})
+INVALID_PARAMS = -32602
+_CALLER_CODES = frozenset({-32700, -32600, -32601, INVALID_PARAMS})
 _TIMEOUT_CODES = frozenset({-32001, 408})
 _URL_ELICITATION_REQUIRED = -32042
+
+
+class Meaning(NamedTuple):
+    """How a call ended; `known` is whether its tool exists, where the error says that."""
+
+    outcome: str
+    error_type: str
+    known: bool | None = None
 
 
 def of_code(code: int) -> str:
@@ -40,51 +63,70 @@ def code_of(error: BaseException) -> int | None:
     return code if isinstance(code, int) and _is_framework_class(type(error)) else None
 
 
-def note(call: Call, error: BaseException) -> None:
-    """Say on `call` what `error`, raised below the tool's handler, means."""
-    kind = type(error).__name__
-    if _arguments_rejected(error):
-        call.known = True
-        call.note(outcome.CALLER_ERROR, outcome.error_type(error.__cause__ or error))
-        return
-    if _raised_by_framework(error):
-        if kind in _NOT_FOUND:
-            call.known = False
-            call.note(outcome.CALLER_ERROR, outcome.error_type(error))
-            return
-        if kind in _REFUSALS:
-            call.note(outcome.CALLER_ERROR, outcome.error_type(error))
-            return
-        if _is_wrapper(error) and error.__cause__ is not None:
-            note(call, error.__cause__)
-            return
-        # A time limit of fastmcp's own: MCPError raised `from None` while handling TimeoutError.
-        if error.__context__ is not None and outcome.is_timeout(error.__context__):
-            call.note(outcome.TIMEOUT, outcome.error_type(error.__context__))
-            return
+def is_malformed_request(error: BaseException) -> bool:
+    """Whether the SDK itself, and not a handler, found that a request does not fit its model."""
+    return type(error).__name__ == "ValidationError" and _validated_by(error)[0].startswith(
+        ("mcp.server.runner", "mcp_types.")
+    )
+
+
+def meaning(error: BaseException) -> Meaning:
+    """What `error`, raised where a request is dispatched or below, means for the tool call."""
+    named = outcome.error_type(error)
     code = code_of(error)
+    if _was_raised_in(error, _FRAMEWORKS):
+        if not _came_out_of_tool(error):
+            if _rejects_arguments(error):
+                return Meaning(outcome.CALLER_ERROR, "ValidationError", known=True)
+            if type(error).__name__ in _NOT_FOUND:
+                return Meaning(outcome.CALLER_ERROR, named, known=False)
+            if type(error).__name__ in _REFUSALS:
+                return Meaning(outcome.CALLER_ERROR, named)
+        if code is None and error.__cause__ is not None and _is_framework_class(type(error)):
+            return meaning(error.__cause__)
+        # Time limits of fastmcp and of the clients: a code raised while handling TimeoutError.
+        if code is not None and _is_timeout(error.__context__):
+            return Meaning(outcome.TIMEOUT, outcome.error_type(error.__context__ or error))
     if code is not None:
-        call.note(of_code(code), str(code))
-    elif _is_wrapper(error):
-        call.note(outcome.TOOL_ERROR, outcome.error_type(error))
-    else:
-        call.note_exception(error)
+        if not _was_raised_in(error, _SENDERS):
+            return Meaning(of_code(code), str(code))
+        return Meaning(outcome.TIMEOUT if code in _TIMEOUT_CODES else outcome.EXCEPTION, named)
+    if _is_tool_error(error):
+        return Meaning(outcome.TOOL_ERROR, named)
+    return Meaning(outcome.of_exception(error), named)
 
 
-def _arguments_rejected(error: BaseException) -> bool:
+def _rejects_arguments(error: BaseException) -> bool:
     cause = error.__cause__
-    if type(cause).__name__ != "ValidationError" or not _raised_by_framework(error):
+    if cause is None or type(cause).__name__ != "ValidationError":
         return False
     if type(error).__name__ == "ValidationError":  # fastmcp's own says nothing else
         return True
-    names = [name for module, name in _frames(cause) if not module.startswith("pydantic")]
-    return bool(names) and names[-1] in _ARGUMENT_VALIDATION
+    return _validated_by(cause)[1] in _ARGUMENT_VALIDATION
 
 
-def _is_wrapper(error: BaseException) -> bool:
+def _validated_by(error: BaseException) -> tuple[str, str]:
+    """(module, function) that asked pydantic for the validation which failed."""
+    frames = [frame for frame in _frames(error) if not frame[0].startswith("pydantic")]
+    return frames[-1] if frames else ("", "")
+
+
+def _came_out_of_tool(error: BaseException) -> bool:
+    """Whether `error` passed through the tool's own code: it is about what the tool does there."""
+    caller = ""
+    for module, _ in _frames(error):
+        if module.startswith(_FRAMEWORKS):
+            caller = module
+        elif caller.startswith(_TOOL_CALLERS) and not module.startswith(_BETWEEN):
+            return True
+    return False
+
+
+def _is_tool_error(error: BaseException) -> bool:
     """Whether `error` is a ToolError of the SDK or of fastmcp, or a subclass of one."""
     return any(
-        cls.__name__ == "ToolError" and _is_framework_class(cls) for cls in type(error).__mro__
+        cls.__name__ == "ToolError" and cls.__module__.startswith(_FRAMEWORKS)
+        for cls in type(error).__mro__
     )
 
 
@@ -92,17 +134,21 @@ def _is_framework_class(cls: type) -> bool:
     return any(base.__module__.startswith(_FRAMEWORKS) for base in cls.__mro__)
 
 
-def _raised_by_framework(error: BaseException) -> bool:
+def _is_timeout(error: BaseException | None) -> bool:
+    return error is not None and outcome.is_timeout(error)
+
+
+def _was_raised_in(error: BaseException, modules: tuple[str, ...]) -> bool:
     frames = _frames(error)
-    return bool(frames) and frames[-1][0].startswith(_FRAMEWORKS)
+    return bool(frames) and frames[-1][0].startswith(modules)
 
 
-def _frames(error: BaseException | None) -> list[tuple[str, str]]:
+def _frames(error: BaseException) -> list[tuple[str, str]]:
     """(module, function) of each frame of the traceback, outermost first."""
     found = []
-    traceback: TracebackType | None = error.__traceback__ if error is not None else None
+    traceback: TracebackType | None = error.__traceback__
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        found.append((str(traceback.tb_frame.f_globals.get("__name__", "")), code.co_name))
+        frame = traceback.tb_frame
+        found.append((str(frame.f_globals.get("__name__", "")), frame.f_code.co_name))
         traceback = traceback.tb_next
     return found

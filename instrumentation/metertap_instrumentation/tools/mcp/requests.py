@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
+from typing import Any
 
 from metertap import calls, catalogue, outcome
 from metertap._process import recorder
 from metertap.calls import Call
 from metertap.recording import ToolSeries
 from metertap.recording.recorder import AttributePairs
+from metertap_instrumentation.tools.mcp import errors
 
+INITIALIZE = "initialize"
 TOOLS_CALL = "tools/call"
 TOOLS_LIST = "tools/list"
 PROMPTS_GET = "prompts/get"
@@ -32,54 +36,62 @@ class KnownNames:
         """`name` itself if it is known, else `_OTHER`."""
         return name if name in self._names else catalogue.OTHER
 
-    def clear(self) -> None:
-        self._names.clear()
 
-
-class ToolLists:
-    """What servers said of their own tools in `tools/list`, by source."""
+class ToolList:
+    """What one server said of its own tools in `tools/list`, perhaps page by page."""
 
     def __init__(self) -> None:
-        self._complete: set[str] = set()
-        self.paged: set[str] = set()
+        self._names: set[str] = set()
+        self._complete = False
+        self._next: str | None = None
+        self.is_paged = False
 
-    def listed(self, source: str, names: Iterable[str], *, last_page: bool) -> None:
-        """Register the names of one answer; the last page makes the list complete."""
-        for name in names:
-            recorder().tool(name, source)
-        if last_page:
-            self._complete.add(source)
-        else:
-            self.paged.add(source)
+    def add(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
+        """Names of the page at `cursor`. The last page of an unbroken row completes the list."""
+        self._names.update(names)
+        self.is_paged = self.is_paged or next_cursor is not None
+        if cursor is None or cursor == self._next:
+            self._complete = self._complete or next_cursor is None
+            self._next = next_cursor
 
-    def is_complete(self, source: str) -> bool:
-        """Whether a name that is not registered is known not to exist."""
-        return source in self._complete
-
-    def clear(self) -> None:
-        self._complete.clear()
-        self.paged.clear()
+    def knows(self, name: str) -> bool | None:
+        """Whether there is such a tool; None while that is not known."""
+        return True if name in self._names else False if self._complete else None
 
 
-lists = ToolLists()
+_lists: weakref.WeakKeyDictionary[Any, ToolList] = weakref.WeakKeyDictionary()
 _prompts = KnownNames()
 
 
-def forget() -> None:
-    """Forget every name learnt (at undo)."""
-    lists.clear()
-    _prompts.clear()
+def tool_list(server: Any) -> ToolList:
+    """The list of one low-level server."""
+    return _lists.setdefault(server, ToolList())
+
+
+def source_of(server: Any) -> str:
+    """What keeps equal tool names of two servers apart."""
+    return f"mcp:{server.name}"
+
+
+def tools_listed(
+    server: Any, names: Iterable[str], cursor: str | None, next_cursor: str | None
+) -> None:
+    """A server answered `tools/list`: its tools are in the document from now on."""
+    names = list(names)
+    tool_list(server).add(names, cursor, next_cursor)
+    for name in names:
+        recorder().tool(name, source_of(server))
 
 
 class ServerRequest:
     """One request from its arrival to its answer."""
 
-    __slots__ = ("_name", "_started_ns", "_version", "call", "method", "transport")
+    __slots__ = ("_name", "_server", "_started_ns", "_version", "call", "method", "transport")
 
     def __init__(
         self,
         method: str,
-        server: str,
+        server: Any,
         name: str | None,
         *,
         version: str | None = None,
@@ -88,20 +100,22 @@ class ServerRequest:
         """`name` is the tool's or the prompt's; `method` is one that the server knows."""
         self.method = method
         self.transport = transport
+        self._server = server
         self._name = name
         self._version = version
         self.call: Call | None = None
-        if method == TOOLS_CALL and name is not None:
-            source = f"mcp:{server}"
-            self.call = Call(recorder(), name, source, calls.PATCH)
-            series = recorder().find_tool(name, source) or recorder().other_tool(source)
-            self.call.start(series)
         self._started_ns = calls.clock()
+        if method == TOOLS_CALL:
+            # Without a name it is malformed: a call of no tool that there is.
+            source = source_of(server)
+            self.call = Call(recorder(), name or catalogue.OTHER, source, calls.PATCH)
+            series = recorder().find_tool(self.call.name, source) or recorder().other_tool(source)
+            self.call.start(series)
 
     def ended(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
         """The request was answered, or never will be. `result` is how it looks from outside.
 
-        For a tool call, what a layer inside noted goes before how the answer looks.
+        Where that is a failure, what a layer inside noted on the tool call says which.
         """
         seconds = (calls.clock() - self._started_ns) / 1e9
         tool = None
@@ -109,27 +123,48 @@ class ServerRequest:
             tool = self._tool_ended(self.call, result, error_type)
         if self.method == PROMPTS_GET and result == outcome.OK and self._name is not None:
             _prompts.learn(self._name)
+        answered = str(code) if code is not None else error_type
         recorder().record_operation(
-            catalogue.SERVER_DURATION, seconds, self._attributes(tool, error_type, code)
+            catalogue.SERVER_DURATION, seconds, self._attributes(tool, answered, code)
         )
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
-        """The request ended by raising `error` out of the server."""
-        self.ended(
-            outcome.of_exception(error),
-            outcome.error_type(error) if code is None else str(code),
-            code,
-        )
+        """The request ended by raising `error`; `code` is what the client is told, if known."""
+        meant = errors.meaning(error)
+        if self.call is not None and self.call.known is None:
+            self.call.known = meant.known
+        self.ended(meant.outcome, meant.error_type, code)
+
+    def abandon(self) -> None:
+        """Leave the call if a fault of ours kept it from being ended."""
+        if self.call is not None and self.call.in_progress:
+            self.call.leave()
 
     def _tool_ended(self, call: Call, result: str, error_type: str | None) -> str:
         latency_ms = call.leave()
-        if call.outcome is not None and result != outcome.CANCELLED:
+        failed = result in outcome.FAILED or result == outcome.CALLER_ERROR
+        if failed and call.outcome is not None:
             result, error_type = call.outcome, call.error_type
-        series, unknown = _series(call, result)
+        series, unknown = self._series(call, result)
         if unknown and result in outcome.FAILED:
             result = outcome.CALLER_ERROR
         call.record(series, result, error_type, latency_ms)
         return series.name
+
+    def _series(self, call: Call, result: str) -> tuple[ToolSeries, bool]:
+        """The series that `call` counts on, and whether its tool is known not to exist."""
+        found = recorder().find_tool(call.name, call.source)
+        if found is not None and found.name != catalogue.OTHER:
+            return found, False
+        known = call.known
+        if known is None:
+            known = tool_list(self._server).knows(call.name)
+        if known:
+            return recorder().tool(call.name, call.source), False
+        if known is None and result == outcome.OK:
+            # A server that lists nothing: an answer is the proof that the tool exists.
+            return recorder().tool_by_hand(call.name, call.source), False
+        return recorder().other_tool(call.source), known is False
 
     def _attributes(
         self, tool: str | None, error_type: str | None, code: int | None
@@ -149,19 +184,3 @@ class ServerRequest:
         if self._version is not None:
             pairs.append((catalogue.MCP_PROTOCOL_VERSION, self._version))
         return tuple(pairs)
-
-
-def _series(call: Call, result: str) -> tuple[ToolSeries, bool]:
-    """The series that `call` counts on, and whether its tool is known not to exist."""
-    found = recorder().find_tool(call.name, call.source)
-    if found is not None:
-        return found, False
-    known = call.known
-    if known is None and lists.is_complete(call.source):
-        known = False
-    if known:
-        return recorder().tool(call.name, call.source), False
-    if known is None and result == outcome.OK:
-        # A server that lists nothing: an answer is the proof that the tool exists.
-        return recorder().tool_by_hand(call.name, call.source), False
-    return recorder().other_tool(call.source), known is False

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap import guard
+from metertap import calls, guard
 from metertap._process import recorder
 
 
 async def run_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """mcp 1.x: `Server.run` lasts as long as one session."""
+    """mcp 1.x: `ServerSession._receive_loop` lasts as long as one session."""
+    opened = False
     with guard.guarded("mcp.session"):
         recorder().session_opened()
+        opened = True
     try:
         return await wrapped(*args, **kwargs)
-    finally:
+    except BaseException as error:
         with guard.guarded("mcp.session"):
-            recorder().session_closed()
+            calls.hide_frame(error)
+        raise
+    finally:
+        if opened:
+            with guard.guarded("mcp.session"):
+                recorder().session_closed()
 
 
-async def run_dispatcher(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def run_dispatcher(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """mcp 2.x: a dispatcher's `run(on_request, …)` lasts as long as one connection.
 
     Clients run dispatchers too; a server's hands requests to `mcp.server`. A request of the
@@ -27,5 +34,5 @@ async def run_dispatcher(wrapped: Any, instance: Any, args: Any, kwargs: Any) ->
     """
     on_request = args[0] if args else kwargs.get("on_request")
     if not str(getattr(on_request, "__module__", "")).startswith("mcp.server."):
-        return await wrapped(*args, **kwargs)
-    return await run_session(wrapped, instance, args, kwargs)
+        return wrapped(*args, **kwargs)
+    return run_session(wrapped, instance, args, kwargs)

@@ -1,8 +1,10 @@
-"""mcp 1.x servers: `Server._handle_request`, through which every request passes.
+"""mcp 1.x servers: `Server._handle_request`, through which every request passes but `initialize`.
 
-It swallows what handlers raise and returns nothing, so the answer is read from `respond` of the
-request at hand. `Server._make_error_result` is called inside the `except` block that turns a
-tool's exception into a result: the exception is still there to be looked at.
+It swallows what handlers raise and returns nothing, so the answer is read when it is given, from
+`RequestResponder.respond`. `Server._make_error_result` is called inside the `except` block that
+turns a tool's exception into a result: the exception is still there to be looked at.
+
+Not seen: messages that the SDK refuses before they become requests (no such method, no name).
 """
 
 from __future__ import annotations
@@ -16,28 +18,57 @@ from metertap.patching import PatchSet, Target
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.requests import ServerRequest
 from metertap_instrumentation.tools.mcp.sessions import run_session
+from metertap_instrumentation.tools.mcp.watching import note, watch_lookup
+
+_MEASURED = "_metertap_request"
+"""Where a `RequestResponder` keeps our request until it is answered."""
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """What is wrapped."""
+    """What is wrapped. One set: without `respond` no request would seem to be answered."""
     return [
         PatchSet(
             "mcp.server.lowlevel.server",
             [
                 Target("Server._handle_request", handle_request),
                 Target("Server._make_error_result", make_error_result),
-                Target("Server.run", run_session),
+                Target("RequestResponder.respond", respond),
+                Target("ServerSession._received_request", received_request),
+                Target("ServerSession._receive_loop", run_session),
             ],
-        )
+        ),
+        PatchSet("fastmcp.server.server", [Target("FastMCP.get_tool", watch_lookup)]),
     ]
 
 
-async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure one request: `_handle_request(message, req, session, …)`."""
+    message = args[0] if args else kwargs["message"]
+    return _measured(message, instance, wrapped, args, kwargs)
+
+
+def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`ServerSession._received_request(responder)`: the session answers `initialize` itself."""
+    responder = args[0] if args else kwargs["responder"]
+    if responder.request.root.method != requests.INITIALIZE:
+        return wrapped(*args, **kwargs)
+    return _measured(responder, None, wrapped, args, kwargs)
+
+
+def respond(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`RequestResponder.respond(response)`: sending the answer is the client's time already."""
+    with guard.guarded("mcp.response"):
+        request = vars(instance).get(_MEASURED)
+        if request is not None:
+            request.answer(args[0] if args else kwargs["response"], cancelled=instance.cancelled)
+    return wrapped(*args, **kwargs)
+
+
+async def _measured(message: Any, server: Any, wrapped: Any, args: Any, kwargs: Any) -> Any:
     request = None
     with guard.guarded("mcp.request"):
-        message = args[0] if args else kwargs["message"]
-        request = _begin(instance, message, args[1] if len(args) > 1 else kwargs["req"])
+        request = _Request(server, message)
+        setattr(message, _MEASURED, request)
     if request is None:
         return await wrapped(*args, **kwargs)
     try:
@@ -47,95 +78,94 @@ async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) ->
             request.end_with(error)
             calls.hide_frame(error)
         raise
-    with guard.guarded("mcp.request"):
-        request.end_unanswered()
-    return result
+    else:
+        with guard.guarded("mcp.request"):
+            request.end_unanswered()
+        return result
+    finally:
+        with guard.guarded("mcp.request"):
+            request.abandon()
 
 
 class _Request(ServerRequest):
-    """Ends when it is answered: sending the answer is the client's time, not the tool's."""
+    """Ends when it is answered."""
 
-    __slots__ = ("_answered", "_server")
+    __slots__ = ("_answered", "_cursor")
 
-    def __init__(self, server: Any, request: Any, transport: str | None) -> None:
-        self._server = server
+    def __init__(self, server: Any, message: Any) -> None:
         self._answered = False
-        params = getattr(request, "params", None)
-        super().__init__(
-            request.method, str(server.name), getattr(params, "name", None), transport=transport
-        )
+        request = message.request.root
+        self._cursor = getattr(getattr(request, "params", None), "cursor", None)
+        # An HTTP request is attached to messages that came over HTTP.
+        over_http = getattr(message.message_metadata, "request_context", None) is not None
+        name = getattr(getattr(request, "params", None), "name", None)
+        super().__init__(request.method, server, name, transport="tcp" if over_http else None)
 
-    def answer(self, response: Any) -> None:
+    def answer(self, response: Any, *, cancelled: bool) -> None:
         """`response` is about to be sent: a `ServerResult`, or `ErrorData`."""
         if self._answered:
             return
         self._answered = True
         result = getattr(response, "root", response)
         code = getattr(result, "code", None)
-        if isinstance(code, int) and hasattr(result, "message"):  # ErrorData
-            self._note_whether_known()
-            self.ended(errors.of_code(code), str(code), code)
-            return
-        if self.method == requests.TOOLS_LIST:
-            tools, cursor = getattr(result, "tools", ()), getattr(result, "nextCursor", None)
-            source = f"mcp:{self._server.name}"
-            requests.lists.listed(source, [tool.name for tool in tools], last_page=cursor is None)
-        self._note_whether_known()
-        if getattr(result, "isError", False):
-            self.ended(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
+        if cancelled:  # and yet it ran to its end: nobody waits for the answer
+            self._end(outcome.CANCELLED, "CancelledError")
+        elif isinstance(code, int) and hasattr(result, "message"):  # ErrorData
+            self._end(errors.of_code(code), str(code), code)
+        elif getattr(result, "isError", False):
+            self._end(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
         elif type(result).__name__ == "CreateTaskResult":
-            self.ended(outcome.INTERIM)
+            self._end(outcome.INTERIM)
         else:
-            self.ended(outcome.OK)
+            if self.method == requests.TOOLS_LIST:
+                self._listed(result)
+            self._end(outcome.OK)
 
     def end_with(self, error: BaseException) -> None:
         """The handler raised through the server: cancelled, or `raise_exceptions` is on."""
         if not self._answered:
             self._answered = True
-            self._note_whether_known()
+            self._look_up(failed=True)
             self.raised(error)
 
     def end_unanswered(self) -> None:
         """It returned without an answer: the client had cancelled the request."""
         if not self._answered:
             self._answered = True
-            self.ended(outcome.CANCELLED, "CancelledError")
+            self._end(outcome.CANCELLED, "CancelledError")
 
-    def _note_whether_known(self) -> None:
-        """The server refreshes its list of tools before it calls one."""
+    def _end(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
+        self._look_up(failed=result in outcome.FAILED or result == outcome.CALLER_ERROR)
+        self.ended(result, error_type, code)
+
+    def _listed(self, result: Any) -> None:
+        names = [tool.name for tool in result.tools]
+        requests.tools_listed(self._server, names, self._cursor, result.nextCursor)
+
+    def _look_up(self, *, failed: bool) -> None:
+        """Whether the tool exists: the server refreshes its own list before it calls one."""
         call = self.call
         if call is None or call.known is not None:
             return
-        cache = getattr(self._server, "_tool_cache", {})
+        cache = self._server._tool_cache
         if call.name in cache:
             call.known = True
-        elif (cache or call.outcome is not None) and call.source not in requests.lists.paged:
-            handlers = getattr(self._server, "request_handlers", {})
-            if any(kind.__name__ == "ListToolsRequest" for kind in handlers):
-                call.known = False
+        elif failed and cache and not requests.tool_list(self._server).is_paged:
+            call.known = False
 
 
-def _begin(server: Any, message: Any, request: Any) -> _Request:
-    # An HTTP request is attached to messages that came over HTTP.
-    over_http = getattr(message.message_metadata, "request_context", None) is not None
-    measured = _Request(server, request, "tcp" if over_http else None)
-    respond = message.respond
-
-    def answer_and_respond(response: Any) -> Any:
-        with guard.guarded("mcp.response"):
-            measured.answer(response)
-        return respond(response)
-
-    message.respond = answer_and_respond
-    return measured
-
-
-def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def make_error_result(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Look at the exception that is being turned into an error result."""
     with guard.guarded("mcp.error"):
-        call = calls.current.get()
+        call = calls.in_progress()
         error = sys.exc_info()[1]
-        if call is not None and error is not None and _is_handled_by_caller(error):
+        # A tool may drive another server in the process: that one's errors are not the call's.
+        if (
+            call is not None
+            and call.source == requests.source_of(instance)
+            and error is not None
+            and _is_handled_by_caller(error)
+        ):
             _note(call, error)
     return wrapped(*args, **kwargs)
 
@@ -167,4 +197,4 @@ def _note(call: calls.Call, error: BaseException) -> None:
         ended = outcome.CALLER_ERROR if rejected else outcome.EXCEPTION
         call.note(ended, outcome.error_type(error))
     else:
-        errors.note(call, error)
+        note(call, error)

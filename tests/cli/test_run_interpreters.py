@@ -1,0 +1,108 @@
+"""Which Python `metertap run` starts: with metertap, without it, or one that takes no hints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from support import environments
+from support.programs import RUN, executable, run
+
+PYTHON = sys.executable
+UNMEASURED = "metertap: the program runs unmeasured, because "
+IS_MEASURED = "import sys; print('metertap' in sys.modules)"
+
+
+def test_a_python_without_metertap_runs_the_program_and_says_so_once(tmp_path: Path) -> None:
+    bare = environments.bare(tmp_path / "bare")
+    measured = run(*RUN, bare, "-c", IS_MEASURED, "argument")
+    assert (measured.status, measured.stdout) == (0, b"False\n")
+    assert measured.told.startswith(UNMEASURED)
+    assert f"{bare} -m pip install metertap" in measured.told
+    assert measured.told.count("\n") == 1
+
+
+def test_a_python_with_nothing_but_the_core_is_measured(tmp_path: Path) -> None:
+    core = environments.core(tmp_path / "core")
+    code = "import importlib.util; print(importlib.util.find_spec('mcp'))\n" + IS_MEASURED
+    measured = run(*RUN, core, "-c", code)
+    assert (measured.stdout, measured.stderr) == (b"None\nTrue\n", b"")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["-I"], ["-E"], ["-uS"], ["-W", "ignore", "-X", "dev", "-Es"]],
+    ids=" ".join,
+)
+def test_a_python_that_ignores_the_environment_is_told(flags: list[str]) -> None:
+    measured = run(*RUN, PYTHON, *flags, "-c", IS_MEASURED)
+    assert (measured.status, measured.stdout) == (0, b"False\n")
+    assert measured.told.startswith(UNMEASURED)
+    assert measured.told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"#!{PYTHON} -E\n",
+        f"#!/usr/bin/env -S {PYTHON} -s -I\n",
+        f"""#!/bin/sh\n'''exec' "{PYTHON}" -sE "$0" "$@"\n' '''\n""",
+    ],
+    ids=["direct", "env", "shell"],
+)
+def test_a_script_whose_python_ignores_the_environment_is_told(head: str, tmp_path: Path) -> None:
+    script = executable(tmp_path / "script", head + IS_MEASURED + "\n")
+    measured = run(*RUN, str(script))
+    assert (measured.status, measured.stdout) == (0, b"False\n")
+    assert measured.told.startswith(UNMEASURED)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", IS_MEASURED, "-I"],
+        ["-Wignore", "-c", IS_MEASURED],
+        ["-X", "pycache_prefix=-E", "-c", IS_MEASURED],
+        ["-m", "Simple", "-E"],
+        ["-mSimple"],
+    ],
+    ids=" ".join,
+)
+def test_letters_that_are_no_such_flags_are_not_told(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "Simple.py").write_text(IS_MEASURED)
+    measured = run(*RUN, PYTHON, *arguments, cwd=tmp_path)
+    assert (measured.stdout, measured.stderr) == (b"True\n", b"")
+
+
+@pytest.mark.parametrize("ends", ["pass", "import missing_here", "1 / 0"])
+def test_the_sitecustomize_of_the_environment_runs_as_without(ends: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.ran = True; {ends}\n")
+    code = """
+import sys
+print(getattr(sys, "ran", None), getattr(sys.modules.get("sitecustomize"), "__file__", None))
+"""
+    env = {"PYTHONPATH": str(tmp_path)}
+    # A bare `metertap run` is itself a Python that runs it; its complaint comes first.
+    without = run(PYTHON, "-c", code, env=env)
+    measured = run(*RUN, PYTHON, "-c", code + IS_MEASURED, env=env)
+    assert measured.stdout == without.stdout + b"True\n"
+    assert measured.stderr == 2 * without.stderr
+
+
+def test_modules_beside_the_program_go_before_those_that_metertap_imported(tmp_path: Path) -> None:
+    for name in ("statistics", "wsgiref", "uuid"):
+        (tmp_path / f"{name}.py").write_text("MINE = True\n")
+    (tmp_path / "http").mkdir()  # not a package: Python passes over it
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import http.client, statistics, uuid, wsgiref\n"
+        "print(statistics.MINE, uuid.MINE, wsgiref.MINE)\n"
+        "import metertap\n"
+        "metertap.record_tool_call('search', True, 1.0)\n"
+        "metertap.record_tool_call('search', True, 2.0)\n"
+        "print(metertap.get_all_metrics()['tool_metrics']['search']['p50_latency_ms'])\n"
+    )
+    for command in ([str(program)], ["-m", "program"]):
+        measured = run(*RUN, PYTHON, *command, cwd=tmp_path)
+        assert (measured.stdout, measured.stderr) == (b"True True True\n1.5\n", b"")

@@ -1,0 +1,229 @@
+"""A measured generator is driven exactly as the plain one: scripts of steps, run on both."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import metertap
+
+Step = tuple[str, Any]
+
+
+class Stop(Exception):
+    """Thrown in by scripts."""
+
+
+def counting(log: list[Any]) -> Generator[Any, Any, Any]:
+    received = yield 0
+    while received != "return":
+        received = yield ("got", received)
+    return "returned"
+
+
+def catching(log: list[Any]) -> Generator[Any, Any, Any]:
+    while True:
+        try:
+            received = yield "ready"
+        except Stop as error:
+            log.append(("caught", error.args))
+            yield "caught"
+            continue
+        finally:
+            log.append("finally")
+        if received == "raise":
+            raise ValueError("raised on demand")
+
+
+def translating(log: list[Any]) -> Generator[Any, Any, Any]:
+    try:
+        yield 1
+        yield 2
+    except Exception as error:
+        raise RuntimeError("translated") from error
+    finally:
+        log.append(sys.exc_info()[0])
+
+
+def stubborn(log: list[Any]) -> Generator[Any, Any, Any]:
+    try:
+        yield "first"
+    except GeneratorExit:
+        yield "will not go"
+
+
+def leaving_politely(log: list[Any]) -> Generator[Any, Any, Any]:
+    try:
+        yield "first"
+    except (GeneratorExit, Stop):
+        return "gone"
+
+
+def stopping_wrongly(log: list[Any]) -> Generator[Any, Any, Any]:
+    yield 1
+    raise StopIteration("a defect: Python makes it a RuntimeError")
+
+
+GENERATORS = [counting, catching, translating, stubborn, leaving_politely, stopping_wrongly]
+
+
+async def counting_async(log: list[Any]) -> AsyncGenerator[Any, Any]:
+    received = yield 0
+    while received != "return":
+        await asyncio.sleep(0)
+        received = yield ("got", received)
+
+
+async def catching_async(log: list[Any]) -> AsyncGenerator[Any, Any]:
+    while True:
+        try:
+            received = yield "ready"
+        except Stop as error:
+            log.append(("caught", error.args))
+            yield "caught"
+            continue
+        finally:
+            await asyncio.sleep(0)
+            log.append("finally")
+        if received == "raise":
+            raise ValueError("raised on demand")
+
+
+async def translating_async(log: list[Any]) -> AsyncGenerator[Any, Any]:
+    try:
+        yield 1
+        yield 2
+    except Exception as error:
+        raise RuntimeError("translated") from error
+    finally:
+        log.append(sys.exc_info()[0])
+
+
+async def stubborn_async(log: list[Any]) -> AsyncGenerator[Any, Any]:
+    try:
+        yield "first"
+    except GeneratorExit:
+        yield "will not go"
+
+
+async def leaving_politely_async(log: list[Any]) -> AsyncGenerator[Any, Any]:
+    try:
+        yield "first"
+    except (GeneratorExit, Stop):
+        return
+
+
+async def stopping_wrongly_async(log: list[Any]) -> AsyncGenerator[Any, Any]:
+    yield 1
+    raise StopAsyncIteration("a defect: Python makes it a RuntimeError")
+
+
+ASYNC_GENERATORS = [
+    counting_async,
+    catching_async,
+    translating_async,
+    stubborn_async,
+    leaving_politely_async,
+    stopping_wrongly_async,
+]
+
+steps = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from([None, 1, "return", "raise"])),
+    st.tuples(
+        st.just("throw"),
+        st.sampled_from([Stop("thrown"), StopIteration(7), StopAsyncIteration(), GeneratorExit()]),
+    ),
+    st.just(("close", None)),
+)
+# Started first: what is thrown into a generator that never ran does not reach the wrapper's code.
+# Closed last, twice for the stubborn: when an abandoned one is finalised is the collector's choice.
+scripts = st.lists(steps, max_size=6).map(
+    lambda rest: [("send", None), *rest, ("close", None), ("close", None)]
+)
+
+
+def described(error: BaseException | None) -> Any:
+    """What a program could tell of an exception: class, arguments, causes, frames."""
+    if error is None:
+        return None
+    frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    if sys.version_info < (3, 11):
+        frames = [name for name in frames if name != "call"]  # there our frame stays
+    return (
+        type(error),
+        error.args,
+        frames,
+        described(error.__cause__),
+        described(error.__context__),
+    )
+
+
+def fresh(step: Step) -> Step:
+    """A script's exceptions anew: each run leaves its traces on them."""
+    kind, value = step
+    return (kind, type(value)(*value.args)) if isinstance(value, BaseException) else step
+
+
+def drive(generator: Generator[Any, Any, Any], script: list[Step], log: list[Any]) -> list[Any]:
+    for kind, value in map(fresh, script):
+        try:
+            if kind == "send":
+                log.append(generator.send(value))
+            elif kind == "throw":
+                log.append(generator.throw(value))
+            else:
+                log.append(generator.close())
+        except BaseException as error:
+            log.append(described(error))
+    return log
+
+
+async def drive_async(
+    generator: AsyncGenerator[Any, Any], script: list[Step], log: list[Any]
+) -> list[Any]:
+    for kind, value in map(fresh, script):
+        try:
+            if kind == "send":
+                log.append(await generator.asend(value))
+            elif kind == "throw":
+                log.append(await generator.athrow(value))
+            else:
+                log.append(await generator.aclose())
+        except BaseException as error:
+            log.append(described(error))
+    return log
+
+
+@pytest.mark.parametrize("function", GENERATORS)
+@given(script=scripts)
+def test_a_measured_generator_does_what_the_plain_one_does(
+    function: Callable[..., Any], script: list[Step]
+) -> None:
+    plain: list[Any] = []
+    measured: list[Any] = []
+    drive(function(plain), script, plain)
+    drive(metertap.tool(function)(measured), script, measured)
+    assert measured == plain
+
+
+@pytest.mark.parametrize("function", ASYNC_GENERATORS)
+@given(script=scripts)
+def test_a_measured_async_generator_does_what_the_plain_one_does(
+    function: Callable[..., Any], script: list[Step]
+) -> None:
+    async def both() -> tuple[list[Any], list[Any]]:
+        plain: list[Any] = []
+        measured: list[Any] = []
+        await drive_async(function(plain), script, plain)
+        await drive_async(metertap.tool(function)(measured), script, measured)
+        return measured, plain
+
+    measured, plain = asyncio.run(both())
+    assert measured == plain

@@ -1,0 +1,93 @@
+"""An OTLP/HTTP collector that keeps what it gets, and one that never answers."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+
+
+class Receiver:
+    """`requests` are what has arrived so far, decoded."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self.endpoint = f"http://127.0.0.1:{server.server_port}"
+        self.requests: list[ExportMetricsServiceRequest] = []
+
+    def metrics(self, name: str) -> list[Metric]:
+        """Every metric of that name, of every request."""
+        return [
+            metric
+            for request in self.requests
+            for resource_metrics in request.resource_metrics
+            for scope_metrics in resource_metrics.scope_metrics
+            for metric in scope_metrics.metrics
+            if metric.name == name
+        ]
+
+    def service_names(self) -> set[str]:
+        return {
+            attribute.value.string_value
+            for request in self.requests
+            for resource_metrics in request.resource_metrics
+            for attribute in resource_metrics.resource.attributes
+            if attribute.key == "service.name"
+        }
+
+    def tool_calls(self) -> dict[tuple[str, str], int]:
+        """(tool, outcome) → calls, by the last cumulative histogram of each."""
+        found = {}
+        for metric in self.metrics("gen_ai.execute_tool.duration"):
+            for point in metric.histogram.data_points:
+                labels = {pair.key: pair.value.string_value for pair in point.attributes}
+                found[labels["gen_ai.tool.name"], labels["metertap.outcome"]] = point.count
+        return found
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """A collector on a free port of 127.0.0.1."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            found.requests.append(ExportMetricsServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found = Receiver(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def hanging_collector() -> Iterator[str]:
+    """The endpoint of one that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def unreachable_endpoint() -> str:
+    """One where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return f"http://127.0.0.1:{port}"

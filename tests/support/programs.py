@@ -1,0 +1,79 @@
+"""Programs as child processes, with and without `metertap run` in front of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROGRAMS = Path(__file__).parent.parent / "cli" / "programs"
+METERTAP = str(Path(sys.executable).with_name("metertap"))
+RUN = (METERTAP, "run", "--")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended, and what it wrote. Equal whatever the process id."""
+
+    pid: int = field(compare=False)
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def told(self) -> str:
+        """Its stderr as text."""
+        return self.stderr.decode()
+
+
+@contextmanager
+def started(
+    command: Sequence[str], *, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program with pipes; killed at the end of the block if it still runs.
+
+    `env` is on top of this process's environment; None takes a variable away.
+    """
+    environment = {**os.environ, **(env or {})}
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={name: value for name, value in environment.items() if value is not None},
+        cwd=cwd,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[bytes], given: bytes | None = None) -> Ended:
+    """Wait for its end, after writing `given` to its stdin and closing that."""
+    stdout, stderr = process.communicate(given, timeout=60)
+    return Ended(process.pid, process.returncode, stdout, stderr)
+
+
+def run(
+    *command: str,
+    given: bytes = b"",
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+) -> Ended:
+    """Run a program to its end."""
+    with started(command, env=env, cwd=cwd) as process:
+        return ended(process, given)
+
+
+def executable(path: Path, text: str) -> Path:
+    """Write a script that can be executed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+    return path
