@@ -218,7 +218,8 @@ class ForeignTool:
 
 
 def _milliseconds(seconds: float) -> float | None:
-    return seconds * 1000.0 if 0 <= seconds < math.inf else None
+    milliseconds = seconds * 1000.0
+    return milliseconds if 0 <= milliseconds < math.inf else None
 
 
 def foreign_tools(metrics_data: Any) -> list[ForeignTool]:

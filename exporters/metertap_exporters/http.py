@@ -34,7 +34,7 @@ _CONNECTION_SECONDS = 10.0
 """No connection lasts longer, however slowly its client reads or writes."""
 _CONNECTIONS = 64
 """Past these, a new one takes the place of the oldest that has not said yet what it wants."""
-_POLL_SECONDS = 0.25  # how soon `stop` is noticed, and how often late connections are looked for
+_POLL_SECONDS = 0.25  # how often late connections are looked for
 _NEXT_PORTS = range(9110, 9130)
 """Where a default port that is taken moves on to: never onto 9108 or 9109."""
 
@@ -184,6 +184,7 @@ class _QuietHandler(ServerHandler):
 
 class _Handler(WSGIRequestHandler):
     timeout = _SOCKET_TIMEOUT_SECONDS
+    default_request_version = "HTTP/1.0"  # an answer to what is no request has headers too
     server_version = "metertap"
     sys_version = ""
 
@@ -286,6 +287,13 @@ class _Server(ThreadingMixIn, WSGIServer):
         for request in late:
             _cut(request)
 
+    def stop(self) -> None:
+        """Serve no more, and close the listener."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # on Linux the serving loop wakes up at once
+        self.shutdown()
+        self.server_close()
+
     def forget(self) -> None:
         """In a forked child: close its copies of the parent's sockets, which stay open there."""
         self.socket.close()
@@ -369,8 +377,7 @@ class Endpoint:
             listening, self._listening = self._listening, None
             server = listening.server if listening is not None else None
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.stop()
 
     def forked(self) -> None:
         """In a forked child: the listener is the parent's; this copy of its sockets is closed."""

@@ -95,10 +95,11 @@ class JsonSnapshot:
         )
 
     def forked(self) -> None:
-        """In a forked child: locks anew, and no listener until one is needed."""
+        """In a forked child: no listener until one is needed, nothing of what the parent saw."""
         self.endpoint.forked()
         if self.reader is not None:
             self.reader.forked()
+            self.reader = None
 
     def _serve_metrics(self, environ: Environ) -> Response:
         if not _is_prometheus(environ):

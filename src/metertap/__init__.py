@@ -5,19 +5,25 @@ import metertap
 metertap.instrument()
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from metertap._version import __version__
-from metertap.manual import (
-    CacheMeter,
-    cache_meter,
-    measure_tool,
-    record_cache_eviction,
-    record_cache_hit,
-    record_cache_miss,
-    record_cache_size_rejection,
-    record_tool_call,
-    tool,
-)
-from metertap.tap import Tap, get_all_metrics, instrument, reset, uninstrument
+
+if TYPE_CHECKING:
+    from metertap.manual import (
+        CacheMeter,
+        cache_meter,
+        measure_tool,
+        record_cache_eviction,
+        record_cache_hit,
+        record_cache_miss,
+        record_cache_size_rejection,
+        record_tool_call,
+        tool,
+    )
+    from metertap.tap import Tap, get_all_metrics, instrument, reset, uninstrument
 
 __all__ = [
     "CacheMeter",
@@ -36,3 +42,17 @@ __all__ = [
     "tool",
     "uninstrument",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # When first asked for: importing OpenTelemetry takes a while, and `metertap run` has no need.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from metertap import manual, tap
+
+    globals()[name] = value = getattr(manual if hasattr(manual, name) else tap, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

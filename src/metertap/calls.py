@@ -117,7 +117,7 @@ current: ContextVar[Call | None] = ContextVar("metertap_current_call", default=N
 
 
 class AsCurrent:
-    """Context manager: `call` is the current one inside."""
+    """Context manager: `call` is the current one inside. May be entered again and again."""
 
     __slots__ = ("_call", "_token")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import _process, guard, sdk_private
 from metertap._version import __version__
 from metertap.pipeline import Pipeline
 from metertap.settings import TABLE, Settings
+
+if TYPE_CHECKING:
+    from metertap_instrumentation.instrumentation import Instrumentation
 
 
 def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
             }
             for name, (variable, _) in TABLE.items()
         },
-        "instrumentations": _instrumentations(),
+        "instrumentations": _instrumentations(settings.enabled),
         "provider": _provider(pipeline),
         "recording_paths": pipeline.recording_paths(),
         "readers": [
@@ -44,6 +47,7 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
             if view is not None
         ],
         "otlp": settings.otlp_protocol if settings.otlp else None,
+        "otlp_problem": pipeline.otlp_problem,
         "notes": [*pipeline.notes, *sdk_private.problems()],
         "left_out_duplicates": dict(_process.recorder().duplicates),
         "faults": guard.fault_counts(),
@@ -62,35 +66,33 @@ def _provider(pipeline: Pipeline) -> str | None:
     return f"{whose} ({kind.__module__}.{kind.__qualname__})"
 
 
-def _instrumentations() -> list[dict[str, Any]]:
+def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
     import metertap_instrumentation
 
-    found = []
-    for item in metertap_instrumentation.ALL:
-        found.append(
-            {
-                "name": item.name,
-                "library": item.distribution,
-                "version": item.version,
-                "state": _state(item.switched_off, item.version, item.problem),
-                "problem": item.problem,
-                "patches": [
-                    {
-                        "module": patch_set.module,
-                        "state": patch_set.status,
-                        "bound": patch_set.bound,
-                        "problem": patch_set.problem,
-                    }
-                    for patch_set in item.patch_sets
-                ],
-            }
-        )
-    return found
+    return [
+        {
+            "name": item.name,
+            "library": item.distribution,
+            "version": item.version,
+            "state": _state(item) if enabled else "off",
+            "problem": item.problem,
+            "patches": [
+                {
+                    "module": patch_set.module,
+                    "state": patch_set.status,
+                    "bound": patch_set.bound,
+                    "problem": patch_set.problem,
+                }
+                for patch_set in item.patch_sets
+            ],
+        }
+        for item in metertap_instrumentation.ALL
+    ]
 
 
-def _state(switched_off: bool, version: str | None, problem: str | None) -> str:
-    if switched_off:
+def _state(item: Instrumentation) -> str:
+    if item.switched_off:
         return "switched off"
-    if version is None:
+    if item.version is None:
         return "not installed"
-    return "unsupported version" if problem else "on"
+    return "unsupported version" if item.problem else "on"

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, TypeVar, cast, overload
 
 from metertap import calls, catalogue, guard, outcome
@@ -69,7 +69,15 @@ def _measuring(function: Any) -> Callable[[str], WrapperFunction]:
 def _plain(label: str) -> WrapperFunction:
     def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with _Measured(label, calls.DECORATOR):
-            return wrapped(*args, **kwargs)
+            result = wrapped(*args, **kwargs)
+        if type(result) is CoroutineType:
+            guard.warn_once(
+                f"tool {label}",
+                "tool %s is not async and returns a coroutine: only the making of that is measured; "
+                "decorate the async function itself",
+                label,
+            )
+        return result
 
     return call
 
@@ -90,11 +98,12 @@ def _generator(label: str) -> WrapperFunction:
     def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
         measured = _Measured(label, calls.DECORATOR, in_steps=True)
         with measured:
+            as_current = measured.as_current()
             inner = wrapped(*args, **kwargs)
             step, value = inner.send, None
             while True:
                 try:
-                    with measured.step():
+                    with as_current:
                         item = step(value)
                 except StopIteration as end:
                     return end.value
@@ -115,11 +124,12 @@ def _async_generator(label: str) -> WrapperFunction:
     ) -> AsyncGenerator[Any, Any]:
         measured = _Measured(label, calls.DECORATOR, in_steps=True)
         with measured:
+            as_current = measured.as_current()
             inner = wrapped(*args, **kwargs)
             step, value = inner.asend, None
             while True:
                 try:
-                    with measured.step():
+                    with as_current:
                         item = await step(value)
                 except StopAsyncIteration:
                     return
@@ -137,7 +147,7 @@ def _async_generator(label: str) -> WrapperFunction:
 class _Measured:
     """Context manager of one call measured by hand. Never raises on its own account.
 
-    With `in_steps`, the call is the current one inside `step()` only.
+    With `in_steps`, the call is the current one inside `as_current()` only.
     """
 
     __slots__ = ("_call", "_counted_by", "_in_steps", "_label")
@@ -160,8 +170,8 @@ class _Measured:
             call.start(series, as_current=not self._in_steps)
             self._call = call
 
-    def step(self) -> contextlib.AbstractContextManager[None]:
-        """The call is the current one for a while, if there is one."""
+    def as_current(self) -> contextlib.AbstractContextManager[None]:
+        """The call is the current one inside, if there is one; to be entered for each step."""
         return contextlib.nullcontext() if self._call is None else calls.AsCurrent(self._call)
 
     def __exit__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import inspect
 import sys
 import threading
@@ -124,11 +125,14 @@ class PatchSet:
                 return
             self.status = "waiting"
             self.problem = None
-        module = sys.modules.get(self.module)
-        if module is not None:
-            self._found(module)
-        elif not self._hooked:
-            self._hook()
+        if self.module not in sys.modules and not self._hooked:
+            wrapt.register_post_import_hook(self._imported, self.module)
+            self._hooked = True
+        if _is_being_imported(self.module):
+            name = f"metertap-import-{self.module}"
+            threading.Thread(target=self._wait, name=name, daemon=True).start()
+        elif self.module in sys.modules:
+            self._apply(sys.modules[self.module])
 
     def uninstall(self) -> None:
         """Undo; a module that is imported later is left alone."""
@@ -138,36 +142,23 @@ class PatchSet:
             while self._installed:
                 _undo(self._installed.pop())
 
-    def _hook(self) -> None:
-        registering = True
-
-        def hook(module: Any) -> None:
-            self._hooked = False  # wrapt calls it once
-            if registering:  # somebody's import began just now, and is not at its end
-                self._found(module)
-            else:
-                self._apply(module)
-
-        self._hooked = True
-        wrapt.register_post_import_hook(hook, self.module)
-        registering = False
-
-    def _found(self, module: Any) -> None:
-        """It is in `sys.modules`: complete, or another thread or a caller of ours is at it."""
-        if _is_being_imported(module):
-            name = f"metertap-import-{self.module}"
-            threading.Thread(target=self._wait_for, args=(module,), name=name, daemon=True).start()
-        else:
+    def _imported(self, module: Any) -> None:
+        # wrapt calls it once: at the end of the import, or while it is being registered because
+        # an import began just then. Then `install` looks for itself.
+        if self._hooked:
+            self._hooked = False
             self._apply(module)
 
-    def _wait_for(self, module: Any) -> None:
+    def _wait(self) -> None:
         # Nothing of Python's tells when an import ends that began before there was a hook.
-        while _is_being_imported(module):
+        while _is_being_imported(self.module):
             time.sleep(_POLL_SECONDS)
-        if sys.modules.get(self.module) is module:
+        module = sys.modules.get(self.module)
+        if module is not None:
             self._apply(module)
-        elif not self._hooked:  # it failed; the program may try again
-            self._hook()
+        else:  # it failed, and the program may try again
+            self._hooked = True
+            wrapt.register_post_import_hook(self._imported, self.module)
 
     def _apply(self, module: Any) -> None:
         # An import hook cannot be taken back, so it asks whether it is still wanted.
@@ -188,8 +179,9 @@ class PatchSet:
                 self.status = "installed"
 
 
-def _is_being_imported(module: Any) -> bool:
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+def _is_being_imported(name: str) -> bool:
+    """Whether some thread, maybe this one, is at it: Python keeps a lock for each such module."""
+    return name in getattr(importlib._bootstrap, "_module_locks", ())
 
 
 def _wrap(module: Any, target: Target) -> _Installed | None:

@@ -7,6 +7,7 @@ when the application sets one: instruments, readers, and the counts so far.
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -64,12 +65,14 @@ class Pipeline:
         self.provider: MeterProvider | None = None
         self.owned: SdkMeterProvider | None = None
         self.notes: list[str] = []
+        self.otlp_problem: str | None = None
         self.json: JsonSnapshot | None = None
         self.prometheus: PrometheusExporter | None = None
         self._otlp: OtlpReader | None = None
         self._added: list[MetricReader] = []
         self._endpoints: list[Endpoint] = []  # ours; not those of readers that the SDK made
         self._journal: Journal | None = None
+        self._asleep: Journal | None = None
         self._watch = PatchSet(
             sdk_private.SET_PROVIDER_MODULE,
             [Target(sdk_private.SET_PROVIDER_FUNCTION, self._set_provider, optional=True)],
@@ -119,7 +122,7 @@ class Pipeline:
         """Push the rest, take our readers away and leave every provider; shut none down."""
         self._watch.uninstall()
         with self._lock:
-            self._journal = None
+            self._journal = self._asleep = None
             with guard.guarded("shutdown.otlp"):
                 self.at_exit()
             self._otlp = None
@@ -134,28 +137,54 @@ class Pipeline:
                     self._close(endpoint)
 
     def forked(self) -> None:
-        """In a forked child: our locks anew, our listeners closed; they bind again when needed.
+        """In a forked child: nothing of the parent's is used, nothing is made before it is needed.
 
-        What our readers count begins there: a provider of ours is made anew, since the SDK's
-        counts are the parent's, and the application's gets new readers. The application's own
-        readers are the application's to care for.
+        Most children record nothing. And a fork hook is no place to use the SDK in: others' locks
+        may still be held, until their hooks have run.
         """
         self._lock = threading.RLock()
         for view in (self.json, self.prometheus):
             if view is not None:
                 view.forked()
+        self._journal = None
         if self._otlp is not None:
-            self._otlp.forked()  # its thread starts again in the child
+            self._otlp.forked()
             self._otlp = None
-        if self.owned is not None:
+        if self.provider is None:
+            return
+        sdk_private.renew_locks(self.owned or self.provider)
+        self._asleep = Journal()
+        self._recorder.instruments = (self._asleep,)
+        for callback in (self._wake, *(endpoint.start for endpoint in self._endpoints)):
+            self._recorder.forget_activity_callback(callback)
+            self._recorder.on_activity(callback)
+
+    def _wake(self) -> None:
+        """The first record of a forked child: readers that count from there.
+
+        A provider of ours is made anew, since the SDK's counts are the parent's. The
+        application's gets new readers of ours; its own are the application's to care for.
+        """
+        with self._lock:
+            self._recorder.forget_activity_callback(self._wake)
+            kept, self._asleep = self._asleep, None
+            if kept is None:
+                return
             application = self.provider if self.provider is not self.owned else None
-            self._instruments_of(self.owned).close()
-            self._added = []
-            self._make_own(application)
-        elif self.provider is not None:
-            sdk_private.renew_locks(self.provider)
-            self._leave(self.provider)
-            self._equip(self.provider)
+            self._leave(self.owned or self.provider)
+            if self.owned is not None:
+                self._instruments_of(self.owned).close()
+                self._make_own(application)
+            elif application is not None:
+                self._equip(application)
+                self._recorder.instruments = (self._instruments_of(application),)
+            with self._recorder.lock:
+                for instruments in self._recorder.instruments:
+                    kept.replay(instruments)
+            if self.pushes and "multiprocessing.util" in sys.modules:
+                # A child of multiprocessing ends without running exit handlers.
+                sys.modules["multiprocessing.util"].Finalize(None, self.at_exit, exitpriority=0)
+            self.check()  # the application may have set a provider meanwhile
 
     # What others ask
 
@@ -191,13 +220,13 @@ class Pipeline:
         own = SdkMeterProvider(resource=service.resource(self._settings), shutdown_on_exit=False)
         self.owned = own
         self.provider = own if application is None else application
-        self._equip(own)
         ours = self._instruments_of(own)
         if application is not None:
             self._recorder.instruments = (ours, self._instruments_of(application))
         else:
             self._journal = Journal()
             self._recorder.instruments = (ours, self._journal)
+        self._equip(own)
 
     def _attach(self, provider: MeterProvider) -> None:
         """Record to the application's provider from the start."""
@@ -285,6 +314,7 @@ class Pipeline:
         if made_by_sdk is not None:
             self._drop(self.json)
             self.json = made_by_sdk.view
+            self.json.reader = made_by_sdk
         elif self._settings.json_endpoint:
             if self.json is None:
                 self.json = JsonSnapshot(self._settings, self._recorder)
@@ -336,17 +366,14 @@ class Pipeline:
         try:
             reader = otlp_reader(self._settings)
         except ModuleNotFoundError:
-            guard.warn_once(
-                "otlp",
-                "OTLP over %s is asked for, but its exporter is not installed: "
-                "pip install 'metertap[otlp]'",
-                protocol,
-            )
+            self.otlp_problem = "its exporter is not installed: pip install 'metertap[otlp]'"
         except Exception as error:  # a bad endpoint, header or certificate
-            guard.warn_once("otlp", "OTLP over %s cannot be set up: %s", protocol, error)
+            self.otlp_problem = guard.shown(error, str)
         else:
             self._otlp = reader
             self._add(provider, reader)
+            return
+        guard.warn_once("otlp", "OTLP over %s cannot be set up: %s", protocol, self.otlp_problem)
 
     def _add(self, provider: Any, reader: MetricReader) -> None:
         provider.add_metric_reader(reader)

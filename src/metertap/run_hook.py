@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ def start(modules_before: Iterable[str]) -> None:
     """Called before the program's first line, with the modules that were imported before us."""
     with guard.guarded("run"):
         tap = instrument()
-        if tap.pipeline.pushes:
+        if tap.pipeline.pushes and os.name == "posix":
             _flush_on_sigterm(tap)
     with guard.guarded("run"):
         _give_way(set(sys.modules).difference(modules_before))
@@ -51,6 +51,31 @@ def _flush_on_sigterm(tap: Tap) -> None:
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, flush_and_die)
+    _keep_from_children(flush_and_die)
+
+
+def _keep_from_children(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Forked children have no handler of ours.
+
+    Python forgets a signal that reaches a child before its first step: one that is terminated
+    as soon as it is started would live on.
+    """
+    put_aside = False
+
+    def put_it_aside() -> None:
+        nonlocal put_aside
+        put_aside = (
+            threading.current_thread() is threading.main_thread()  # the only one that may
+            and signal.getsignal(signal.SIGTERM) is handler
+        )
+        if put_aside:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def put_it_back() -> None:
+        if put_aside:
+            signal.signal(signal.SIGTERM, handler)
+
+    os.register_at_fork(before=put_it_aside, after_in_parent=put_it_back)
 
 
 def _give_way(modules: Iterable[str]) -> None:

@@ -105,6 +105,12 @@ def test_a_real_console_script_answers_the_same() -> None:
     assert run(*RUN, script, "--version") == run(script, "--version")
 
 
+def test_the_command_itself_imports_nothing_heavy() -> None:
+    imported = run(PYTHON, "-X", "importtime", "-m", "metertap", "run", "--", "true").told
+    assert "metertap.cli.run" in imported
+    assert "opentelemetry" not in imported
+
+
 STATUSES = {
     "0": "pass",
     "3": "raise SystemExit(3)",

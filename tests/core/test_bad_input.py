@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from support.metric_data import points
-from support.warned import warnings_of
 
 import metertap
 from metertap import catalogue, guard
+from support.metric_data import points
+from support.warned import warnings_of
 
 NO_DURATIONS: list[Any] = [
     math.nan,

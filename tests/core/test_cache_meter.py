@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from support.metric_data import by_attributes
 
 import metertap
 from metertap import _process, catalogue, guard
+from support.metric_data import by_attributes
 
 
 def caches() -> dict[str, Any]:
@@ -149,11 +150,12 @@ def test_a_cache_that_cannot_say_what_it_holds_leaves_the_rest_of_the_document()
 
 def test_a_cache_is_asked_what_it_holds_outside_the_recorders_lock() -> None:
     """It may hold a lock of its own, under which another thread of it is recording."""
-    recorder = _process.recorder()
-    recorder.cache("shared", "manual").entries = lambda: asyncio.run(record_in_thread())
 
-    async def record_in_thread() -> int:
-        await asyncio.wait_for(asyncio.to_thread(metertap.record_cache_hit, "shared"), 10)
-        return 1
+    def held() -> int:
+        thread = threading.Thread(target=metertap.record_cache_hit, args=("shared",), daemon=True)
+        thread.start()
+        thread.join(10)
+        return 0 if thread.is_alive() else 1
 
+    _process.recorder().cache("shared", "manual").entries = held
     assert caches()["shared"]["entries"] == 1

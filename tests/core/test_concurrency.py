@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from support.metric_data import points
 
 import metertap
 from metertap import catalogue, outcome
 from metertap.recording import Recorder
+from support.metric_data import points
 
 THREADS = 16
 EACH = 100_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.warned import warnings_of
 
 from metertap import settings
+from support.warned import warnings_of
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metertap
@@ -202,6 +202,7 @@ async def drive_async(
 
 
 @pytest.mark.parametrize("function", GENERATORS)
+@settings(deadline=None)
 @given(script=scripts)
 def test_a_measured_generator_does_what_the_plain_one_does(
     function: Callable[..., Any], script: list[Step]
@@ -214,6 +215,7 @@ def test_a_measured_generator_does_what_the_plain_one_does(
 
 
 @pytest.mark.parametrize("function", ASYNC_GENERATORS)
+@settings(deadline=None)
 @given(script=scripts)
 def test_a_measured_async_generator_does_what_the_plain_one_does(
     function: Callable[..., Any], script: list[Step]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import multiprocessing
-import socket
 import subprocess
 from collections.abc import Callable
 
@@ -28,7 +27,6 @@ RAISED: list[tuple[str, Callable[[], BaseException], str]] = [
     ("asyncio", asyncio.TimeoutError, outcome.TIMEOUT),
     ("futures", concurrent.futures.TimeoutError, outcome.TIMEOUT),
     ("multiprocessing", multiprocessing.TimeoutError, outcome.TIMEOUT),
-    ("socket", lambda: socket.timeout("timed out"), outcome.TIMEOUT),
     ("errno", lambda: OSError(110, "Connection timed out"), outcome.TIMEOUT),
     ("subprocess", lambda: subprocess.TimeoutExpired("sleep", 1), outcome.TIMEOUT),
     ("httpx", lambda: child_of(named("TimeoutException"), "ReadTimeout"), outcome.TIMEOUT),
@@ -84,4 +82,4 @@ def test_the_type_of_an_error_is_its_qualified_class_name() -> None:
 
 def test_failed_and_sampled_are_what_rates_and_percentiles_are_made_of() -> None:
     assert set(outcome.ALL) - outcome.SAMPLED == {"cancelled", "caller_error", "interim"}
-    assert outcome.SAMPLED - outcome.FAILED == {"ok"}
+    assert {"ok"} == outcome.SAMPLED - outcome.FAILED

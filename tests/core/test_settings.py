@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from support.warned import warnings_of
 
 import metertap
 from metertap import settings
 from metertap.settings import TABLE, Settings
+from support.warned import warnings_of
 
 # By keyword: what the file says (TOML), the environment says, and the keyword says.
 GIVEN: dict[str, tuple[str, str, object]] = {

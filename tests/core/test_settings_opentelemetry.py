@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.warned import warnings_of
 
 import metertap
 from metertap import settings
+from support.warned import warnings_of
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 METRICS_ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"

@@ -162,3 +162,27 @@ def test_equal_names_of_two_servers_stay_apart(stack: Stack, tap: Tap) -> None:
         "mcp:one": 1,
         "mcp:two": 1,
     }
+
+
+@each_stack
+def test_calls_at_the_same_time_do_not_mix(stack: Stack, tap: Tap) -> None:
+    async def slowly() -> str:
+        await asyncio.sleep(0)
+        return "fine"
+
+    async def slowly_raises() -> str:
+        await asyncio.sleep(0)
+        raise ValueError("unknown tool")
+
+    async def session() -> None:
+        async with stack.connect(server) as session:
+            names = ["slowly", "slowly_raises", "made_up"] * 20
+            await asyncio.gather(*(session.call_tool(name, {}) for name in names))
+
+    server = server_of(stack, "shop", slowly, slowly_raises)
+    asyncio.run(session())
+    assert counted(tap.snapshot()) == {
+        "slowly": {"ok": 20},
+        "slowly_raises": {"exception": 20},
+        "_OTHER": {"caller_error": 20},
+    }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Ended:
 def started(
     command: Sequence[str], *, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program with pipes; killed at the end of the block if it still runs.
+    """A program with pipes; killed at the end of the block, and its children with it.
 
     `env` is on top of this process's environment; None takes a variable away.
     """
@@ -46,11 +47,14 @@ def started(
         stderr=subprocess.PIPE,
         env={name: value for name, value in environment.items() if value is not None},
         cwd=cwd,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        # A child that is left would hold the pipes open for ever.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

@@ -38,6 +38,8 @@ def demo(*, duration: float | None, port: int) -> int:
         sys.stderr.write("metertap demo: --duration takes a number of seconds above 0\n")
         return 2
     collector = _collector()
+    sys.stdout.write("starting an MCP server and a client for it …\n")
+    sys.stdout.flush()
     try:
         with _server(port, collector) as (server, url):
             totals = asyncio.run(_drive(server, url, duration))
@@ -218,5 +220,3 @@ def _agreement(totals: dict[str, Any]) -> int:
         return 0
     sys.stdout.write("The figures DISAGREE: please report this with the table above.\n")
     return 1
-
-

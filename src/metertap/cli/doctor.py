@@ -53,7 +53,8 @@ def _this_environment() -> dict[str, Any]:
             for instrumentation in metertap_instrumentation.ALL
             for patch_set in instrumentation.patch_sets
         ]
-        return {"broken_imports": list(filter(None, map(_import, modules))), **tap.diagnosis()}
+        broken = list(filter(None, map(_import, modules)))
+        return {**tap.diagnosis(), "service": {}, "broken_imports": broken}  # the service is us
 
 
 def _import(module: str) -> str | None:
@@ -73,7 +74,9 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
     if report["disabled_because"]:
         rows.append(("disabled", report["disabled_because"]))
     service = report["service"]
-    rows.append(("service", " ".join(filter(None, (service.get("name"), service.get("version"))))))
+    if service:
+        names = filter(None, (service.get("name"), service.get("version")))
+        rows.append(("service", " ".join(names)))
     if report["provider"]:
         rows.append(("provider", report["provider"]))
     rows.extend(("recording", path) for path in report["recording_paths"])
@@ -83,7 +86,7 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
     for endpoint in report["endpoints"]:
         state = endpoint["url"] or endpoint["problem"] or "waits for the first tool or cache"
         rows.append((f"{endpoint['name']} endpoint", state))
-    rows.append(("OTLP", report["otlp"] or "off (no endpoint is set)"))
+    rows.append(("OTLP", report["otlp_problem"] or report["otlp"] or "off"))
     rows.extend(
         ("setting", f"{item['variable']} = {item['value']} ({item['source']})")
         for item in report["settings"].values()
@@ -122,6 +125,6 @@ def _problems(report: dict[str, Any]) -> bool:
         for patch in item["patches"]
     )
     unsupported = any(item["problem"] for item in report["instrumentations"])
-    endpoint = any(item["problem"] for item in report["endpoints"])
-    broken = bool(report.get("broken_imports"))
-    return failed or unsupported or endpoint or broken or bool(report["faults"])
+    unserved = any(item["problem"] for item in report["endpoints"]) or report["otlp_problem"]
+    broken = report["faults"] or report.get("broken_imports")
+    return bool(failed or unsupported or unserved or broken)

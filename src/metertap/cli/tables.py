@@ -69,6 +69,7 @@ def to_rich(table: Table) -> Any:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
+        show_header=any(table.headers),
     )
     for header, width in zip(table.headers, _widths(table), strict=True):
         if header in table.right:
@@ -85,7 +86,8 @@ def to_rich(table: Table) -> Any:
 def plain(table: Table) -> str:
     """The same as text in columns."""
     out = [printable(table.title)] if table.title else []
-    for line in (table.headers, *table.rows):
+    headers = [table.headers] if any(table.headers) else []
+    for line in (*headers, *table.rows):
         cells = [
             printable(cell).rjust(width) if header in table.right else printable(cell).ljust(width)
             for cell, width, header in zip(line, _widths(table), table.headers, strict=True)

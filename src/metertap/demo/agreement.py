@@ -40,8 +40,8 @@ def of_document(document: dict[str, Any]) -> Totals:
     return Totals(
         sum(tool["successful_calls"] for tool in tools),
         sum(tool["failed_calls"] for tool in tools),
-        sum(tool["cancelled_calls"] for tool in tools),
-        sum(tool["caller_errors"] for tool in tools),
+        sum(tool["cancelled_calls"] or 0 for tool in tools),
+        sum(tool["caller_errors"] or 0 for tool in tools),
     )
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 _WORKERS = 6
@@ -54,7 +55,7 @@ class DemoClient:
 
     async def _call(self, session: Any, kind: str, tool: str) -> str:
         product = random.choice(_PRODUCTS)
-        arguments = {
+        arguments_of: dict[str, dict[str, Any]] = {
             "search": {"query": product},
             "price": {"product": product},
             "recommend": {"product": product},
@@ -62,7 +63,8 @@ class DemoClient:
             "report": {"months": 12},
             "bad": {"product": product, "quantity": "many"},
             "nope": {},
-        }[kind]
+        }
+        arguments = arguments_of[kind]
         if kind == "report":
             await _give_up(session, tool, arguments)
             return CANCELLED
@@ -74,37 +76,26 @@ class DemoClient:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Any]:
-    try:
-        from mcp import Client
-    except ImportError:  # mcp 1.x
-        from mcp import ClientSession
-        from mcp.client.streamable_http import streamablehttp_client
-
-        async with (
-            streamablehttp_client(url) as (read, write, *_),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            yield session
-    else:
-        async with Client(url) as client:
+    mcp = import_module("mcp")
+    if hasattr(mcp, "Client"):
+        async with mcp.Client(url) as client:
             yield client
+        return
+    transport = import_module("mcp.client.streamable_http").streamablehttp_client(url)
+    async with transport as (read, write, _), mcp.ClientSession(read, write) as session:
+        await session.initialize()
+        yield session
 
 
 async def _give_up(session: Any, tool: str, arguments: dict[str, Any]) -> None:
     """Call, wait a moment, and cancel."""
-    request_id = getattr(session, "_request_id", None)
+    mcp1_id = getattr(session, "_request_id", None)
+    patience = _PATIENCE_SECONDS if mcp1_id is None else timedelta(seconds=_PATIENCE_SECONDS)
     try:
-        if request_id is None:
-            await session.call_tool(tool, arguments, read_timeout_seconds=_PATIENCE_SECONDS)
-        else:
-            await session.call_tool(
-                tool, arguments, read_timeout_seconds=timedelta(seconds=_PATIENCE_SECONDS)
-            )
+        await session.call_tool(tool, arguments, read_timeout_seconds=patience)
     except Exception:  # the time limit, in each SDK version's own class
-        if request_id is not None:  # mcp 1.x does not tell the server by itself
-            from mcp import types
-
-            params = types.CancelledNotificationParams(requestId=request_id)
+        if mcp1_id is not None:  # mcp 1.x does not tell the server by itself
+            types = import_module("mcp.types")
+            params = types.CancelledNotificationParams(requestId=mcp1_id)
             note = types.CancelledNotification(method="notifications/cancelled", params=params)
             await session.send_notification(types.ClientNotification(note))

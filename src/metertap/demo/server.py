@@ -11,6 +11,7 @@ import logging
 import random
 import socket
 import sys
+from importlib import import_module
 from typing import Any
 
 import metertap
@@ -24,7 +25,7 @@ def make_server() -> Any:
     prices: dict[str, float] = {}
     price_cache = metertap.cache_meter("prices")
 
-    @server.tool()  # type: ignore[untyped-decorator]  # two SDK versions, one of them untyped
+    @server.tool()  # type: ignore[untyped-decorator]
     async def search(query: str) -> str:
         """Find products: fast."""
         await asyncio.sleep(random.uniform(0.002, 0.012))
@@ -69,12 +70,9 @@ def make_server() -> Any:
 
 def _server_class() -> Any:
     try:
-        from mcp.server.mcpserver import MCPServer
+        return import_module("mcp.server.mcpserver").MCPServer
     except ImportError:  # mcp 1.x
-        from mcp.server.fastmcp import FastMCP
-
-        return FastMCP
-    return MCPServer
+        return import_module("mcp.server.fastmcp").FastMCP
 
 
 def main() -> None:

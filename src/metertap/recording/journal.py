@@ -19,7 +19,9 @@ class Journal:
     """Keeps what is recorded until `replay`, or until there is too much of it."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]] = {}
+        self._kept: dict[
+            tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]
+        ] = {}
         self._count = 0
         self.overflowed = False
 

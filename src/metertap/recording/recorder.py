@@ -65,6 +65,7 @@ class Recorder:
         self._operations: dict[AttributePairs, dict[str, str]] = {}
         self._sessions = 0
         self._seen_activity = False
+        self._is_fresh_fork = False  # then tools and caches are there, and a record is activity
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.start_time = time.time()
@@ -156,7 +157,7 @@ class Recorder:
             shown = guard.shown(latency_ms)
             guard.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
             latency_ms = None
-        if not self._seen_activity:  # in a forked child the tool was there before
+        if self._is_fresh_fork:
             self._activity()
         now = time.time()
         with self.lock:
@@ -173,6 +174,8 @@ class Recorder:
         self, metric: catalogue.Metric, seconds: float, attributes: AttributePairs
     ) -> None:
         """Record the duration of one MCP request."""
+        if self._is_fresh_fork:
+            self._activity()
         with self.lock:
             found = self._operations.get(attributes)
             if found is None:
@@ -208,7 +211,7 @@ class Recorder:
 
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: str | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
-        if not self._seen_activity:
+        if self._is_fresh_fork:
             self._activity()
         with self.lock:
             if hit:
@@ -261,7 +264,10 @@ class Recorder:
         return self._sessions
 
     def on_activity(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the first tool or cache is seen; at once if one was."""
+        """Call `callback` when the first tool or cache is seen; at once if one was.
+
+        A forked child sees its first with the first record.
+        """
         self._activity_callbacks.append(callback)
         if self._seen_activity:
             callback()
@@ -273,6 +279,7 @@ class Recorder:
     def _activity(self) -> None:
         if not self._seen_activity:
             self._seen_activity = True
+            self._is_fresh_fork = False
             for callback in list(self._activity_callbacks):
                 with guard.guarded("recorder.activity"):
                     callback()
@@ -308,6 +315,7 @@ class Recorder:
         self._caches = {
             key: CacheSeries(*key, entries=series.entries) for key, series in caches.items()
         }
+        self._is_fresh_fork = True
 
 
 def _is_duration(value: object) -> bool:

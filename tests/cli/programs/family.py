@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 
@@ -27,7 +28,7 @@ if __name__ == "__main__":
         print(method, queue.get())
         child.join()
         print(child.exitcode)
-    waiting = multiprocessing.get_context("fork").Process(target=sys.stdin.read)
+    waiting = multiprocessing.get_context("fork").Process(target=signal.pause)
     waiting.start()
     waiting.terminate()
     waiting.join()

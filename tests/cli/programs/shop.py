@@ -1,6 +1,11 @@
 """A stdio MCP server on the high-level interface of whichever SDK is installed."""
 
+import logging
 from importlib.metadata import version
+
+# Without times, so that two runs write the same; the SDK leaves a root logger with a handler be.
+logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 if version("mcp").startswith("1."):
     from mcp.server.fastmcp import FastMCP as Server

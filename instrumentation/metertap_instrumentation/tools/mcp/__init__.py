@@ -5,7 +5,8 @@ whatever is built on top: the low-level `Server`, FastMCP, MCPServer, and the fa
 mounted servers. Layers above that place only say what they know (the exception behind an error
 result, whether the tool exists); they count nothing.
 
-Not seen: a direct `server.call_tool(...)` inside the process, which is no request.
+Not seen: a direct `server.call_tool(...)` inside the process, which is no request; on 1.x, what
+the SDK refuses before it becomes a request; on the client, the probe `server/discover` of 2.x.
 """
 
 from __future__ import annotations

@@ -31,10 +31,10 @@ async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> A
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
         with guard.guarded("mcp.client"):
+            calls.hide_frame(error)
             code = errors.code_of(error)
             error_type = outcome.error_type(error) if code is None else str(code)
             _record(instance, args, kwargs, started_ns, error_type, code)
-            calls.hide_frame(error)
         raise
     with guard.guarded("mcp.client"):
         failed = _is_error(result)
@@ -62,8 +62,12 @@ def _learn(args: Any, kwargs: Any, result: Any, *, failed: bool) -> None:
     if method == requests.TOOLS_LIST:
         for tool in getattr(result, "tools", ()):
             _tools.learn(tool.name)
-    elif not failed and name is not None:
-        (_tools if method == requests.TOOLS_CALL else _prompts).learn(name)
+    elif name is None or failed:
+        return
+    elif method == requests.TOOLS_CALL:
+        _tools.learn(name)
+    elif method == requests.PROMPTS_GET:
+        _prompts.learn(name)
 
 
 def _record(

@@ -65,17 +65,21 @@ def code_of(error: BaseException) -> int | None:
 
 def is_malformed_request(error: BaseException) -> bool:
     """Whether the SDK itself, and not a handler, found that a request does not fit its model."""
-    return type(error).__name__ == "ValidationError" and _validated_by(error)[0].startswith(
-        ("mcp.server.runner", "mcp_types.")
+    return type(error).__name__ == "ValidationError" and _was_raised_in(
+        error, ("mcp.server.runner", "mcp_types.")
     )
 
 
-def meaning(error: BaseException) -> Meaning:
-    """What `error`, raised where a request is dispatched or below, means for the tool call."""
+def meaning(error: BaseException, *, inside: bool = False) -> Meaning:
+    """What `error`, raised where a request is dispatched or below, means for the tool call.
+
+    `inside` the tool's own code it says nothing of how the tool was called.
+    """
     named = outcome.error_type(error)
     code = code_of(error)
+    inside = inside or _came_out_of_tool(error)
     if _was_raised_in(error, _FRAMEWORKS):
-        if not _came_out_of_tool(error):
+        if not inside:
             if _rejects_arguments(error):
                 return Meaning(outcome.CALLER_ERROR, "ValidationError", known=True)
             if type(error).__name__ in _NOT_FOUND:
@@ -83,7 +87,7 @@ def meaning(error: BaseException) -> Meaning:
             if type(error).__name__ in _REFUSALS:
                 return Meaning(outcome.CALLER_ERROR, named)
         if code is None and error.__cause__ is not None and _is_framework_class(type(error)):
-            return meaning(error.__cause__)
+            return meaning(error.__cause__, inside=inside)
         # Time limits of fastmcp and of the clients: a code raised while handling TimeoutError.
         if code is not None and _is_timeout(error.__context__):
             return Meaning(outcome.TIMEOUT, outcome.error_type(error.__context__ or error))
@@ -97,18 +101,16 @@ def meaning(error: BaseException) -> Meaning:
 
 
 def _rejects_arguments(error: BaseException) -> bool:
-    cause = error.__cause__
-    if cause is None or type(cause).__name__ != "ValidationError":
+    """Whether the arguments did not fit: pydantic's own error, or one that was raised from it."""
+    rejection: BaseException | None = error
+    if _is_framework_class(type(error)):
+        rejection = error.__cause__
+    if rejection is None or type(rejection).__name__ != "ValidationError":
         return False
-    if type(error).__name__ == "ValidationError":  # fastmcp's own says nothing else
-        return True
-    return _validated_by(cause)[1] in _ARGUMENT_VALIDATION
-
-
-def _validated_by(error: BaseException) -> tuple[str, str]:
-    """(module, function) that asked pydantic for the validation which failed."""
-    frames = [frame for frame in _frames(error) if not frame[0].startswith("pydantic")]
-    return frames[-1] if frames else ("", "")
+    if type(error).__name__ == "ValidationError" and rejection is not error:
+        return True  # fastmcp's own class says nothing else
+    module, function = _origin(rejection)
+    return module.startswith(_FRAMEWORKS) and function in _ARGUMENT_VALIDATION
 
 
 def _came_out_of_tool(error: BaseException) -> bool:
@@ -139,8 +141,13 @@ def _is_timeout(error: BaseException | None) -> bool:
 
 
 def _was_raised_in(error: BaseException, modules: tuple[str, ...]) -> bool:
-    frames = _frames(error)
-    return bool(frames) and frames[-1][0].startswith(modules)
+    return _origin(error)[0].startswith(modules)
+
+
+def _origin(error: BaseException) -> tuple[str, str]:
+    """(module, function) that raised `error`, or asked pydantic for what failed."""
+    frames = [frame for frame in _frames(error) if not frame[0].startswith("pydantic")]
+    return frames[-1] if frames else ("", "")
 
 
 def _frames(error: BaseException) -> list[tuple[str, str]]:

@@ -3,8 +3,6 @@
 It swallows what handlers raise and returns nothing, so the answer is read when it is given, from
 `RequestResponder.respond`. `Server._make_error_result` is called inside the `except` block that
 turns a tool's exception into a result: the exception is still there to be looked at.
-
-Not seen: messages that the SDK refuses before they become requests (no such method, no name).
 """
 
 from __future__ import annotations
@@ -43,16 +41,17 @@ def patch_sets() -> Sequence[PatchSet]:
 
 def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure one request: `_handle_request(message, req, session, …)`."""
-    message = args[0] if args else kwargs["message"]
+    message = args[0] if args else kwargs.get("message")
     return _measured(message, instance, wrapped, args, kwargs)
 
 
 def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`ServerSession._received_request(responder)`: the session answers `initialize` itself."""
-    responder = args[0] if args else kwargs["responder"]
-    if responder.request.root.method != requests.INITIALIZE:
-        return wrapped(*args, **kwargs)
-    return _measured(responder, None, wrapped, args, kwargs)
+    responder = args[0] if args else kwargs.get("responder")
+    with guard.guarded("mcp.request"):
+        if responder.request.root.method == requests.INITIALIZE:
+            return _measured(responder, None, wrapped, args, kwargs)
+    return wrapped(*args, **kwargs)
 
 
 def respond(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -75,8 +74,8 @@ async def _measured(message: Any, server: Any, wrapped: Any, args: Any, kwargs: 
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
         with guard.guarded("mcp.request"):
-            request.end_with(error)
             calls.hide_frame(error)
+            request.end_with(error)
         raise
     else:
         with guard.guarded("mcp.request"):
@@ -154,18 +153,12 @@ class _Request(ServerRequest):
             call.known = False
 
 
-def make_error_result(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Look at the exception that is being turned into an error result."""
     with guard.guarded("mcp.error"):
         call = calls.in_progress()
         error = sys.exc_info()[1]
-        # A tool may drive another server in the process: that one's errors are not the call's.
-        if (
-            call is not None
-            and call.source == requests.source_of(instance)
-            and error is not None
-            and _is_handled_by_caller(error)
-        ):
+        if call is not None and error is not None and _is_handled_by_caller(error):
             _note(call, error)
     return wrapped(*args, **kwargs)
 

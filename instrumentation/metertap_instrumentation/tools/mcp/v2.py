@@ -50,8 +50,8 @@ async def on_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
         with guard.guarded("mcp.request"):
-            request.end_with(error)
             calls.hide_frame(error)
+            request.end_with(error)
         raise
     else:
         with guard.guarded("mcp.request"):

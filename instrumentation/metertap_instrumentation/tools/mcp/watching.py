@@ -72,6 +72,6 @@ async def _watched(call: calls.Call, wrapped: Any, args: Any, kwargs: Any) -> An
         return await wrapped(*args, **kwargs)
     except Exception as error:
         with guard.guarded("mcp.error"):
-            note(call, error)
             calls.hide_frame(error)
+            note(call, error)
         raise

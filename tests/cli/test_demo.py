@@ -1,0 +1,70 @@
+"""`metertap demo`: a real server, a real client, and figures that agree."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.waiting import wait_for
+
+from metertap.demo.agreement import Totals, of_document, of_otlp
+
+pytest.importorskip("mcp", reason="the demo's server needs mcp")
+
+
+def _demo(*arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "METRICS_JSON_PORT": "0", "PROMETHEUS_PORT": "0"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "metertap", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_json_prometheus_and_otlp_agree_with_what_the_client_counted() -> None:
+    with _demo("--duration", "4") as demo:
+        out, err = demo.communicate(timeout=90)
+    assert demo.returncode == 0, err
+    assert "All figures agree." in out
+    rows = [line for line in out.splitlines() if line.lstrip().startswith(("client", "OTLP"))]
+    assert len(rows) == 2, out  # OTLP is among what was compared
+    assert int(rows[0].split()[1]) > 10
+
+
+def test_progress_is_visible_while_it_runs_and_ctrl_c_ends_it_with_a_summary() -> None:
+    with _demo() as demo:
+        assert demo.stdout is not None
+        seen: list[str] = []
+        wait_for(lambda: seen.append(demo.stdout.readline()) or " calls, " in seen[-1], 60)
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 0, err
+    assert "All figures agree." in out
+
+
+@pytest.mark.parametrize("duration", ["0", "-1"])
+def test_a_duration_that_is_none_is_a_wrong_command_line(duration: str) -> None:
+    with _demo(f"--duration={duration}") as demo:
+        _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 2
+    assert "--duration" in err
+
+
+def test_the_comparison_can_fail() -> None:
+    document = {
+        "tool_metrics": {
+            "search": {
+                "successful_calls": 3,
+                "failed_calls": 1,
+                "cancelled_calls": None,
+                "caller_errors": 0,
+            }
+        }
+    }
+    assert of_document(document) == Totals(3, 1, 0, 0)
+    assert of_otlp({}) != of_document(document)

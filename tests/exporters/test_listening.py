@@ -1,0 +1,134 @@
+"""When and where the endpoints listen, and what happens when a port is taken."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+from metertap_exporters.http import App, Endpoint
+from support.http import get
+from support.programs import run
+from support.waiting import wait_for
+from support.warned import warnings_of
+
+import metertap
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of loopback on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_nothing_listens_before_a_tool_or_a_cache_is_seen() -> None:
+    with metertap.instrument(prometheus=True) as tap:
+        endpoints = tap.diagnosis()["endpoints"]
+        assert [(item["name"], item["url"]) for item in endpoints] == [
+            ("json", None),
+            ("prometheus", None),
+        ]
+        assert tap.pipeline.json is not None
+        assert tap.pipeline.json.endpoint.wait(0.1) is None
+
+
+@pytest.mark.parametrize("see", [lambda: metertap.cache_meter("c"), lambda: metertap.tool(print)])
+def test_endpoints_listen_once_a_tool_or_a_cache_is_seen(see: object) -> None:
+    with metertap.instrument(prometheus=True) as tap:
+        assert callable(see)
+        see()
+        for url in (wait_for(lambda: tap.json_url), wait_for(lambda: tap.prometheus_url)):
+            assert url.startswith("http://127.0.0.1:")
+            assert get(url + "/metrics").status == 200
+
+
+def test_endpoints_listen_at_once_where_something_was_seen_before() -> None:
+    metertap.cache_meter("c").hit()
+    with metertap.instrument() as tap:
+        assert get(wait_for(lambda: tap.json_url) + "/healthz").status == 200
+
+
+def test_a_default_port_that_is_taken_moves_on_with_one_warning(
+    taken: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = Endpoint("json", App({}), "127.0.0.1", taken, explicit=False, variable="A_PORT")
+    endpoint.start()
+    url = endpoint.wait(10)
+    endpoint.stop()
+    assert url is not None
+    port = int(url.rpartition(":")[2])
+    assert port not in {taken, 9108, 9109}
+    assert warnings_of(caplog) == [
+        f"port {taken} is taken; json is served at http://127.0.0.1:{port} (A_PORT sets another)"
+    ]
+
+
+def test_where_a_default_port_moves_on_to_is_never_anothers_default() -> None:
+    # The JSON endpoint must not sit where a Prometheus looks for the other one, nor vice versa.
+    for port in (9108, 9109):
+        endpoint = Endpoint("any", App({}), "127.0.0.1", port, explicit=False, variable="")
+        first, *others = endpoint._ports()
+        assert first == port
+        assert not {9108, 9109} & set(others)
+        assert others[-1] == 0
+
+
+def test_an_explicit_port_that_is_taken_is_one_warning_and_no_endpoint(
+    taken: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with metertap.instrument(json_port=taken, prometheus=True, prometheus_port=taken) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        wait_for(lambda: len(warnings_of(caplog)) == 2)
+        metertap.record_tool_call("find", True, 1.0)
+        assert (tap.json_url, tap.prometheus_url) == (None, None)
+        assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
+        problem = f"127.0.0.1:{taken} cannot be bound: Address already in use"
+        assert [item["problem"] for item in tap.diagnosis()["endpoints"]] == [problem, problem]
+    assert sorted(warnings_of(caplog)) == [
+        f"json is not served: {problem} (METRICS_JSON_PORT sets another)",
+        f"prometheus is not served: {problem} (PROMETHEUS_PORT sets another)",
+    ]
+
+
+def test_a_host_that_cannot_be_bound_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    # 192.0.2.0/24 is for documentation: no machine has such an address.
+    endpoint = Endpoint("json", App({}), "192.0.2.1", 0, explicit=False, variable="A_PORT")
+    endpoint.start()
+    assert endpoint.wait(10) is None
+    assert len(warnings_of(caplog)) == 1
+    assert "json is not served: 192.0.2.1:0 cannot be bound" in warnings_of(caplog)[0]
+
+
+def test_it_serves_on_ipv6_loopback() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    endpoint = Endpoint("json", App({}), "::1", 0, explicit=True, variable="A_PORT")
+    endpoint.start()
+    url = endpoint.wait(10)
+    if url is None:
+        pytest.skip("this machine has no [::1]")
+    try:
+        assert url.startswith("http://[::1]:")
+        assert get(url + "/").status == 404
+    finally:
+        endpoint.stop()
+
+
+PROGRAM = """
+import metertap
+tap = metertap.instrument(prometheus=True)
+metertap.record_tool_call("search", True, 1.0)
+for endpoint in (tap.pipeline.json.endpoint, tap.pipeline.prometheus.endpoint):
+    assert endpoint.wait(10), endpoint.problem
+import socket
+# A client that is being served does not hold the program either.
+client = socket.create_connection(("127.0.0.1", int(tap.json_url.rpartition(":")[2])))
+client.send(b"GET /metr")
+"""
+
+
+def test_a_program_ends_while_its_endpoints_are_open() -> None:
+    program = run(sys.executable, "-c", PROGRAM)
+    assert (program.status, program.stdout, program.told) == (0, b"", "")

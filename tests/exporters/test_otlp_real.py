@@ -1,0 +1,68 @@
+"""OTLP to a real collector (rotel) and a real store (VictoriaMetrics), asked with PromQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.servers import Collector, Store, collector, victoria_metrics
+from support.waiting import wait_for
+
+import metertap
+
+pytestmark = pytest.mark.real
+
+
+def record() -> None:
+    for latency_ms in (5.0, 15.0, 30.0, 700.0):
+        metertap.record_tool_call("search", True, latency_ms)
+    metertap.record_tool_call("search", False, 90.0, "ValueError")
+    cache = metertap.cache_meter("prompts")
+    for _ in range(3):
+        cache.hit()
+    with metertap.measure_tool("cached"):
+        cache.miss()
+
+
+def check(store: Store, service_name: str) -> None:
+    """What the store says is what was recorded."""
+    duration = "gen_ai_execute_tool_duration_seconds"
+    in_tool = 'gen_ai_tool_name="search"'
+    calls = f"sum by (metertap_outcome) ({duration}_count{{{in_tool}}})"
+    found = wait_for(lambda: store.query(calls))
+    assert found == {(("metertap_outcome", "ok"),): 4, (("metertap_outcome", "exception"),): 1}
+    assert store.value(f"sum({duration}_sum{{{in_tool}}})") == pytest.approx(0.84)
+    assert store.value(f'sum({duration}_bucket{{{in_tool},le="0.04"}})') == 3
+    assert store.query(
+        "sum by (cache_request_type, gen_ai_tool_name) (cache_requests_total) > 0"
+    ) == {
+        (("cache_request_type", "hit"),): 3,
+        (("cache_request_type", "miss"), ("gen_ai_tool_name", "cached")): 1,
+    }
+    assert store.value(f"sum(metertap_tool_active{{{in_tool}}})") == 0
+    ((service, *_),) = store.query(f"group by (service_name) ({duration}_count)")
+    assert service == ("service_name", service_name)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_collector_gets_what_was_recorded(
+    protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collector(tmp_path) as receiver:
+        endpoint = receiver.grpc if protocol == "grpc" else receiver.http
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        with metertap.instrument() as tap:
+            record()
+        check(receiver.store, tap.snapshot()["service"]["name"])
+
+
+def test_a_store_that_speaks_otlp_gets_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with victoria_metrics(tmp_path) as store:
+        endpoint = f"{store.url}/opentelemetry/v1/metrics"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint)
+        with metertap.instrument() as tap:
+            record()
+        check(store, tap.snapshot()["service"]["name"])

@@ -1,0 +1,79 @@
+"""A real Prometheus, and its own checker of metrics."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.http import get
+from support.real import program
+from support.servers import prometheus
+from support.waiting import wait_for
+
+import metertap
+
+pytestmark = pytest.mark.real
+
+
+def record() -> None:
+    for latency_ms in (5.0, 15.0, 30.0, 700.0):
+        metertap.record_tool_call("search", True, latency_ms)
+    metertap.record_tool_call("search", False, 90.0, "ValueError")
+    cache = metertap.cache_meter("prompts")
+    for _ in range(3):
+        cache.hit()
+    cache.miss()
+
+
+def test_promtool_finds_nothing_to_complain_of() -> None:
+    promtool = program("promtool")
+    with metertap.instrument(prometheus=True) as tap:
+        record()
+        text = get(wait_for(lambda: tap.prometheus_url) + "/metrics").body
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_prometheus_scrapes_and_answers_promql(tmp_path: Path) -> None:
+    with metertap.instrument(prometheus=True) as tap:
+        record()
+        url = wait_for(lambda: tap.prometheus_url)
+        document = tap.snapshot()
+        with prometheus(tmp_path / "prometheus", url) as server:
+            wait_for(lambda: server.value("up"))
+            search = document["tool_metrics"]["search"]
+            percentiles = {
+                dict(labels)["quantile"]: value * 1000
+                for labels, value in server.query("metertap_tool_latency_seconds").items()
+            }
+            assert percentiles == {
+                "0.5": pytest.approx(search["p50_latency_ms"]),
+                "0.95": pytest.approx(search["p95_latency_ms"]),
+                "0.99": pytest.approx(search["p99_latency_ms"]),
+            }
+            assert server.value("metertap_cache_hit_ratio") == 0.75
+            buckets = "gen_ai_execute_tool_duration_seconds_bucket"
+            median = server.value(
+                f'histogram_quantile(0.5, sum by (le) ({buckets}{{metertap_outcome="ok"}}))'
+            )
+            assert median == 0.02  # two of four calls lie in the first two buckets
+            outcomes = "sum by (metertap_outcome) (gen_ai_execute_tool_duration_seconds_count)"
+            assert server.query(outcomes) == {
+                (("metertap_outcome", "ok"),): 4,
+                (("metertap_outcome", "exception"),): 1,
+            }
+            assert server.value('sum(cache_requests_total{cache_request_type="hit"})') == 3
+
+
+def test_prometheus_on_the_json_endpoint_shows_the_right_port(tmp_path: Path) -> None:
+    with metertap.instrument(prometheus=True) as tap:
+        record()
+        wrong, right = wait_for(lambda: tap.json_url), wait_for(lambda: tap.prometheus_url)
+        with prometheus(tmp_path / "prometheus", wrong) as server:
+            (target,) = wait_for(
+                lambda: [item for item in server.targets() if item["health"] == "down"]
+            )
+    assert target["lastError"] == (
+        f"server returned HTTP status 406 This is the JSON endpoint: scrape {right}/metrics instead"
+    )
