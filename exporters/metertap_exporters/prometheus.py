@@ -66,7 +66,7 @@ class Views(Collector):
         yield ratio
 
 
-class _Reader(PrometheusMetricReader):
+class SafePrometheusReader(PrometheusMetricReader):
     """The standard reader, which exponential histograms would break: those are left out."""
 
     def __init__(self, registry: CollectorRegistry, settings: Settings) -> None:
@@ -114,7 +114,7 @@ class PrometheusExporter:
 
     def new_reader(self) -> PrometheusMetricReader:
         """A reader for one provider; until it is shut down its metrics are in the registry."""
-        return _Reader(self.registry, self._settings)
+        return SafePrometheusReader(self.registry, self._settings)
 
     def forked(self) -> None:
         """In a forked child: locks anew, and no listener until one is needed."""
@@ -122,7 +122,7 @@ class PrometheusExporter:
         self._scrapes.forked()
 
 
-class PrometheusReader(_Reader):
+class PrometheusReader(SafePrometheusReader):
     """What `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file make.
 
     The SDK gives no arguments: settings come from the environment. The declarative file may give

@@ -73,8 +73,8 @@ def _plain(label: str) -> WrapperFunction:
         if type(result) is CoroutineType:
             guard.warn_once(
                 f"tool {label}",
-                "tool %s is not async and returns a coroutine: only the making of that is measured; "
-                "decorate the async function itself",
+                "tool %s is not async and returns a coroutine: only the making of that is "
+                "measured; decorate the async function itself",
                 label,
             )
         return result

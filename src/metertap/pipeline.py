@@ -177,7 +177,7 @@ class Pipeline:
                 self._make_own(application)
             elif application is not None:
                 self._equip(application)
-                self._recorder.instruments = (self._instruments_of(application),)
+                self._record_to(self._instruments_of(application))
             with self._recorder.lock:
                 for instruments in self._recorder.instruments:
                     kept.replay(instruments)
@@ -220,13 +220,13 @@ class Pipeline:
         own = SdkMeterProvider(resource=service.resource(self._settings), shutdown_on_exit=False)
         self.owned = own
         self.provider = own if application is None else application
+        self._equip(own)  # first: a provider keeps nothing for readers that come later
         ours = self._instruments_of(own)
         if application is not None:
-            self._recorder.instruments = (ours, self._instruments_of(application))
+            self._record_to(ours, self._instruments_of(application))
         else:
             self._journal = Journal()
-            self._recorder.instruments = (ours, self._journal)
-        self._equip(own)
+            self._record_to(ours, self._journal)
 
     def _attach(self, provider: MeterProvider) -> None:
         """Record to the application's provider from the start."""
@@ -238,7 +238,7 @@ class Pipeline:
             self._note("the provider in force is disabled: only the JSON view has data")
         self.provider = provider
         self._equip(provider)
-        self._recorder.instruments = (self._instruments_of(provider),)
+        self._record_to(self._instruments_of(provider))
 
     def _set_provider(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
@@ -259,43 +259,48 @@ class Pipeline:
                 self._note_takes_no_readers(provider)
                 with self._recorder.lock:
                     journal.replay(theirs)
-                    self._recorder.instruments = (ours, theirs)
-                delivered = False
-            else:
-                # What a collector got from us already must not reach it again from the
-                # application; what nobody got goes along.
-                delivered = self._otlp is not None and self._otlp.delivery.settle(_SETTLE_SECONDS)
-                with self._recorder.lock:
-                    if delivered:
-                        theirs.start_after(ours.freeze())
-                    else:
-                        journal.replay(theirs)
-                    self._recorder.instruments = (theirs,)
-                if self._otlp is not None:
-                    with guard.guarded("pipeline.move"):
-                        rest = FLUSH_MILLISECONDS if delivered else 0
-                        self._otlp.shutdown(timeout_millis=rest)
-                    self._otlp = None
-                self._leave(own)
-                ours.close()
-                self.owned = None
-                self._equip(provider)
+                    self._record_to(ours, theirs)
+                return
+            otlp, self._otlp = self._otlp, None
+            # What a collector got from us already must not reach it again from the application;
+            # what nobody got goes along.
+            delivered = otlp is not None and otlp.delivery.settle(_SETTLE_SECONDS)
+            self._leave(own, but=otlp)
+            self.owned = None
+            self._equip(provider)
+            with self._recorder.lock:
+                if delivered:
+                    theirs.start_after(ours.freeze())
+                else:
+                    journal.replay(theirs)
+                self._record_to(theirs)
             if delivered or journal.overflowed:
                 self._note("the provider was set late: its histograms begin there")
+            if otlp is not None:
+                with guard.guarded("pipeline.move"):
+                    otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS if delivered else 0)
+                with guard.guarded("pipeline.move"):
+                    sdk_private.detach(own, otlp)
+            ours.close()
 
-    def _leave(self, provider: Any) -> None:
+    def _leave(self, provider: Any, but: MetricReader | None = None) -> None:
         """Take our readers away from `provider`."""
         for reader in self._added:
-            with guard.guarded("pipeline.leave"):
-                sdk_private.detach(provider, reader)
+            if reader is not but:
+                with guard.guarded("pipeline.leave"):
+                    sdk_private.detach(provider, reader)
         self._added = []
+
+    def _record_to(self, *instruments: PlainInstruments | Journal) -> None:
+        for item in instruments:
+            if isinstance(item, PlainInstruments):
+                item.open(self._recorder)
+        self._recorder.instruments = instruments
 
     def _instruments_of(self, provider: MeterProvider) -> PlainInstruments:
         instruments = _instruments.get(provider)
         if instruments is None:
-            instruments = _instruments[provider] = PlainInstruments(provider, self._recorder)
-        else:
-            instruments.reopen(self._recorder)
+            instruments = _instruments[provider] = PlainInstruments(provider)
         return instruments
 
     # Readers

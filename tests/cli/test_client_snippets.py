@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.json_rpc import SESSION, talk
 from support.otlp_receiver import receiver
 from support.programs import METERTAP, PROGRAMS, ended, run, started

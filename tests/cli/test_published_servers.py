@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+
 from support.programs import METERTAP, RUN, run
 
 Call = tuple[str, dict[str, Any]]
@@ -34,13 +35,11 @@ def _installed(name: str) -> str:
     return path
 
 
-async def _session(
-    command: Sequence[str], calls: Sequence[Call]
-) -> tuple[list[Any], dict[str, Any]]:
+def _session(command: Sequence[str], calls: Sequence[Call]) -> tuple[list[Any], dict[str, Any]]:
     """What a client got for each call, and `metertap snapshot --json` before it left."""
-    got: list[Any] = []
-    server = StdioServerParameters(command=command[0], args=list(command[1:]), env=dict(os.environ))
-    with open(os.devnull, "w") as log:
+
+    async def talk() -> tuple[list[Any], dict[str, Any]]:
+        got: list[Any] = []
         async with stdio_client(server, log) as streams, ClientSession(*streams) as session:
             got.append((await session.initialize()).model_dump())
             got.append((await session.list_tools()).model_dump())
@@ -50,14 +49,18 @@ async def _session(
                 except Exception as error:
                     got.append((type(error), str(error)))
             shown = await asyncio.to_thread(run, METERTAP, "snapshot", "--json")
-    documents = json.loads(shown.stdout) if shown.status == 0 else []
-    return got, (documents[0] if documents else {})
+        documents = json.loads(shown.stdout) if shown.status == 0 else []
+        return got, (documents[0] if documents else {})
+
+    server = StdioServerParameters(command=command[0], args=list(command[1:]), env=dict(os.environ))
+    with open(os.devnull, "w") as log:
+        return asyncio.run(talk())
 
 
 def test_mcp_server_time_is_measured_and_answers_the_same() -> None:
     server = [_installed("mcp-server-time"), "--local-timezone", "UTC"]
-    without, unmeasured = asyncio.run(_session(server, TIME))
-    measured, document = asyncio.run(_session([*RUN, *server], TIME))
+    without, unmeasured = _session(server, TIME)
+    measured, document = _session([*RUN, *server], TIME)
     told_the_time = slice(2, 4)  # the third and fourth answers
     del without[told_the_time], measured[told_the_time]
     assert measured == without
@@ -78,8 +81,8 @@ def test_mcp_server_git_is_measured_and_answers_the_same(tmp_path: Path) -> None
         ("git_status", {"repo_path": repository}),
         ("git_show", {"repo_path": repository, "revision": "no-such-revision"}),
     ]
-    without, _ = asyncio.run(_session(server, calls))
-    measured, document = asyncio.run(_session([*RUN, *server], calls))
+    without, _ = _session(server, calls)
+    measured, document = _session([*RUN, *server], calls)
     assert measured == without
     tools = document["tool_metrics"]
     assert tools["git_status"]["successful_calls"] == 1
@@ -90,7 +93,7 @@ def test_mcp_server_git_is_measured_and_answers_the_same(tmp_path: Path) -> None
 def test_mcp_server_fetch_is_measured_and_answers_the_same() -> None:
     server = [_installed("mcp-server-fetch")]
     calls: list[Call] = [("fetch", {"url": "not a url"}), ("fetch", {"max_length": "many"})]
-    without, _ = asyncio.run(_session(server, calls))
-    measured, document = asyncio.run(_session([*RUN, *server], calls))
+    without, _ = _session(server, calls)
+    measured, document = _session([*RUN, *server], calls)
     assert measured == without
     assert document["tool_metrics"]["fetch"]["total_calls"] == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.programs import PROGRAMS, RUN, Ended, executable, run
 
 WITNESS = PROGRAMS / "witness.py"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+
 from support.json_rpc import SESSION, talk
 from support.otlp_receiver import hanging_collector, receiver, unreachable_endpoint
 from support.programs import PROGRAMS, RUN, ended, run, started
@@ -56,31 +57,33 @@ def test_a_client_sees_the_same_results_and_errors() -> None:
         server = StdioServerParameters(
             command=command[0], args=list(command[1:]), env=dict(os.environ)
         )
-        with open(os.devnull, "w") as errors:
-            async with stdio_client(server, errors) as streams, ClientSession(*streams) as session:
-                seen.append((await session.initialize()).model_dump())
-                seen.append((await session.list_tools()).model_dump())
-                for name, arguments in (
-                    ("add", {"a": 1, "b": 2}),
-                    ("add", {"a": "one"}),
-                    ("fail", {"text": "no"}),
-                    ("no such tool", {}),
-                ):
-                    try:
-                        seen.append((await session.call_tool(name, arguments)).model_dump())
-                    except Exception as error:
-                        seen.append((type(error), str(error)))
+        async with stdio_client(server, log) as streams, ClientSession(*streams) as session:
+            seen.append((await session.initialize()).model_dump())
+            seen.append((await session.list_tools()).model_dump())
+            for name, arguments in (
+                ("add", {"a": 1, "b": 2}),
+                ("add", {"a": "one"}),
+                ("fail", {"text": "no"}),
+                ("no such tool", {}),
+            ):
                 try:
-                    await session.get_prompt("no such prompt")
+                    seen.append((await session.call_tool(name, arguments)).model_dump())
                 except Exception as error:
                     seen.append((type(error), str(error)))
+            try:
+                await session.get_prompt("no such prompt")
+            except Exception as error:
+                seen.append((type(error), str(error)))
         return seen
 
-    assert asyncio.run(everything((*RUN, *SHOP))) == asyncio.run(everything(SHOP))
+    with open(os.devnull, "w") as log:
+        assert asyncio.run(everything((*RUN, *SHOP))) == asyncio.run(everything(SHOP))
 
 
 READY = "print('ready', flush=True); sys.stdin.read()\n"
-MEASURES = "import os, signal, sys, time, metertap\nmetertap.record_tool_call('search', True, 1.0)\n"
+MEASURES = (
+    "import os, signal, sys, time, metertap\nmetertap.record_tool_call('search', True, 1.0)\n"
+)
 
 
 def _until_ready(code: str, **env: str) -> tuple[bytes, int]:

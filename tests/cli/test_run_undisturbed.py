@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
 from support import environments
 from support.json_rpc import talk
 from support.programs import METERTAP, PROGRAMS, RUN, Ended, ended, run, started

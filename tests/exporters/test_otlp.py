@@ -94,7 +94,7 @@ def test_an_exporter_that_is_not_installed_is_one_warning_with_the_remedy(
         metertap.record_tool_call("search", True, 1.0)
         assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
     assert warnings_of(caplog) == [
-        f"OTLP over {protocol} is asked for, but its exporter is not installed: "
+        f"OTLP over {protocol} cannot be set up: its exporter is not installed: "
         "pip install 'metertap[otlp]'"
     ]
 

@@ -1,4 +1,4 @@
-"""Virtual environments made in a moment and without a network, out of the one that runs the tests."""
+"""Virtual environments made at once and without a network, out of the one that runs the tests."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -73,6 +75,28 @@ def run(
     """Run a program to its end."""
     with started(command, env=env, cwd=cwd) as process:
         return ended(process, given)
+
+
+def run_in_terminal(*command: str, columns: int) -> Ended:
+    """Run a program whose stdout is a terminal of that width, in colour."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, columns))
+    environment = {name: text for name, text in os.environ.items() if name != "NO_COLOR"}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=subprocess.PIPE,
+        env={**environment, "TERM": "xterm-256color"},
+    )
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # Linux's way of saying that the other side is closed
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    _, told = process.communicate(timeout=60)
+    return Ended(process.pid, process.returncode, shown.replace(b"\r\n", b"\n"), told)
 
 
 def executable(path: Path, text: str) -> Path:

@@ -88,7 +88,7 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
         rows.append((f"{endpoint['name']} endpoint", state))
     rows.append(("OTLP", report["otlp_problem"] or report["otlp"] or "off"))
     rows.extend(
-        ("setting", f"{item['variable']} = {item['value']} ({item['source']})")
+        ("setting", f"{item['variable']} = {_shown(item['value'])} ({item['source']})")
         for item in report["settings"].values()
         if item["source"] != "default"
     )
@@ -103,15 +103,20 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
     return table
 
 
+def _shown(value: object) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
 def _patches(report: dict[str, Any]) -> Table:
     table = Table("", ("library", "version", "state", "patch"))
     for item in report["instrumentations"]:
         base = (item["library"], item["version"] or "–")
-        if not item["patches"]:
+        if item["state"] != "on":
             table.rows.append((*base, item["state"], item["problem"] or ""))
+            continue
         for patch in item["patches"]:
             state = "waits for its import" if patch["state"] == "waiting" else patch["state"]
-            if patch["state"] == "failed":
+            if state == "failed":
                 table.styles[len(table.rows)] = "red"
             shown = ", ".join(patch["bound"]) or patch["problem"] or patch["module"]
             table.rows.append((*base, state, shown))

@@ -48,9 +48,9 @@ def show(tables: Iterable[Table]) -> None:
     if sys.stdout.isatty() and has_rich():
         from rich.console import Console
 
-        console = Console()
+        width = Console().width
         for table in tables:
-            console.print(to_rich(table), width=max(console.width, _least_width(table)), crop=False)
+            Console(width=max(width, _least_width(table))).print(to_rich(table), "")
     else:
         for table in tables:
             sys.stdout.write(plain(table) + "\n")
@@ -69,6 +69,7 @@ def to_rich(table: Table) -> Any:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
+        show_edge=False,
         show_header=any(table.headers),
     )
     for header, width in zip(table.headers, _widths(table), strict=True):
@@ -104,8 +105,7 @@ def _widths(table: Table) -> list[int]:
 
 def _least_width(table: Table) -> int:
     """The width at which every number is on one line."""
-    columns = zip(table.headers, _widths(table), strict=True)
-    return sum(
-        2 + (width if header in table.right else min(width, _NARROWEST))
-        for header, width in columns
+    return 2 * len(table.headers) + sum(
+        width if header in table.right else min(width, _NARROWEST)
+        for header, width in zip(table.headers, _widths(table), strict=True)
     )

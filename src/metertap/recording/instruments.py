@@ -33,13 +33,15 @@ class Observed:
 
 
 class PlainInstruments:
-    """Instruments on `provider` that observe and are fed by `recorder`."""
+    """Instruments on `provider`, that observe a recorder from `open` to `close`.
+
+    A provider takes each instrument once and for good: they are opened again, not made again.
+    """
 
     path = "plain API"
 
-    def __init__(self, provider: MeterProvider, recorder: Recorder) -> None:
-        # Observable instruments cannot be taken back: after `close` they observe nothing.
-        self._recorder: Recorder | None = recorder
+    def __init__(self, provider: MeterProvider) -> None:
+        self._recorder: Recorder | None = None
         self._frozen: Observed | None = None
         self._begins = Observed()
         meter = provider.get_meter(catalogue.SCOPE, __version__)
@@ -79,8 +81,8 @@ class PlainInstruments:
         """Record one duration in seconds."""
         self._histograms[metric.name].record(seconds, attributes)
 
-    def reopen(self, recorder: Recorder) -> None:
-        """Observe again after `close`: a provider takes each instrument only once."""
+    def open(self, recorder: Recorder) -> None:
+        """Observe `recorder` from now on."""
         self._recorder = recorder
         self._frozen = None
 
@@ -107,10 +109,9 @@ class PlainInstruments:
     def _counted(
         self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
     ) -> list[Observation]:
-        if self._frozen is not None:
+        values = _values(observe(recorder))
+        if self._frozen is not None:  # asked after: it may have happened meanwhile
             values = self._frozen.counters[metric.name]
-        else:
-            values = _values(observe(recorder))
         begins: _Values = {}
         if self._begins.since == recorder.start_time:
             begins = self._begins.counters[metric.name]
@@ -159,7 +160,7 @@ def _session_active(recorder: Recorder) -> Iterable[Observation]:
 
 
 def _cache_requests(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    for cache in recorder.cache_figures(with_entries=False):
         labels = _cache_labels(cache.name, cache.system)
         hits = cache.hits - sum(hits for hits, _ in cache.by_tool.values())
         misses = cache.misses - sum(misses for _, misses in cache.by_tool.values())
@@ -174,12 +175,12 @@ def _lookups(labels: dict[str, str], hits: int, misses: int) -> Iterable[Observa
 
 
 def _cache_evictions(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    for cache in recorder.cache_figures(with_entries=False):
         yield Observation(cache.evictions, _cache_labels(cache.name, cache.system))
 
 
 def _cache_rejections(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    for cache in recorder.cache_figures(with_entries=False):
         yield Observation(cache.rejections, _cache_labels(cache.name, cache.system))
 
 

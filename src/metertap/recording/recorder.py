@@ -243,9 +243,9 @@ class Recorder:
                 start_time=self.start_time,
             )
 
-    def cache_figures(self) -> list[CacheFigures]:
-        """The caches alone."""
-        held = self._held()
+    def cache_figures(self, *, with_entries: bool = True) -> list[CacheFigures]:
+        """The caches alone; how many entries they hold only where asked for."""
+        held = self._held() if with_entries else {}
         with self.lock:
             return [series.figures(held.get(key)) for key, series in self._caches.items()]
 

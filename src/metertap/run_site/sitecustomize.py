@@ -47,7 +47,7 @@ def _start():
 def _say(message):
     try:
         sys.stderr.write(message)
-    except Exception:  # it may be None, or a pipe that nobody reads
+    except Exception:  # noqa: S110  # it may be None, or a pipe that nobody reads
         pass
 
 

@@ -11,6 +11,11 @@ import metertap
 IS_MEASURED = "import sys; print('metertap' in sys.modules, flush=True)"
 
 
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def in_child(numbers: "multiprocessing.SimpleQueue[int]") -> None:
     metertap.record_tool_call("child", True, 1.0)
     numbers.put(metertap.get_all_metrics()["tool_metrics"]["child"]["total_calls"])
@@ -25,12 +30,12 @@ if __name__ == "__main__":
         queue = context.SimpleQueue()
         child = context.Process(target=in_child, args=(queue,))
         child.start()
-        print(method, queue.get())
+        say(method, queue.get())
         child.join()
-        print(child.exitcode)
+        say(child.exitcode)
     waiting = multiprocessing.get_context("fork").Process(target=signal.pause)
     waiting.start()
     waiting.terminate()
     waiting.join()
-    print("terminated", waiting.exitcode)
-    print(list(metertap.get_all_metrics()["tool_metrics"]))
+    say("terminated", waiting.exitcode)
+    say(list(metertap.get_all_metrics()["tool_metrics"]))

@@ -28,7 +28,8 @@ json.dump(
         "cwd": os.getcwd(),
         "files": sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else [],
         "signals": {
-            number.name: str(signal.getsignal(number)) for number in signal.valid_signals()
+            number.name: str(signal.getsignal(number))
+            for number in signal.valid_signals()
             if isinstance(number, signal.Signals)
         },
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),

@@ -1,0 +1,191 @@
+"""`metertap doctor`: what is measured, what is not, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import metertap
+import metertap_instrumentation
+from metertap.cli import main
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.instrumentation import Instrumentation
+from support import environments
+from support.mcp_stacks import stacks
+from support.otlp_receiver import receiver
+from support.programs import METERTAP, run
+from support.waiting import wait_for
+
+
+def _instrumentation(module: str, supported: Any = ((0,), (1000,))) -> Instrumentation:
+    """One of pytest, which is installed in any version: a patch of something absent."""
+    patches = [PatchSet(module, [Target("does_not_exist", lambda *_: None)])]
+    return Instrumentation("ghost", "pytest", supported, lambda _version: patches)
+
+
+@pytest.fixture
+def also(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Adds an instrumentation to the table of all."""
+
+    def add(instrumentation: Instrumentation) -> None:
+        known = metertap_instrumentation.ALL
+        monkeypatch.setattr(metertap_instrumentation, "ALL", (*known, instrumentation))
+
+    return add
+
+
+def test_the_environment_is_checked_by_patching_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"this environment: metertap {metertap.__version__}, Python 3.")
+    assert re.search(
+        r"mcp +\d\S+ +installed +mcp\.client\.session:ClientSession\.send_request", out
+    )
+    assert "waits for the first tool or cache" in out
+    assert "failed" not in out
+
+
+def test_doctor_itself_delivers_nothing() -> None:
+    with receiver() as collector:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        checked = run(METERTAP, "doctor", env=env)
+    assert (checked.status, checked.stderr) == (0, b"")
+    assert "http/protobuf" in checked.stdout.decode()
+    assert collector.requests == []
+
+
+def test_a_measured_process_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    with metertap.instrument(service_name="shop", window_size=50) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        url = wait_for(lambda: tap.json_url)
+        assert main(["doctor", url]) == 0
+        out = capsys.readouterr().out
+        assert main(["doctor", url, "--json"]) == 0
+        (report,) = json.loads(capsys.readouterr().out)
+        expected = tap.diagnosis()
+    assert re.search(r"service +shop ", out)
+    assert f"json endpoint  {url}" in out
+    assert "METRICS_WINDOW_SIZE = 50 (keyword)" in out
+    assert report == {"process": url, **json.loads(json.dumps(expected))}
+
+
+def test_without_an_address_running_processes_come_after_the_environment(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        wait_for(lambda: tap.json_url)
+        checked = run(METERTAP, "doctor", "--json")
+    assert checked.status == 0
+    names = [report["process"] for report in json.loads(checked.stdout)]
+    assert names[0] == "this environment"
+    assert [name.partition(" pid ")[0] for name in names[1:]] == ["shop"]
+
+
+def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    stack = next(stack for stack in stacks() if stack.empty is not None)
+
+    async def call() -> None:
+        assert stack.empty is not None
+        server = stack.empty("shop")
+
+        @server.tool()
+        def search() -> str:
+            metertap.record_tool_call("search", success=True, latency_ms=1.0)
+            return "found"
+
+        async with stack.connect(server) as session:
+            await session.call_tool("search", {})
+
+    with metertap.instrument() as tap:
+        asyncio.run(call())
+        assert main(["doctor", wait_for(lambda: tap.json_url)]) == 0
+    assert "1 hand-made records of 'search'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("instrumentation", "shown"),
+    [
+        (_instrumentation("json"), r"pytest +\S+ +failed +AttributeError: json:does_not_exist"),
+        (
+            _instrumentation("json", ((0,), (1,))),
+            r"pytest +\S+ +unsupported version +pytest \S+ is",
+        ),
+        (_instrumentation("broken_library"), r"broken import +broken_library: ZeroDivisionError"),
+        (_instrumentation("json.nowhere"), r"broken import +json\.nowhere: ModuleNotFoundError"),
+    ],
+    ids=["failed patch", "version", "broken library", "module that is gone"],
+)
+def test_what_cannot_be_measured_is_shown_and_is_the_exit_status(
+    instrumentation: Instrumentation,
+    shown: str,
+    also: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken_library.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    also(instrumentation)
+    assert main(["doctor"]) == 1
+    assert re.search(shown, capsys.readouterr().out)
+
+
+def test_a_library_that_is_not_installed_is_no_problem(
+    also: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    also(_instrumentation("nowhere.to.be.found"))
+    assert main(["doctor"]) == 0
+    assert "waits for its import" in capsys.readouterr().out
+
+
+def test_an_endpoint_that_could_not_be_bound_is_a_problem(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with metertap.instrument(prometheus=True, prometheus_port=port) as tap:
+            metertap.record_tool_call("search", True, 1.0)
+            url = wait_for(lambda: tap.json_url)
+            wait_for(lambda: tap.diagnosis()["endpoints"][1]["problem"])
+            assert main(["doctor", url]) == 1
+    assert f"prometheus endpoint  127.0.0.1:{port} cannot be bound" in capsys.readouterr().out
+
+
+def test_an_exporter_that_is_not_installed_is_a_problem(tmp_path: Path) -> None:
+    core = environments.core(tmp_path / "core")
+    # The exporters share a folder with the SDK: what is linked has to be hidden again.
+    hiding = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.grpc'] = None; "
+    code = hiding + "from metertap.cli import main; sys.exit(main(['doctor']))"
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317"}
+    checked = run(core, "-c", code, env=env)
+    assert checked.status == 1
+    assert "pip install 'metertap[otlp]'" in checked.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shown"),
+    [
+        ("PERFORMANCE_METRICS_ENABLED", "no", r"disabled +PERFORMANCE_METRICS_ENABLED is false"),
+        ("OTEL_SDK_DISABLED", "true", r"disabled +OTEL_SDK_DISABLED is true"),
+        ("METERTAP_DISABLED_INSTRUMENTATIONS", "mcp", r"mcp +\S+ +switched off"),
+    ],
+)
+def test_what_was_switched_off_is_no_problem(
+    variable: str,
+    value: str,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(shown, out)
+    assert "not installed" not in out
