@@ -6,9 +6,10 @@ The same server without the line is measured by `metertap run -- python mcp_serv
 import asyncio
 import json
 
-import metertap
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
+
+import metertap
 
 tap = metertap.instrument()  # the one line; it may come before or after the imports
 

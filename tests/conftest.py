@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.global_provider import unset_global_provider
 
 import metertap
+from support.global_provider import unset_global_provider
 
 _PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_", "OTEL_")
 

@@ -105,6 +105,10 @@ class Delivery(MetricExporter):
             self.inner.shutdown(timeout_millis=max(0.0, timeout_millis))
 
 
+_made: list[OtlpReader] = []
+"""Kept alive: before SDK 1.45 a reader that is gone makes every later fork print a traceback."""
+
+
 class OtlpReader(PeriodicExportingMetricReader):
     """A periodic reader that exports OTLP, and whose shutdown is short and may be repeated."""
 
@@ -112,6 +116,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         super().__init__(delivery, **sdk_private.series_limits(settings.series_limit))
         self.delivery = delivery
         self._closed = False
+        _made.append(self)
 
     def force_flush(self, timeout_millis: float = 500) -> bool:
         """Export now. Returns after `timeout_millis` at most, and says whether it was enough."""

@@ -77,8 +77,8 @@ def unregister() -> None:
     """Take back what this process said, if it did. A forked child has nothing to take back."""
     try:
         (_path() / f"{os.getpid()}.json").unlink(missing_ok=True)
-    except PermissionError:
-        pass  # somebody else's directory: nothing was said there
+    except OSError:
+        pass  # somebody else's directory, or none: nothing was said there
 
 
 def running() -> list[Running]:

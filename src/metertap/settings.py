@@ -218,8 +218,8 @@ def _tell_unusable(shown_name: str, raw: object, why: str, taken: object) -> Non
 def _with_opentelemetry(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Apply OpenTelemetry's own variables, as its specification defines them."""
     exporters = {name.lower() for name in _names(environ.get("OTEL_METRICS_EXPORTER", ""))}
-    if "none" in exporters:
-        exporters = {"none"}
+    if "none" in exporters or environ.get("OTEL_CONFIG_FILE", "").strip():
+        exporters = {"none"}  # the declarative file replaces every variable of theirs
     _, endpoint = _first_set(
         environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
     )

@@ -130,7 +130,8 @@ class Tap:
     def _endpoint_bound(self, endpoint: Endpoint) -> None:
         guard.logger.info("%s: %s/metrics", endpoint.label, endpoint.url)
         name = self.pipeline.service().get("name", "python")
-        with self._registering:  # both endpoints may bind at the same time
+        # Both endpoints may bind at the same time, and what fails for one fails for the other.
+        with guard.guarded("listing"), self._registering:
             runtime_dir.register(name, self.json_url, self.prometheus_url)
 
 

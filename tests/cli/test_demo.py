@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from support.waiting import wait_for
 
 from metertap.demo.agreement import Totals, of_document, of_otlp
+from support.waiting import wait_for
 
 pytest.importorskip("mcp", reason="the demo's server needs mcp")
 

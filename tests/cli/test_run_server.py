@@ -126,7 +126,11 @@ before = signal.signal(signal.SIGTERM, mine)
 
 def test_sigterm_ends_a_program_that_holds_the_locks_of_what_is_flushed() -> None:
     # The handler runs in the main thread, in the middle of whatever that was doing.
-    holding = "from metertap._process import recorder\nrecorder().lock.acquire()\n"
+    holding = """
+from metertap import _process
+_process.recorder().lock.acquire()
+_process.tap().pipeline._otlp._shutdown_event._cond.acquire()
+"""
     with receiver() as collector:
         ended_as = _until_ready(holding + READY, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
     assert ended_as == (b"", -signal.SIGTERM)

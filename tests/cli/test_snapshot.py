@@ -183,7 +183,11 @@ def test_a_terminal_that_has_no_such_characters_gets_others(url: str) -> None:
     assert rb"\u2013" in shown.stdout
 
 
-def test_a_reader_that_is_gone_is_no_error(url: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_is_no_error(
+    unbuffered: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb") as pipe:

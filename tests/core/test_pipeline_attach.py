@@ -1,4 +1,4 @@
-"""Beside a provider that the application has set: nothing of it is replaced, everything is shared."""
+"""Beside a provider that the application has set: nothing is replaced, everything is shared."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry
+
+import metertap
+from metertap import Tap, sdk_private
 from support.exposition import samples
 from support.http import get
 from support.metric_data import by_attributes, points
 from support.providers import ApiProvider
 from support.waiting import wait_for
-
-import metertap
-from metertap import Tap, sdk_private
 
 DURATION = "gen_ai.execute_tool.duration"
 

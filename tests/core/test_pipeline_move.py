@@ -10,17 +10,17 @@ import pytest
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import metertap
+from metertap import Tap, catalogue, sdk_private
+from metertap._process import recorder
+from metertap.recording import journal
 from support.exposition import key, samples
 from support.http import get
 from support.metric_data import points
 from support.otlp_receiver import Receiver, hanging_collector, receiver
 from support.providers import ApiProvider
 from support.waiting import wait_for
-
-import metertap
-from metertap import Tap, catalogue, sdk_private
-from metertap._process import recorder
-from metertap.recording import journal
 
 DURATION = "gen_ai.execute_tool.duration"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.programs import executable, run
 
 from metertap._version import __version__
+from support.programs import executable, run
 
 SHOW = """
 import json, metertap

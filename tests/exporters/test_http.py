@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+
 from metertap_exporters import http
 from metertap_exporters.http import App, Endpoint, HostCheck, Response, Route, json_response
 from support.http import get

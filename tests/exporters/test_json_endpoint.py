@@ -1,4 +1,4 @@
-"""The JSON endpoint: its routes, its schema, and what it tells a Prometheus that came by mistake."""
+"""The JSON endpoint: its routes, its schema, what it tells a Prometheus that came by mistake."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from metertap_exporters.json_snapshot import schema
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry
-from support.http import get
-from support.waiting import wait_for
 
 import metertap
 from metertap import Tap
+from metertap_exporters.json_snapshot import schema
+from support.http import get
+from support.waiting import wait_for
 
 AS_PROMETHEUS = {"User-Agent": "Prometheus/2.53.3", "X-Prometheus-Scrape-Timeout-Seconds": "10"}
 

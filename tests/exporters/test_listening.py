@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
+import metertap
 from metertap_exporters.http import App, Endpoint
 from support.http import get
 from support.programs import run
 from support.waiting import wait_for
 from support.warned import warnings_of
-
-import metertap
 
 
 @pytest.fixture

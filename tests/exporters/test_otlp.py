@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 import pytest
-from metertap_exporters.otlp import Delivery
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+
+import metertap
+from metertap_exporters.otlp import Delivery
 from support.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
 from support.programs import ended, started
 from support.waiting import wait_for
 from support.warned import warnings_of
-
-import metertap
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 CUMULATIVE, DELTA = 2, 1
@@ -130,14 +130,13 @@ UNINSTRUMENT = "metertap.uninstrument()\nthreading.Event().wait(0.5)"
 @pytest.mark.parametrize(
     ("answers", "protocol", "end"),
     [
-        ("refuses", "grpc", ""),
-        ("refuses", "http/protobuf", ""),
-        ("hangs", "grpc", ""),
-        ("hangs", "http/protobuf", ""),
-        ("refuses", "grpc", UNINSTRUMENT),
-        ("hangs", "http/protobuf", UNINSTRUMENT),
+        pytest.param("refuses", "grpc", "", id="grpc refused, exit"),
+        pytest.param("refuses", "http/protobuf", "", id="http refused, exit"),
+        pytest.param("hangs", "grpc", "", id="grpc hangs, exit"),
+        pytest.param("hangs", "http/protobuf", "", id="http hangs, exit"),
+        pytest.param("refuses", "grpc", UNINSTRUMENT, id="grpc refused, uninstrument"),
+        pytest.param("hangs", "http/protobuf", UNINSTRUMENT, id="http hangs, uninstrument"),
     ],
-    ids=str,
 )
 def test_a_collector_that_is_not_there_costs_one_warning_and_half_a_second(
     answers: str, protocol: str, end: str

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.servers import Collector, Store, collector, victoria_metrics
-from support.waiting import wait_for
 
 import metertap
+from support.forking import ran
+from support.servers import Store, collector, victoria_metrics
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.real
 
@@ -66,3 +67,20 @@ def test_a_store_that_speaks_otlp_gets_what_was_recorded(
         with metertap.instrument() as tap:
             record()
         check(store, tap.snapshot()["service"]["name"])
+
+
+def test_forked_children_export_over_grpc_as_well(tmp_path: Path) -> None:
+    with collector(tmp_path) as receiver:
+        ran(
+            """
+metertap.instrument().flush(5000)
+call(5)
+for times in (2, 3):
+    in_child(lambda: call(times), leave=sys.exit)
+print("null")
+""",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.grpc,
+        )
+        each = "sum by (process_pid) (gen_ai_execute_tool_duration_seconds_count)"
+        wait_for(lambda: sorted(receiver.store.query(each).values()) == [2, 3, 5])

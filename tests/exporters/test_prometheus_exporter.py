@@ -12,13 +12,13 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client.registry import Collector
+
+import metertap
+from metertap import Tap, guard
 from support.exposition import Samples, key, samples
 from support.http import get
 from support.waiting import wait_for
 from support.warned import warnings_of
-
-import metertap
-from metertap import Tap, guard
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+import metertap
 from support.http import get
 from support.real import program
 from support.servers import prometheus
 from support.waiting import wait_for
-
-import metertap
 
 pytestmark = pytest.mark.real
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.otlp_receiver import receiver
 from support.programs import run
 

@@ -28,9 +28,7 @@ def get(url: str, *, method: str = "GET", headers: dict[str, str] | None = None)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=15) as response:
-            return Answer(
-                response.status, response.reason, dict(response.headers), response.read()
-            )
+            return Answer(response.status, response.reason, dict(response.headers), response.read())
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.reason, dict(error.headers), error.read())

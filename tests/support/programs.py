@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -80,7 +82,7 @@ def run(
 def run_in_terminal(*command: str, columns: int) -> Ended:
     """Run a program whose stdout is a terminal of that width, in colour."""
     ours, its = pty.openpty()
-    termios.tcsetwinsize(its, (24, columns))
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     environment = {name: text for name, text in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
         command,

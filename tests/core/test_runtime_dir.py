@@ -1,0 +1,150 @@
+"""Where running processes are listed: a directory of the user's own, without the dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import metertap
+from metertap import runtime_dir
+from support.waiting import wait_for
+from support.warned import warnings_of
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="owners and modes are POSIX's")
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's runtime directory."""
+    base = tmp_path / "base"
+    base.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    return base
+
+
+def dead_pid() -> int:
+    """The id of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def write(pid: int, started: float = 0.0) -> Path:
+    path = runtime_dir.directory() / f"{pid}.json"
+    entry = {"pid": pid, "service": f"service {pid}", "started": started}
+    path.write_text(json.dumps({**entry, "json_url": "http://127.0.0.1:1", "prometheus_url": None}))
+    return path
+
+
+def test_it_is_private_whatever_the_umask(base: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = runtime_dir.directory()
+    finally:
+        os.umask(before)
+    assert path == base / "metertap"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_one_that_others_could_read_is_made_private(base: Path) -> None:
+    (base / "metertap").mkdir(mode=0o755)
+    assert stat.S_IMODE(runtime_dir.directory().stat().st_mode) == 0o700
+
+
+def test_without_a_runtime_directory_it_is_in_the_temporary_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for missing in ("", str(tmp_path / "nowhere")):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", missing)
+        assert runtime_dir.directory() == tmp_path / f"metertap-{os.getuid()}"
+
+
+def test_a_link_that_somebody_put_there_is_refused(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (base / "metertap").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError, match="is not this user's directory"):
+        runtime_dir.register("shop", None, None)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_file_in_its_place_is_refused(base: Path) -> None:
+    (base / "metertap").write_text("")
+    with pytest.raises(PermissionError, match="is not this user's directory"):
+        runtime_dir.directory()
+
+
+def test_another_users_directory_is_refused(base: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can make another user's directory")
+    (base / "metertap").mkdir()
+    os.chown(base / "metertap", 12345, 12345)
+    with pytest.raises(PermissionError, match="is not this user's directory"):
+        runtime_dir.directory()
+
+
+def test_where_nothing_can_be_listed_the_program_runs_on_with_one_warning(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (base / "metertap").write_text("")
+    with metertap.instrument(prometheus=True) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        wait_for(lambda: tap.json_url and tap.prometheus_url and warnings_of(caplog))
+        assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
+    (warning,) = warnings_of(caplog)
+    assert "is not this user's directory" in warning
+
+
+def test_a_process_is_listed_with_its_endpoints_until_it_shuts_down() -> None:
+    with metertap.instrument(prometheus=True, service_name="shop") as tap:
+        assert runtime_dir.running() == []
+        metertap.cache_meter("any")
+        (listed,) = wait_for(
+            lambda: [
+                item for item in runtime_dir.running() if item.json_url and item.prometheus_url
+            ]
+        )
+        assert (listed.pid, listed.service) == (os.getpid(), "shop")
+        assert (listed.json_url, listed.prometheus_url) == (tap.json_url, tap.prometheus_url)
+    assert runtime_dir.running() == []
+    assert list(runtime_dir.directory().iterdir()) == []
+
+
+def test_a_process_that_never_listened_leaves_no_directory(base: Path) -> None:
+    with metertap.instrument():
+        pass
+    assert list(base.iterdir()) == []
+
+
+def test_files_of_the_dead_are_removed_and_the_living_are_sorted_by_age() -> None:
+    dead = write(dead_pid())
+    write(os.getpid(), started=2.0)
+    write(os.getppid(), started=1.0)
+    assert [item.pid for item in runtime_dir.running()] == [os.getppid(), os.getpid()]
+    assert not dead.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}'])
+def test_a_file_that_says_nothing_is_passed_over(text: str) -> None:
+    (runtime_dir.directory() / "1.json").write_text(text)
+    write(os.getpid())
+    assert [item.pid for item in runtime_dir.running()] == [os.getpid()]
+
+
+def test_a_listing_holds_no_command_line() -> None:
+    runtime_dir.register("shop", "http://127.0.0.1:1", None)
+    (file,) = runtime_dir.directory().iterdir()
+    assert set(json.loads(file.read_text())) == {
+        "pid",
+        "service",
+        "started",
+        "json_url",
+        "prometheus_url",
+    }

@@ -1,0 +1,59 @@
+"""Programs that fork."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from support.programs import run
+
+# `in_child` runs a function in a forked child and returns what it returns, or what went wrong.
+FORK = """
+import json, os, signal, sys, threading, traceback, urllib.request
+import metertap
+from metertap import runtime_dir
+
+def in_child(function, *, leave=os._exit):
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)  # a child that hangs is killed, and so fails
+        try:
+            found = function()
+        except BaseException:
+            found = traceback.format_exc()
+        os.write(writing, json.dumps(found).encode())
+        os.close(writing)
+        leave(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    status = os.waitpid(pid, 0)[1]
+    return json.loads(said) if status == 0 else f"child ended with {status}: {said}"
+
+def call(times=1):
+    for _ in range(times):
+        metertap.record_tool_call("search", True, 1.0)
+
+def fetch(endpoint):
+    with urllib.request.urlopen(endpoint.wait(15) + "/metrics", timeout=15) as answer:
+        return answer.read().decode()
+
+def seen(tap):
+    # Calls by: snapshot, JSON endpoint, histogram and summary of the Prometheus endpoint
+    documents = tap.snapshot(), json.loads(fetch(tap.pipeline.json.endpoint))
+    counts = [document["tool_metrics"]["search"]["total_calls"] for document in documents]
+    for line in fetch(tap.pipeline.prometheus.endpoint).splitlines():
+        for name in ("gen_ai_execute_tool_duration", "metertap_tool_latency"):
+            if line.startswith(f"{name}_seconds_count"):
+                counts.append(int(float(line.rpartition(" ")[2])))
+    return counts
+"""
+
+
+def ran(program: str, **env: str) -> Any:
+    """What the program printed last, as JSON."""
+    done = run(sys.executable, "-c", FORK + program, env=env)
+    assert (done.status, done.told) == (0, ""), done.told
+    return json.loads(done.stdout.splitlines()[-1])
