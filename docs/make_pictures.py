@@ -45,7 +45,7 @@ def main() -> None:
     svg = console.export_svg(title="metertap demo")
     svg = re.sub(
         r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL
-    )  # it would be fetched elsewhere
+    )
     picture.write_text(svg + "\n", encoding="utf-8")
 
 

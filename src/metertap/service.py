@@ -7,6 +7,7 @@ file; never `unknown_service`. What the operator said (`OTEL_SERVICE_NAME`,
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -148,6 +149,7 @@ def _application(arguments: list[str]) -> _Program | None:
     return None
 
 
+@functools.lru_cache(maxsize=8)  # every document asks, and the answer is in many small files
 def _version(program: _Program) -> str | None:
     """The version of the distribution that the program comes from."""
     if program.script:

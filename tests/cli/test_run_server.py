@@ -80,7 +80,8 @@ def test_a_client_sees_the_same_results_and_errors() -> None:
         assert asyncio.run(everything((*RUN, *SHOP))) == asyncio.run(everything(SHOP))
 
 
-READY = "print('ready', flush=True); sys.stdin.read()\n"
+# By os.write: a signal handler that prints may interrupt a print.
+READY = "os.write(1, b'ready\\n'); sys.stdin.read()\n"
 MEASURES = (
     "import os, signal, sys, time, metertap\nmetertap.record_tool_call('search', True, 1.0)\n"
 )
@@ -99,7 +100,7 @@ def _until_ready(code: str, **env: str) -> tuple[bytes, int]:
 def test_a_sigterm_handler_of_the_programs_own_is_kept() -> None:
     handler = """
 def mine(number, frame):
-    print("mine", flush=True)
+    os.write(1, b"mine\\n")
     sys.exit(7)
 signal.signal(signal.SIGTERM, mine)
 """
@@ -114,7 +115,7 @@ def test_a_server_that_restores_the_handler_and_raises_the_signal_again_is_flush
     server = """
 def mine(number, frame):
     signal.signal(number, before)
-    print("shut down", flush=True)
+    os.write(1, b"shut down\\n")
     signal.raise_signal(number)
 before = signal.signal(signal.SIGTERM, mine)
 """

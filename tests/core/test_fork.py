@@ -213,3 +213,28 @@ print(json.dumps(found))
 """
     )
     assert found == [2] * 20
+
+
+def test_no_thread_is_inside_the_sdk_while_the_process_forks() -> None:
+    # The child would inherit a lock that nobody will release.
+    assert (
+        ran("""
+from metertap import _process
+
+class Slow:
+    entered, left = threading.Event(), threading.Event()
+    def record(self, *_args):
+        self.entered.set()
+        threading.Event().wait(0.3)
+        self.left.set()
+
+metertap.instrument()
+_process.recorder().instruments = (Slow(),)
+thread = threading.Thread(target=call)
+thread.start()
+Slow.entered.wait()
+print(json.dumps(in_child(Slow.left.is_set)))
+thread.join()
+""")
+        is True
+    )

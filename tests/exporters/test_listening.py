@@ -117,18 +117,21 @@ def test_it_serves_on_ipv6_loopback() -> None:
 
 
 PROGRAM = """
+import socket, threading
 import metertap
 tap = metertap.instrument(prometheus=True)
 metertap.record_tool_call("search", True, 1.0)
 for endpoint in (tap.pipeline.json.endpoint, tap.pipeline.prometheus.endpoint):
     assert endpoint.wait(10), endpoint.problem
-import socket
 # A client that is being served does not hold the program either.
 client = socket.create_connection(("127.0.0.1", int(tap.json_url.rpartition(":")[2])))
 client.send(b"GET /metr")
+while not any("process_request" in thread.name for thread in threading.enumerate()):
+    threading.Event().wait(0.01)
+print([thread.name for thread in threading.enumerate() if not thread.daemon])
 """
 
 
 def test_a_program_ends_while_its_endpoints_are_open() -> None:
     program = run(sys.executable, "-c", PROGRAM)
-    assert (program.status, program.stdout, program.told) == (0, b"", "")
+    assert (program.status, program.stdout, program.told) == (0, b"['MainThread']\n", "")

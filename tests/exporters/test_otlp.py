@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any
 
@@ -168,25 +169,61 @@ def test_a_flush_waits_no_longer_than_it_was_told(monkeypatch: pytest.MonkeyPatc
             assert time.monotonic() - begun < 5  # the exporter itself tries for ten seconds
 
 
+NO_METRICS = MetricsData(resource_metrics=[])
+SUCCESS, FAILURE = MetricExportResult.SUCCESS, MetricExportResult.FAILURE
+
+
+class Scripted(MetricExporter):
+    """An exporter whose exports end as they are told to, one after the other."""
+
+    def __init__(self, *results: MetricExportResult) -> None:
+        super().__init__()
+        self.results = list(results)
+        self.entered, self.released = threading.Event(), threading.Event()
+        self.released.set()
+
+    def export(self, metrics_data: MetricsData, *_args: Any, **_kwargs: Any) -> MetricExportResult:
+        self.entered.set()
+        self.released.wait(10)
+        return self.results.pop(0)
+
+    def force_flush(self, timeout_millis: float = 0) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 0, **_kwargs: Any) -> None:
+        """Nothing is open."""
+
+
 def test_a_collector_that_comes_back_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    class Moody(MetricExporter):
-        def export(self, metrics_data: MetricsData, *_args: Any, **_kwargs: Any) -> Any:
-            return results.pop(0)
-
-        def force_flush(self, timeout_millis: float = 0) -> bool:
-            return True
-
-        def shutdown(self, timeout_millis: float = 0, **_kwargs: Any) -> None:
-            """Nothing to do."""
-
-    failure, success = MetricExportResult.FAILURE, MetricExportResult.SUCCESS
-    results = [success, failure, failure, success, success, failure]
-    delivery = Delivery(Moody(), "grpc")
-    while results:
-        delivery.export(MetricsData(resource_metrics=[]))
+    exporter = Scripted(SUCCESS, FAILURE, FAILURE, SUCCESS, SUCCESS, FAILURE)
+    delivery = Delivery(exporter, "grpc")
+    while exporter.results:
+        delivery.export(NO_METRICS)
     failing, again = "metrics could not be delivered", "the collector answers again"
     told = [failing if failing in line else again for line in warnings_of(caplog)]
     assert told == [failing, again, failing]
+
+
+@pytest.mark.parametrize("first", [SUCCESS, FAILURE])
+def test_a_delivery_that_is_settled_goes_on_or_ends_for_good(first: MetricExportResult) -> None:
+    exporter = Scripted(first, SUCCESS)
+    delivery = Delivery(exporter, "grpc")
+    delivery.export(NO_METRICS)
+    assert delivery.settle(1) is (first is SUCCESS)
+    delivery.export(NO_METRICS)
+    assert exporter.results == ([] if first is SUCCESS else [SUCCESS])
+
+
+def test_settling_waits_for_an_export_in_progress() -> None:
+    exporter = Scripted(SUCCESS)
+    delivery = Delivery(exporter, "grpc")
+    exporter.released.clear()
+    thread = threading.Thread(target=delivery.export, args=(NO_METRICS,))
+    thread.start()
+    exporter.entered.wait(10)
+    threading.Timer(0.1, exporter.released.set).start()
+    assert delivery.settle(10) is True
+    thread.join()
 
 
 def test_measuring_goes_on_while_an_export_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

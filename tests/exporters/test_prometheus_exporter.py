@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -143,6 +144,28 @@ def test_scrapes_at_the_same_time_are_whole_and_equal(tap: Tap) -> None:
     with ThreadPoolExecutor(16) as pool:
         texts = {answer.body for answer in pool.map(get, [url] * 160)}
     assert texts == {alone}
+
+
+def test_one_scrape_at_a_time_reads_the_collectors(tap: Tap) -> None:
+    # The standard reader passes what it collects through one queue that scrapes would share.
+    inside: list[int] = []
+    at_once = []
+
+    class Watched(Collector):
+        def collect(self) -> Any:
+            inside.append(1)
+            at_once.append(len(inside))
+            threading.Event().wait(0.01)
+            inside.pop()
+            return iter(())
+
+    record()
+    assert tap.pipeline.prometheus is not None
+    url = wait_for(lambda: tap.prometheus_url) + "/metrics"
+    tap.pipeline.prometheus.registry.register(Watched())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(get, [url] * 8))
+    assert at_once[-8:] == [1] * 8
 
 
 def test_openmetrics_is_spoken_to_whom_asks_for_it(tap: Tap) -> None:
