@@ -43,9 +43,7 @@ def main() -> None:
         console.print(to_rich(table))
     picture = Path(__file__).with_name("demo.svg")
     svg = console.export_svg(title="metertap demo")
-    svg = re.sub(
-        r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL
-    )
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     picture.write_text(svg + "\n", encoding="utf-8")
 
 

@@ -417,7 +417,7 @@ class Endpoint:
                     break
                 continue
             if port not in (self.port, 0) or (port == 0 and self.port != 0):
-                guard.logger.warning(
+                guard.warn(
                     "port %d is taken; %s is served at http://%s:%d (%s sets another)",
                     self.port,
                     self.label,
@@ -428,7 +428,7 @@ class Endpoint:
             self.problem = None
             server.set_app(HostCheck(self.app, self.host, self.allowed_hosts))
             return server
-        guard.logger.warning(
+        guard.warn(
             "%s is not served: %s (%s sets another)", self.label, self.problem, self.variable
         )
         return None

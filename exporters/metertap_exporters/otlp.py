@@ -71,13 +71,13 @@ class Delivery(MetricExporter):
         if not changed or self._discards:
             return
         if failing:
-            guard.logger.warning(
+            guard.warn(
                 "OTLP: metrics could not be delivered by %s "
                 "(is OTEL_EXPORTER_OTLP_ENDPOINT right?); told once until they can be",
                 self.protocol,
             )
         else:
-            guard.logger.warning("OTLP: the collector answers again")
+            guard.warn("OTLP: the collector answers again")
 
     def settle(self, timeout_seconds: float) -> bool:
         """Whether anything was delivered. If nothing was, nothing will be: it is discarded.

@@ -54,7 +54,7 @@ def fault(place: str, reason: BaseException | str) -> None:
     if first:
         if isinstance(reason, BaseException):
             reason = f"{type(reason).__qualname__}: {shown(reason, str)}"
-        _warn("%s: %s (counted in metertap.errors, told once)", place, reason)
+        warn("%s: %s (counted in metertap.errors, told once)", place, reason)
 
 
 def warn_once(key: str, message: str, *args: object) -> None:
@@ -63,12 +63,13 @@ def warn_once(key: str, message: str, *args: object) -> None:
         if key in _warned:
             return
         _warned.add(key)
-    _warn(message, *args)
+    warn(message, *args)
 
 
-def _warn(message: str, *args: object) -> None:
+def warn(message: str, *args: object) -> None:
+    """Log a warning. A program that has set up no logging shows its text and nothing else."""
     try:
-        logger.warning(message, *args)
+        logger.warning(f"metertap: {message}", *args)
     except Exception:  # noqa: S110  # a filter or handler of the program's: nowhere left to say so
         pass
 

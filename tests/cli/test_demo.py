@@ -33,7 +33,7 @@ def test_json_prometheus_and_otlp_agree_with_what_the_client_counted() -> None:
     assert "All figures agree." in out
     rows = [line for line in out.splitlines() if line.lstrip().startswith(("client", "OTLP"))]
     assert len(rows) == 2, out  # OTLP is among what was compared
-    assert int(rows[0].split()[1]) > 10
+    assert int(rows[0].split()[1]) > 0
 
 
 def test_progress_is_visible_while_it_runs_and_ctrl_c_ends_it_with_a_summary() -> None:

@@ -245,7 +245,7 @@ def test_a_view_that_raises_is_one_warning(serve: Serve, caplog: pytest.LogCaptu
     for _ in range(3):
         get(url)
     assert [record.getMessage() for record in caplog.records] == [
-        "endpoint /raises: ValueError: secret (counted in metertap.errors, told once)"
+        "metertap: endpoint /raises: ValueError: secret (counted in metertap.errors, told once)"
     ]
 
 

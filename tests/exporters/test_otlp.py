@@ -154,7 +154,7 @@ def test_a_collector_that_is_not_there_costs_one_warning_and_half_a_second(
             assert time.monotonic() - at_its_end < 2.5
     assert found.status == 0
     assert found.told == (
-        f"OTLP: metrics could not be delivered by {protocol} "
+        f"metertap: OTLP: metrics could not be delivered by {protocol} "
         "(is OTEL_EXPORTER_OTLP_ENDPOINT right?); told once until they can be\n"
     )
 

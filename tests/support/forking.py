@@ -10,7 +10,7 @@ from support.programs import run
 
 # `in_child` runs a function in a forked child and returns what it returns, or what went wrong.
 FORK = """
-import json, os, signal, sys, threading, traceback, urllib.request
+import faulthandler, json, os, sys, threading, traceback, urllib.request
 import metertap
 from metertap import runtime_dir
 
@@ -18,7 +18,7 @@ def in_child(function, *, leave=os._exit):
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        signal.alarm(30)  # a child that hangs is killed, and so fails
+        faulthandler.dump_traceback_later(20, exit=True)  # a child that hangs says where
         try:
             found = function()
         except BaseException:
@@ -54,6 +54,8 @@ def seen(tap):
 
 def ran(program: str, **env: str) -> Any:
     """What the program printed last, as JSON."""
-    done = run(sys.executable, "-c", FORK + program, env=env)
+    # Python 3.12 and later warn whoever forks with threads, and our endpoints are threads.
+    quiet = "ignore:This process:DeprecationWarning"
+    done = run(sys.executable, "-W", quiet, "-c", FORK + program, env=env)
     assert (done.status, done.told) == (0, ""), done.told
     return json.loads(done.stdout.splitlines()[-1])

@@ -6,9 +6,9 @@ import pytest
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The warnings of metertap's logger so far, in order."""
+    """The warnings of metertap's logger so far, in order, without the name that each begins with."""
     return [
-        record.getMessage()
+        record.getMessage().removeprefix("metertap: ")
         for record in caplog.records
         if record.name == "metertap" and record.levelname == "WARNING"
     ]
