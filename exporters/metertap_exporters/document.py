@@ -128,7 +128,7 @@ def _system(figures: Figures) -> dict[str, Any]:
 def _resident_bytes() -> int | None:
     """Resident memory of this process; None where the system offers no cheap way to ask."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
+        with open("/proc/self/statm", "rb") as statm:  # a codec would be an import, late
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -68,3 +69,19 @@ def test_the_comparison_can_fail() -> None:
     }
     assert of_document(document) == Totals(3, 1, 0, 0)
     assert of_otlp({}) != of_document(document)
+
+
+def test_the_server_does_not_outlive_a_demo_that_is_killed() -> None:
+    with _demo() as demo:
+        assert demo.stdout is not None
+        line = wait_for(lambda: demo.stdout.readline(), 60)
+        while not line.startswith("MCP server"):
+            line = demo.stdout.readline()
+        demo.kill()
+    address = ("127.0.0.1", int(line.split(":")[2].partition("/")[0]))
+
+    def is_gone() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(address) != 0
+
+    wait_for(is_gone, 30)

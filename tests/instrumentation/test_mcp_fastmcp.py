@@ -91,6 +91,20 @@ def test_middleware_between_changes_nothing(tap: Tap) -> None:
     }
 
 
+@pytest.mark.skipif(VERSION < (3,), reason="fastmcp checks authorization since 3")
+def test_a_refusal_for_want_of_authorization_is_the_callers_error(tap: Tap) -> None:
+    from fastmcp.server.auth import require_scopes
+    from fastmcp.server.middleware import AuthMiddleware
+
+    server = shop()
+    server.add_middleware(AuthMiddleware(auth=require_scopes("admin")))
+    run(server, ("raises", {}))
+    [(_, outcomes)] = counted(tap.snapshot()).items()
+    assert outcomes == {"caller_error": 1}
+    [errors] = error_types(tap.snapshot()).values()
+    assert set(errors) <= {"AuthorizationError", "InsufficientScopeError"}
+
+
 def test_what_middleware_answers_is_the_outcome(tap: Tap) -> None:
     from fastmcp.exceptions import ToolError
     from fastmcp.server.middleware import Middleware

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from metertap import Tap
-from support.mcp_stacks import MCP, Stack, counted, error_types, stacks
+from support.mcp_stacks import MCP, Stack, counted, error_types, of_this_sdk, stacks
 
+sdk = of_this_sdk()
 HIGH_LEVEL = [stack for stack in stacks() if stack.empty is not None]
 IN_PROCESS = [  # fastmcp has it since 3
     stack for stack in HIGH_LEVEL if hasattr(stack.empty, "call_tool")
@@ -104,6 +105,25 @@ def test_an_error_that_a_tool_handles_is_none(stack: Stack, tap: Tap) -> None:
     server = server_of(stack, "shop", outer, raises)
     run(stack, server, "outer")
     assert counted(tap.snapshot()) == {"outer": {"ok": 1}}
+
+
+@each_in_process
+def test_an_error_that_a_dispatcher_makes_good_is_none(stack: Stack, tap: Tap) -> None:
+    async def handle(name: str) -> str:
+        with contextlib.suppress(Exception):
+            await behind.call_tool(name, {})
+        return "made good"
+
+    behind = server_of(stack, "behind", raises)
+    front = sdk.dispatcher("front", handle)
+
+    async def session() -> None:
+        async with sdk.connect(front) as session:
+            await session.call_tool("raises", {})
+
+    with contextlib.suppress(Exception):  # a client of 2.x asks for a list, and there is none
+        asyncio.run(session())
+    assert counted(tap.snapshot()) == {"raises": {"ok": 1}}
 
 
 @each_stack

@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from metertap import Tap
 from metertap_instrumentation.tools import mcp
-from support.mcp_stacks import Stack, stacks
+from support.mcp_stacks import MCP, Stack, stacks
 from support.mcp_tools import Gate
 from support.metric_data import points
 from support.patched import bound, in_namespace
@@ -120,6 +120,32 @@ def test_tracebacks_show_no_frame_of_ours(tap: Tap, caplog: pytest.LogCaptureFix
         pytest.skip("this old SDK shows nobody what a tool raised")
     assert any("call_tool" in text for text in shown)
     assert not any("metertap_instrumentation" in text for text in shown)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there a caught frame stays")
+@pytest.mark.skipif(MCP >= (2,), reason="the SDK 2.x logs what a handler raised: see above")
+def test_what_a_server_lets_through_shows_no_frame_of_ours(tap: Tap) -> None:
+    from mcp.server.lowlevel import Server
+    from mcp.shared.memory import create_connected_server_and_client_session
+
+    server: Server[Any, Any] = Server("shop")
+
+    @server.list_prompts()
+    async def list_prompts() -> list[Any]:
+        raise ValueError("let through")
+
+    async def session() -> None:
+        async with create_connected_server_and_client_session(
+            server, raise_exceptions=True
+        ) as session:
+            await session.list_prompts()
+
+    assert tap.is_active
+    with pytest.raises(Exception, match="TaskGroup") as raised:
+        asyncio.run(session())
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "let through" in shown
+    assert "metertap_instrumentation" not in shown
 
 
 def test_patched_functions_look_as_they_did() -> None:

@@ -25,6 +25,11 @@ class Record(BaseModel):
     number: int
 
 
+def validate_arguments(data: object) -> Record:
+    """Named as the SDK's function is that finds a caller's errors."""
+    return Record.model_validate(data)
+
+
 @dataclass
 class Gate:
     """Lets a test see that a tool has begun, and end it."""
@@ -73,7 +78,7 @@ def bodies(gate: Gate) -> dict[str, Callable[..., Awaitable[str]]]:
         raise ValueError("Unknown tool: raises")
 
     async def breaks_a_model() -> str:
-        return str(Record.model_validate({"number": "Input validation error"}))
+        return str(validate_arguments({"number": "Input validation error"}))
 
     async def times_out() -> str:
         await asyncio.wait_for(asyncio.Event().wait(), 0.01)

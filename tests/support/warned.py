@@ -6,7 +6,7 @@ import pytest
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The warnings of metertap's logger so far, in order, without the name that each begins with."""
+    """The warnings of metertap's logger so far, in order, without the prefix."""
     return [
         record.getMessage().removeprefix("metertap: ")
         for record in caplog.records

@@ -79,8 +79,8 @@ def _server(port: int, collector: Any) -> Iterator[tuple[subprocess.Popen[str], 
         environment["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
     server = subprocess.Popen(
         [*_METERTAP_RUN, sys.executable, "-m", "metertap.demo.server", str(port)],
+        stdin=subprocess.PIPE,  # it ends when we do, however that happens
         stdout=subprocess.PIPE,
-        stderr=None,
         text=True,
         env=environment,
         start_new_session=True,  # Ctrl-C is for us; the server ends when we say so

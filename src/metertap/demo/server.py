@@ -1,16 +1,20 @@
 """The demo's MCP server: an ordinary one, which `metertap demo` starts with `metertap run`.
 
 `python -m metertap.demo.server [PORT]` serves streamable HTTP on 127.0.0.1, on any free port
-unless one is given, and prints the address as its only line of output.
+unless one is given, and prints the address as its only line of output. It ends when its stdin is
+closed: whoever started it may be killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import signal
 import socket
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -75,9 +79,16 @@ def _server_class() -> Any:
         return import_module("mcp.server.fastmcp").FastMCP
 
 
+def _end_with_stdin() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
-    """Serve until the process is told to end."""
+    """Serve until the process is told to end, or its stdin is closed."""
     import uvicorn
+
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
 
     # Its failures are part of the show, their tracebacks are not.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
