@@ -238,3 +238,17 @@ thread.join()
 """)
         is True
     )
+
+
+def test_no_view_imports_anything_late() -> None:
+    # A child that is forked while another thread imports cannot import that module any more.
+    found = ran("""
+import prometheus_client
+tap = metertap.instrument(prometheus=True)
+call()
+before = set(sys.modules)
+tap.snapshot()
+prometheus_client.generate_latest(tap.pipeline.prometheus.registry)
+print(json.dumps(sorted(set(sys.modules) - before)))
+""")
+    assert found == []

@@ -32,7 +32,7 @@ def shop() -> Any:
     server = fastmcp.FastMCP("shop")
 
     @server.tool
-    async def needs_a_number(number: int) -> str:
+    def needs_a_number(number: int) -> str:  # not async: arguments and tool meet in a thread
         return str(number)
 
     @server.tool

@@ -126,6 +126,8 @@ def _fastmcp_package(gate: Gate) -> Any:
             await asyncio.Event().wait()
             return "never"
 
+    if _FASTMCP >= (3, 4):
+
         @server.tool
         async def returns_an_error() -> Any:
             from fastmcp.tools.base import ToolResult
@@ -232,6 +234,7 @@ def stacks() -> list[Stack]:
         ]
         if _FASTMCP >= (3,):
             package.append(Ending("limited", "timeout", "TimeoutError"))
+        if _FASTMCP >= (3, 4):
             package.append(Ending("returns_an_error", "tool_error", "tool_error"))
         found.append(
             Stack(
