@@ -19,7 +19,8 @@ from metertap import settings as process_settings
 from metertap.recording import Recorder
 from metertap.settings import Options, Settings
 from metertap_exporters.document import ForeignTool, document, foreign_tools
-from metertap_exporters.http import App, Endpoint, Environ, Response, json_error, json_response
+from metertap_exporters.endpoint import Endpoint
+from metertap_exporters.http import App, Environ, Response, json_error, json_response
 
 
 class JsonMetricReader(MetricReader):

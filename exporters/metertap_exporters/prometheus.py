@@ -23,7 +23,8 @@ from metertap import _process, catalogue, guard, sdk_private
 from metertap import settings as process_settings
 from metertap.recording import Recorder, percentiles
 from metertap.settings import Options, Settings
-from metertap_exporters.http import App, Endpoint, Environ, Response, Route, from_wsgi
+from metertap_exporters.endpoint import Endpoint
+from metertap_exporters.http import App, Environ, Response, Route, from_wsgi
 
 _TOOL_LABEL = "gen_ai_tool_name"
 _SOURCE_LABEL = "source"

@@ -1,8 +1,8 @@
-"""The pipeline: which meter provider is in force, and the readers that metertap adds to it.
+"""The pipeline: which meter provider is in force, and what happens when another one is.
 
-A provider that the application set is used as it is, and given readers for what it does not
-export already. Without one metertap makes its own, never sets it as the global one, and moves
-when the application sets one: instruments, readers, and the counts so far.
+A provider that the application set is used as it is, and given readers (`metertap.readers`) for
+what it does not export already. Without one metertap makes its own, never sets it as the global
+one, and moves when the application sets one: instruments, readers, and the counts so far.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
 
 from metertap import guard, sdk_private, service
 from metertap.patching import PatchSet, Target
+from metertap.readers import Readers
 from metertap.recording import Recorder
 from metertap.recording.instruments import PlainInstruments
 from metertap.recording.journal import Journal
 from metertap.settings import Settings
 
 if TYPE_CHECKING:
-    from metertap_exporters.http import Endpoint
+    from metertap_exporters.endpoint import Endpoint
     from metertap_exporters.json_snapshot import JsonSnapshot
-    from metertap_exporters.otlp import OtlpReader
     from metertap_exporters.prometheus import PrometheusExporter
 
 FLUSH_MILLISECONDS = 500.0
@@ -59,18 +58,18 @@ class Pipeline:
         self._settings = settings
         self._recorder = recorder
         self._chosen = provider
-        self._on_bound = on_bound
-        self._diagnosis = diagnosis
+        self._readers = Readers(
+            settings,
+            recorder,
+            service=self.service,
+            diagnosis=diagnosis,
+            note=self._note,
+            on_bound=on_bound,
+        )
         self._lock = threading.RLock()
         self.provider: MeterProvider | None = None
         self.owned: SdkMeterProvider | None = None
         self.notes: list[str] = []
-        self.otlp_problem: str | None = None
-        self.json: JsonSnapshot | None = None
-        self.prometheus: PrometheusExporter | None = None
-        self._otlp: OtlpReader | None = None
-        self._added: list[MetricReader] = []
-        self._endpoints: list[Endpoint] = []  # ours; not those of readers that the SDK made
         self._journal: Journal | None = None
         self._asleep: Journal | None = None
         self._watch = PatchSet(
@@ -102,19 +101,19 @@ class Pipeline:
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector, if one is exported to."""
-        otlp = self._otlp
+        otlp = self._readers.otlp
         if otlp is not None:
             with guard.guarded("flush"):
                 otlp.force_flush(timeout_millis=timeout_milliseconds)
 
     def deliver_nothing(self) -> None:
         """Push nothing from now on: this process only looks at itself."""
-        if self._otlp is not None:
-            self._otlp.delivery.discard()
+        if self._readers.otlp is not None:
+            self._readers.otlp.delivery.discard()
 
     def at_exit(self) -> None:
         """The process ends: push the rest. Everything else dies with the process."""
-        otlp = self._otlp
+        otlp = self._readers.otlp
         if otlp is not None:
             otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
 
@@ -125,16 +124,14 @@ class Pipeline:
             self._journal = self._asleep = None
             with guard.guarded("shutdown.otlp"):
                 self.at_exit()
-            self._otlp = None
+            self._readers.otlp = None
             self._recorder.instruments = ()
-            self._leave(self.owned or self.provider)
+            self._readers.leave()
             for provider in (self.owned, self.provider):
                 if provider is not None and provider in _instruments:
                     _instruments[provider].close()
             self.owned = self.provider = None
-            for endpoint in list(self._endpoints):
-                with guard.guarded("shutdown.endpoint"):
-                    self._close(endpoint)
+            self._readers.close()
 
     def forked(self) -> None:
         """In a forked child: nothing of the parent's is used, nothing is made before it is needed.
@@ -143,21 +140,16 @@ class Pipeline:
         may still be held, until their hooks have run.
         """
         self._lock = threading.RLock()
-        for view in (self.json, self.prometheus):
-            if view is not None:
-                view.forked()
+        self._readers.forked()
         self._journal = None
-        if self._otlp is not None:
-            self._otlp.forked()
-            self._otlp = None
         if self.provider is None:
             return
         sdk_private.renew_locks(self.owned or self.provider)
         self._asleep = Journal()
         self._recorder.instruments = (self._asleep,)
-        for callback in (self._wake, *(endpoint.start for endpoint in self._endpoints)):
-            self._recorder.forget_activity_callback(callback)
-            self._recorder.on_activity(callback)
+        self._recorder.forget_activity_callback(self._wake)
+        self._recorder.on_activity(self._wake)
+        self._readers.listen_again()
 
     def _wake(self) -> None:
         """The first record of a forked child: readers that count from there.
@@ -171,12 +163,12 @@ class Pipeline:
             if kept is None:
                 return
             application = self.provider if self.provider is not self.owned else None
-            self._leave(self.owned or self.provider)
+            self._readers.leave()
             if self.owned is not None:
                 self._instruments_of(self.owned).close()
                 self._make_own(application)
             elif application is not None:
-                self._equip(application)
+                self._readers.equip(application)
                 self._record_to(self._instruments_of(application))
             with self._recorder.lock:
                 for instruments in self._recorder.instruments:
@@ -189,9 +181,24 @@ class Pipeline:
     # What others ask
 
     @property
+    def json(self) -> JsonSnapshot | None:
+        """The JSON view, if there is one."""
+        return self._readers.json
+
+    @property
+    def prometheus(self) -> PrometheusExporter | None:
+        """The Prometheus view, if there is one."""
+        return self._readers.prometheus
+
+    @property
+    def otlp_problem(self) -> str | None:
+        """Why OTLP, though asked for, is not exported."""
+        return self._readers.otlp_problem
+
+    @property
     def pushes(self) -> bool:
         """Whether something is pushed, and so could be lost when the process ends."""
-        return self._otlp is not None
+        return self._readers.otlp is not None
 
     def service(self) -> dict[str, str]:
         """Identity of the program: its provider's, unless nobody gave that one a name."""
@@ -205,8 +212,7 @@ class Pipeline:
 
     def readers(self) -> list[tuple[str, bool]]:
         """The readers in force, by class, and whether each is ours."""
-        found = sdk_private.readers_of(self.owned or self.provider)
-        return [(type(reader).__qualname__, reader in self._added) for reader in found]
+        return self._readers.described()
 
     def recording_paths(self) -> list[str]:
         """How records reach the SDK, for each provider that is recorded to."""
@@ -220,7 +226,7 @@ class Pipeline:
         own = SdkMeterProvider(resource=service.resource(self._settings), shutdown_on_exit=False)
         self.owned = own
         self.provider = own if application is None else application
-        self._equip(own)  # first: a provider keeps nothing for readers that come later
+        self._readers.equip(own)  # first: a provider keeps nothing for readers that come later
         ours = self._instruments_of(own)
         if application is not None:
             self._record_to(ours, self._instruments_of(application))
@@ -237,7 +243,7 @@ class Pipeline:
         if sdk_private.is_disabled(provider):
             self._note("the provider in force is disabled: only the JSON view has data")
         self.provider = provider
-        self._equip(provider)
+        self._readers.equip(provider)
         self._record_to(self._instruments_of(provider))
 
     def _set_provider(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -261,13 +267,13 @@ class Pipeline:
                     journal.replay(theirs)
                     self._record_to(ours, theirs)
                 return
-            otlp, self._otlp = self._otlp, None
+            otlp, self._readers.otlp = self._readers.otlp, None
             # What a collector got from us already must not reach it again from the application;
             # what nobody got goes along.
             delivered = otlp is not None and otlp.delivery.settle(_SETTLE_SECONDS)
-            self._leave(own, but=otlp)
+            self._readers.leave(but=otlp)
             self.owned = None
-            self._equip(provider)
+            self._readers.equip(provider)
             with self._recorder.lock:
                 if delivered:
                     theirs.start_after(ours.freeze())
@@ -283,14 +289,6 @@ class Pipeline:
                     sdk_private.detach(own, otlp)
             ours.close()
 
-    def _leave(self, provider: Any, but: MetricReader | None = None) -> None:
-        """Take our readers away from `provider`."""
-        for reader in self._added:
-            if reader is not but:
-                with guard.guarded("pipeline.leave"):
-                    sdk_private.detach(provider, reader)
-        self._added = []
-
     def _record_to(self, *instruments: PlainInstruments | Journal) -> None:
         for item in instruments:
             if isinstance(item, PlainInstruments):
@@ -302,113 +300,6 @@ class Pipeline:
         if instruments is None:
             instruments = _instruments[provider] = PlainInstruments(provider)
         return instruments
-
-    # Readers
-
-    def _equip(self, provider: Any) -> None:
-        """Add the readers that `provider` does not have already."""
-        present = sdk_private.readers_of(provider)
-        for equip in (self._equip_json, self._equip_prometheus, self._equip_otlp):
-            with guard.guarded(f"pipeline.{equip.__name__.removeprefix('_')}"):
-                equip(provider, present)
-
-    def _equip_json(self, provider: Any, present: Sequence[MetricReader]) -> None:
-        from metertap_exporters.json_snapshot import JsonMetricReader, JsonReader, JsonSnapshot
-
-        made_by_sdk = next((item for item in present if isinstance(item, JsonReader)), None)
-        if made_by_sdk is not None:
-            self._drop(self.json)
-            self.json = made_by_sdk.view
-            self.json.reader = made_by_sdk
-        elif self._settings.json_endpoint:
-            if self.json is None:
-                self.json = JsonSnapshot(self._settings, self._recorder)
-            self.json.reader = JsonMetricReader(self._settings)
-            self._add(provider, self.json.reader)
-        if self.json is None:
-            return
-        self.json.service = self.service
-        self.json.diagnosis = self._diagnosis
-        self.json.where_prometheus_is = self._where_prometheus_is
-        self.json.endpoint.on_bound(self._on_bound)
-        if made_by_sdk is None:
-            self._open(self.json.endpoint)
-
-    def _equip_prometheus(self, provider: Any, present: Sequence[MetricReader]) -> None:
-        exported_already = any(sdk_private.exports_prometheus(item) for item in present)
-        if not exported_already and not self._settings.prometheus:
-            return
-        from metertap_exporters.prometheus import PrometheusExporter, PrometheusReader
-
-        if not exported_already:
-            if self.prometheus is None:
-                self.prometheus = PrometheusExporter(self._settings, self._recorder)
-            self._add(provider, self.prometheus.new_reader())
-            self.prometheus.endpoint.on_bound(self._on_bound)
-            self._open(self.prometheus.endpoint)
-            return
-        self._drop(self.prometheus)
-        self.prometheus = next(
-            (item.exporter for item in present if isinstance(item, PrometheusReader)), None
-        )
-        if self.prometheus is not None:
-            self.prometheus.endpoint.on_bound(self._on_bound)
-        elif self._settings.prometheus:
-            self._note(
-                "the application exports Prometheus itself: no second endpoint, and so no "
-                "summary and hit-ratio views"
-            )
-
-    def _equip_otlp(self, provider: Any, present: Sequence[MetricReader]) -> None:
-        if not self._settings.otlp:
-            return
-        if any(sdk_private.exports_otlp(item) for item in present):
-            self._note("the application exports OTLP itself: no second reader")
-            return
-        from metertap_exporters.otlp import otlp_reader
-
-        protocol = self._settings.otlp_protocol
-        try:
-            reader = otlp_reader(self._settings)
-        except ModuleNotFoundError:
-            self.otlp_problem = "its exporter is not installed: pip install 'metertap[otlp]'"
-        except Exception as error:  # a bad endpoint, header or certificate
-            self.otlp_problem = guard.shown(error, str)
-        else:
-            self._otlp = reader
-            self._add(provider, reader)
-            return
-        guard.warn_once("otlp", "OTLP over %s cannot be set up: %s", protocol, self.otlp_problem)
-
-    def _add(self, provider: Any, reader: MetricReader) -> None:
-        provider.add_metric_reader(reader)
-        self._added.append(reader)
-
-    def _open(self, endpoint: Endpoint) -> None:
-        if endpoint not in self._endpoints:
-            self._endpoints.append(endpoint)
-            self._recorder.on_activity(endpoint.start)
-
-    def _drop(self, view: JsonSnapshot | PrometheusExporter | None) -> None:
-        if view is not None and view.endpoint in self._endpoints:
-            self._close(view.endpoint)
-
-    def _close(self, endpoint: Endpoint) -> None:
-        self._endpoints.remove(endpoint)
-        self._recorder.forget_activity_callback(endpoint.start)
-        endpoint.stop()
-
-    def _where_prometheus_is(self) -> str | None:
-        """Advice for a Prometheus that scrapes the JSON endpoint; None where there is none yet."""
-        if self.prometheus is not None:
-            endpoint = self.prometheus.endpoint
-            if endpoint.url is not None:
-                return f"scrape {endpoint.url}/metrics instead"
-            return endpoint.problem
-        readers = sdk_private.readers_of(self.owned or self.provider)
-        if any(sdk_private.exports_prometheus(item) for item in readers):
-            return "scrape the port of the application's own Prometheus exporter (9464 by default)"
-        return None
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -18,7 +18,7 @@ from metertap.settings import Options, Settings
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from metertap_exporters.http import Endpoint
+    from metertap_exporters.endpoint import Endpoint
 
 _lock = threading.RLock()
 

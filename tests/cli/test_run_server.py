@@ -130,7 +130,7 @@ def test_sigterm_ends_a_program_that_holds_the_locks_of_what_is_flushed() -> Non
     holding = """
 from metertap import _process
 _process.recorder().lock.acquire()
-_process.tap().pipeline._otlp._shutdown_event._cond.acquire()
+_process.tap().pipeline._readers.otlp._shutdown_event._cond.acquire()
 """
     with receiver() as collector:
         ended_as = _until_ready(holding + READY, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)

@@ -164,7 +164,7 @@ def test_what_no_collector_has_got_goes_along(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
         with metertap.instrument() as tap:
             record(3)
-            otlp = tap.pipeline._otlp
+            otlp = tap.pipeline._readers.otlp
             assert otlp is not None
             wait_for(otlp.delivery._exporting.locked)
             _, theirs = set_provider()

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from metertap_exporters import http
-from metertap_exporters.http import App, Endpoint, HostCheck, Response, Route, json_response
+from metertap_exporters import endpoint as serving
+from metertap_exporters.endpoint import Endpoint
+from metertap_exporters.http import App, HostCheck, Response, Route, json_response
 from support.http import get
 from support.waiting import wait_for
 
@@ -179,7 +180,7 @@ def test_forty_requests_at_once_are_answered(serve: Serve) -> None:
 def test_clients_that_say_nothing_block_nobody(serve: Serve) -> None:
     url = serve(fine=fine)
     with ExitStack() as clients:
-        for _ in range(2 * http._CONNECTIONS):
+        for _ in range(2 * serving._CONNECTIONS):
             clients.enter_context(connect(url))
         assert get(url + "/fine").status == 200
 
@@ -187,7 +188,7 @@ def test_clients_that_say_nothing_block_nobody(serve: Serve) -> None:
 def test_a_client_that_says_nothing_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http._Handler, "timeout", 0.1)
+    monkeypatch.setattr(serving._Handler, "timeout", 0.1)
     with connect(serve(fine=fine)) as client:
         assert read(client) == b""
 
@@ -195,7 +196,7 @@ def test_a_client_that_says_nothing_is_cut_off(
 def test_a_client_that_sends_a_byte_at_a_time_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_CONNECTION_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "_CONNECTION_SECONDS", 0.3)
     with connect(serve(fine=fine)) as client:
         client.settimeout(0.02)
         deadline = time.monotonic() + 20
@@ -215,7 +216,7 @@ def test_a_client_that_sends_a_byte_at_a_time_is_cut_off(
 def test_a_client_that_does_not_read_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http._Handler, "timeout", 0.1)
+    monkeypatch.setattr(serving._Handler, "timeout", 0.1)
     body = b"x" * 50_000_000
     with connect(serve(big=lambda _environ: Response(200, "text/plain", body))) as client:
         client.sendall(b"GET /big HTTP/1.0\r\n\r\n")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import metertap
-from metertap_exporters.http import App, Endpoint
+from metertap_exporters.endpoint import Endpoint
+from metertap_exporters.http import App
 from support.http import get
 from support.programs import run
 from support.waiting import wait_for

@@ -232,7 +232,7 @@ def test_measuring_goes_on_while_an_export_hangs(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(ENDPOINT, endpoint)
         with metertap.instrument() as tap:
             metertap.record_tool_call("search", True, 1.0)
-            otlp = tap.pipeline._otlp
+            otlp = tap.pipeline._readers.otlp
             assert otlp is not None
             wait_for(otlp.delivery._exporting.locked)
             metertap.record_tool_call("search", True, 1.0)

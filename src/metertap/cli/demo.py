@@ -23,6 +23,7 @@ _METERTAP_RUN = (sys.executable, "-m", "metertap", "run", "--")
 _REFRESH_SECONDS = 0.5
 _START_SECONDS = 30.0
 _SETTLE_SECONDS = 5.0
+_LAST_CALLS_SECONDS = 30.0
 
 
 def demo(*, duration: float | None, port: int) -> int:
@@ -113,11 +114,13 @@ async def _drive(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, client.end)
     process = Process(addresses.json_url or "", "metertap-demo", server.pid)
-    started = time.monotonic()
+    deadline = None if duration is None else time.monotonic() + duration
     with _live() as show_document:
         while not work.done():
-            if duration is not None and time.monotonic() - started >= duration:
+            if deadline is not None and time.monotonic() >= deadline:
                 client.end()
+                if time.monotonic() >= deadline + _LAST_CALLS_SECONDS:
+                    raise SystemExit("metertap demo: the demo's server does not answer any more")
             show_document(await asyncio.to_thread(_document, process), client.total)
             await asyncio.wait([work], timeout=_REFRESH_SECONDS)
     await work
