@@ -15,12 +15,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import metertap
 
 HOST = "127.0.0.1"
+
+Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 
 def make_server() -> Any:
@@ -29,13 +32,16 @@ def make_server() -> Any:
     prices: dict[str, float] = {}
     price_cache = metertap.cache_meter("prices")
 
-    @server.tool()  # type: ignore[untyped-decorator]
+    def tool(function: Tool) -> Tool:
+        return cast(Tool, server.tool()(function))
+
+    @tool
     async def search(query: str) -> str:
         """Find products: fast."""
         await asyncio.sleep(random.uniform(0.002, 0.012))
         return f"3 products for {query}"
 
-    @server.tool()  # type: ignore[untyped-decorator]
+    @tool
     async def price(product: str) -> float:
         """Look up a price: fast when it is cached."""
         if product in prices:
@@ -49,13 +55,13 @@ def make_server() -> Any:
         prices[product] = round(random.uniform(1, 100), 2)
         return prices[product]
 
-    @server.tool()  # type: ignore[untyped-decorator]
+    @tool
     async def recommend(product: str) -> str:
         """Recommend another product: slow."""
         await asyncio.sleep(random.uniform(0.15, 0.45))
         return f"who bought {product} also bought string"
 
-    @server.tool()  # type: ignore[untyped-decorator]
+    @tool
     async def order(product: str, quantity: int) -> str:
         """Place an order: fails one time in five."""
         await asyncio.sleep(random.uniform(0.01, 0.03))
@@ -63,7 +69,7 @@ def make_server() -> Any:
             raise ConnectionError("the warehouse does not answer")
         return f"{quantity} × {product} ordered"
 
-    @server.tool()  # type: ignore[untyped-decorator]
+    @tool
     async def report(months: int) -> str:
         """Make a report: takes longer than its callers wait, who cancel it."""
         await asyncio.sleep(10)
