@@ -40,7 +40,7 @@ def main() -> None:
         process, document = asyncio.run(_document(url, server.pid))
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
     for table in tables(document, process):
-        console.print(to_rich(table))
+        console.print(to_rich(table), "")
     picture = Path(__file__).with_name("demo.svg")
     svg = console.export_svg(title="metertap demo")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)

@@ -189,7 +189,7 @@ def _live() -> Iterator[Any]:
         with Live(auto_refresh=False, transient=True) as live:
 
             def in_place(document: dict[str, Any], _calls: int) -> None:
-                parts = [to_rich(table) for table in tables(document)]
+                parts = [part for table in tables(document) for part in (to_rich(table), "")]
                 live.update(Group(*parts), refresh=True)
 
             yield in_place
