@@ -83,7 +83,7 @@ class _Handler(WSGIRequestHandler):
             multithread=True,
         )
         handler.request_handler = self  # type: ignore[attr-defined]  # as wsgiref itself does
-        handler.run(self.server.get_app())  # type: ignore[attr-defined]
+        handler.run(self.server.get_app())  # type: ignore[attr-defined]  # it is a WSGIServer
 
 
 class _Server(ThreadingMixIn, WSGIServer):
