@@ -26,6 +26,9 @@ from metertap_exporters.http import App, Environ, Response, json_error, json_res
 class JsonMetricReader(MetricReader):
     """Collects on demand and keeps what the last collection found outside metertap's scope."""
 
+    ignores_metertap = True
+    """What metertap records need not be aggregated for it."""
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(**sdk_private.series_limits(settings.series_limit))
         self._collecting = threading.Lock()

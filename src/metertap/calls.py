@@ -4,17 +4,34 @@ One layer counts a call (the patch of a library's request kernel, `@metertap.too
 `measure_tool`). The layers inside it see things that it cannot: the exception behind an error
 result, whether the tool exists, a lookup in a cache. They reach it through `current`, a context
 variable, so it follows `await`, tasks and threads that copy their context.
+
+The variable holds a frame: a list, the cheapest mutable object that there is. Whoever counts the
+call makes it when the call starts, and puts None for its series when the call is over: tasks and
+timers that the call started keep the frame.
 """
 
 from __future__ import annotations
 
 import time
 from contextvars import ContextVar, Token
+from typing import Any
 
 from metertap import outcome
 from metertap.recording import Recorder, ToolSeries
 
-clock = time.perf_counter_ns
+clock = time.perf_counter
+
+Frame = list[Any]
+"""A call from its start on: `[series, name, counted_by, parent, call]`, see the indices below."""
+SERIES = 0
+"""Where the call began to count, a `ToolSeries`; None once it is over."""
+NAME = 1
+"""What the caller asked for, registered or not."""
+COUNTED_BY = 2
+PARENT = 3
+"""The frame of the call around this one, or None."""
+CALL = 4
+"""The `Call`, where layers inside have something to tell."""
 
 # What counts a call. The same call may be seen by several of them; the outermost counts it.
 PATCH = "patch"
@@ -22,8 +39,11 @@ DECORATOR = "decorator"
 BLOCK = "block"
 
 
+current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=None)
+
+
 class Call:
-    """One tool call from its start to its record.
+    """One tool call from its start to its record, where these are not in one function.
 
     `name` is what the caller asked for, registered or not. `known` is None until somebody knows
     whether a tool of that name exists.
@@ -31,48 +51,45 @@ class Call:
 
     __slots__ = (
         "_recorder",
-        "_started_ns",
+        "_started",
         "_token",
-        "counted_by",
         "error_type",
-        "in_progress",
+        "frame",
         "known",
         "name",
         "outcome",
-        "parent",
-        "series",
         "source",
         "watched",
     )
 
-    def __init__(self, recorder: Recorder, name: str, source: str, counted_by: str) -> None:
+    def __init__(self, recorder: Recorder, name: str, source: str) -> None:
         self._recorder = recorder
         self.name = name
         self.source = source
-        self.counted_by = counted_by
         self.known: bool | None = None
         self.watched = False  # a layer inside reports what it sees; further in, nobody else does
         self.outcome: str | None = None
         self.error_type: str | None = None
-        self.parent: Call | None = None
-        self.series: ToolSeries | None = None
-        self.in_progress = False
-        self._token: Token[Call | None] | None = None
-        self._started_ns = 0
+        self.frame: Frame | None = None
+        self._token: Token[Frame | None] | None = None
+        self._started = 0.0
 
-    def start(self, series: ToolSeries, *, as_current: bool = True) -> None:
+    @property
+    def in_progress(self) -> bool:
+        """Whether it has started and is not over."""
+        return self.frame is not None and self.frame[SERIES] is not None
+
+    def start(self, series: ToolSeries, counted_by: str, *, as_current: bool = True) -> None:
         """Enter: the call is in progress on `series` and, by default, is the current one.
 
         A generator's call is not: it would stay current in its consumer between two items. Each
         step of it runs under `AsCurrent`.
         """
-        self.series = series
-        self._recorder.call_started(series)
-        self.parent = in_progress()
-        self.in_progress = True
+        self._recorder.started(series)
+        self.frame = [series, self.name, counted_by, in_progress(), self]
         if as_current:
-            self._token = current.set(self)
-        self._started_ns = clock()
+            self._token = current.set(self.frame)
+        self._started = clock()
 
     def note(self, ended: str, error_type: str | None = None) -> None:
         """Said by a layer inside: how the call really ends, whatever its result looks like."""
@@ -83,55 +100,59 @@ class Call:
         """Said by a layer inside: `error` is behind the result that the caller gets."""
         self.note(outcome.of_exception(error), outcome.error_type(error))
 
-    def leave(self) -> float:
-        """Stop being the current call; returns the latency in milliseconds."""
-        latency_ms = (clock() - self._started_ns) / 1e6
-        self.in_progress = False
-        if self.series is not None:
-            self._recorder.call_ended(self.series)
+    def leave(self) -> tuple[ToolSeries, float]:
+        """Stop being the current call: the series it started on, and the seconds it took.
+
+        It has to be counted then, on that series or on another, or be given up.
+        """
+        assert self.frame is not None
+        seconds = clock() - self._started
+        series: ToolSeries = self.frame[SERIES]
+        self.frame[SERIES] = None
         # A token holds the call before this one, and that one's token the call before it.
         token, self._token = self._token, None
         if token is not None:
-            _reset(token)
-        return latency_ms
+            reset(token)
+        return series, seconds
 
-    def record(
-        self, series: ToolSeries, ended: str, error_type: str | None, latency_ms: float
-    ) -> None:
-        """Count the call on `series`, which may not be the one it started on."""
-        self._recorder.record_tool(series, ended, error_type, latency_ms)
+    def give_up(self) -> None:
+        """Leave without being counted."""
+        series, _ = self.leave()
+        self._recorder.never_ended(series)
 
     def finish(self, error: BaseException | None) -> None:
         """Leave, and count the call as `error` (or its absence) says."""
-        latency_ms = self.leave()
-        if self.series is None:
-            return
-        if error is None:
-            self.record(self.series, outcome.OK, None, latency_ms)
-        else:
-            ended, named = outcome.of_exception(error), outcome.error_type(error)
-            self.record(self.series, ended, named, latency_ms)
-
-
-current: ContextVar[Call | None] = ContextVar("metertap_current_call", default=None)
+        series, seconds = self.leave()
+        end(series, seconds, error)
 
 
 class AsCurrent:
     """Context manager: `call` is the current one inside. May be entered again and again."""
 
-    __slots__ = ("_call", "_token")
+    __slots__ = ("_frame", "_token")
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        self._frame = call.frame
 
     def __enter__(self) -> None:
-        self._token = current.set(self._call)
+        self._token = current.set(self._frame)
 
     def __exit__(self, *_raised: object) -> None:
-        _reset(self._token)
+        reset(self._token)
 
 
-def _reset(token: Token[Call | None]) -> None:
+def end(series: ToolSeries, seconds: float, error: BaseException | None) -> None:
+    """Count a call that took a tick of `series` before, as `error` (or its absence) says."""
+    if error is None:
+        series.append(seconds)
+        series.ended = clock()
+    else:
+        named = outcome.error_type(error)
+        series.end(outcome.of_exception(error), named, seconds * 1000.0, seconds)
+
+
+def reset(token: Token[Frame | None]) -> None:
+    """Make the call around this one current again."""
     try:
         current.reset(token)
     except ValueError:  # ended in another context: a generator closed elsewhere
@@ -150,14 +171,23 @@ def hide_frame(error: BaseException) -> None:
         BaseException.with_traceback(error, traceback.tb_next)
 
 
-def in_progress() -> Call | None:
+def in_progress() -> Frame | None:
     """The innermost call in progress around this code.
 
     The current one may be over: tasks and timers that it started keep its context.
     """
-    call = current.get()
-    while call is not None and not call.in_progress:
-        call = call.parent
+    frame = current.get()
+    while frame is not None and frame[SERIES] is None:
+        frame = frame[PARENT]
+    return frame
+
+
+def watched() -> Call | None:
+    """The innermost call in progress, if it is a patch that counts it: that one can be told."""
+    frame = in_progress()
+    if frame is None or frame[COUNTED_BY] != PATCH:
+        return None
+    call: Call | None = frame[CALL]
     return call
 
 
@@ -166,15 +196,17 @@ def counted_already(name: str, counted_by: str | None = None) -> bool:
 
     By the same means it is a call of its own: a tool that calls itself makes two.
     """
-    call = in_progress()
-    while call is not None:
-        if call.in_progress and call.name == name and call.counted_by != counted_by:
+    frame = current.get()
+    while frame is not None:
+        if frame[SERIES] is not None and frame[NAME] == name and frame[COUNTED_BY] != counted_by:
             return True
-        call = call.parent
+        frame = frame[PARENT]
     return False
 
 
-def current_tool() -> str | None:
-    """Name of the tool whose call is in progress here, as it appears in labels."""
-    call = in_progress()
-    return None if call is None or call.series is None else call.series.name
+def current_tool() -> ToolSeries | None:
+    """The tool whose call is in progress here."""
+    frame = current.get()
+    if frame is None or frame[SERIES] is None:
+        frame = in_progress()
+    return None if frame is None else frame[SERIES]

@@ -11,17 +11,20 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from types import CoroutineType, TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, TypeVar, cast, overload
 
-from metertap import calls, catalogue, guard, outcome
+from metertap import calls, catalogue, guard, measuring, outcome
 from metertap._process import is_enabled, recorder
-from metertap.calls import Call
+from metertap.calls import Call, current, current_tool
+from metertap.measuring import ToolSlot
 from metertap.patching import Wrapper, WrapperFunction
-from metertap.recording import CacheSeries
+from metertap.recording import CacheSeries, ToolSeries
 from metertap.recording.series import as_label
 
 SOURCE = "manual"
+
+_current = current.get
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,48 +49,35 @@ def _wrap(function: F, name: str | None) -> F:
     with guard.guarded("tool"):
         if is_enabled():
             recorder().tool(as_label(label), SOURCE)  # in the document before its first call
-    measuring = _measuring(function)(label)
+    kind = _kind(function)
+    if type(function) is FunctionType and kind in _FUNCTIONS:
+        return cast(F, _FUNCTIONS[kind](function, ToolSlot(label, SOURCE, calls.DECORATOR)))
+    wrapper = _WRAPPERS[kind](label)
     for attribute in ("__name__", "__qualname__"):  # a coroutine or generator shows its function's
         if isinstance(shown := getattr(function, attribute, None), str):
-            setattr(measuring, attribute, shown)
-    measured: Any = Wrapper(function, measuring)
+            setattr(wrapper, attribute, shown)
+    measured: Any = Wrapper(function, wrapper)
     return cast(F, measured)
 
 
-def _measuring(function: Any) -> Callable[[str], WrapperFunction]:
+def _kind(function: Any) -> str:
     """How calls of `function` are measured: by what they return."""
     called = getattr(function, "__func__", function)  # of a class method or static method
     if not inspect.isroutine(called) and not isinstance(called, functools.partial):
         called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
     if inspect.isasyncgenfunction(called):
-        return _async_generator
+        return "async generator"
     if inspect.isgeneratorfunction(called):
-        return _generator
-    return _coroutine if inspect.iscoroutinefunction(called) else _plain
+        return "generator"
+    return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
 
 
 def _plain(label: str) -> WrapperFunction:
-    def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        with _Measured(label, calls.DECORATOR):
-            result = wrapped(*args, **kwargs)
-        if type(result) is CoroutineType:
-            guard.warn_once(
-                f"tool {label}",
-                "tool %s is not async and returns a coroutine: only the making of that is "
-                "measured; decorate the async function itself",
-                label,
-            )
-        return result
-
-    return call
+    return measuring.plain_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
 
 
 def _coroutine(label: str) -> WrapperFunction:
-    async def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        with _Measured(label, calls.DECORATOR):
-            return await wrapped(*args, **kwargs)
-
-    return call
+    return measuring.coroutine_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
 
 
 # Not `yield from`, which async generators lack besides: between two steps the call must not be
@@ -144,6 +134,15 @@ def _async_generator(label: str) -> WrapperFunction:
     return call
 
 
+_FUNCTIONS = {"plain": measuring.plain, "coroutine": measuring.coroutine}
+_WRAPPERS: dict[str, Callable[[str], WrapperFunction]] = {
+    "plain": _plain,
+    "coroutine": _coroutine,
+    "generator": _generator,
+    "async generator": _async_generator,
+}
+
+
 class _Measured:
     """Context manager of one call measured by hand. Never raises on its own account.
 
@@ -165,9 +164,9 @@ class _Measured:
             if calls.counted_already(self._label, self._counted_by):
                 recorder().left_out(self._label)
                 return
-            call = Call(recorder(), self._label, SOURCE, self._counted_by)
+            call = Call(recorder(), self._label, SOURCE)
             series = recorder().tool_by_hand(self._label, SOURCE)
-            call.start(series, as_current=not self._in_steps)
+            call.start(series, self._counted_by, as_current=not self._in_steps)
             self._call = call
 
     def as_current(self) -> contextlib.AbstractContextManager[None]:
@@ -233,22 +232,56 @@ def _error_type(given: object) -> str:
     return catalogue.OTHER
 
 
-class CacheMeter:
-    """Counts what one cache does. Get one from `metertap.cache_meter(name)` and keep it."""
+class _Unbound(dict[Any, Callable[[], None]]):
+    """Stands in for a cache's lookups until the first one, and while measuring is off."""
 
-    __slots__ = ("_name", "_system")
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[], dict[Any, Callable[[], None]] | None]) -> None:
+        self._find = find
+
+    def __missing__(self, tool: ToolSeries | None) -> Callable[[], None]:
+        with guard.guarded("cache_meter"):
+            lookups = self._find()
+            if lookups is not None:
+                return lookups[tool]
+        return _count_nothing
+
+
+def _count_nothing() -> None:
+    return None
+
+
+class CacheMeter:
+    """Counts what one cache does. Get one from `metertap.cache_meter(name)` and keep it.
+
+    A lookup during a tool call is counted for that tool.
+    """
+
+    __slots__ = ("__weakref__", "_hits", "_misses", "_name", "_system")
 
     def __init__(self, name: str, system: str = SOURCE) -> None:
         self._name = name
         self._system = system
+        self._hits: dict[Any, Callable[[], None]]
+        self._misses: dict[Any, Callable[[], None]]
+        self.forget()
+        recorder().keep(self)
+
+    def forget(self) -> None:
+        """Find the series again: after a fork, a reset or with other settings."""
+        self._hits = _Unbound(self._find_hits)
+        self._misses = _Unbound(self._find_misses)
 
     def hit(self) -> None:
         """A lookup found its entry."""
-        self._looked_up(hit=True)
+        frame = _current()
+        self._hits[(frame[0] or current_tool()) if frame else None]()
 
     def miss(self) -> None:
         """A lookup found nothing."""
-        self._looked_up(hit=False)
+        frame = _current()
+        self._misses[(frame[0] or current_tool()) if frame else None]()
 
     def evicted(self, entries: int = 1) -> None:
         """The cache dropped `entries` to make room or because they expired."""
@@ -267,13 +300,25 @@ class CacheMeter:
             if (series := self._series()) is not None:
                 recorder().cache_rejected(series)
 
-    def _looked_up(self, *, hit: bool) -> None:
-        with guard.guarded("cache_meter"):
-            if (series := self._series()) is not None:
-                recorder().cache_looked_up(series, hit, calls.current_tool())
+    def _find_hits(self) -> dict[Any, Callable[[], None]] | None:
+        series = self._series()
+        if series is None:
+            return None
+        self._hits = series.hits
+        return series.hits
+
+    def _find_misses(self) -> dict[Any, Callable[[], None]] | None:
+        series = self._series()
+        if series is None:
+            return None
+        self._misses = series.misses
+        return series.misses
 
     def _series(self) -> CacheSeries | None:
-        return recorder().cache_by_hand(self._name, self._system) if is_enabled() else None
+        if not is_enabled():
+            return None
+        recorder().wake()
+        return recorder().cache_by_hand(self._name, self._system)
 
 
 def cache_meter(name: str) -> CacheMeter:
@@ -286,19 +331,30 @@ def cache_meter(name: str) -> CacheMeter:
 
 def record_cache_hit(cache_name: str) -> None:
     """Count one lookup in `cache_name` that found its entry."""
-    CacheMeter(cache_name).hit()
+    _record_lookup(cache_name, hit=True)
 
 
 def record_cache_miss(cache_name: str) -> None:
     """Count one lookup in `cache_name` that found nothing."""
-    CacheMeter(cache_name).miss()
+    _record_lookup(cache_name, hit=False)
 
 
 def record_cache_eviction(cache_name: str) -> None:
     """Count one entry that `cache_name` dropped."""
-    CacheMeter(cache_name).evicted()
+    with guard.guarded("cache_meter"):
+        if is_enabled():
+            recorder().cache_evicted(recorder().cache_by_hand(cache_name, SOURCE), 1)
 
 
 def record_cache_size_rejection(cache_name: str) -> None:
     """Count one entry that `cache_name` refused because of its size."""
-    CacheMeter(cache_name).rejected()
+    with guard.guarded("cache_meter"):
+        if is_enabled():
+            recorder().cache_rejected(recorder().cache_by_hand(cache_name, SOURCE))
+
+
+def _record_lookup(cache_name: str, *, hit: bool) -> None:
+    with guard.guarded("cache_meter"):
+        if is_enabled():
+            series = recorder().cache_by_hand(cache_name, SOURCE)
+            recorder().cache_looked_up(series, hit, current_tool())

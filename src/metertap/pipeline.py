@@ -20,7 +20,7 @@ from metertap import guard, sdk_private, service
 from metertap.patching import PatchSet, Target
 from metertap.readers import Readers
 from metertap.recording import Recorder
-from metertap.recording.instruments import PlainInstruments
+from metertap.recording.instruments import OtelInstruments
 from metertap.recording.journal import Journal
 from metertap.settings import Settings
 
@@ -35,9 +35,11 @@ _SETTLE_SECONDS = 0.5
 """The longest that an application that sets a provider waits for an export in progress."""
 
 # A provider takes an observable instrument once and for good, so ours are made once for each.
-_instruments: weakref.WeakKeyDictionary[MeterProvider, PlainInstruments] = (
+_instruments: weakref.WeakKeyDictionary[MeterProvider, OtelInstruments] = (
     weakref.WeakKeyDictionary()
 )
+
+_watches_tracing = False
 
 
 class Pipeline:
@@ -76,11 +78,20 @@ class Pipeline:
             sdk_private.SET_PROVIDER_MODULE,
             [Target(sdk_private.SET_PROVIDER_FUNCTION, self._set_provider, optional=True)],
         )
+        self._watch_readers = PatchSet(
+            sdk_private.CONSUMER_MODULE,
+            [Target(sdk_private.ADD_READER_FUNCTION, self._add_reader, optional=True)],
+        )
 
     # Life
 
     def start(self) -> None:
         """Attach to the provider in force, or make one and watch for the application's."""
+        global _watches_tracing
+        if not _watches_tracing:  # an import hook cannot be taken back
+            _watches_tracing = True
+            sdk_private.when_tracing(self._recorder.trace_with)
+        self._watch_readers.install()
         with self._lock:
             provider = self._chosen
             if provider is None:
@@ -120,6 +131,7 @@ class Pipeline:
     def shutdown(self) -> None:
         """Push the rest, take our readers away and leave every provider; shut none down."""
         self._watch.uninstall()
+        self._watch_readers.uninstall()
         with self._lock:
             self._journal = self._asleep = None
             with guard.guarded("shutdown.otlp"):
@@ -217,7 +229,7 @@ class Pipeline:
     def recording_paths(self) -> list[str]:
         """How records reach the SDK, for each provider that is recorded to."""
         instruments = self._recorder.instruments
-        return [item.path for item in instruments if isinstance(item, PlainInstruments)]
+        return [item.path for item in instruments if isinstance(item, OtelInstruments)]
 
     # Providers
 
@@ -252,6 +264,10 @@ class Pipeline:
             self.check()
         return result
 
+    def _add_reader(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        self._recorder.fold()  # what waits was measured before there was this reader
+        return wrapped(*args, **kwargs)
+
     def _move(self, provider: MeterProvider) -> None:
         """Leave our own provider for the one that the application set just now."""
         with self._lock:
@@ -264,6 +280,7 @@ class Pipeline:
             if not sdk_private.takes_readers(provider):
                 self._note_takes_no_readers(provider)
                 with self._recorder.lock:
+                    self._recorder.fold()
                     journal.replay(theirs)
                     self._record_to(ours, theirs)
                 return
@@ -275,6 +292,7 @@ class Pipeline:
             self.owned = None
             self._readers.equip(provider)
             with self._recorder.lock:
+                self._recorder.fold()
                 if delivered:
                     theirs.start_after(ours.freeze())
                 else:
@@ -289,16 +307,16 @@ class Pipeline:
                     sdk_private.detach(own, otlp)
             ours.close()
 
-    def _record_to(self, *instruments: PlainInstruments | Journal) -> None:
+    def _record_to(self, *instruments: OtelInstruments | Journal) -> None:
         for item in instruments:
-            if isinstance(item, PlainInstruments):
+            if isinstance(item, OtelInstruments):
                 item.open(self._recorder)
         self._recorder.instruments = instruments
 
-    def _instruments_of(self, provider: MeterProvider) -> PlainInstruments:
+    def _instruments_of(self, provider: MeterProvider) -> OtelInstruments:
         instruments = _instruments.get(provider)
         if instruments is None:
-            instruments = _instruments[provider] = PlainInstruments(provider)
+            instruments = _instruments[provider] = OtelInstruments(provider)
         return instruments
 
     def _note(self, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Callable, Iterator
 from importlib import import_module, util
 from typing import Any
@@ -22,8 +21,8 @@ Means = Callable[[str, Callable[[], object]], None]
 def patched(name: str) -> Iterator[None]:
     """A call as an instrumentor counts it."""
     recorder = _process.recorder()
-    call = calls.Call(recorder, name, "library", calls.PATCH)
-    call.start(recorder.tool(name, "library"))
+    call = calls.Call(recorder, name, "library")
+    call.start(recorder.tool(name, "library"), calls.PATCH)
     yield
     call.finish(None)
 
@@ -144,9 +143,10 @@ def test_calls_that_start_one_another_do_not_keep_one_another() -> None:
             if ticks < 50:
                 loop.call_soon(tick)
             else:
-                gc.collect()
-                in_memory = [item for item in gc.get_objects() if type(item) is calls.Call]
-                assert len(in_memory) <= 3
+                frame, chain = calls.current.get(), 0
+                while frame is not None:
+                    frame, chain = frame[calls.PARENT], chain + 1
+                assert chain <= 3
                 done.set()
 
         tick()

@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap._process import recorder
-from metertap.recording.instruments import PlainInstruments
+from metertap.recording.instruments import OtelInstruments
 from support.http import get
 from support.metric_data import points
 from support.otlp_receiver import receiver
@@ -99,7 +99,7 @@ def test_after_reset_a_late_providers_counters_are_not_negative(
 
 def test_instruments_that_are_frozen_count_nothing_later() -> None:
     reader = InMemoryMetricReader()
-    instruments = PlainInstruments(MeterProvider([reader], shutdown_on_exit=False))
+    instruments = OtelInstruments(MeterProvider([reader], shutdown_on_exit=False))
     assert points(reader, "cache.requests") == []
     instruments.open(recorder())
     record()
@@ -112,9 +112,9 @@ def test_instruments_that_are_frozen_count_nothing_later() -> None:
 
 def test_instruments_that_start_after_another_count_the_rest() -> None:
     reader = InMemoryMetricReader()
-    first = PlainInstruments(MeterProvider(shutdown_on_exit=False))
+    first = OtelInstruments(MeterProvider(shutdown_on_exit=False))
     first.open(recorder())
-    second = PlainInstruments(MeterProvider([reader], shutdown_on_exit=False))
+    second = OtelInstruments(MeterProvider([reader], shutdown_on_exit=False))
     record()
     second.start_after(first.freeze())
     second.open(recorder())

@@ -75,8 +75,8 @@ FAULTY = [
     "metertap_instrumentation.tools.mcp.client._record",
     "metertap.recording.Recorder.session_opened",
     "metertap.recording.Recorder.session_closed",
-    "metertap.recording.Recorder.record_tool",
-    "metertap.recording.Recorder.call_started",
+    "metertap.recording.Recorder.started",
+    "metertap.recording.Recorder.record_operation",
 ]
 
 

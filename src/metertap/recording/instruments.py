@@ -1,21 +1,25 @@
-"""OpenTelemetry instruments of one meter provider, by OpenTelemetry's public API.
+"""OpenTelemetry instruments of one meter provider.
 
-Durations are recorded one by one (`Histogram.record`). Everything that the recorder already
-holds as a number is observable: it is read when a reader collects, costs nothing before, and is
-right from the first collection on, whichever provider comes into force and when.
+Durations come in batches, and go into the SDK's histograms in bulk (`metertap.sdk_private.bulk`);
+where that cannot be exact they come one by one, and go through the public `Histogram.record`.
+Everything that the recorder already holds as a number is observable: it is read when a reader
+collects, costs nothing before, and is right from the first collection on, whichever provider
+comes into force and when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from metertap import catalogue, guard
 from metertap._version import __version__
+from metertap.recording.buffer import Trace
 from metertap.recording.recorder import Recorder
+from metertap.sdk_private import bulk
 
 _Observe = Callable[[Recorder], Iterable[Observation]]
 _Values = Mapping[frozenset[tuple[str, Any]], float]
@@ -32,20 +36,19 @@ class Observed:
     counters: Mapping[str, _Values] = field(default_factory=dict)
 
 
-class PlainInstruments:
+class OtelInstruments:
     """Instruments on `provider`, that observe a recorder from `open` to `close`.
 
     A provider takes each instrument once and for good: they are opened again, not made again.
     """
 
-    path = "plain API"
-
-    def __init__(self, provider: MeterProvider) -> None:
+    def __init__(self, provider: MeterProvider, *, plain: bool = False) -> None:
+        """`plain` leaves the bulk path alone, as if the SDK were an unknown one."""
         self._recorder: Recorder | None = None
         self._frozen: Observed | None = None
         self._begins = Observed()
         meter = provider.get_meter(catalogue.SCOPE, __version__)
-        self._histograms: dict[str, Histogram] = {
+        histograms = {
             metric.name: meter.create_histogram(
                 metric.name,
                 unit=metric.unit,
@@ -58,6 +61,11 @@ class PlainInstruments:
                 catalogue.CLIENT_DURATION,
             )
         }
+        problem = "asked for" if plain else bulk.problem(provider, histograms.values())
+        self.in_order = problem is not None
+        self.path = "bulk" if problem is None else f"plain API: {problem}"
+        make = bulk.BulkHistogram if problem is None else bulk.PlainHistogram
+        self._histograms = {name: make(provider, item) for name, item in histograms.items()}
         for metric, observe in _COUNTERS.items():
             meter.create_observable_counter(
                 metric.name,
@@ -77,9 +85,19 @@ class PlainInstruments:
                 description=metric.description,
             )
 
-    def record(self, metric: catalogue.Metric, seconds: float, attributes: dict[str, str]) -> None:
-        """Record one duration in seconds."""
-        self._histograms[metric.name].record(seconds, attributes)
+    def record(
+        self,
+        metric: catalogue.Metric,
+        durations: Sequence[float],
+        attributes: dict[str, str],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        """Record durations in seconds."""
+        histogram = self._histograms[metric.name]
+        histogram.record(durations, attributes, traces)
+        if histogram.in_order and not self.in_order:
+            self.in_order = True
+            self.path = "plain API: more series than a delta reader's limit"
 
     def open(self, recorder: Recorder) -> None:
         """Observe `recorder` from now on."""
@@ -151,6 +169,7 @@ def _values(observations: Iterable[Observation]) -> _Values:
 
 
 def _tool_active(recorder: Recorder) -> Iterable[Observation]:
+    recorder.fold()  # the SDK asks observable instruments before it looks at its histograms
     for name, active in recorder.active_calls():
         yield Observation(active, {catalogue.TOOL_NAME: name})
 

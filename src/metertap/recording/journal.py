@@ -7,8 +7,10 @@ up to a bound, so that the application's provider starts with everything since t
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 from metertap import catalogue
+from metertap.recording.buffer import Trace
 from metertap.recording.recorder import Instruments
 
 _LIMIT = 20_000
@@ -18,6 +20,8 @@ _LIMIT = 20_000
 class Journal:
     """Keeps what is recorded until `replay`, or until there is too much of it."""
 
+    in_order = False
+
     def __init__(self) -> None:
         self._kept: dict[
             tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]
@@ -25,11 +29,18 @@ class Journal:
         self._count = 0
         self.overflowed = False
 
-    def record(self, metric: catalogue.Metric, seconds: float, attributes: dict[str, str]) -> None:
-        """Keep one duration in seconds."""
+    def record(
+        self,
+        metric: catalogue.Metric,
+        durations: Sequence[float],
+        attributes: dict[str, str],
+        _traces: Sequence[Trace] = (),
+    ) -> None:
+        """Keep durations in seconds; the spans they were taken in are not kept."""
         if self.overflowed:
             return
-        if self._count >= _LIMIT:
+        self._count += len(durations)
+        if self._count > _LIMIT:
             self.overflowed = True
             self._kept.clear()
             return
@@ -38,11 +49,9 @@ class Journal:
         entry = self._kept.get(key)
         if entry is None:
             entry = self._kept[key] = (metric, attributes, array("d"))
-        entry[2].append(seconds)
-        self._count += 1
+        entry[2].extend(durations)
 
     def replay(self, instruments: Instruments) -> None:
         """Record everything again into `instruments`."""
         for metric, attributes, durations in self._kept.values():
-            for seconds in durations:
-                instruments.record(metric, seconds, attributes)
+            instruments.record(metric, durations, attributes)

@@ -1,22 +1,27 @@
 """The recorder: where every patch and every hand-made record ends, and every view begins.
 
 It knows tools, caches, sessions and MCP operations by name; it knows no library that is patched,
-no reader and no exporter. Durations also go to the OpenTelemetry instruments of the pipeline
-in force (`Instruments`); everything else is a plain number that observable instruments read.
+no reader and no exporter. Durations gather in the series' buffers, and go in batches to the
+OpenTelemetry instruments of the pipeline in force (`Instruments`); everything else is a plain
+number that observable instruments read.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from metertap import catalogue, guard
+from metertap.recording import buffer
+from metertap.recording.buffer import Buffer, Trace
 from metertap.recording.series import (
     CacheFigures,
     CacheSeries,
+    OperationSeries,
     ToolFigures,
     ToolSeries,
     as_label,
@@ -33,8 +38,24 @@ _DUPLICATES_LIMIT = 100
 class Instruments(Protocol):
     """Where durations go: the instruments of one meter provider."""
 
-    def record(self, metric: catalogue.Metric, seconds: float, attributes: dict[str, str]) -> None:
-        """Record one duration. `attributes` is the same object for the same series."""
+    in_order: bool
+    """Whether each sample has to come at once: in the order in which calls end, and from where."""
+
+    def record(
+        self,
+        metric: catalogue.Metric,
+        durations: Sequence[float],
+        attributes: dict[str, str],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        """Record durations in seconds. `attributes` is the same object for the same series."""
+
+
+class Slot(Protocol):
+    """What a patch or a decorator keeps of the recorder, so as not to look it up at each call."""
+
+    def forget(self) -> None:
+        """Look it up again: it is not the one to record to any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +72,46 @@ class Recorder:
     """Holds every series of one process. All methods may be called from any thread."""
 
     def __init__(self, window_size: int = 1000, series_limit: int = 2000) -> None:
-        self._window_size = window_size
+        self.window_size = window_size
         self._series_limit = series_limit
         self._activity_callbacks: list[Callable[[], None]] = []
-        self.instruments: Sequence[Instruments] = ()
+        self._instruments: Sequence[Instruments] = ()
+        self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
+        self.in_order = False
+        """Whether samples are handed over one by one, as soon as they are there."""
+        self.sampled_context: Callable[[], Any] | None = None
+        """Gives the context of a sampled span, or None; itself None while nothing traces."""
         self._clear()
 
     def _clear(self) -> None:
         # Reentrant: a finaliser may run, and record, while this thread holds the lock.
         self.lock = threading.RLock()
+        self.folding = False
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
-        self._operations: dict[AttributePairs, dict[str, str]] = {}
+        self._operations: dict[tuple[str, AttributePairs], OperationSeries] = {}
         self._sessions = 0
         self._seen_activity = False
         self._is_fresh_fork = False  # then tools and caches are there, and a record is activity
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.start_time = time.time()
+        for slot in list(self._slots):
+            slot.forget()
 
     def configure(self, window_size: int, series_limit: int) -> None:
         """Take sizes from settings; windows that exist keep their newest samples."""
         with self.lock:
-            self._window_size = window_size
+            self.window_size = window_size
             self._series_limit = series_limit
             for series in self._tools.values():
-                series.resize(window_size)
+                series.window = series.window.resized(window_size)
+        for slot in list(self._slots):  # measuring may be switched on or off now
+            slot.forget()
+
+    def keep(self, slot: Slot) -> None:
+        """Tell `slot` when what it found is no longer in force."""
+        self._slots.add(slot)
 
     # Tools
 
@@ -90,7 +125,7 @@ class Recorder:
             with self.lock:
                 series = self._tools.get((name, source))
                 if series is None:
-                    series = ToolSeries(name, source, self._window_size)
+                    series = ToolSeries(name, source, self)
                     self._tools[name, source] = series
             self._activity()
         return series
@@ -135,16 +170,6 @@ class Recorder:
                 name = catalogue.OTHER
             self.duplicates[name] = self.duplicates.get(name, 0) + 1
 
-    def call_started(self, series: ToolSeries) -> None:
-        """One call of `series` is in progress."""
-        with self.lock:
-            series.active += 1
-
-    def call_ended(self, series: ToolSeries) -> None:
-        """A call counted by `call_started` is over."""
-        with self.lock:
-            series.active -= 1
-
     def record_tool(
         self,
         series: ToolSeries,
@@ -152,21 +177,35 @@ class Recorder:
         error_type: str | None = None,
         latency_ms: float | None = None,
     ) -> None:
-        """Count one call. A latency that is no duration is a fault; the call still counts."""
+        """Count one call that nobody saw start.
+
+        A latency that is no duration is a fault; the call still counts.
+        """
         if latency_ms is not None and not _is_duration(latency_ms):
             shown = guard.shown(latency_ms)
             guard.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
             latency_ms = None
-        if self._is_fresh_fork:
-            self._activity()
-        now = time.time()
+        self.started(series)
+        self.ended(series, ended, error_type, latency_ms)
+
+    def started(self, series: Buffer) -> None:
+        """One call of `series` is in progress."""
+        try:
+            series.tick()
+        except StopIteration:
+            series.due()
+
+    def ended(
+        self, series: ToolSeries, ended: str, error_type: str | None, latency_ms: float | None
+    ) -> None:
+        """Count one call that `started`, however it ended."""
+        seconds = 0.0 if latency_ms is None else latency_ms / 1000.0
+        series.end(ended, error_type, latency_ms, seconds)
+
+    def never_ended(self, series: ToolSeries) -> None:
+        """A call that `started` is counted on another series, or not at all."""
         with self.lock:
-            if error_type is not None:
-                error_type = series.bounded_error_type(error_type)
-            series.add(ended, error_type, latency_ms, now)
-            if latency_ms is not None:
-                attributes = series.attributes_for(ended, error_type)
-                self._record(catalogue.TOOL_DURATION, latency_ms / 1000.0, attributes)
+            series.left()
 
     # MCP operations and sessions
 
@@ -174,15 +213,18 @@ class Recorder:
         self, metric: catalogue.Metric, seconds: float, attributes: AttributePairs
     ) -> None:
         """Record the duration of one MCP request."""
-        if self._is_fresh_fork:
-            self._activity()
+        series = self._operations.get((metric.name, attributes))
+        if series is None:
+            series = self._operation(metric, attributes)
+        self.started(series)
+        series.append(seconds)
+
+    def _operation(self, metric: catalogue.Metric, attributes: AttributePairs) -> OperationSeries:
         with self.lock:
-            found = self._operations.get(attributes)
-            if found is None:
-                found = dict(attributes)
-                if len(self._operations) < self._series_limit:
-                    self._operations[attributes] = found
-            self._record(metric, seconds, found)
+            series = OperationSeries(metric, dict(attributes), self)
+            if len(self._operations) < self._series_limit:
+                series = self._operations.setdefault((metric.name, attributes), series)
+            return series
 
     def session_opened(self) -> None:
         with self.lock:
@@ -209,18 +251,10 @@ class Recorder:
         series = self._caches.get((name, system)) if isinstance(name, str) else None
         return series or self.cache(self._name_by_hand(name, system, self._caches), system)
 
-    def cache_looked_up(self, series: CacheSeries, hit: bool, tool: str | None) -> None:
+    def cache_looked_up(self, series: CacheSeries, hit: bool, tool: ToolSeries | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
-        if self._is_fresh_fork:
-            self._activity()
-        with self.lock:
-            if hit:
-                series.hits += 1
-            else:
-                series.misses += 1
-            if tool is not None:
-                pair = series.by_tool.setdefault(tool, [0, 0])
-                pair[0 if hit else 1] += 1
+        self.wake()
+        (series.hits if hit else series.misses)[tool]()
 
     def cache_evicted(self, series: CacheSeries, entries: int) -> None:
         with self.lock:
@@ -233,32 +267,32 @@ class Recorder:
     # Views
 
     def figures(self) -> Figures:
-        """A consistent copy of everything; how many entries a cache holds is of just before."""
-        held = self._held()
+        """A copy of everything. The lock is held for one series at a time."""
+        return Figures(
+            tools=tuple(map(self._tool_figures, list(self._tools.values()))),
+            caches=tuple(self.cache_figures()),
+            active_sessions=self._sessions,
+            start_time=self.start_time,
+        )
+
+    def _tool_figures(self, series: ToolSeries) -> ToolFigures:
         with self.lock:
-            return Figures(
-                tools=tuple(series.figures() for series in self._tools.values()),
-                caches=tuple(series.figures(held.get(key)) for key, series in self._caches.items()),
-                active_sessions=self._sessions,
-                start_time=self.start_time,
-            )
+            return series.figures()
 
     def cache_figures(self, *, with_entries: bool = True) -> list[CacheFigures]:
         """The caches alone; how many entries they hold only where asked for."""
         held = self._held() if with_entries else {}
-        with self.lock:
-            return [series.figures(held.get(key)) for key, series in self._caches.items()]
+        return [series.figures(held.get(key)) for key, series in list(self._caches.items())]
 
     def _held(self) -> dict[tuple[str, str], int | None]:
         return {key: series.held() for key, series in list(self._caches.items())}
 
     def active_calls(self) -> list[tuple[str, int]]:
         """Calls in progress by tool name, every source together."""
-        with self.lock:
-            totals: dict[str, int] = {}
-            for series in self._tools.values():
-                totals[series.name] = totals.get(series.name, 0) + series.active
-            return list(totals.items())
+        totals: dict[str, int] = {}
+        for series in list(self._tools.values()):
+            totals[series.name] = totals.get(series.name, 0) + series.active
+        return list(totals.items())
 
     def active_sessions(self) -> int:
         return self._sessions
@@ -284,10 +318,73 @@ class Recorder:
                 with guard.guarded("recorder.activity"):
                     callback()
 
-    def _record(self, metric: catalogue.Metric, seconds: float, attributes: dict[str, str]) -> None:
-        for instruments in self.instruments:
+    def wake(self) -> None:
+        """Something is about to be recorded.
+
+        That is activity in a forked child, where the tools and caches are there before.
+        """
+        if self._is_fresh_fork:
+            self._activity()
+
+    # Instruments
+
+    @property
+    def instruments(self) -> Sequence[Instruments]:
+        """Where durations go, once they are folded."""
+        return self._instruments
+
+    @instruments.setter
+    def instruments(self, instruments: Sequence[Instruments]) -> None:
+        with self.lock:
+            self.fold()  # what was recorded before belongs to those that were there before
+            self._instruments = instruments
+            self.in_order = any(item.in_order for item in instruments)
+            self._choose_appends()
+
+    def trace_with(self, sampled_context: Callable[[], Any]) -> None:
+        """Something traces from now on: ask for the span in which each sample is taken."""
+        with self.lock:
+            self.sampled_context = sampled_context
+            self._choose_appends()
+
+    def trace(self) -> tuple[int, Any] | None:
+        """Time and context of a sample that is taken now, if that is under a sampled span."""
+        if self.sampled_context is not None:
+            with guard.guarded("trace"):
+                context = self.sampled_context()
+                return None if context is None else (time.time_ns(), context)
+        return None
+
+    def fold(self) -> None:
+        """Hand everything that has gathered to the instruments. Never raises."""
+        for series in self._buffers():
+            if series.waiting:
+                with self.lock:
+                    series.fold()
+
+    def hand_over(
+        self,
+        metric: catalogue.Metric,
+        durations: Sequence[float],
+        attributes: dict[str, str],
+        traces: Sequence[Trace],
+    ) -> None:
+        """Record durations in seconds. With the lock held."""
+        if not durations:
+            return
+        for instruments in self._instruments:
             with guard.guarded("instruments"):
-                instruments.record(metric, seconds, attributes)
+                instruments.record(metric, durations, attributes, traces)
+                if instruments.in_order and not self.in_order:  # it has found out that it has to be
+                    self.in_order = True
+                    self._choose_appends()
+
+    def _buffers(self) -> list[Buffer]:
+        return [*list(self._tools.values()), *list(self._operations.values())]
+
+    def _choose_appends(self) -> None:
+        for series in self._buffers():
+            series.choose_append()
 
     # Life of the process
 
@@ -310,8 +407,9 @@ class Recorder:
         What is registered stays so: instrumentors know which tools they have told of.
         """
         tools, caches = list(self._tools), self._caches
+        buffer.forked()
         self._clear()
-        self._tools = {key: ToolSeries(*key, self._window_size) for key in tools}
+        self._tools = {key: ToolSeries(*key, self) for key in tools}
         self._caches = {
             key: CacheSeries(*key, entries=series.entries) for key, series in caches.items()
         }

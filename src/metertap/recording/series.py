@@ -1,12 +1,19 @@
-"""What is held for one tool and for one cache: plain numbers, changed under the recorder's lock."""
+"""What is held for one tool, one kind of request and one cache."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import time
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue, guard, outcome
+from metertap.recording.buffer import Buffer, Count, Trace
+from metertap.recording.window import Window
+
+if TYPE_CHECKING:
+    from metertap.recording.recorder import Recorder
 
 _ERROR_TYPES_LIMIT = 100
 """Distinct error types kept a tool; classes made at run time would otherwise grow without end."""
@@ -18,19 +25,31 @@ def as_label(text: str) -> str:
     return text[:_LABEL_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
-class ToolSeries:
+class Ended(NamedTuple):
+    """A call that is more than a duration that went well."""
+
+    outcome: str
+    error_type: str | None
+    latency_ms: float | None
+    """As it was measured or given: converting it would cost the percentiles their last digit."""
+    seconds: float
+    trace: tuple[int, Any] | None = None
+
+
+class ToolSeries(Buffer):
     """One tool of one source: counts by outcome, extremes, and the window of its last calls.
 
-    Latencies are milliseconds, as they were given: converting them would cost the exact
-    percentiles their last digit.
+    In the buffer a float is the duration in seconds of a call that went well, without a sampled
+    span; everything else is an `Ended`. Latencies here are milliseconds.
     """
 
     __slots__ = (
-        "active",
-        "attributes",
+        "_attributes",
+        "_ended",
+        "_last_call",
+        "_left",
         "counts",
         "error_types",
-        "last_call",
         "maximum",
         "minimum",
         "name",
@@ -40,63 +59,53 @@ class ToolSeries:
         "window",
     )
 
-    def __init__(self, name: str, source: str, window_size: int) -> None:
+    def __init__(self, name: str, source: str, recorder: Recorder) -> None:
+        super().__init__(recorder)
         self.name = name
         self.source = source
-        self.active = 0
         self.counts = dict.fromkeys(outcome.ALL, 0)
         self.error_types: dict[str, int] = {}
         self.sampled = 0
         self.total = 0.0
         self.minimum: float | None = None
         self.maximum: float | None = None
-        self.last_call: float | None = None
-        self.window: deque[float] = deque(maxlen=window_size)
-        self.attributes: dict[tuple[str, str | None], dict[str, str]] = {}
+        self.window = Window(recorder.window_size)
+        self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
+        self._ended = 0  # calls that were folded
+        self._left = 0  # calls that began here and were counted elsewhere, or never
+        self._last_call: tuple[float, float] | None = None  # by both clocks
 
-    def add(self, ended: str, error_type: str | None, latency_ms: float | None, now: float) -> None:
-        """Count one call that ended. Without a latency it is counted and leaves no sample."""
-        self.counts[ended] += 1
-        self.last_call = now
+    @property
+    def active(self) -> int:
+        """Calls in progress."""
+        ticks = self.ticks  # first: a call may end meanwhile, and none may seem to be in progress
+        return max(0, ticks - self._ended - self._left - self.waiting)
+
+    def left(self, calls: int = 1) -> None:
+        """`calls` began here and will not be counted here. With the recorder's lock held."""
+        self._left += calls
+
+    def end(
+        self,
+        ended: str,
+        error_type: str | None,
+        latency_ms: float | None,
+        seconds: float,
+    ) -> None:
+        """Count one call that took a tick before."""
+        self.ended = time.perf_counter()
         if error_type is not None:
-            self.error_types[error_type] = self.error_types.get(error_type, 0) + 1
-        if latency_ms is None or ended not in outcome.SAMPLED:
-            return
-        self.sampled += 1
-        self.total += latency_ms
-        if self.minimum is None or latency_ms < self.minimum:
-            self.minimum = latency_ms
-        if self.maximum is None or latency_ms > self.maximum:
-            self.maximum = latency_ms
-        self.window.append(latency_ms)
-
-    def resize(self, window_size: int) -> None:
-        """Give the window another size, keeping its newest samples."""
-        self.window = deque(self.window, maxlen=window_size)
-
-    def bounded_error_type(self, error_type: str) -> str:
-        """`error_type` itself, or `_OTHER` where this tool has shown too many already."""
-        if error_type in self.error_types:
-            return error_type
-        error_type = as_label(error_type)
-        known = error_type in self.error_types
-        return (
-            error_type if known or len(self.error_types) < _ERROR_TYPES_LIMIT else catalogue.OTHER
-        )
-
-    def attributes_for(self, ended: str, error_type: str | None) -> dict[str, str]:
-        """The attributes of `gen_ai.execute_tool.duration`; made once for each combination."""
-        key = (ended, error_type)
-        found = self.attributes.get(key)
-        if found is None:
-            found = {catalogue.TOOL_NAME: self.name, catalogue.OUTCOME: ended}
-            if error_type is not None:
-                found[catalogue.ERROR_TYPE] = error_type
-            self.attributes[key] = found
-        return found
+            error_type = self._bounded_error_type(error_type)
+        sampled = self._recorder.trace()
+        self._is_new = self._is_new or (ended, error_type) not in self._attributes
+        self.put(Ended(ended, error_type, latency_ms, seconds, sampled))
 
     def figures(self) -> ToolFigures:
-        """A copy to compute views from, without holding the recorder's lock."""
+        """A copy to compute views from. With the recorder's lock held."""
+        self.fold()
+        ended = self.ended
+        if ended is not None and (self._last_call is None or self._last_call[0] != ended):
+            self._last_call = (ended, time.time() - (time.perf_counter() - ended))
         return ToolFigures(
             name=self.name,
             source=self.source,
@@ -106,10 +115,103 @@ class ToolSeries:
             total_ms=self.total,
             minimum_ms=self.minimum,
             maximum_ms=self.maximum,
-            samples_ms=tuple(self.window),
+            samples_ms=self.window.samples(),
             active=self.active,
-            last_call=self.last_call,
+            last_call=None if self._last_call is None else self._last_call[1],
         )
+
+    def _take(self, batch: Sequence[Any]) -> None:
+        self._ended += len(batch)
+        if set(map(type, batch)) == {float}:
+            self.counts[outcome.OK] += len(batch)
+            self._sample([seconds * 1000.0 for seconds in batch])
+            self._record(outcome.OK, None, batch, ())
+            return
+        # By outcome and error type, which is one series of OpenTelemetry each.
+        parts: dict[tuple[str, str | None], tuple[list[float], list[Trace]]] = {}
+        samples = []
+        for item in batch:
+            if isinstance(item, float):
+                item = Ended(outcome.OK, None, item * 1000.0, item)
+            self.counts[item.outcome] += 1
+            if item.error_type is not None:
+                self.error_types[item.error_type] = self.error_types.get(item.error_type, 0) + 1
+            if item.latency_ms is None:
+                continue
+            if item.outcome in outcome.SAMPLED:
+                samples.append(item.latency_ms)
+            part = parts.setdefault((item.outcome, item.error_type), ([], []))
+            if item.trace is not None:
+                part[1].append(Trace(len(part[0]), *item.trace))
+            part[0].append(item.seconds)
+        if samples:
+            self._sample(samples)
+        for (ended, error_type), (durations, traces) in parts.items():
+            self._record(ended, error_type, durations, traces)
+
+    def _sample(self, samples: list[float]) -> None:
+        self.sampled += len(samples)
+        self.total += sum(samples)
+        least, most = min(samples), max(samples)
+        if self.minimum is None or least < self.minimum:
+            self.minimum = least
+        if self.maximum is None or most > self.maximum:
+            self.maximum = most
+        self.window.extend(samples)
+
+    def _record(
+        self,
+        ended: str,
+        error_type: str | None,
+        durations: Sequence[float],
+        traces: Sequence[Trace],
+    ) -> None:
+        # One dictionary a series for good: instruments know it by its identity.
+        attributes = self._attributes.get((ended, error_type))
+        if attributes is None:
+            attributes = {catalogue.TOOL_NAME: self.name, catalogue.OUTCOME: ended}
+            if error_type is not None:
+                attributes[catalogue.ERROR_TYPE] = error_type
+            self._attributes[ended, error_type] = attributes
+        self._recorder.hand_over(catalogue.TOOL_DURATION, durations, attributes, traces)
+
+    def _bounded_error_type(self, error_type: str) -> str:
+        """`error_type` itself, or `_OTHER` where this tool has shown too many already."""
+        if error_type in self.error_types:
+            return error_type
+        error_type = as_label(error_type)
+        known = error_type in self.error_types
+        return (
+            error_type if known or len(self.error_types) < _ERROR_TYPES_LIMIT else catalogue.OTHER
+        )
+
+    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
+        return Ended(outcome.OK, None, seconds * 1000.0, seconds, (time_ns, context))
+
+
+class OperationSeries(Buffer):
+    """Durations of one kind of request: seconds, or seconds and where they were taken."""
+
+    __slots__ = ("_attributes", "_metric")
+
+    def __init__(
+        self, metric: catalogue.Metric, attributes: dict[str, str], recorder: Recorder
+    ) -> None:
+        super().__init__(recorder)
+        self._metric = metric
+        self._attributes = attributes
+
+    def _take(self, batch: Sequence[Any]) -> None:
+        traces: list[Trace] = []
+        if set(map(type, batch)) != {float}:
+            traces = [
+                Trace(index, *item[1:]) for index, item in enumerate(batch) if type(item) is tuple
+            ]
+            batch = [item[0] if type(item) is tuple else item for item in batch]
+        self._recorder.hand_over(self._metric, batch, self._attributes, traces)
+
+    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
+        return (seconds, time_ns, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +226,7 @@ class ToolFigures:
     total_ms: float
     minimum_ms: float | None
     maximum_ms: float | None
-    samples_ms: tuple[float, ...]
+    samples_ms: array[float]
     active: int
     last_call: float | None
 
@@ -137,22 +239,43 @@ class ToolFigures:
         return sum(self.counts[name] for name in outcome.FAILED)
 
 
+class _Lookups(dict[Any, "Callable[[], None]"]):
+    """What counts one lookup, by the `ToolSeries` it is made for; None is no tool."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[ToolSeries | None, Count] = {}
+
+    def __missing__(self, tool: ToolSeries | None) -> Callable[[], None]:
+        # setdefault is whole: two threads that come first together get the same.
+        count = self.counts.setdefault(tool, Count())
+        self[tool] = count.add
+        return count.add
+
+    def by_tool(self) -> dict[str | None, int]:
+        """Lookups by tool name, all sources of equal names together."""
+        found: dict[str | None, int] = {None: 0}
+        for tool, count in list(self.counts.items()):
+            name = None if tool is None else tool.name
+            found[name] = found.get(name, 0) + count.value
+        return found
+
+
 @dataclass(slots=True, eq=False)
 class CacheSeries:
-    """One cache: plain integers that observable instruments read when somebody collects.
+    """One cache. `hits` and `misses` count without a lock; the rest changes under the recorder's.
 
-    `by_tool` holds hits and misses for lookups made during a tool call. `entries` asks the cache
-    how many it holds; None where that is not known.
+    `entries` asks the cache how many it holds; None where that is not known.
     """
 
     name: str
     system: str
-    hits: int = 0
-    misses: int = 0
     evictions: int = 0
     rejections: int = 0
-    by_tool: dict[str, list[int]] = field(default_factory=dict)
     entries: Callable[[], int | None] | None = None
+    hits: _Lookups = field(default_factory=_Lookups)
+    misses: _Lookups = field(default_factory=_Lookups)
 
     def held(self) -> int | None:
         """How many entries the cache holds, if it says so.
@@ -166,14 +289,19 @@ class CacheSeries:
 
     def figures(self, entries: int | None) -> CacheFigures:
         """A copy to compute views from."""
+        hits, misses = self.hits.by_tool(), self.misses.by_tool()
         return CacheFigures(
             name=self.name,
             system=self.system,
-            hits=self.hits,
-            misses=self.misses,
+            hits=sum(hits.values()),
+            misses=sum(misses.values()),
             evictions=self.evictions,
             rejections=self.rejections,
-            by_tool={tool: (hits, misses) for tool, (hits, misses) in self.by_tool.items()},
+            by_tool={
+                tool: (hits.get(tool, 0), misses.get(tool, 0))
+                for tool in {**hits, **misses}
+                if tool is not None
+            },
             entries=entries,
         )
 

@@ -26,7 +26,7 @@ def patch_sets() -> Sequence[PatchSet]:
 
 async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure one request: `send_request(request, …)`."""
-    started_ns = calls.clock()
+    started = calls.clock()
     try:
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -34,12 +34,12 @@ async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> A
             calls.hide_frame(error)
             code = errors.code_of(error)
             error_type = outcome.error_type(error) if code is None else str(code)
-            _record(instance, args, kwargs, started_ns, error_type, code)
+            _record(instance, args, kwargs, started, error_type, code)
         raise
     with guard.guarded("mcp.client"):
         failed = _is_error(result)
         _learn(args, kwargs, result, failed=failed)
-        _record(instance, args, kwargs, started_ns, outcome.TOOL_ERROR if failed else None, None)
+        _record(instance, args, kwargs, started, outcome.TOOL_ERROR if failed else None, None)
     return result
 
 
@@ -71,9 +71,9 @@ def _learn(args: Any, kwargs: Any, result: Any, *, failed: bool) -> None:
 
 
 def _record(
-    session: Any, args: Any, kwargs: Any, started_ns: int, error_type: str | None, code: int | None
+    session: Any, args: Any, kwargs: Any, started: float, error_type: str | None, code: int | None
 ) -> None:
-    seconds = (calls.clock() - started_ns) / 1e9
+    seconds = calls.clock() - started
     method, name = _request(args, kwargs)
     pairs = [(catalogue.MCP_METHOD, method)]
     if method == requests.TOOLS_CALL and name is not None:

@@ -86,7 +86,7 @@ def tools_listed(
 class ServerRequest:
     """One request from its arrival to its answer."""
 
-    __slots__ = ("_name", "_server", "_started_ns", "_version", "call", "method", "transport")
+    __slots__ = ("_name", "_server", "_started", "_version", "call", "method", "transport")
 
     def __init__(
         self,
@@ -104,20 +104,20 @@ class ServerRequest:
         self._name = name
         self._version = version
         self.call: Call | None = None
-        self._started_ns = calls.clock()
+        self._started = calls.clock()
         if method == TOOLS_CALL:
             # Without a name it is malformed: a call of no tool that there is.
             source = source_of(server)
-            self.call = Call(recorder(), name or catalogue.OTHER, source, calls.PATCH)
+            self.call = Call(recorder(), name or catalogue.OTHER, source)
             series = recorder().find_tool(self.call.name, source) or recorder().other_tool(source)
-            self.call.start(series)
+            self.call.start(series, calls.PATCH)
 
     def ended(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
         """The request was answered, or never will be. `result` is how it looks from outside.
 
         Where that is a failure, what a layer inside noted on the tool call says which.
         """
-        seconds = (calls.clock() - self._started_ns) / 1e9
+        seconds = calls.clock() - self._started
         tool = None
         if self.call is not None:
             tool = self._tool_ended(self.call, result, error_type)
@@ -138,17 +138,23 @@ class ServerRequest:
     def abandon(self) -> None:
         """Leave the call if a fault of ours kept it from being ended."""
         if self.call is not None and self.call.in_progress:
-            self.call.leave()
+            self.call.give_up()
 
     def _tool_ended(self, call: Call, result: str, error_type: str | None) -> str:
-        latency_ms = call.leave()
+        started, seconds = call.leave()
         failed = result in outcome.FAILED or result == outcome.CALLER_ERROR
         if failed and call.outcome is not None:
             result, error_type = call.outcome, call.error_type
         series, unknown = self._series(call, result)
         if unknown and result in outcome.FAILED:
             result = outcome.CALLER_ERROR
-        call.record(series, result, error_type, latency_ms)
+        if series is not started:
+            recorder().never_ended(started)
+            recorder().started(series)
+        if result == outcome.OK:
+            calls.end(series, seconds, None)
+        else:
+            series.end(result, error_type, seconds * 1000.0, seconds)
         return series.name
 
     def _series(self, call: Call, result: str) -> tuple[ToolSeries, bool]:

@@ -156,7 +156,7 @@ class _Request(ServerRequest):
 def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Look at the exception that is being turned into an error result."""
     with guard.guarded("mcp.error"):
-        call = calls.in_progress()
+        call = calls.watched()
         error = sys.exc_info()[1]
         if call is not None and error is not None and _is_handled_by_caller(error):
             _note(call, error)

@@ -48,7 +48,7 @@ async def watch_lookup(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> 
             calls.hide_frame(error)
         raise
     with guard.guarded("mcp.tool"):
-        call = calls.in_progress()
+        call = calls.watched()
         name = args[0] if args else kwargs.get("name")
         if tool is not None and call is not None and call.name == name:
             call.known = True
@@ -60,8 +60,8 @@ def _claim(name: object) -> calls.Call | None:
 
     A tool or a handler may call other tools in the process: those are not the request's.
     """
-    call = calls.in_progress()
-    if call is None or call.counted_by != calls.PATCH or call.watched or call.name != name:
+    call = calls.watched()
+    if call is None or call.watched or call.name != name:
         return None
     call.watched = True
     return call

@@ -1,4 +1,4 @@
-"""The only module that touches private parts of the OpenTelemetry SDK, or minds its version.
+"""The only package that touches private parts of the OpenTelemetry SDK, or minds its version.
 
 Where an attribute is absent the answer is the one that makes metertap do less, and `problems`
 says so for `doctor`.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from opentelemetry import metrics
+import wrapt
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.metrics import (
     Counter,
     Histogram,
@@ -26,6 +28,10 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 SET_PROVIDER_MODULE = "opentelemetry.metrics._internal"
 SET_PROVIDER_FUNCTION = "_set_meter_provider"
 """Every way to set the global provider ends in this function, looked up at call time."""
+
+CONSUMER_MODULE = "opentelemetry.sdk.metrics._internal.measurement_consumer"
+ADD_READER_FUNCTION = "SynchronousMeasurementConsumer.add_metric_reader"
+"""Where every reader that is added later arrives; it shall see nothing that was before it."""
 
 _KINDS = (
     Counter,
@@ -43,6 +49,22 @@ def provider_in_force() -> metrics.MeterProvider | None:
     provider = metrics.get_meter_provider()
     proxy = getattr(metrics._internal, "_PROXY_METER_PROVIDER", None)
     return None if provider is proxy else provider
+
+
+def when_tracing(callback: Callable[[Callable[[], Context | None]], None]) -> None:
+    """Call `callback` once the SDK's tracing is imported; at once if it is.
+
+    It gets a function that returns the context of the span in force, if that is sampled.
+    """
+    wrapt.register_post_import_hook(
+        lambda _module: callback(_sampled_context), "opentelemetry.sdk.trace"
+    )
+
+
+def _sampled_context() -> Context | None:
+    context = get_current()
+    flags = trace.get_current_span(context).get_span_context().trace_flags
+    return context if flags.sampled else None
 
 
 def takes_readers(provider: object) -> bool:

@@ -1,0 +1,164 @@
+"""The hot end of recording: a buffer that threads fill without a lock, emptied in batches.
+
+A call takes a tick when it starts and appends its duration when it ends. Both are single calls of
+C functions, which the interpreter lock makes whole: nothing is lost and nothing counted twice,
+however many threads record. Every `CHUNK` ticks the one whose tick it is folds what has gathered;
+so does whoever collects.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metertap import guard
+
+if TYPE_CHECKING:
+    from metertap.recording.recorder import Recorder
+
+CHUNK = 512
+"""Ticks between two folds: 16 kB of floats in the worst case, 0.1 µs a sample to fold."""
+
+# Held for the swap of an iterator alone. Reentrant: a finaliser may come by in between.
+_swapping = threading.RLock()
+
+
+def forked() -> None:
+    """In a forked child: a thread of the parent may have held the lock."""
+    global _swapping
+    _swapping = threading.RLock()
+
+
+class Trace(NamedTuple):
+    """Where and when one sample was taken, for an exemplar."""
+
+    position: int
+    """Of the sample in its batch."""
+    time_ns: int
+    context: Any
+
+
+class Count:
+    """A number that threads add one to without a lock: how far an iterator of C's has come."""
+
+    __slots__ = ("_left", "add")
+
+    _MOST = 2**62
+
+    def __init__(self) -> None:
+        self._left = repeat(None, self._MOST)
+        self.add: Callable[[], None] = self._left.__next__
+
+    @property
+    def value(self) -> int:
+        """How often `add` was called."""
+        return self._MOST - length_hint(self._left)
+
+
+class Buffer(ABC):
+    """What series of durations have in common. `append` takes seconds.
+
+    `append` is the list's own where nothing stands against it. It is a method of ours for the very
+    first sample (which a provider has to see at once, since a series starts when it is first
+    measured), under tracing (for exemplars), and where samples may not wait (`Recorder.in_order`).
+    """
+
+    __slots__ = ("_is_new", "_items", "_recorder", "_ticked", "_ticking", "append", "ended", "tick")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._items: list[Any] = []
+        self._is_new = True
+        self._ticked = 0
+        self._ticking = repeat(None, 0)
+        self.tick: Callable[[], None] = self._ticking.__next__
+        self.append: Callable[[float], None]
+        self.ended: float | None = None
+        """When the last call ended, by `time.perf_counter`."""
+        self.choose_append()
+
+    def due(self) -> None:
+        """To be called when `tick` raises StopIteration. Never raises itself."""
+        with _swapping:
+            if not length_hint(self._ticking):
+                self._ticked += CHUNK
+                self._ticking = repeat(None, CHUNK)
+                self.tick = self._ticking.__next__
+            next(self._ticking)
+        # Somebody who holds the lock may be at a long copy; then the next chunk is twice as long.
+        lock = self._recorder.lock
+        if self._items and lock.acquire(blocking=False):
+            try:
+                self.fold()
+            finally:
+                lock.release()
+
+    def fold(self) -> None:
+        """Take in what has gathered. With the recorder's lock held; never raises."""
+        items = self._items
+        count = len(items)
+        # A finaliser may run in the middle of a fold, and come here in the same thread.
+        if count and not self._recorder.folding:
+            self._recorder.folding = True
+            try:
+                batch = items[:count]
+                del items[:count]
+                with guard.guarded("fold"):
+                    self._take(batch)
+            finally:
+                self._recorder.folding = False
+
+    def choose_append(self) -> None:
+        """Make `append` the cheapest that will do."""
+        if self._is_new or self._recorder.in_order:
+            self.append = self._append_now
+        elif self._recorder.sampled_context is not None:
+            self.append = self._append_traced
+        else:
+            self.append = self._items.append
+
+    def put(self, item: object) -> None:
+        """Append what is more than a duration that went well; folded at once if need be."""
+        self._items.append(item)
+        if self._is_new or self._recorder.in_order:
+            self._fold_now()
+
+    @property
+    def ticks(self) -> int:
+        """Ticks taken so far."""
+        with _swapping:
+            return self._ticked - length_hint(self._ticking)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that were not folded yet."""
+        return len(self._items)
+
+    @abstractmethod
+    def _take(self, batch: Sequence[Any]) -> None:
+        """Count `batch` and hand it to the instruments."""
+
+    @abstractmethod
+    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
+        """What stands in the buffer for a sample taken under a sampled span."""
+
+    def _append_now(self, seconds: float) -> None:
+        self._append_traced(seconds)
+        self._fold_now()
+
+    def _append_traced(self, seconds: float) -> None:
+        sampled = self._recorder.trace()
+        self._items.append(seconds if sampled is None else self._traced(seconds, *sampled))
+
+    def _fold_now(self) -> None:
+        if self._is_new:
+            self._recorder.wake()
+        with self._recorder.lock:
+            self.fold()
+            if self._is_new:
+                self._is_new = False
+                self.choose_append()
