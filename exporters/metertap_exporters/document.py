@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metertap import catalogue, outcome
-from metertap.recording import CacheFigures, Figures, ToolFigures, percentiles
+from metertap.recording import CacheFigures, Figures, ToolFigures
 
 SCHEMA_VERSION = "1.0"
 
@@ -61,7 +61,7 @@ def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
 
 
 def _tool(tool: ToolFigures) -> dict[str, Any]:
-    quantiles = percentiles(tool.samples_ms)
+    quantiles = tool.window.percentiles()
     finished = tool.succeeded + tool.failed
     return {
         "source": tool.source,
@@ -82,7 +82,7 @@ def _tool(tool: ToolFigures) -> dict[str, Any]:
         "p95_latency_ms": quantiles.p95,
         "p99_latency_ms": quantiles.p99,
         "extrapolated": list(quantiles.extrapolated),
-        "window_samples": len(tool.samples_ms),
+        "window_samples": len(tool.window),
         "active_calls": tool.active,
         "error_types": tool.error_types,
         "last_call_timestamp": tool.last_call,

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from metertap import _process, catalogue, guard, sdk_private
 from metertap import settings as process_settings
-from metertap.recording import Recorder, percentiles
+from metertap.recording import Recorder
 from metertap.settings import Options, Settings
 from metertap_exporters.endpoint import Endpoint
 from metertap_exporters.http import App, Environ, Response, Route, from_wsgi
@@ -47,7 +47,7 @@ class Views(Collector):
         )
         for tool in figures.tools:
             labels = {_TOOL_LABEL: tool.name, _SOURCE_LABEL: tool.source}
-            found = percentiles(tool.samples_ms)
+            found = tool.window.percentiles()
             for quantile, value in (("0.5", found.p50), ("0.95", found.p95), ("0.99", found.p99)):
                 if value is not None:
                     latency.add_sample(

@@ -6,15 +6,16 @@ result, whether the tool exists, a lookup in a cache. They reach it through `cur
 variable, so it follows `await`, tasks and threads that copy their context.
 
 The variable holds a frame: a list, the cheapest mutable object that there is. Whoever counts the
-call makes it when the call starts, and puts None for its series when the call is over: tasks and
-timers that the call started keep the frame.
+call makes it when the call starts, and puts None for its series when the call is over. It stays
+the context's frame until the next one: to take it away would cost as much as to put it there, and
+tasks and timers that the call started keep it in any case.
 """
 
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar, Token
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 from metertap import outcome
 from metertap.recording import Recorder, ToolSeries
@@ -22,21 +23,25 @@ from metertap.recording import Recorder, ToolSeries
 clock = time.perf_counter
 
 Frame = list[Any]
-"""A call from its start on: `[series, name, counted_by, parent, call]`, see the indices below."""
+"""A call from its start on: `[series, owner, parent]`, see the indices below."""
 SERIES = 0
 """Where the call began to count, a `ToolSeries`; None once it is over."""
-NAME = 1
-"""What the caller asked for, registered or not."""
-COUNTED_BY = 2
-PARENT = 3
-"""The frame of the call around this one, or None."""
-CALL = 4
-"""The `Call`, where layers inside have something to tell."""
+OWNER = 1
+"""The `Owner` of the call: a `Call`, or what counts all calls of one function."""
+PARENT = 2
+"""The frame of the call in progress around this one, or None."""
 
 # What counts a call. The same call may be seen by several of them; the outermost counts it.
 PATCH = "patch"
 DECORATOR = "decorator"
 BLOCK = "block"
+
+
+class Owner(Protocol):
+    """What counts a call: its name as the caller gave it, registered or not, and by what means."""
+
+    name: str
+    counted_by: str
 
 
 current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=None)
@@ -52,7 +57,7 @@ class Call:
     __slots__ = (
         "_recorder",
         "_started",
-        "_token",
+        "counted_by",
         "error_type",
         "frame",
         "known",
@@ -62,16 +67,16 @@ class Call:
         "watched",
     )
 
-    def __init__(self, recorder: Recorder, name: str, source: str) -> None:
+    def __init__(self, recorder: Recorder, name: str, source: str, counted_by: str) -> None:
         self._recorder = recorder
         self.name = name
         self.source = source
+        self.counted_by = counted_by
         self.known: bool | None = None
         self.watched = False  # a layer inside reports what it sees; further in, nobody else does
         self.outcome: str | None = None
         self.error_type: str | None = None
         self.frame: Frame | None = None
-        self._token: Token[Frame | None] | None = None
         self._started = 0.0
 
     @property
@@ -79,16 +84,16 @@ class Call:
         """Whether it has started and is not over."""
         return self.frame is not None and self.frame[SERIES] is not None
 
-    def start(self, series: ToolSeries, counted_by: str, *, as_current: bool = True) -> None:
+    def start(self, series: ToolSeries, *, as_current: bool = True) -> None:
         """Enter: the call is in progress on `series` and, by default, is the current one.
 
         A generator's call is not: it would stay current in its consumer between two items. Each
         step of it runs under `AsCurrent`.
         """
         self._recorder.started(series)
-        self.frame = [series, self.name, counted_by, in_progress(), self]
+        self.frame = [series, self, in_progress()]
         if as_current:
-            self._token = current.set(self.frame)
+            current.set(self.frame)
         self._started = clock()
 
     def note(self, ended: str, error_type: str | None = None) -> None:
@@ -109,10 +114,6 @@ class Call:
         seconds = clock() - self._started
         series: ToolSeries = self.frame[SERIES]
         self.frame[SERIES] = None
-        # A token holds the call before this one, and that one's token the call before it.
-        token, self._token = self._token, None
-        if token is not None:
-            reset(token)
         return series, seconds
 
     def give_up(self) -> None:
@@ -138,7 +139,10 @@ class AsCurrent:
         self._token = current.set(self._frame)
 
     def __exit__(self, *_raised: object) -> None:
-        reset(self._token)
+        try:
+            current.reset(self._token)
+        except ValueError:  # left in another context: a generator closed elsewhere
+            pass
 
 
 def end(series: ToolSeries, seconds: float, error: BaseException | None) -> None:
@@ -149,14 +153,6 @@ def end(series: ToolSeries, seconds: float, error: BaseException | None) -> None
     else:
         named = outcome.error_type(error)
         series.end(outcome.of_exception(error), named, seconds * 1000.0, seconds)
-
-
-def reset(token: Token[Frame | None]) -> None:
-    """Make the call around this one current again."""
-    try:
-        current.reset(token)
-    except ValueError:  # ended in another context: a generator closed elsewhere
-        pass
 
 
 def hide_frame(error: BaseException) -> None:
@@ -185,10 +181,8 @@ def in_progress() -> Frame | None:
 def watched() -> Call | None:
     """The innermost call in progress, if it is a patch that counts it: that one can be told."""
     frame = in_progress()
-    if frame is None or frame[COUNTED_BY] != PATCH:
-        return None
-    call: Call | None = frame[CALL]
-    return call
+    owner = None if frame is None else frame[OWNER]
+    return owner if isinstance(owner, Call) and owner.counted_by == PATCH else None
 
 
 def counted_already(name: str, counted_by: str | None = None) -> bool:
@@ -198,7 +192,8 @@ def counted_already(name: str, counted_by: str | None = None) -> bool:
     """
     frame = current.get()
     while frame is not None:
-        if frame[SERIES] is not None and frame[NAME] == name and frame[COUNTED_BY] != counted_by:
+        owner: Owner = frame[OWNER]
+        if frame[SERIES] is not None and owner.name == name and owner.counted_by != counted_by:
             return True
         frame = frame[PARENT]
     return False

@@ -164,9 +164,9 @@ class _Measured:
             if calls.counted_already(self._label, self._counted_by):
                 recorder().left_out(self._label)
                 return
-            call = Call(recorder(), self._label, SOURCE)
+            call = Call(recorder(), self._label, SOURCE, self._counted_by)
             series = recorder().tool_by_hand(self._label, SOURCE)
-            call.start(series, self._counted_by, as_current=not self._in_steps)
+            call.start(series, as_current=not self._in_steps)
             self._call = call
 
     def as_current(self) -> contextlib.AbstractContextManager[None]:
@@ -276,12 +276,12 @@ class CacheMeter:
     def hit(self) -> None:
         """A lookup found its entry."""
         frame = _current()
-        self._hits[(frame[0] or current_tool()) if frame else None]()
+        self._hits[(frame[0] or (frame[2] and current_tool())) if frame else None]()
 
     def miss(self) -> None:
         """A lookup found nothing."""
         frame = _current()
-        self._misses[(frame[0] or current_tool()) if frame else None]()
+        self._misses[(frame[0] or (frame[2] and current_tool())) if frame else None]()
 
     def evicted(self, entries: int = 1) -> None:
         """The cache dropped `entries` to make room or because they expired."""

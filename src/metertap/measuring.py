@@ -4,13 +4,15 @@ The four functions that do it are written out, twice two alike: a helper that th
 cost as much again as everything else in them. What happens in each, in this order: find the
 series; leave the call alone if something else counts it already; take a tick; become the current
 call; run the function between two readings of the clock; append the difference.
+
+Two things look odd and are there for speed. What stands in a slot is read before it is called:
+looked up as a method it would be found late. And without keyword arguments none are passed on.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextvars import Token
 from types import CoroutineType
 from typing import Any
 
@@ -22,18 +24,18 @@ from metertap.recording import ToolSeries
 
 _get = current.get
 _set = current.set
-_reset = current.reset
 
 
 class ToolSlot:
     """Where the calls of one function go: its series, while there is one and measuring is on."""
 
-    __slots__ = ("__weakref__", "counted_by", "name", "series", "source")
+    __slots__ = ("__weakref__", "counted_by", "is_new", "name", "series", "source")
 
     def __init__(self, name: str, source: str, counted_by: str) -> None:
         self.name = name
         self.source = source
         self.counted_by = counted_by
+        self.is_new = True
         self.series: ToolSeries | None = None
         recorder().keep(self)
 
@@ -56,10 +58,20 @@ class ToolSlot:
                 return True
         return False
 
+    def look_at(self, result: object) -> None:
+        """Tell of a function that looks plain and is not, by its first result."""
+        self.is_new = False
+        if type(result) is CoroutineType:
+            guard.warn_once(
+                f"tool {self.name}",
+                "tool %s is not async and returns a coroutine: only the making of that is "
+                "measured; decorate the async function itself",
+                self.name,
+            )
+
 
 def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
     """`function`, measured."""
-    name, counted_by = slot.name, slot.counted_by
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -67,29 +79,32 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
         if series is None:
             return function(*args, **kwargs)
         parent = _get()
-        if parent is not None:
+        if parent is not None and (parent[0] or parent[2]):
             if slot.is_counted():
                 return function(*args, **kwargs)
             parent = calls.in_progress()
+        else:
+            parent = None
+        tick = series.tick
         try:
-            series.tick()
+            tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, name, counted_by, parent, None]
-        token = _set(frame)
+        frame: Frame = [series, slot, parent]
+        _set(frame)
         started = clock()
         try:
-            result = function(*args, **kwargs)
+            result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
-            _failed(frame, token, clock() - started, error)
+            _failed(frame, clock() - started, error)
             raise
         ended = clock()
-        series.append(ended - started)
+        append = series.append
+        append(ended - started)
         series.ended = ended
         frame[0] = None
-        _reset(token)
-        if type(result) is CoroutineType:
-            _warn_of_coroutine(name)
+        if slot.is_new:
+            slot.look_at(result)
         return result
 
     return call
@@ -97,7 +112,6 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
 
 def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
     """`function`, which is async, measured."""
-    name, counted_by = slot.name, slot.counted_by
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -105,30 +119,30 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
         if series is None:
             return await function(*args, **kwargs)
         parent = _get()
-        if parent is not None:
+        if parent is not None and (parent[0] or parent[2]):
             if slot.is_counted():
                 return await function(*args, **kwargs)
             parent = calls.in_progress()
+        else:
+            parent = None
+        tick = series.tick
         try:
-            series.tick()
+            tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, name, counted_by, parent, None]
-        token = _set(frame)
+        frame: Frame = [series, slot, parent]
+        _set(frame)
         started = clock()
         try:
-            result = await function(*args, **kwargs)
+            result = await (function(*args, **kwargs) if kwargs else function(*args))
         except BaseException as error:
-            _failed(frame, token, clock() - started, error)
+            _failed(frame, clock() - started, error)
             raise
         ended = clock()
-        series.append(ended - started)
+        append = series.append
+        append(ended - started)
         series.ended = ended
         frame[0] = None
-        try:
-            _reset(token)
-        except ValueError:  # driven from another context
-            pass
         return result
 
     return call
@@ -136,36 +150,38 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
 
 def plain_wrapper(slot: ToolSlot) -> WrapperFunction:
     """What wrapt calls instead of a function."""
-    name, counted_by = slot.name, slot.counted_by
 
     def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         series = slot.series or slot.find()
         if series is None:
             return wrapped(*args, **kwargs)
         parent = _get()
-        if parent is not None:
+        if parent is not None and (parent[0] or parent[2]):
             if slot.is_counted():
                 return wrapped(*args, **kwargs)
             parent = calls.in_progress()
+        else:
+            parent = None
+        tick = series.tick
         try:
-            series.tick()
+            tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, name, counted_by, parent, None]
-        token = _set(frame)
+        frame: Frame = [series, slot, parent]
+        _set(frame)
         started = clock()
         try:
-            result = wrapped(*args, **kwargs)
+            result = wrapped(*args, **kwargs) if kwargs else wrapped(*args)
         except BaseException as error:
-            _failed(frame, token, clock() - started, error)
+            _failed(frame, clock() - started, error)
             raise
         ended = clock()
-        series.append(ended - started)
+        append = series.append
+        append(ended - started)
         series.ended = ended
         frame[0] = None
-        _reset(token)
-        if type(result) is CoroutineType:
-            _warn_of_coroutine(name)
+        if slot.is_new:
+            slot.look_at(result)
         return result
 
     return call
@@ -173,55 +189,44 @@ def plain_wrapper(slot: ToolSlot) -> WrapperFunction:
 
 def coroutine_wrapper(slot: ToolSlot) -> WrapperFunction:
     """What wrapt calls instead of an async function."""
-    name, counted_by = slot.name, slot.counted_by
 
     async def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         series = slot.series or slot.find()
         if series is None:
             return await wrapped(*args, **kwargs)
         parent = _get()
-        if parent is not None:
+        if parent is not None and (parent[0] or parent[2]):
             if slot.is_counted():
                 return await wrapped(*args, **kwargs)
             parent = calls.in_progress()
+        else:
+            parent = None
+        tick = series.tick
         try:
-            series.tick()
+            tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, name, counted_by, parent, None]
-        token = _set(frame)
+        frame: Frame = [series, slot, parent]
+        _set(frame)
         started = clock()
         try:
-            result = await wrapped(*args, **kwargs)
+            result = await (wrapped(*args, **kwargs) if kwargs else wrapped(*args))
         except BaseException as error:
-            _failed(frame, token, clock() - started, error)
+            _failed(frame, clock() - started, error)
             raise
         ended = clock()
-        series.append(ended - started)
+        append = series.append
+        append(ended - started)
         series.ended = ended
         frame[0] = None
-        try:
-            _reset(token)
-        except ValueError:  # driven from another context
-            pass
         return result
 
     return call
 
 
-def _failed(frame: Frame, token: Token[Any], seconds: float, error: BaseException) -> None:
+def _failed(frame: Frame, seconds: float, error: BaseException) -> None:
     calls.hide_frame(error)
     series: ToolSeries = frame[calls.SERIES]
     frame[calls.SERIES] = None
-    calls.reset(token)
     with guard.guarded("measure"):
         calls.end(series, seconds, error)
-
-
-def _warn_of_coroutine(name: str) -> None:
-    guard.warn_once(
-        f"tool {name}",
-        "tool %s is not async and returns a coroutine: only the making of that is "
-        "measured; decorate the async function itself",
-        name,
-    )

@@ -94,7 +94,7 @@ class _Installed:
     name: str
     original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
     wrapper: Wrapper
-    live: list[bool]  # empty: the wrapper calls straight through
+    live: threading.Lock  # released: the wrapper calls straight through
 
 
 class PatchSet:
@@ -201,9 +201,11 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
     function = target.wrapper
     if original is _ABSENT:
         function = functools.partial(_call_inherited, owner, name, target.wrapper)
-    live = [True]
-    # wrapt asks `enabled` on each call and compares with False by identity; this stays in C.
-    wrapper = Wrapper(wrapped, function, enabled=functools.partial(bool, live))
+    # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
+    # and can be made to give the other.
+    live = threading.Lock()
+    live.acquire()
+    wrapper = Wrapper(wrapped, function, enabled=live.locked)
     setattr(owner, name, wrapper)
     return _Installed(target, owner, name, original, wrapper, live)
 
@@ -218,7 +220,7 @@ def _call_inherited(
 
 
 def _undo(item: _Installed) -> None:
-    item.live.clear()
+    item.live.release()
     if vars(item.owner).get(item.name) is not item.wrapper:
         return  # somebody wrapped after us: we stay in their chain and pass calls through
     if item.original is _ABSENT:

@@ -53,8 +53,8 @@ def test_no_record_of_1_600_000_is_lost() -> None:
         assert tool.sampled == THREADS * EACH // 4
         assert tool.total_ms == THREADS * sum(range(number, EACH, 4))
         assert (tool.minimum_ms, tool.maximum_ms) == (number, EACH - 4 + number)
-        assert len(tool.samples_ms) == WINDOW
-        assert all(sample % 4 == number for sample in tool.samples_ms)
+        assert len(tool.window) == WINDOW
+        assert all(sample % 4 == number for sample in tool.window.milliseconds())
 
 
 def test_the_document_and_opentelemetry_agree_on_every_call() -> None:

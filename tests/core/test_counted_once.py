@@ -21,8 +21,8 @@ Means = Callable[[str, Callable[[], object]], None]
 def patched(name: str) -> Iterator[None]:
     """A call as an instrumentor counts it."""
     recorder = _process.recorder()
-    call = calls.Call(recorder, name, "library")
-    call.start(recorder.tool(name, "library"), calls.PATCH)
+    call = calls.Call(recorder, name, "library", calls.PATCH)
+    call.start(recorder.tool(name, "library"))
     yield
     call.finish(None)
 

@@ -9,7 +9,7 @@ comes into force and when.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from metertap import catalogue, guard
 from metertap._version import __version__
-from metertap.recording.buffer import Trace
+from metertap.recording.batch import Batch
 from metertap.recording.recorder import Recorder
 from metertap.sdk_private import bulk
 
@@ -85,16 +85,10 @@ class OtelInstruments:
                 description=metric.description,
             )
 
-    def record(
-        self,
-        metric: catalogue.Metric,
-        durations: Sequence[float],
-        attributes: dict[str, str],
-        traces: Sequence[Trace] = (),
-    ) -> None:
-        """Record durations in seconds."""
+    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations. `attributes` is the same object for the same series."""
         histogram = self._histograms[metric.name]
-        histogram.record(durations, attributes, traces)
+        histogram.record(batch, attributes)
         if histogram.in_order and not self.in_order:
             self.in_order = True
             self.path = "plain API: more series than a delta reader's limit"

@@ -7,10 +7,9 @@ up to a bound, so that the application's provider starts with everything since t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 from metertap import catalogue
-from metertap.recording.buffer import Trace
+from metertap.recording.batch import Batch
 from metertap.recording.recorder import Instruments
 
 _LIMIT = 20_000
@@ -29,17 +28,11 @@ class Journal:
         self._count = 0
         self.overflowed = False
 
-    def record(
-        self,
-        metric: catalogue.Metric,
-        durations: Sequence[float],
-        attributes: dict[str, str],
-        _traces: Sequence[Trace] = (),
-    ) -> None:
-        """Keep durations in seconds; the spans they were taken in are not kept."""
+    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Keep durations; the spans they were taken in are not kept."""
         if self.overflowed:
             return
-        self._count += len(durations)
+        self._count += len(batch)
         if self._count > _LIMIT:
             self.overflowed = True
             self._kept.clear()
@@ -49,9 +42,9 @@ class Journal:
         entry = self._kept.get(key)
         if entry is None:
             entry = self._kept[key] = (metric, attributes, array("d"))
-        entry[2].extend(durations)
+        entry[2].extend(batch.durations)
 
     def replay(self, instruments: Instruments) -> None:
         """Record everything again into `instruments`."""
         for metric, attributes, durations in self._kept.values():
-            instruments.record(metric, durations, attributes)
+            instruments.record(metric, Batch(durations), attributes)

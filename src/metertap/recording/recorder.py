@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from metertap import catalogue, guard
 from metertap.recording import buffer
-from metertap.recording.buffer import Buffer, Trace
+from metertap.recording.batch import Batch
+from metertap.recording.buffer import Buffer
 from metertap.recording.series import (
     CacheFigures,
     CacheSeries,
@@ -41,14 +42,8 @@ class Instruments(Protocol):
     in_order: bool
     """Whether each sample has to come at once: in the order in which calls end, and from where."""
 
-    def record(
-        self,
-        metric: catalogue.Metric,
-        durations: Sequence[float],
-        attributes: dict[str, str],
-        traces: Sequence[Trace] = (),
-    ) -> None:
-        """Record durations in seconds. `attributes` is the same object for the same series."""
+    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations. `attributes` is the same object for the same series."""
 
 
 class Slot(Protocol):
@@ -362,19 +357,11 @@ class Recorder:
                 with self.lock:
                     series.fold()
 
-    def hand_over(
-        self,
-        metric: catalogue.Metric,
-        durations: Sequence[float],
-        attributes: dict[str, str],
-        traces: Sequence[Trace],
-    ) -> None:
-        """Record durations in seconds. With the lock held."""
-        if not durations:
-            return
+    def hand_over(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Pass durations on to the instruments. With the lock held."""
         for instruments in self._instruments:
             with guard.guarded("instruments"):
-                instruments.record(metric, durations, attributes, traces)
+                instruments.record(metric, batch, attributes)
                 if instruments.in_order and not self.in_order:  # it has found out that it has to be
                     self.in_order = True
                     self._choose_appends()

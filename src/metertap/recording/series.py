@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue, guard, outcome
-from metertap.recording.buffer import Buffer, Count, Trace
+from metertap.recording.batch import Batch, Trace
+from metertap.recording.buffer import Buffer, Count
 from metertap.recording.window import Window
 
 if TYPE_CHECKING:
@@ -115,23 +115,30 @@ class ToolSeries(Buffer):
             total_ms=self.total,
             minimum_ms=self.minimum,
             maximum_ms=self.maximum,
-            samples_ms=self.window.samples(),
+            window=self.window.copy(),
             active=self.active,
             last_call=None if self._last_call is None else self._last_call[1],
         )
 
-    def _take(self, batch: Sequence[Any]) -> None:
-        self._ended += len(batch)
-        if set(map(type, batch)) == {float}:
-            self.counts[outcome.OK] += len(batch)
-            self._sample([seconds * 1000.0 for seconds in batch])
-            self._record(outcome.OK, None, batch, ())
+    def _take(self, items: Sequence[Any]) -> None:
+        self._ended += len(items)
+        try:
+            total = sum(items)
+        except TypeError:  # not all of them are floats
+            self._take_mixed(items)
             return
+        batch = Batch(items)
+        self.counts[outcome.OK] += len(items)
+        self._sampled(len(items), total * 1000.0, batch.ordered[0], batch.ordered[-1], 1000.0)
+        self.window.add_seconds(items)
+        self._hand_over(outcome.OK, None, batch)
+
+    def _take_mixed(self, items: Sequence[Any]) -> None:
         # By outcome and error type, which is one series of OpenTelemetry each.
         parts: dict[tuple[str, str | None], tuple[list[float], list[Trace]]] = {}
         samples = []
-        for item in batch:
-            if isinstance(item, float):
+        for item in items:
+            if type(item) is float:
                 item = Ended(outcome.OK, None, item * 1000.0, item)
             self.counts[item.outcome] += 1
             if item.error_type is not None:
@@ -145,27 +152,23 @@ class ToolSeries(Buffer):
                 part[1].append(Trace(len(part[0]), *item.trace))
             part[0].append(item.seconds)
         if samples:
-            self._sample(samples)
+            self._sampled(len(samples), sum(samples), min(samples), max(samples))
+            self.window.add_milliseconds(samples)
         for (ended, error_type), (durations, traces) in parts.items():
-            self._record(ended, error_type, durations, traces)
+            self._hand_over(ended, error_type, Batch(durations, traces))
 
-    def _sample(self, samples: list[float]) -> None:
-        self.sampled += len(samples)
-        self.total += sum(samples)
-        least, most = min(samples), max(samples)
+    def _sampled(
+        self, count: int, total: float, least: float, most: float, factor: float = 1.0
+    ) -> None:
+        self.sampled += count
+        self.total += total
+        least, most = least * factor, most * factor
         if self.minimum is None or least < self.minimum:
             self.minimum = least
         if self.maximum is None or most > self.maximum:
             self.maximum = most
-        self.window.extend(samples)
 
-    def _record(
-        self,
-        ended: str,
-        error_type: str | None,
-        durations: Sequence[float],
-        traces: Sequence[Trace],
-    ) -> None:
+    def _hand_over(self, ended: str, error_type: str | None, batch: Batch) -> None:
         # One dictionary a series for good: instruments know it by its identity.
         attributes = self._attributes.get((ended, error_type))
         if attributes is None:
@@ -173,7 +176,7 @@ class ToolSeries(Buffer):
             if error_type is not None:
                 attributes[catalogue.ERROR_TYPE] = error_type
             self._attributes[ended, error_type] = attributes
-        self._recorder.hand_over(catalogue.TOOL_DURATION, durations, attributes, traces)
+        self._recorder.hand_over(catalogue.TOOL_DURATION, batch, attributes)
 
     def _bounded_error_type(self, error_type: str) -> str:
         """`error_type` itself, or `_OTHER` where this tool has shown too many already."""
@@ -208,7 +211,7 @@ class OperationSeries(Buffer):
                 Trace(index, *item[1:]) for index, item in enumerate(batch) if type(item) is tuple
             ]
             batch = [item[0] if type(item) is tuple else item for item in batch]
-        self._recorder.hand_over(self._metric, batch, self._attributes, traces)
+        self._recorder.hand_over(self._metric, Batch(batch, traces), self._attributes)
 
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         return (seconds, time_ns, context)
@@ -226,7 +229,7 @@ class ToolFigures:
     total_ms: float
     minimum_ms: float | None
     maximum_ms: float | None
-    samples_ms: array[float]
+    window: Window
     active: int
     last_call: float | None
 

@@ -16,8 +16,8 @@ import functools
 import operator
 import sys
 import time
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Any
 
 from opentelemetry.context import Context
@@ -25,7 +25,7 @@ from opentelemetry.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 
-from metertap.recording.buffer import Trace
+from metertap.recording.batch import Batch, Trace
 
 try:
     from opentelemetry.sdk.metrics._internal.aggregation import (
@@ -53,8 +53,6 @@ except ImportError:
 
 
 _NOWHERE = Context()
-# Since 3.12 `sum` compensates for rounding, which the SDK does not.
-_SUM_IS_SEQUENTIAL = sys.version_info < (3, 12)
 
 
 def problem(provider: MeterProvider, histograms: Iterable[Histogram]) -> str | None:
@@ -81,11 +79,9 @@ class PlainHistogram:
     def __init__(self, _provider: MeterProvider, histogram: Any) -> None:
         self._histogram = histogram
 
-    def record(
-        self, durations: Sequence[float], attributes: dict[str, str], _traces: Sequence[Trace]
-    ) -> None:
-        """Record durations in seconds; traces are those of the context that this runs in."""
-        for seconds in durations:
+    def record(self, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations; exemplars are of the context that this runs in."""
+        for seconds in batch.durations:
             self._histogram.record(seconds, attributes)
 
 
@@ -102,22 +98,17 @@ class BulkHistogram:
         self._consumer = provider._measurement_consumer
         self._keys: dict[tuple[int, frozenset[str] | None], tuple[Any, Any]] = {}
 
-    def record(
-        self, durations: Sequence[float], attributes: dict[str, str], traces: Sequence[Trace]
-    ) -> None:
-        """Record durations in seconds. `attributes` is the same object for the same series."""
+    def record(self, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations. `attributes` is the same object for the same series."""
         enabled = getattr(self._histogram, "_is_enabled", None)
         if enabled is not None and not enabled():
             return
-        batch = _Batch(durations)
         for reader, storage in self._consumer._reader_storages.items():
             if not getattr(reader, "ignores_metertap", False):
                 for match in storage._get_or_init_view_instrument_match(self._histogram):
-                    self._record(match, batch, attributes, traces)
+                    self._record(match, batch, attributes)
 
-    def _record(
-        self, match: Any, batch: _Batch, attributes: dict[str, str], traces: Sequence[Trace]
-    ) -> None:
+    def _record(self, match: Any, batch: Batch, attributes: dict[str, str]) -> None:
         key = self._key(match, attributes)
         for done in range(len(batch)):
             with match._lock:  # a delta reader's collection takes the aggregations away
@@ -130,21 +121,17 @@ class BulkHistogram:
                 match, "_cardinality_limit", sys.maxsize
             ):
                 self.in_order = self.in_order or match._reset_on_collect
-            self._record_one(match, batch.durations[done], attributes, done, traces)
+            self._record_one(match, batch, done, attributes)
         else:
             return
-        if traces:
-            self._offer(aggregation, batch.durations, attributes, done, traces)
+        if batch.traces:
+            self._offer(aggregation, batch, done, attributes)
 
     def _record_one(
-        self,
-        match: Any,
-        seconds: float,
-        attributes: dict[str, str],
-        index: int,
-        traces: Sequence[Trace],
+        self, match: Any, batch: Batch, position: int, attributes: dict[str, str]
     ) -> None:
-        trace = next((item for item in traces if item.position == index), None)
+        seconds = batch.durations[position]
+        trace = next((item for item in batch.traces if item.position == position), None)
         if trace is None:
             taken = Measurement(seconds, time.time_ns(), self._histogram, _NOWHERE, attributes)
             match.consume_measurement(taken, False)
@@ -153,15 +140,11 @@ class BulkHistogram:
             match.consume_measurement(taken, self._should_sample(taken))
 
     def _offer(
-        self,
-        aggregation: Any,
-        durations: Sequence[float],
-        attributes: dict[str, str],
-        first: int,
-        traces: Sequence[Trace],
+        self, aggregation: Any, batch: Batch, first: int, attributes: dict[str, str]
     ) -> None:
         """Offer the traced values from the `first` on as exemplars."""
-        offered: Iterable[Trace] = [trace for trace in traces if trace.position >= first]
+        durations = batch.durations
+        offered: Iterable[Trace] = [item for item in batch.traces if item.position >= first]
         reservoir = aggregation._reservoir
         if type(reservoir) is AlignedHistogramBucketExemplarReservoir:  # keeps the last of each
             bounds = aggregation._boundaries
@@ -197,48 +180,7 @@ class BulkHistogram:
         return found[1]
 
 
-class _Batch:
-    """Durations in the order in which they came, and what merging needs to know of them."""
-
-    def __init__(self, durations: Sequence[float]) -> None:
-        self.durations = durations
-        self._counts: dict[tuple[float, ...], list[int]] = {}
-        self._rests: dict[int, _Batch] = {}
-
-    def __len__(self) -> int:
-        return len(self.durations)
-
-    @functools.cached_property
-    def ordered(self) -> list[float]:
-        return sorted(self.durations)
-
-    def after(self, done: int) -> _Batch:
-        """Without the first ones."""
-        if not done:
-            return self
-        rest = self._rests.get(done)
-        if rest is None:
-            rest = self._rests[done] = _Batch(self.durations[done:])
-        return rest
-
-    def counts(self, bounds: tuple[float, ...]) -> list[int]:
-        """How many fall into each bucket; a bound belongs to the bucket below it."""
-        counts = self._counts.get(bounds)
-        if counts is None:
-            ordered = self.ordered
-            ends = [bisect_right(ordered, bound) for bound in bounds]
-            counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
-            self._counts[bounds] = counts
-        return counts
-
-    def added_to(self, total: float) -> float:
-        """`total` plus each duration, one after the other."""
-        if _SUM_IS_SEQUENTIAL:
-            return sum(self.durations, total)
-        return functools.reduce(operator.add, self.durations, total)
-
-
-def _merge(aggregation: Any, batch: _Batch) -> None:
+def _merge(aggregation: Any, batch: Batch) -> None:
     counts = batch.counts(aggregation._boundaries)
     with aggregation._lock:
         value = aggregation._value
@@ -274,7 +216,7 @@ def _points(*, bulk: bool) -> list[Any]:
     for durations in ([0.1], [0.3, 0.7, 0.1, 5.0], [], [0.2, 0.1]):
         for value in ("a", "b"):
             if durations:
-                histogram.record(durations, {"name": value}, ())
+                histogram.record(Batch(durations), {"name": value})
         collected += [_fields(reader.get_metrics_data()) for reader in readers]
     return collected
 

@@ -108,9 +108,9 @@ class ServerRequest:
         if method == TOOLS_CALL:
             # Without a name it is malformed: a call of no tool that there is.
             source = source_of(server)
-            self.call = Call(recorder(), name or catalogue.OTHER, source)
+            self.call = Call(recorder(), name or catalogue.OTHER, source, calls.PATCH)
             series = recorder().find_tool(self.call.name, source) or recorder().other_tool(source)
-            self.call.start(series, calls.PATCH)
+            self.call.start(series)
 
     def ended(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
         """The request was answered, or never will be. `result` is how it looks from outside.
