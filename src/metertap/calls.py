@@ -54,35 +54,29 @@ class Call:
     whether a tool of that name exists.
     """
 
-    __slots__ = (
-        "_recorder",
-        "_started",
-        "counted_by",
-        "error_type",
-        "frame",
-        "known",
-        "name",
-        "outcome",
-        "source",
-        "watched",
-    )
+    # Defaults of the class: most calls never have anything else, and pay for no assignment.
+    known: bool | None = None
+    watched = False
+    """A layer inside reports what it sees; further in, nobody else does."""
+    outcome: str | None = None
+    error_type: str | None = None
+    frame: Frame | None = None
 
     def __init__(self, recorder: Recorder, name: str, source: str, counted_by: str) -> None:
         self._recorder = recorder
         self.name = name
         self.source = source
         self.counted_by = counted_by
-        self.known: bool | None = None
-        self.watched = False  # a layer inside reports what it sees; further in, nobody else does
-        self.outcome: str | None = None
-        self.error_type: str | None = None
-        self.frame: Frame | None = None
-        self._started = 0.0
 
     @property
     def in_progress(self) -> bool:
         """Whether it has started and is not over."""
         return self.frame is not None and self.frame[SERIES] is not None
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it is in progress on the series of its own name."""
+        return self.frame is not None and self.frame[SERIES].name == self.name
 
     def start(self, series: ToolSeries, *, as_current: bool = True) -> None:
         """Enter: the call is in progress on `series` and, by default, is the current one.
@@ -90,8 +84,13 @@ class Call:
         A generator's call is not: it would stay current in its consumer between two items. Each
         step of it runs under `AsCurrent`.
         """
-        self._recorder.started(series)
-        self.frame = [series, self, in_progress()]
+        tick = series.tick
+        try:
+            tick()
+        except StopIteration:
+            series.due()
+        parent = current.get()
+        self.frame = [series, self, None if parent is None else in_progress()]
         if as_current:
             current.set(self.frame)
         self._started = clock()
@@ -180,7 +179,9 @@ def in_progress() -> Frame | None:
 
 def watched() -> Call | None:
     """The innermost call in progress, if it is a patch that counts it: that one can be told."""
-    frame = in_progress()
+    frame = current.get()
+    if frame is not None and frame[SERIES] is None:
+        frame = in_progress()
     owner = None if frame is None else frame[OWNER]
     return owner if isinstance(owner, Call) and owner.counted_by == PATCH else None
 

@@ -107,9 +107,9 @@ def test_our_prometheus_endpoint_goes_on_where_it_was() -> None:
 
 def test_operations_of_client_and_server_with_equal_attributes_stay_apart() -> None:
     with metertap.instrument():
-        pairs = (("mcp.method.name", "tools/list"),)
-        recorder().record_operation(catalogue.SERVER_DURATION, 1.0, pairs)
-        recorder().record_operation(catalogue.CLIENT_DURATION, 2.0, pairs)
+        pairs = {"mcp.method.name": "tools/list"}
+        recorder().operation("server", catalogue.SERVER_DURATION, pairs).record(1.0)
+        recorder().operation("client", catalogue.CLIENT_DURATION, pairs).record(2.0)
         _, theirs = set_provider()
         assert [point.sum for point in points(theirs, "mcp.server.operation.duration")] == [1.0]
         assert [point.sum for point in points(theirs, "mcp.client.operation.duration")] == [2.0]

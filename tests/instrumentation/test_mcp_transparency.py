@@ -75,8 +75,8 @@ FAULTY = [
     "metertap_instrumentation.tools.mcp.client._record",
     "metertap.recording.Recorder.session_opened",
     "metertap.recording.Recorder.session_closed",
-    "metertap.recording.Recorder.started",
-    "metertap.recording.Recorder.record_operation",
+    "metertap.calls.Call.start",
+    "metertap.recording.Recorder.operation",
 ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,8 +27,6 @@ from metertap.recording.series import (
     ToolSeries,
     as_label,
 )
-
-AttributePairs = tuple[tuple[str, str], ...]
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -84,7 +82,7 @@ class Recorder:
         self.folding = False
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
-        self._operations: dict[tuple[str, AttributePairs], OperationSeries] = {}
+        self._operations: dict[Hashable, OperationSeries] = {}
         self._sessions = 0
         self._seen_activity = False
         self._is_fresh_fork = False  # then tools and caches are there, and a record is activity
@@ -204,21 +202,20 @@ class Recorder:
 
     # MCP operations and sessions
 
-    def record_operation(
-        self, metric: catalogue.Metric, seconds: float, attributes: AttributePairs
-    ) -> None:
-        """Record the duration of one MCP request."""
-        series = self._operations.get((metric.name, attributes))
-        if series is None:
-            series = self._operation(metric, attributes)
-        self.started(series)
-        series.append(seconds)
+    def find_operation(self, key: Hashable) -> OperationSeries | None:
+        """The series of one kind of request, if there is one already."""
+        return self._operations.get(key)
 
-    def _operation(self, metric: catalogue.Metric, attributes: AttributePairs) -> OperationSeries:
+    def operation(
+        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, str]
+    ) -> OperationSeries:
+        """The same, made if new. `key` stands for `metric` and `attributes`, and is cheaper."""
         with self.lock:
-            series = OperationSeries(metric, dict(attributes), self)
-            if len(self._operations) < self._series_limit:
-                series = self._operations.setdefault((metric.name, attributes), series)
+            series = self._operations.get(key)
+            if series is None:
+                series = OperationSeries(metric, attributes, self)
+                if len(self._operations) < self._series_limit:
+                    self._operations[key] = series
             return series
 
     def session_opened(self) -> None:

@@ -204,6 +204,14 @@ class OperationSeries(Buffer):
         self._metric = metric
         self._attributes = attributes
 
+    def record(self, seconds: float) -> None:
+        """Record one duration."""
+        try:
+            self.tick()
+        except StopIteration:
+            self.due()
+        self.append(seconds)
+
     def _take(self, batch: Sequence[Any]) -> None:
         traces: list[Trace] = []
         if set(map(type, batch)) != {float}:

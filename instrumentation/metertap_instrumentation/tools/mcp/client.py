@@ -15,6 +15,10 @@ from metertap.patching import PatchSet, Target
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.requests import KnownNames
 
+_CLIENT = "client"
+
+_recorder = recorder()
+
 _tools = KnownNames()
 _prompts = KnownNames()
 
@@ -36,57 +40,80 @@ async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> A
             error_type = outcome.error_type(error) if code is None else str(code)
             _record(instance, args, kwargs, started, error_type, code)
         raise
-    with guard.guarded("mcp.client"):
-        failed = _is_error(result)
-        _learn(args, kwargs, result, failed=failed)
-        _record(instance, args, kwargs, started, outcome.TOOL_ERROR if failed else None, None)
+    try:
+        _record(instance, args, kwargs, started, None, None, result)
+    except Exception as fault:
+        guard.fault("mcp.client", fault)
     return result
 
 
-def _is_error(result: Any) -> bool:
-    # 2.x first: there the old name, where fastmcp adds it, warns of its age.
-    failed = getattr(result, "is_error", None)
-    return bool(getattr(result, "isError", False) if failed is None else failed)
-
-
-def _request(args: Any, kwargs: Any) -> tuple[str, str | None]:
-    """Method, and the name of the tool or prompt, if the request has one."""
-    request = args[0] if args else kwargs["request"]
-    request = getattr(request, "root", request)  # 1.x wraps it
-    name = getattr(getattr(request, "params", None), "name", None)
-    return request.method, name if isinstance(name, str) else None
-
-
-def _learn(args: Any, kwargs: Any, result: Any, *, failed: bool) -> None:
-    method, name = _request(args, kwargs)
-    if method == requests.TOOLS_LIST:
-        for tool in getattr(result, "tools", ()):
-            _tools.learn(tool.name)
-    elif name is None or failed:
-        return
-    elif method == requests.TOOLS_CALL:
-        _tools.learn(name)
-    elif method == requests.PROMPTS_GET:
-        _prompts.learn(name)
+# Fields of pydantic models are read from `vars`: asked for one that it lacks, a model takes
+# microseconds to say so.
 
 
 def _record(
-    session: Any, args: Any, kwargs: Any, started: float, error_type: str | None, code: int | None
+    session: Any,
+    args: Any,
+    kwargs: Any,
+    started: float,
+    error_type: str | None,
+    code: int | None,
+    result: Any = None,
 ) -> None:
     seconds = calls.clock() - started
-    method, name = _request(args, kwargs)
-    pairs = [(catalogue.MCP_METHOD, method)]
-    if method == requests.TOOLS_CALL and name is not None:
+    request = vars(args[0] if args else kwargs["request"])
+    if "root" in request:  # 1.x wraps it
+        request = vars(request["root"])
+    method, params = request["method"], request.get("params")
+    name = None if params is None else vars(params).get("name")
+    if result is not None:
+        fields = vars(result)
+        if fields.get("is_error") or fields.get("isError"):  # 2.x, 1.x
+            error_type = outcome.TOOL_ERROR
+        else:
+            _learn(method, name, result)
+    label = None
+    if name is not None:
         # The caller may be a model that makes names up: those that were answered for are labels.
-        pairs.append((catalogue.TOOL_NAME, _tools.label(name)))
-        pairs.append((catalogue.OPERATION_NAME, catalogue.EXECUTE_TOOL))
-    elif method == requests.PROMPTS_GET and name is not None:
-        pairs.append((catalogue.PROMPT_NAME, _prompts.label(name)))
-    if error_type is not None:
-        pairs.append((catalogue.ERROR_TYPE, error_type))
-    if code is not None:
-        pairs.append((catalogue.RPC_STATUS, str(code)))
+        if method == requests.TOOLS_CALL:
+            label = _tools.label(name)
+        elif method == requests.PROMPTS_GET:
+            label = _prompts.label(name)
     version = getattr(session, "protocol_version", None)
+    key = (_CLIENT, method, label, error_type, code, version)
+    operation = _recorder.find_operation(key)
+    if operation is None:
+        attributes = _attributes(method, label, error_type, code, version)
+        operation = _recorder.operation(key, catalogue.CLIENT_DURATION, attributes)
+    operation.record(seconds)
+
+
+def _learn(method: str, name: str | None, result: Any) -> None:
+    """`result` answers for the names in it, or for the one that was asked for."""
+    if method == requests.TOOLS_CALL:
+        if name is not None:
+            _tools.learn(name)
+    elif method == requests.TOOLS_LIST:
+        for tool in getattr(result, "tools", ()):
+            _tools.learn(tool.name)
+    elif method == requests.PROMPTS_GET and name is not None:
+        _prompts.learn(name)
+
+
+def _attributes(
+    method: str, label: str | None, error_type: str | None, code: int | None, version: object
+) -> dict[str, str]:
+    attributes = {catalogue.MCP_METHOD: method}
+    if label is not None:
+        if method == requests.TOOLS_CALL:
+            attributes[catalogue.TOOL_NAME] = label
+            attributes[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
+        else:
+            attributes[catalogue.PROMPT_NAME] = label
+    if error_type is not None:
+        attributes[catalogue.ERROR_TYPE] = error_type
+    if code is not None:
+        attributes[catalogue.RPC_STATUS] = str(code)
     if isinstance(version, str):
-        pairs.append((catalogue.MCP_PROTOCOL_VERSION, version))
-    recorder().record_operation(catalogue.CLIENT_DURATION, seconds, tuple(pairs))
+        attributes[catalogue.MCP_PROTOCOL_VERSION] = version
+    return attributes

@@ -10,7 +10,6 @@ from metertap import calls, catalogue, outcome
 from metertap._process import recorder
 from metertap.calls import Call
 from metertap.recording import ToolSeries
-from metertap.recording.recorder import AttributePairs
 from metertap_instrumentation.tools.mcp import errors
 
 INITIALIZE = "initialize"
@@ -19,6 +18,7 @@ TOOLS_LIST = "tools/list"
 PROMPTS_GET = "prompts/get"
 
 _NAMES_LIMIT = 1000
+_SERVER = "server"
 
 
 class KnownNames:
@@ -29,7 +29,7 @@ class KnownNames:
 
     def learn(self, name: str) -> None:
         """`name` exists: the other side answered for it."""
-        if len(self._names) < _NAMES_LIMIT:
+        if name not in self._names and len(self._names) < _NAMES_LIMIT:
             self._names.add(name)
 
     def label(self, name: str) -> str:
@@ -59,6 +59,7 @@ class ToolList:
         return True if name in self._names else False if self._complete else None
 
 
+_recorder = recorder()
 _lists: weakref.WeakKeyDictionary[Any, ToolList] = weakref.WeakKeyDictionary()
 _prompts = KnownNames()
 
@@ -80,113 +81,135 @@ def tools_listed(
     names = list(names)
     tool_list(server).add(names, cursor, next_cursor)
     for name in names:
-        recorder().tool(name, source_of(server))
+        _recorder.tool(name, source_of(server))
 
 
-class ServerRequest:
-    """One request from its arrival to its answer."""
+class ServerRequest(Call):
+    """One request from its arrival to its answer; a tool call, where its method is that."""
 
-    __slots__ = ("_name", "_server", "_started", "_version", "call", "method", "transport")
+    counted_by = calls.PATCH
+    _recorder = _recorder
 
     def __init__(
         self,
         method: str,
         server: Any,
-        name: str | None,
-        *,
+        source: str,
+        name: object,
         version: str | None = None,
         transport: str | None = None,
     ) -> None:
         """`name` is the tool's or the prompt's; `method` is one that the server knows."""
         self.method = method
+        self.source = source
         self.transport = transport
+        self.version = version
         self._server = server
-        self._name = name
-        self._version = version
-        self.call: Call | None = None
-        self._started = calls.clock()
+        # Without a name a tool call is malformed: one of no tool that there is.
+        self.name = name = name if isinstance(name, str) and name else catalogue.OTHER
         if method == TOOLS_CALL:
-            # Without a name it is malformed: a call of no tool that there is.
-            source = source_of(server)
-            self.call = Call(recorder(), name or catalogue.OTHER, source, calls.PATCH)
-            series = recorder().find_tool(self.call.name, source) or recorder().other_tool(source)
-            self.call.start(series)
+            self.start(_recorder.find_tool(name, source) or _recorder.other_tool(source))
+        else:
+            self._started = calls.clock()
+
+    @property
+    def call(self) -> Call | None:
+        """The request as a tool call, if it is one."""
+        return None if self.frame is None else self
 
     def ended(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
         """The request was answered, or never will be. `result` is how it looks from outside.
 
         Where that is a failure, what a layer inside noted on the tool call says which.
         """
-        seconds = calls.clock() - self._started
-        tool = None
-        if self.call is not None:
-            tool = self._tool_ended(self.call, result, error_type)
-        if self.method == PROMPTS_GET and result == outcome.OK and self._name is not None:
-            _prompts.learn(self._name)
-        answered = str(code) if code is not None else error_type
-        recorder().record_operation(
-            catalogue.SERVER_DURATION, seconds, self._attributes(tool, answered, code)
-        )
+        frame = self.frame
+        label = None
+        if frame is None:
+            seconds = calls.clock() - self._started
+            if self.method == PROMPTS_GET:
+                if result == outcome.OK:
+                    _prompts.learn(self.name)
+                label = _prompts.label(self.name)
+        else:
+            now = calls.clock()
+            seconds = now - self._started
+            started = frame[calls.SERIES]
+            frame[calls.SERIES] = None
+            if result == outcome.OK and started.name == self.name:
+                started.append(seconds)
+                started.ended = now
+                label = self.name
+            else:
+                label = self._tool_ended(started, seconds, result, error_type)
+        answered = error_type if code is None else str(code)
+        key = (_SERVER, self.method, label, answered, code, self.transport, self.version)
+        operation = _recorder.find_operation(key)
+        if operation is None:
+            metric = catalogue.SERVER_DURATION
+            operation = _recorder.operation(key, metric, self._attributes(label, answered, code))
+        operation.record(seconds)
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
         """The request ended by raising `error`; `code` is what the client is told, if known."""
         meant = errors.meaning(error)
-        if self.call is not None and self.call.known is None:
-            self.call.known = meant.known
+        if self.known is None:
+            self.known = meant.known
         self.ended(meant.outcome, meant.error_type, code)
 
     def abandon(self) -> None:
         """Leave the call if a fault of ours kept it from being ended."""
-        if self.call is not None and self.call.in_progress:
-            self.call.give_up()
+        if self.in_progress:
+            self.give_up()
 
-    def _tool_ended(self, call: Call, result: str, error_type: str | None) -> str:
-        started, seconds = call.leave()
+    def _tool_ended(
+        self, started: ToolSeries, seconds: float, result: str, error_type: str | None
+    ) -> str:
         failed = result in outcome.FAILED or result == outcome.CALLER_ERROR
-        if failed and call.outcome is not None:
-            result, error_type = call.outcome, call.error_type
-        series, unknown = self._series(call, result)
+        if failed and self.outcome is not None:
+            result, error_type = self.outcome, self.error_type
+        series, unknown = self._series(result)
         if unknown and result in outcome.FAILED:
             result = outcome.CALLER_ERROR
         if series is not started:
-            recorder().never_ended(started)
-            recorder().started(series)
+            _recorder.never_ended(started)
+            _recorder.started(series)
         if result == outcome.OK:
             calls.end(series, seconds, None)
         else:
             series.end(result, error_type, seconds * 1000.0, seconds)
         return series.name
 
-    def _series(self, call: Call, result: str) -> tuple[ToolSeries, bool]:
-        """The series that `call` counts on, and whether its tool is known not to exist."""
-        found = recorder().find_tool(call.name, call.source)
+    def _series(self, result: str) -> tuple[ToolSeries, bool]:
+        """The series that the call counts on, and whether its tool is known not to exist."""
+        found = _recorder.find_tool(self.name, self.source)
         if found is not None and found.name != catalogue.OTHER:
             return found, False
-        known = call.known
+        known = self.known
         if known is None:
-            known = tool_list(self._server).knows(call.name)
+            known = tool_list(self._server).knows(self.name)
         if known:
-            return recorder().tool(call.name, call.source), False
+            return _recorder.tool(self.name, self.source), False
         if known is None and result == outcome.OK:
             # A server that lists nothing: an answer is the proof that the tool exists.
-            return recorder().tool_by_hand(call.name, call.source), False
-        return recorder().other_tool(call.source), known is False
+            return _recorder.tool_by_hand(self.name, self.source), False
+        return _recorder.other_tool(self.source), known is False
 
     def _attributes(
-        self, tool: str | None, error_type: str | None, code: int | None
-    ) -> AttributePairs:
-        pairs = [(catalogue.MCP_METHOD, self.method)]
-        if tool is not None:
-            pairs.append((catalogue.TOOL_NAME, tool))
-            pairs.append((catalogue.OPERATION_NAME, catalogue.EXECUTE_TOOL))
-        elif self.method == PROMPTS_GET and self._name is not None:
-            pairs.append((catalogue.PROMPT_NAME, _prompts.label(self._name)))
+        self, label: str | None, error_type: str | None, code: int | None
+    ) -> dict[str, str]:
+        attributes = {catalogue.MCP_METHOD: self.method}
+        if label is not None:
+            if self.frame is None:
+                attributes[catalogue.PROMPT_NAME] = label
+            else:
+                attributes[catalogue.TOOL_NAME] = label
+                attributes[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
         if error_type is not None:
-            pairs.append((catalogue.ERROR_TYPE, error_type))
+            attributes[catalogue.ERROR_TYPE] = error_type
         if code is not None:
-            pairs.append((catalogue.RPC_STATUS, str(code)))
+            attributes[catalogue.RPC_STATUS] = str(code)
         if self.transport is not None:
-            pairs.append((catalogue.NETWORK_TRANSPORT, self.transport))
-        if self._version is not None:
-            pairs.append((catalogue.MCP_PROTOCOL_VERSION, self._version))
-        return tuple(pairs)
+            attributes[catalogue.NETWORK_TRANSPORT] = self.transport
+        if self.version is not None:
+            attributes[catalogue.MCP_PROTOCOL_VERSION] = self.version
+        return attributes

@@ -89,8 +89,6 @@ async def _measured(message: Any, server: Any, wrapped: Any, args: Any, kwargs: 
 class _Request(ServerRequest):
     """Ends when it is answered."""
 
-    __slots__ = ("_answered", "_cursor")
-
     def __init__(self, server: Any, message: Any) -> None:
         self._answered = False
         request = message.request.root
@@ -98,20 +96,24 @@ class _Request(ServerRequest):
         # An HTTP request is attached to messages that came over HTTP.
         over_http = getattr(message.message_metadata, "request_context", None) is not None
         name = getattr(getattr(request, "params", None), "name", None)
-        super().__init__(request.method, server, name, transport="tcp" if over_http else None)
+        transport = "tcp" if over_http else None
+        source = "" if server is None else requests.source_of(server)
+        super().__init__(request.method, server, source, name, transport=transport)
 
     def answer(self, response: Any, *, cancelled: bool) -> None:
         """`response` is about to be sent: a `ServerResult`, or `ErrorData`."""
         if self._answered:
             return
         self._answered = True
-        result = getattr(response, "root", response)
-        code = getattr(result, "code", None)
+        # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
+        result = vars(response).get("root", response)
+        fields = vars(result)
+        code = fields.get("code")
         if cancelled:  # and yet it ran to its end: nobody waits for the answer
             self._end(outcome.CANCELLED, "CancelledError")
-        elif isinstance(code, int) and hasattr(result, "message"):  # ErrorData
+        elif isinstance(code, int) and "message" in fields:  # ErrorData
             self._end(errors.of_code(code), str(code), code)
-        elif getattr(result, "isError", False):
+        elif fields.get("isError"):
             self._end(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
         elif type(result).__name__ == "CreateTaskResult":
             self._end(outcome.INTERIM)

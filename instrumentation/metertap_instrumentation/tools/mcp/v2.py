@@ -16,6 +16,8 @@ from metertap_instrumentation.tools.mcp.watching import (
     watch_tool_manager,
 )
 
+_CONNECTION = "_metertap_connection"
+
 
 def patch_sets() -> Sequence[PatchSet]:
     """What is wrapped."""
@@ -41,10 +43,10 @@ def patch_sets() -> Sequence[PatchSet]:
 
 async def on_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure one request: `_on_request(dctx, method, params)`; returns the result as a dict."""
-    request = None
-    with guard.guarded("mcp.request"):
-        request = _Request(instance, *args, **kwargs)
-    if request is None:
+    try:
+        request = _begin(instance, *args, **kwargs)
+    except Exception as fault:
+        guard.fault("mcp.request", fault)
         return await wrapped(*args, **kwargs)
     try:
         result = await wrapped(*args, **kwargs)
@@ -52,45 +54,33 @@ async def on_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any
         with guard.guarded("mcp.request"):
             calls.hide_frame(error)
             request.end_with(error)
+        request.abandon()
         raise
-    else:
-        with guard.guarded("mcp.request"):
-            request.answer(result)
-        return result
-    finally:
-        with guard.guarded("mcp.request"):
-            request.abandon()
+    try:
+        request.answer(result)
+    except Exception as fault:
+        guard.fault("mcp.request", fault)
+        request.abandon()
+    return result
 
 
 class _Request(ServerRequest):
-    __slots__ = ("_cursor", "_dctx")
-
-    def __init__(
-        self, runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None = None
-    ) -> None:
-        server = runner.server
-        self._dctx = dctx
-        self._cursor = _text(params, "cursor")
-        super().__init__(
-            method if _is_known_method(server, method) else catalogue.OTHER,
-            server,
-            _text(params, "name"),
-            version=runner.connection.protocol_version,
-            transport=_transport(dctx),
-        )
+    cancel_requested: Any
+    params: Mapping[str, Any] | None
 
     def answer(self, result: Mapping[str, Any]) -> None:
         """The server returned `result`, which the client gets unless it has cancelled."""
-        if self._dctx.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
+        if self.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
             self.ended(outcome.CANCELLED, "CancelledError")
         elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
             self.ended(outcome.INTERIM)
-        elif self.call is not None and result.get("isError") is True:
+        elif self.frame is not None and result.get("isError") is True:
             self.ended(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
         else:
             if self.method == requests.TOOLS_LIST:
                 names = [tool["name"] for tool in result.get("tools", ())]
-                requests.tools_listed(self._server, names, self._cursor, result.get("nextCursor"))
+                cursor = _text(self.params, "cursor")
+                requests.tools_listed(self._server, names, cursor, result.get("nextCursor"))
             self.ended(outcome.OK)
 
     def end_with(self, error: BaseException) -> None:
@@ -105,19 +95,53 @@ class _Request(ServerRequest):
             self.raised(error, code)
 
 
+class _Connection:
+    """What is the same for all requests of one runner, kept beside it."""
+
+    __slots__ = ("methods", "source", "transport")
+
+    def __init__(self, server: Any, dctx: Any) -> None:
+        self.methods: set[str] = {requests.INITIALIZE}  # has no handler: the kernel answers it
+        self.source = requests.source_of(server)
+        self.transport = _transport(dctx)
+
+
+def _begin(
+    runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None = None
+) -> _Request:
+    server = runner.server
+    kept = runner.__dict__
+    connection = kept.get(_CONNECTION)
+    if connection is None:
+        connection = kept[_CONNECTION] = _Connection(server, dctx)
+    if method not in connection.methods:
+        if server.get_request_handler(method) is not None:
+            connection.methods.add(method)
+        else:
+            method = catalogue.OTHER
+    request = _Request(
+        method,
+        server,
+        connection.source,
+        None if params is None else params.get("name"),
+        runner.connection.protocol_version,
+        connection.transport,
+    )
+    request.cancel_requested = dctx.cancel_requested
+    request.params = params
+    return request
+
+
 def _text(params: Mapping[str, Any] | None, key: str) -> str | None:
     value = params.get(key) if params else None
     return value if isinstance(value, str) else None
-
-
-def _is_known_method(server: Any, method: str) -> bool:
-    # `initialize` has no handler that could be found: the kernel answers it itself.
-    return method == requests.INITIALIZE or server.get_request_handler(method) is not None
 
 
 def _transport(dctx: Any) -> str | None:
     """`tcp` for HTTP. Streams may be pipes or memory: not known."""
     if dctx.transport.kind == "streamable-http":
         return "tcp"
-    http_request = getattr(dctx.message_metadata, "request_context", None)
-    return "tcp" if http_request is not None else None
+    metadata = dctx.message_metadata
+    if metadata is None:
+        return None
+    return "tcp" if getattr(metadata, "request_context", None) is not None else None

@@ -26,8 +26,9 @@ def watch_tool_manager(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> A
     call = _claim(name)
     if call is None:
         return wrapped(*args, **kwargs)
-    with guard.guarded("mcp.tool"):
-        call.known = instance.get_tool(name) is not None
+    if not call.is_registered:
+        with guard.guarded("mcp.tool"):
+            call.known = instance.get_tool(name) is not None
     return _watched(call, wrapped, args, kwargs)
 
 
@@ -47,11 +48,13 @@ async def watch_lookup(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> 
         with guard.guarded("mcp.tool"):
             calls.hide_frame(error)
         raise
-    with guard.guarded("mcp.tool"):
+    try:
         call = calls.watched()
         name = args[0] if args else kwargs.get("name")
         if tool is not None and call is not None and call.name == name:
             call.known = True
+    except Exception as fault:
+        guard.fault("mcp.tool", fault)
     return tool
 
 
