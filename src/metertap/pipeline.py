@@ -266,7 +266,9 @@ class Pipeline:
 
     def _add_reader(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         self._recorder.fold()  # what waits was measured before there was this reader
-        return wrapped(*args, **kwargs)
+        result = wrapped(*args, **kwargs)
+        self._recorder.begin_again()
+        return result
 
     def _move(self, provider: MeterProvider) -> None:
         """Leave our own provider for the one that the application set just now."""

@@ -222,7 +222,7 @@ def test_no_thread_is_inside_the_sdk_while_the_process_forks() -> None:
 from metertap import _process
 
 class Slow:
-    in_order = True
+    in_order = is_full = True
     entered, left = threading.Event(), threading.Event()
     def record(self, *_args):
         self.entered.set()

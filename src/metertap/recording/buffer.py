@@ -112,10 +112,10 @@ class Buffer(ABC):
         else:
             self.append = self._items.append
 
-    def put(self, item: object) -> None:
-        """Append what is more than a duration that went well; folded at once if need be."""
+    def put(self, item: object, *, begins: bool = False) -> None:
+        """Append what is more than a duration that went well; at once if a series `begins` so."""
         self._items.append(item)
-        if self._is_new or self._recorder.in_order:
+        if begins or self._recorder.in_order:
             self._fold_now()
 
     @property
@@ -133,6 +133,15 @@ class Buffer(ABC):
     def _take(self, batch: Sequence[Any]) -> None:
         """Count `batch` and hand it to the instruments."""
 
+    def begin_again(self) -> None:
+        """The next sample has to come at once: there is a reader that saw none yet."""
+        self._is_new = True
+        self.choose_append()
+
+    @abstractmethod
+    def _has_begun(self) -> bool:
+        """Whether the instruments have seen a duration that went well."""
+
     @abstractmethod
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         """What stands in the buffer for a sample taken under a sampled span."""
@@ -146,10 +155,12 @@ class Buffer(ABC):
         self._items.append(seconds if sampled is None else self._traced(seconds, *sampled))
 
     def _fold_now(self) -> None:
+        recorder = self._recorder
         if self._is_new:
-            self._recorder.wake()
-        with self._recorder.lock:
+            recorder.wake()
+        with recorder.lock:
+            recorder.make_way(self)
             self.fold()
-            if self._is_new:
+            if self._is_new and self._has_begun():
                 self._is_new = False
                 self.choose_append()

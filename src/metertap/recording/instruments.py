@@ -63,6 +63,7 @@ class OtelInstruments:
         }
         problem = "asked for" if plain else bulk.problem(provider, histograms.values())
         self.in_order = problem is not None
+        self.is_full = False
         self.path = "bulk" if problem is None else f"plain API: {problem}"
         make = bulk.BulkHistogram if problem is None else bulk.PlainHistogram
         self._histograms = {name: make(provider, item) for name, item in histograms.items()}
@@ -89,9 +90,10 @@ class OtelInstruments:
         """Record durations. `attributes` is the same object for the same series."""
         histogram = self._histograms[metric.name]
         histogram.record(batch, attributes)
+        self.is_full = self.is_full or histogram.is_full
         if histogram.in_order and not self.in_order:
             self.in_order = True
-            self.path = "plain API: more series than a delta reader's limit"
+            self.path = "value by value: series share a data point (past a limit, or by a View)"
 
     def open(self, recorder: Recorder) -> None:
         """Observe `recorder` from now on."""

@@ -19,7 +19,7 @@ _LIMIT = 20_000
 class Journal:
     """Keeps what is recorded until `replay`, or until there is too much of it."""
 
-    in_order = False
+    in_order = is_full = False
 
     def __init__(self) -> None:
         self._kept: dict[

@@ -39,6 +39,8 @@ class Instruments(Protocol):
 
     in_order: bool
     """Whether each sample has to come at once: in the order in which calls end, and from where."""
+    is_full: bool
+    """Whether that will be so with one more series: what waits has to come before it."""
 
     def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
         """Record durations. `attributes` is the same object for the same series."""
@@ -331,7 +333,7 @@ class Recorder:
             self.fold()  # what was recorded before belongs to those that were there before
             self._instruments = instruments
             self.in_order = any(item.in_order for item in instruments)
-            self._choose_appends()
+            self.begin_again()
 
     def trace_with(self, sampled_context: Callable[[], Any]) -> None:
         """Something traces from now on: ask for the span in which each sample is taken."""
@@ -347,10 +349,21 @@ class Recorder:
                 return None if context is None else (time.time_ns(), context)
         return None
 
-    def fold(self) -> None:
+    def begin_again(self) -> None:
+        """A reader was added: for it, every series begins with the next value."""
+        with self.lock:
+            for series in self._buffers():
+                series.begin_again()
+
+    def make_way(self, newcomer: Buffer) -> None:
+        """`newcomer` is about to begin a series. With the lock held."""
+        if not self.in_order and any(item.is_full for item in self._instruments):
+            self.fold(but=newcomer)
+
+    def fold(self, but: Buffer | None = None) -> None:
         """Hand everything that has gathered to the instruments. Never raises."""
         for series in self._buffers():
-            if series.waiting:
+            if series.waiting and series is not but:
                 with self.lock:
                     series.fold()
 

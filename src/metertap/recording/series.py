@@ -45,6 +45,7 @@ class ToolSeries(Buffer):
 
     __slots__ = (
         "_attributes",
+        "_begun",
         "_ended",
         "_last_call",
         "_left",
@@ -71,6 +72,7 @@ class ToolSeries(Buffer):
         self.maximum: float | None = None
         self.window = Window(recorder.window_size)
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
+        self._begun: set[tuple[str, str | None]] = set()  # what every reader has seen
         self._ended = 0  # calls that were folded
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self._last_call: tuple[float, float] | None = None  # by both clocks
@@ -97,8 +99,8 @@ class ToolSeries(Buffer):
         if error_type is not None:
             error_type = self._bounded_error_type(error_type)
         sampled = self._recorder.trace()
-        self._is_new = self._is_new or (ended, error_type) not in self._attributes
-        self.put(Ended(ended, error_type, latency_ms, seconds, sampled))
+        begins = (ended, error_type) not in self._begun
+        self.put(Ended(ended, error_type, latency_ms, seconds, sampled), begins=begins)
 
     def figures(self) -> ToolFigures:
         """A copy to compute views from. With the recorder's lock held."""
@@ -177,6 +179,7 @@ class ToolSeries(Buffer):
                 attributes[catalogue.ERROR_TYPE] = error_type
             self._attributes[ended, error_type] = attributes
         self._recorder.hand_over(catalogue.TOOL_DURATION, batch, attributes)
+        self._begun.add((ended, error_type))
 
     def _bounded_error_type(self, error_type: str) -> str:
         """`error_type` itself, or `_OTHER` where this tool has shown too many already."""
@@ -188,6 +191,13 @@ class ToolSeries(Buffer):
             error_type if known or len(self.error_types) < _ERROR_TYPES_LIMIT else catalogue.OTHER
         )
 
+    def begin_again(self) -> None:
+        self._begun.clear()
+        super().begin_again()
+
+    def _has_begun(self) -> bool:
+        return (outcome.OK, None) in self._begun
+
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         return Ended(outcome.OK, None, seconds * 1000.0, seconds, (time_ns, context))
 
@@ -195,7 +205,7 @@ class ToolSeries(Buffer):
 class OperationSeries(Buffer):
     """Durations of one kind of request: seconds, or seconds and where they were taken."""
 
-    __slots__ = ("_attributes", "_metric")
+    __slots__ = ("_attributes", "_begun", "_metric")
 
     def __init__(
         self, metric: catalogue.Metric, attributes: dict[str, str], recorder: Recorder
@@ -203,6 +213,7 @@ class OperationSeries(Buffer):
         super().__init__(recorder)
         self._metric = metric
         self._attributes = attributes
+        self._begun = False
 
     def record(self, seconds: float) -> None:
         """Record one duration."""
@@ -220,6 +231,14 @@ class OperationSeries(Buffer):
             ]
             batch = [item[0] if type(item) is tuple else item for item in batch]
         self._recorder.hand_over(self._metric, Batch(batch, traces), self._attributes)
+        self._begun = True
+
+    def begin_again(self) -> None:
+        self._begun = False
+        super().begin_again()
+
+    def _has_begun(self) -> bool:
+        return self._begun
 
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         return (seconds, time_ns, context)

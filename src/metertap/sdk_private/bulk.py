@@ -13,8 +13,8 @@ provider of its own, before this one is trusted.
 from __future__ import annotations
 
 import functools
+import math
 import operator
-import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -75,6 +75,7 @@ class PlainHistogram:
     """Records by the public API, value by value."""
 
     in_order = True
+    is_full = False
 
     def __init__(self, _provider: MeterProvider, histogram: Any) -> None:
         self._histogram = histogram
@@ -88,25 +89,59 @@ class PlainHistogram:
 class BulkHistogram:
     """Records a batch as `Histogram.record` of each value would have done.
 
-    `in_order` turns true where that begins to depend on the order between series: a delta reader
-    forgets its series at every collection, and past its limit the first to come have their own.
+    Where several series share one data point (past a reader's limit, or under a View that leaves
+    attributes away), the order of values between series matters, at least for the last digit of
+    the sum: `in_order` turns true, and all values have to come at once. `is_full` says that the
+    next new series may bring that about.
     """
 
     def __init__(self, provider: Any, histogram: Any) -> None:
         self.in_order = False
+        self.is_full = False
         self._histogram = histogram
         self._consumer = provider._measurement_consumer
-        self._keys: dict[tuple[int, frozenset[str] | None], tuple[Any, Any]] = {}
+        self._storages: Any = None
+        self._matches: list[Any] = []
+        self._limit: float = math.inf
+        self._streams: dict[int, dict[str, str]] = {}  # by id, which they keep from being reused
+        self._keys: dict[frozenset[str] | None, dict[int, Any]] = {}
 
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
         """Record durations. `attributes` is the same object for the same series."""
         enabled = getattr(self._histogram, "_is_enabled", None)
         if enabled is not None and not enabled():
             return
-        for reader, storage in self._consumer._reader_storages.items():
-            if not getattr(reader, "ignores_metertap", False):
-                for match in storage._get_or_init_view_instrument_match(self._histogram):
-                    self._record(match, batch, attributes)
+        if self._storages is not self._consumer._reader_storages:  # replaced, never changed
+            self._find_matches()
+            self._look_at_limits()
+        if id(attributes) not in self._streams:
+            self._streams[id(attributes)] = attributes
+            self._look_at_limits()
+        for match in self._matches:
+            self._record(match, batch, attributes)
+
+    def _find_matches(self) -> None:
+        self._storages = self._consumer._reader_storages
+        self._matches = [
+            match
+            for reader, storage in self._storages.items()
+            if not getattr(reader, "ignores_metertap", False)
+            for match in storage._get_or_init_view_instrument_match(self._histogram)
+        ]
+        limits = [getattr(item, "_cardinality_limit", math.inf) for item in self._matches]  # ≥ 1.45
+        self._limit = min(limits, default=math.inf)
+
+    def _look_at_limits(self) -> None:
+        streams = len(self._streams)
+        for match in self._matches:
+            if match._view._attribute_keys is not None:
+                self.is_full = True
+                if self.in_order:
+                    break
+                points = {self._key(match, attributes) for attributes in self._streams.values()}
+                self.in_order = self.in_order or len(points) < streams
+        self.in_order = self.in_order or streams > self._limit
+        self.is_full = self.is_full or streams >= self._limit
 
     def _record(self, match: Any, batch: Batch, attributes: dict[str, str]) -> None:
         key = self._key(match, attributes)
@@ -117,10 +152,6 @@ class BulkHistogram:
                     rest = batch.after(done)
                     _merge(aggregation, rest)
                     break
-            if aggregation is None and len(match._attributes_aggregation) >= getattr(
-                match, "_cardinality_limit", sys.maxsize
-            ):
-                self.in_order = self.in_order or match._reset_on_collect
             self._record_one(match, batch, done, attributes)
         else:
             return
@@ -168,16 +199,17 @@ class BulkHistogram:
     def _key(self, match: Any, attributes: dict[str, str]) -> Any:
         """What the SDK keeps the aggregation for `attributes` under."""
         kept = match._view._attribute_keys
-        known = (id(attributes), None if kept is None else frozenset(kept))
-        found = self._keys.get(known)
-        if found is None:
-            # A measurement cleans its attributes first. The entry keeps the id from being reused.
+        keys = self._keys.setdefault(None if kept is None else frozenset(kept), {})
+        key = keys.get(id(attributes))
+        if key is None:
+            # A measurement cleans its attributes first.
             taken = Measurement(0.0, 0, self._histogram, _NOWHERE, attributes).attributes or {}
             taken = {k: v for k, v in taken.items() if kept is None or k in kept}
             hashed = getattr(matching, "_hash_attributes", None)  # since SDK 1.45
-            key = frozenset(taken.items()) if hashed is None else hashed(taken)
-            found = self._keys[known] = (attributes, key)
-        return found[1]
+            key = keys[id(attributes)] = (
+                frozenset(taken.items()) if hashed is None else hashed(taken)
+            )
+        return key
 
 
 def _merge(aggregation: Any, batch: Batch) -> None:
