@@ -61,7 +61,7 @@ def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
 
 
 def _tool(tool: ToolFigures) -> dict[str, Any]:
-    quantiles = tool.window.percentiles()
+    quantiles = tool.percentiles
     finished = tool.succeeded + tool.failed
     return {
         "source": tool.source,
@@ -82,7 +82,7 @@ def _tool(tool: ToolFigures) -> dict[str, Any]:
         "p95_latency_ms": quantiles.p95,
         "p99_latency_ms": quantiles.p99,
         "extrapolated": list(quantiles.extrapolated),
-        "window_samples": len(tool.window),
+        "window_samples": tool.window_samples,
         "active_calls": tool.active,
         "error_types": tool.error_types,
         "last_call_timestamp": tool.last_call,

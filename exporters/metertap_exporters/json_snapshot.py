@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from metertap import _process, guard, sdk_private, service
 from metertap import settings as process_settings
 from metertap.recording import Recorder
+from metertap.recording.instruments import silent
 from metertap.settings import Options, Settings
 from metertap_exporters.document import ForeignTool, document, foreign_tools
 from metertap_exporters.endpoint import Endpoint
@@ -40,8 +41,10 @@ class JsonMetricReader(MetricReader):
         with self._collecting:
             self._latest = None
             if sdk_private.is_attached(self):
+                was_silent = silent.set(True)
                 with guard.guarded("json.collect"):
                     self.collect()
+                silent.reset(was_silent)
             return foreign_tools(self._latest)
 
     def forked(self) -> None:

@@ -47,7 +47,7 @@ class Views(Collector):
         )
         for tool in figures.tools:
             labels = {_TOOL_LABEL: tool.name, _SOURCE_LABEL: tool.source}
-            found = tool.window.percentiles()
+            found = tool.percentiles
             for quantile, value in (("0.5", found.p50), ("0.95", found.p95), ("0.99", found.p99)):
                 if value is not None:
                     latency.add_sample(

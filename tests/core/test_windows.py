@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 import metertap
 from metertap import _process, outcome
 from metertap.recording import percentiles
+from metertap.recording.window import Window
 
 QUANTILES = {"p50_latency_ms": 49, "p95_latency_ms": 94, "p99_latency_ms": 98}
 NOT_SAMPLED = [outcome.CANCELLED, outcome.CALLER_ERROR, outcome.INTERIM]
 
 latencies = st.floats(min_value=0, max_value=1e9) | st.integers(0, 10_000)
+few = st.sampled_from([0.0, 0.25, 0.5, 1e-9, 3.0])
 calls = st.lists(st.tuples(latencies, st.booleans()), max_size=150)
 
 
@@ -112,7 +115,7 @@ def test_percentiles_beyond_the_largest_sample_are_marked(
     count: int, marked: tuple[str, ...]
 ) -> None:
     samples = [float(sample) for sample in range(count)]
-    found = percentiles(samples)
+    found = percentiles(sorted(samples))
     assert found.extrapolated == marked
     for name in marked:
         assert getattr(found, name) > max(samples)
@@ -143,3 +146,30 @@ def test_another_window_size_keeps_the_newest_samples(size: int, kept: list[floa
         for latency_ms in range(100):
             metertap.record_tool_call("t", True, float(latency_ms))
         assert document_of("t")["window_samples"] == size
+
+
+@given(
+    size=st.integers(2, 40),
+    batches=st.lists(
+        st.tuples(
+            st.booleans(), st.lists(st.sampled_from([0.0, 0.25, 0.5, 1e-9, 3.0]), max_size=50)
+        ),
+        max_size=12,
+    ),
+)
+def test_a_window_that_is_looked_at_after_every_batch_stays_exact(
+    size: int, batches: list[tuple[bool, list[float]]]
+) -> None:
+    window, expected = Window(size), deque[float](maxlen=size)
+    for by_hand, samples in batches:
+        if by_hand:
+            window.add_milliseconds(samples)
+            expected.extend(samples)
+        else:
+            window.add_seconds(samples)
+            expected.extend(seconds * 1000.0 for seconds in samples)
+        assert window.milliseconds() == list(expected)
+        if len(expected) > 1:
+            cuts = statistics.quantiles(expected, n=100)
+            found = window.percentiles()
+            assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])

@@ -10,6 +10,7 @@ comes into force and when.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,9 @@ from metertap._version import __version__
 from metertap.recording.batch import Batch
 from metertap.recording.recorder import Recorder
 from metertap.sdk_private import bulk
+
+silent: ContextVar[bool] = ContextVar("metertap_silent", default=False)
+"""Set while a reader collects that does not want to know what metertap recorded."""
 
 _Observe = Callable[[Recorder], Iterable[Observation]]
 _Values = Mapping[frozenset[tuple[str, Any]], float]
@@ -152,7 +156,7 @@ class OtelInstruments:
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def callback(_options: CallbackOptions) -> Iterable[Observation]:
             recorder = self._recorder
-            if recorder is not None:
+            if recorder is not None and not silent.get():
                 with guard.guarded("observe"):
                     return observations(recorder, metric, observe)
             return []

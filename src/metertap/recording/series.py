@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue, guard, outcome
 from metertap.recording.batch import Batch, Trace
 from metertap.recording.buffer import Buffer, Count
-from metertap.recording.window import Window
+from metertap.recording.window import Percentiles, Window
 
 if TYPE_CHECKING:
     from metertap.recording.recorder import Recorder
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ERROR_TYPES_LIMIT = 100
 """Distinct error types kept a tool; classes made at run time would otherwise grow without end."""
 _LABEL_LENGTH = 200
+_NONE: Mapping[str, int] = {}
 
 
 def as_label(text: str) -> str:
@@ -64,15 +65,15 @@ class ToolSeries(Buffer):
         super().__init__(recorder)
         self.name = name
         self.source = source
-        self.counts = dict.fromkeys(outcome.ALL, 0)
-        self.error_types: dict[str, int] = {}
+        self.counts: dict[str, int] = {}  # only those that were seen
+        self.error_types: Mapping[str, int] = _NONE  # replaced, never changed
         self.sampled = 0
         self.total = 0.0
         self.minimum: float | None = None
         self.maximum: float | None = None
         self.window = Window(recorder.window_size)
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
-        self._begun: set[tuple[str, str | None]] = set()  # what every reader has seen
+        self._begun: tuple[tuple[str, str | None], ...] = ()  # what every reader has seen
         self._ended = 0  # calls that were folded
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self._last_call: tuple[float, float] | None = None  # by both clocks
@@ -111,13 +112,14 @@ class ToolSeries(Buffer):
         return ToolFigures(
             name=self.name,
             source=self.source,
-            counts=dict(self.counts),
+            counts={ended: self.counts.get(ended, 0) for ended in outcome.ALL},
             error_types=dict(self.error_types),
             sampled=self.sampled,
             total_ms=self.total,
             minimum_ms=self.minimum,
             maximum_ms=self.maximum,
-            window=self.window.copy(),
+            percentiles=self.window.percentiles(),
+            window_samples=len(self.window),
             active=self.active,
             last_call=None if self._last_call is None else self._last_call[1],
         )
@@ -130,7 +132,7 @@ class ToolSeries(Buffer):
             self._take_mixed(items)
             return
         batch = Batch(items)
-        self.counts[outcome.OK] += len(items)
+        self.counts[outcome.OK] = self.counts.get(outcome.OK, 0) + len(items)
         self._sampled(len(items), total * 1000.0, batch.ordered[0], batch.ordered[-1], 1000.0)
         self.window.add_seconds(items)
         self._hand_over(outcome.OK, None, batch)
@@ -142,9 +144,10 @@ class ToolSeries(Buffer):
         for item in items:
             if type(item) is float:
                 item = Ended(outcome.OK, None, item * 1000.0, item)
-            self.counts[item.outcome] += 1
+            self.counts[item.outcome] = self.counts.get(item.outcome, 0) + 1
             if item.error_type is not None:
-                self.error_types[item.error_type] = self.error_types.get(item.error_type, 0) + 1
+                seen = self.error_types.get(item.error_type, 0)
+                self.error_types = {**self.error_types, item.error_type: seen + 1}
             if item.latency_ms is None:
                 continue
             if item.outcome in outcome.SAMPLED:
@@ -179,7 +182,8 @@ class ToolSeries(Buffer):
                 attributes[catalogue.ERROR_TYPE] = error_type
             self._attributes[ended, error_type] = attributes
         self._recorder.hand_over(catalogue.TOOL_DURATION, batch, attributes)
-        self._begun.add((ended, error_type))
+        if (ended, error_type) not in self._begun:
+            self._begun += ((ended, error_type),)
 
     def _bounded_error_type(self, error_type: str) -> str:
         """`error_type` itself, or `_OTHER` where this tool has shown too many already."""
@@ -192,7 +196,7 @@ class ToolSeries(Buffer):
         )
 
     def begin_again(self) -> None:
-        self._begun.clear()
+        self._begun = ()
         super().begin_again()
 
     def _has_begun(self) -> bool:
@@ -256,7 +260,8 @@ class ToolFigures:
     total_ms: float
     minimum_ms: float | None
     maximum_ms: float | None
-    window: Window
+    percentiles: Percentiles
+    window_samples: int
     active: int
     last_call: float | None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,16 +25,16 @@ class Percentiles:
     extrapolated: tuple[str, ...] = ()
 
 
-def percentiles(samples: Sequence[float], factor: float = 1.0) -> Percentiles:
+def percentiles(ordered: Sequence[float], factor: float = 1.0) -> Percentiles:
     """Equal to `statistics.quantiles(samples, n=100)[49|94|98]`, to the last digit.
 
-    That function computes all 99; its arithmetic (the "exclusive" method) is repeated here for
-    the three. With a `factor`, it is as if each sample had been multiplied first.
+    `ordered` are the samples, smallest first. That function computes all 99; its arithmetic (the
+    "exclusive" method) is repeated here for the three. With a `factor`, it is as if each sample
+    had been multiplied first.
     """
-    count = len(samples)
+    count = len(ordered)
     if count < 2:
         return Percentiles()
-    ordered = sorted(samples)
     found = {}
     for name, percent, _ in _PERCENTILES:
         rank = percent * (count + 1)
@@ -47,20 +48,26 @@ def percentiles(samples: Sequence[float], factor: float = 1.0) -> Percentiles:
     )
 
 
+_FEW = 64
+"""So many new samples are put in their places one by one; for more, sorting anew is cheaper."""
+
+
 class Window:
     """The last `size` latencies, as a ring of doubles: eight bytes each.
 
     They are kept as they came. What was measured comes in seconds, what is recorded by hand in
     milliseconds; where both come, all are milliseconds. A batch that fills the window is not put
-    into the ring before somebody looks: the next batch may come first.
+    into the ring before somebody looks: the next batch may come first. Who looks often finds them
+    sorted already, but for the few that are new.
     """
 
-    __slots__ = ("_factor", "_next", "_ring", "_unread", "size")
+    __slots__ = ("_factor", "_next", "_ordered", "_ring", "_unread", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._ring = array("d")
         self._unread: Sequence[float] = ()  # if any, the whole window
+        self._ordered: array[float] | None = None  # the ring, sorted, since somebody looked
         self._factor = 1000.0  # makes milliseconds of what is in the ring
         self._next = 0  # where the oldest is, and the next one goes, once the ring is full
 
@@ -78,24 +85,20 @@ class Window:
         if self._factor != 1.0:
             self._read()
             self._ring = array("d", (seconds * 1000.0 for seconds in self._ring))
+            self._ordered = None
             self._factor = 1.0
         self._extend(samples)
 
     def percentiles(self) -> Percentiles:
         """In milliseconds."""
         self._read()
-        return percentiles(self._ring, self._factor)
+        if self._ordered is None:
+            self._ordered = array("d", sorted(self._ring))
+        return percentiles(self._ordered, self._factor)
 
     def milliseconds(self) -> list[float]:
         """The samples, oldest first."""
         return [sample * self._factor for sample in self._in_order()]
-
-    def copy(self) -> Window:
-        """A window of its own with the same samples."""
-        self._read()
-        window = Window(self.size)
-        window._ring, window._factor, window._next = self._ring[:], self._factor, self._next
-        return window
 
     def resized(self, size: int) -> Window:
         """A window of another size that holds the newest of these samples."""
@@ -116,19 +119,35 @@ class Window:
     def _extend(self, samples: Sequence[float]) -> None:
         if len(samples) >= self.size:
             self._unread = samples[-self.size :]
+            self._ordered = None
             return
         self._read()
         new = array("d", samples)
+        gone = array("d")
         free = self.size - len(self._ring)
         if free:
-            self._ring.extend(new[:free])
-            new = new[free:]
-        end = self._next + len(new)
+            self._ring = self._ring + new[:free]  # of the exact size, unlike extend
+        late = new[free:]
+        end = self._next + len(late)
         over = end - self.size
         if over < 0:
-            self._ring[self._next : end] = new
+            gone = self._ring[self._next : end]
+            self._ring[self._next : end] = late
             self._next = end
         else:
-            self._ring[self._next :] = new[: len(new) - over]
-            self._ring[:over] = new[len(new) - over :]
+            gone = self._ring[self._next :] + self._ring[:over]
+            self._ring[self._next :] = late[: len(late) - over]
+            self._ring[:over] = late[len(late) - over :]
             self._next = over
+        if self._ordered is not None:
+            self._put_in_order(new, gone)
+
+    def _put_in_order(self, new: array[float], gone: array[float]) -> None:
+        ordered = self._ordered
+        if ordered is None or len(new) > _FEW:
+            self._ordered = None
+            return
+        for sample in gone:
+            del ordered[bisect_left(ordered, sample)]
+        for sample in new:
+            insort(ordered, sample)

@@ -1,0 +1,1 @@
+"""What metertap costs, as ratios to what it replaces, measured interleaved in one process."""

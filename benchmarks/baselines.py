@@ -1,0 +1,182 @@
+"""What metertap is measured against."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import CollectorRegistry, Histogram
+
+from metertap import catalogue
+from metertap import settings as metertap_settings
+from metertap_exporters.json_snapshot import JsonMetricReader
+
+
+def wrapped(function: Callable[..., Any], wrapper: Callable[..., Any]) -> Any:
+    """`function` under a wrapt wrapper."""
+    return wrapt.FunctionWrapper(function, wrapper)
+
+
+def do_nothing(function: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """The least that a wrapt wrapper can do."""
+    return function(*args, **kwargs)
+
+
+class TwoClocksAndAnAppend:
+    """The least that a wrapt wrapper which measures can do."""
+
+    def __init__(self) -> None:
+        self.kept: deque[float] = deque(maxlen=1000)
+
+    def plain(self, function: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args, **kwargs)
+        self.kept.append(time.perf_counter() - started)
+        return result
+
+
+class Sdk:
+    """wrapt and the SDK's instruments, on a provider with the readers that metertap has."""
+
+    def __init__(self) -> None:
+        self.readers = [
+            JsonMetricReader(metertap_settings.read({})),
+            PrometheusMetricReader(registry=CollectorRegistry()),
+        ]
+        self.provider = MeterProvider(self.readers, shutdown_on_exit=False)
+        meter = self.provider.get_meter("baseline")
+        duration = catalogue.TOOL_DURATION
+        self._histogram = meter.create_histogram(
+            duration.name,
+            unit=duration.unit,
+            explicit_bucket_boundaries_advisory=list(duration.buckets),
+        )
+        self._counter = meter.create_counter(catalogue.CACHE_REQUESTS.name)
+        self._ok = {catalogue.TOOL_NAME: "work", catalogue.OUTCOME: "ok"}
+        self._hit = {catalogue.CACHE_NAME: "cache", catalogue.CACHE_REQUEST_TYPE: "hit"}
+
+    def plain(self, function: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args, **kwargs)
+        self._histogram.record(time.perf_counter() - started, self._ok)
+        return result
+
+    async def coroutine(self, function: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = await function(*args, **kwargs)
+        self._histogram.record(time.perf_counter() - started, self._ok)
+        return result
+
+    def hit(self) -> None:
+        self._counter.add(1, self._hit)
+
+
+class PrometheusClient:
+    """A bound child of prometheus_client's own histogram."""
+
+    def __init__(self) -> None:
+        histogram = Histogram(
+            "tool_seconds",
+            "Tool calls.",
+            ["tool", "outcome"],
+            registry=CollectorRegistry(),
+            buckets=catalogue.TOOL_DURATION.buckets,
+        )
+        self._child = histogram.labels("work", "ok")
+
+    def plain(self, function: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args, **kwargs)
+        self._child.observe(time.perf_counter() - started)
+        return result
+
+
+class Singleton:
+    """The hand-called collector that metertap replaces: RLock, dict, deque, statistics."""
+
+    def __init__(self, window: int = 1000) -> None:
+        self._lock = threading.RLock()
+        self._window = window
+        self._tools: dict[str, dict[str, Any]] = {}
+        self._caches: dict[str, dict[str, int]] = {}
+        self._started = time.time()
+
+    def record_tool_call(
+        self,
+        tool_name: str,
+        success: bool,
+        latency_ms: float | None = None,
+        error_type: str | None = None,
+    ) -> None:
+        with self._lock:
+            tool = self._tools.get(tool_name)
+            if tool is None:
+                tool = self._tools[tool_name] = {
+                    "total_calls": 0,
+                    "successful_calls": 0,
+                    "failed_calls": 0,
+                    "total_latency_ms": 0.0,
+                    "latency_samples": deque(maxlen=self._window),
+                    "error_types": {},
+                    "last_call_timestamp": None,
+                }
+            tool["total_calls"] += 1
+            tool["last_call_timestamp"] = time.time()
+            if success:
+                tool["successful_calls"] += 1
+            else:
+                tool["failed_calls"] += 1
+                if error_type is not None:
+                    errors = tool["error_types"]
+                    errors[error_type] = errors.get(error_type, 0) + 1
+            if latency_ms is not None:
+                tool["total_latency_ms"] += latency_ms
+                tool["latency_samples"].append(latency_ms)
+
+    def record_cache_hit(self, cache_name: str) -> None:
+        with self._lock:
+            cache = self._caches.get(cache_name)
+            if cache is None:
+                cache = self._caches[cache_name] = {"hits": 0, "misses": 0}
+            cache["hits"] += 1
+
+    def get_all_metrics(self) -> dict[str, Any]:
+        with self._lock:
+            return {
+                "timestamp": time.time(),
+                "tool_metrics": {name: self._stats(tool) for name, tool in self._tools.items()},
+                "cache_metrics": {name: dict(cache) for name, cache in self._caches.items()},
+                "system_metrics": {"uptime_seconds": time.time() - self._started},
+            }
+
+    def _stats(self, tool: dict[str, Any]) -> dict[str, Any]:
+        samples = list(tool["latency_samples"])
+        p50, p95, p99 = self._percentiles(samples)
+        total = tool["total_calls"]
+        return {
+            "total_calls": total,
+            "successful_calls": tool["successful_calls"],
+            "failed_calls": tool["failed_calls"],
+            "success_rate": 100.0 * tool["successful_calls"] / total if total else 0.0,
+            "avg_latency_ms": tool["total_latency_ms"] / total if total else 0.0,
+            "min_latency_ms": min(samples) if samples else None,
+            "max_latency_ms": max(samples) if samples else None,
+            "p50_latency_ms": p50,
+            "p95_latency_ms": p95,
+            "p99_latency_ms": p99,
+            "error_types": dict(tool["error_types"]),
+            "last_call_timestamp": tool["last_call_timestamp"],
+        }
+
+    def _percentiles(self, samples: list[float]) -> tuple[float | None, ...]:
+        if len(samples) < 2:
+            return None, None, None
+        quantiles = statistics.quantiles(samples, n=100)
+        return quantiles[49], quantiles[94], quantiles[98]
