@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 from benchmarks.measuring import Result, result
@@ -18,7 +19,9 @@ _SDK = _TIMED.format(code="import opentelemetry.sdk.metrics")
 
 def _seconds(code: str) -> float:
     command = [sys.executable, "-c", code]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    with tempfile.TemporaryDirectory() as empty:  # no project file that could be read
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=empty)
+    return float(ran.stdout)
 
 
 def imports(rounds: int) -> Iterator[Result]:

@@ -141,5 +141,5 @@ def test_memory_is_bounded_by_windows() -> None:
         tracemalloc.stop()
     assert (
         full < THREADS * WINDOW * 20
-    )  # a double in the ring and one sorted, and what a series needs
+    )  # a double in the ring, one sorted, and the rest
     assert after - full < 100_000
