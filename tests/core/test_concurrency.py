@@ -139,7 +139,5 @@ def test_memory_is_bounded_by_windows() -> None:
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (
-        full < THREADS * WINDOW * 20
-    )  # a double in the ring, one sorted, and the rest
+    assert full < THREADS * WINDOW * 20  # a double in the ring, one sorted, and the rest
     assert after - full < 100_000
