@@ -100,8 +100,11 @@ def _cache(cache: CacheFigures) -> dict[str, Any]:
         "evictions": cache.evictions,
         "size_rejections": cache.rejections,
         "entries": cache.entries,
-        "by_tool": {
-            tool: {"hits": hits, "misses": misses} for tool, (hits, misses) in cache.by_tool.items()
+        "by_tool": None
+        if cache.by_tool is None
+        else {
+            tool: {"hits": hits, "misses": misses, "hit_rate": _percent(hits, hits + misses)}
+            for tool, (hits, misses) in cache.by_tool.items()
         },
     }
 

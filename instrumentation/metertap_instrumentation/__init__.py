@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from metertap import guard
+from metertap_instrumentation.caches import cachetools
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.tools import mcp
 
-ALL: tuple[Instrumentation, ...] = (mcp.INSTRUMENTATION,)
+ALL: tuple[Instrumentation, ...] = (mcp.INSTRUMENTATION, cachetools.INSTRUMENTATION)
 
 
 def install(disabled: frozenset[str] = frozenset()) -> None:

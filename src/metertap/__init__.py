@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from metertap._version import __version__
 
 if TYPE_CHECKING:
+    from metertap.caches import name_cache
     from metertap.manual import (
         CacheMeter,
         cache_meter,
@@ -33,6 +34,7 @@ __all__ = [
     "get_all_metrics",
     "instrument",
     "measure_tool",
+    "name_cache",
     "record_cache_eviction",
     "record_cache_hit",
     "record_cache_miss",
@@ -48,9 +50,10 @@ def __getattr__(name: str) -> Any:
     # When first asked for: importing OpenTelemetry takes a while, and `metertap run` has no need.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from metertap import manual, tap
+    from metertap import caches, manual, tap
 
-    globals()[name] = value = getattr(manual if hasattr(manual, name) else tap, name)
+    home = next(module for module in (manual, tap, caches) if hasattr(module, name))
+    globals()[name] = value = getattr(home, name)
     return value
 
 

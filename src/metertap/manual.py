@@ -286,7 +286,7 @@ class CacheMeter:
     def evicted(self, entries: int = 1) -> None:
         """The cache dropped `entries` to make room or because they expired."""
         with guard.guarded("cache_meter"):
-            if (series := self._series()) is not None:
+            if (series := self._find()) is not None:
                 if isinstance(entries, int) and entries >= 0:
                     recorder().cache_evicted(series, entries)
                 else:
@@ -297,24 +297,25 @@ class CacheMeter:
     def rejected(self) -> None:
         """The cache refused an entry because of its size."""
         with guard.guarded("cache_meter"):
-            if (series := self._series()) is not None:
+            if (series := self._find()) is not None:
                 recorder().cache_rejected(series)
 
     def _find_hits(self) -> dict[Any, Callable[[], None]] | None:
-        series = self._series()
+        series = self._find()
         if series is None:
             return None
         self._hits = series.hits
         return series.hits
 
     def _find_misses(self) -> dict[Any, Callable[[], None]] | None:
-        series = self._series()
+        series = self._find()
         if series is None:
             return None
         self._misses = series.misses
         return series.misses
 
-    def _series(self) -> CacheSeries | None:
+    def _find(self) -> CacheSeries | None:
+        """The series to count on; None where nothing is counted."""
         if not is_enabled():
             return None
         recorder().wake()

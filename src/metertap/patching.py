@@ -79,12 +79,14 @@ class Wrapper(_FunctionWrapper):
 class Target:
     """One attribute to wrap: `attribute` is a dotted path inside the patch set's module.
 
-    `optional` targets are absent from some supported versions and are then left out.
+    `optional` targets are absent from some supported versions and are then left out; so are those
+    that a class has to have of its `own` and only inherits.
     """
 
     attribute: str
     wrapper: WrapperFunction
     optional: bool = False
+    own: bool = False
 
 
 @dataclass(slots=True)
@@ -192,11 +194,13 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
         if owner is _ABSENT:
             break
     if owner is _ABSENT or not hasattr(owner, name):
-        if target.optional:
+        if target.optional or target.own:
             return None
         raise AttributeError(f"{module.__name__}:{target.attribute} does not exist")
     # Not getattr: it would bind static and class methods.
     original = vars(owner).get(name, _ABSENT)
+    if original is _ABSENT and target.own:
+        return None
     wrapped = original if original is not _ABSENT else inspect.getattr_static(owner, name)
     function = target.wrapper
     if original is _ABSENT:

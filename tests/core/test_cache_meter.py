@@ -75,10 +75,10 @@ def test_lookups_inside_a_tool_are_the_tools() -> None:
     found = caches()["prompts"]
     assert (found["hits"], found["misses"]) == (5, 2)
     assert found["by_tool"] == {
-        "streaming": {"hits": 1, "misses": 1},
-        "streaming_async": {"hits": 1, "misses": 0},
-        "block": {"hits": 1, "misses": 0},
-        "inner": {"hits": 1, "misses": 0},
+        "streaming": {"hits": 1, "misses": 1, "hit_rate": 50.0},
+        "streaming_async": {"hits": 1, "misses": 0, "hit_rate": 100.0},
+        "block": {"hits": 1, "misses": 0, "hit_rate": 100.0},
+        "inner": {"hits": 1, "misses": 0, "hit_rate": 100.0},
     }
 
 
@@ -102,7 +102,7 @@ def test_lookups_of_a_task_that_outlives_its_tool_are_not_the_tools() -> None:
             await task
 
     asyncio.run(main())
-    assert caches()["prompts"]["by_tool"] == {"around": {"hits": 1, "misses": 0}}
+    assert caches()["prompts"]["by_tool"] == {"around": {"hits": 1, "misses": 0, "hit_rate": 100.0}}
 
 
 def test_opentelemetry_has_lookups_by_cache_result_and_tool() -> None:

@@ -131,7 +131,7 @@ def test_lookups_of_a_task_that_outlives_its_call_are_nobodys() -> None:
         asyncio.run(main())
         cache = metertap.get_all_metrics()["cache_metrics"]["prompts"]
     assert (cache["hits"], cache["misses"]) == (2, 1)
-    assert cache["by_tool"] == {"spawns": {"hits": 1, "misses": 0}}
+    assert cache["by_tool"] == {"spawns": {"hits": 1, "misses": 0, "hit_rate": 100.0}}
 
 
 def test_after_a_nested_call_the_outer_one_is_current_again() -> None:
@@ -152,7 +152,7 @@ def test_after_a_nested_call_the_outer_one_is_current_again() -> None:
         meter.miss()
         cache = metertap.get_all_metrics()["cache_metrics"]["prompts"]
     assert cache["by_tool"] == {
-        "inner": {"hits": 2, "misses": 0},
-        "outer": {"hits": 0, "misses": 1},
+        "inner": {"hits": 2, "misses": 0, "hit_rate": 100.0},
+        "outer": {"hits": 0, "misses": 1, "hit_rate": 0.0},
     }
     assert (cache["hits"], cache["misses"]) == (2, 2)

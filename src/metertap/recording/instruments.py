@@ -179,12 +179,13 @@ def _session_active(recorder: Recorder) -> Iterable[Observation]:
 
 
 def _cache_requests(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures(with_entries=False):
+    for cache in recorder.cache_figures():
         labels = _cache_labels(cache.name, cache.system)
-        hits = cache.hits - sum(hits for hits, _ in cache.by_tool.values())
-        misses = cache.misses - sum(misses for _, misses in cache.by_tool.values())
+        by_tool = cache.by_tool or {}
+        hits = cache.hits - sum(hits for hits, _ in by_tool.values())
+        misses = cache.misses - sum(misses for _, misses in by_tool.values())
         yield from _lookups(labels, hits, misses)
-        for tool, (hits, misses) in cache.by_tool.items():
+        for tool, (hits, misses) in by_tool.items():
             yield from _lookups({**labels, catalogue.TOOL_NAME: tool}, hits, misses)
 
 
@@ -194,13 +195,15 @@ def _lookups(labels: dict[str, str], hits: int, misses: int) -> Iterable[Observa
 
 
 def _cache_evictions(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures(with_entries=False):
-        yield Observation(cache.evictions, _cache_labels(cache.name, cache.system))
+    for cache in recorder.cache_figures():
+        if cache.evictions is not None:
+            yield Observation(cache.evictions, _cache_labels(cache.name, cache.system))
 
 
 def _cache_rejections(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures(with_entries=False):
-        yield Observation(cache.rejections, _cache_labels(cache.name, cache.system))
+    for cache in recorder.cache_figures():
+        if cache.rejections is not None:
+            yield Observation(cache.rejections, _cache_labels(cache.name, cache.system))
 
 
 def _cache_entries(recorder: Recorder) -> Iterable[Observation]:

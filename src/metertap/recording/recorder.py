@@ -19,14 +19,8 @@ from metertap import catalogue, guard
 from metertap.recording import buffer
 from metertap.recording.batch import Batch
 from metertap.recording.buffer import Buffer
-from metertap.recording.series import (
-    CacheFigures,
-    CacheSeries,
-    OperationSeries,
-    ToolFigures,
-    ToolSeries,
-    as_label,
-)
+from metertap.recording.caches import BOTH, CacheFigures, CacheSeries
+from metertap.recording.series import OperationSeries, ToolFigures, ToolSeries, as_label
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -70,6 +64,7 @@ class Recorder:
         self.window_size = window_size
         self._series_limit = series_limit
         self._activity_callbacks: list[Callable[[], None]] = []
+        self._look_callbacks: list[Callable[[], None]] = []
         self._instruments: Sequence[Instruments] = ()
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         self.in_order = False
@@ -231,19 +226,31 @@ class Recorder:
 
     # Caches
 
-    def cache(self, name: str, system: str) -> CacheSeries:
-        """The series of one cache; made if new."""
+    def cache(self, name: str, system: str, supports: frozenset[str] = BOTH) -> CacheSeries:
+        """The series of one cache name; made if new."""
         series = self._caches.get((name, system))
         if series is None:
             with self.lock:
-                series = self._caches.setdefault((name, system), CacheSeries(name, system))
+                new = CacheSeries(name, system, supports)
+                series = self._caches.setdefault((name, system), new)
             self._activity()
         return series
 
-    def cache_by_hand(self, name: str, system: str) -> CacheSeries:
+    def cache_by_hand(self, name: str, system: str, supports: frozenset[str] = BOTH) -> CacheSeries:
         """The series of a cache that the program named; bounded as tools' names are."""
         series = self._caches.get((name, system)) if isinstance(name, str) else None
-        return series or self.cache(self._name_by_hand(name, system, self._caches), system)
+        if series is None:
+            series = self.cache(self._name_by_hand(name, system, self._caches), system, supports)
+        return series
+
+    def on_look(self, prepare: Callable[[], None]) -> None:
+        """Call `prepare` before anybody sees caches: it finds and names what is new."""
+        if prepare not in self._look_callbacks:
+            self._look_callbacks.append(prepare)
+
+    def activity(self) -> None:
+        """A cache was seen that has no series yet."""
+        self._activity()
 
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: ToolSeries | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
@@ -273,13 +280,12 @@ class Recorder:
         with self.lock:
             return series.figures()
 
-    def cache_figures(self, *, with_entries: bool = True) -> list[CacheFigures]:
-        """The caches alone; how many entries they hold only where asked for."""
-        held = self._held() if with_entries else {}
-        return [series.figures(held.get(key)) for key, series in list(self._caches.items())]
-
-    def _held(self) -> dict[tuple[str, str], int | None]:
-        return {key: series.held() for key, series in list(self._caches.items())}
+    def cache_figures(self) -> list[CacheFigures]:
+        """The caches alone."""
+        for prepare in list(self._look_callbacks):
+            with guard.guarded("caches.look"):
+                prepare()
+        return [series.figures() for series in list(self._caches.values())]
 
     def active_calls(self) -> list[tuple[str, int]]:
         """Calls in progress by tool name, every source together."""
@@ -407,9 +413,7 @@ class Recorder:
         buffer.forked()
         self._clear()
         self._tools = {key: ToolSeries(*key, self) for key in tools}
-        self._caches = {
-            key: CacheSeries(*key, entries=series.entries) for key, series in caches.items()
-        }
+        self._caches = {key: series.forked() for key, series in caches.items()}
         self._is_fresh_fork = True
 
 

@@ -1,15 +1,15 @@
-"""What is held for one tool, one kind of request and one cache."""
+"""What is held for one tool and for one kind of request."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metertap import catalogue, guard, outcome
+from metertap import catalogue, outcome
 from metertap.recording.batch import Batch, Trace
-from metertap.recording.buffer import Buffer, Count
+from metertap.recording.buffer import Buffer
 from metertap.recording.window import Percentiles, Window
 
 if TYPE_CHECKING:
@@ -272,84 +272,3 @@ class ToolFigures:
     @property
     def failed(self) -> int:
         return sum(self.counts[name] for name in outcome.FAILED)
-
-
-class _Lookups(dict[Any, "Callable[[], None]"]):
-    """What counts one lookup, by the `ToolSeries` it is made for; None is no tool."""
-
-    __slots__ = ("counts",)
-
-    def __init__(self) -> None:
-        self.counts: dict[ToolSeries | None, Count] = {}
-
-    def __missing__(self, tool: ToolSeries | None) -> Callable[[], None]:
-        # setdefault is whole: two threads that come first together get the same.
-        count = self.counts.setdefault(tool, Count())
-        self[tool] = count.add
-        return count.add
-
-    def by_tool(self) -> dict[str | None, int]:
-        """Lookups by tool name, all sources of equal names together."""
-        found: dict[str | None, int] = {None: 0}
-        for tool, count in list(self.counts.items()):
-            name = None if tool is None else tool.name
-            found[name] = found.get(name, 0) + count.value
-        return found
-
-
-@dataclass(slots=True, eq=False)
-class CacheSeries:
-    """One cache. `hits` and `misses` count without a lock; the rest changes under the recorder's.
-
-    `entries` asks the cache how many it holds; None where that is not known.
-    """
-
-    name: str
-    system: str
-    evictions: int = 0
-    rejections: int = 0
-    entries: Callable[[], int | None] | None = None
-    hits: _Lookups = field(default_factory=_Lookups)
-    misses: _Lookups = field(default_factory=_Lookups)
-
-    def held(self) -> int | None:
-        """How many entries the cache holds, if it says so.
-
-        Not to be asked under the recorder's lock: a cache may hold a lock of its own and record.
-        """
-        if self.entries is not None:
-            with guard.guarded("cache.entries"):
-                return self.entries()
-        return None
-
-    def figures(self, entries: int | None) -> CacheFigures:
-        """A copy to compute views from."""
-        hits, misses = self.hits.by_tool(), self.misses.by_tool()
-        return CacheFigures(
-            name=self.name,
-            system=self.system,
-            hits=sum(hits.values()),
-            misses=sum(misses.values()),
-            evictions=self.evictions,
-            rejections=self.rejections,
-            by_tool={
-                tool: (hits.get(tool, 0), misses.get(tool, 0))
-                for tool in {**hits, **misses}
-                if tool is not None
-            },
-            entries=entries,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CacheFigures:
-    """One cache's numbers at one moment."""
-
-    name: str
-    system: str
-    hits: int
-    misses: int
-    evictions: int
-    rejections: int
-    by_tool: dict[str, tuple[int, int]]
-    entries: int | None

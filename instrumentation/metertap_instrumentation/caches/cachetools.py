@@ -1,0 +1,211 @@
+"""cachetools: every lookup in a `Cache` of any kind, `@cached` and `@cachedmethod` included.
+
+`__getitem__` is wrapped in each class that has its own, for they bind `Cache.__getitem__` as a
+default argument and never look it up again. `get` and `setdefault` end there when they hit, so of
+them only misses are counted. `pop`, `popitem` and eviction end there too: what they read is no
+lookup. An entry that `__setitem__` drops to make room, or `expire` because of its age, is an
+eviction; a value that is larger than the cache is a rejection.
+
+Not seen: a subclass that overrides `__getitem__` without calling it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import calls, guard
+from metertap.caches import ObjectMeters, counting, layer
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+
+_MODULE = "cachetools"
+_KINDS = ("FIFOCache", "LFUCache", "LRUCache", "RRCache", "TTLCache", "TLRUCache")
+_NOTHING: Any = object()
+_TOO_LARGE = ("value too large",)
+
+_layer = layer.get
+meters = ObjectMeters("cachetools")
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    targets = [
+        Target("Cache.__getitem__", getitem),
+        Target("Cache.__setitem__", setitem),
+        Target("Cache.get", get),
+        Target("Cache.pop", not_a_lookup),
+        Target("Cache.popitem", popitem),
+        Target("Cache.setdefault", setdefault),
+    ]
+    for kind in _KINDS:
+        targets += [
+            Target(f"{kind}.__getitem__", getitem, own=True),
+            Target(f"{kind}.__setitem__", setitem, own=True),
+            Target(f"{kind}.popitem", popitem, own=True),
+            Target(f"{kind}.expire", expire, own=True),
+        ]
+    return [PatchSet(_MODULE, targets)]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="cachetools",
+    distribution="cachetools",
+    supported=((5, 0), (9,)),
+    patch_sets=_patch_sets,
+)
+
+
+def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache[key]`."""
+    if type(instance).__missing__ is not _missing():
+        return _getitem_or_missing(wrapped, instance, args, kwargs)
+    try:
+        value = wrapped(*args, **kwargs)
+    except KeyError as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+            if _layer() is None:
+                meters.of(instance).miss()
+        raise
+    try:
+        if _layer() is None:
+            meters.of(instance).hit()
+    except Exception as fault:
+        guard.fault("cachetools", fault)
+    return value
+
+
+def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache.get(key, default)`: what it finds, `__getitem__` has counted."""
+    if _layer() is not None or len(args) > 2 or kwargs.keys() - {"default"} or not args:
+        return wrapped(*args, **kwargs)
+    value = wrapped(args[0], _NOTHING)
+    if value is not _NOTHING:
+        return value
+    with guard.guarded("cachetools"):
+        meters.of(instance).miss()
+    return args[1] if len(args) == 2 else kwargs.get("default")
+
+
+def setdefault(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache.setdefault(key, default)`: what it finds, `__getitem__` has counted."""
+    found = True
+    with guard.guarded("cachetools"):
+        found = _layer() is not None or (args[0] if args else kwargs["key"]) in instance
+    value = wrapped(*args, **kwargs)
+    if not found:
+        with guard.guarded("cachetools"):
+            meters.of(instance).miss()
+    return value
+
+
+def setitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache[key] = value`: entries that go meanwhile are evicted."""
+    try:
+        with counting(_Setting(instance)):
+            return wrapped(*args, **kwargs)
+    except ValueError as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+            if error.args == _TOO_LARGE and _layer() is None:
+                meters.of(instance).rejected()
+        raise
+
+
+def popitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache.popitem()`: the program's own, or to make room."""
+    outer = _layer()
+    try:
+        with counting(instance):
+            item = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("cachetools"):
+        if isinstance(outer, _Setting) and outer.cache is instance:
+            meters.of(instance).evicted()
+    return item
+
+
+def expire(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache.expire()`: drops what is too old; before every look at the size, too."""
+    before = 0
+    with guard.guarded("cachetools"):
+        before = _stored(instance)
+    try:
+        with counting(instance):
+            result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("cachetools"):
+        gone = before - _stored(instance)
+        if gone > 0:
+            meters.of(instance).evicted(gone)
+    return result
+
+
+def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache.pop(key)` reads what it removes."""
+    try:
+        with counting(instance):
+            return wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+        raise
+
+
+class _Setting:
+    """The layer while an entry is put into `cache`."""
+
+    __slots__ = ("cache",)
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+
+def _getitem_or_missing(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """Of a class that makes up what it lacks (`__missing__`): a miss has an answer, too."""
+    found = None
+    with guard.guarded("cachetools"):
+        if _layer() is None:
+            found = (args[0] if args else kwargs["key"]) in instance
+    try:
+        value = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+            _count(instance, found)
+        raise
+    with guard.guarded("cachetools"):
+        _count(instance, found)
+    return value
+
+
+def _count(instance: Any, found: bool | None) -> None:
+    if found is not None:
+        meter = meters.of(instance)
+        if found:
+            meter.hit()
+        else:
+            meter.miss()
+
+
+def _cache_class() -> Any:
+    return sys.modules[_MODULE].Cache
+
+
+@functools.cache
+def _missing() -> Any:
+    return _cache_class().__missing__
+
+
+def _stored(instance: Any) -> int:
+    # Not len(): where entries expire, that drops them first.
+    stored: int = _cache_class().__len__(instance)
+    return stored
