@@ -1,4 +1,4 @@
-"""One MCP `tools/call`, client and server in one process: all that is recorded for it.
+"""One MCP `tools/call`, client and server in one process: all that is recorded for it (mcp 2.x).
 
 The whole call takes some hundred microseconds and varies by more than what is asked here, so the
 parts are measured apart: the functions that are patched are replaced by ones that return at once
