@@ -153,10 +153,22 @@ class BulkHistogram:
                     _merge(aggregation, rest)
                     break
             self._record_one(match, batch, done, attributes)
+            if aggregation is None:
+                key = self._shared_key(match, attributes, key)
         else:
             return
         if batch.traces:
             self._offer(aggregation, batch, done, attributes)
+
+    def _shared_key(self, match: Any, attributes: dict[str, str], key: Any) -> Any:
+        """The SDK's own object for `key`, if it has just made one: a copy is half a kilobyte."""
+        with match._lock:
+            newest = next(reversed(match._attributes_aggregation), None)
+        if newest == key:
+            kept = match._view._attribute_keys
+            self._keys[None if kept is None else frozenset(kept)][id(attributes)] = newest
+            return newest
+        return key
 
     def _record_one(
         self, match: Any, batch: Batch, position: int, attributes: dict[str, str]
