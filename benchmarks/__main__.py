@@ -18,6 +18,9 @@ BASELINE = Path(__file__).with_name("baseline.json")
 GROUPS = {
     "calls": "calls:tool_calls",
     "caches": "calls:cache_events",
+    "cachetools": "lookups:patched",
+    "lru_cache": "lookups:read",
+    "observing": "lookups:observing",
     "mcp": "mcp:requests",
     "document": "views:document",
     "memory": "views:memory",

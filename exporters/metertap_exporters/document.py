@@ -14,6 +14,7 @@ from typing import Any
 
 from metertap import catalogue, outcome
 from metertap.recording import CacheFigures, Figures, ToolFigures
+from metertap.recording.series import LatencyFigures
 
 SCHEMA_VERSION = "1.0"
 
@@ -86,6 +87,22 @@ def _tool(tool: ToolFigures) -> dict[str, Any]:
         "active_calls": tool.active,
         "error_types": tool.error_types,
         "last_call_timestamp": tool.last_call,
+        "with_cache": tool.with_cache
+        and {
+            "all_hit": _latencies(tool.with_cache[0]),
+            "missed": _latencies(tool.with_cache[1]),
+        },
+    }
+
+
+def _latencies(figures: LatencyFigures) -> dict[str, Any]:
+    quantiles = figures.percentiles
+    return {
+        "calls": figures.calls,
+        "avg_latency_ms": figures.total_ms / figures.calls if figures.calls else None,
+        "p50_latency_ms": quantiles.p50,
+        "p95_latency_ms": quantiles.p95,
+        "p99_latency_ms": quantiles.p99,
     }
 
 
@@ -198,6 +215,7 @@ class ForeignTool:
             "active_calls": None,
             "error_types": self._error_types,
             "last_call_timestamp": None,
+            "with_cache": None,
         }
 
     def _quantile(self, q: float) -> float:

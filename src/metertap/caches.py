@@ -114,7 +114,8 @@ class ObjectMeters:
         self.supports = supports
         self._natural_name = natural_name
         self._meters: dict[int, ObjectMeter] = {}
-        self._ends: dict[int, weakref.finalize[Any, Any]] = {}
+        self.find = self._meters.get
+        """The meter by the identity of a cache, if there is one: for those to whom `of` is slow."""
 
     def of(self, cache: Any) -> ObjectMeter:
         """The meter of `cache`; made if new."""

@@ -23,13 +23,17 @@ from metertap.recording import Recorder, ToolSeries
 clock = time.perf_counter
 
 Frame = list[Any]
-"""A call from its start on: `[series, owner, parent]`, see the indices below."""
+"""A call from its start on: `[series, owner, parent, hit, missed]`, see the indices below."""
 SERIES = 0
 """Where the call began to count, a `ToolSeries`; None once it is over."""
 OWNER = 1
 """The `Owner` of the call: a `Call`, or what counts all calls of one function."""
 PARENT = 2
 """The frame of the call in progress around this one, or None."""
+HIT = 3
+"""Whether a cache that was asked during the call had what it was asked for."""
+MISSED = 4
+"""Whether one had not."""
 
 # What counts a call. The same call may be seen by several of them; the outermost counts it.
 PATCH = "patch"
@@ -90,7 +94,7 @@ class Call:
         except StopIteration:
             series.due()
         parent = current.get()
-        self.frame = [series, self, None if parent is None else in_progress()]
+        self.frame = [series, self, None if parent is None else in_progress(), False, False]
         if as_current:
             current.set(self.frame)
         self._started = clock()
@@ -123,6 +127,8 @@ class Call:
     def finish(self, error: BaseException | None) -> None:
         """Leave, and count the call as `error` (or its absence) says."""
         series, seconds = self.leave()
+        if error is None and self.frame is not None:
+            series.looked_up(self.frame[HIT], self.frame[MISSED], seconds)
         end(series, seconds, error)
 
 
@@ -200,9 +206,11 @@ def counted_already(name: str, counted_by: str | None = None) -> bool:
     return False
 
 
-def current_tool() -> ToolSeries | None:
-    """The tool whose call is in progress here."""
-    frame = current.get()
-    if frame is None or frame[SERIES] is None:
-        frame = in_progress()
-    return None if frame is None else frame[SERIES]
+def tool_of_lookup(kind: int) -> ToolSeries | None:
+    """The tool whose call is in progress here, and which made a lookup that `HIT` or `MISSED`."""
+    frame = in_progress()
+    if frame is None:
+        return None
+    frame[kind] = True
+    series: ToolSeries = frame[SERIES]
+    return series

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast, overload
 
 from metertap import calls, catalogue, guard, measuring, outcome
 from metertap._process import is_enabled, recorder
-from metertap.calls import Call, current, current_tool
+from metertap.calls import HIT, MISSED, Call, current, tool_of_lookup
 from metertap.measuring import ToolSlot
 from metertap.patching import Wrapper, WrapperFunction
 from metertap.recording import CacheSeries, ToolSeries
@@ -276,12 +276,24 @@ class CacheMeter:
     def hit(self) -> None:
         """A lookup found its entry."""
         frame = _current()
-        self._hits[(frame[0] or (frame[2] and current_tool())) if frame else None]()
+        if frame is None:
+            self._hits[None]()
+        elif frame[0] is not None:
+            frame[3] = True
+            self._hits[frame[0]]()
+        else:
+            self._hits[tool_of_lookup(HIT)]()
 
     def miss(self) -> None:
         """A lookup found nothing."""
         frame = _current()
-        self._misses[(frame[0] or (frame[2] and current_tool())) if frame else None]()
+        if frame is None:
+            self._misses[None]()
+        elif frame[0] is not None:
+            frame[4] = True
+            self._misses[frame[0]]()
+        else:
+            self._misses[tool_of_lookup(MISSED)]()
 
     def evicted(self, entries: int = 1) -> None:
         """The cache dropped `entries` to make room or because they expired."""
@@ -358,4 +370,4 @@ def _record_lookup(cache_name: str, *, hit: bool) -> None:
     with guard.guarded("cache_meter"):
         if is_enabled():
             series = recorder().cache_by_hand(cache_name, SOURCE)
-            recorder().cache_looked_up(series, hit, current_tool())
+            recorder().cache_looked_up(series, hit, tool_of_lookup(HIT if hit else MISSED))

@@ -90,7 +90,7 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
             tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, slot, parent]
+        frame: Frame = [series, slot, parent, False, False]
         _set(frame)
         started = clock()
         try:
@@ -103,6 +103,8 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
         append(ended - started)
         series.ended = ended
         frame[0] = None
+        if frame[3] or frame[4]:
+            series.looked_up(frame[3], frame[4], ended - started)
         if slot.is_new:
             slot.look_at(result)
         return result
@@ -130,7 +132,7 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
             tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, slot, parent]
+        frame: Frame = [series, slot, parent, False, False]
         _set(frame)
         started = clock()
         try:
@@ -143,6 +145,8 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
         append(ended - started)
         series.ended = ended
         frame[0] = None
+        if frame[3] or frame[4]:
+            series.looked_up(frame[3], frame[4], ended - started)
         return result
 
     return call
@@ -167,7 +171,7 @@ def plain_wrapper(slot: ToolSlot) -> WrapperFunction:
             tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, slot, parent]
+        frame: Frame = [series, slot, parent, False, False]
         _set(frame)
         started = clock()
         try:
@@ -180,6 +184,8 @@ def plain_wrapper(slot: ToolSlot) -> WrapperFunction:
         append(ended - started)
         series.ended = ended
         frame[0] = None
+        if frame[3] or frame[4]:
+            series.looked_up(frame[3], frame[4], ended - started)
         if slot.is_new:
             slot.look_at(result)
         return result
@@ -206,7 +212,7 @@ def coroutine_wrapper(slot: ToolSlot) -> WrapperFunction:
             tick()
         except StopIteration:
             series.due()
-        frame: Frame = [series, slot, parent]
+        frame: Frame = [series, slot, parent, False, False]
         _set(frame)
         started = clock()
         try:
@@ -219,6 +225,8 @@ def coroutine_wrapper(slot: ToolSlot) -> WrapperFunction:
         append(ended - started)
         series.ended = ended
         frame[0] = None
+        if frame[3] or frame[4]:
+            series.looked_up(frame[3], frame[4], ended - started)
         return result
 
     return call

@@ -39,6 +39,7 @@ TOOL = {
     "active_calls",
     "error_types",
     "last_call_timestamp",
+    "with_cache",
 }
 UNKNOWN_BEFORE_THE_FIRST_CALL = {
     "success_rate",
@@ -49,6 +50,7 @@ UNKNOWN_BEFORE_THE_FIRST_CALL = {
     "p95_latency_ms",
     "p99_latency_ms",
     "last_call_timestamp",
+    "with_cache",
 }
 
 

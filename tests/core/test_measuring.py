@@ -156,3 +156,30 @@ def test_after_a_nested_call_the_outer_one_is_current_again() -> None:
         "outer": {"hits": 0, "misses": 1, "hit_rate": 0.0},
     }
     assert (cache["hits"], cache["misses"]) == (2, 2)
+
+
+def test_calls_that_hit_are_told_from_calls_that_missed() -> None:
+    meter = metertap.cache_meter("prompts")
+
+    @metertap.tool
+    def search(*lookups: bool) -> None:
+        for hit in lookups:
+            if hit:
+                meter.hit()
+            else:
+                meter.miss()
+
+    with metertap.instrument():
+        for lookups in ([True], [True, True], [True, False], [False], []):
+            search(*lookups)
+        found = tool("search")
+        with_cache = found["with_cache"]
+        assert found["total_calls"] == 5
+        assert (with_cache["all_hit"]["calls"], with_cache["missed"]["calls"]) == (2, 2)
+        assert with_cache["all_hit"]["p50_latency_ms"] >= 0
+
+
+def test_a_tool_that_asks_no_cache_says_nothing_of_caches() -> None:
+    with metertap.instrument():
+        metertap.tool(name="search")(lambda: None)()
+        assert tool("search")["with_cache"] is None

@@ -11,10 +11,11 @@ Not seen: a subclass that overrides `__getitem__` without calling it.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+import wrapt
 
 from metertap import calls, guard
 from metertap.caches import ObjectMeters, counting, layer
@@ -28,9 +29,13 @@ _TOO_LARGE = ("value too large",)
 
 _layer = layer.get
 meters = ObjectMeters("cachetools")
+_find = meters.find
+_missing: list[Any] = [None]
+"""`Cache.__missing__`, which raises; a subclass may have one that does not."""
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    wrapt.register_post_import_hook(_remember, _MODULE)
     targets = [
         Target("Cache.__getitem__", getitem),
         Target("Cache.__setitem__", setitem),
@@ -57,9 +62,13 @@ INSTRUMENTATION = Instrumentation(
 )
 
 
+def _remember(module: Any) -> None:
+    _missing[0] = module.Cache.__missing__
+
+
 def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache[key]`."""
-    if type(instance).__missing__ is not _missing():
+    if type(instance).__missing__ is not _missing[0]:
         return _getitem_or_missing(wrapped, instance, args, kwargs)
     try:
         value = wrapped(*args, **kwargs)
@@ -71,7 +80,7 @@ def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     try:
         if _layer() is None:
-            meters.of(instance).hit()
+            (_find(id(instance)) or meters.of(instance)).hit()
     except Exception as fault:
         guard.fault("cachetools", fault)
     return value
@@ -198,11 +207,6 @@ def _count(instance: Any, found: bool | None) -> None:
 
 def _cache_class() -> Any:
     return sys.modules[_MODULE].Cache
-
-
-@functools.cache
-def _missing() -> Any:
-    return _cache_class().__missing__
 
 
 def _stored(instance: Any) -> int:

@@ -37,6 +37,33 @@ class Ended(NamedTuple):
     trace: tuple[int, Any] | None = None
 
 
+class Latencies:
+    """Latencies of some of a tool's calls: how many, their sum, and a window."""
+
+    __slots__ = ("_count", "_items", "_total", "_window", "append")
+
+    def __init__(self, window_size: int) -> None:
+        self._items: list[float] = []
+        self.append = self._items.append
+        self._count = 0
+        self._total = 0.0
+        self._window = Window(window_size)
+
+    def fold(self) -> None:
+        """Take in what was appended, in seconds. With the recorder's lock held."""
+        count = len(self._items)
+        batch = self._items[:count]
+        del self._items[:count]
+        self._count += count
+        self._total += sum(batch) * 1000.0
+        self._window.add_seconds(batch)
+
+    def figures(self) -> LatencyFigures:
+        """With the recorder's lock held."""
+        self.fold()
+        return LatencyFigures(self._count, self._total, self._window.percentiles())
+
+
 class ToolSeries(Buffer):
     """One tool of one source: counts by outcome, extremes, and the window of its last calls.
 
@@ -50,6 +77,7 @@ class ToolSeries(Buffer):
         "_ended",
         "_last_call",
         "_left",
+        "_looked_up",
         "counts",
         "error_types",
         "maximum",
@@ -77,6 +105,7 @@ class ToolSeries(Buffer):
         self._ended = 0  # calls that were folded
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self._last_call: tuple[float, float] | None = None  # by both clocks
+        self._looked_up: tuple[Latencies, Latencies] | None = None
 
     @property
     def active(self) -> int:
@@ -87,6 +116,17 @@ class ToolSeries(Buffer):
     def left(self, calls: int = 1) -> None:
         """`calls` began here and will not be counted here. With the recorder's lock held."""
         self._left += calls
+
+    def looked_up(self, hit: bool, missed: bool, seconds: float) -> None:
+        """A call that went well, and is counted apart from this, asked caches meanwhile."""
+        if hit or missed:
+            both = self._looked_up
+            if both is None:
+                size = self._recorder.window_size
+                with self._recorder.lock:
+                    both = self._looked_up or (Latencies(size), Latencies(size))
+                    self._looked_up = both
+            both[1 if missed else 0].append(seconds)
 
     def end(
         self,
@@ -121,10 +161,18 @@ class ToolSeries(Buffer):
             percentiles=self.window.percentiles(),
             window_samples=len(self.window),
             active=self.active,
+            with_cache=self._looked_up
+            and (
+                self._looked_up[0].figures(),
+                self._looked_up[1].figures(),
+            ),
             last_call=None if self._last_call is None else self._last_call[1],
         )
 
     def _take(self, items: Sequence[Any]) -> None:
+        if self._looked_up is not None:
+            self._looked_up[0].fold()
+            self._looked_up[1].fold()
         self._ended += len(items)
         try:
             total = sum(items)
@@ -249,6 +297,15 @@ class OperationSeries(Buffer):
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyFigures:
+    """Latencies of some of a tool's calls, in milliseconds."""
+
+    calls: int
+    total_ms: float
+    percentiles: Percentiles
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFigures:
     """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds."""
 
@@ -264,6 +321,8 @@ class ToolFigures:
     window_samples: int
     active: int
     last_call: float | None
+    with_cache: tuple[LatencyFigures, LatencyFigures] | None
+    """Calls of which every lookup in a cache hit, and those of which one missed."""
 
     @property
     def succeeded(self) -> int:

@@ -138,6 +138,8 @@ class ServerRequest(Call):
             if result == outcome.OK and started.name == self.name:
                 started.append(seconds)
                 started.ended = now
+                if frame[calls.HIT] or frame[calls.MISSED]:
+                    started.looked_up(frame[calls.HIT], frame[calls.MISSED], seconds)
                 label = self.name
             else:
                 label = self._tool_ended(started, seconds, result, error_type)
