@@ -201,6 +201,8 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
     original = vars(owner).get(name, _ABSENT)
     if original is _ABSENT and target.own:
         return None
+    if isinstance(found := getattr(owner, name), type) or not callable(found):
+        raise TypeError(f"{module.__name__}:{target.attribute} is no function")
     wrapped = original if original is not _ABSENT else inspect.getattr_static(owner, name)
     function = target.wrapper
     if original is _ABSENT:

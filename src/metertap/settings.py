@@ -55,6 +55,8 @@ class Settings:
     allowed_hosts: frozenset[str] = frozenset()
     disabled_instrumentations: frozenset[str] = frozenset()
     service_name: str | None = None
+    caches: Mapping[str, Any] = field(default_factory=dict)
+    """Lines of `[tool.metertap.caches]`, as they were written."""
     otlp: bool = False
     otlp_protocol: str = "http/protobuf"
     disabled_because: str | None = None
@@ -137,8 +139,9 @@ def read(
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    file, table = config_file.read(environ.get(config_file.VARIABLE, "").strip())
     for source, given in (
-        ("file", _from_file(environ)),
+        ("file", _from_file(file, table)),
         ("environment", _from_environment(environ)),
         ("keyword", _from_keywords(options or {})),
     ):
@@ -149,7 +152,11 @@ def read(
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
                 _tell_unusable(shown_name, raw, shown(error, str), taken)
-    settings = Settings(**values, sources=sources)
+    caches = table.get("caches", {})
+    if not isinstance(caches, Mapping):
+        _tell_unusable(f"caches in {file}", caches, "a table is needed", "none")
+        caches = {}
+    settings = Settings(**values, caches=caches, sources=sources)
     with guarded("settings.opentelemetry"):
         return _with_opentelemetry(settings, environ)
     return settings
@@ -181,8 +188,7 @@ def _from_environment(environ: Mapping[str, str]) -> _Given:
     return given
 
 
-def _from_file(environ: Mapping[str, str]) -> _Given:
-    file, table = config_file.read(environ.get(config_file.VARIABLE, "").strip())
+def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
     given: _Given = {}
     for name, value in table.items():
         if name in TABLE:

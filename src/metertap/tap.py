@@ -204,7 +204,7 @@ def _document(given: Settings, service: Any) -> dict[str, Any]:
 def _install_instrumentations(given: Settings) -> None:
     import metertap_instrumentation
 
-    metertap_instrumentation.install(given.disabled_instrumentations)
+    metertap_instrumentation.install(given.disabled_instrumentations, given.caches)
 
 
 def _uninstall_instrumentations() -> None:

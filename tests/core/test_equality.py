@@ -150,7 +150,7 @@ def point_fields(point: Any) -> dict[str, Any]:
     if hasattr(point, "explicit_bounds"):
         fields["exemplars"] = [dataclasses.astuple(item) for item in exemplars]
     else:  # an exponential histogram's reservoir draws lots
-        fields["exemplars"] = len(exemplars)
+        fields["exemplars"] = bool(exemplars)
     return fields
 
 

@@ -137,11 +137,16 @@ def test_who_wraps_a_base_class_after_us_is_called() -> None:
 def test_an_unknown_version_is_left_alone_with_one_warning(
     version: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def version_of(name: str) -> str:
+        if name == "mcp":
+            return version
+        raise metadata.PackageNotFoundError(name)
+
     monkeypatch.setattr(mcp.INSTRUMENTATION, "patch_sets", ())
-    monkeypatch.setattr(metadata, "version", lambda _name: version)
+    monkeypatch.setattr(metadata, "version", version_of)
     with metertap.instrument(json_endpoint=False) as tap:
         call_fine(STACKS[0])
-        [diagnosis] = tap.diagnosis()["instrumentations"]
+        diagnosis = tap.diagnosis()["instrumentations"][0]
     warnings = [record for record in caplog.records if record.name == "metertap"]
     assert [record.levelno for record in warnings] == [logging.WARNING]
     assert f"mcp {version}" in warnings[0].getMessage()
