@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metertap import guard
-from metertap_instrumentation.caches import cachetools, configured
+from metertap_instrumentation.caches import configured
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.tools import mcp
 
-ALL: tuple[Instrumentation, ...] = (mcp.INSTRUMENTATION, cachetools.INSTRUMENTATION)
+_MODULES = (
+    "tools.mcp",
+    "caches.aiocache",
+    "caches.async_lru",
+    "caches.cachetools",
+    "caches.cashews",
+    "caches.diskcache",
+    "caches.django",
+    "caches.fastmcp",
+    "caches.functools_lru",
+    "caches.gptcache",
+    "caches.langchain",
+    "caches.redis",
+    "caches.redisvl",
+)
+
+
+def _found() -> Iterator[Instrumentation]:
+    for module in _MODULES:
+        with guard.guarded(f"instrumentation {module}"):  # one that is broken is one that is absent
+            yield importlib.import_module(f"{__name__}.{module}").INSTRUMENTATION
+
+
+ALL: tuple[Instrumentation, ...] = tuple(_found())
 
 CONFIGURED = configured.INSTRUMENTATION
 """Of no library: the program's own caches, by lines of the configuration file."""
+
+
+def known() -> tuple[Instrumentation, ...]:
+    """Every library's instrumentation, and that of own caches where there are lines for any."""
+    return (*ALL, CONFIGURED) if CONFIGURED.patch_sets else ALL
 
 
 def install(
@@ -25,7 +53,7 @@ def install(
     """
     with guard.guarded("instrumentation configured"):
         CONFIGURED.configure(caches or {})
-    for instrumentation in (*ALL, CONFIGURED):
+    for instrumentation in known():
         if instrumentation.name in disabled or "*" in disabled:
             instrumentation.switched_off = True
             continue
@@ -35,6 +63,6 @@ def install(
 
 def uninstall() -> None:
     """Undo every instrumentation."""
-    for instrumentation in (*ALL, CONFIGURED):
+    for instrumentation in known():
         with guard.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.uninstall()

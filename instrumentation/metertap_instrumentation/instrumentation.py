@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
@@ -16,23 +17,28 @@ class Instrumentation:
     """One library's patch sets, chosen by the version that is installed.
 
     `supported` is the verified range, from the first version to below the last. Outside it nothing
-    is patched, and `problem` says so.
+    is patched, and `problem` says so. Without a `distribution` the library is Python's own, and so
+    is its version. `unverified` says what could not be run even in that range.
     """
 
     def __init__(
         self,
         name: str,
-        distribution: str,
+        distribution: str | None,
         supported: tuple[Version, Version],
         patch_sets: Callable[[Version], Sequence[PatchSet]],
+        *,
+        unverified: tuple[str, ...] = (),
     ) -> None:
         self.name = name
-        self.distribution = distribution
+        self.distribution = distribution or "Python"
         self.supported = supported
+        self.unverified = unverified
         self.switched_off = False
         self.version: str | None = None
         self.problem: str | None = None
         self.patch_sets: Sequence[PatchSet] = ()
+        self._is_python = distribution is None
         self._choose = patch_sets
 
     def install(self) -> None:
@@ -40,7 +46,10 @@ class Instrumentation:
         self.switched_off = False
         self.problem = None
         try:
-            self.version = metadata.version(self.distribution)
+            if self._is_python:
+                self.version = sys.version.split()[0]
+            else:
+                self.version = metadata.version(self.distribution)
         except metadata.PackageNotFoundError:
             self.version = None
             return

@@ -17,6 +17,9 @@ from typing import Any
 
 from metertap.recording.series import as_label
 
+KEEPERS: set[str] = set()
+"""Packages whose own objects keep caches in attributes that mean nothing to an operator."""
+
 
 class Names:
     """Finds names, many at once: to ask who refers to an object is to look at all objects."""
@@ -120,6 +123,8 @@ def _attributes(
                 label = _function(wrapped)
             else:
                 cls = owner if isinstance(owner, type) else type(owner)
+                if cls.__module__.partition(".")[0] in KEEPERS:
+                    continue
                 label = f"{cls.__module__}.{cls.__qualname__}.{name}"
             found.setdefault(id(value), label)
 

@@ -7,6 +7,7 @@ who counts where caches stand on one another.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -26,12 +27,16 @@ Adapters of caches that stand on other caches put it there (`counting`); all ada
 """
 
 
-class counting:  # lower case: `with counting(self):`
-    """Whatever caches are asked inside, this lookup is counted outside, once."""
+class counting:  # lower case: `with counting():`
+    """Whatever caches are asked inside, this lookup is counted outside, once.
+
+    `by` is for adapters that ask what is outside. Not the cache: a connection that is opened inside
+    keeps its context, and with it what stands there.
+    """
 
     __slots__ = ("_by", "_token")
 
-    def __init__(self, by: object) -> None:
+    def __init__(self, by: object = "a layer above") -> None:
         self._by = by
 
     def __enter__(self) -> None:
@@ -108,9 +113,11 @@ class ObjectMeters:
         *,
         supports: frozenset[str] = BOTH,
         natural_name: Callable[[Any], str | None] = lambda _cache: None,
+        meter: type[ObjectMeter] = ObjectMeter,
     ) -> None:
         """`natural_name` is what the library itself calls a cache: a directory, an alias."""
         self.system = system
+        self._meter_class = meter
         self.supports = supports
         self._natural_name = natural_name
         self._meters: dict[int, ObjectMeter] = {}
@@ -126,7 +133,7 @@ class ObjectMeters:
         natural = None
         with guard.guarded(f"{self.system}.name"):
             natural = NAMES.given(cache) or self._natural_name(cache)
-        meter = ObjectMeter(cache, self.system, natural, self.supports)
+        meter = self._meter_class(cache, self.system, natural, self.supports)
         found = self._meters.setdefault(id(cache), meter)
         if found is meter:
             end = weakref.finalize(cache, self._gone, id(cache))
@@ -178,11 +185,14 @@ class _Unnamed:
             wanted = [(meter.cache(), meter.natural_name) for meter in meters]
             wanted += [(cache(), natural) for cache, _, natural, _, _ in readings]
             names = NAMES.of(wanted)
-            for meter, name in zip(meters, names, strict=False):
-                meter.settle(name)
-            for (_, system, _, supports, reading), name in zip(
+            for meter, name, (cache, _) in zip(meters, names, wanted, strict=False):
+                ended = cache is None  # just now: there is nothing to look for
+                meter.settle(meter.natural_name or meter.class_name if ended else name)
+            for (cache_of, system, natural, supports, reading), name in zip(
                 readings, names[len(meters) :], strict=True
             ):
+                if cache_of() is None:
+                    name = natural or system
                 recorder().cache_by_hand(name, system, supports).readings.append(reading)
 
     def name_now(self, meter: ObjectMeter) -> None:
@@ -192,8 +202,15 @@ class _Unnamed:
                 self._meters.remove(meter)
                 meter.settle(meter.natural_name or meter.class_name)
 
+    def forked(self) -> None:
+        """In a forked child: a thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
 
 UNNAMED = _Unnamed()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=UNNAMED.forked)
 
 
 def read_statistics(

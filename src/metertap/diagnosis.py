@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from metertap import _process, guard, sdk_private
 from metertap._version import __version__
+from metertap.manual import SOURCE
 from metertap.pipeline import Pipeline
 from metertap.settings import TABLE, Settings
 
@@ -31,6 +32,7 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
             for name, (variable, _) in TABLE.items()
         },
         "instrumentations": _instrumentations(settings.enabled),
+        "caches": _caches(),
         "provider": _provider(pipeline),
         "recording_paths": pipeline.recording_paths(),
         "readers": [
@@ -76,6 +78,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
             "version": item.version,
             "state": _state(item) if enabled else "off",
             "problem": item.problem,
+            "unverified": list(item.unverified),
             "patches": [
                 {
                     "module": patch_set.module,
@@ -86,7 +89,29 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
                 for patch_set in item.patch_sets
             ],
         }
-        for item in metertap_instrumentation.ALL
+        for item in metertap_instrumentation.known()
+    ]
+
+
+def _caches() -> list[dict[str, Any]]:
+    """Every cache that was seen, how its figures are come by, and which of them there are not."""
+    return [
+        {
+            "name": cache.name,
+            "system": cache.system,
+            "how": "by hand" if cache.system == SOURCE else "read" if cache.is_read else "patched",
+            "unsupported": [
+                name
+                for name, value in (
+                    ("evictions", cache.evictions),
+                    ("size_rejections", cache.rejections),
+                    ("entries", cache.entries),
+                    ("by_tool", cache.by_tool),
+                )
+                if value is None
+            ],
+        }
+        for cache in _process.recorder().cache_figures()
     ]
 
 

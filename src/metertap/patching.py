@@ -144,6 +144,9 @@ class PatchSet:
             while self._installed:
                 _undo(self._installed.pop())
 
+    def follow(self, module: Any) -> None:
+        """What else there is to do, in a subclass, once the targets are wrapped."""
+
     def _imported(self, module: Any) -> None:
         # wrapt calls it once: at the end of the import, or while it is being registered because
         # an import began just then. Then `install` looks for itself.
@@ -172,6 +175,7 @@ class PatchSet:
                     installed = _wrap(module, target)
                     if installed is not None:
                         self._installed.append(installed)
+                self.follow(module)
             except Exception as error:
                 self.uninstall()
                 self.status = "failed"

@@ -154,7 +154,7 @@ def read(
                 _tell_unusable(shown_name, raw, shown(error, str), taken)
     caches = table.get("caches", {})
     if not isinstance(caches, Mapping):
-        _tell_unusable(f"caches in {file}", caches, "a table is needed", "none")
+        _tell_unusable(f"caches in {file}", caches, "a table is needed", {})
         caches = {}
     settings = Settings(**values, caches=caches, sources=sources)
     with guarded("settings.opentelemetry"):

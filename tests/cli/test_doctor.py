@@ -13,8 +13,10 @@ import pytest
 
 import metertap
 import metertap_instrumentation
+from metertap import _process
 from metertap.cli import main
 from metertap.patching import PatchSet, Target
+from metertap.recording.caches import EVICTIONS, Reading, Statistics
 from metertap_instrumentation.instrumentation import Instrumentation
 from support import environments
 from support.mcp_stacks import stacks
@@ -86,6 +88,36 @@ def test_without_an_address_running_processes_come_after_the_environment(
     names = [report["process"] for report in json.loads(checked.stdout)]
     assert names[0] == "this environment"
     assert [name.partition(" pid ")[0] for name in names[1:]] == ["shop"]
+
+
+def test_every_cache_is_listed_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with metertap.instrument() as tap:
+        metertap.record_cache_hit("prompts")
+        series = _process.recorder().cache("shop.square", "functools", frozenset({EVICTIONS}))
+        series.readings.append(Reading(lambda: Statistics(1, 2, entries=2)))
+        _process.recorder().cache("shop.sessions", "cachetools").hits[None]()
+        url = wait_for(lambda: tap.json_url)
+        assert main(["doctor", url]) == 0
+        out = capsys.readouterr().out
+        listed = tap.diagnosis()["caches"]
+    assert re.search(r"prompts +manual +counted by hand +entries", out)
+    assert re.search(r"shop\.square +functools +read +size_rejections, by_tool", out)
+    assert re.search(r"shop\.sessions +cachetools +counted +entries", out)
+    assert [item["how"] for item in listed] == ["by hand", "read", "patched"]
+
+
+def test_a_line_for_an_own_cache_that_is_wrong_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metertap.toml").write_text(
+        '[tool.metertap.caches]\n"json:loads" = { miss = "nothing" }\n"json:dumps" = {}\n'
+    )
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    row = r"\[tool\.metertap\.caches\] +– +"
+    assert re.search(rf"{row}failed +json:loads: miss = 'nothing' is unknown; known: none", out)
+    assert re.search(rf"{row}installed +json:dumps", out)
 
 
 def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:

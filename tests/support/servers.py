@@ -144,6 +144,17 @@ def collector(folder: Path) -> Iterator[Collector]:
         yield Collector(f"http://127.0.0.1:{grpc}", f"http://127.0.0.1:{http}", store)
 
 
+@contextmanager
+def redis_server(folder: Path, *arguments: str) -> Iterator[int]:
+    """A Redis that keeps nothing on disk: the port where it listens."""
+    path = program("redis-server")
+    port = free_port()
+    listen = ("--bind", "127.0.0.1", "--port", str(port), "--save", "")
+    with _running(folder, path, *listen, *arguments):
+        wait_for(lambda: _listens(port))
+        yield port
+
+
 def _answers(url: str) -> bool:
     try:
         return get(url).status == 200

@@ -15,10 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import wrapt
-
 from metertap import calls, guard
-from metertap.caches import ObjectMeters, counting, layer
+from metertap.caches import ObjectMeter, ObjectMeters, counting, layer
 from metertap.patching import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
@@ -30,12 +28,11 @@ _TOO_LARGE = ("value too large",)
 _layer = layer.get
 meters = ObjectMeters("cachetools")
 _find = meters.find
-_missing: list[Any] = [None]
-"""`Cache.__missing__`, which raises; a subclass may have one that does not."""
+_making = ObjectMeters("cachetools")
+"""Of classes that make up what they lack (`__missing__`): a miss has an answer there, too."""
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    wrapt.register_post_import_hook(_remember, _MODULE)
     targets = [
         Target("Cache.__getitem__", getitem),
         Target("Cache.__setitem__", setitem),
@@ -62,27 +59,25 @@ INSTRUMENTATION = Instrumentation(
 )
 
 
-def _remember(module: Any) -> None:
-    _missing[0] = module.Cache.__missing__
-
-
 def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache[key]`."""
-    if type(instance).__missing__ is not _missing[0]:
-        return _getitem_or_missing(wrapped, instance, args, kwargs)
+    meter = _find(id(instance))
+    if meter is None:
+        with guard.guarded("cachetools"):
+            if type(instance).__missing__ is _cache_class().__missing__:
+                meter = meters.of(instance)
+        if meter is None:
+            return _getitem_or_missing(wrapped, instance, args, kwargs)
     try:
         value = wrapped(*args, **kwargs)
     except KeyError as error:
         with guard.guarded("cachetools"):
             calls.hide_frame(error)
             if _layer() is None:
-                meters.of(instance).miss()
+                meter.miss()
         raise
-    try:
-        if _layer() is None:
-            (_find(id(instance)) or meters.of(instance)).hit()
-    except Exception as fault:
-        guard.fault("cachetools", fault)
+    if _layer() is None:
+        meter.hit()
     return value
 
 
@@ -94,7 +89,7 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if value is not _NOTHING:
         return value
     with guard.guarded("cachetools"):
-        meters.of(instance).miss()
+        _meter_of(instance).miss()
     return args[1] if len(args) == 2 else kwargs.get("default")
 
 
@@ -106,7 +101,7 @@ def setdefault(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     value = wrapped(*args, **kwargs)
     if not found:
         with guard.guarded("cachetools"):
-            meters.of(instance).miss()
+            _meter_of(instance).miss()
     return value
 
 
@@ -119,7 +114,7 @@ def setitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with guard.guarded("cachetools"):
             calls.hide_frame(error)
             if error.args == _TOO_LARGE and _layer() is None:
-                meters.of(instance).rejected()
+                _meter_of(instance).rejected()
         raise
 
 
@@ -127,7 +122,7 @@ def popitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache.popitem()`: the program's own, or to make room."""
     outer = _layer()
     try:
-        with counting(instance):
+        with counting():
             item = wrapped(*args, **kwargs)
     except BaseException as error:
         with guard.guarded("cachetools"):
@@ -135,7 +130,7 @@ def popitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     with guard.guarded("cachetools"):
         if isinstance(outer, _Setting) and outer.cache is instance:
-            meters.of(instance).evicted()
+            _meter_of(instance).evicted()
     return item
 
 
@@ -145,7 +140,7 @@ def expire(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     with guard.guarded("cachetools"):
         before = _stored(instance)
     try:
-        with counting(instance):
+        with counting():
             result = wrapped(*args, **kwargs)
     except BaseException as error:
         with guard.guarded("cachetools"):
@@ -154,14 +149,14 @@ def expire(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     with guard.guarded("cachetools"):
         gone = before - _stored(instance)
         if gone > 0:
-            meters.of(instance).evicted(gone)
+            _meter_of(instance).evicted(gone)
     return result
 
 
 def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache.pop(key)` reads what it removes."""
     try:
-        with counting(instance):
+        with counting():
             return wrapped(*args, **kwargs)
     except BaseException as error:
         with guard.guarded("cachetools"):
@@ -179,7 +174,7 @@ class _Setting:
 
 
 def _getitem_or_missing(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """Of a class that makes up what it lacks (`__missing__`): a miss has an answer, too."""
+    """The same where a miss has an answer: whether the key is there has to be asked before."""
     found = None
     with guard.guarded("cachetools"):
         if _layer() is None:
@@ -198,11 +193,16 @@ def _getitem_or_missing(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> 
 
 def _count(instance: Any, found: bool | None) -> None:
     if found is not None:
-        meter = meters.of(instance)
+        meter = _meter_of(instance)
         if found:
             meter.hit()
         else:
             meter.miss()
+
+
+def _meter_of(instance: Any) -> ObjectMeter:
+    makes_up = type(instance).__missing__ is not _cache_class().__missing__
+    return (_making if makes_up else meters).of(instance)
 
 
 def _cache_class() -> Any:

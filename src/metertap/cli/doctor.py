@@ -32,7 +32,7 @@ def doctor(url: str | None, *, as_json: bool) -> int:
         sys.stdout.write("\n")
     for name, report in reports:
         if not as_json:
-            show([_facts(name, report), _patches(report)])
+            show(filter(None, (_facts(name, report), _patches(report), _caches(report))))
         if _problems(report):
             status = 1
     return status
@@ -120,6 +120,17 @@ def _patches(report: dict[str, Any]) -> Table:
                 table.styles[len(table.rows)] = "red"
             shown = ", ".join(patch["bound"]) or patch["problem"] or patch["module"]
             table.rows.append((*base, state, shown))
+        table.rows += [(*base, "unverified", text) for text in item.get("unverified", ())]
+    return table
+
+
+def _caches(report: dict[str, Any]) -> Table | None:
+    if not report.get("caches"):  # or it is asked of an older metertap
+        return None
+    table = Table("", ("cache", "system", "figures are", "not shown by it"))
+    for item in report["caches"]:
+        how = {"read": "read", "patched": "counted", "by hand": "counted by hand"}[item["how"]]
+        table.rows.append((item["name"], item["system"], how, ", ".join(item["unsupported"])))
     return table
 
 

@@ -45,10 +45,10 @@ class Lookups(dict[Any, Callable[[], None]]):
 
     def add_to(self, totals: dict[str | None, int]) -> None:
         """Add lookups by tool name, all sources of equal names together."""
-        for tool, count in list(self._counts.items()):
+        for tool, count in list(self._counts.items()) if self._counts else ():
             name = None if tool is None else tool.name
             totals[name] = totals.get(name, 0) + count.value
-        for tool, value in list(self.plus.items()):
+        for tool, value in list(self.plus.items()) if self.plus else ():
             name = None if tool is None else tool.name
             totals[name] = totals.get(name, 0) + value
 
@@ -79,9 +79,11 @@ class Reading:
 
     def now(self) -> tuple[tuple[int, int, int, int], int | None, bool]:
         """Hits, misses, evictions and rejections so far; entries; whether the cache still is."""
-        found = None
-        with guard.guarded("cache.statistics"):
+        try:  # not `guarded`: of a thousand caches each is read at each look
             found = self.read()
+        except Exception as error:
+            guard.fault("cache.statistics", error)
+            found = None
         if found is None:
             return self._total(), None, False
         raw = (found.hits, found.misses, found.evictions or 0, found.rejections or 0)
@@ -131,13 +133,12 @@ class CacheSeries:
         with self._lock:  # two views read at the same time
             read, entries = self._read()
         evictions, rejections = read[2], read[3]
-        for part in (self, *list(self.parts)):
+        for part in (self, *self.parts):
             part.hits.add_to(hits)
             part.misses.add_to(misses)
             evictions += part.evictions
             rejections += part.rejections
-        for part in (self, *list(self.parts)):
-            held = part._held()
+            held = part._held() if part.entries is not None else None
             if held is not None:
                 entries = held + (entries or 0)
         is_read = bool(self.readings) or any(self._kept)

@@ -1,0 +1,183 @@
+"""Which functions are the application's own: whose caches are shown, where all are found.
+
+Most caches of a process are the standard library's and its libraries'. The application is what is
+not installed in `site-packages`, and the installed program that runs, if one does: the distribution
+of `python -m shop` or of the console script `shop`. A server or a test runner that was started this
+way only loads the application, and is none.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import types
+from importlib import metadata
+from itertools import chain
+from typing import Any
+
+_MAIN = frozenset({"__main__", "__mp_main__"})
+_OURS = frozenset({"metertap", "metertap_exporters", "metertap_instrumentation"})
+_RUNNERS = frozenset(
+    {
+        "IPython",
+        "celery",
+        "coverage",
+        "daphne",
+        "debugpy",
+        "fastapi",
+        "fastmcp",
+        "flask",
+        "granian",
+        "gunicorn",
+        "hypercorn",
+        "ipykernel",
+        "ipykernel_launcher",
+        "mcp",
+        "opentelemetry",
+        "pytest",
+        "streamlit",
+        "uvicorn",
+        "watchfiles",
+    }
+)
+_INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+_CODE = (".py", ".pyc", ".so", ".pyd")
+_HAVE_NAMES = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.MethodDescriptorType,
+    type,
+)
+
+
+def is_applications(function: Any) -> bool:
+    """Whether `function`, decorated or not, is of the application."""
+    known = _known(function)
+    return _is_of_program(function) if known is None else known
+
+
+def is_surely_applications(function: Any) -> bool:
+    """The same, where it takes no time: False for what is installed, whatever runs."""
+    return bool(_known(function))
+
+
+def name_of(function: Any) -> str | None:
+    """`module.qualname` of the function that a decorated one stands for."""
+    found = _names(function)
+    return f"{found[0]}.{found[1]}" if found is not None else None
+
+
+def _known(function: Any) -> bool | None:
+    """None is a function that is installed: it depends on which program runs."""
+    found = _names(function)
+    if found is None:
+        return False
+    module = found[0]
+    if module in _MAIN:
+        return True
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names or package in _OURS:
+        return False
+    file = _file(module, function)
+    return None if file is not None and _is_installed(file) else True
+
+
+def _names(function: Any) -> tuple[str, str] | None:
+    """Module and qualified name. Nothing of the program's is called: no `__getattr__`."""
+    for _ in range(20):  # a decorated function may lead to itself
+        if issubclass(type(function), _HAVE_NAMES):
+            names = getattr(function, "__module__", None), function.__qualname__
+        else:
+            names = _attribute(function, "__module__"), _attribute(function, "__qualname__")
+        if type(names[0]) is str and type(names[1]) is str:
+            return names[0], names[1]
+        if issubclass(type(function), functools.partial):
+            function = function.func
+        else:
+            within = _attribute(function, "__wrapped__")
+            function = within if within is not None else type(function)
+    return None
+
+
+def _attribute(item: Any, name: str) -> Any:
+    try:
+        return object.__getattribute__(item, name)
+    except AttributeError:
+        return None
+
+
+def _file(module: str, function: Any) -> str | None:
+    namespace = getattr(sys.modules.get(module), "__dict__", None)
+    file = namespace.get("__file__") if type(namespace) is dict else None
+    if type(file) is not str:
+        code = _attribute(_attribute(function, "__wrapped__") or function, "__code__")
+        file = getattr(code, "co_filename", None)
+    return file if type(file) is str else None
+
+
+def _is_installed(file: str) -> bool:
+    return _INSTALLED[0] in file or _INSTALLED[1] in file
+
+
+def _is_of_program(function: Any) -> bool:
+    names = _names(function)
+    file = _file(names[0], function) if names is not None else None
+    main = getattr(sys.modules.get("__main__"), "__dict__", {})
+    module, script = getattr(main.get("__spec__"), "name", None), main.get("__file__")
+    if names is None or file is None or not isinstance(script, str):
+        return False
+    if isinstance(module, str):
+        if not _is_installed(script):
+            return False
+        package, files = _run_as_module(module)
+    else:
+        package, files = _run_as_script(os.path.basename(script))
+    return file in files if files else names[0].partition(".")[0] == package
+
+
+_Program = tuple[str | None, frozenset[str]]
+"""The program's package, and the files of its distribution where these are known."""
+_NONE: _Program = (None, frozenset())
+
+
+@functools.lru_cache(maxsize=1)
+def _run_as_module(module: str) -> _Program:
+    package = module.partition(".")[0]
+    if package in _RUNNERS:
+        return _NONE
+    entry = "\n" + module.replace(".", "/") + ".py,"
+    # A distribution is mostly called as its package is; to read every other one takes its time.
+    for distribution in chain(_distributions_named(package), metadata.distributions()):
+        if entry in "\n" + (distribution.read_text("RECORD") or ""):
+            return package, _files(distribution)
+    return package, frozenset()
+
+
+@functools.lru_cache(maxsize=1)
+def _run_as_script(name: str) -> _Program:
+    if not name.endswith((".py", ".pyc")):
+        for group in ("console_scripts", "gui_scripts"):
+            for entry in metadata.entry_points(group=group, name=name):
+                package = entry.value.partition(":")[0].partition(".")[0]
+                if package in _RUNNERS:
+                    return _NONE
+                found = getattr(entry, "dist", None)
+                return package, frozenset() if found is None else _files(found)
+    return _NONE
+
+
+def _distributions_named(package: str) -> tuple[metadata.Distribution, ...]:
+    try:
+        return (metadata.distribution(package),)
+    except metadata.PackageNotFoundError:
+        return ()
+
+
+def _files(distribution: metadata.Distribution) -> frozenset[str]:
+    return frozenset(
+        os.path.normpath(str(distribution.locate_file(file)))
+        for file in distribution.files or ()
+        if file.suffix in _CODE
+    )

@@ -1,0 +1,47 @@
+"""async-lru: `alru_cache` on coroutine functions and methods, those of the application.
+
+A cache counts its own hits and misses, so these are read and a lookup costs nothing. Patched is
+`_LRUCacheWrapper.__init__` alone, to note what is made: there ends every way of decorating. A
+caller that joins a call in progress is a hit, as the library has it.
+
+Not seen: evictions and entries that expire, which are not counted (entries are).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import calls, guard
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.caches.finding import FindingInstrumentation
+from metertap_instrumentation.instrumentation import Version
+
+_MODULE = "async_lru"
+_CLASS = "_LRUCacheWrapper"
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    return [PatchSet(_MODULE, [Target(f"{_CLASS}.__init__", init)])]
+
+
+INSTRUMENTATION = FindingInstrumentation(
+    name="async_lru",
+    distribution="async-lru",
+    supported=((2, 0), (3,)),
+    patch_sets=_patch_sets,
+    module=_MODULE,
+    class_name=_CLASS,
+)
+
+
+def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """A coroutine function is decorated."""
+    try:
+        result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("async_lru"):
+            calls.hide_frame(error)
+        raise
+    INSTRUMENTATION.made(instance)
+    return result

@@ -1,0 +1,333 @@
+"""The program's own caches, by lines of `[tool.metertap.caches]` in the configuration file.
+
+    "shop.cache:SemanticCache.get" = { name = "semantic_cache", miss = "none" }
+    "shop.cache:FileCache._evict" = { name = "files", counts = "evictions" }
+    "shop.cache:FileCache.put" = { name = "files", counts = "rejections", when = "false" }
+
+A line names a function or a method, sync or async, and wraps it once its module is imported.
+Without `counts` its calls are lookups, and `miss` says which of them found nothing: `none` (the
+default), `default` (the result is the argument called `default`), `empty` (None, or of length 0)
+or `raises:KeyError`. What raises anything else is neither a hit nor a miss.
+
+With `counts`, each call is one eviction or one rejection, if it returns. `when` narrows that to
+calls that end so: a word as for `miss`, or `true` or `false`. `number = "result"` says that the
+result is how many entries were evicted: a number, or the keys or entries themselves.
+
+Without a `name` each object of the class is a cache of its own, called as all caches are.
+
+Not seen: a method that a subclass overrides without calling it; a function that was imported by
+name from its module before `instrument()`; what `__main__` defines after that. A generator, and an
+awaitable that no `async def` made, are no lookups: neither says what it found when it is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+
+from metertap import calls, guard
+from metertap._process import is_enabled, recorder
+from metertap.caches import ObjectMeters, counting, layer
+from metertap.manual import CacheMeter
+from metertap.patching import PatchSet, Target
+from metertap.recording.caches import EVICTIONS, REJECTIONS, CacheSeries
+from metertap_instrumentation.instrumentation import Instrumentation
+
+TABLE = "[tool.metertap.caches]"
+SYSTEM = "configured"
+LOOKUPS = "lookups"
+
+_KEYS = frozenset({"name", "miss", "counts", "when", "number"})
+_TARGET = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_RAISES = re.compile(r"raises:([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_layer = layer.get
+
+Test = Callable[[Any, Callable[[], Any]], bool]
+"""Whether a result is meant; the second argument gives the call's argument `default`."""
+
+TESTS: dict[str, Test] = {
+    "none": lambda result, _default: result is None,
+    "empty": lambda result, _default: result is None or _length(result) == 0,
+    "default": lambda result, default: result is default(),
+    "true": lambda result, _default: result is True,
+    "false": lambda result, _default: result is False,
+}
+MISSES = ("none", "default", "empty")
+
+
+class Line:
+    """One line that is understood. Raises `ValueError`, which says what is wrong, if it is not."""
+
+    def __init__(self, target: str, given: object) -> None:
+        found = _TARGET.fullmatch(target)
+        if found is None:
+            raise ValueError('a target is written "module:function" or "module:Class.method"')
+        self.module, self.attribute = found.groups()
+        if not isinstance(given, Mapping):
+            raise ValueError('a table is needed, such as { miss = "none" }')
+        for key in sorted(given.keys() - _KEYS):
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            raise ValueError(f"{key} is no key{f'; did you mean {near[0]}?' if near else ''}")
+        self.name: str | None = given.get("name")
+        self.counts = _word(given, "counts", (EVICTIONS, REJECTIONS), LOOKUPS)
+        if self.counts == LOOKUPS:
+            _need(given.keys().isdisjoint({"when", "number"}), "when and number are for counts")
+            word = _word(given, "miss", MISSES, "none", or_raises=True)
+        else:
+            _need("miss" not in given, "miss is for lookups, and counts are something else")
+            word = _word(given, "when", tuple(TESTS), "", or_raises=True)
+        _word(given, "number", ("result",), "")
+        self.number = "number" in given
+        _need(not self.number or self.counts == EVICTIONS, "number is for evictions")
+        text = isinstance(self.name, str) and bool(self.name.strip())
+        _need(text or "name" not in given, "a name is a text that is not empty")
+        self.owner = self.attribute.rpartition(".")[0]
+        _need(
+            self.name is not None or bool(self.owner) or self.counts == LOOKUPS,
+            f"a name is needed: which cache's {self.counts} are these?",
+        )
+        self.test = TESTS.get(word)
+        self.raises = word.removeprefix("raises:") if word.startswith("raises:") else None
+
+    @property
+    def cache(self) -> tuple[str, str]:
+        """What lines of the same cache, or of the same class of caches, have in common."""
+        return ("name", self.name) if self.name else (self.module, self.owner or self.attribute)
+
+
+def _word(
+    given: Mapping[str, Any],
+    key: str,
+    words: tuple[str, ...],
+    default: str,
+    *,
+    or_raises: bool = False,
+) -> str:
+    word = given.get(key, default)
+    if key not in given or word in words:
+        return str(word)
+    if or_raises and isinstance(word, str) and _RAISES.fullmatch(word):
+        return word
+    known = ", ".join((*words, "raises:KeyError") if or_raises else words)
+    raise ValueError(f"{key} = {guard.shown(word)} is unknown; known: {known}")
+
+
+def _need(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+class Counter:
+    """Wraps what one line names."""
+
+    def __init__(self, line: Line, meters: Meters) -> None:
+        self._line = line
+        self._meters = meters
+        self._place = f"configured cache {line.module}:{line.attribute}"
+        self._function = f"{line.module}.{line.attribute}"
+        self._defaults: dict[Any, tuple[int, Any]] = {}
+
+    def __call__(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        if self._line.counts == LOOKUPS and _layer() is not None:
+            return wrapped(*args, **kwargs)  # another cache stands on this one, and counts
+        if getattr(getattr(wrapped, "__code__", None), "co_flags", 0) & inspect.CO_COROUTINE:
+            # Not called before it is awaited: whoever gives up the one gives up both.
+            make = functools.partial(wrapped, *args, **kwargs)
+            return self._coroutine(make, wrapped, wrapped, instance, args, kwargs)
+        try:
+            with self._as_layer():
+                result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            calls.hide_frame(error)
+            self._raised(instance, error)
+            raise
+        if type(result) is CoroutineType:
+            return self._coroutine(lambda: result, result, wrapped, instance, args, kwargs)
+        self._returned(result, wrapped, instance, args, kwargs)
+        return result
+
+    def _coroutine(
+        self, make: Any, named: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any
+    ) -> Any:
+        async def call() -> Any:
+            try:
+                with self._as_layer():
+                    result = await make()
+            except BaseException as error:
+                calls.hide_frame(error)
+                self._raised(instance, error)
+                raise
+            self._returned(result, wrapped, instance, args, kwargs)
+            return result
+
+        coroutine: Any = call()
+        coroutine.__name__, coroutine.__qualname__ = named.__name__, named.__qualname__
+        return coroutine
+
+    def _as_layer(self) -> contextlib.AbstractContextManager[None]:
+        return counting(self) if self._line.counts == LOOKUPS else contextlib.nullcontext()
+
+    def _returned(self, result: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+        with guard.guarded(self._place):
+            if _comes_later(result):
+                guard.fault(self._place, f"a {type(result).__qualname__} does not say what it is")
+                return
+            line = self._line
+            meant = line.test is not None and line.test(
+                result, functools.partial(self._default, wrapped, instance, args, kwargs)
+            )
+            if line.counts == LOOKUPS:
+                self._lookup(instance, hit=not meant)
+            elif meant or not (line.test or line.raises):
+                self._event(instance, _number(result) if line.number else 1)
+
+    def _raised(self, instance: Any, error: BaseException) -> None:
+        with guard.guarded(self._place):
+            if self._line.raises is not None and _is_a(error, self._line.raises):
+                if self._line.counts == LOOKUPS:
+                    self._lookup(instance, hit=False)
+                else:
+                    self._event(instance, 1)
+
+    def _lookup(self, instance: Any, *, hit: bool) -> None:
+        meter = self._meters.of(instance, self._function)
+        if hit:
+            meter.hit()
+        else:
+            meter.miss()
+
+    def _event(self, instance: Any, number: int) -> None:
+        if self._line.counts == EVICTIONS:
+            self._meters.of(instance, self._function).evicted(number)
+        else:
+            self._meters.of(instance, self._function).rejected()
+
+    def _default(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        """The argument `default` of a call: the caller's, or else the function's own."""
+        if "default" in kwargs:
+            return kwargs["default"]
+        # Unwrapped to where self is a parameter: what binds it shows it in some versions of wrapt.
+        function = inspect.unwrap(getattr(wrapped, "__func__", wrapped))
+        if function not in self._defaults:
+            parameters = inspect.signature(function).parameters
+            position = list(parameters).index("default") - (instance is not None)
+            self._defaults[function] = position, parameters["default"].default
+        position, own = self._defaults[function]
+        return args[position] if position < len(args) else own
+
+
+def _length(result: Any) -> int | None:
+    return len(result) if hasattr(type(result), "__len__") else None
+
+
+def _number(result: Any) -> int:
+    return result if isinstance(result, int) else len(result)
+
+
+def _comes_later(result: Any) -> bool:
+    kind = type(result)
+    return kind is GeneratorType or kind is AsyncGeneratorType or hasattr(kind, "__await__")
+
+
+def _is_a(error: BaseException, name: str) -> bool:
+    return any(
+        name in {kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"}
+        for kind in type(error).__mro__
+    )
+
+
+class _NamedMeter(CacheMeter):
+    """Counts for one name; what no line counts is unknown, not zero."""
+
+    __slots__ = ("_supports",)
+
+    def __init__(self, name: str, supports: frozenset[str]) -> None:
+        self._supports = supports
+        super().__init__(name, SYSTEM)
+
+    def _find(self) -> CacheSeries | None:
+        if not is_enabled():
+            return None
+        recorder().wake()
+        return recorder().cache_by_hand(self._name, SYSTEM, self._supports)
+
+
+class Meters:
+    """The meter of one cache, or those of a class's objects: for all lines that are about it."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        line = lines[0]
+        self._name = line.name
+        self._supports = frozenset(line.counts for line in lines) & {EVICTIONS, REJECTIONS}
+        self._plain = functools.cache(functools.partial(_NamedMeter, supports=self._supports))
+        self._objects = ObjectMeters(SYSTEM, supports=self._supports, natural_name=_class_name)
+
+    def of(self, instance: Any, function: str) -> CacheMeter:
+        """The meter of what `instance` (None: the plain function of that name) does."""
+        if self._name is not None:
+            return self._plain(self._name)
+        if instance is None:
+            return self._plain(function)
+        if not type(instance).__weakrefoffset__:  # it could not be told from its successor
+            return self._plain(f"{type(instance).__module__}.{type(instance).__qualname__}")
+        return self._objects.of(instance)
+
+
+def _class_name(cache: Any) -> str | None:
+    # Of a class method: a class is a cache, too.
+    return f"{cache.__module__}.{cache.__qualname__}" if isinstance(cache, type) else None
+
+
+class _Unusable(PatchSet):
+    """A line that is not understood: nothing to patch, and something to say."""
+
+    def __init__(self, target: str, why: str) -> None:
+        super().__init__(target, ())
+        self._why = why
+
+    def install(self) -> None:
+        self.status, self.problem = "failed", f"{self.module}: {self._why}"
+        guard.warn_once(f"{TABLE} {self.module}", "%s %s; it is ignored", TABLE, self.problem)
+
+
+class Configured(Instrumentation):
+    """All lines, each patched for itself: one that is wrong takes no other with it."""
+
+    def __init__(self) -> None:
+        super().__init__(SYSTEM, TABLE, ((), ()), lambda _version: ())
+        self.version = ""
+
+    def configure(self, caches: Mapping[str, Any]) -> None:
+        """From now on these are the lines."""
+        self.uninstall()
+        unusable: list[PatchSet] = []
+        lines: dict[tuple[str, str], list[Line]] = {}
+        for target, given in caches.items():
+            try:
+                line = Line(target, given)
+            except ValueError as error:
+                unusable.append(_Unusable(guard.shown(target, str), str(error)))
+            else:
+                lines.setdefault(line.cache, []).append(line)
+        self.patch_sets = unusable
+        for of_one in lines.values():
+            meters = Meters(of_one)
+            self.patch_sets += [
+                PatchSet(line.module, [Target(line.attribute, Counter(line, meters))])
+                for line in of_one
+            ]
+
+    def install(self) -> None:
+        """Patch now what is imported, and the rest when it is."""
+        self.switched_off = False
+        for patch_set in self.patch_sets:
+            patch_set.install()
+
+
+INSTRUMENTATION = Configured()

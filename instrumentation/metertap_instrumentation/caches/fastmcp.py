@@ -1,0 +1,135 @@
+"""fastmcp: the response cache of a server, by the statistics that it keeps itself.
+
+`ResponseCachingMiddleware` is found when a server gets it: as an argument or by `add_middleware`.
+Its store may ask other caches in turn, so `StatisticsWrapper.get` says that this lookup is counted
+already. Servers keep session state and more in stores of the same kind, and ask for it in each
+call. Those in memory stand on cachetools without being caches: `MemoryCollection.get` hides that.
+
+Lookups of all methods, `tools/call` as well as `tools/list`, are shown together, what was counted
+before the cache was found, too. They are read, so it is not known for which tool they were.
+
+Not seen: a store in memory that a program itself uses as a cache; a middleware that no server was
+given; entries that are too large, or evicted.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import calls, guard
+from metertap.caches import counting, read_statistics
+from metertap.patching import PatchSet, Target
+from metertap.patching_subclasses import instances
+from metertap.recording.caches import Statistics
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+
+_CACHING = "fastmcp.server.middleware.caching"
+
+# By identity: a middleware may say that it equals another.
+_known: dict[int, weakref.ref[Any]] = {}
+_stores: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class _Servers(PatchSet):
+    """Servers that are there already have their middleware looked at, too."""
+
+    def follow(self, module: Any) -> None:
+        """Find them."""
+        for server in instances(module.FastMCP):
+            with guard.guarded("fastmcp"):
+                _look_at(server)
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    return [
+        _Servers(
+            "fastmcp.server.server",
+            [Target("FastMCP.__init__", attached), Target("FastMCP.add_middleware", attached)],
+        ),
+        PatchSet(
+            "key_value.aio.wrappers.statistics.wrapper", [Target("StatisticsWrapper.get", get)]
+        ),
+        PatchSet("key_value.aio.stores.memory.store", [Target("MemoryCollection.get", in_memory)]),
+    ]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="fastmcp",
+    distribution="fastmcp",
+    supported=((3, 4), (5,)),
+    patch_sets=_patch_sets,
+)
+
+
+def attached(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`FastMCP(middleware=[...])` and `server.add_middleware(...)`."""
+    try:
+        result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("fastmcp"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("fastmcp"):
+        _look_at(instance)
+    return result
+
+
+async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """A lookup that is in the statistics of a response cache, or of something else's."""
+    if instance not in _stores:
+        return await wrapped(*args, **kwargs)
+    try:
+        with counting():
+            return await wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("fastmcp"):
+            calls.hide_frame(error)
+        raise
+
+
+def in_memory(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """What a store in memory asks is a dictionary that forgets, no cache of the program's."""
+    try:
+        with counting():
+            return wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("fastmcp"):
+            calls.hide_frame(error)
+        raise
+
+
+def _look_at(server: Any) -> None:
+    caching = sys.modules.get(_CACHING)
+    if caching is None:
+        return
+    for middleware in getattr(server, "middleware", ()):
+        if isinstance(middleware, caching.ResponseCachingMiddleware):
+            _found(middleware, server)
+
+
+def _found(middleware: Any, server: Any) -> None:
+    identity = id(middleware)
+    if identity in _known:
+        return
+    _known[identity] = weakref.ref(middleware, lambda _: _known.pop(identity, None))
+    _stores.add(middleware._stats)
+    read_statistics(middleware, "fastmcp", read, natural_name=name(server))
+
+
+def read(middleware: Any) -> Statistics:
+    """Hits and misses of all methods together."""
+    lookups = [method.get for _, method in middleware.statistics() if method is not None]
+    return Statistics(sum(get.hit for get in lookups), sum(get.miss for get in lookups))
+
+
+def name(server: Any) -> str | None:
+    """What the server was called by the program; what fastmcp makes up is new each time."""
+    found = server.name
+    made_up = rf"{re.escape(type(server).__name__)}-[0-9a-f]{{4}}"
+    if not isinstance(found, str) or not found or re.fullmatch(made_up, found):
+        return None
+    return f"{found}.responses"

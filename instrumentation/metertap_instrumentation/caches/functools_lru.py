@@ -1,0 +1,62 @@
+"""functools: `lru_cache` and `cache`, those of the application, found without a line of code.
+
+A cache counts its own hits and misses, so these are read and a lookup costs nothing. Patched is
+the decorator alone, to note what is made; `cache` calls it. Which caches are the application's,
+`is_applications` says.
+
+Not seen: evictions, which are not counted (entries are). A cache that is made with a name that its
+module had imported before `instrument()`, until the next search (see `finding`). A cache of another
+library's function (`lru_cache(json.loads)`), for it is called as that one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import calls, guard
+from metertap.patching import PatchSet, Target, Wrapper
+from metertap_instrumentation.caches.applications import is_applications as is_applications
+from metertap_instrumentation.caches.finding import FindingInstrumentation
+from metertap_instrumentation.instrumentation import Version
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    return [PatchSet("functools", [Target("lru_cache", lru_cache)])]
+
+
+INSTRUMENTATION = FindingInstrumentation(
+    name="functools",
+    distribution=None,
+    supported=((3, 10), (3, 14)),
+    patch_sets=_patch_sets,
+    module="functools",
+    class_name="_lru_cache_wrapper",
+)
+
+
+def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`lru_cache(function)`, or `lru_cache(maxsize=8)`, which gives a decorator."""
+    try:
+        made = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("functools"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("functools"):
+        if not hasattr(made, "cache_info"):
+            return Wrapper(made, decorate)
+        INSTRUMENTATION.made(made)
+    return made
+
+
+def decorate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """The decorator that `lru_cache(maxsize=8)` gave."""
+    try:
+        made = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("functools"):
+            calls.hide_frame(error)
+        raise
+    INSTRUMENTATION.made(made)
+    return made
