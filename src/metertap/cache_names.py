@@ -75,8 +75,8 @@ def _in_modules(caches: Iterable[object]) -> dict[int, str]:
     wanted = {id(cache) for cache in caches}
     found: dict[int, str] = {}
     for module_name, module in list(sys.modules.items()):
-        namespace = getattr(module, "__dict__", None)
-        if not isinstance(namespace, dict):
+        namespace = _namespace(module)
+        if namespace is None:
             continue
         for name, value in list(namespace.items()):
             if id(value) in wanted:
@@ -94,21 +94,21 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
     namespaces = [item for item in holders if type(item) is dict and item is not wanted]
     owners = {id(vars_): vars_ for vars_ in namespaces}
     for owner in gc.get_referrers(*namespaces) if namespaces else ():
-        namespace = getattr(owner, "__dict__", None)
-        if type(namespace) is dict and id(namespace) in owners:
+        namespace = _namespace(owner)
+        if namespace is not None and id(namespace) in owners:
             _attributes(owner, namespace, wanted, found)
     cells = [item for item in holders if type(item) is types.CellType]
     for holder in holders:
-        if isinstance(holder, type):
-            _attributes(holder, dict(vars(holder)), wanted, found)
-        elif hasattr(type(holder), "__dict__") and not isinstance(holder, dict | list | tuple):
-            namespace = getattr(holder, "__dict__", None)
-            if type(namespace) is dict:  # an instance that keeps its attributes in itself
+        if _is_class(holder):
+            _attributes(holder, dict(type.__dict__["__dict__"].__get__(holder)), wanted, found)
+        else:
+            namespace = _namespace(holder)
+            if namespace is not None:  # an instance that keeps its attributes in itself
                 _attributes(holder, namespace, wanted, found)
     for cell in cells:
         for closure in gc.get_referrers(cell):
             for owner in gc.get_referrers(closure) if type(closure) is tuple else ():
-                if isinstance(owner, types.FunctionType):
+                if type(owner) is types.FunctionType:
                     found.setdefault(id(cell.cell_contents), _function(owner))
     return found
 
@@ -117,16 +117,32 @@ def _attributes(
     owner: object, namespace: dict[str, Any], wanted: dict[int, Any], found: dict[int, str]
 ) -> None:
     for name, value in list(namespace.items()):
-        if id(value) in wanted and isinstance(name, str):
+        if id(value) in wanted and type(name) is str:
             wrapped = namespace.get("__wrapped__", owner)  # of an object that decorates a function
-            if isinstance(wrapped, types.FunctionType):
+            if type(wrapped) is types.FunctionType:
                 label = _function(wrapped)
             else:
-                cls = owner if isinstance(owner, type) else type(owner)
+                cls: Any = owner if _is_class(owner) else type(owner)
                 if cls.__module__.partition(".")[0] in KEEPERS:
                     continue
                 label = f"{cls.__module__}.{cls.__qualname__}.{name}"
             found.setdefault(id(value), label)
+
+
+# Any object of the program may come by here, lazy ones and proxies among them: what they are is not
+# asked of them (isinstance asks), and what they hold is read past what they override.
+
+
+def _is_class(item: object) -> bool:
+    return issubclass(type(item), type)
+
+
+def _namespace(item: object) -> dict[str, Any] | None:
+    try:
+        found = object.__getattribute__(item, "__dict__")
+    except Exception:
+        return None
+    return found if type(found) is dict else None
 
 
 def _function(function: types.FunctionType) -> str:

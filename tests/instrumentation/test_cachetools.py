@@ -173,6 +173,32 @@ def test_a_cache_is_called_by_what_it_is_bound_to() -> None:
     assert all(not name.startswith("metertap") for name in names)
 
 
+class Touchy:
+    """A proxy outside of its context: whatever it is asked, it raises."""
+
+    def __init__(self, cache: Any) -> None:
+        vars(self)["held"] = cache
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("working outside of its context")
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__dict__":
+            return object.__getattribute__(self, name)
+        raise RuntimeError(name)
+
+
+def test_objects_that_answer_nothing_are_asked_nothing() -> None:
+    with metertap.instrument() as tap:
+        cache = cachetools.LRUCache(8)
+        touchy = Touchy(cache)
+        cache.get("a")
+        assert metertap.get_all_metrics()["cache_metrics"]
+        assert tap.diagnosis()["faults"] == {}
+        del touchy
+
+
 def test_equal_names_share_one_line_and_names_are_bounded() -> None:
     with metertap.instrument(series_limit=3):
         for number in range(10):

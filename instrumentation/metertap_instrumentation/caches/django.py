@@ -100,7 +100,8 @@ class _Backend(PatchSet):
         """Adopt what it defines."""
         base = sys.modules[f"{_BACKENDS}.base"].BaseCache
         for found in list(vars(module).values()):
-            if isinstance(found, type) and issubclass(found, base):
+            # Not isinstance: it would ask Django's lazy settings, which may not be set yet.
+            if issubclass(type(found), type) and issubclass(found, base):
                 _backends.adopt(found)
 
 
