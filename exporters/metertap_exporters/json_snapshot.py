@@ -42,9 +42,11 @@ class JsonMetricReader(MetricReader):
             self._latest = None
             if sdk_private.is_attached(self):
                 was_silent = silent.set(True)
-                with guard.guarded("json.collect"):
-                    self.collect()
-                silent.reset(was_silent)
+                try:
+                    with guard.guarded("json.collect"):
+                        self.collect()
+                finally:
+                    silent.reset(was_silent)
             return foreign_tools(self._latest)
 
     def forked(self) -> None:

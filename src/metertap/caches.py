@@ -87,6 +87,8 @@ class ObjectMeter(CacheMeter):
         if found is not self._series:
             found.parts.append(self._series)
         self._name, self._settled = found.name, True
+        if self.cache() is None:  # it ended while its name was looked for
+            self.end()
 
     def end(self) -> None:
         """The object is gone: its counts go to the series of its name."""

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 import metertap
-from metertap import _process
+from metertap import _process, catalogue
 from metertap.recording import buffer
 from metertap.sdk_private import bulk
 from support.metric_data import points
@@ -133,3 +133,15 @@ def test_benchmarks_run(tmp_path: Any) -> None:
     ran = subprocess.run([*command, "--json", str(out)], capture_output=True, text=True, check=True)
     assert "cache hit, in a tool call" in ran.stdout
     assert out.exists()
+
+
+def test_kinds_of_requests_past_the_limit_share_one_series() -> None:
+    reader = InMemoryMetricReader()
+    recorder = _process.recorder()
+    with metertap.instrument(meter_provider=MeterProvider([reader]), series_limit=3):
+        for number in range(50):
+            attributes = {"error.type": f"Error{number}"}
+            recorder.operation(number, catalogue.SERVER_DURATION, attributes).record(1.0)
+        counts = [point.count for point in points(reader, catalogue.SERVER_DURATION.name)]
+        assert sorted(counts) == [1, 1, 1, 47]
+        assert len(recorder._operations) == 4

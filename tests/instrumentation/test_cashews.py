@@ -15,8 +15,9 @@ import pytest
 
 import metertap
 from metertap.caches import layer
-from support.async_caches import close_loop, redis_server, run
+from support.async_caches import close_loop, run
 from support.cache_kit import SENTINEL, CacheKit
+from support.servers import redis_server
 
 cashews = pytest.importorskip("cashews")
 
@@ -290,7 +291,7 @@ class TestRedis(Kit):
     @pytest.fixture(autouse=True)
     def server(self, tmp_path: Path) -> Iterator[None]:
         pytest.importorskip("redis")
-        with redis_server(tmp_path) as self.port:
+        with redis_server(tmp_path / "redis") as self.port:
             yield
 
     @pytest.fixture(autouse=True)

@@ -1,19 +1,11 @@
-"""Asynchronous caches in tests that are not: a loop, and a real redis."""
+"""Asynchronous caches in tests that are not: a loop."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any, TypeVar
-
-from support.real import program
-from support.servers import free_port
-from support.waiting import wait_for
 
 Result = TypeVar("Result")
 
@@ -50,27 +42,3 @@ def close_loop() -> None:
     _loop.run_until_complete(_loop.shutdown_default_executor())
     _loop.close()
     _loop = None
-
-
-@contextmanager
-def redis_server(directory: Path) -> Iterator[int]:
-    """The port of an empty redis that keeps nothing; a skip where the program is not there."""
-    port = free_port()
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(
-        [program("redis-server"), *options], cwd=directory, stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: _answers(port))
-        yield port
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True

@@ -121,6 +121,7 @@ class CacheSeries:
         self.parts: list[CacheSeries] = []
         self.readings: list[Reading] = []
         self._kept = (0, 0, 0, 0)  # by caches that are read and are gone
+        self._ended: list[CacheSeries] = []  # parts that are to be absorbed
         self._lock = threading.Lock()
 
     def figures(self) -> CacheFigures:
@@ -130,17 +131,18 @@ class CacheSeries:
         """
         hits: dict[str | None, int] = {None: 0}
         misses: dict[str | None, int] = {None: 0}
-        with self._lock:  # two views read at the same time
+        with self._lock:  # two views at the same time; and no part may move while it is counted
+            self._absorb_ended()
             read, entries = self._read()
-        evictions, rejections = read[2], read[3]
-        for part in (self, *self.parts):
-            part.hits.add_to(hits)
-            part.misses.add_to(misses)
-            evictions += part.evictions
-            rejections += part.rejections
-            held = part._held() if part.entries is not None else None
-            if held is not None:
-                entries = held + (entries or 0)
+            evictions, rejections = read[2], read[3]
+            for part in (self, *self.parts):
+                part.hits.add_to(hits)
+                part.misses.add_to(misses)
+                evictions += part.evictions
+                rejections += part.rejections
+                held = part._held() if part.entries is not None else None
+                if held is not None:
+                    entries = held + (entries or 0)
         is_read = bool(self.readings) or any(self._kept)
         by_tool = {
             tool: (hits.get(tool, 0), misses.get(tool, 0))
@@ -160,8 +162,20 @@ class CacheSeries:
         )
 
     def absorb(self, part: CacheSeries) -> None:
-        """`part` ends: nothing counts on it any more."""
-        with self._lock:
+        """`part` ends: nothing counts on it any more.
+
+        A finaliser calls this, maybe in a thread that is inside `figures`: then it is done there.
+        """
+        self._ended.append(part)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._absorb_ended()
+            finally:
+                self._lock.release()
+
+    def _absorb_ended(self) -> None:
+        while self._ended:
+            part = self._ended.pop()
             if part in self.parts:
                 self.parts.remove(part)
                 part.hits.move_to(self.hits)

@@ -26,6 +26,8 @@ _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
 """30,000 years. What is longer is no duration, and would make sums overflow."""
 _DUPLICATES_LIMIT = 100
+_OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
+"""What the SDK's own readers call whatever is past their limit."""
 
 
 class Instruments(Protocol):
@@ -86,8 +88,7 @@ class Recorder:
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.start_time = time.time()
-        for slot in list(self._slots):
-            slot.forget()
+        self._forget_slots()
 
     def configure(self, window_size: int, series_limit: int) -> None:
         """Take sizes from settings; windows that exist keep their newest samples."""
@@ -96,12 +97,18 @@ class Recorder:
             self._series_limit = series_limit
             for series in self._tools.values():
                 series.window = series.window.resized(window_size)
-        for slot in list(self._slots):  # measuring may be switched on or off now
-            slot.forget()
+        self._forget_slots()  # measuring may be switched on or off now
 
     def keep(self, slot: Slot) -> None:
         """Tell `slot` when what it found is no longer in force."""
-        self._slots.add(slot)
+        with self.lock:
+            self._slots.add(slot)
+
+    def _forget_slots(self) -> None:
+        with self.lock:  # other threads make caches and tools meanwhile
+            slots = list(self._slots)
+        for slot in slots:
+            slot.forget()
 
     # Tools
 
@@ -176,7 +183,8 @@ class Recorder:
             guard.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
             latency_ms = None
         self.started(series)
-        self.ended(series, ended, error_type, latency_ms)
+        seconds = 0.0 if latency_ms is None else latency_ms / 1000.0
+        series.end(ended, error_type, latency_ms, seconds)
 
     def started(self, series: Buffer) -> None:
         """One call of `series` is in progress."""
@@ -184,13 +192,6 @@ class Recorder:
             series.tick()
         except StopIteration:
             series.due()
-
-    def ended(
-        self, series: ToolSeries, ended: str, error_type: str | None, latency_ms: float | None
-    ) -> None:
-        """Count one call that `started`, however it ended."""
-        seconds = 0.0 if latency_ms is None else latency_ms / 1000.0
-        series.end(ended, error_type, latency_ms, seconds)
 
     def never_ended(self, series: ToolSeries) -> None:
         """A call that `started` is counted on another series, or not at all."""
@@ -208,11 +209,11 @@ class Recorder:
     ) -> OperationSeries:
         """The same, made if new. `key` stands for `metric` and `attributes`, and is cheaper."""
         with self.lock:
+            if len(self._operations) >= self._series_limit:  # all others of a metric share one
+                key, attributes = metric.name, dict(_OVERFLOW)
             series = self._operations.get(key)
             if series is None:
-                series = OperationSeries(metric, attributes, self)
-                if len(self._operations) < self._series_limit:
-                    self._operations[key] = series
+                series = self._operations[key] = OperationSeries(metric, attributes, self)
             return series
 
     def session_opened(self) -> None:
