@@ -40,7 +40,12 @@ def document(
 
 def _tools(tools: Iterable[ToolFigures], foreign: Iterable[ForeignTool]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
+    tools = list(tools)
+    called = {tool.name for tool in tools if any(tool.counts.values())}
     for tool in tools:
+        # Decorated, and run by a framework that is patched: its calls are counted there.
+        if tool.name in called and tool.source == catalogue.MANUAL and not any(tool.counts.values()):
+            continue
         entries[_free_name(tool.name, tool.source, entries)] = _tool(tool)
     for estimated in foreign:
         entries[_free_name(estimated.name, estimated.source, entries)] = estimated.entry()
@@ -92,6 +97,7 @@ def _tool(tool: ToolFigures) -> dict[str, Any]:
             "all_hit": _latencies(tool.with_cache[0]),
             "missed": _latencies(tool.with_cache[1]),
         },
+        "first_item": tool.first_item and _latencies(tool.first_item),
     }
 
 
@@ -216,6 +222,7 @@ class ForeignTool:
             "error_types": self._error_types,
             "last_call_timestamp": None,
             "with_cache": None,
+            "first_item": None,
         }
 
     def _quantile(self, q: float) -> float:

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from metertap import outcome
+from metertap.outcome import Ending
 from metertap.recording import Recorder, ToolSeries
 
 clock = time.perf_counter
@@ -34,6 +35,11 @@ HIT = 3
 """Whether a cache that was asked during the call had what it was asked for."""
 MISSED = 4
 """Whether one had not."""
+NOTE = 5
+"""How the call really ends, whatever its result looks like: an `Ending`, said by a layer inside.
+Calls that nobody inside knows more of have no such place; nor have they the next."""
+STARTED = 6
+"""When it started, by `clock`."""
 
 # What counts a call. The same call may be seen by several of them; the outermost counts it.
 PATCH = "patch"
@@ -65,6 +71,8 @@ class Call:
     outcome: str | None = None
     error_type: str | None = None
     frame: Frame | None = None
+    first_item: float | None = None
+    """Seconds until it gave its first item, of those that it yields."""
 
     def __init__(self, recorder: Recorder, name: str, source: str, counted_by: str) -> None:
         self._recorder = recorder
@@ -124,12 +132,18 @@ class Call:
         series, _ = self.leave()
         self._recorder.never_ended(series)
 
-    def finish(self, error: BaseException | None) -> None:
-        """Leave, and count the call as `error` (or its absence) says."""
+    def yielded(self) -> None:
+        """It has given its first item."""
+        self.first_item = clock() - self._started
+
+    def finish(self, ending: Ending | None) -> None:
+        """Leave, and count the call as `ending` says; None: it went well."""
         series, seconds = self.leave()
-        if error is None and self.frame is not None:
+        if self.first_item is not None:
+            series.first_item(self.first_item)
+        if ending is None and self.frame is not None:
             series.looked_up(self.frame[HIT], self.frame[MISSED], seconds)
-        end(series, seconds, error)
+        end(series, seconds, ending)
 
 
 class AsCurrent:
@@ -150,14 +164,13 @@ class AsCurrent:
             pass
 
 
-def end(series: ToolSeries, seconds: float, error: BaseException | None) -> None:
-    """Count a call that took a tick of `series` before, as `error` (or its absence) says."""
-    if error is None:
+def end(series: ToolSeries, seconds: float, ending: Ending | None) -> None:
+    """Count a call that took a tick of `series` before, as `ending` says; None: it went well."""
+    if ending is None:
         series.append(seconds)
         series.ended = clock()
     else:
-        named = outcome.error_type(error)
-        series.end(outcome.of_exception(error), named, seconds * 1000.0, seconds)
+        series.end(ending.outcome, ending.error_type, seconds * 1000.0, seconds)
 
 
 def hide_frame(error: BaseException) -> None:

@@ -34,6 +34,9 @@ EXECUTE_TOOL = "execute_tool"
 OTHER = "_OTHER"
 """What a name becomes that is not registered (the conventions' fallback value)."""
 
+MANUAL = "manual"
+"""The source of what a program measures by hand."""
+
 # Metrics
 
 _TOOL_BUCKETS = tuple(0.01 * 2**i for i in range(14))  # 0.01 … 81.92 s, GenAI conventions
@@ -52,6 +55,12 @@ class Metric:
 
 TOOL_DURATION = Metric(
     "gen_ai.execute_tool.duration", "s", "Duration of tool calls.", buckets=_TOOL_BUCKETS
+)
+TOOL_FIRST_ITEM = Metric(
+    "metertap.tool.time_to_first_item",
+    "s",
+    "Time to the first item of tool calls that yield.",
+    buckets=_TOOL_BUCKETS,
 )
 SERVER_DURATION = Metric(
     "mcp.server.operation.duration",

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
-from types import FunctionType, TracebackType
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar, cast, overload
 
-from metertap import calls, catalogue, guard, measuring, outcome
+from metertap import calls, catalogue, generators, guard, measuring, outcome
 from metertap._process import is_enabled, recorder
-from metertap.calls import HIT, MISSED, Call, current, tool_of_lookup
+from metertap.blocks import Measured
+from metertap.calls import HIT, MISSED, current, tool_of_lookup
 from metertap.measuring import ToolSlot
 from metertap.patching import Wrapper, WrapperFunction
 from metertap.recording import CacheSeries, ToolSeries
 from metertap.recording.series import as_label
 
-SOURCE = "manual"
+SOURCE = catalogue.MANUAL
 
 _current = current.get
 
@@ -49,7 +49,7 @@ def _wrap(function: F, name: str | None) -> F:
     with guard.guarded("tool"):
         if is_enabled():
             recorder().tool(as_label(label), SOURCE)  # in the document before its first call
-    kind = _kind(function)
+    kind = measuring.kind_of(function)
     if type(function) is FunctionType and kind in _FUNCTIONS:
         return cast(F, _FUNCTIONS[kind](function, ToolSlot(label, SOURCE, calls.DECORATOR)))
     wrapper = _WRAPPERS[kind](label)
@@ -60,18 +60,6 @@ def _wrap(function: F, name: str | None) -> F:
     return cast(F, measured)
 
 
-def _kind(function: Any) -> str:
-    """How calls of `function` are measured: by what they return."""
-    called = getattr(function, "__func__", function)  # of a class method or static method
-    if not inspect.isroutine(called) and not isinstance(called, functools.partial):
-        called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
-    if inspect.isasyncgenfunction(called):
-        return "async generator"
-    if inspect.isgeneratorfunction(called):
-        return "generator"
-    return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
-
-
 def _plain(label: str) -> WrapperFunction:
     return measuring.plain_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
 
@@ -80,111 +68,17 @@ def _coroutine(label: str) -> WrapperFunction:
     return measuring.coroutine_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
 
 
-# Not `yield from`, which async generators lack besides: between two steps the call must not be
-# the current one, or it would be so for whoever consumes the items.
-
-
-def _generator(label: str) -> WrapperFunction:
-    def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
-        measured = _Measured(label, calls.DECORATOR, in_steps=True)
-        with measured:
-            as_current = measured.as_current()
-            inner = wrapped(*args, **kwargs)
-            step, value = inner.send, None
-            while True:
-                try:
-                    with as_current:
-                        item = step(value)
-                except StopIteration as end:
-                    return end.value
-                finally:
-                    value = None  # an exception kept here would keep this frame, and itself
-                try:
-                    step, value = inner.send, (yield item)
-                except BaseException as error:
-                    calls.hide_frame(error)
-                    step, value = inner.throw, error
-
-    return call
-
-
-def _async_generator(label: str) -> WrapperFunction:
-    async def call(
-        wrapped: Any, _instance: Any, args: Any, kwargs: Any
-    ) -> AsyncGenerator[Any, Any]:
-        measured = _Measured(label, calls.DECORATOR, in_steps=True)
-        with measured:
-            as_current = measured.as_current()
-            inner = wrapped(*args, **kwargs)
-            step, value = inner.asend, None
-            while True:
-                try:
-                    with as_current:
-                        item = await step(value)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    value = None
-                try:
-                    step, value = inner.asend, (yield item)
-                except BaseException as error:
-                    calls.hide_frame(error)
-                    step, value = inner.athrow, error
-
-    return call
+def _block(label: str) -> generators.Begin:
+    return lambda *_call: Measured(label, SOURCE, calls.DECORATOR, in_steps=True)
 
 
 _FUNCTIONS = {"plain": measuring.plain, "coroutine": measuring.coroutine}
 _WRAPPERS: dict[str, Callable[[str], WrapperFunction]] = {
     "plain": _plain,
     "coroutine": _coroutine,
-    "generator": _generator,
-    "async generator": _async_generator,
+    "generator": lambda label: generators.generator_wrapper(_block(label)),
+    "async generator": lambda label: generators.async_generator_wrapper(_block(label)),
 }
-
-
-class _Measured:
-    """Context manager of one call measured by hand. Never raises on its own account.
-
-    With `in_steps`, the call is the current one inside `as_current()` only.
-    """
-
-    __slots__ = ("_call", "_counted_by", "_in_steps", "_label")
-
-    def __init__(self, label: str, counted_by: str, *, in_steps: bool = False) -> None:
-        self._label = label
-        self._counted_by = counted_by
-        self._in_steps = in_steps
-        self._call: Call | None = None
-
-    def __enter__(self) -> None:
-        with guard.guarded("measure"):
-            if not is_enabled():
-                return
-            if calls.counted_already(self._label, self._counted_by):
-                recorder().left_out(self._label)
-                return
-            call = Call(recorder(), self._label, SOURCE, self._counted_by)
-            series = recorder().tool_by_hand(self._label, SOURCE)
-            call.start(series, as_current=not self._in_steps)
-            self._call = call
-
-    def as_current(self) -> contextlib.AbstractContextManager[None]:
-        """The call is the current one inside, if there is one; to be entered for each step."""
-        return contextlib.nullcontext() if self._call is None else calls.AsCurrent(self._call)
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        call, self._call = self._call, None  # a block may be entered again
-        if call is not None:
-            with guard.guarded("measure"):
-                call.finish(error)
-        if error is not None and self._counted_by == calls.DECORATOR:
-            calls.hide_frame(error)  # of a block it would be the program's own
 
 
 def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
@@ -192,7 +86,7 @@ def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
 
     An exception that leaves the block makes it a failed call and passes on unchanged.
     """
-    return _Measured(name, calls.BLOCK)
+    return Measured(name, SOURCE, calls.BLOCK)
 
 
 def record_tool_call(

@@ -12,6 +12,7 @@ looked up as a method it would be found late. And without keyword arguments none
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from metertap import calls, guard
 from metertap._process import is_enabled, recorder
 from metertap.calls import Frame, clock, current
+from metertap.outcome import Ending
 from metertap.patching import WrapperFunction
 from metertap.recording import ToolSeries
 
@@ -68,6 +70,18 @@ class ToolSlot:
                 "measured; decorate the async function itself",
                 self.name,
             )
+
+
+def kind_of(function: Any) -> str:
+    """How calls of `function` are measured: by what they return."""
+    called = getattr(function, "__func__", function)  # of a class method or static method
+    if not inspect.isroutine(called) and not isinstance(called, functools.partial):
+        called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
+    if inspect.isasyncgenfunction(called):
+        return "async generator"
+    if inspect.isgeneratorfunction(called):
+        return "generator"
+    return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
 
 
 def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
@@ -237,4 +251,4 @@ def _failed(frame: Frame, seconds: float, error: BaseException) -> None:
     series: ToolSeries = frame[calls.SERIES]
     frame[calls.SERIES] = None
     with guard.guarded("measure"):
-        calls.end(series, seconds, error)
+        calls.end(series, seconds, Ending.by(error))

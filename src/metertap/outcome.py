@@ -7,7 +7,7 @@ carry the caller's data.
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Final
+from typing import Final, NamedTuple
 
 OK: Final = "ok"
 TOOL_ERROR: Final = "tool_error"
@@ -31,6 +31,18 @@ SAMPLED: Final = FAILED | {OK}
 _TIMEOUT_ENDINGS = ("Timeout", "TimeoutError", "TimeoutException", "TimeoutExpired", "TooSlowError")
 # trio's cancellation is named so and cannot be imported without trio.
 _CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled"})
+
+
+class Ending(NamedTuple):
+    """How one call ended."""
+
+    outcome: str
+    error_type: str | None = None
+
+    @classmethod
+    def by(cls, error: BaseException) -> Ending:
+        """The ending of a call that raised `error`."""
+        return cls(of_exception(error), error_type(error))
 
 
 def of_exception(error: BaseException) -> str:

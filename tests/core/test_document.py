@@ -40,6 +40,7 @@ TOOL = {
     "error_types",
     "last_call_timestamp",
     "with_cache",
+    "first_item",
 }
 UNKNOWN_BEFORE_THE_FIRST_CALL = {
     "success_rate",
@@ -51,6 +52,7 @@ UNKNOWN_BEFORE_THE_FIRST_CALL = {
     "p99_latency_ms",
     "last_call_timestamp",
     "with_cache",
+    "first_item",
 }
 
 

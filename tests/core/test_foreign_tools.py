@@ -91,6 +91,7 @@ def test_an_estimate_says_so_and_what_it_cannot_know_is_null(foreign: Foreign) -
         "active_calls",
         "last_call_timestamp",
         "with_cache",
+        "first_item",
     }
 
 

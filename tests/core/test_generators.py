@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 import traceback
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
+from support import metric_data
 
 Step = tuple[str, Any]
 
@@ -229,3 +233,50 @@ def test_a_measured_async_generator_does_what_the_plain_one_does(
 
     measured, plain = asyncio.run(both())
     assert measured == plain
+
+
+def figures(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = metertap.get_all_metrics()["tool_metrics"][name]
+    return found
+
+
+def test_the_time_to_the_first_item_is_told_apart_from_that_to_the_last() -> None:
+    @metertap.tool
+    def stream(items: int) -> Generator[int, None, None]:
+        for item in range(items):
+            yield item
+            time.sleep(0.01)
+
+    with metertap.instrument():
+        for items in (2, 3, 0):
+            assert list(stream(items)) == list(range(items))
+        found = figures("stream")
+    assert (found["total_calls"], found["first_item"]["calls"]) == (3, 2)
+    assert found["first_item"]["p50_latency_ms"] < 10
+    assert found["max_latency_ms"] >= 30
+
+
+def test_the_time_to_the_first_item_of_an_async_generator_is_exported() -> None:
+    @metertap.tool(name="stream")
+    async def stream() -> AsyncGenerator[int, None]:
+        yield 1
+        yield 2
+
+    async def main() -> list[int]:
+        return [item async for item in stream()]
+
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    with metertap.instrument(meter_provider=provider):
+        assert asyncio.run(main()) == [1, 2]
+        points = metric_data.points(reader, "metertap.tool.time_to_first_item")
+        assert figures("stream")["first_item"]["calls"] == 1
+    assert [(dict(point.attributes), point.count) for point in points] == [
+        ({"gen_ai.tool.name": "stream"}, 1)
+    ]
+
+
+def test_a_tool_that_yields_nothing_says_nothing_of_first_items() -> None:
+    with metertap.instrument():
+        metertap.tool(name="search")(lambda: None)()
+        assert figures("search")["first_item"] is None

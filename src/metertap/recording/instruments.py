@@ -61,6 +61,7 @@ class OtelInstruments:
             )
             for metric in (
                 catalogue.TOOL_DURATION,
+                catalogue.TOOL_FIRST_ITEM,
                 catalogue.SERVER_DURATION,
                 catalogue.CLIENT_DURATION,
             )

@@ -75,6 +75,7 @@ class ToolSeries(Buffer):
         "_attributes",
         "_begun",
         "_ended",
+        "_first_items",
         "_last_call",
         "_left",
         "_looked_up",
@@ -106,6 +107,7 @@ class ToolSeries(Buffer):
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self._last_call: tuple[float, float] | None = None  # by both clocks
         self._looked_up: tuple[Latencies, Latencies] | None = None
+        self._first_items: Latencies | None = None
 
     @property
     def active(self) -> int:
@@ -127,6 +129,18 @@ class ToolSeries(Buffer):
                     both = self._looked_up or (Latencies(size), Latencies(size))
                     self._looked_up = both
             both[1 if missed else 0].append(seconds)
+
+    def first_item(self, seconds: float) -> None:
+        """A call that yields gave its first item `seconds` after it started."""
+        recorder = self._recorder
+        latencies = self._first_items
+        if latencies is None:
+            with recorder.lock:
+                latencies = self._first_items or Latencies(recorder.window_size)
+                self._first_items = latencies
+        latencies.append(seconds)
+        metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
+        recorder.operation((metric.name, self.name), metric, attributes).record(seconds)
 
     def end(
         self,
@@ -166,6 +180,7 @@ class ToolSeries(Buffer):
                 self._looked_up[0].figures(),
                 self._looked_up[1].figures(),
             ),
+            first_item=None if self._first_items is None else self._first_items.figures(),
             last_call=None if self._last_call is None else self._last_call[1],
         )
 
@@ -173,6 +188,8 @@ class ToolSeries(Buffer):
         if self._looked_up is not None:
             self._looked_up[0].fold()
             self._looked_up[1].fold()
+        if self._first_items is not None:
+            self._first_items.fold()
         self._ended += len(items)
         try:
             total = sum(items)
@@ -323,6 +340,8 @@ class ToolFigures:
     last_call: float | None
     with_cache: tuple[LatencyFigures, LatencyFigures] | None
     """Calls of which every lookup in a cache hit, and those of which one missed."""
+    first_item: LatencyFigures | None
+    """Of calls that yield: until the first item."""
 
     @property
     def succeeded(self) -> int:

@@ -1,0 +1,162 @@
+"""Measuring what runs the tools of a framework: one function, by which all of them are called.
+
+Which tool it is and how its call ended differ from call to call. A framework says so in a subclass
+of `Handlers`; everything else (the clock, the series, what is counted already, what happens inside
+the call, faults of our own) is here. The wrappers run the function between `begin` and `ended` or
+`raised`, of which none ever raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metertap import calls, guard
+from metertap._process import is_enabled, recorder
+from metertap.calls import HIT, MISSED, NOTE, SERIES, STARTED, Frame, clock, current
+from metertap.measuring import ToolSlot
+from metertap.outcome import Ending
+from metertap.patching import WrapperFunction
+from metertap.recording import ToolSeries
+
+_get = current.get
+_set = current.set
+
+
+class Handlers:
+    """How the calls of one framework are named and judged.
+
+    `source` keeps its tools apart from equal names of other libraries. Inside another's call of the
+    same tool (one framework runs a tool of another's) a call is not counted once more.
+    """
+
+    source: str
+
+    def __init__(self) -> None:
+        self._slots: dict[str, ToolSlot] = {}
+
+    # What a framework says. These may raise: that is a fault, and the call goes unmeasured.
+
+    def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
+        """The tool that is called, `_OTHER` if there is none such; None if this is no call."""
+        raise NotImplementedError
+
+    def returned(self, _result: Any) -> Ending | None:
+        """How a call ended that returned this; None: well."""
+        return None
+
+    def raising(self, error: BaseException) -> Ending:
+        """How a call ended that raised `error`."""
+        return Ending.by(error)
+
+    # What wrappers do
+
+    def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
+        """A call starts, and is the current one; None if it is not to be counted."""
+        try:
+            name = self.name_of(instance, args, kwargs)
+            if name is None:
+                return None
+            slot = self._slots.get(name) or self._slot(name)
+            series = slot.series or slot.find()
+            if series is None:
+                return None
+            parent = _get()
+            if parent is not None and (parent[0] or parent[2]):
+                if calls.counted_already(name, self.source):
+                    return None
+                parent = calls.in_progress()
+            else:
+                parent = None
+            tick = series.tick
+            try:
+                tick()
+            except StopIteration:
+                series.due()
+            frame: Frame = [series, slot, parent, False, False, None, 0.0]
+            _set(frame)
+            frame[STARTED] = clock()
+            return frame
+        except Exception as fault:
+            guard.fault(f"tool {self.source}", fault)
+            return None
+
+    def ended(self, frame: Frame, result: Any) -> None:
+        """The call that began with `frame` returned `result`."""
+        seconds = clock() - frame[STARTED]
+        ending = frame[NOTE]
+        if ending is None:
+            try:
+                ending = self.returned(result)
+            except Exception as fault:
+                guard.fault(f"tool {self.source}", fault)
+        series: ToolSeries = frame[SERIES]
+        frame[SERIES] = None
+        try:
+            if ending is None and (frame[HIT] or frame[MISSED]):
+                series.looked_up(frame[HIT], frame[MISSED], seconds)
+            calls.end(series, seconds, ending)
+        except Exception as fault:
+            guard.fault(f"tool {self.source}", fault)
+
+    def raised(self, frame: Frame, error: BaseException) -> None:
+        """The call that began with `frame` raised `error`, which passes through a wrapper."""
+        seconds = clock() - frame[STARTED]
+        series: ToolSeries = frame[SERIES]
+        frame[SERIES] = None
+        ending = Ending.by(error)
+        with guard.guarded(f"tool {self.source}"):
+            calls.hide_frame(error)
+            ending = frame[NOTE] or self.raising(error)
+        with guard.guarded(f"tool {self.source}"):
+            calls.end(series, seconds, ending)
+
+    def note(self, ending: Ending) -> None:
+        """Said by a layer inside a call in progress: that is how it ends, whatever it returns."""
+        frame = calls.in_progress()
+        if frame is not None and frame[calls.OWNER].counted_by == self.source:
+            frame[NOTE] = ending
+
+    def _slot(self, name: str) -> ToolSlot:
+        slot = ToolSlot(name, self.source, counted_by=self.source)
+        # Names that did not become a label are not kept, or a client could fill the memory.
+        if is_enabled() and recorder().tool_by_hand(name, self.source).name == name:
+            self._slots[name] = slot
+        return slot
+
+
+def plain_wrapper(handlers: Handlers) -> WrapperFunction:
+    """What wrapt calls instead of a function that runs tools."""
+    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        frame = begin(instance, args, kwargs)
+        if frame is None:
+            return wrapped(*args, **kwargs)
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            raised(frame, error)
+            raise
+        ended(frame, result)
+        return result
+
+    return call
+
+
+def coroutine_wrapper(handlers: Handlers) -> WrapperFunction:
+    """What wrapt calls instead of an async function that runs tools."""
+    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
+
+    async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        frame = begin(instance, args, kwargs)
+        if frame is None:
+            return await wrapped(*args, **kwargs)
+        try:
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            raised(frame, error)
+            raise
+        ended(frame, result)
+        return result
+
+    return call
