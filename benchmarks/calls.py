@@ -33,9 +33,18 @@ def patched() -> tuple[types.ModuleType, PatchSet]:
     module = types.ModuleType(_LIBRARY)
     module.work, module.work_later = work, work_later  # type: ignore[attr-defined]
     sys.modules[_LIBRARY] = module
-    plain = measuring.plain_wrapper(ToolSlot("work", "library", calls.PATCH))
-    later = measuring.coroutine_wrapper(ToolSlot("work later", "library", calls.PATCH))
-    patches = PatchSet(_LIBRARY, [Target("work", plain), Target("work_later", later)])
+    targets = [
+        Target(
+            attribute,
+            wrapper(ToolSlot(attribute, "library", calls.PATCH)),
+            replacement=measuring.replacement(attribute, "library", calls.PATCH),
+        )
+        for attribute, wrapper in (
+            ("work", measuring.plain_wrapper),
+            ("work_later", measuring.coroutine_wrapper),
+        )
+    ]
+    patches = PatchSet(_LIBRARY, targets)
     patches.install()
     return module, patches
 

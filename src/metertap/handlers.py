@@ -15,7 +15,7 @@ from metertap._process import is_enabled, recorder
 from metertap.calls import HIT, MISSED, NOTE, SERIES, STARTED, Frame, clock, current
 from metertap.measuring import ToolSlot
 from metertap.outcome import Ending
-from metertap.patching import WrapperFunction
+from metertap.patching import Live, Target, WrapperFunction, stand_in
 from metertap.recording import ToolSeries
 
 _get = current.get
@@ -124,6 +124,10 @@ class Handlers:
         return slot
 
 
+# The same call four times: sync and async, in wrapt's proxy and in a function that stands in for
+# the other. What they could share would be one more call around each.
+
+
 def plain_wrapper(handlers: Handlers) -> WrapperFunction:
     """What wrapt calls instead of a function that runs tools."""
     begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
@@ -160,3 +164,47 @@ def coroutine_wrapper(handlers: Handlers) -> WrapperFunction:
         return result
 
     return call
+
+
+def plain_method(attribute: str, handlers: Handlers) -> Target:
+    """A method that runs tools, to be patched at the least cost."""
+    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
+
+    def make(method: Any, live: Live) -> Any:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            frame = begin(self, args, kwargs) if live else None
+            if frame is None:
+                return method(self, *args, **kwargs)
+            try:
+                result = method(self, *args, **kwargs)
+            except BaseException as error:
+                raised(frame, error)
+                raise
+            ended(frame, result)
+            return result
+
+        return call
+
+    return stand_in(attribute, make)
+
+
+def coroutine_method(attribute: str, handlers: Handlers) -> Target:
+    """An async method that runs tools, to be patched at the least cost."""
+    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
+
+    def make(method: Any, live: Live) -> Any:
+        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            frame = begin(self, args, kwargs) if live else None
+            if frame is None:
+                return await method(self, *args, **kwargs)
+            try:
+                result = await method(self, *args, **kwargs)
+            except BaseException as error:
+                raised(frame, error)
+                raise
+            ended(frame, result)
+            return result
+
+        return call
+
+    return stand_in(attribute, make)

@@ -21,7 +21,7 @@ from metertap import calls, guard
 from metertap._process import is_enabled, recorder
 from metertap.calls import Frame, clock, current
 from metertap.outcome import Ending
-from metertap.patching import WrapperFunction
+from metertap.patching import StandIn, WrapperFunction
 from metertap.recording import ToolSeries
 
 _get = current.get
@@ -31,13 +31,14 @@ _set = current.set
 class ToolSlot:
     """Where the calls of one function go: its series, while there is one and measuring is on."""
 
-    __slots__ = ("__weakref__", "counted_by", "is_new", "name", "series", "source")
+    __slots__ = ("__weakref__", "counted_by", "is_closed", "is_new", "name", "series", "source")
 
     def __init__(self, name: str, source: str, counted_by: str) -> None:
         self.name = name
         self.source = source
         self.counted_by = counted_by
         self.is_new = True
+        self.is_closed = False
         self.series: ToolSeries | None = None
         recorder().keep(self)
 
@@ -48,9 +49,14 @@ class ToolSlot:
     def find(self) -> ToolSeries | None:
         """The series to record to; None where nothing is recorded."""
         with guard.guarded("measure"):
-            if is_enabled():
+            if is_enabled() and not self.is_closed:
                 self.series = recorder().tool_by_hand(self.name, self.source)
         return self.series
+
+    def close(self) -> None:
+        """Nothing is recorded from now on, for good."""
+        self.is_closed = True
+        self.series = None
 
     def is_counted(self) -> bool:
         """Whether something else counts this call, which is told then."""
@@ -164,6 +170,17 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
         return result
 
     return call
+
+
+def replacement(name: str, source: str, counted_by: str) -> Callable[[Callable[..., Any]], StandIn]:
+    """For a patch of a function that is one tool: what stands in for it, measured."""
+
+    def stand_in(function: Callable[..., Any]) -> StandIn:
+        slot = ToolSlot(name, source, counted_by)
+        measured = coroutine if inspect.iscoroutinefunction(function) else plain
+        return measured(function, slot), slot.close
+
+    return stand_in
 
 
 def plain_wrapper(slot: ToolSlot) -> WrapperFunction:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -25,6 +26,12 @@ from metertap import guard
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """wrapt's signature: wrapped, instance, args, kwargs."""
+
+StandIn = tuple[Callable[..., Any], Callable[[], None]]
+"""What stands where a function stood, and what makes it pass calls straight through, for good."""
+Replacement = Callable[[Callable[..., Any]], StandIn]
+Live = list[bool]
+"""Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
 
 _ABSENT: Any = object()
 _POLL_SECONDS = 0.01
@@ -81,12 +88,42 @@ class Target:
 
     `optional` targets are absent from some supported versions and are then left out; so are those
     that a class has to have of its `own` and only inherits.
+
+    A `replacement` is for what is called so often that wrapt's proxy would be most of the cost: it
+    takes the wrapper's place where a plain function stands.
     """
 
     attribute: str
     wrapper: WrapperFunction
     optional: bool = False
     own: bool = False
+    replacement: Replacement | None = None
+
+
+def stand_in(
+    attribute: str,
+    make: Callable[[Callable[..., Any], Live], Callable[..., Any]],
+    *,
+    optional: bool = False,
+    own: bool = False,
+) -> Target:
+    """A method to patch at the least cost: by what `make` makes of it.
+
+    That is called as the method is, has to pass calls on to it unless it is live, and gives it the
+    instance first.
+    """
+
+    def replacement(method: Callable[..., Any]) -> StandIn:
+        live = [True]
+        return functools.wraps(method)(make(method, live)), live.clear
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        # No plain function stands there (somebody else has wrapped it): made anew for each call.
+        return make(lambda _self, *args, **kwargs: wrapped(*args, **kwargs), [True])(
+            instance, *args, **kwargs
+        )
+
+    return Target(attribute, wrapper, optional, own, replacement)
 
 
 @dataclass(slots=True)
@@ -95,8 +132,8 @@ class _Installed:
     owner: Any
     name: str
     original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
-    wrapper: Wrapper
-    live: threading.Lock  # released: the wrapper calls straight through
+    stand_in: Callable[..., Any]
+    switch_off: Callable[[], None]  # from then on it calls straight through
 
 
 class PatchSet:
@@ -207,17 +244,23 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
         return None
     if isinstance(found := getattr(owner, name), type) or not callable(found):
         raise TypeError(f"{module.__name__}:{target.attribute} is no function")
+    if target.replacement is not None and type(original) is FunctionType:
+        stand_in, switch_off = target.replacement(original)
+    else:
+        stand_in, switch_off = _wrapper(owner, name, original, target.wrapper)
+    setattr(owner, name, stand_in)
+    return _Installed(target, owner, name, original, stand_in, switch_off)
+
+
+def _wrapper(owner: Any, name: str, original: Any, function: WrapperFunction) -> StandIn:
     wrapped = original if original is not _ABSENT else inspect.getattr_static(owner, name)
-    function = target.wrapper
     if original is _ABSENT:
-        function = functools.partial(_call_inherited, owner, name, target.wrapper)
+        function = functools.partial(_call_inherited, owner, name, function)
     # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
     # and can be made to give the other.
     live = threading.Lock()
     live.acquire()
-    wrapper = Wrapper(wrapped, function, enabled=live.locked)
-    setattr(owner, name, wrapper)
-    return _Installed(target, owner, name, original, wrapper, live)
+    return Wrapper(wrapped, function, enabled=live.locked), live.release
 
 
 def _call_inherited(
@@ -230,8 +273,8 @@ def _call_inherited(
 
 
 def _undo(item: _Installed) -> None:
-    item.live.release()
-    if vars(item.owner).get(item.name) is not item.wrapper:
+    item.switch_off()
+    if vars(item.owner).get(item.name) is not item.stand_in:
         return  # somebody wrapped after us: we stay in their chain and pass calls through
     if item.original is _ABSENT:
         delattr(item.owner, item.name)

@@ -61,20 +61,20 @@ class Named(Handlers):
         return super().raising(error)
 
 
-@pytest.fixture
-def framework() -> Iterator[Framework]:
+@pytest.fixture(params=["function", "wrapt"])
+def framework(request: pytest.FixtureRequest) -> Iterator[Framework]:
     module = types.ModuleType(MODULE)
     owner = type("Framework", (Framework,), dict(vars(Framework)))
     module.Framework = owner  # type: ignore[attr-defined]
     sys.modules[MODULE] = module
     named = Named()
-    patches = PatchSet(
-        MODULE,
-        [
-            Target("Framework.run", handlers.plain_wrapper(named)),
-            Target("Framework.later", handlers.coroutine_wrapper(named)),
-        ],
-    )
+    targets = [
+        handlers.plain_method("Framework.run", named),
+        handlers.coroutine_method("Framework.later", named),
+    ]
+    if request.param == "wrapt":
+        targets = [Target(target.attribute, target.wrapper) for target in targets]
+    patches = PatchSet(MODULE, targets)
     with metertap.instrument():
         patches.install()
         made = owner()

@@ -11,13 +11,14 @@ Not seen: a subclass that overrides `__getitem__` without calling it.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from metertap import calls, guard
 from metertap.caches import ObjectMeter, ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target
+from metertap.patching import Live, PatchSet, Target, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _MODULE = "cachetools"
@@ -34,7 +35,7 @@ _making = ObjectMeters("cachetools")
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     targets = [
-        Target("Cache.__getitem__", getitem),
+        stand_in("Cache.__getitem__", getitem_of_known),
         Target("Cache.__setitem__", setitem),
         Target("Cache.get", get),
         Target("Cache.pop", not_a_lookup),
@@ -43,7 +44,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
     for kind in _KINDS:
         targets += [
-            Target(f"{kind}.__getitem__", getitem, own=True),
+            stand_in(f"{kind}.__getitem__", getitem_of_known, own=True),
             Target(f"{kind}.__setitem__", setitem, own=True),
             Target(f"{kind}.popitem", popitem, own=True),
             Target(f"{kind}.expire", expire, own=True),
@@ -79,6 +80,30 @@ def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if _layer() is None:
         meter.hit()
     return value
+
+
+def getitem_of_known(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """The same for a cache that has a meter already, without what wrapt's proxy costs."""
+
+    def call(self: Any, key: Any, *rest: Any) -> Any:
+        if not live:
+            return method(self, key, *rest)
+        meter = _find(id(self))
+        if meter is None or rest:
+            return getitem(functools.partial(method, self), self, (key, *rest), {})
+        try:
+            value = method(self, key)
+        except KeyError as error:
+            with guard.guarded("cachetools"):
+                calls.hide_frame(error)
+                if _layer() is None:
+                    meter.miss()
+            raise
+        if _layer() is None:
+            meter.hit()
+        return value
+
+    return call
 
 
 def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

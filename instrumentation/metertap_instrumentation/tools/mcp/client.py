@@ -6,12 +6,12 @@ each with its own instrument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from metertap import calls, catalogue, guard, outcome
 from metertap._process import recorder
-from metertap.patching import PatchSet, Target
+from metertap.patching import Live, PatchSet, stand_in
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.requests import KnownNames
 
@@ -25,26 +25,32 @@ _prompts = KnownNames()
 
 def patch_sets() -> Sequence[PatchSet]:
     """What is wrapped."""
-    return [PatchSet("mcp.client.session", [Target("ClientSession.send_request", send_request)])]
+    return [PatchSet("mcp.client.session", [stand_in("ClientSession.send_request", send_request)])]
 
 
-async def send_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def send_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Measure one request: `send_request(request, …)`."""
-    started = calls.clock()
-    try:
-        result = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with guard.guarded("mcp.client"):
-            calls.hide_frame(error)
-            code = errors.code_of(error)
-            error_type = outcome.error_type(error) if code is None else str(code)
-            _record(instance, args, kwargs, started, error_type, code)
-        raise
-    try:
-        _record(instance, args, kwargs, started, None, None, result)
-    except Exception as fault:
-        guard.fault("mcp.client", fault)
-    return result
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not live:
+            return await method(self, *args, **kwargs)
+        started = calls.clock()
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            with guard.guarded("mcp.client"):
+                calls.hide_frame(error)
+                code = errors.code_of(error)
+                error_type = outcome.error_type(error) if code is None else str(code)
+                _record(self, args, kwargs, started, error_type, code)
+            raise
+        try:
+            _record(self, args, kwargs, started, None, None, result)
+        except Exception as fault:
+            guard.fault("mcp.client", fault)
+        return result
+
+    return call
 
 
 # Fields of pydantic models are read from `vars`: asked for one that it lacks, a model takes

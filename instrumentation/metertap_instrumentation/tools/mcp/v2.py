@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metertap import calls, catalogue, guard, outcome
-from metertap.patching import PatchSet, Target
+from metertap.patching import Live, PatchSet, Target, stand_in
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.requests import ServerRequest
 from metertap_instrumentation.tools.mcp.sessions import run_dispatcher
@@ -22,14 +22,14 @@ _CONNECTION = "_metertap_connection"
 def patch_sets() -> Sequence[PatchSet]:
     """What is wrapped."""
     return [
-        PatchSet("mcp.server.runner", [Target("ServerRunner._on_request", on_request)]),
+        PatchSet("mcp.server.runner", [stand_in("ServerRunner._on_request", on_request)]),
         PatchSet(
             "mcp.shared.jsonrpc_dispatcher", [Target("JSONRPCDispatcher.run", run_dispatcher)]
         ),
         PatchSet("mcp.shared.direct_dispatcher", [Target("DirectDispatcher.run", run_dispatcher)]),
         PatchSet(
             "mcp.server.mcpserver.tools.tool_manager",
-            [Target("ToolManager.call_tool", watch_tool_manager)],
+            [stand_in("ToolManager.call_tool", watch_tool_manager)],
         ),
         PatchSet(
             "fastmcp.server.server",
@@ -41,27 +41,33 @@ def patch_sets() -> Sequence[PatchSet]:
     ]
 
 
-async def on_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def on_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Measure one request: `_on_request(dctx, method, params)`; returns the result as a dict."""
-    try:
-        request = _begin(instance, *args, **kwargs)
-    except Exception as fault:
-        guard.fault("mcp.request", fault)
-        return await wrapped(*args, **kwargs)
-    try:
-        result = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with guard.guarded("mcp.request"):
-            calls.hide_frame(error)
-            request.end_with(error)
-        request.abandon()
-        raise
-    try:
-        request.answer(result)
-    except Exception as fault:
-        guard.fault("mcp.request", fault)
-        request.abandon()
-    return result
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not live:
+            return await method(self, *args, **kwargs)
+        try:
+            request = _begin(self, *args, **kwargs)
+        except Exception as fault:
+            guard.fault("mcp.request", fault)
+            return await method(self, *args, **kwargs)
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            with guard.guarded("mcp.request"):
+                calls.hide_frame(error)
+                request.end_with(error)
+            request.abandon()
+            raise
+        try:
+            request.answer(result)
+        except Exception as fault:
+            guard.fault("mcp.request", fault)
+            request.abandon()
+        return result
+
+    return call
 
 
 class _Request(ServerRequest):

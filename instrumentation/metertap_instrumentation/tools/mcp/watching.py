@@ -6,9 +6,11 @@ there, the call in progress is told which exception it was, and whether the tool
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from metertap import calls, guard
+from metertap.patching import Live
 from metertap_instrumentation.tools.mcp import errors
 
 
@@ -20,16 +22,26 @@ def note(call: calls.Call, error: BaseException) -> None:
     call.note(meant.outcome, meant.error_type)
 
 
-def watch_tool_manager(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def watch_tool_manager(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """`ToolManager.call_tool(name, …)` of MCPServer: whether the tool exists, what it raised."""
-    name = args[0] if args else kwargs.get("name")
-    call = _claim(name)
-    if call is None:
-        return wrapped(*args, **kwargs)
-    if not call.is_registered:
-        with guard.guarded("mcp.tool"):
-            call.known = instance.get_tool(name) is not None
-    return _watched(call, wrapped, args, kwargs)
+
+    async def call_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
+        name = args[0] if args else kwargs.get("name")
+        call = _claim(name) if live else None
+        if call is None:
+            return await method(self, *args, **kwargs)
+        if not call.is_registered:
+            with guard.guarded("mcp.tool"):
+                call.known = self.get_tool(name) is not None
+        try:
+            return await method(self, *args, **kwargs)
+        except Exception as error:
+            with guard.guarded("mcp.error"):
+                calls.hide_frame(error)
+                note(call, error)
+            raise
+
+    return call_tool
 
 
 def watch_fastmcp(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
