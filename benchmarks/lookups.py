@@ -91,7 +91,7 @@ def observing(rounds: int) -> Iterator[Result]:
 
         def look(times: int) -> float:
             started = time.perf_counter()
-            for _ in range(times):
+            for _ in range(times):  # a collection looks once, whatever it has instruments
                 assert len(recorder.cache_figures()) == OBSERVED
             return time.perf_counter() - started
 

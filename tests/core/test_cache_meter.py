@@ -159,3 +159,25 @@ def test_a_cache_is_asked_what_it_holds_outside_the_recorders_lock() -> None:
 
     _process.recorder().cache("shared", "manual").entries = held
     assert caches()["shared"]["entries"] == 1
+
+
+def test_a_collection_looks_at_the_caches_once_and_sees_them_as_they_are() -> None:
+    reader = InMemoryMetricReader()
+    looks: list[None] = []
+    with metertap.instrument(meter_provider=MeterProvider([reader]), json_endpoint=False):
+        meter = metertap.cache_meter("prompts")
+        _process.recorder().on_look(lambda: looks.append(None))
+        for collection in (1, 2, 3):
+            meter.hit()
+            meter.evicted(2)
+            data = reader.get_metrics_data()
+            assert data is not None
+            values = {
+                metric.name: [point.value for point in metric.data.data_points]
+                for metric in data.resource_metrics[0].scope_metrics[0].metrics
+                if metric.name.startswith("cache.")
+            }
+            assert sorted(values["cache.requests"]) == [0, collection]
+            assert values["cache.evictions"] == [2 * collection]
+            assert values["cache.rejections"] == [0]
+            assert len(looks) == collection

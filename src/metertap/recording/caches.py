@@ -136,8 +136,10 @@ class CacheSeries:
             read, entries = self._read()
             evictions, rejections = read[2], read[3]
             for part in (self, *self.parts):
-                part.hits.add_to(hits)
-                part.misses.add_to(misses)
+                if part.hits or part.hits.plus:
+                    part.hits.add_to(hits)
+                if part.misses or part.misses.plus:
+                    part.misses.add_to(misses)
                 evictions += part.evictions
                 rejections += part.rejections
                 held = part._held() if part.entries is not None else None

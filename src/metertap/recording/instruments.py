@@ -9,7 +9,8 @@ comes into force and when.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from metertap import catalogue, guard
 from metertap._version import __version__
 from metertap.recording.batch import Batch
+from metertap.recording.caches import CacheFigures
 from metertap.recording.recorder import Recorder
 from metertap.sdk_private import bulk
 
@@ -179,8 +181,33 @@ def _session_active(recorder: Recorder) -> Iterable[Observation]:
     yield Observation(recorder.active_sessions())
 
 
+class _Look(threading.local):
+    """The caches as they were when the first of the instruments that show them was observed.
+
+    A reader observes them one after the other, in one thread: what one of them asks for a second
+    time belongs to the next collection.
+    """
+
+    def __init__(self) -> None:
+        self._figures: Sequence[CacheFigures] = ()
+        self._asked: set[Any] | None = None
+
+    def at(self, recorder: Recorder, asking: object) -> Sequence[CacheFigures]:
+        if self._asked is None or asking in self._asked:
+            self._figures, self._asked = recorder.cache_figures(), set()
+        self._asked.add(asking)
+        return self._figures
+
+    def end(self) -> None:
+        self._figures, self._asked = (), None
+
+
+_look = _Look()
+
+
 def _cache_requests(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    _look.end()
+    for cache in _look.at(recorder, _cache_requests):
         labels = _cache_labels(cache.name, cache.system)
         by_tool = cache.by_tool or {}
         hits = cache.hits - sum(hits for hits, _ in by_tool.values())
@@ -196,21 +223,22 @@ def _lookups(labels: dict[str, str], hits: int, misses: int) -> Iterable[Observa
 
 
 def _cache_evictions(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    for cache in _look.at(recorder, _cache_evictions):
         if cache.evictions is not None:
             yield Observation(cache.evictions, _cache_labels(cache.name, cache.system))
 
 
 def _cache_rejections(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    for cache in _look.at(recorder, _cache_rejections):
         if cache.rejections is not None:
             yield Observation(cache.rejections, _cache_labels(cache.name, cache.system))
 
 
 def _cache_entries(recorder: Recorder) -> Iterable[Observation]:
-    for cache in recorder.cache_figures():
+    for cache in _look.at(recorder, _cache_entries):
         if cache.entries is not None:
             yield Observation(cache.entries, _cache_labels(cache.name, cache.system))
+    _look.end()
 
 
 def _cache_labels(name: str, system: str) -> dict[str, str]:
