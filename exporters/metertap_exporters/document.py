@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from metertap import catalogue, outcome
@@ -25,37 +26,58 @@ def document(
     enabled: bool = True,
     service: Mapping[str, str] | None = None,
     foreign: Iterable[ForeignTool] = (),
+    entry: Callable[[str, ToolFigures], Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything, as `GET :9109/metrics` serves it."""
+    """Everything, as `GET :9109/metrics` serves it.
+
+    `entry` makes something else of a tool, by the name that it is shown under.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "enabled": enabled,
         "timestamp": time.time(),
         "service": dict(service or {}),
-        "tool_metrics": _tools(figures.tools, foreign),
-        "cache_metrics": _caches(figures.caches),
+        "tool_metrics": _tools(figures.tools, foreign, entry or _entry),
+        "cache_metrics": {
+            name: _cache(cache) for name, cache in caches_by_name(figures.caches).items()
+        },
         "system_metrics": _system(figures),
     }
 
 
-def _tools(tools: Iterable[ToolFigures], foreign: Iterable[ForeignTool]) -> dict[str, Any]:
-    entries: dict[str, Any] = {}
+def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
+    """The tools that are shown, by the names that they are shown under."""
+    shown: dict[str, ToolFigures] = {}
     tools = list(tools)
     called = {tool.name for tool in tools if any(tool.counts.values())}
     for tool in tools:
         # Decorated, and run by a framework that is patched: its calls are counted there.
-        if tool.name in called and tool.source == catalogue.MANUAL and not any(tool.counts.values()):
+        if (
+            tool.name in called
+            and tool.source == catalogue.MANUAL
+            and not any(tool.counts.values())
+        ):
             continue
-        entries[_free_name(tool.name, tool.source, entries)] = _tool(tool)
+        shown[_free_name(tool.name, tool.source, shown)] = tool
+    return shown
+
+
+def caches_by_name(caches: Iterable[CacheFigures]) -> dict[str, CacheFigures]:
+    """The caches, by the names that they are shown under."""
+    shown: dict[str, CacheFigures] = {}
+    for cache in caches:
+        shown[_free_name(cache.name, cache.system, shown)] = cache
+    return shown
+
+
+def _tools(
+    tools: Iterable[ToolFigures],
+    foreign: Iterable[ForeignTool],
+    entry: Callable[[str, ToolFigures], Any],
+) -> dict[str, Any]:
+    entries = {name: entry(name, tool) for name, tool in tools_by_name(tools).items()}
     for estimated in foreign:
         entries[_free_name(estimated.name, estimated.source, entries)] = estimated.entry()
-    return entries
-
-
-def _caches(caches: Iterable[CacheFigures]) -> dict[str, Any]:
-    entries: dict[str, Any] = {}
-    for cache in caches:
-        entries[_free_name(cache.name, cache.system, entries)] = _cache(cache)
     return entries
 
 
@@ -66,7 +88,12 @@ def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
     return name
 
 
-def _tool(tool: ToolFigures) -> dict[str, Any]:
+def _entry(_name: str, tool: ToolFigures) -> dict[str, Any]:
+    return tool_entry(tool)
+
+
+def tool_entry(tool: ToolFigures) -> dict[str, Any]:
+    """One tool's part of the document."""
     quantiles = tool.percentiles
     finished = tool.succeeded + tool.failed
     return {
@@ -79,7 +106,7 @@ def _tool(tool: ToolFigures) -> dict[str, Any]:
         "cancelled_calls": tool.counts[outcome.CANCELLED],
         "caller_errors": tool.counts[outcome.CALLER_ERROR],
         "interim_results": tool.counts[outcome.INTERIM],
-        "outcomes": tool.counts,
+        "outcomes": dict(tool.counts),
         "success_rate": _percent(tool.succeeded, finished),
         "avg_latency_ms": tool.total_ms / tool.sampled if tool.sampled else None,
         "min_latency_ms": tool.minimum_ms,
@@ -90,7 +117,7 @@ def _tool(tool: ToolFigures) -> dict[str, Any]:
         "extrapolated": list(quantiles.extrapolated),
         "window_samples": tool.window_samples,
         "active_calls": tool.active,
-        "error_types": tool.error_types,
+        "error_types": dict(tool.error_types),
         "last_call_timestamp": tool.last_call,
         "with_cache": tool.with_cache
         and {
@@ -139,16 +166,25 @@ def _percent(part: int, whole: int) -> float | None:
 def _system(figures: Figures) -> dict[str, Any]:
     return {
         "active_sessions": figures.active_sessions,
-        "concurrent_requests": sum(tool.active for tool in figures.tools),
-        "total_requests": sum(sum(tool.counts.values()) for tool in figures.tools),
+        "concurrent_requests": figures.concurrent_requests,
+        "total_requests": figures.total_requests,
         "start_time": figures.start_time,
-        "uptime_seconds": max(0.0, time.time() - figures.start_time),  # clocks are set back
+        "uptime_seconds": figures.uptime_seconds,
         "process": {
             "cpu_seconds": time.process_time(),
             "resident_bytes": _resident_bytes(),
             "threads": threading.active_count(),
+            "gc": _collections(),
         },
     }
+
+
+def _collections() -> list[dict[str, int]] | None:
+    """Garbage collections of each generation, youngest first; None where Python does not say."""
+    if not hasattr(gc, "get_stats"):
+        return None
+    names = ("collections", "collected", "uncollectable")
+    return [{name: generation[name] for name in names} for generation in gc.get_stats()]
 
 
 def _resident_bytes() -> int | None:

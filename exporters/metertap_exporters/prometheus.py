@@ -39,7 +39,7 @@ class Views(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Make both families from the recorder's figures. No data is no sample, not 0."""
-        figures = self._recorder.figures()
+        figures = self._recorder.lifetime()
         latency = Metric(
             catalogue.LATENCY_SUMMARY,
             "Latency of tool calls: exact percentiles of the last calls, count and sum of all.",

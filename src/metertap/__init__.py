@@ -13,6 +13,7 @@ from metertap._version import __version__
 
 if TYPE_CHECKING:
     from metertap.caches import name_cache
+    from metertap.collector import PerformanceMetricsCollector, get_collector
     from metertap.manual import (
         CacheMeter,
         cache_meter,
@@ -24,14 +25,27 @@ if TYPE_CHECKING:
         record_tool_call,
         tool,
     )
-    from metertap.tap import Tap, get_all_metrics, instrument, reset, uninstrument
+    from metertap.own_metrics import CacheMetrics, SystemMetrics, ToolMetrics
+    from metertap.tap import (
+        Tap,
+        get_all_metrics,
+        instrument,
+        reset,
+        reset_metrics,
+        uninstrument,
+    )
 
 __all__ = [
     "CacheMeter",
+    "CacheMetrics",
+    "PerformanceMetricsCollector",
+    "SystemMetrics",
     "Tap",
+    "ToolMetrics",
     "__version__",
     "cache_meter",
     "get_all_metrics",
+    "get_collector",
     "instrument",
     "measure_tool",
     "name_cache",
@@ -41,6 +55,7 @@ __all__ = [
     "record_cache_size_rejection",
     "record_tool_call",
     "reset",
+    "reset_metrics",
     "tool",
     "uninstrument",
 ]
@@ -50,9 +65,9 @@ def __getattr__(name: str) -> Any:
     # When first asked for: importing OpenTelemetry takes a while, and `metertap run` has no need.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from metertap import caches, manual, tap
+    from metertap import caches, collector, manual, tap
 
-    home = next(module for module in (manual, tap, caches) if hasattr(module, name))
+    home = next(module for module in (manual, tap, caches, collector) if hasattr(module, name))
     globals()[name] = value = getattr(home, name)
     return value
 

@@ -186,6 +186,19 @@ def reset() -> None:
     _process.reset()
 
 
+def reset_metrics() -> None:
+    """Let every figure of the document begin again from nothing, while measuring goes on.
+
+    Patches, endpoints and names stay, and what is in progress stays so: it is counted when it ends.
+    What is exported goes on as well, since counters are cumulative and never go back; only the
+    windows of the percentiles begin again there, too. Estimates of what other instrumentations
+    measured are theirs to reset.
+    """
+    with guard.guarded("reset_metrics"):
+        if _process.is_enabled():
+            _process.recorder().start_over()
+
+
 def get_all_metrics() -> dict[str, Any]:
     """The JSON document now, with or without an active tap."""
     tap = _process.tap()
@@ -204,7 +217,7 @@ def _document(given: Settings, service: Any) -> dict[str, Any]:
 def _install_instrumentations(given: Settings) -> None:
     import metertap_instrumentation
 
-    metertap_instrumentation.install(given.disabled_instrumentations, given.caches)
+    metertap_instrumentation.install(given.disabled_instrumentations, given.caches, given.tools)
 
 
 def _uninstall_instrumentations() -> None:

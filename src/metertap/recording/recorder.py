@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from metertap import catalogue, guard
-from metertap.recording import buffer
+from metertap.recording import anew, buffer
+from metertap.recording.anew import Past
 from metertap.recording.batch import Batch
 from metertap.recording.buffer import Buffer
 from metertap.recording.caches import BOTH, CacheFigures, CacheSeries
@@ -51,12 +52,25 @@ class Slot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything recorded, at one moment."""
+    """Everything recorded since `start_time`, at one moment."""
 
     tools: tuple[ToolFigures, ...]
     caches: tuple[CacheFigures, ...]
     active_sessions: int
     start_time: float
+    uptime_seconds: float
+    """Since then, however the clock was set meanwhile."""
+    requests_by_hand: int = 0
+    """Requests in progress that the program counts itself."""
+
+    @property
+    def concurrent_requests(self) -> int:
+        """Requests in progress: what was measured, or what was set by hand if that is more."""
+        return max(self.requests_by_hand, sum(tool.active for tool in self.tools))
+
+    @property
+    def total_requests(self) -> int:
+        return sum(sum(tool.counts.values()) for tool in self.tools)
 
 
 class Recorder:
@@ -83,11 +97,17 @@ class Recorder:
         self._caches: dict[tuple[str, str], CacheSeries] = {}
         self._operations: dict[Hashable, OperationSeries] = {}
         self._sessions = 0
+        self._sessions_since = object()
+        self.sessions_by_hand = 0
+        self.requests_by_hand = 0
         self._seen_activity = False
         self._is_fresh_fork = False  # then tools and caches are there, and a record is activity
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.start_time = time.time()
+        """When counters began; figures begin again with each `start_over`."""
+        self._past = Past(self.start_time)
+        self._started = self._past.until_monotonic
         self._forget_slots()
 
     def configure(self, window_size: int, series_limit: int) -> None:
@@ -178,7 +198,7 @@ class Recorder:
 
         A latency that is no duration is a fault; the call still counts.
         """
-        if latency_ms is not None and not _is_duration(latency_ms):
+        if latency_ms is not None and not is_duration(latency_ms):
             shown = guard.shown(latency_ms)
             guard.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
             latency_ms = None
@@ -216,14 +236,18 @@ class Recorder:
                 series = self._operations[key] = OperationSeries(metric, attributes, self)
             return series
 
-    def session_opened(self) -> None:
+    def session_opened(self) -> object:
+        """Count an open session; returns what `session_closed` is to be given."""
         with self.lock:
             self._sessions += 1
+            return self._sessions_since
 
-    def session_closed(self) -> None:
+    def session_closed(self, opened: object = None) -> None:
+        """Count it no more."""
         with self.lock:
-            # One that was open when counting began anew was never counted.
-            self._sessions = max(0, self._sessions - 1)
+            # One that was open when counting began anew, in a forked child too, was never counted.
+            if opened is None or opened is self._sessions_since:
+                self._sessions = max(0, self._sessions - 1)
 
     # Caches
 
@@ -268,21 +292,58 @@ class Recorder:
 
     # Views
 
-    def figures(self) -> Figures:
-        """A copy of everything. The lock is held for one series at a time."""
+    def figures(self, *, caches: bool = True) -> Figures:
+        """A copy of everything since the last `start_over`; of caches only if these are wanted.
+
+        The lock is held for one series at a time.
+        """
+        past = self._past  # first: what is counted must not be less than what was
         return Figures(
-            tools=tuple(map(self._tool_figures, list(self._tools.values()))),
-            caches=tuple(self.cache_figures()),
-            active_sessions=self._sessions,
-            start_time=self.start_time,
+            tools=tuple(self._tool_figures(series) for series in list(self._tools.values())),
+            caches=tuple(map(past.left_out_of, self.cache_figures() if caches else ())),
+            active_sessions=self.active_sessions(),
+            start_time=past.until,
+            uptime_seconds=time.monotonic() - past.until_monotonic,
+            requests_by_hand=self.requests_by_hand,
         )
+
+    def lifetime(self) -> Figures:
+        """The same since recording began, as counters show it: these never go back.
+
+        Percentiles are of the window that there is.
+        """
+        return Figures(
+            tools=tuple(self._lifetime_of(series) for series in list(self._tools.values())),
+            caches=tuple(self.cache_figures()),
+            active_sessions=self.active_sessions(),
+            start_time=self.start_time,
+            uptime_seconds=time.monotonic() - self._started,
+            requests_by_hand=self.requests_by_hand,
+        )
+
+    def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
+        """One tool's figures and the latencies in its window, oldest first."""
+        series = self._tools.get((name, source))
+        if series is None:
+            return None
+        with self.lock:
+            return series.figures(), series.window.milliseconds()
+
+    def figures_of_cache(self, name: str, system: str) -> CacheFigures | None:
+        """One cache's figures. No new cache objects are looked for."""
+        past, series = self._past, self._caches.get((name, system))
+        return None if series is None else past.left_out_of(series.figures())
 
     def _tool_figures(self, series: ToolSeries) -> ToolFigures:
         with self.lock:
             return series.figures()
 
+    def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
+        with self.lock:
+            return self._past.added_to(series.figures())
+
     def cache_figures(self) -> list[CacheFigures]:
-        """The caches alone."""
+        """The caches alone, since recording began."""
         for prepare in list(self._look_callbacks):
             with guard.guarded("caches.look"):
                 prepare()
@@ -296,7 +357,8 @@ class Recorder:
         return list(totals.items())
 
     def active_sessions(self) -> int:
-        return self._sessions
+        """Open sessions: those that were seen, or what was set by hand if that is more."""
+        return max(self._sessions, self.sessions_by_hand)
 
     def on_activity(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the first tool or cache is seen; at once if one was.
@@ -396,6 +458,20 @@ class Recorder:
         """Forget everything recorded."""
         self._clear()
 
+    def start_over(self) -> None:
+        """Let `figures` begin again from nothing.
+
+        What is in progress stays so, names stay known, and no counter goes back.
+        """
+        caches = self.cache_figures()  # without the lock: a cache may hold one of its own
+        with self.lock:
+            tools = []
+            for series in list(self._tools.values()):
+                tools.append(self._lifetime_of(series))
+                anew.start_over(series, self.window_size)
+            self._past = Past(time.time(), tools, caches)
+            self.sessions_by_hand = self.requests_by_hand = 0
+
     def before_fork(self) -> Callable[[], None]:
         """Let no thread be inside while the process forks; returns what ends that in the parent.
 
@@ -418,6 +494,7 @@ class Recorder:
         self._is_fresh_fork = True
 
 
-def _is_duration(value: object) -> bool:
+def is_duration(value: object) -> bool:
+    """Whether `value` can be a duration in milliseconds."""
     # A comparison with NaN is false, and one with an integer of any size is exact.
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS
