@@ -33,6 +33,7 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
         },
         "instrumentations": _instrumentations(settings.enabled),
         "caches": _caches(),
+        "process_metrics": pipeline.process_metrics.described(),
         "provider": _provider(pipeline),
         "recording_paths": pipeline.recording_paths(),
         "readers": [
@@ -81,7 +82,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
             "unverified": list(item.unverified),
             "patches": [
                 {
-                    "module": patch_set.module,
+                    "module": patch_set.name,
                     "state": patch_set.status,
                     "bound": patch_set.bound,
                     "problem": patch_set.problem,

@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from metertap import guard, sdk_private, service
 from metertap.patching import PatchSet, Target
+from metertap.process_metrics import ProcessMetrics
 from metertap.readers import Readers
 from metertap.recording import Recorder
 from metertap.recording.instruments import OtelInstruments
@@ -68,6 +69,7 @@ class Pipeline:
             note=self._note,
             on_bound=on_bound,
         )
+        self.process_metrics = ProcessMetrics(settings, recorder)
         self._lock = threading.RLock()
         self.provider: MeterProvider | None = None
         self.owned: SdkMeterProvider | None = None
@@ -102,6 +104,8 @@ class Pipeline:
                 self.check()  # one may have been set meanwhile
             else:
                 self._attach(provider)
+            self.process_metrics.start()
+            self._observe_process()
 
     def check(self) -> None:
         """Notice a provider that was set where no patch could see it."""
@@ -109,6 +113,7 @@ class Pipeline:
             provider = sdk_private.provider_in_force()
             if provider is not None:
                 self._move(provider)
+                self._observe_process()
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector, if one is exported to."""
@@ -137,6 +142,7 @@ class Pipeline:
             with guard.guarded("shutdown.otlp"):
                 self.at_exit()
             self._readers.otlp = None
+            self.process_metrics.close()
             self._recorder.instruments = ()
             self._readers.leave()
             for provider in (self.owned, self.provider):
@@ -153,6 +159,7 @@ class Pipeline:
         """
         self._lock = threading.RLock()
         self._readers.forked()
+        self.process_metrics.forked()
         self._journal = None
         if self.provider is None:
             return
@@ -188,6 +195,7 @@ class Pipeline:
             if self.pushes and "multiprocessing.util" in sys.modules:
                 # A child of multiprocessing ends without running exit handlers.
                 sys.modules["multiprocessing.util"].Finalize(None, self.at_exit, exitpriority=0)
+            self._observe_process()
             self.check()  # the application may have set a provider meanwhile
 
     # What others ask
@@ -314,6 +322,11 @@ class Pipeline:
             if isinstance(item, OtelInstruments):
                 item.open(self._recorder)
         self._recorder.instruments = instruments
+
+    def _observe_process(self) -> None:
+        # Not with the recorder's lock: who collects holds the SDK's, and may wait for that one.
+        with guard.guarded("process_metrics"), self._lock:
+            self.process_metrics.observe(self.owned, self.provider)
 
     def _instruments_of(self, provider: MeterProvider) -> OtelInstruments:
         instruments = _instruments.get(provider)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
@@ -13,7 +14,6 @@ import pytest
 
 import metertap
 from metertap import _process, outcome
-from metertap_exporters.document import document
 from metertap_exporters.json_snapshot import schema
 
 TOOL = {
@@ -166,17 +166,60 @@ def test_the_system_is_described() -> None:
 
 def test_sessions_that_opened_before_a_reset_do_not_count_below_zero() -> None:
     recorder = _process.recorder()
-    recorder.session_opened()
+    before = recorder.session_opened()
     metertap.reset()
-    recorder.session_closed()
+    recorder.session_closed(before)
+    assert checked()["system_metrics"]["active_sessions"] == 0
+    after = recorder.session_opened()
+    recorder.session_closed(before)
+    assert checked()["system_metrics"]["active_sessions"] == 1
+    recorder.session_closed(after)
     assert checked()["system_metrics"]["active_sessions"] == 0
 
 
-def test_uptime_is_never_negative() -> None:
-    """The wall clock may be set back while a process runs."""
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_uptime_is_what_passed_however_the_clock_is_set(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = checked()["system_metrics"]
+    shown = time.time
+    monkeypatch.setattr(time, "time", lambda: shown() + hours * 3600)
+    after = checked()["system_metrics"]
+    assert before["uptime_seconds"] <= after["uptime_seconds"] < before["uptime_seconds"] + 60
+    assert after["start_time"] == before["start_time"]
+
+
+def test_a_reset_and_a_fork_begin_anew() -> None:
     recorder = _process.recorder()
-    recorder.start_time = time.time() + 3600
-    assert document(recorder.figures())["system_metrics"]["uptime_seconds"] == 0
+    for begin_anew in (metertap.reset, recorder.forked):
+        recorder.session_opened()
+        record(outcome.OK, 2)
+        with metertap.measure_tool("search"):
+            before = checked()["system_metrics"]
+            assert before["concurrent_requests"] == 1
+            begin_anew()
+            after = checked()["system_metrics"]
+            # Not begun since then, and so not counted when it ends either.
+            assert (after["concurrent_requests"], after["active_sessions"]) == (0, 0)
+        ended = checked()["system_metrics"]
+        assert (ended["concurrent_requests"], ended["total_requests"]) == (0, 0)
+        assert ended["start_time"] > before["start_time"]
+        assert ended["uptime_seconds"] < before["uptime_seconds"] + 1
+
+
+def test_collections_are_of_each_generation() -> None:
+    before = checked()["system_metrics"]["process"]["gc"]
+    gc.collect()
+    after = checked()["system_metrics"]["process"]["gc"]
+    assert len(after) == len(gc.get_stats())
+    assert [item["collections"] for item in after][-1] == before[-1]["collections"] + 1
+
+
+def test_where_python_does_not_say_there_are_no_collections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(gc, "get_stats")
+    assert checked()["system_metrics"]["process"]["gc"] is None
 
 
 def test_registered_tools_stay_in_the_document_of_a_forked_child() -> None:

@@ -24,6 +24,10 @@ TESTS = Path(__file__).parent.parent
 STACKS = stacks()  # imports everything that is patched
 
 
+def diagnosed(tap: metertap.Tap) -> dict[str, Any]:
+    return next(item for item in tap.diagnosis()["instrumentations"] if item["name"] == "mcp")
+
+
 def call_fine(stack: Stack) -> None:
     async def call() -> None:
         async with stack.connect(stack.build(Gate())) as session:
@@ -146,7 +150,7 @@ def test_an_unknown_version_is_left_alone_with_one_warning(
     monkeypatch.setattr(metadata, "version", version_of)
     with metertap.instrument(json_endpoint=False) as tap:
         call_fine(STACKS[0])
-        diagnosis = tap.diagnosis()["instrumentations"][0]
+        diagnosis = diagnosed(tap)
     warnings = [record for record in caplog.records if record.name == "metertap"]
     assert [record.levelno for record in warnings] == [logging.WARNING]
     assert f"mcp {version}" in warnings[0].getMessage()
@@ -163,7 +167,7 @@ def test_without_the_sdk_nothing_happens(
     monkeypatch.setattr(mcp.INSTRUMENTATION, "patch_sets", ())
     monkeypatch.setattr(metadata, "version", absent)
     with metertap.instrument(json_endpoint=False) as tap:
-        assert tap.diagnosis()["instrumentations"][0]["state"] == "not installed"
+        assert diagnosed(tap)["state"] == "not installed"
     assert not caplog.records
 
 

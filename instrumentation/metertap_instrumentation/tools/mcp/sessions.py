@@ -10,10 +10,9 @@ from metertap._process import recorder
 
 async def run_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """mcp 1.x: `ServerSession._receive_loop` lasts as long as one session."""
-    opened = False
+    opened: object = None
     with guard.guarded("mcp.session"):
-        recorder().session_opened()
-        opened = True
+        opened = recorder().session_opened()
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -21,9 +20,9 @@ async def run_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> A
             calls.hide_frame(error)
         raise
     finally:
-        if opened:
+        if opened is not None:
             with guard.guarded("mcp.session"):
-                recorder().session_closed()
+                recorder().session_closed(opened)
 
 
 def run_dispatcher(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
