@@ -1,0 +1,142 @@
+"""Claude Agent SDK: tools in the process (`@tool`, `create_sdk_mcp_server`, servers of one's own).
+
+These are tools of a low-level MCP server. From 0.2.140 on the SDK has it run by mcp, 1.x or 2.x, so
+each call is counted there; here it is only said what is behind an error result, which the SDK makes
+itself of whatever goes wrong. Before, the SDK called the server's handlers past mcp: its own
+function for that is wrapped, and counts.
+
+Not seen: tools that Claude's command line runs, and those of other processes' servers; in early
+versions `is_error` of a tool's result, which the SDK drops.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import calls, catalogue, guard, outcome
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.tools.mcp import errors, requests
+from metertap_instrumentation.tools.mcp.requests import ServerRequest
+from metertap_instrumentation.tools.mcp.watching import note
+
+_RUN_BY_MCP = (0, 2, 140)
+_METHODS = frozenset({requests.INITIALIZE, requests.TOOLS_LIST, requests.TOOLS_CALL})
+_PLACE = "tool claude-agent-sdk"
+
+
+def _patch_sets(version: Version) -> Sequence[PatchSet]:
+    if version >= _RUN_BY_MCP:
+        return [PatchSet("claude_agent_sdk", [Target("_tool_error_result", make_error_result)])]
+    target = Target("Query._handle_sdk_mcp_request", handle_request)
+    return [PatchSet("claude_agent_sdk._internal.query", [target])]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="claude_agent_sdk",
+    distribution="claude-agent-sdk",
+    supported=((0, 1, 0), (0, 3)),
+    patch_sets=_patch_sets,
+)
+
+
+def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`_tool_error_result(message)`: why the call in progress gets an error for its result."""
+    with guard.guarded(_PLACE):
+        call = calls.watched()
+        if call is not None:
+            _explain(call, _handled_by_caller())
+    return wrapped(*args, **kwargs)
+
+
+def _explain(call: calls.Call, error: BaseException | None) -> None:
+    call.known = error is not None
+    if error is None:  # no tool of that name
+        call.note(outcome.CALLER_ERROR, outcome.TOOL_ERROR)
+    elif rejects_arguments(error):
+        call.note(outcome.CALLER_ERROR, outcome.error_type(error))
+    else:
+        note(call, error)
+
+
+def rejects_arguments(error: BaseException) -> bool:
+    """Whether the SDK found that arguments do not fit: it asks jsonschema directly."""
+    asked = error.__traceback__ and error.__traceback__.tb_next
+    if type(error).__name__ != "ValidationError" or asked is None:
+        return False
+    return str(asked.tb_frame.f_globals.get("__name__", "")).startswith("jsonschema")
+
+
+def _handled_by_caller() -> BaseException | None:
+    """The exception that the function which makes an error result has caught, if it has."""
+    error = sys.exc_info()[1]
+    traceback = None if error is None else error.__traceback__
+    frame: Any = sys._getframe(2)
+    for _ in range(4):  # wrapt's pure Python version has a frame of its own
+        if frame is None or traceback is None:
+            return None
+        if traceback.tb_frame is frame:
+            return error
+        frame = frame.f_back
+    return None
+
+
+async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`_handle_sdk_mcp_request(server_name, message)`; it answers whatever goes wrong."""
+    request = None
+    with guard.guarded(_PLACE):
+        request = _begin(instance.sdk_mcp_servers, *args, **kwargs)
+    if request is None:
+        return await wrapped(*args, **kwargs)
+    try:
+        answer = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded(_PLACE):
+            calls.hide_frame(error)
+            request.raised(error)
+        raise
+    else:
+        with guard.guarded(_PLACE):
+            request.answer(answer)
+        return answer
+    finally:
+        with guard.guarded(_PLACE):
+            if request.in_progress:
+                request.give_up()
+
+
+class _Request(ServerRequest):
+    """A request to a server whose handlers the SDK calls itself; always one of mcp 1.x."""
+
+    def answer(self, answer: Any) -> None:
+        """The SDK sends `answer` to Claude."""
+        result, error = answer.get("result") or {}, answer.get("error")
+        # Early versions never say that a result is an error; mcp's own layer has seen exceptions.
+        failed = result.get("isError") or result.get("is_error") or self.outcome is not None
+        if self.call is not None and self.known is None:
+            listed = self._server._tool_cache  # which the server fills before it calls a tool
+            if self.name in listed:
+                self.known = True
+            elif listed:
+                self.known = False
+        if error is not None:
+            self.ended(errors.of_code(error["code"]), str(error["code"]), error["code"])
+        elif failed:
+            self.ended(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
+        else:
+            if self.method == requests.TOOLS_LIST:
+                names = [tool["name"] for tool in result["tools"]]
+                requests.tools_listed(self._server, names, None, None)
+            self.ended(outcome.OK)
+
+
+def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:
+    server, method = servers.get(server_name), message.get("method")
+    if server is None or message.get("id") is None:
+        return None
+    name = (message.get("params") or {}).get("name")
+    if method not in _METHODS:
+        method = catalogue.OTHER
+    return _Request(method, server, requests.source_of(server), name)

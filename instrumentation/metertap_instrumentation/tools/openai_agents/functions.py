@@ -1,0 +1,130 @@
+"""Function tools of the OpenAI Agents SDK: one function runs them all.
+
+The layers inside it tell what its result does not: the exception that became a text, a time limit
+that ran out, a nested agent that was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
+
+from metertap import calls, guard, outcome
+from metertap.handlers import Handlers, coroutine_wrapper
+from metertap.outcome import Ending
+from metertap.patching import PatchSet, Target
+
+SOURCE = "openai-agents"
+
+_BEFORE_THE_TOOL = ("agents.", "asyncio.", "metertap", "wrapt.")
+"""Modules that run before the tool's own code does."""
+
+
+class Functions(Handlers):
+    """How a function tool is named, and how its call ended."""
+
+    source = SOURCE
+
+    def name_of(self, _instance: Any, args: Any, kwargs: Any) -> str | None:
+        """`invoke(function_tool=…, context=…, arguments=…)`."""
+        name: str = (args[0] if args else kwargs["function_tool"]).name
+        return name
+
+    def raising(self, error: BaseException) -> Ending:
+        return refusal(error) or Ending.by(error)
+
+    def say(self, name: object, ending: Ending) -> None:
+        """`note` it, if the call in progress is one of the tool `name`: it may be another's."""
+        frame = calls.in_progress()
+        if frame is not None and frame[calls.OWNER].name == name:
+            self.note(ending)
+
+
+handlers = Functions()
+
+
+def patch_sets(runner: str) -> Sequence[PatchSet]:
+    """What is wrapped; `runner` is what the runner calls tools by."""
+    wrapper = coroutine_wrapper(handlers)
+    return [
+        PatchSet("agents.run_internal.tool_execution", [Target(runner, wrapper)]),
+        PatchSet("agents.realtime.session", [Target("invoke_function_tool", wrapper)]),
+        PatchSet(
+            "agents.tool",
+            [Target("maybe_invoke_function_tool_failure_error_function", handle_failure)],
+        ),
+        PatchSet("agents.exceptions", [Target("ToolTimeoutError.__init__", time_out)]),
+        PatchSet("agents.agent", [Target("record_agent_tool_run_result", interrupt)]),
+    ]
+
+
+async def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`maybe_invoke_…(function_tool=…, context=…, error=…)`: the text for the model, or None."""
+    try:
+        text = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        calls.hide_frame(error)
+        raise
+    if text is not None:
+        with guard.guarded("tool openai-agents"):
+            handlers.say(kwargs["function_tool"].name, handled(kwargs["error"]))
+    return text
+
+
+def time_out(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`ToolTimeoutError(tool_name=…, …)`: the tool's own limit; a text for it may be the result."""
+    with guard.guarded("tool openai-agents"):
+        name = args[0] if args else kwargs.get("tool_name")
+        handlers.say(name, Ending(outcome.TIMEOUT, "ToolTimeoutError"))
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        calls.hide_frame(error)
+        raise
+
+
+def interrupt(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`record_agent_tool_run_result(tool_call, …)`: an agent that is a tool waits for approvals."""
+    with guard.guarded("tool openai-agents"):
+        handlers.note(Ending(outcome.INTERIM))
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        calls.hide_frame(error)
+        raise
+
+
+def handled(error: BaseException) -> Ending:
+    """The ending of a call whose `error` became a text for the model."""
+    return refusal(error) or Ending(outcome.TOOL_ERROR, outcome.error_type(error))
+
+
+def refusal(error: BaseException) -> Ending | None:
+    """The ending of a call whose arguments the SDK refused; None if `error` is something else.
+
+    The class alone does not tell: an agent that is a tool may raise it for what its own model did.
+    """
+    named = type(error).__name__
+    if named == "ModelBehaviorError":
+        refused = all(
+            module.startswith(_BEFORE_THE_TOOL) and not module.startswith("agents.run")
+            for module in modules_of(error)
+        )
+    else:  # an MCP server's tool requires what is missing
+        refused = named == "UserError" and _raised_by(error) == "_validate_required_parameters"
+    return Ending(outcome.CALLER_ERROR, named) if refused else None
+
+
+def modules_of(error: BaseException) -> list[str]:
+    """The modules that `error` passed through, where it was raised last."""
+    return [str(frame.f_globals.get("__name__", "")) for frame in _frames(error)]
+
+
+def _raised_by(error: BaseException) -> str:
+    return "".join(frame.f_code.co_name for frame in _frames(error)[-1:])
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in walk_tb(error.__traceback__)]

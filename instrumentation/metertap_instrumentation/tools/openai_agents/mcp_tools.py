@@ -1,0 +1,64 @@
+"""Tools of MCP servers that an agent uses: a result that the server flagged as an error.
+
+They are function tools, and counted as such. What the server said of its result (`isError`) is gone
+when the SDK has made an output of it, so the result is looked at where it arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from metertap import calls, guard, outcome
+from metertap.outcome import Ending
+from metertap.patching import PatchSet, Target
+from metertap.patching_subclasses import SubclassesPatchSet
+from metertap_instrumentation.tools.openai_agents.functions import handlers
+
+_awaited: ContextVar[bool] = ContextVar("metertap_mcp_tool", default=False)
+"""Whether the next result of a server is that of the tool whose call is in progress."""
+
+
+def patch_sets() -> Sequence[PatchSet]:
+    """What is wrapped. Each kind of server has its own `call_tool`, a program's own kind too."""
+    return [
+        PatchSet("agents.mcp.util", [Target("MCPUtil.invoke_mcp_tool", invoke)]),
+        SubclassesPatchSet("agents.mcp.server", "MCPServer", {"call_tool": call_tool}),
+    ]
+
+
+async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`MCPUtil.invoke_mcp_tool(server, tool, context, input_json)`."""
+    token = _awaited.set(True)
+    try:
+        return await wrapped(*args, **kwargs)
+    except BaseException as error:
+        calls.hide_frame(error)
+        raise
+    finally:
+        _awaited.reset(token)
+
+
+async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`server.call_tool(tool_name, arguments)`; the program may call it, and so may servers."""
+    is_ours = _awaited.get()
+    token = _awaited.set(False)
+    try:
+        result = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        calls.hide_frame(error)
+        raise
+    finally:
+        _awaited.reset(token)
+    if is_ours:
+        with guard.guarded("tool openai-agents"):
+            if is_error(result):
+                handlers.note(Ending(outcome.TOOL_ERROR, outcome.TOOL_ERROR))
+    return result
+
+
+def is_error(result: Any) -> bool:
+    """Whether an MCP result says that the tool failed; versions of the MCP SDK spell it twice."""
+    fields = vars(result)
+    return bool(fields.get("isError") or fields.get("is_error"))
