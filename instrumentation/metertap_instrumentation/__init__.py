@@ -7,11 +7,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metertap import guard
-from metertap_instrumentation.caches import configured
+from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.lines import Configured
+from metertap_instrumentation.tools import configured as configured_tools
 
 _MODULES = (
+    "tools.claude_agent_sdk",
+    "tools.langchain",
+    "tools.langgraph",
     "tools.mcp",
+    "tools.openai_agents",
+    "tools.pydantic_ai",
     "caches.aiocache",
     "caches.async_lru",
     "caches.cachetools",
@@ -24,6 +31,7 @@ _MODULES = (
     "caches.langchain",
     "caches.redis",
     "caches.redisvl",
+    "sessions.websockets",
 )
 
 
@@ -35,24 +43,30 @@ def _found() -> Iterator[Instrumentation]:
 
 ALL: tuple[Instrumentation, ...] = tuple(_found())
 
-CONFIGURED = configured.INSTRUMENTATION
-"""Of no library: the program's own caches, by lines of the configuration file."""
+CONFIGURED: tuple[Configured[Any], ...] = (
+    configured_tools.INSTRUMENTATION,
+    configured_caches.INSTRUMENTATION,
+)
+"""Of no library: the program's own handlers and caches, by lines of the configuration file."""
 
 
 def known() -> tuple[Instrumentation, ...]:
-    """Every library's instrumentation, and that of own caches where there are lines for any."""
-    return (*ALL, CONFIGURED) if CONFIGURED.patch_sets else ALL
+    """Every library's instrumentation, and those of own handlers and caches if there are lines."""
+    return (*ALL, *(item for item in CONFIGURED if item.patch_sets))
 
 
 def install(
-    disabled: frozenset[str] = frozenset(), caches: Mapping[str, Any] | None = None
+    disabled: frozenset[str] = frozenset(),
+    caches: Mapping[str, Any] | None = None,
+    tools: Mapping[str, Any] | None = None,
 ) -> None:
     """Install every instrumentation that is not named in `disabled` (`*` names all).
 
-    `caches` are the lines of `[tool.metertap.caches]`.
+    `caches` and `tools` are the lines of `[tool.metertap.caches]` and `[tool.metertap.tools]`.
     """
-    with guard.guarded("instrumentation configured"):
-        CONFIGURED.configure(caches or {})
+    for configured, lines in zip(CONFIGURED, (tools, caches), strict=True):
+        with guard.guarded("instrumentation configured"):
+            configured.configure(lines or {})
     for instrumentation in known():
         if instrumentation.name in disabled or "*" in disabled:
             instrumentation.switched_off = True

@@ -61,7 +61,9 @@ class Instrumentation:
                     f"{self.distribution} {self.version} is outside the verified range "
                     f"{_dotted(lowest)} to below {_dotted(end)}"
                 )
-                guard.warn_once(f"version {self.name}", "%s; it is not measured", self.problem)
+                guard.warn_once(
+                    f"version {self.distribution}", "%s; it is not measured", self.problem
+                )
                 return
             self.patch_sets = self._choose(version)
         for patch_set in self.patch_sets:

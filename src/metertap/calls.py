@@ -90,8 +90,10 @@ class Call:
         """Whether it is in progress on the series of its own name."""
         return self.frame is not None and self.frame[SERIES].name == self.name
 
-    def start(self, series: ToolSeries, *, as_current: bool = True) -> None:
+    def start(self, series: ToolSeries, *, as_current: bool = True, spent: float = 0.0) -> None:
         """Enter: the call is in progress on `series` and, by default, is the current one.
+
+        `spent` are seconds that it has taken before.
 
         A generator's call is not: it would stay current in its consumer between two items. Each
         step of it runs under `AsCurrent`.
@@ -105,7 +107,7 @@ class Call:
         self.frame = [series, self, None if parent is None else in_progress(), False, False]
         if as_current:
             current.set(self.frame)
-        self._started = clock()
+        self._started = clock() - spent
 
     def note(self, ended: str, error_type: str | None = None) -> None:
         """Said by a layer inside: how the call really ends, whatever its result looks like."""

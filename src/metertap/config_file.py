@@ -12,12 +12,12 @@ from typing import Any
 from metertap.guard import shown, warn_once
 
 VARIABLE = "METERTAP_CONFIG"
-_DEFAULT = "pyproject.toml"  # of the working directory
+DEFAULT = "pyproject.toml"  # of the working directory
 
 
 def read(named: str) -> tuple[str, dict[str, Any]]:
     """Name of the file and its table; an empty one where there is none. Never raises."""
-    path = Path(named or _DEFAULT)
+    path = Path(named or DEFAULT)
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
@@ -36,6 +36,12 @@ def read(named: str) -> tuple[str, dict[str, Any]]:
     return path.name, {}
 
 
+def load(named: str) -> dict[str, Any]:
+    """The table of the file, for a command that needs it: raises what keeps it from being read."""
+    path = Path(named or DEFAULT)
+    return _table(path, path.read_text(encoding="utf-8"))
+
+
 def _table(path: Path, text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
@@ -44,5 +50,5 @@ def _table(path: Path, text: str) -> dict[str, Any]:
     document = tomllib.loads(text)
     table = document.get("tool", {}).get("metertap")
     if table is None:
-        table = {} if path.name == _DEFAULT else document
+        table = {} if path.name == DEFAULT else document
     return dict(table)

@@ -56,10 +56,6 @@ class Handlers:
             name = self.name_of(instance, args, kwargs)
             if name is None:
                 return None
-            slot = self._slots.get(name) or self._slot(name)
-            series = slot.series or slot.find()
-            if series is None:
-                return None
             parent = _get()
             if parent is not None and (parent[0] or parent[2]):
                 if calls.counted_already(name, self.source):
@@ -67,6 +63,10 @@ class Handlers:
                 parent = calls.in_progress()
             else:
                 parent = None
+            slot = self._slots.get(name) or self._slot(name)
+            series = slot.series or slot.find()
+            if series is None:
+                return None
             tick = series.tick
             try:
                 tick()
@@ -83,13 +83,15 @@ class Handlers:
     def ended(self, frame: Frame, result: Any) -> None:
         """The call that began with `frame` returned `result`."""
         seconds = clock() - frame[STARTED]
+        series: ToolSeries | None = frame[SERIES]
+        if series is None:
+            return  # given up
         ending = frame[NOTE]
         if ending is None:
             try:
                 ending = self.returned(result)
             except Exception as fault:
                 guard.fault(f"tool {self.source}", fault)
-        series: ToolSeries = frame[SERIES]
         frame[SERIES] = None
         try:
             if ending is None and (frame[HIT] or frame[MISSED]):
@@ -101,14 +103,23 @@ class Handlers:
     def raised(self, frame: Frame, error: BaseException) -> None:
         """The call that began with `frame` raised `error`, which passes through a wrapper."""
         seconds = clock() - frame[STARTED]
-        series: ToolSeries = frame[SERIES]
+        series: ToolSeries | None = frame[SERIES]
         frame[SERIES] = None
         ending = Ending.by(error)
         with guard.guarded(f"tool {self.source}"):
             calls.hide_frame(error)
+        if series is None:
+            return  # given up
+        with guard.guarded(f"tool {self.source}"):
             ending = frame[NOTE] or self.raising(error)
         with guard.guarded(f"tool {self.source}"):
             calls.end(series, seconds, ending)
+
+    def give_up(self, frame: Frame) -> None:
+        """The call that began with `frame` goes uncounted: it is counted further in."""
+        series: ToolSeries = frame[SERIES]
+        frame[SERIES] = None
+        recorder().never_ended(series)
 
     def note(self, ending: Ending) -> None:
         """Said by a layer inside a call in progress: that is how it ends, whatever it returns."""

@@ -86,7 +86,11 @@ def kind_of(function: Any) -> str:
     if inspect.isasyncgenfunction(called):
         return "async generator"
     if inspect.isgeneratorfunction(called):
-        return "generator"
+        while isinstance(called, functools.partial):
+            called = called.func
+        # One that is awaited (`types.coroutine`) is left alone: none of ours could be.
+        awaited = called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
+        return "plain" if awaited else "generator"
     return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
 
 

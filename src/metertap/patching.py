@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from metertap import guard
+from metertap.calls import hide_frame
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """wrapt's signature: wrapped, instance, args, kwargs."""
@@ -140,12 +141,13 @@ class PatchSet:
     """Targets of one module, installed together.
 
     `status` is one of: `idle`, `waiting` (for the module's import), `installed`, `failed`; then
-    `problem` says why.
+    `problem` says why. `name` is what it is called where that is said: the module, by default.
     """
 
-    def __init__(self, module: str, targets: Sequence[Target]) -> None:
+    def __init__(self, module: str, targets: Sequence[Target], *, name: str | None = None) -> None:
         self.module = module
-        self.targets = tuple(targets)
+        self.name = name or module
+        self.targets: Sequence[Target] = tuple(targets)
         self.status = "idle"
         self.problem: str | None = None
         self._installed: list[_Installed] = []
@@ -181,6 +183,9 @@ class PatchSet:
             while self._installed:
                 _undo(self._installed.pop())
 
+    def prepare(self, module: Any) -> None:
+        """What there is to do before, in a subclass: it may choose targets, or raise."""
+
     def follow(self, module: Any) -> None:
         """What else there is to do, in a subclass, once the targets are wrapped."""
 
@@ -208,6 +213,7 @@ class PatchSet:
             if self.status != "waiting":
                 return
             try:
+                self.prepare(module)
                 for target in self.targets:
                     installed = _wrap(module, target)
                     if installed is not None:
@@ -217,7 +223,7 @@ class PatchSet:
                 self.uninstall()
                 self.status = "failed"
                 self.problem = f"{type(error).__qualname__}: {error}"
-                guard.fault(f"patch {self.module}", error)
+                guard.fault(f"patch {self.name}", error)
             else:
                 self.status = "installed"
 
@@ -253,9 +259,12 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
 
 
 def _wrapper(owner: Any, name: str, original: Any, function: WrapperFunction) -> StandIn:
-    wrapped = original if original is not _ABSENT else inspect.getattr_static(owner, name)
-    if original is _ABSENT:
+    wrapped = original
+    if original is _ABSENT and isinstance(owner, type):
+        wrapped = inspect.getattr_static(owner, name)
         function = functools.partial(_call_inherited, owner, name, function)
+    elif original is _ABSENT:  # an object's method, which nothing would bind where it is put
+        wrapped = getattr(owner, name)
     # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
     # and can be made to give the other.
     live = threading.Lock()
@@ -269,7 +278,11 @@ def _call_inherited(
     """Wrap what is inherited at the time of the call: a base class may be patched after us."""
     if instance is not None:
         wrapped = getattr(super(owner, instance), name)
-    return function(wrapped, instance, *call)
+    try:
+        return function(wrapped, instance, *call)
+    except BaseException as error:
+        hide_frame(error)
+        raise
 
 
 def _undo(item: _Installed) -> None:

@@ -91,6 +91,8 @@ class SubclassesPatchSet(PatchSet):
             # Some other class's, taken over as it is, is wrapped already.
             if original is None or isinstance(original, Wrapper):
                 continue
+            if not callable(getattr(cls, name)):  # something else of that name
+                continue
             live = threading.Lock()
             live.acquire()
             wrapper = Wrapper(original, function, enabled=live.locked)

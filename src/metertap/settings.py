@@ -57,6 +57,8 @@ class Settings:
     service_name: str | None = None
     caches: Mapping[str, Any] = field(default_factory=dict)
     """Lines of `[tool.metertap.caches]`, as they were written."""
+    tools: Mapping[str, Any] = field(default_factory=dict)
+    """Lines of `[tool.metertap.tools]`."""
     otlp: bool = False
     otlp_protocol: str = "http/protobuf"
     disabled_because: str | None = None
@@ -126,7 +128,8 @@ _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
 """Other programs' variables begin so too: only what is nearly one of ours is told of."""
 _NOT_VALUES = frozenset({"meter_provider"})  # an object for the pipeline, not a setting
-_TABLES_IN_FILE = frozenset({"tools", "caches"})
+_TABLES_IN_FILE = ("tools", "caches")
+_TABLES_OF_COMMANDS = ("alerts",)
 
 _Given = dict[str, tuple[str, object]]
 """By keyword: the name under which it was set, and the value as it was given."""
@@ -152,11 +155,8 @@ def read(
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
                 _tell_unusable(shown_name, raw, shown(error, str), taken)
-    caches = table.get("caches", {})
-    if not isinstance(caches, Mapping):
-        _tell_unusable(f"caches in {file}", caches, "a table is needed", {})
-        caches = {}
-    settings = Settings(**values, caches=caches, sources=sources)
+    tools, caches = (_lines(file, name, table.get(name, {})) for name in _TABLES_IN_FILE)
+    settings = Settings(**values, tools=tools, caches=caches, sources=sources)
     with guarded("settings.opentelemetry"):
         return _with_opentelemetry(settings, environ)
     return settings
@@ -193,9 +193,16 @@ def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
     for name, value in table.items():
         if name in TABLE:
             given[name] = (f"{name} in {file}", value)
-        elif name not in _TABLES_IN_FILE:
+        elif name not in (*_TABLES_IN_FILE, *_TABLES_OF_COMMANDS):
             _tell_unknown(f"{name} in {file}", name, TABLE)
     return given
+
+
+def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return given
+    _tell_unusable(f"{name} in {file}", given, "a table is needed", {})
+    return {}
 
 
 def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> None:

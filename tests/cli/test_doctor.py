@@ -120,6 +120,27 @@ def test_a_line_for_an_own_cache_that_is_wrong_is_a_problem(
     assert re.search(rf"{row}installed +json:dumps", out)
 
 
+def test_each_line_for_an_own_handler_is_listed_by_what_became_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metertap.toml").write_text(
+        "[tool.metertap.tools]\n"
+        '"json:loads" = { name = "args:s" }\n'
+        '"json:load" = { name = "arg:file" }\n'
+        '"json:dumps" = {}\n'
+        '"nowhere.to.be.found:run" = {}\n'
+    )
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    row = r"\[tool\.metertap\.tools\] +– +"
+    assert re.search(
+        rf"{row}failed +json:loads: name = 'args:s' is unknown; did you mean arg\?", out
+    )
+    assert re.search(rf"{row}installed +json:dumps", out)
+    assert re.search(rf"{row}waits for its import +nowhere\.to\.be\.found:run", out)
+
+
 def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     stack = next(stack for stack in stacks() if stack.empty is not None)
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 import traceback
+import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
@@ -280,3 +281,18 @@ def test_a_tool_that_yields_nothing_says_nothing_of_first_items() -> None:
     with metertap.instrument():
         metertap.tool(name="search")(lambda: None)()
         assert figures("search")["first_item"] is None
+
+
+def test_a_generator_that_is_awaited_can_still_be() -> None:
+    @metertap.tool(name="old")
+    @types.coroutine
+    def old() -> Generator[Any, Any, int]:
+        yield from asyncio.sleep(0).__await__()
+        return 5
+
+    async def main() -> int:
+        return await old()
+
+    with metertap.instrument():
+        assert asyncio.run(main()) == 5
+        assert figures("old")["total_calls"] == 1

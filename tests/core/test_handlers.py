@@ -178,6 +178,7 @@ def test_a_tool_that_one_framework_runs_for_another_is_counted_once(framework: A
     framework.tools["search"] = lambda: inner(lambda _name: "found", framework, ("search",), {})
     assert run(framework, "run", "search") == "found"
     assert outcomes() == {"search": {"ok": 1}}
+    assert list(metertap.get_all_metrics()["tool_metrics"]) == ["search"]
 
 
 def test_a_tool_that_calls_another_makes_two(framework: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from metertap import guard
+from metertap import calls, guard, measuring
+from metertap.measuring import ToolSlot
 from metertap.patching import PatchSet, Target
 from support.modules import Watching, importable
 from support.warned import warnings_of
@@ -20,6 +21,9 @@ SOURCE = """
     class Base:
         def inherited(self, number):
             return ("inherited", number)
+
+        def failing(self):
+            raise LookupError
 
     class Shop(Base):
         def method(self, number):
@@ -42,6 +46,8 @@ SOURCE = """
 
     def function(number):
         return ("function", number)
+
+    shop = Shop()
 """
 CALLS: dict[str, Callable[[Any], Any]] = {
     "function": lambda module: module.function(1),
@@ -51,6 +57,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "Shop.of_class": lambda module: (module.Shop.of_class(1), module.Shop().of_class(1)),
     "Shop.later": lambda module: asyncio.run(module.Shop().later(1)),
     "Shop.Inner.method": lambda module: module.Shop.Inner().method(1),
+    "shop.method": lambda module: module.shop.method(1),
+    "shop.inherited": lambda module: module.shop.inherited(1),
 }
 
 
@@ -103,6 +111,17 @@ def test_an_inherited_target_leaves_its_base_alone(shop: str) -> None:
     PatchSet(shop, [Target("Shop.inherited", watching)]).install()
     assert module.Base().inherited(1) == ("inherited", 1)
     assert watching.seen == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there our frames stay")
+def test_an_inherited_target_raises_without_a_frame_of_ours(shop: str) -> None:
+    module = importlib.import_module(shop)
+    slot = ToolSlot("failing", "library", calls.PATCH)
+    PatchSet(shop, [Target("Shop.failing", measuring.plain_wrapper(slot))]).install()
+    with pytest.raises(LookupError) as raised:
+        module.Shop().failing()
+    frames = [entry.name for entry in raised.traceback]
+    assert frames[1:] == ["failing"]
 
 
 def test_a_module_imported_later_is_patched_then(shop: str) -> None:

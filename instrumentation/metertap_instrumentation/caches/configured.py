@@ -23,11 +23,10 @@ awaitable that no `async def` made, are no lookups: neither says what it found w
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -37,15 +36,14 @@ from metertap.caches import ObjectMeters, counting, layer
 from metertap.manual import CacheMeter
 from metertap.patching import PatchSet, Target
 from metertap.recording.caches import EVICTIONS, REJECTIONS, CacheSeries
-from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation import lines
+from metertap_instrumentation.lines import DOTTED, Patch, is_a, need, unknown
 
 TABLE = "[tool.metertap.caches]"
 SYSTEM = "configured"
 LOOKUPS = "lookups"
 
-_KEYS = frozenset({"name", "miss", "counts", "when", "number"})
-_TARGET = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
-_RAISES = re.compile(r"raises:([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_RAISES = re.compile(rf"raises:({DOTTED})")
 _layer = layer.get
 
 Test = Callable[[Any, Callable[[], Any]], bool]
@@ -61,34 +59,27 @@ TESTS: dict[str, Test] = {
 MISSES = ("none", "default", "empty")
 
 
-class Line:
-    """One line that is understood. Raises `ValueError`, which says what is wrong, if it is not."""
+class Line(lines.Line):
+    """One line: which cache it is about, and what its calls say of that."""
 
-    def __init__(self, target: str, given: object) -> None:
-        found = _TARGET.fullmatch(target)
-        if found is None:
-            raise ValueError('a target is written "module:function" or "module:Class.method"')
-        self.module, self.attribute = found.groups()
-        if not isinstance(given, Mapping):
-            raise ValueError('a table is needed, such as { miss = "none" }')
-        for key in sorted(given.keys() - _KEYS):
-            near = difflib.get_close_matches(key, _KEYS, n=1)
-            raise ValueError(f"{key} is no key{f'; did you mean {near[0]}?' if near else ''}")
+    keys = frozenset({"name", "miss", "counts", "when", "number"})
+    example = '{ miss = "none" }'
+
+    def read(self, given: Mapping[str, Any]) -> None:
         self.name: str | None = given.get("name")
         self.counts = _word(given, "counts", (EVICTIONS, REJECTIONS), LOOKUPS)
         if self.counts == LOOKUPS:
-            _need(given.keys().isdisjoint({"when", "number"}), "when and number are for counts")
+            need(given.keys().isdisjoint({"when", "number"}), "when and number are for counts")
             word = _word(given, "miss", MISSES, "none", or_raises=True)
         else:
-            _need("miss" not in given, "miss is for lookups, and counts are something else")
+            need("miss" not in given, "miss is for lookups, and counts are something else")
             word = _word(given, "when", tuple(TESTS), "", or_raises=True)
         _word(given, "number", ("result",), "")
         self.number = "number" in given
-        _need(not self.number or self.counts == EVICTIONS, "number is for evictions")
+        need(not self.number or self.counts == EVICTIONS, "number is for evictions")
         text = isinstance(self.name, str) and bool(self.name.strip())
-        _need(text or "name" not in given, "a name is a text that is not empty")
-        self.owner = self.attribute.rpartition(".")[0]
-        _need(
+        need(text or "name" not in given, "a name is a text that is not empty")
+        need(
             self.name is not None or bool(self.owner) or self.counts == LOOKUPS,
             f"a name is needed: which cache's {self.counts} are these?",
         )
@@ -114,13 +105,7 @@ def _word(
         return str(word)
     if or_raises and isinstance(word, str) and _RAISES.fullmatch(word):
         return word
-    known = ", ".join((*words, "raises:KeyError") if or_raises else words)
-    raise ValueError(f"{key} = {guard.shown(word)} is unknown; known: {known}")
-
-
-def _need(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise ValueError(otherwise)
+    raise unknown(key, word, (*words, "raises:KeyError") if or_raises else words)
 
 
 class Counter:
@@ -189,7 +174,7 @@ class Counter:
 
     def _raised(self, instance: Any, error: BaseException) -> None:
         with guard.guarded(self._place):
-            if self._line.raises is not None and _is_a(error, self._line.raises):
+            if self._line.raises is not None and is_a(error, self._line.raises):
                 if self._line.counts == LOOKUPS:
                     self._lookup(instance, hit=False)
                 else:
@@ -235,13 +220,6 @@ def _comes_later(result: Any) -> bool:
     return kind is GeneratorType or kind is AsyncGeneratorType or hasattr(kind, "__await__")
 
 
-def _is_a(error: BaseException, name: str) -> bool:
-    return any(
-        name in {kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"}
-        for kind in type(error).__mro__
-    )
-
-
 class _NamedMeter(CacheMeter):
     """Counts for one name; what no line counts is unknown, not zero."""
 
@@ -284,50 +262,19 @@ def _class_name(cache: Any) -> str | None:
     return f"{cache.__module__}.{cache.__qualname__}" if isinstance(cache, type) else None
 
 
-class _Unusable(PatchSet):
-    """A line that is not understood: nothing to patch, and something to say."""
+class Configured(lines.Configured[Line]):
+    """All of them."""
 
-    def __init__(self, target: str, why: str) -> None:
-        super().__init__(target, ())
-        self._why = why
+    line = Line
 
-    def install(self) -> None:
-        self.status, self.problem = "failed", f"{self.module}: {self._why}"
-        guard.warn_once(f"{TABLE} {self.module}", "%s %s; it is ignored", TABLE, self.problem)
-
-
-class Configured(Instrumentation):
-    """All lines, each patched for itself: one that is wrong takes no other with it."""
-
-    def __init__(self) -> None:
-        super().__init__(SYSTEM, TABLE, ((), ()), lambda _version: ())
-        self.version = ""
-
-    def configure(self, caches: Mapping[str, Any]) -> None:
-        """From now on these are the lines."""
-        self.uninstall()
-        unusable: list[PatchSet] = []
-        lines: dict[tuple[str, str], list[Line]] = {}
-        for target, given in caches.items():
-            try:
-                line = Line(target, given)
-            except ValueError as error:
-                unusable.append(_Unusable(guard.shown(target, str), str(error)))
-            else:
-                lines.setdefault(line.cache, []).append(line)
-        self.patch_sets = unusable
-        for of_one in lines.values():
-            meters = Meters(of_one)
-            self.patch_sets += [
-                PatchSet(line.module, [Target(line.attribute, Counter(line, meters))])
-                for line in of_one
-            ]
-
-    def install(self) -> None:
-        """Patch now what is imported, and the rest when it is."""
-        self.switched_off = False
-        for patch_set in self.patch_sets:
-            patch_set.install()
+    def patches(self, lines: list[Line]) -> Iterable[PatchSet]:
+        of_one: dict[tuple[str, str], list[Line]] = {}
+        for line in lines:
+            of_one.setdefault(line.cache, []).append(line)
+        for same in of_one.values():
+            meters = Meters(same)
+            for line in same:
+                yield Patch(line, [Target(line.attribute, Counter(line, meters))])
 
 
-INSTRUMENTATION = Configured()
+INSTRUMENTATION = Configured(SYSTEM, TABLE)

@@ -1,4 +1,4 @@
-"""The command line: `metertap run | snapshot | doctor | demo`."""
+"""The command line: `metertap run | snapshot | doctor | demo | rules | dashboards`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.doctor import doctor
 
         return doctor(options.url, as_json=options.json)
+    if options.command == "rules":
+        from metertap.cli.rules import rules
+
+        return rules(config=options.config, out=options.out)
+    if options.command == "dashboards":
+        from metertap.cli.dashboards import dashboards
+
+        return dashboards(out=options.out, prometheus=options.prometheus)
     from metertap.cli.demo import demo
 
     return demo(duration=options.duration, port=options.port)
@@ -92,5 +100,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--port", type=int, default=0, help="of the MCP server (default: any free one)"
+    )
+
+    rules = commands.add_parser(
+        "rules",
+        help="write Prometheus alerting and recording rules",
+        description="Write the rules that [tool.metertap.alerts] asks for.",
+    )
+    rules.add_argument("--out", metavar="FILE", help="default: stdout")
+    rules.add_argument(
+        "--config", metavar="FILE", help="default: METERTAP_CONFIG, else pyproject.toml"
+    )
+
+    dashboards = commands.add_parser(
+        "dashboards",
+        help="write Grafana dashboards; needs metertap[grafana]",
+        description="Write dashboards, and a provisioning folder ready to mount.",
+    )
+    dashboards.add_argument("--out", metavar="DIR", required=True)
+    dashboards.add_argument(
+        "--prometheus",
+        metavar="URL",
+        default="http://localhost:9090",
+        help="where Grafana finds Prometheus (default: %(default)s)",
     )
     return parser

@@ -147,6 +147,7 @@ async def _addresses(pid: int) -> runtime_dir.Running:
 
 def _show_addresses(url: str, addresses: runtime_dir.Running) -> None:
     sys.stdout.write(
+        f"Live page   {addresses.json_url}/\n"
         f"MCP server  {url}\n"
         f"JSON        {addresses.json_url}/metrics\n"
         f"Prometheus  {addresses.prometheus_url}/metrics\n\n"

@@ -48,6 +48,7 @@ def _this_environment() -> dict[str, Any]:
 
     with metertap.instrument() as tap:
         tap.pipeline.deliver_nothing()
+        tap.pipeline.process_metrics.load()
         modules = [
             patch_set.module
             for instrumentation in metertap_instrumentation.ALL
@@ -87,6 +88,8 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
         state = endpoint["url"] or endpoint["problem"] or "waits for the first tool or cache"
         rows.append((f"{endpoint['name']} endpoint", state))
     rows.append(("OTLP", report["otlp_problem"] or report["otlp"] or "off"))
+    if report.get("process_metrics"):  # an older metertap has none
+        rows.append(("process", _process_metrics(report["process_metrics"])))
     rows.extend(
         ("setting", f"{item['variable']} = {_shown(item['value'])} ({item['source']})")
         for item in report["settings"].values()
@@ -101,6 +104,15 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
     rows.extend(("fault", f"{place}: {count}") for place, count in report["faults"].items())
     table.rows.extend(rows)
     return table
+
+
+def _process_metrics(found: dict[str, Any]) -> str:
+    if found["version"] is None:
+        return "not installed: pip install 'metertap[system]'"
+    library = f"{found['library']} {found['version']}"
+    if found["state"] == "waiting":
+        return f"{library} waits for the first tool or cache"
+    return f"{library}: {found['problem'] or ', '.join(found['metrics']) or found['state']}"
 
 
 def _shown(value: object) -> str:
@@ -143,4 +155,5 @@ def _problems(report: dict[str, Any]) -> bool:
     unsupported = any(item["problem"] for item in report["instrumentations"])
     unserved = any(item["problem"] for item in report["endpoints"]) or report["otlp_problem"]
     broken = report["faults"] or report.get("broken_imports")
-    return bool(failed or unsupported or unserved or broken)
+    unread = (report.get("process_metrics") or {}).get("problem")
+    return bool(failed or unsupported or unserved or broken or unread)

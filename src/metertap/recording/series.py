@@ -49,6 +49,11 @@ class Latencies:
         self._total = 0.0
         self._window = Window(window_size)
 
+    @property
+    def calls(self) -> int:
+        """How many there are, those that wait included."""
+        return self._count + len(self._items)
+
     def fold(self) -> None:
         """Take in what was appended, in seconds. With the recorder's lock held."""
         count = len(self._items)
@@ -75,6 +80,8 @@ class ToolSeries(Buffer):
         "_attributes",
         "_begun",
         "_ended",
+        "_figures",
+        "_figures_of",
         "_first_items",
         "_last_call",
         "_left",
@@ -108,6 +115,8 @@ class ToolSeries(Buffer):
         self._last_call: tuple[float, float] | None = None  # by both clocks
         self._looked_up: tuple[Latencies, Latencies] | None = None
         self._first_items: Latencies | None = None
+        self._figures: ToolFigures | None = None  # as they were shown last
+        self._figures_of: tuple[object, ...] = ()
 
     @property
     def active(self) -> int:
@@ -158,8 +167,26 @@ class ToolSeries(Buffer):
         self.put(Ended(ended, error_type, latency_ms, seconds, sampled), begins=begins)
 
     def figures(self) -> ToolFigures:
-        """A copy to compute views from. With the recorder's lock held."""
+        """A copy to compute views from: the last one, where nothing has changed since.
+
+        With the recorder's lock held.
+        """
         self.fold()
+        ended, active = self.ended, self.active
+        looked_up, first_items = self._looked_up, self._first_items
+        now_of = (
+            self._ended,
+            ended,
+            active,
+            self.window,
+            looked_up and (looked_up[0].calls, looked_up[1].calls),
+            first_items and first_items.calls,
+        )
+        if self._figures is None or self._figures_of != now_of:
+            self._figures, self._figures_of = self._figures_now(active), now_of
+        return self._figures
+
+    def _figures_now(self, active: int) -> ToolFigures:
         ended = self.ended
         if ended is not None and (self._last_call is None or self._last_call[0] != ended):
             self._last_call = (ended, time.time() - (time.perf_counter() - ended))
@@ -174,7 +201,7 @@ class ToolSeries(Buffer):
             maximum_ms=self.maximum,
             percentiles=self.window.percentiles(),
             window_samples=len(self.window),
-            active=self.active,
+            active=active,
             with_cache=self._looked_up
             and (
                 self._looked_up[0].figures(),
@@ -324,7 +351,10 @@ class LatencyFigures:
 
 @dataclass(frozen=True, slots=True)
 class ToolFigures:
-    """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds."""
+    """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds.
+
+    The same object as long as nothing changes: what is in it is not to be changed either.
+    """
 
     name: str
     source: str

@@ -1,0 +1,128 @@
+"""What lines of the configuration file are: a target, and a table that says how to measure it.
+
+    "shop.server:ToolServer.dispatch" = { name = "arg:tool_name" }
+
+Each line is understood, and patched, for itself: one that is wrong takes no other with it. What is
+wrong with it is one warning, and a line of `metertap doctor`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from metertap import guard
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.instrumentation import Instrumentation
+
+DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_TARGET = re.compile(rf"({DOTTED}):({DOTTED})")
+
+
+class Line:
+    """One line that is understood. Raises `ValueError`, which says what is wrong, if it is not."""
+
+    keys: frozenset[str]
+    example: str
+
+    def __init__(self, target: str, given: object) -> None:
+        found = _TARGET.fullmatch(target)
+        if found is None:
+            raise ValueError('a target is written "module:function" or "module:Class.method"')
+        self.target = target
+        self.module, self.attribute = found.groups()
+        self.owner = self.attribute.rpartition(".")[0]
+        if not isinstance(given, Mapping):
+            raise ValueError(f"a table is needed, such as {self.example}")
+        for key in sorted(given.keys() - self.keys):
+            raise ValueError(f"{key} is no key{nearest(key, self.keys)}")
+        self.read(given)
+
+    def read(self, given: Mapping[str, Any]) -> None:
+        """Take what the table says. Its keys are known ones."""
+        raise NotImplementedError
+
+
+def need(holds: bool, otherwise: str) -> None:
+    """Refuse a line that does not hold, and say why."""
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def unknown(key: str, given: object, known: Iterable[str], hint: str = "") -> ValueError:
+    """What is wrong with a value that is none of those that there are."""
+    return ValueError(f"{key} = {guard.shown(given)} is unknown{hint}; known: {', '.join(known)}")
+
+
+def nearest(word: str, words: Collection[str]) -> str:
+    """A question to append: was another word meant?"""
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def is_a(error: BaseException, name: str) -> bool:
+    """Whether `error` is of the class `name`: a short name, a qualified one, or one with module."""
+    return any(
+        name in {kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"}
+        for kind in type(error).__mro__
+    )
+
+
+class Patch(PatchSet):
+    """What one line patches."""
+
+    def __init__(self, line: Line, targets: Iterable[Target] = ()) -> None:
+        super().__init__(line.module, tuple(targets), name=line.target)
+
+
+class _Unusable(PatchSet):
+    """A line that is not understood: nothing to patch, and something to say."""
+
+    def __init__(self, table: str, target: str, why: str) -> None:
+        super().__init__(target.partition(":")[0], (), name=target)
+        self._table = table
+        self._why = why
+
+    def install(self) -> None:
+        self.status, self.problem = "failed", f"{self.name}: {self._why}"
+        guard.warn_once(
+            f"{self._table} {self.name}", "%s %s; it is ignored", self._table, self.problem
+        )
+
+
+L = TypeVar("L", bound=Line)
+
+
+class Configured(Instrumentation, Generic[L]):
+    """All lines of one table of the configuration file."""
+
+    line: type[L]
+
+    def __init__(self, name: str, table: str) -> None:
+        super().__init__(name, table, ((), ()), lambda _version: ())
+        self.version = ""
+
+    def configure(self, given: Mapping[str, Any]) -> None:
+        """From now on these are the lines."""
+        self.uninstall()
+        unusable: list[PatchSet] = []
+        lines: list[L] = []
+        for target, table in given.items():
+            try:
+                lines.append(self.line(target, table))
+            except ValueError as error:
+                shown = guard.shown(target, str)
+                unusable.append(_Unusable(self.distribution, shown, str(error)))
+        self.patch_sets = [*unusable, *self.patches(lines)]
+
+    def patches(self, lines: list[L]) -> Iterable[PatchSet]:
+        """What to patch: one for each of the lines that are understood."""
+        raise NotImplementedError
+
+    def install(self) -> None:
+        """Patch now what is imported, and the rest when it is."""
+        self.switched_off = False
+        for patch_set in self.patch_sets:
+            patch_set.install()

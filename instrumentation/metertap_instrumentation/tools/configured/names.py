@@ -1,0 +1,254 @@
+"""Which tool a call of one of the program's own handlers is of: where a line says the name stands.
+
+What finds it is made once for a function, from its signature; then a call costs a look at the
+arguments and one into a dictionary.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from inspect import Parameter
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metertap import calls, catalogue, guard
+from metertap._process import is_enabled, recorder
+from metertap.measuring import ToolSlot, kind_of
+from metertap.recording import ToolSeries
+from metertap_instrumentation.lines import nearest, need
+
+if TYPE_CHECKING:
+    from metertap_instrumentation.tools.configured import Line
+
+SOURCE = "configured"
+
+SlotOf = Callable[[Any, Any, Any], ToolSlot]
+"""The slot of a call, by wrapt's instance, args and kwargs. Never raises."""
+_COLLECTIONS = frozenset({dict, set, frozenset, list, tuple})
+_NO_SELF = "{} = attr:… is for methods, and {} is none"
+_Read = Callable[[Any, Any, Any], Any]
+"""Something of a call, by the same. May raise."""
+
+
+class Function(NamedTuple):
+    """What a line names, as it is found in its module."""
+
+    callable: Any
+    """A function whose signature says what callers pass, but for what `is_bound`."""
+    name: str
+    is_bound: bool
+    """Whether the first parameter is an object or class, which callers do not pass."""
+    has_self: bool
+    """Whether there is such an object or class."""
+
+    @classmethod
+    def find(cls, module: Any, attribute: str) -> Function:
+        """Raises `AttributeError` or `TypeError` if there is none."""
+        *path, name = attribute.split(".")
+        owner, found = module, None
+        try:
+            owner = functools.reduce(getattr, path, module)
+            found = getattr(owner, name)
+        except AttributeError:
+            where = f"{module.__name__}:{attribute}"
+            if module.__name__ == "__main__":
+                why = f"{where} does not exist yet: what __main__ defines later is not seen"
+                raise AttributeError(why) from None
+            raise AttributeError(f"{where} does not exist") from None
+        if isinstance(found, type) or not callable(found):
+            raise TypeError(f"{module.__name__}:{attribute} is no function")
+        if not isinstance(owner, type):
+            return cls(found, name, is_bound=False, has_self=not isinstance(owner, ModuleType))
+        descriptor = inspect.getattr_static(owner, name)
+        is_bound = not isinstance(descriptor, staticmethod) and hasattr(type(descriptor), "__get__")
+        function = getattr(descriptor, "__func__", descriptor)
+        return cls(function if callable(function) else found, name, is_bound, has_self=is_bound)
+
+    @property
+    def kind(self) -> str:
+        """How its calls are measured: by what they return."""
+        return kind_of(self.callable)
+
+    def parameters(self) -> list[Parameter]:
+        """Those that callers fill."""
+        return list(inspect.signature(self.callable).parameters.values())[self.is_bound :]
+
+
+class _Unknown(ToolSlot):
+    """Of a name that the program does not know: such calls share a series."""
+
+    __slots__ = ()
+
+    def find(self) -> ToolSeries | None:
+        with guard.guarded("measure"):
+            if is_enabled():
+                self.series = recorder().other_tool(self.source)
+        return self.series
+
+    def is_counted(self) -> bool:
+        with guard.guarded("measure"):  # and nobody is told of names that a client made up
+            return calls.counted_already(self.name, self.counted_by)
+        return False
+
+
+class _Named(ToolSlot):
+    """Of a name as it was given: kept once that is a label, or a client could fill the memory."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, name: str, counted_by: str, kept: dict[str, ToolSlot]) -> None:
+        super().__init__(name, SOURCE, counted_by)
+        self._kept = kept
+
+    def find(self) -> ToolSeries | None:
+        series = super().find()
+        if series is not None and series.name == self.name:
+            self._kept[self.name] = self
+        return series
+
+
+class Slots:
+    """The slots of one line, by name. Another line may name the same call: the outermost counts."""
+
+    def __init__(self, line: str) -> None:
+        self._counted_by = f"line {line}"
+        self.kept: dict[str, ToolSlot] = {}
+
+    def new(self, name: str) -> ToolSlot:
+        """A slot for `name`."""
+        return _Named(name if name.strip() else catalogue.OTHER, self._counted_by, self.kept)
+
+    def unknown(self, name: str) -> ToolSlot:
+        """One for a name that is none of the program's."""
+        return _Unknown(name, SOURCE, self._counted_by)
+
+
+def is_unknown(slot: ToolSlot) -> bool:
+    """Whether that is the slot of a name that the program does not know."""
+    return type(slot) is _Unknown
+
+
+def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
+    """What finds the slot of a call. `ValueError` if the function is not as the line says."""
+    if line.constant is not None:
+        slot = slots.new(line.constant)
+        return lambda _instance, _args, _kwargs: slot
+    kind, path = line.name
+    if kind == "attr":
+        need(function.has_self, _NO_SELF.format("name", function.name))
+        get = operator.attrgetter(path)
+        return _careful(lambda instance, *_: get(instance), line, function, module, slots)
+    parameter, *steps = path.split(".")
+    position, read = _argument(parameter, function)
+    careful = _careful(_reaching(read, steps), line, function, module, slots)
+    if position is None or steps or line.known is not None:
+        return careful
+    kept = slots.kept
+
+    def by_position(instance: Any, args: Any, kwargs: Any) -> ToolSlot:
+        try:
+            return kept[args[position]]
+        except Exception:  # a new one, or given by keyword, or no name
+            return careful(instance, args, kwargs)
+
+    return by_position
+
+
+def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
+    """Of what may be missing, no text, or unknown."""
+    known = None if line.known is None else _known(line.known, function, module)
+    place = f"configured tool {line.target}"
+    kept = slots.kept
+
+    def slot_of(instance: Any, args: Any, kwargs: Any) -> ToolSlot:
+        try:
+            name = read(instance, args, kwargs)
+            if type(name) is not str:
+                name = _text(name)
+            if known is not None:
+                names = known(instance)
+                if type(names) not in _COLLECTIONS:
+                    _check_collection(names)
+                if name not in names:
+                    return slots.unknown(name)
+            return kept.get(name) or slots.new(name)
+        except Exception as error:
+            guard.fault(place, type(error).__qualname__)  # its text may hold an argument
+            return slots.new(catalogue.OTHER)
+
+    return slot_of
+
+
+def _text(value: Any) -> str:
+    """Of an enum's member, say. What is no text is no name."""
+    return str.__str__(value) if issubclass(type(value), str) else catalogue.OTHER
+
+
+def _check_collection(names: Any) -> None:
+    # In a text every part of it would be known, and asking an iterator would move it on.
+    kind = type(names)
+    if issubclass(kind, (str, bytes)) or not hasattr(kind, "__contains__"):
+        raise TypeError
+
+
+def _argument(name: str, function: Function) -> tuple[int | None, _Read]:
+    """Where an argument stands if it is passed by position, and what finds it in any case."""
+    parameters = function.parameters()
+    kinds = {parameter.name: parameter.kind for parameter in parameters}
+    gathered = Parameter.VAR_KEYWORD in kinds.values()
+    if name not in kinds:
+        near = nearest(name, [item.name for item in parameters])
+        need(gathered, f"{function.name} has no parameter {name}{near}")
+        return None, lambda _instance, _args, kwargs: kwargs.get(name)
+    kind = kinds[name]
+    need(
+        kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD},
+        f"{name} of {function.name} is many arguments; name the one that is meant",
+    )
+    position = list(kinds).index(name)
+    default = parameters[position].default
+    default = None if default is Parameter.empty else default
+    if kind is Parameter.KEYWORD_ONLY:
+        return None, lambda _instance, _args, kwargs: kwargs.get(name, default)
+    if kind is Parameter.POSITIONAL_ONLY:
+        return (
+            position,
+            lambda _instance, args, _kwargs: args[position] if len(args) > position else default,
+        )
+    return (
+        position,
+        lambda _instance, args, kwargs: (
+            args[position] if len(args) > position else kwargs.get(name, default)
+        ),
+    )
+
+
+def _reaching(read: _Read, steps: list[str]) -> _Read:
+    """`read`, and on from there by keys and attributes."""
+    if not steps:
+        return read
+    whole, last = _reaching(read, steps[:-1]), steps[-1]
+
+    def reach(instance: Any, args: Any, kwargs: Any) -> Any:
+        value = whole(instance, args, kwargs)
+        if type(value) is dict or issubclass(type(value), Mapping):
+            return value.get(last)
+        return getattr(value, last, None)
+
+    return reach
+
+
+def _known(given: tuple[str, str], function: Function, module: Any) -> Callable[[Any], Any]:
+    """What finds the names that there are, by the instance."""
+    kind, path = given
+    if kind == "attr":
+        need(function.has_self, _NO_SELF.format("known", function.name))
+        return operator.attrgetter(path)
+    first = path.partition(".")[0]
+    near = nearest(first, list(vars(module)))
+    need(hasattr(module, first), f"{module.__name__} has no global {first}{near}")
+    get = operator.attrgetter(path)
+    return lambda _instance: get(module)

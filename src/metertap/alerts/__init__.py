@@ -1,0 +1,1 @@
+"""Alerts: thresholds from the configuration file, whoever evaluates them."""

@@ -1,0 +1,244 @@
+"""The thresholds of `[tool.metertap.alerts]`: read, checked, and ready for any evaluator.
+
+A key at the top of the table is the default of every tool or cache; a table of its own
+(`[tool.metertap.alerts.tools.NAME]`, `[tool.metertap.alerts.caches.NAME]`) differs from it.
+`false` turns a threshold off. Here is nothing about where the figures come from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from metertap import catalogue
+
+T = TypeVar("T")
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
+
+
+class BadThresholds(ValueError):
+    """What cannot be used: `messages` has one line for each key."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
+
+
+@dataclass(frozen=True, slots=True)
+class ToolThresholds:
+    """When a tool is worth an alert. None: never. Rates are of the calls that count (ok, failed)."""
+
+    error_rate: float | None = 0.05
+    """Share of calls that fail."""
+    p95_seconds: float | None = None
+    """Its 95th percentile should not be above this."""
+    slower_than_last_week: float | None = 2.0
+    """How many times its own 95th percentile of a week ago."""
+    success_objective: float | None = 0.99
+    """Share of calls that should be ok over 30 days: the rest is the error budget."""
+    no_traffic_seconds: int | None = None
+    """Time without any call, of whatever outcome."""
+    minimum_calls: int = 20
+    """With fewer calls in the window no rate or percentile of it is looked at."""
+    for_seconds: int = 300
+    """How long a condition has to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheThresholds:
+    """When a cache is worth an alert. None: never."""
+
+    hit_rate: float | None = 0.1
+    """Share of lookups that hit, at least."""
+    minimum_lookups: int = 100
+    """With fewer lookups in the window the hit rate is not looked at."""
+    for_seconds: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Everything of the table. `tools` and `caches` hold complete thresholds, not differences."""
+
+    tool: ToolThresholds = field(default_factory=ToolThresholds)
+    cache: CacheThresholds = field(default_factory=CacheThresholds)
+    tools: Mapping[str, ToolThresholds] = field(default_factory=dict)
+    caches: Mapping[str, CacheThresholds] = field(default_factory=dict)
+    window_seconds: int = 300
+    """What rates and percentiles are taken over."""
+    jobs: tuple[str, ...] = ("metertap",)
+    """Scrape jobs whose processes should be there; none turns that alert off."""
+    overflow: bool = True
+    """Whether names or series past a limit are worth an alert."""
+    meter_faults: bool = True
+    """Whether faults of metertap's own are worth an alert."""
+    runbooks: str = "docs/runbooks.md"
+    """Address of the document that says what to do."""
+
+    def of_tool(self, name: str) -> ToolThresholds:
+        return self.tools.get(name, self.tool)
+
+    def of_cache(self, name: str) -> CacheThresholds:
+        return self.caches.get(name, self.cache)
+
+
+def _between(lowest: float, highest: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if lowest < value < highest:
+                return float(value)
+        raise ValueError(f"a number above {lowest:g} and below {highest:g} is needed")
+
+    return parse
+
+
+def _count(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**9:
+        return value
+    raise ValueError("a whole number from 0 to 1000000000 is needed")
+
+
+def _duration(lowest: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            parts = re.findall(r"(\d+)(\w)", value)
+            seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+            if lowest <= seconds <= 4 * _UNITS["w"]:
+                return seconds
+        raise ValueError(f'a time from "{lowest}s" to "4w" is needed, such as "5m" or "1h30m"')
+
+    return parse
+
+
+def _off(parse: Callable[[object], T]) -> Callable[[object], T | None]:
+    def parse_or_off(value: object) -> T | None:
+        if value is False:
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or false for off") from None
+
+    return parse_or_off
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false is needed")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable():
+        return value.strip()
+    raise ValueError("a text is needed")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value):
+        return tuple(dict.fromkeys(item.strip() for item in value))
+    raise ValueError("a list of names is needed")
+
+
+_Parsers = dict[str, tuple[str, Callable[[object], Any]]]
+TOOL_KEYS: _Parsers = {
+    "error_rate": ("error_rate", _off(_between(0, 1))),
+    # The histogram ends there: what is slower cannot be told apart.
+    "p95_seconds": ("p95_seconds", _off(_between(0, catalogue.TOOL_DURATION.buckets[-1]))),
+    "slower_than_last_week": ("slower_than_last_week", _off(_between(1, 1000))),
+    # Below it the fastest burn-rate alert could never fire: 14.4 times the budget is everything.
+    "success_objective": ("success_objective", _off(_between(0.935, 1))),
+    "minimum_calls": ("minimum_calls", _count),
+    "for": ("for_seconds", _duration(0)),
+}
+OWN_TOOL_KEYS: _Parsers = {"no_traffic": ("no_traffic_seconds", _off(_duration(1)))}
+"""What only a tool's own table has: not every tool is called all the time."""
+CACHE_KEYS: _Parsers = {
+    "hit_rate": ("hit_rate", _off(_between(0, 1))),
+    "minimum_lookups": ("minimum_lookups", _count),
+    "for": ("for_seconds", _duration(0)),
+}
+PROCESS_KEYS: _Parsers = {
+    "window": ("window_seconds", _duration(1)),
+    "jobs": ("jobs", _texts),
+    "overflow": ("overflow", _boolean),
+    "meter_faults": ("meter_faults", _boolean),
+    "runbooks": ("runbooks", _text),
+}
+_TABLES = ("tools", "caches")
+
+
+def read(table: Mapping[str, Any]) -> Thresholds:
+    """The thresholds of the table. Raises BadThresholds, which names every key that is wrong."""
+    wrong: list[str] = []
+    everything = {**TOOL_KEYS, **CACHE_KEYS, **PROCESS_KEYS}
+    given = {key: value for key, value in table.items() if key not in _TABLES}
+    values = _values("", given, everything, _TABLES, wrong)
+    tool = _with(ToolThresholds(), values)
+    cache = _with(CacheThresholds(), values)
+    tools = {
+        name: _with(tool, _values(f"tools.{_key(name)}.", own, TOOL_KEYS | OWN_TOOL_KEYS, (), wrong))
+        for name, own in _tables(table, "tools", wrong).items()
+    }
+    caches = {
+        name: _with(cache, _values(f"caches.{_key(name)}.", own, CACHE_KEYS, (), wrong))
+        for name, own in _tables(table, "caches", wrong).items()
+    }
+    if wrong:
+        raise BadThresholds(wrong)
+    return _with(Thresholds(tool, cache, tools, caches), values)
+
+
+def _tables(
+    table: Mapping[str, Any], name: str, wrong: list[str]
+) -> dict[str, Mapping[str, Any]]:
+    found = table.get(name, {})
+    if not isinstance(found, Mapping):
+        wrong.append(f"{name} = {_shown(found)}: a table is needed")
+        return {}
+    for key, value in found.items():
+        if not isinstance(value, Mapping):
+            wrong.append(f"{name}.{_key(key)} = {_shown(value)}: a table is needed")
+    return {key: value for key, value in found.items() if isinstance(value, Mapping)}
+
+
+def _values(
+    where: str,
+    given: Mapping[str, Any],
+    parsers: _Parsers,
+    also: Collection[str],
+    wrong: list[str],
+) -> dict[str, Any]:
+    values = {}
+    for key, value in given.items():
+        if key not in parsers:
+            near = difflib.get_close_matches(key, [*parsers, *also], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            wrong.append(f"{where}{_key(key)} = {_shown(value)}: there is no such key{hint}")
+            continue
+        name, parse = parsers[key]
+        try:
+            values[name] = parse(value)
+        except ValueError as error:
+            wrong.append(f"{where}{key} = {_shown(value)}: {error}")
+    return values
+
+
+def _with(thresholds: T, values: Mapping[str, Any]) -> T:
+    """`thresholds` with those of `values` that are its own."""
+    names = {item.name for item in fields(thresholds)}  # type: ignore[arg-type]
+    own = {name: value for name, value in values.items() if name in names}
+    return replace(thresholds, **own)  # type: ignore[type-var]
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name) else _shown(name)
+
+
+def _shown(value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,47 @@
+"""`metertap rules`: Prometheus rules from the thresholds of the configuration file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from metertap import config_file
+from metertap.alerts import thresholds
+from metertap.cli.tables import printable
+from metertap_exporters import rules as prometheus_rules
+
+
+def rules(*, config: str | None, out: str | None) -> int:
+    """Write the rules. Exit status 2, and nothing written, where a threshold cannot be used."""
+    named = config or os.environ.get(config_file.VARIABLE, "").strip()
+    try:
+        table = config_file.load(named)
+    except FileNotFoundError as error:
+        if named:
+            return _wrong(str(error), 2)
+        table = {}  # every threshold has a default
+    except Exception as error:
+        return _wrong(f"{named or config_file.DEFAULT}: {error}", 2)
+    alerts = table.get("alerts", {})
+    if not isinstance(alerts, dict):
+        return _wrong(f"alerts = {alerts!r}: a table is needed", 2)
+    try:
+        text = prometheus_rules.written(thresholds.read(alerts))
+    except thresholds.BadThresholds as error:
+        for message in error.messages:
+            _wrong(f"alerts.{message}", 2)
+        return 2
+    if out is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        return _wrong(str(error), 1)
+    return 0
+
+
+def _wrong(message: str, status: int) -> int:
+    sys.stderr.write(f"metertap rules: {printable(message)}\n")
+    return status

@@ -1,0 +1,203 @@
+"""Asking processes for their documents, each in a thread of its own: a slow one delays no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from metertap.cli.processes import Process, Unreachable, fetch, processes
+from metertap.cli.top.readings import Reading, Readings
+
+_MOST_GONE = 5
+_GONE_SECONDS = 600.0
+_SLOW_SECONDS = 2.0
+"""An answer that takes longer is said to be missing."""
+
+Told = Callable[[], None]
+
+
+class Asker(threading.Thread):
+    """Asks one process again and again, the next time only after the answer."""
+
+    def __init__(self, process: Process, interval: float, answer: Callable[[Answer], None]) -> None:
+        super().__init__(daemon=True)  # one that waits for a process that hangs holds up nobody
+        self._process = process
+        self._interval = interval
+        self._answer = answer
+        self._ended = threading.Event()
+        self._readings = Readings()
+
+    def run(self) -> None:
+        """Ask until `end()`."""
+        while not self._ended.is_set():
+            began = time.monotonic()
+            self._answer(self._ask())
+            self._ended.wait(max(0.05, self._interval - (time.monotonic() - began)))
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+
+    def _ask(self) -> Answer:
+        try:
+            document = fetch(self._process, "/metrics")
+        except Unreachable as error:
+            return Answer(self, None, str(error), is_refused=_is_refused(error))
+        except Exception as error:  # an address that no part of HTTP can make sense of
+            return Answer(self, None, f"{self._process.url}: {error}")
+        try:
+            return Answer(self, self._readings.of(document))
+        except Exception:
+            problem = f"{self._process.url} answers with a document that this version cannot read"
+            return Answer(self, None, problem)
+
+
+def _is_refused(error: Unreachable) -> bool:
+    """Whether nobody listens there, as against somebody who does not answer."""
+    cause = error.__context__
+    return isinstance(getattr(cause, "reason", cause), ConnectionRefusedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of asking once."""
+
+    asker: Asker
+    reading: Reading | None
+    problem: str | None = None
+    is_refused: bool = False
+
+
+@dataclass(slots=True)
+class Watched:
+    """One process as it is known now. Times are Unix seconds of this machine."""
+
+    process: Process
+    since: float
+    asker: Asker | None = None
+    reading: Reading | None = None
+    answered: float | None = None
+    began_anew: float | None = None
+    problem: str | None = None
+    is_refused: bool = False
+    is_unregistered: bool = False
+    answers: int = field(default=0)
+
+    @property
+    def name(self) -> str:
+        """What its service is called; its address before that is known."""
+        if self.reading is not None and self.reading.service:
+            return self.reading.service
+        return self.process.name.removeprefix("http://")
+
+    def is_gone(self) -> bool:
+        """It answered once, and has ended since."""
+        return self.is_unregistered or (self.is_refused and self.answered is not None)
+
+    def is_silent(self, now: float) -> bool:
+        """It gives no answer, or none yet."""
+        last = self.since if self.answered is None else self.answered
+        late = now - last > _SLOW_SECONDS + (self.asker.interval if self.asker else 0)
+        return self.is_gone() or self.problem is not None or late
+
+    def silent_since(self) -> float:
+        """When it was last heard of."""
+        return self.since if self.answered is None else self.answered
+
+
+class Watching:
+    """The processes at the addresses given, or every measured process of this user."""
+
+    def __init__(self, urls: Sequence[str], interval: float, told: Told = lambda: None) -> None:
+        self._interval = interval
+        self._told = told
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._found: dict[tuple[str, int | None], Watched] = {}
+        self.discovers = not urls
+        self.problem: str | None = None
+        for url in urls:
+            for process in processes(url):
+                self._watch(process)
+
+    def update(self) -> bool:
+        """Look for processes and take in what has been answered; whether anything was."""
+        changed = self._discover() if self.discovers else False
+        while True:
+            try:
+                answer = self._answers.get_nowait()
+            except Empty:
+                return changed
+            changed = True
+            for watched in self._found.values():
+                if watched.asker is answer.asker:
+                    _take(watched, answer)
+
+    def listed(self) -> list[Watched]:
+        """Those that are there, in the order of their appearance; then those that are gone."""
+        return sorted(self._found.values(), key=lambda watched: watched.is_unregistered)
+
+    def end(self) -> None:
+        """Ask nobody any more."""
+        for watched in self._found.values():
+            if watched.asker is not None:
+                watched.asker.end()
+
+    def _discover(self) -> bool:
+        try:
+            registered = {(item.url, item.pid): item for item in processes(None)}
+            self.problem = None
+        except OSError as error:
+            self.problem = str(error)
+            return False
+        changed = False
+        for key, process in registered.items():
+            known = self._found.get(key)
+            if known is None or known.is_unregistered:
+                self._watch(process)
+                changed = True
+        for key, watched in self._found.items():
+            if key not in registered and not watched.is_unregistered:
+                watched.is_unregistered = True
+                watched.since = time.time()
+                if watched.asker is not None:
+                    watched.asker.end()
+                    watched.asker = None
+                changed = True
+        self._forget()
+        return changed
+
+    def _forget(self) -> None:
+        gone = [key for key, watched in self._found.items() if watched.is_unregistered]
+        gone.sort(key=lambda key: self._found[key].since, reverse=True)
+        now = time.time()
+        for place, key in enumerate(gone):
+            watched = self._found[key]
+            if place >= _MOST_GONE or now - watched.since > _GONE_SECONDS or not watched.answers:
+                del self._found[key]
+
+    def _watch(self, process: Process) -> None:
+        key = (process.url, process.pid)
+        if key in self._found and not self._found[key].is_unregistered:
+            return  # the same address twice
+        asker = Asker(process, self._interval, self._answered)
+        self._found.pop(key, None)  # it comes last: it is the newest
+        self._found[key] = Watched(process, time.time(), asker)
+        asker.start()
+
+    def _answered(self, answer: Answer) -> None:
+        self._answers.put(answer)
+        self._told()
+
+
+def _take(watched: Watched, answer: Answer) -> None:
+    watched.answers += 1
+    watched.problem = answer.problem
+    watched.is_refused = answer.is_refused
+    if answer.reading is not None:
+        watched.answered = time.time()
+        if answer.reading.began_anew:
+            watched.began_anew = watched.answered
+        watched.reading = answer.reading
