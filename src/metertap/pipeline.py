@@ -40,8 +40,6 @@ _instruments: weakref.WeakKeyDictionary[MeterProvider, OtelInstruments] = (
     weakref.WeakKeyDictionary()
 )
 
-_watches_tracing = False
-
 
 class Pipeline:
     """Instruments, readers and endpoints of one tap.
@@ -85,14 +83,19 @@ class Pipeline:
             [Target(sdk_private.ADD_READER_FUNCTION, self._add_reader, optional=True)],
         )
 
+        self._watch_spans = PatchSet(
+            sdk_private.TRACE_MODULE,
+            [Target(sdk_private.START_SPAN_METHOD, self._start_span, optional=True)],
+        )
+
     # Life
 
     def start(self) -> None:
         """Attach to the provider in force, or make one and watch for the application's."""
-        global _watches_tracing
-        if not _watches_tracing:  # an import hook cannot be taken back
-            _watches_tracing = True
-            sdk_private.when_tracing(self._recorder.trace_with)
+        if self._recorder.sampled_context is None:
+            self._watch_spans.install()
+            if sdk_private.sampled_context() is not None:
+                self._trace()
         self._watch_readers.install()
         with self._lock:
             provider = self._chosen
@@ -137,6 +140,7 @@ class Pipeline:
         """Push the rest, take our readers away and leave every provider; shut none down."""
         self._watch.uninstall()
         self._watch_readers.uninstall()
+        self._watch_spans.uninstall()
         with self._lock:
             self._journal = self._asleep = None
             with guard.guarded("shutdown.otlp"):
@@ -271,6 +275,16 @@ class Pipeline:
         with guard.guarded("pipeline.move"):
             self.check()
         return result
+
+    def _start_span(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        with guard.guarded("pipeline.trace"):
+            self._trace()
+        return wrapped(*args, **kwargs)
+
+    def _trace(self) -> None:
+        """The program traces: from now on samples are asked for the span they are taken in."""
+        self._watch_spans.uninstall()
+        self._recorder.trace_with(sdk_private.sampled_context)
 
     def _add_reader(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         self._recorder.fold()  # what waits was measured before there was this reader

@@ -35,7 +35,7 @@ from opentelemetry.sdk.metrics.view import (
 from metertap import catalogue, outcome, sdk_private
 from metertap.recording import Recorder, buffer
 from metertap.recording.instruments import OtelInstruments
-from metertap.sdk_private import _sampled_context
+from metertap.sdk_private import sampled_context
 
 LIMIT = 3
 TOOLS = ("search", "fetch", "index")
@@ -103,7 +103,7 @@ class Side:
         self.instruments = OtelInstruments(self.provider, plain=plain)
         self.instruments.open(self.recorder)
         self.recorder.instruments = (self.instruments,)
-        self.recorder.trace_with(_sampled_context)
+        self.recorder.trace_with(sampled_context)
 
     def add_reader(self, kind: str) -> None:
         self.recorder.fold()  # as the pipeline does

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Tracer, TracerProvider
 
 import metertap
 from metertap import _process, catalogue
@@ -89,6 +89,34 @@ def test_calls_under_a_sampled_span_leave_exemplars() -> None:
         assert point.count == 3
         assert [item.trace_id for item in point.exemplars] == [span.get_span_context().trace_id]
         assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def test_samples_are_asked_for_their_span_from_the_first_span_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its module is imported by many who trace nothing, and asking costs a microsecond a call."""
+    recorder = _process.recorder()
+    monkeypatch.setattr(recorder, "sampled_context", None)
+    tracer, before = TracerProvider().get_tracer("test"), vars(Tracer)["start_span"]
+    with metertap.instrument():
+        work()
+        assert recorder.sampled_context is None
+        span = tracer.start_span("request")
+        assert recorder.sampled_context is not None
+        assert vars(Tracer)["start_span"] is before
+        span.end()
+        recorder.sampled_context = None
+    with metertap.instrument():
+        assert vars(Tracer)["start_span"] is not before
+    assert vars(Tracer)["start_span"] is before
+
+
+def test_a_span_that_began_before_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = _process.recorder()
+    monkeypatch.setattr(recorder, "sampled_context", None)
+    tracer = TracerProvider().get_tracer("test")
+    with tracer.start_as_current_span("request"), metertap.instrument():
+        assert recorder.sampled_context is not None
 
 
 def test_buffers_stay_bounded_where_nobody_collects() -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import wrapt
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.metrics import (
@@ -33,6 +32,10 @@ CONSUMER_MODULE = "opentelemetry.sdk.metrics._internal.measurement_consumer"
 ADD_READER_FUNCTION = "SynchronousMeasurementConsumer.add_metric_reader"
 """Where every reader that is added later arrives; it shall see nothing that was before it."""
 
+TRACE_MODULE = "opentelemetry.sdk.trace"
+START_SPAN_METHOD = "Tracer.start_span"
+"""Every span of the SDK starts here. Its module is imported by many who trace nothing."""
+
 _KINDS = (
     Counter,
     Histogram,
@@ -51,17 +54,8 @@ def provider_in_force() -> metrics.MeterProvider | None:
     return None if provider is proxy else provider
 
 
-def when_tracing(callback: Callable[[Callable[[], Context | None]], None]) -> None:
-    """Call `callback` once the SDK's tracing is imported; at once if it is.
-
-    It gets a function that returns the context of the span in force, if that is sampled.
-    """
-    wrapt.register_post_import_hook(
-        lambda _module: callback(_sampled_context), "opentelemetry.sdk.trace"
-    )
-
-
-def _sampled_context() -> Context | None:
+def sampled_context() -> Context | None:
+    """The context of the span in force, if that is sampled."""
     context = get_current()
     flags = trace.get_current_span(context).get_span_context().trace_flags
     return context if flags.sampled else None

@@ -1,0 +1,175 @@
+"""LangChain: every run of a tool, whoever asks for it: a program, an agent, a LangGraph node.
+
+`invoke`, `ainvoke`, `batch` and the agents' loops all end in `BaseTool.run` or `BaseTool.arun`; a
+tool that has no async side is run by `run` in a thread. Callbacks are told of less: of no call that
+was cancelled. Two functions of the module turn errors into answers where a tool says so
+(`handle_tool_error`, `handle_validation_error`): what they return may be a plain string, so they
+are asked what was behind it. Errors of the arguments are the caller's, those of data that a tool
+itself reads are not: where in `run` they came from tells them apart. Whatever LangGraph lets bubble
+up through a tool (interrupts, commands to a parent graph) is no failure.
+
+A subclass may have a `run` of its own, and a tool may hand its call on to another of its name, as
+wrappers that ask a human first do. Then the innermost counts, once for each attempt: a call of the
+same tool that has no tool call of its own. An override that never reaches `BaseTool` counts itself.
+
+Not seen: how a `Command` that a tool returns tells of a failure; what is done with a generator that
+a tool returns; arguments that do not fit a tool without a pydantic schema (they are an exception of
+the tool's); a subclass that overrides `invoke` without calling `run`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import calls, guard
+from metertap.calls import OWNER, PARENT, SERIES, Frame, current
+from metertap.handlers import Handlers, coroutine_wrapper, plain_wrapper
+from metertap.outcome import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
+from metertap.patching import PatchSet, Target
+from metertap.patching_subclasses import SubclassesPatchSet
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+
+SOURCE = "langchain"
+_MODULE = "langchain_core.tools.base"
+_TOOL = 1 + calls.STARTED
+"""In a frame: which tool object runs, by its `id`. In no other library's."""
+_TELLING = frozenset({"ToolMessage", "list"})
+_BUBBLES = frozenset(
+    {"GraphBubbleUp", "GraphInterrupt"}
+)  # the latter is all that LangGraph 0.2 has
+
+_get = current.get
+_begin = Handlers.begin  # not by super(): every call comes by
+
+
+class Tools(Handlers):
+    """Runs by `BaseTool.run` and `arun`; or by those that a subclass has instead."""
+
+    source = SOURCE
+
+    def name_of(self, instance: Any, _args: Any, kwargs: Any) -> str:
+        """A tool has its name from the program."""
+        name: str = instance.name
+        outer = _get()
+        if outer is not None and (outer[SERIES] or outer[PARENT]):
+            outer = calls.in_progress()
+            if outer is not None and hands_on(outer, instance, name, kwargs):
+                self.give_up(outer)
+        return name
+
+    def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
+        """Frames tell which object it is that runs."""
+        frame = _begin(self, instance, args, kwargs)
+        if frame is not None:
+            frame.append(id(instance))
+        return frame
+
+    def returned(self, result: Any) -> Ending | None:
+        """A tool may return the message that says it failed, or have it among others."""
+        if type(result).__name__ in _TELLING:
+            messages = result if isinstance(result, list) else [result]
+            if any(map(says_error, messages)):
+                return Ending(TOOL_ERROR, TOOL_ERROR)
+        return None
+
+    def raising(self, error: BaseException) -> Ending:
+        """Bubbles of LangGraph are no failures, and what the arguments lack is the caller's."""
+        if bubbles_up(error):
+            return Ending(INTERIM)
+        if rejects_arguments(error):
+            return Ending(CALLER_ERROR, error_type(error))
+        return Ending.by(error)
+
+
+class Overrides(Tools):
+    """Those of subclasses. They are given up once they reach that of the base class."""
+
+    def owns(self, slot: Any) -> bool:
+        """Whether a call with this slot is one of them."""
+        return self._slots.get(slot.name) is slot
+
+
+def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
+    """Whether the call in progress goes on in `instance`: it is the same one, further in."""
+    owner = outer[OWNER]
+    if owner.counted_by != SOURCE or owner.name != name or len(outer) <= _TOOL:
+        return False
+    if outer[_TOOL] == id(instance):
+        return _overrides.owns(owner)  # otherwise it calls itself
+    return kwargs.get("tool_call_id") is None  # what a model asked for is a call of its own
+
+
+def handled(error: BaseException) -> Ending:
+    """How a call ends whose error is handed back as its answer."""
+    ended = CALLER_ERROR if rejects_arguments(error) else TOOL_ERROR
+    return Ending(ended, error_type(error))
+
+
+def says_error(message: Any) -> bool:
+    """Whether a tool's answer is a message that says it failed."""
+    # By its name: the class is not there before the library is.
+    return type(message).__name__ == "ToolMessage" and getattr(message, "status", None) == "error"
+
+
+def bubbles_up(error: BaseException) -> bool:
+    """Whether LangGraph takes `error` for a signal to the graph around the tool."""
+    return any(cls.__name__ in _BUBBLES for cls in type(error).__mro__)
+
+
+def rejects_arguments(error: BaseException) -> bool:
+    """Whether `error` was raised in reading the arguments, before the tool's own code ran."""
+    if not any(cls.__name__ in {"ValueError", "ToolException"} for cls in type(error).__mro__):
+        return False  # pydantic's are ValueErrors
+    module = vars(sys.modules.get(_MODULE, sys))
+    traceback = error.__traceback__
+    while traceback is not None:
+        function = traceback.tb_frame.f_code.co_name
+        if traceback.tb_frame.f_globals is not module or function not in {"run", "arun"}:
+            return function == "_to_args_and_kwargs"
+        traceback = traceback.tb_next
+    return False
+
+
+_tools = Tools()
+_overrides = Overrides()
+
+
+def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`_handle_tool_error(error, flag=...)` and its like: what `run` answers instead of raising."""
+    try:
+        answer = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("langchain"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("langchain"):
+        _tools.note(handled(args[0] if args else kwargs["e"]))
+    return answer
+
+
+class _Tools(SubclassesPatchSet):
+    """`BaseTool` and its subclasses, which count otherwise; and the handlers of errors."""
+
+    def __init__(self) -> None:
+        run, arun = plain_wrapper(_overrides), coroutine_wrapper(_overrides)
+        super().__init__(_MODULE, "BaseTool", {"run": run, "arun": arun})
+        self.targets = (
+            Target("BaseTool.run", plain_wrapper(_tools)),
+            Target("BaseTool.arun", coroutine_wrapper(_tools)),
+            Target("_handle_tool_error", handler),
+            Target("_handle_validation_error", handler),
+        )
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    return [_Tools()]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="langchain",
+    distribution="langchain-core",
+    supported=((0, 3), (2,)),
+    patch_sets=_patch_sets,
+)

@@ -1,0 +1,47 @@
+"""LangGraph: calls of tools that do not exist. Those of all others are LangChain's.
+
+A `ToolNode` runs its tools by `BaseTool`, and answers itself if a model asks for one that it does
+not have. `_validate_tool_call` makes that answer, in every version.
+
+Not seen: the same in `AgentExecutor`, which runs a tool of its own then, `invalid_tool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metertap import catalogue
+from metertap.handlers import Handlers, plain_wrapper
+from metertap.outcome import CALLER_ERROR, TOOL_ERROR, Ending
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.tools import langchain
+
+
+class Unknown(Handlers):
+    """Calls of names that a model made up: these are no labels."""
+
+    source = langchain.SOURCE
+
+    def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
+        """Only those that the node does not know."""
+        call = args[0] if args else kwargs["call"]
+        return None if call["name"] in instance.tools_by_name else catalogue.OTHER
+
+    def returned(self, _result: Any) -> Ending:
+        """Never well."""
+        return Ending(CALLER_ERROR, TOOL_ERROR)
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    target = Target("ToolNode._validate_tool_call", plain_wrapper(Unknown()))
+    return [PatchSet("langgraph.prebuilt.tool_node", [target])]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="langchain",
+    distribution="langgraph",
+    supported=((0, 2), (2,)),
+    patch_sets=_patch_sets,
+)

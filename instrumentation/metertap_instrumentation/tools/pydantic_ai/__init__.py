@@ -1,0 +1,44 @@
+"""pydantic-ai: every call of a tool that an agent makes, whatever toolset has the tool.
+
+All ways to run an agent end in its `ToolManager`: `run`, `run_sync`, `run_stream`, `iter`, realtime
+sessions; calls one after the other and at the same time. There a call has the name that the model
+knows, after toolsets that prefix or rename, and toolsets in toolsets are still one call. It is
+checked by `validate_tool_call` and run by `execute_tool_call`; before 1.63 both are `handle_call`.
+
+What the model is told (to try again, or of a failure) is the tool's failure if it came out of the
+tool, and the caller's error if the call never got that far. Deferrals and approvals that a tool
+asks for are no failures; when such a call is approved, the tool runs again, which is a call too.
+
+Not seen: output functions, which make the answer of a run and may be called for each part of it
+that arrives; tools that the provider of the model runs, or the program itself; those whose
+definition asks for an approval, until they are approved; a toolset that is called without an agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metertap.handlers import coroutine_method
+from metertap.patching import PatchSet, stand_in
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCalls, validate
+
+
+def _patch_sets(version: Version) -> Sequence[PatchSet]:
+    if version < (1, 63):
+        targets = [coroutine_method("ToolManager.handle_call", WholeCalls())]
+    else:
+        targets = [
+            stand_in("ToolManager.validate_tool_call", validate),
+            coroutine_method("ToolManager.execute_tool_call", Calls()),
+        ]
+    module = "pydantic_ai._tool_manager" if version < (1, 78) else "pydantic_ai.tool_manager"
+    return [PatchSet(module, targets)]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="pydantic-ai",
+    distribution="pydantic-ai-slim",
+    supported=((1, 0), (3,)),
+    patch_sets=_patch_sets,
+)

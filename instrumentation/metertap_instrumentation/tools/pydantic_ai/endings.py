@@ -1,0 +1,93 @@
+"""How a call of a tool ended that raised: the framework's own exceptions, and what is behind them.
+
+What raised an exception is told by the functions that it passed: toolsets run tools in `call_tool`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from metertap import outcome
+from metertap.outcome import Ending
+
+_RUN = "call_tool"
+# Exceptions by which the model is told, and what a tool raises to have it told.
+_TOLD = ("ToolRetryError", "ToolFailedError")
+_TELLING = ("ModelRetry", "ToolFailed")
+
+
+def of_run(error: BaseException) -> Ending:
+    """Of a call that got as far as its tool."""
+    if _is(error, "CallDeferred", "ApprovalRequired"):
+        return Ending(outcome.INTERIM)
+    cause = behind(error)
+    if _is(cause, "ModelRetry") and _is_of_time_limit(cause):
+        return Ending(outcome.TIMEOUT, TimeoutError.__qualname__)
+    if cause is not error or _is(error, *_TOLD, *_TELLING):
+        return Ending(outcome.TOOL_ERROR, outcome.error_type(cause))
+    if _is(error, "RunCancelled") and not outcome.is_timeout(error):  # of an agent in the tool
+        return Ending(outcome.CANCELLED, outcome.error_type(error))
+    return Ending.by(error)
+
+
+def of_refusal(error: BaseException) -> Ending:
+    """Of a call that was refused; unless `error` is a validator's or a hook's own, by the caller's
+    fault: there is no such tool, or not with such arguments."""
+    cause = behind(error)
+    if _is(cause, "ModelRetry"):
+        return Ending(outcome.CALLER_ERROR, "ModelRetry")
+    if _is(cause, "ToolRetryError"):  # made without its cause: errors of validation are a list
+        found: Any = cause
+        listed = isinstance(found.tool_retry.content, list)
+        return Ending(outcome.CALLER_ERROR, "ValidationError" if listed else "ModelRetry")
+    if _is(cause, *_TOLD, *_TELLING) or _is_of_validation(cause):
+        return Ending(outcome.CALLER_ERROR, outcome.error_type(cause))
+    return of_run(error)
+
+
+def of_whole(error: BaseException) -> Ending:
+    """Of a call that may have been refused, or have got as far as its tool."""
+    cause = behind(error)
+    if came_out_of_tool(cause) or outcome.is_cancellation(error):
+        return of_run(error)
+    return Ending(outcome.CALLER_ERROR, outcome.error_type(cause))
+
+
+def behind(error: BaseException) -> BaseException:
+    """What made the framework raise `error`; `error` itself where the framework did not."""
+    if _is(error, *_TOLD):
+        return error.__cause__ or error.__context__ or error
+    if _is(error, "UnexpectedModelBehavior") and not came_out_of_tool(error):
+        return error.__cause__ or error  # this call was one try too many
+    return error
+
+
+def came_out_of_tool(error: BaseException) -> bool:
+    """Whether `error` passed what runs a tool."""
+    return _RUN in _passed(error)
+
+
+def _is_of_time_limit(retry: BaseException) -> bool:
+    # The toolset's limit. A tool that gives up for a timeout of its own says so further in.
+    *_, last = ("", *_passed(retry))
+    return last == _RUN and isinstance(retry.__context__, TimeoutError)
+
+
+def _passed(error: BaseException) -> Iterator[str]:
+    """Names of the functions that `error` passed, up to the one that raised it."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        yield traceback.tb_frame.f_code.co_name
+        traceback = traceback.tb_next
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    """Whether `error` is of one of these classes of the framework; old versions lack some."""
+    exceptions = importlib.import_module("pydantic_ai.exceptions")
+    return isinstance(error, tuple(getattr(exceptions, name, ()) for name in names))
+
+
+def _is_of_validation(error: BaseException) -> bool:
+    return isinstance(error, importlib.import_module("pydantic").ValidationError)

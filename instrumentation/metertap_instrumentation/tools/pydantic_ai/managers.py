@@ -1,0 +1,87 @@
+"""The methods of `ToolManager` that calls pass: which tool it is, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metertap import calls, catalogue, guard
+from metertap._process import is_enabled, recorder
+from metertap.handlers import Handlers
+from metertap.outcome import Ending
+from metertap.patching import Live
+from metertap_instrumentation.tools.pydantic_ai import endings
+
+SOURCE = "pydantic-ai"
+_PLACE = f"tool {SOURCE}"
+
+
+class Calls(Handlers):
+    """`execute_tool_call(validated)`. What was refused is counted by then."""
+
+    source = SOURCE
+
+    def name_of(self, _instance: Any, args: Any, kwargs: Any) -> str | None:
+        """The tool's name, as the model knows it."""
+        validated = args[0] if args else kwargs["validated"]
+        if not validated.args_valid or validated.tool.tool_def.kind == "output":
+            return None
+        name: str = validated.call.tool_name
+        return name
+
+    def raising(self, error: BaseException) -> Ending:
+        """By what is behind `error`."""
+        return endings.of_run(error)
+
+
+class WholeCalls(Handlers):
+    """`handle_call(call)` of old versions: it refuses and runs."""
+
+    source = SOURCE
+
+    def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
+        """The tool's name, if there is such a tool."""
+        return label(instance.tools or {}, args[0] if args else kwargs["call"])
+
+    def raising(self, error: BaseException) -> Ending:
+        """By what is behind `error`, and whether that came out of the tool."""
+        return endings.of_whole(error)
+
+
+def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """`validate_tool_call(call)`: a call that is refused ends here."""
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not live:
+            return await method(self, *args, **kwargs)
+        try:
+            validated = await method(self, *args, **kwargs)
+        except BaseException as error:
+            with guard.guarded(_PLACE):
+                calls.hide_frame(error)
+                _refused(self, args, kwargs, error)
+            raise
+        try:
+            if not validated.args_valid:
+                _refused(self, args, kwargs, validated.validation_error)
+        except Exception as fault:
+            guard.fault(_PLACE, fault)
+        return validated
+
+    return call
+
+
+def label(tools: Any, call: Any) -> str | None:
+    """The name of the tool that `call` is of, if there is one in `tools`; None for output."""
+    name: str = call.tool_name
+    tool = tools.get(name)
+    if tool is None:
+        return catalogue.OTHER
+    return None if tool.tool_def.kind == "output" else name
+
+
+def _refused(manager: Any, args: Any, kwargs: Any, error: BaseException) -> None:
+    name = label(manager.tools or {}, args[0] if args else kwargs["call"])
+    if name is not None and is_enabled():
+        series = recorder().tool_by_hand(name, SOURCE)
+        recorder().record_tool(series, *endings.of_refusal(error))

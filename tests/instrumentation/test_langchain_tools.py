@@ -1,0 +1,650 @@
+"""LangChain's tools: each run is one call, whatever starts it, and ends as it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Annotated, Any
+
+import pytest
+
+import metertap
+from metertap import Tap
+
+core_tools: Any = pytest.importorskip("langchain_core.tools")
+from langchain_core.messages import ToolMessage  # noqa: E402
+from langchain_core.runnables import RunnableLambda  # noqa: E402
+from pydantic import BaseModel, ValidationError, field_validator  # noqa: E402
+
+BaseTool: Any = core_tools.BaseTool
+StructuredTool: Any = core_tools.StructuredTool
+ToolException: Any = core_tools.ToolException
+tool: Any = core_tools.tool
+
+SECRET = "a secret of the caller"
+
+
+def counted(tap: Tap, name: str) -> dict[str, int]:
+    """How calls of a tool ended: only the outcomes that there were."""
+    figures = tap.snapshot()["tool_metrics"].get(name)
+    if figures is None:
+        return {}
+    assert figures["source"] == "langchain"
+    assert figures["active_calls"] == 0
+    return {ended: count for ended, count in figures["outcomes"].items() if count}
+
+
+def called(name: str, **arguments: Any) -> dict[str, Any]:
+    """A tool call as a model makes it."""
+    return {"type": "tool_call", "name": name, "args": arguments, "id": "call-1"}
+
+
+@tool  # type: ignore[untyped-decorator]
+def double(number: int) -> int:
+    """Double it."""
+    return number * 2
+
+
+@tool  # type: ignore[untyped-decorator]
+async def adouble(number: int) -> int:
+    """Double it, later."""
+    await asyncio.sleep(0)
+    return number * 2
+
+
+class Bare(BaseTool):  # type: ignore[misc]
+    """A tool of a class of its own, sync and async."""
+
+    name: str = "bare"
+    description: str = "Return it."
+
+    def _run(self, given: str) -> str:
+        return given
+
+    async def _arun(self, given: str) -> str:
+        return given
+
+
+# Every public way to run a tool
+
+
+WAYS: dict[str, Callable[[], Any]] = {
+    "invoke": lambda: double.invoke({"number": 1}),
+    "invoke, of a tool call": lambda: double.invoke(called("double", number=1)).content,
+    "run": lambda: double.run({"number": 1}),
+    "batch": lambda: double.batch([{"number": 1}])[0],
+    "stream": lambda: next(iter(double.stream({"number": 1}))),
+    "ainvoke": lambda: asyncio.run(double.ainvoke({"number": 1})),
+    "arun": lambda: asyncio.run(double.arun({"number": 1})),
+    "abatch": lambda: asyncio.run(double.abatch([{"number": 1}]))[0],
+    "a runnable around it": lambda: RunnableLambda(lambda it: double.invoke(it)).invoke(
+        {"number": 1}
+    ),
+    "a chain": lambda: (RunnableLambda(lambda it: it) | double).invoke({"number": 1}),
+    "with retries": lambda: double.with_retry().invoke({"number": 1}),
+    "with a configuration": lambda: double.with_config(tags=["one"]).invoke({"number": 1}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_run_a_tool_is_one_call(way: str, tap: Tap) -> None:
+    assert str(WAYS[way]()) == "2"
+    assert counted(tap, "double") == {"ok": 1}
+    assert list(tap.snapshot()["tool_metrics"]) == ["double"]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: adouble.ainvoke({"number": 1}),
+        lambda: adouble.ainvoke(called("adouble", number=1)),
+        lambda: adouble.arun({"number": 1}),
+        lambda: adouble.abatch([{"number": 1}]),
+    ],
+)
+def test_each_way_to_run_an_async_tool_is_one_call(run: Callable[[], Any], tap: Tap) -> None:
+    asyncio.run(run())
+    assert counted(tap, "adouble") == {"ok": 1}
+
+
+def test_kinds_of_tools(tap: Tap) -> None:
+    simple = core_tools.Tool("simple", lambda text: text, "Return it.")
+    structured = StructuredTool.from_function(lambda text: text, name="lambda", description="Same.")
+    runnable = RunnableLambda(lambda it: it["number"]).as_tool(
+        name="runnable", description="Same.", arg_types={"number": int}
+    )
+    assert simple.invoke("a") == structured.invoke({"text": "a"}) == "a"
+    assert runnable.invoke({"number": 1}) == 1
+    assert Bare().invoke("a") == asyncio.run(Bare().ainvoke("a")) == "a"
+    names = ("simple", "lambda", "runnable", "bare")
+    assert [counted(tap, name) for name in names] == [{"ok": 1}] * 3 + [{"ok": 2}]
+
+
+def test_a_retriever_as_a_tool(tap: Tap) -> None:
+    from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever
+
+    class Library(BaseRetriever):  # type: ignore[misc]
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Any]:
+            return [Document(page_content=query)]
+
+    search = core_tools.create_retriever_tool(Library(), "search", "Search it.")
+    assert search.invoke({"query": "a"}) == "a"
+    assert asyncio.run(search.ainvoke({"query": "a"})) == "a"
+    assert counted(tap, "search") == {"ok": 2}
+
+
+def test_artifacts_and_injected_arguments_arrive(tap: Tap) -> None:
+    @tool(response_format="content_and_artifact")  # type: ignore[untyped-decorator]
+    def chart(
+        number: int, user: Annotated[str, core_tools.InjectedToolArg]
+    ) -> tuple[str, list[str]]:
+        """Draw it."""
+        return str(number), [user]
+
+    answer = chart.invoke(called("chart", number=1, user="ann"))
+    assert (answer.content, answer.artifact, answer.status) == ("1", ["ann"], "success")
+    assert "user" not in chart.tool_call_schema.model_json_schema()["properties"]
+    assert counted(tap, "chart") == {"ok": 1}
+
+
+def test_many_at_once_in_threads_and_tasks(tap: Tap) -> None:
+    assert double.batch([{"number": 1}] * 50) == [2] * 50
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(double.invoke, [{"number": 1}] * 50))
+    asyncio.run(adouble.abatch([{"number": 1}] * 50))
+    assert counted(tap, "double") == {"ok": 100}
+    assert counted(tap, "adouble") == {"ok": 50}
+
+
+# How calls end
+
+
+class Data(BaseModel):
+    """What a tool reads, and finds broken."""
+
+    number: int
+
+
+class LimitTimeout(Exception):
+    """As libraries have them: no `TimeoutError`."""
+
+
+def raising(error: Callable[[], BaseException], **options: Any) -> Any:
+    """A tool, sync and async, that raises."""
+
+    def run(number: int = 1) -> str:
+        raise error()
+
+    async def arun(number: int = 1) -> str:
+        raise error()
+
+    return StructuredTool.from_function(run, arun, name="one", description="Raise.", **options)
+
+
+def returning(answer: Any) -> Any:
+    """A tool, sync and async, that returns something."""
+
+    async def arun(number: int = 1) -> Any:
+        return answer
+
+    return StructuredTool.from_function(
+        lambda number=1: answer, arun, name="one", description="Return."
+    )
+
+
+def broken_data() -> BaseException:
+    with pytest.raises(ValidationError) as raised:
+        Data.model_validate({"number": "many"})
+    return raised.value
+
+
+class GraphBubbleUp(Exception):
+    """Named as LangGraph's is, which may be absent."""
+
+
+class Interrupt(GraphBubbleUp):
+    """As its kinds are: subclasses."""
+
+
+FAILED = ToolMessage("no", tool_call_id="call-1", status="error")
+VALIDATION = {"handle_validation_error": True}
+
+ENDINGS: dict[str, tuple[Any, dict[str, Any], str, str | None]] = {
+    "returns": (lambda: returning("fine"), {}, "ok", None),
+    "returns nothing": (lambda: returning(None), {}, "ok", None),
+    "says in words that it failed": (lambda: returning("Error: failed"), {}, "ok", None),
+    "returns a message": (
+        lambda: returning(ToolMessage("yes", tool_call_id="call-1")),
+        {},
+        "ok",
+        None,
+    ),
+    "returns a message that says error": (
+        lambda: returning(FAILED),
+        {},
+        "tool_error",
+        "tool_error",
+    ),
+    "returns several, one of them such": (
+        lambda: returning([ToolMessage("yes", tool_call_id="call-2"), FAILED]),
+        {},
+        "tool_error",
+        "tool_error",
+    ),
+    "raises": (lambda: raising(lambda: KeyError("no")), {}, "exception", "KeyError"),
+    "raises a tool's error": (
+        lambda: raising(lambda: ToolException("no")),
+        {},
+        "exception",
+        "ToolException",
+    ),
+    "raises one that is handled": (
+        lambda: raising(lambda: ToolException("no"), handle_tool_error=True),
+        {},
+        "tool_error",
+        "ToolException",
+    ),
+    "is handled by a text": (
+        lambda: raising(lambda: ToolException("no"), handle_tool_error="sorry"),
+        {},
+        "tool_error",
+        "ToolException",
+    ),
+    "is handled by a function": (
+        lambda: raising(lambda: ToolException("no"), handle_tool_error=str),
+        {},
+        "tool_error",
+        "ToolException",
+    ),
+    "is handled by a function that raises": (
+        lambda: raising(lambda: ToolException("no"), handle_tool_error=lambda error: 1 // 0),
+        {},
+        "exception",
+        "ZeroDivisionError",
+    ),
+    "finds its own data broken": (
+        lambda: raising(broken_data),
+        {},
+        "exception",
+        "ValidationError",
+    ),
+    "finds it broken, and that is handled": (
+        lambda: raising(broken_data, **VALIDATION),
+        {},
+        "tool_error",
+        "ValidationError",
+    ),
+    "times out": (lambda: raising(TimeoutError), {}, "timeout", "TimeoutError"),
+    "times out by a library": (lambda: raising(LimitTimeout), {}, "timeout", "LimitTimeout"),
+    "is interrupted": (lambda: raising(Interrupt), {}, "interim", None),
+    "gets arguments that do not fit": (
+        lambda: raising(lambda: KeyError("not reached")),
+        {"number": "many"},
+        "caller_error",
+        "ValidationError",
+    ),
+    "gets such, and that is handled": (
+        lambda: raising(lambda: KeyError("not reached"), **VALIDATION),
+        {"number": "many"},
+        "caller_error",
+        "ValidationError",
+    ),
+}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("has_id", [False, True], ids=["plain", "tool call"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_how_a_call_ends(ending: str, has_id: bool, is_async: bool, tap: Tap) -> None:
+    made, arguments, outcome, error_type = ENDINGS[ending]
+    one = made()
+    given = called("one", **arguments) if has_id else arguments
+    answer = None
+    with contextlib.suppress(Exception):
+        answer = asyncio.run(one.ainvoke(given)) if is_async else one.invoke(given)
+    if error_type == "tool_error" and answer is not FAILED and not isinstance(answer, list):
+        pytest.skip("this old LangChain makes a text of messages that a tool returns")
+    assert counted(tap, "one") == {outcome: 1}
+    kept = {} if error_type is None else {error_type: 1}
+    assert tap.snapshot()["tool_metrics"]["one"]["error_types"] == kept
+
+
+def test_what_a_tool_of_one_input_cannot_be_given_is_its_callers_error(tap: Tap) -> None:
+    simple = core_tools.Tool("one", lambda text: text, "Return it.", handle_tool_error=True)
+    simple.invoke({"first": 1, "second": 2})
+    assert counted(tap, "one") == {"caller_error": 1}
+
+
+def test_arguments_that_a_validator_of_the_tools_refuses_are_the_callers_error(tap: Tap) -> None:
+    class Arguments(BaseModel):
+        number: int
+
+        @field_validator("number")
+        @classmethod
+        def _positive(cls, value: int) -> int:
+            if value < 1:
+                raise ValueError("must be positive")
+            return value
+
+    one = StructuredTool.from_function(
+        lambda number: number, name="one", description="Return it.", args_schema=Arguments
+    )
+    with pytest.raises(ValidationError):
+        one.invoke({"number": 0})
+    assert counted(tap, "one") == {"caller_error": 1}
+
+
+def test_an_inner_tools_bad_arguments_are_the_outer_ones_exception(tap: Tap) -> None:
+    @tool  # type: ignore[untyped-decorator]
+    def outer() -> int:
+        """Call another."""
+        result: int = double.invoke({"number": "many"})
+        return result
+
+    with pytest.raises(ValidationError):
+        outer.invoke({})
+    assert counted(tap, "double") == {"caller_error": 1}
+    assert counted(tap, "outer") == {"exception": 1}
+
+
+def test_a_cancelled_call(tap: Tap) -> None:
+    began = asyncio.Event()
+
+    @tool  # type: ignore[untyped-decorator]
+    async def waits() -> None:
+        """Wait."""
+        began.set()
+        await asyncio.Event().wait()
+
+    async def cancelled() -> None:
+        call = asyncio.ensure_future(waits.ainvoke({}))
+        await began.wait()
+        assert tap.snapshot()["tool_metrics"]["waits"]["active_calls"] == 1
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+
+    asyncio.run(cancelled())
+    assert counted(tap, "waits") == {"cancelled": 1}
+
+
+def test_a_time_limit_outside_cancels_the_call(tap: Tap) -> None:
+    @tool  # type: ignore[untyped-decorator]
+    async def waits() -> None:
+        """Wait."""
+        await asyncio.Event().wait()
+
+    async def limited() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(waits.ainvoke({}), 0.01)
+
+    asyncio.run(limited())
+    assert counted(tap, "waits") == {"cancelled": 1}
+
+
+def test_each_retry_is_a_call(tap: Tap) -> None:
+    attempts = []
+
+    @tool  # type: ignore[untyped-decorator]
+    def flaky() -> str:
+        """Work, the third time."""
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise OSError("not yet")
+        return "done"
+
+    retried = flaky.with_retry(wait_exponential_jitter=False, stop_after_attempt=3)
+    assert retried.invoke({}) == "done"
+    assert counted(tap, "flaky") == {"exception": 2, "ok": 1}
+
+
+# Tools in tools
+
+
+def test_a_tool_that_calls_another_is_two_calls(tap: Tap) -> None:
+    @tool  # type: ignore[untyped-decorator]
+    def outer(number: int) -> int:
+        """Call another twice."""
+        result: int = double.invoke({"number": number}) + double.invoke({"number": number})
+        return result
+
+    assert outer.invoke({"number": 1}) == 4
+    assert counted(tap, "outer") == {"ok": 1}
+    assert counted(tap, "double") == {"ok": 2}
+
+
+def test_an_error_that_an_inner_tool_handled_is_not_the_outer_ones(tap: Tap) -> None:
+    inner = raising(lambda: ToolException("no"), handle_tool_error=True)
+
+    @tool  # type: ignore[untyped-decorator]
+    def outer() -> str:
+        """Call another."""
+        return f"it said {inner.invoke({})}"
+
+    assert outer.invoke({}) == "it said no"
+    assert counted(tap, "one") == {"tool_error": 1}
+    assert counted(tap, "outer") == {"ok": 1}
+
+
+def test_a_tool_that_calls_itself_makes_two(tap: Tap) -> None:
+    @tool  # type: ignore[untyped-decorator]
+    def countdown(number: int) -> int:
+        """Count."""
+        return 0 if number == 0 else countdown.invoke({"number": number - 1})  # type: ignore[no-any-return]
+
+    countdown.invoke({"number": 2})
+    assert counted(tap, "countdown") == {"ok": 3}
+
+
+def test_a_tool_that_hands_on_to_one_of_its_name_is_one_call(tap: Tap) -> None:
+    def guarded(number: int) -> int:
+        result: int = double.invoke({"number": number})
+        return result
+
+    proxy = StructuredTool.from_function(guarded, name="double", description="Ask first.")
+    assert proxy.invoke(called("double", number=1)).content == "2"
+    assert double.as_tool().invoke({"number": 1}) == 2
+    assert counted(tap, "double") == {"ok": 2}
+
+
+def test_a_tool_that_refuses_to_hand_on_is_a_call(tap: Tap) -> None:
+    def refusing(number: int) -> int:
+        raise Interrupt
+
+    proxy = StructuredTool.from_function(refusing, name="double", description="Ask first.")
+    with pytest.raises(Interrupt):
+        proxy.invoke({"number": 1})
+    assert counted(tap, "double") == {"interim": 1}
+
+
+def test_a_tool_in_which_a_model_asks_for_one_of_its_name_is_two_calls(tap: Tap) -> None:
+    def delegating(number: int) -> int:
+        return int(double.invoke(called("double", number=number)).content)
+
+    agent = StructuredTool.from_function(delegating, name="double", description="Think.")
+    assert agent.invoke({"number": 1}) == 2
+    assert counted(tap, "double") == {"ok": 2}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_measured_function_as_a_tool_is_one_call(is_async: bool, tap: Tap) -> None:
+    if is_async:
+
+        @tool  # type: ignore[untyped-decorator]
+        @metertap.tool
+        async def work(number: int) -> int:
+            """Work."""
+            return number
+
+        assert asyncio.run(work.ainvoke({"number": 1})) == 1
+    else:
+
+        @tool  # type: ignore[untyped-decorator]
+        @metertap.tool
+        def work(number: int) -> int:
+            """Work."""
+            return number
+
+        assert work.invoke({"number": 1}) == 1
+    assert counted(tap, "work") == {"ok": 1}
+    assert list(tap.snapshot()["tool_metrics"]) == ["work"]
+
+
+def test_a_lookup_in_a_cache_is_the_tools(tap: Tap) -> None:
+    prices = metertap.cache_meter("prices")
+
+    @lru_cache
+    def kept(number: int) -> int:
+        prices.miss()
+        return number
+
+    @tool  # type: ignore[untyped-decorator]
+    def price(number: int) -> int:
+        """Look it up."""
+        return kept(number)
+
+    price.invoke({"number": 1})
+    (name, lookups), *others = tap.snapshot()["cache_metrics"]["prices"]["by_tool"].items()
+    assert (name, lookups["hits"], lookups["misses"], others) == ("price", 0, 1, [])
+
+
+# Classes with a `run` of their own
+
+
+class Replaced(BaseTool):  # type: ignore[misc]
+    """It never comes to the base class."""
+
+    name: str = "own"
+    description: str = "Run by itself."
+
+    def _run(self) -> str:
+        raise NotImplementedError
+
+    def run(self, tool_input: Any, *_args: Any, **_kwargs: Any) -> Any:
+        """Run."""
+        return "own"
+
+    async def arun(self, tool_input: Any, *_args: Any, **_kwargs: Any) -> Any:
+        """Run."""
+        return self.run(tool_input)
+
+
+class Extended(Bare):
+    """It does something before and after, and tries twice if told to."""
+
+    name: str = "own"
+    attempts: int = 1
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run."""
+        return [super(Extended, self).run(*args, **kwargs) for _ in range(self.attempts)][-1]
+
+    async def arun(self, *args: Any, **kwargs: Any) -> Any:
+        """Run."""
+        return await super().arun(*args, **kwargs)
+
+
+class ExtendedAgain(Extended):
+    """One more."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run."""
+        return super().run(*args, **kwargs)
+
+
+@pytest.mark.parametrize("made", [Replaced, Extended, ExtendedAgain])
+def test_a_class_with_a_run_of_its_own_counts_once(made: Any, tap: Tap) -> None:
+    own = made()
+    own.invoke("a")
+    assert counted(tap, "own") == {"ok": 1}
+    asyncio.run(own.ainvoke("a"))
+    assert counted(tap, "own") == {"ok": 2}
+
+
+def test_a_class_that_is_defined_later_counts_too(tap: Tap) -> None:
+    class Later(Replaced):
+        def run(self, tool_input: Any, *_args: Any, **_kwargs: Any) -> Any:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        Later().invoke("a")
+    assert counted(tap, "own") == {"timeout": 1}
+
+
+def test_each_attempt_of_a_run_that_tries_again_is_a_call(tap: Tap) -> None:
+    assert Extended(attempts=3).invoke("a") == "a"
+    assert counted(tap, "own") == {"ok": 3}
+
+
+# What stays as it was
+
+
+def test_context_variables_are_as_without(tap: Tap) -> None:
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+
+    @tool  # type: ignore[untyped-decorator]
+    def who() -> str:
+        """Say who."""
+        found = user.get()
+        user.set("changed inside")
+        return found
+
+    user.set("ann")
+    assert who.invoke({}) == "ann"
+    assert asyncio.run(who.ainvoke({})) == "ann"
+    assert user.get() == "ann"
+    assert counted(tap, "who") == {"ok": 2}
+
+
+def test_what_a_tool_returns_is_the_same_object(tap: Tap) -> None:
+    result = object()
+    assert returning(result).invoke({}) is result
+    assert returning(FAILED).invoke({}) is FAILED
+    assert counted(tap, "one") == {"ok": 1, "tool_error": 1}
+
+
+def test_nothing_of_a_call_gets_into_the_document(tap: Tap) -> None:
+    for made in (
+        lambda: returning(SECRET),
+        lambda: raising(lambda: KeyError(SECRET)),
+        lambda: raising(lambda: ToolException(SECRET), handle_tool_error=True),
+        lambda: raising(broken_data, **VALIDATION),
+    ):
+        for arguments in ({"number": SECRET}, {SECRET: 1}, {}):
+            with contextlib.suppress(KeyError, ValidationError):
+                made().invoke(arguments, {"run_name": SECRET, "tags": [SECRET]})
+    assert sum(counted(tap, "one").values()) == 12
+    shown = json.dumps([tap.snapshot(), tap.diagnosis()], default=str)
+    assert SECRET not in shown
+    assert tap.diagnosis()["faults"] == {}
+
+
+def test_a_tool_that_was_made_before_is_measured_and_one_made_meanwhile_is_not_after() -> None:
+    with metertap.instrument(json_endpoint=False) as tap:
+        double.invoke({"number": 1})
+        meanwhile = returning("a")
+        assert counted(tap, "double") == {"ok": 1}
+    assert meanwhile.invoke({}) == "a"
+    double.invoke({"number": 1})
+    with metertap.instrument(json_endpoint=False) as tap:
+        assert counted(tap, "one") == {}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is newer")
+def test_a_time_limit_inside_a_tool_is_its_timeout(tap: Tap) -> None:
+    @tool  # type: ignore[untyped-decorator]
+    async def limited() -> None:
+        """Wait, not for long."""
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(limited.ainvoke({}))
+    assert counted(tap, "limited") == {"timeout": 1}
