@@ -35,11 +35,13 @@ HIT = 3
 """Whether a cache that was asked during the call had what it was asked for."""
 MISSED = 4
 """Whether one had not."""
+# Only where a framework runs its tools:
 NOTE = 5
-"""How the call really ends, whatever its result looks like: an `Ending`, said by a layer inside.
-Calls that nobody inside knows more of have no such place; nor have they the next."""
+"""How the call really ends, whatever its result looks like: an `Ending`, said by a layer inside."""
 STARTED = 6
 """When it started, by `clock`."""
+INSTANCE = 7
+"""The object that runs it, by its `id`."""
 
 # What counts a call. The same call may be seen by several of them; the outermost counts it.
 PATCH = "patch"

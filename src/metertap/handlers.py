@@ -40,6 +40,9 @@ class Handlers:
         """The tool that is called, `_OTHER` if there is none such; None if this is no call."""
         raise NotImplementedError
 
+    def inside(self, _outer: Frame | None, _instance: Any, _name: str, _kwargs: Any) -> None:
+        """A call is about to start inside another; it may give that one up."""
+
     def returned(self, _result: Any) -> Ending | None:
         """How a call ended that returned this; None: well."""
         return None
@@ -58,6 +61,7 @@ class Handlers:
                 return None
             parent = _get()
             if parent is not None and (parent[0] or parent[2]):
+                self.inside(calls.in_progress(), instance, name, kwargs)
                 if calls.counted_already(name, self.source):
                     return None
                 parent = calls.in_progress()
@@ -72,7 +76,7 @@ class Handlers:
                 tick()
             except StopIteration:
                 series.due()
-            frame: Frame = [series, slot, parent, False, False, None, 0.0]
+            frame: Frame = [series, slot, parent, False, False, None, 0.0, id(instance)]
             _set(frame)
             frame[STARTED] = clock()
             return frame
@@ -82,7 +86,8 @@ class Handlers:
 
     def ended(self, frame: Frame, result: Any) -> None:
         """The call that began with `frame` returned `result`."""
-        seconds = clock() - frame[STARTED]
+        now = clock()
+        seconds = now - frame[STARTED]
         series: ToolSeries | None = frame[SERIES]
         if series is None:
             return  # given up
@@ -94,9 +99,14 @@ class Handlers:
                 guard.fault(f"tool {self.source}", fault)
         frame[SERIES] = None
         try:
-            if ending is None and (frame[HIT] or frame[MISSED]):
+            if ending is not None:
+                calls.end(series, seconds, ending)
+                return
+            append = series.append
+            append(seconds)
+            series.ended = now
+            if frame[HIT] or frame[MISSED]:
                 series.looked_up(frame[HIT], frame[MISSED], seconds)
-            calls.end(series, seconds, ending)
         except Exception as fault:
             guard.fault(f"tool {self.source}", fault)
 

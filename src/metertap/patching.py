@@ -15,6 +15,7 @@ import inspect
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -35,6 +36,7 @@ Live = list[bool]
 """Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
 
 _ABSENT: Any = object()
+_stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _POLL_SECONDS = 0.01
 
 
@@ -116,7 +118,9 @@ def stand_in(
 
     def replacement(method: Callable[..., Any]) -> StandIn:
         live = [True]
-        return functools.wraps(method)(make(method, live)), live.clear
+        function = functools.wraps(method)(make(method, live))
+        _stand_ins.add(function)
+        return function, live.clear
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         # No plain function stands there (somebody else has wrapped it): made anew for each call.
@@ -125,6 +129,13 @@ def stand_in(
         )
 
     return Target(attribute, wrapper, optional, own, replacement)
+
+
+def is_patched(function: object) -> bool:
+    """Whether `function` is one of ours."""
+    return isinstance(function, Wrapper) or (
+        type(function) is FunctionType and function in _stand_ins
+    )
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from metertap import guard
 from metertap.calls import hide_frame
-from metertap.patching import PatchSet, Target, Wrapper, WrapperFunction
+from metertap.patching import PatchSet, Target, Wrapper, WrapperFunction, is_patched
 
 _HOOK = "__init_subclass__"
 
@@ -89,7 +89,7 @@ class SubclassesPatchSet(PatchSet):
         for name, function in self._wrappers.items():
             original = vars(cls).get(name)
             # Some other class's, taken over as it is, is wrapped already.
-            if original is None or isinstance(original, Wrapper):
+            if original is None or is_patched(original):
                 continue
             if not callable(getattr(cls, name)):  # something else of that name
                 continue

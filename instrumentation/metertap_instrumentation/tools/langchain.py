@@ -24,8 +24,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import calls, guard
-from metertap.calls import OWNER, PARENT, SERIES, Frame, current
-from metertap.handlers import Handlers, coroutine_wrapper, plain_wrapper
+from metertap.calls import INSTANCE, OWNER, Frame
+from metertap.handlers import (
+    Handlers,
+    coroutine_method,
+    coroutine_wrapper,
+    plain_method,
+    plain_wrapper,
+)
 from metertap.outcome import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
 from metertap.patching import PatchSet, Target
 from metertap.patching_subclasses import SubclassesPatchSet
@@ -33,15 +39,10 @@ from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 SOURCE = "langchain"
 _MODULE = "langchain_core.tools.base"
-_TOOL = 1 + calls.STARTED
-"""In a frame: which tool object runs, by its `id`. In no other library's."""
 _TELLING = frozenset({"ToolMessage", "list"})
 _BUBBLES = frozenset(
     {"GraphBubbleUp", "GraphInterrupt"}
 )  # the latter is all that LangGraph 0.2 has
-
-_get = current.get
-_begin = Handlers.begin  # not by super(): every call comes by
 
 
 class Tools(Handlers):
@@ -49,22 +50,15 @@ class Tools(Handlers):
 
     source = SOURCE
 
-    def name_of(self, instance: Any, _args: Any, kwargs: Any) -> str:
+    def name_of(self, instance: Any, _args: Any, _kwargs: Any) -> str:
         """A tool has its name from the program."""
         name: str = instance.name
-        outer = _get()
-        if outer is not None and (outer[SERIES] or outer[PARENT]):
-            outer = calls.in_progress()
-            if outer is not None and hands_on(outer, instance, name, kwargs):
-                self.give_up(outer)
         return name
 
-    def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
-        """Frames tell which object it is that runs."""
-        frame = _begin(self, instance, args, kwargs)
-        if frame is not None:
-            frame.append(id(instance))
-        return frame
+    def inside(self, outer: Frame | None, instance: Any, name: str, kwargs: Any) -> None:
+        """The call in progress may be the same one, further out."""
+        if outer is not None and hands_on(outer, instance, name, kwargs):
+            self.give_up(outer)
 
     def returned(self, result: Any) -> Ending | None:
         """A tool may return the message that says it failed, or have it among others."""
@@ -94,9 +88,9 @@ class Overrides(Tools):
 def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
     """Whether the call in progress goes on in `instance`: it is the same one, further in."""
     owner = outer[OWNER]
-    if owner.counted_by != SOURCE or owner.name != name or len(outer) <= _TOOL:
+    if owner.counted_by != SOURCE or owner.name != name:
         return False
-    if outer[_TOOL] == id(instance):
+    if outer[INSTANCE] == id(instance):
         return _overrides.owns(owner)  # otherwise it calls itself
     return kwargs.get("tool_call_id") is None  # what a model asked for is a call of its own
 
@@ -156,8 +150,8 @@ class _Tools(SubclassesPatchSet):
         run, arun = plain_wrapper(_overrides), coroutine_wrapper(_overrides)
         super().__init__(_MODULE, "BaseTool", {"run": run, "arun": arun})
         self.targets = (
-            Target("BaseTool.run", plain_wrapper(_tools)),
-            Target("BaseTool.arun", coroutine_wrapper(_tools)),
+            plain_method("BaseTool.run", _tools),
+            coroutine_method("BaseTool.arun", _tools),
             Target("_handle_tool_error", handler),
             Target("_handle_validation_error", handler),
         )
