@@ -110,16 +110,17 @@ class Handlers:
         except Exception as fault:
             guard.fault(f"tool {self.source}", fault)
 
-    def raised(self, frame: Frame, error: BaseException) -> None:
+    def raised(self, frame: Frame | None, error: BaseException) -> None:
         """The call that began with `frame` raised `error`, which passes through a wrapper."""
-        seconds = clock() - frame[STARTED]
-        series: ToolSeries | None = frame[SERIES]
-        frame[SERIES] = None
-        ending = Ending.by(error)
+        now = clock()
         with guard.guarded(f"tool {self.source}"):
             calls.hide_frame(error)
-        if series is None:
-            return  # given up
+        if frame is None or frame[SERIES] is None:
+            return  # not to be counted, or given up
+        seconds = now - frame[STARTED]
+        series: ToolSeries = frame[SERIES]
+        frame[SERIES] = None
+        ending = Ending.by(error)
         with guard.guarded(f"tool {self.source}"):
             ending = frame[NOTE] or self.raising(error)
         with guard.guarded(f"tool {self.source}"):
@@ -155,14 +156,13 @@ def plain_wrapper(handlers: Handlers) -> WrapperFunction:
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         frame = begin(instance, args, kwargs)
-        if frame is None:
-            return wrapped(*args, **kwargs)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
             raised(frame, error)
             raise
-        ended(frame, result)
+        if frame is not None:
+            ended(frame, result)
         return result
 
     return call
@@ -174,14 +174,13 @@ def coroutine_wrapper(handlers: Handlers) -> WrapperFunction:
 
     async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         frame = begin(instance, args, kwargs)
-        if frame is None:
-            return await wrapped(*args, **kwargs)
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as error:
             raised(frame, error)
             raise
-        ended(frame, result)
+        if frame is not None:
+            ended(frame, result)
         return result
 
     return call
@@ -194,14 +193,13 @@ def plain_method(attribute: str, handlers: Handlers) -> Target:
     def make(method: Any, live: Live) -> Any:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             frame = begin(self, args, kwargs) if live else None
-            if frame is None:
-                return method(self, *args, **kwargs)
             try:
                 result = method(self, *args, **kwargs)
             except BaseException as error:
                 raised(frame, error)
                 raise
-            ended(frame, result)
+            if frame is not None:
+                ended(frame, result)
             return result
 
         return call
@@ -216,14 +214,13 @@ def coroutine_method(attribute: str, handlers: Handlers) -> Target:
     def make(method: Any, live: Live) -> Any:
         async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             frame = begin(self, args, kwargs) if live else None
-            if frame is None:
-                return await method(self, *args, **kwargs)
             try:
                 result = await method(self, *args, **kwargs)
             except BaseException as error:
                 raised(frame, error)
                 raise
-            ended(frame, result)
+            if frame is not None:
+                ended(frame, result)
             return result
 
         return call

@@ -100,15 +100,15 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         series = slot.series or slot.find()
-        if series is None:
-            return function(*args, **kwargs)
         parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
-            if slot.is_counted():
+        if parent is not None:
+            parent = calls.in_progress() if parent[0] or parent[2] else None
+        if series is None or (parent is not None and slot.is_counted()):
+            try:
                 return function(*args, **kwargs)
-            parent = calls.in_progress()
-        else:
-            parent = None
+            except BaseException as error:
+                calls.hide_frame(error)
+                raise
         tick = series.tick
         try:
             tick()
@@ -142,15 +142,15 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         series = slot.series or slot.find()
-        if series is None:
-            return await function(*args, **kwargs)
         parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
-            if slot.is_counted():
+        if parent is not None:
+            parent = calls.in_progress() if parent[0] or parent[2] else None
+        if series is None or (parent is not None and slot.is_counted()):
+            try:
                 return await function(*args, **kwargs)
-            parent = calls.in_progress()
-        else:
-            parent = None
+            except BaseException as error:
+                calls.hide_frame(error)
+                raise
         tick = series.tick
         try:
             tick()
@@ -192,15 +192,15 @@ def plain_wrapper(slot: ToolSlot) -> WrapperFunction:
 
     def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         series = slot.series or slot.find()
-        if series is None:
-            return wrapped(*args, **kwargs)
         parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
-            if slot.is_counted():
+        if parent is not None:
+            parent = calls.in_progress() if parent[0] or parent[2] else None
+        if series is None or (parent is not None and slot.is_counted()):
+            try:
                 return wrapped(*args, **kwargs)
-            parent = calls.in_progress()
-        else:
-            parent = None
+            except BaseException as error:
+                calls.hide_frame(error)
+                raise
         tick = series.tick
         try:
             tick()
@@ -233,15 +233,15 @@ def coroutine_wrapper(slot: ToolSlot) -> WrapperFunction:
 
     async def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         series = slot.series or slot.find()
-        if series is None:
-            return await wrapped(*args, **kwargs)
         parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
-            if slot.is_counted():
+        if parent is not None:
+            parent = calls.in_progress() if parent[0] or parent[2] else None
+        if series is None or (parent is not None and slot.is_counted()):
+            try:
                 return await wrapped(*args, **kwargs)
-            parent = calls.in_progress()
-        else:
-            parent = None
+            except BaseException as error:
+                calls.hide_frame(error)
+                raise
         tick = series.tick
         try:
             tick()

@@ -230,3 +230,20 @@ def test_names_are_bounded(framework: Any) -> None:
             framework.handlers.ended(begun, None)
         assert len(framework.handlers._slots) == 3
         assert outcomes()["_OTHER"] == {"ok": 7}
+
+
+@both
+def test_exceptions_of_calls_that_are_not_counted_pass_unchanged(
+    framework: Any, means: str
+) -> None:
+    error = ValueError("k")
+
+    def fail() -> None:
+        raise error
+
+    framework.tools[None] = fail
+    with pytest.raises(ValueError, match="k"):
+        run(framework, means, None)
+    files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    if sys.version_info >= (3, 11):
+        assert handlers.__file__ not in files

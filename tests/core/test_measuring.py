@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -183,3 +184,21 @@ def test_a_tool_that_asks_no_cache_says_nothing_of_caches() -> None:
     with metertap.instrument():
         metertap.tool(name="search")(lambda: None)()
         assert tool("search")["with_cache"] is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="on 3.10 our frame stays")
+def test_exceptions_of_calls_that_something_else_counts_show_no_frame_of_ours() -> None:
+    @metertap.tool(name="search")
+    def plain() -> None:
+        raise KeyError("k")
+
+    @metertap.tool(name="search")
+    async def later() -> None:
+        raise KeyError("k")
+
+    with metertap.instrument(), metertap.measure_tool("search"):
+        for call in (plain, lambda: asyncio.run(later())):
+            with pytest.raises(KeyError) as raised:
+                call()
+            frames = traceback.extract_tb(raised.value.__traceback__)
+            assert measuring.__file__ not in {frame.filename for frame in frames}

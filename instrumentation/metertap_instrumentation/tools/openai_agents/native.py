@@ -66,8 +66,9 @@ class Native(Handlers):
                 return Ending(outcome.CALLER_ERROR, "ModelBehaviorError")
         return Ending.by(error)
 
-    def raised(self, frame: Frame, error: BaseException) -> None:
-        frame[NOTE] = None  # an error that became a text, and was raised after all
+    def raised(self, frame: Frame | None, error: BaseException) -> None:
+        if frame is not None:
+            frame[NOTE] = None  # an error that became a text, and was raised after all
         super().raised(frame, error)
 
 
