@@ -55,4 +55,5 @@ def _count(times: int, error_type: str) -> None:
     if is_enabled() and times:
         series = recorder().other_tool(SOURCE)
         for _ in range(times):
-            recorder().record_tool(series, outcome.CALLER_ERROR, error_type)
+            # Nothing ran: in no time. Without any, it would be in the document only.
+            recorder().record_tool(series, outcome.CALLER_ERROR, error_type, 0.0)

@@ -54,16 +54,17 @@ def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not live:
             return await method(self, *args, **kwargs)
+        started = calls.clock()
         try:
             validated = await method(self, *args, **kwargs)
         except BaseException as error:
             with guard.guarded(_PLACE):
                 calls.hide_frame(error)
-                _refused(self, args, kwargs, error)
+                _refused(self, args, kwargs, error, started)
             raise
         try:
             if not validated.args_valid:
-                _refused(self, args, kwargs, validated.validation_error)
+                _refused(self, args, kwargs, validated.validation_error, started)
         except Exception as fault:
             guard.fault(_PLACE, fault)
         return validated
@@ -80,8 +81,9 @@ def label(tools: Any, call: Any) -> str | None:
     return None if tool.tool_def.kind == "output" else name
 
 
-def _refused(manager: Any, args: Any, kwargs: Any, error: BaseException) -> None:
+def _refused(manager: Any, args: Any, kwargs: Any, error: BaseException, started: float) -> None:
     name = label(manager.tools or {}, args[0] if args else kwargs["call"])
     if name is not None and is_enabled():
         series = recorder().tool_by_hand(name, SOURCE)
-        recorder().record_tool(series, *endings.of_refusal(error))
+        milliseconds = (calls.clock() - started) * 1000.0
+        recorder().record_tool(series, *endings.of_refusal(error), milliseconds)
