@@ -37,7 +37,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
 
 
 INSTRUMENTATION = Instrumentation(
-    name="pydantic-ai",
+    name="pydantic_ai",
     distribution="pydantic-ai-slim",
     supported=((1, 0), (3,)),
     patch_sets=_patch_sets,
