@@ -17,13 +17,18 @@ from benchmarks.measuring import Result
 BASELINE = Path(__file__).with_name("baseline.json")
 GROUPS = {
     "calls": "calls:tool_calls",
+    "lines": "lines:dispatchers",
     "caches": "calls:cache_events",
     "cachetools": "lookups:patched",
     "lru_cache": "lookups:read",
     "observing": "lookups:observing",
     "mcp": "mcp:requests",
+    "langchain_tools": "langchain_tools:runs",
+    "pydantic_ai_tools": "pydantic_ai_tools:calls",
+    "openai_agents_tools": "openai_agents_tools:calls",
     "document": "views:document",
     "memory": "views:memory",
+    "page": "page:open_page",
     "scrape": "views:scrape",
     "tools": "scale:tools",
     "threads": "scale:threads",

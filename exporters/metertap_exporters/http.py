@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -51,10 +51,14 @@ def json_error(status: int, message: str, reason: str | None = None, **headers: 
 
 
 class App:
-    """WSGI application of some routes: GET and HEAD, every error as JSON."""
+    """WSGI application of some routes: GET and HEAD, every error as JSON.
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    Routes whose path is among the `parts` are parts of another: a 404 does not name them.
+    """
+
+    def __init__(self, routes: Mapping[str, Route], parts: Collection[str] = ()) -> None:
         self._routes = routes
+        self._named = ", ".join(sorted(set(routes) - set(parts)))
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -68,7 +72,7 @@ class App:
     def _answer(self, path: str, environ: Environ) -> Response:
         route = self._routes.get(path)
         if route is None:
-            return json_error(404, f"nothing is here; there is {', '.join(sorted(self._routes))}")
+            return json_error(404, f"nothing is here; there is {self._named}")
         if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
             return json_error(405, "only GET and HEAD are answered", Allow="GET, HEAD")
         return route(environ)
@@ -98,9 +102,10 @@ def _send(response: Response, environ: Environ, start_response: StartResponse) -
         ("Content-Type", response.content_type),
         ("Content-Length", str(len(response.body))),
         ("X-Content-Type-Options", "nosniff"),
-        ("Cache-Control", "no-store"),
         *response.headers,
     ]
+    if not any(name == "Cache-Control" for name, _ in headers):
+        headers.append(("Cache-Control", "no-store"))
     start_response(f"{response.status} {reason}", headers)
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [response.body]
 

@@ -1,4 +1,5 @@
-"""The JSON metric reader and its endpoint: `GET :9109/metrics`, `/healthz`, `/schema.json`.
+"""The JSON metric reader and its endpoint: `GET :9109/metrics`, `/healthz`, `/schema.json`, and the
+live page at `/`.
 
 The reader is attached to the provider in force, so that tools which other instrumentations
 measure appear too (as estimates); what metertap recorded itself comes from the recorder, exact.
@@ -19,7 +20,9 @@ from metertap import settings as process_settings
 from metertap.recording import Recorder
 from metertap.recording.instruments import silent
 from metertap.settings import Options, Settings
+from metertap_exporters import page
 from metertap_exporters.document import ForeignTool, document, foreign_tools
+from metertap_exporters.document_text import DocumentText
 from metertap_exporters.endpoint import Endpoint
 from metertap_exporters.http import App, Environ, Response, json_error, json_response
 
@@ -75,16 +78,21 @@ class JsonSnapshot:
         self.reader: JsonMetricReader | None = None
         self.service: Callable[[], Mapping[str, str]] = dict
         self.diagnosis: Callable[[], Mapping[str, Any]] = dict
+        self.alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None
         self.where_prometheus_is: Callable[[], str | None] = lambda: None
+        self._text = DocumentText()
+        shown = page.routes()
         self.endpoint = Endpoint(
             label="json",
             app=App(
                 {
+                    **shown,
                     "/metrics": self._serve_metrics,
                     "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
                     "/schema.json": lambda _environ: json_response(200, schema()),
                     "/doctor": lambda _environ: json_response(200, self.diagnosis()),
-                }
+                },
+                parts=shown.keys() - {"/"},
             ),
             host=settings.json_host,
             port=settings.json_port,
@@ -95,24 +103,34 @@ class JsonSnapshot:
 
     def document(self) -> dict[str, Any]:
         """The JSON document now."""
+        circumstances = self._circumstances()
+        return document(self._recorder.figures(), **circumstances)
+
+    def text(self) -> bytes:
+        """The same as JSON, at a fraction of the cost where little has happened since."""
+        circumstances = self._circumstances()
+        return self._text.of(self._recorder.figures(), **circumstances)
+
+    def _circumstances(self) -> dict[str, Any]:
         foreign = self.reader.foreign() if self.reader is not None else []
-        return document(
-            self._recorder.figures(),
-            enabled=self._settings.enabled,
-            service=self.service(),
-            foreign=foreign,
-        )
+        return {
+            "enabled": self._settings.enabled,
+            "service": self.service(),
+            "foreign": foreign,
+            "alerts": self.alerts(),
+        }
 
     def forked(self) -> None:
         """In a forked child: no listener until one is needed, nothing of what the parent saw."""
         self.endpoint.forked()
+        self._text.forget()
         if self.reader is not None:
             self.reader.forked()
             self.reader = None
 
     def _serve_metrics(self, environ: Environ) -> Response:
         if not _is_prometheus(environ):
-            return json_response(200, self.document())
+            return Response(200, "application/json", self.text())
         # Prometheus shows the status line, and nothing else, as the target's last error.
         instead = self.where_prometheus_is() or (
             f"set PROMETHEUS_ENABLED=true and scrape port {self._settings.prometheus_port}"

@@ -56,8 +56,8 @@ def test_the_schema_is_published_and_is_one() -> None:
 
 def test_a_404_names_what_there_is() -> None:
     with metertap.instrument() as tap:
-        message = get(url_of(tap) + "/").json()["error"]["message"]
-    assert message == "nothing is here; there is /doctor, /healthz, /metrics, /schema.json"
+        message = get(url_of(tap) + "/nowhere").json()["error"]["message"]
+    assert message == "nothing is here; there is /, /doctor, /healthz, /metrics, /schema.json"
 
 
 def every_outcome() -> None:

@@ -1,0 +1,148 @@
+// What unfolds under a row: the charts and the rest of a tool's figures; a cache's hit rate by tool.
+
+import { Chart, library } from "./charts.js";
+import { NONE, count, duration, joined, latency, percent } from "./figures.js";
+import { element, say } from "./table.js";
+
+export function toolDetail(name, history) {
+  const whole = element("div", "unfolded");
+  const charts = element("div", "charts");
+  const places = ["percentiles", "traffic"].map((kind) => {
+    const figure = element("figure");
+    figure.append(element("figcaption", "", kind === "percentiles" ? "Latency of the last calls" : "Calls a second"));
+    const place = element("div", "chart");
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", kind === "percentiles" ? `Latency of ${name} over the last minutes` : `Calls of ${name} by outcome over the last minutes`);
+    figure.append(place);
+    charts.append(figure);
+    return [kind, place];
+  });
+  const facts = new Facts();
+  whole.append(charts, facts.element);
+
+  let drawn = [];
+  let isClosed = false;
+  library().then(
+    ({ Plotly, install }) => {
+      if (isClosed) return;
+      if (!Plotly) return charts.replaceChildren(instead("Charts need one more package: ", install));
+      drawn = places.map(([kind, place]) => new Chart(Plotly, place, kind));
+      draw();
+    },
+    () => charts.replaceChildren(instead("The charts could not be loaded; open the tool again to try once more.")),
+  );
+  function draw() {
+    if (!drawn.length || !whole.isConnected) return;
+    const series = history.series(name);
+    for (const chart of drawn) chart.draw(series);
+  }
+  return {
+    element: whole,
+    update({ tool, now }) {
+      facts.update(toolFacts(tool, now));
+      draw();
+    },
+    close() {
+      isClosed = true;
+      for (const chart of drawn) chart.close();
+    },
+  };
+}
+
+function instead(text, command = "") {
+  const line = element("p", "instead", text);
+  if (command) line.append(element("code", "", command));
+  return line;
+}
+
+function toolFacts(tool, now) {
+  const facts = [
+    ["shortest, mean, longest", [tool.min_latency_ms, tool.avg_latency_ms, tool.max_latency_ms].map((ms) => joined(latency(ms))).join("  ·  ")],
+    ["percentiles of", tool.window_samples === null ? NONE : `the last ${joined(count(tool.window_samples))} calls`],
+    ["ok, failed", `${joined(count(tool.successful_calls))}  ·  ${joined(count(tool.failed_calls))}`],
+    ["cancelled, caller’s errors", `${joined(count(tool.cancelled_calls))}  ·  ${joined(count(tool.caller_errors))}`],
+    ["last call", tool.last_call_timestamp === null ? NONE : `${duration(now - tool.last_call_timestamp)} ago`],
+    ["source", tool.source],
+  ];
+  if (tool.with_cache) {
+    for (const [key, title] of [["all_hit", "p95 when caches hit"], ["missed", "p95 when one missed"]]) {
+      const part = tool.with_cache[key];
+      facts.push([title, `${joined(latency(part.p95_latency_ms))}  ·  ${joined(count(part.calls))} calls`]);
+    }
+  }
+  if (tool.first_item) facts.push(["p95 to the first item", joined(latency(tool.first_item.p95_latency_ms))]);
+  for (const [type, number] of Object.entries(tool.error_types).sort((a, b) => b[1] - a[1]).slice(0, 8)) {
+    facts.push([type, `${joined(count(number))} ×`, "error"]);
+  }
+  return facts;
+}
+
+/** A list of titles and texts, patched in place. */
+class Facts {
+  constructor() {
+    this.element = element("dl", "details");
+    this.shown = new Map();
+  }
+
+  update(facts) {
+    const left = new Set(this.shown.keys());
+    for (const [title, text, kind = ""] of facts) {
+      const key = `${kind}:${title}`;
+      left.delete(key);
+      let entry = this.shown.get(key);
+      if (!entry) {
+        const group = element("div", kind);
+        const value = element("dd");
+        group.append(element("dt", "", title), value);
+        this.element.append(group);
+        this.shown.set(key, (entry = { group, value }));
+      }
+      say(entry.value, text);
+    }
+    for (const key of left) {
+      this.shown.get(key).group.remove();
+      this.shown.delete(key);
+    }
+  }
+}
+
+export function cacheDetail(name) {
+  const whole = element("div", "unfolded");
+  const table = element("table", "by-tool");
+  const head = table.createTHead().insertRow();
+  for (const title of ["Looked up by", "Hit rate", "Hits", "Misses"]) head.append(element("th", "", title));
+  const body = table.createTBody();
+  const none = element("p", "instead", "");
+  const facts = new Facts();
+  whole.append(none, table, facts.element);
+  const rows = new Map();
+  return {
+    element: whole,
+    update({ cache }) {
+      const tools = Object.entries(cache.by_tool ?? {}).sort((a, b) => b[1].hits + b[1].misses - a[1].hits - a[1].misses);
+      table.hidden = tools.length === 0;
+      none.hidden = tools.length > 0;
+      say(none, cache.by_tool === null ? `What is known of ${name} does not say which tool asked.` : "No tool call has asked it yet.");
+      for (const [tool, { hits, misses, hit_rate: rate }] of tools) {
+        let row = rows.get(tool);
+        if (!row) {
+          row = body.insertRow();
+          for (const text of [tool, "", "", ""]) row.insertCell().textContent = text;
+          rows.set(tool, row);
+        }
+        for (const [index, text] of [joined(percent(rate)), joined(count(hits)), joined(count(misses))].entries()) say(row.cells[index + 1], text);
+      }
+      for (const [tool, row] of rows) {
+        if (tools.some(([known]) => known === tool)) continue;
+        row.remove();
+        rows.delete(tool);
+      }
+      facts.update([
+        ["library", cache.system],
+        ["hits, misses", `${joined(count(cache.hits))}  ·  ${joined(count(cache.misses))}`],
+        ["rejected for their size", joined(count(cache.size_rejections))],
+      ]);
+    },
+    close() {},
+  };
+}

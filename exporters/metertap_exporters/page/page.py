@@ -1,0 +1,124 @@
+"""The page's files over HTTP, under a policy that lets them load nothing from anywhere else.
+
+The page reads `/metrics` like anybody; the process keeps nothing for it. Charts are drawn by
+plotly.js, out of the installed package `plotly` (extra `dashboard`), which is never imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+
+from metertap_exporters.http import Environ, Response, Route, json_error, json_response
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_SECURITY_HEADERS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+FILES = (
+    "index.html",
+    "page.css",
+    "charts.css",
+    "theme.js",
+    "page.js",
+    "answers.js",
+    "charts.js",
+    "detail.js",
+    "figures.js",
+    "history.js",
+    "table.js",
+)
+LIBRARY_PATH = "/charts-library.js"
+INSTALL = "pip install 'metertap[dashboard]'"
+
+
+def routes() -> dict[str, Route]:
+    """Every path of the page; `/` is the page itself."""
+    served: dict[str, Route] = {f"/{name}": _file(name) for name in FILES[1:]}
+    served["/"] = _file(FILES[0])
+    served["/page.json"] = _facts
+    served[LIBRARY_PATH] = _library
+    return served
+
+
+def chart_library() -> Path | None:
+    """plotly.js, where its package is installed. Finding a top-level package imports nothing."""
+    try:
+        spec = importlib.util.find_spec("plotly")
+    except (ImportError, ValueError):  # a module of that name which is not what it seems
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = Path(folder, "package_data", "plotly.min.js")
+        if path.is_file():
+            return path
+    return None
+
+
+def _file(name: str) -> Route:
+    def read() -> bytes:
+        return resources.files(__package__).joinpath(name).read_bytes()
+
+    return _kept(read, _TYPES[Path(name).suffix])
+
+
+def _kept(read: Callable[[], bytes], content_type: str) -> Route:
+    """A route that browsers keep, and ask about each time: a newer metertap shows at once."""
+
+    def route(environ: Environ) -> Response:
+        body = read()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = (*_SECURITY_HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))
+        if environ.get("HTTP_IF_NONE_MATCH") == tag:
+            return Response(304, content_type, b"", headers)
+        return Response(200, content_type, body, headers)
+
+    return route
+
+
+def _facts(_environ: Environ) -> Response:
+    """What the page cannot know by itself: whether there are charts, and what brings them."""
+    library = chart_library()
+    facts: Mapping[str, str | None] = {
+        "chart_library": None if library is None else f"{LIBRARY_PATH}?{_version(library)}",
+        "install": INSTALL,
+    }
+    return json_response(200, facts)
+
+
+def _version(library: Path) -> str:
+    """Another for another file: the address that a browser may keep for good."""
+    facts = library.stat()
+    return f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+
+
+def _library(environ: Environ) -> Response:
+    library = chart_library()
+    if library is None:
+        return json_error(404, f"the charts' library is not installed: {INSTALL}")
+    is_exact = environ.get("QUERY_STRING") == _version(library)
+    kept = "private, max-age=31536000, immutable" if is_exact else "no-store"
+    headers = (*_SECURITY_HEADERS, ("Cache-Control", kept))
+    return Response(200, _TYPES[".js"], library.read_bytes(), headers)
