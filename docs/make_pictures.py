@@ -1,7 +1,7 @@
 """Makes the pictures in this folder from real output: `python docs/make_pictures.py`.
 
 Runs the demo's server under its real client for some seconds and draws the tables that
-`metertap demo` shows. Needs `pip install '.[all]'`.
+`metertap demo` shows, and the screen of `metertap top`. Needs `pip install '.[all]'`.
 """
 
 from __future__ import annotations
@@ -9,42 +9,58 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import time
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from metertap.cli import demo
 from metertap.cli.processes import Process, fetch
 from metertap.cli.snapshot import tables
 from metertap.cli.tables import to_rich
+from metertap.cli.top.screen import Screen
+from metertap.cli.top.view import View
+from metertap.cli.top.watching import Watching
 from metertap.demo.client import DemoClient
 
 _SECONDS = 20
 _WIDTH = 100
+_LINES = 14
 
 
-async def _document(url: str, pid: int) -> tuple[Process, dict[str, object]]:
+async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableType]:
+    """The demo's tables, and the screen of `top`, while the client is at work."""
     client = DemoClient(url)
     work = asyncio.create_task(client.run())
     addresses = await demo._addresses(pid)
+    watching = Watching([addresses.json_url or ""], 1.0)
     await asyncio.sleep(_SECONDS)
     process = Process(addresses.json_url or "", "metertap-demo", pid)
     document = await asyncio.to_thread(fetch, process, "/metrics")
+    watching.take()
+    watching.end()
     client.end()
     await work
-    return process, document
+    parts: list[RenderableType] = []
+    for table in tables(document, process):
+        parts += (to_rich(table), "")
+    return parts, Screen(watching, View()).draw(_WIDTH, _LINES, time.time())
+
+
+def _draw(name: str, title: str, parts: list[RenderableType]) -> None:
+    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
+    for part in parts:
+        console.print(part)
+    svg = console.export_svg(title=title)
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    Path(__file__).with_name(name).write_text(svg + "\n", encoding="utf-8")
 
 
 def main() -> None:
     with demo._server(0, None) as (server, url):
-        process, document = asyncio.run(_document(url, server.pid))
-    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
-    for table in tables(document, process):
-        console.print(to_rich(table), "")
-    picture = Path(__file__).with_name("demo.svg")
-    svg = console.export_svg(title="metertap demo")
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    picture.write_text(svg + "\n", encoding="utf-8")
+        of_demo, of_top = asyncio.run(_shown(url, server.pid))
+    _draw("demo.svg", "metertap demo", of_demo)
+    _draw("top.svg", "metertap top", [of_top])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: `metertap run | snapshot | doctor | demo | rules | dashboards`."""
+"""The command line: `metertap run | snapshot | top | doctor | demo | rules | dashboards`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.snapshot import snapshot
 
         return snapshot(options.url, as_json=options.json)
+    if options.command == "top":
+        from metertap.cli.top import top
+
+        return top(options.url, once=options.once, as_json=options.json, interval=options.interval)
     if options.command == "doctor":
         from metertap.cli.doctor import doctor
 
@@ -92,6 +96,23 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
         command.add_argument("--json", action="store_true", help="print JSON")
 
+    top = commands.add_parser(
+        "top",
+        help="watch the tools and caches of running processes, live",
+        description="Watch the processes at URL, or every measured process of this user, new "
+        "ones too. Where stdin and stdout are no terminal, or TERM is dumb: one table.",
+    )
+    top.add_argument("url", nargs="*", help="for example http://127.0.0.1:9109")
+    top.add_argument("--once", action="store_true", help="print one table")
+    top.add_argument("--json", action="store_true", help="print the same once as JSON")
+    top.add_argument(
+        "--interval",
+        type=_interval,
+        default=1.0,
+        metavar="S",
+        help="look every S seconds (default: 1)",
+    )
+
     demo = commands.add_parser(
         "demo", help="a real MCP server under load, with live figures; needs metertap[all]"
     )
@@ -125,3 +146,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where Grafana finds Prometheus (default: %(default)s)",
     )
     return parser
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("takes a number of seconds from 0.1 to 3600")
+    return seconds

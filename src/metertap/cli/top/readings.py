@@ -104,7 +104,9 @@ class Readings:
         service, system = document["service"], document["system_metrics"]
         cpu = None
         if before is not None:
-            cpu = _rate(system["process"], before["system_metrics"]["process"], "cpu_seconds", elapsed)
+            cpu = _rate(
+                system["process"], before["system_metrics"]["process"], "cpu_seconds", elapsed
+            )
         rates = [tool.calls_per_second for tool in tools if tool.calls_per_second is not None]
         return Reading(
             service=str(service.get("name", "")),
@@ -140,7 +142,9 @@ class Readings:
             latest = max(more, key=lambda kind: more[kind])
             if more[latest] > 0 or name not in self._errors:
                 self._errors[name] = latest
-        approximate = ["p50", "p95", "p99"] if tool["method"] == "estimate" else tool["extrapolated"]
+        approximate = (
+            ["p50", "p95", "p99"] if tool["method"] == "estimate" else tool["extrapolated"]
+        )
         return Tool(
             name=name,
             calls_per_second=_rate(tool, before, "total_calls", elapsed),

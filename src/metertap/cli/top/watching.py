@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from metertap.cli.processes import Process, Unreachable, fetch, processes
@@ -24,8 +24,8 @@ class Asker(threading.Thread):
 
     def __init__(self, process: Process, interval: float, answer: Callable[[Answer], None]) -> None:
         super().__init__(daemon=True)  # one that waits for a process that hangs holds up nobody
+        self.interval = interval
         self._process = process
-        self._interval = interval
         self._answer = answer
         self._ended = threading.Event()
         self._readings = Readings()
@@ -33,9 +33,10 @@ class Asker(threading.Thread):
     def run(self) -> None:
         """Ask until `end()`."""
         while not self._ended.is_set():
-            began = time.monotonic()
             self._answer(self._ask())
-            self._ended.wait(max(0.05, self._interval - (time.monotonic() - began)))
+            # All ask at the same time, so that the screen is drawn once for all.
+            wait = self.interval - time.monotonic() % self.interval
+            self._ended.wait(wait if wait > self.interval / 4 else wait + self.interval)
 
     def end(self) -> None:
         """Ask no more."""
@@ -83,8 +84,9 @@ class Watched:
     began_anew: float | None = None
     problem: str | None = None
     is_refused: bool = False
-    is_unregistered: bool = False
-    answers: int = field(default=0)
+    gone: float | None = None
+    """Since when it is not registered any more."""
+    asked: int = 0
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ class Watched:
 
     def is_gone(self) -> bool:
         """It answered once, and has ended since."""
-        return self.is_unregistered or (self.is_refused and self.answered is not None)
+        return self.gone is not None or (self.is_refused and self.answered is not None)
 
     def is_silent(self, now: float) -> bool:
         """It gives no answer, or none yet."""
@@ -105,6 +107,8 @@ class Watched:
 
     def silent_since(self) -> float:
         """When it was last heard of."""
+        if self.gone is not None:
+            return self.gone
         return self.since if self.answered is None else self.answered
 
 
@@ -116,15 +120,41 @@ class Watching:
         self._told = told
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._found: dict[tuple[str, int | None], Watched] = {}
-        self.discovers = not urls
+        self._discovers = not urls
         self.problem: str | None = None
         for url in urls:
             for process in processes(url):
                 self._watch(process)
 
-    def update(self) -> bool:
-        """Look for processes and take in what has been answered; whether anything was."""
-        changed = self._discover() if self.discovers else False
+    def discover(self) -> bool:
+        """Look for processes, unless they were given; whether any came or went."""
+        if not self._discovers:
+            return False
+        try:
+            registered = {(item.url, item.pid): item for item in processes(None)}
+            self.problem = None
+        except OSError as error:
+            self.problem = str(error)
+            return False
+        changed = False
+        for key, process in registered.items():
+            known = self._found.get(key)
+            if known is None or known.gone is not None:
+                self._watch(process)
+                changed = True
+        for key, watched in self._found.items():
+            if key not in registered and watched.gone is None:
+                watched.gone = time.time()
+                if watched.asker is not None:
+                    watched.asker.end()
+                    watched.asker = None
+                changed = True
+        self._forget()
+        return changed
+
+    def take(self) -> bool:
+        """Take in what has been answered; whether anything was."""
+        changed = False
         while True:
             try:
                 answer = self._answers.get_nowait()
@@ -137,7 +167,7 @@ class Watching:
 
     def listed(self) -> list[Watched]:
         """Those that are there, in the order of their appearance; then those that are gone."""
-        return sorted(self._found.values(), key=lambda watched: watched.is_unregistered)
+        return sorted(self._found.values(), key=lambda watched: watched.gone is not None)
 
     def end(self) -> None:
         """Ask nobody any more."""
@@ -145,42 +175,17 @@ class Watching:
             if watched.asker is not None:
                 watched.asker.end()
 
-    def _discover(self) -> bool:
-        try:
-            registered = {(item.url, item.pid): item for item in processes(None)}
-            self.problem = None
-        except OSError as error:
-            self.problem = str(error)
-            return False
-        changed = False
-        for key, process in registered.items():
-            known = self._found.get(key)
-            if known is None or known.is_unregistered:
-                self._watch(process)
-                changed = True
-        for key, watched in self._found.items():
-            if key not in registered and not watched.is_unregistered:
-                watched.is_unregistered = True
-                watched.since = time.time()
-                if watched.asker is not None:
-                    watched.asker.end()
-                    watched.asker = None
-                changed = True
-        self._forget()
-        return changed
-
     def _forget(self) -> None:
-        gone = [key for key, watched in self._found.items() if watched.is_unregistered]
-        gone.sort(key=lambda key: self._found[key].since, reverse=True)
         now = time.time()
-        for place, key in enumerate(gone):
-            watched = self._found[key]
-            if place >= _MOST_GONE or now - watched.since > _GONE_SECONDS or not watched.answers:
+        gone = {key: item.gone for key, item in self._found.items() if item.gone is not None}
+        for place, (key, since) in enumerate(sorted(gone.items(), key=lambda item: -item[1])):
+            never_answered = self._found[key].reading is None
+            if place >= _MOST_GONE or now - since > _GONE_SECONDS or never_answered:
                 del self._found[key]
 
     def _watch(self, process: Process) -> None:
         key = (process.url, process.pid)
-        if key in self._found and not self._found[key].is_unregistered:
+        if key in self._found and self._found[key].gone is None:
             return  # the same address twice
         asker = Asker(process, self._interval, self._answered)
         self._found.pop(key, None)  # it comes last: it is the newest
@@ -193,7 +198,7 @@ class Watching:
 
 
 def _take(watched: Watched, answer: Answer) -> None:
-    watched.answers += 1
+    watched.asked += 1
     watched.problem = answer.problem
     watched.is_refused = answer.is_refused
     if answer.reading is not None:

@@ -1,0 +1,75 @@
+"""The rows of both tables, out of the processes that are watched."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from metertap.cli.top import figures
+from metertap.cli.top.columns import FAILED, Row
+from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.watching import Watched
+
+_ANEW_SECONDS = 30.0
+
+
+def labels(listed: Sequence[Watched]) -> list[str]:
+    """What each process is called in a table: its service, and more where that is not enough."""
+    names = Counter(watched.name for watched in listed)
+
+    def label(watched: Watched) -> str:
+        if names[watched.name] == 1:
+            return watched.name
+        process = watched.process
+        return f"{watched.name}:{process.pid or process.url.rpartition(':')[2]}"
+
+    return [label(watched) for watched in listed]
+
+
+def rows(listed: Sequence[Watched], now: float) -> tuple[list[Row[Tool]], list[Row[Cache]]]:
+    """Every tool and every cache."""
+    tools: list[Row[Tool]] = []
+    caches: list[Row[Cache]] = []
+    for label, watched in zip(labels(listed), listed, strict=True):
+        if watched.reading is None:
+            continue
+        silent = watched.is_silent(now)
+        tools += [Row(label, silent, tool) for tool in watched.reading.tools]
+        caches += [Row(label, silent, cache) for cache in watched.reading.caches]
+    return tools, caches
+
+
+def state(watched: Watched, now: float) -> tuple[str, str, str]:
+    """How a process is: a sign, a style, and words."""
+    if watched.is_silent(now):
+        since = watched.silent_since()
+        when = f"since {clock(since)} ({figures.duration(now - since)})"
+        problem = (watched.problem or "").removeprefix(f"{watched.process.url}/metrics: ")
+        because = f": {problem}" if problem else ""
+        if watched.is_gone():
+            return FAILED, "red", f"gone {when}"
+        if watched.answered is None:
+            return "?", "yellow", f"no answer yet{because}"
+        return "?", "yellow", f"no answer {when}{because}"
+    reading = watched.reading
+    if reading is None:
+        return " ", "", "asked …"
+    words = [f"up {figures.duration(reading.uptime_seconds)}"]
+    if not reading.enabled:
+        words.insert(0, "measuring is switched off")
+    if watched.began_anew is not None and now - watched.began_anew < _ANEW_SECONDS:
+        words.insert(0, f"began anew {clock(watched.began_anew)}")
+    words.append(f"{figures.rate(reading.calls_per_second)} calls/s")
+    words.append(f"{reading.active_calls} active")
+    if reading.active_sessions:
+        words.append(f"{reading.active_sessions} sessions")
+    cpu = figures.NONE if reading.cpu_percent is None else f"{reading.cpu_percent:.1f} %"
+    words.append(f"cpu {cpu}")
+    words.append(figures.size(reading.resident_bytes))
+    return " ", "", " · ".join(words)
+
+
+def clock(at: float) -> str:
+    """The time of day here."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
