@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
+from importlib import util
 from typing import Any
 
 from metertap import guard
@@ -12,36 +15,49 @@ from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.lines import Configured
 from metertap_instrumentation.tools import configured as configured_tools
 
-_MODULES = (
-    "tools.claude_agent_sdk",
-    "tools.langchain",
-    "tools.langgraph",
-    "tools.mcp",
-    "tools.openai_agents",
-    "tools.pydantic_ai",
-    "caches.aiocache",
-    "caches.async_lru",
-    "caches.cachetools",
-    "caches.cashews",
-    "caches.diskcache",
-    "caches.django",
-    "caches.fastmcp",
-    "caches.functools_lru",
-    "caches.gptcache",
-    "caches.langchain",
-    "caches.redis",
-    "caches.redisvl",
-    "sessions.websockets",
-)
+_LIBRARIES = {
+    "tools.claude_agent_sdk": "claude_agent_sdk",
+    "tools.langchain": "langchain_core",
+    "tools.langgraph": "langgraph",
+    "tools.mcp": "mcp",
+    "tools.openai_agents": "agents",
+    "tools.pydantic_ai": "pydantic_ai",
+    "caches.aiocache": "aiocache",
+    "caches.async_lru": "async_lru",
+    "caches.cachetools": "cachetools",
+    "caches.cashews": "cashews",
+    "caches.diskcache": "diskcache",
+    "caches.django": "django",
+    "caches.fastmcp": "fastmcp",
+    "caches.functools_lru": "functools",
+    "caches.gptcache": "gptcache",
+    "caches.langchain": "langchain_core",
+    "caches.redis": "redis",
+    "caches.redisvl": "redisvl",
+    "sessions.websockets": "websockets",
+}
+"""Our module of each library, and the package without which there is nothing to instrument."""
 
 
-def _found() -> Iterator[Instrumentation]:
-    for module in _MODULES:
-        with guard.guarded(f"instrumentation {module}"):  # one that is broken is one that is absent
-            yield importlib.import_module(f"{__name__}.{module}").INSTRUMENTATION
+@functools.cache
+def _load(module: str) -> Instrumentation | None:
+    try:
+        found: Instrumentation = importlib.import_module(f"{__name__}.{module}").INSTRUMENTATION
+    except Exception as fault:  # one that is broken is one that is absent
+        guard.fault(f"instrumentation {module}", fault)
+        return None
+    return found
 
 
-ALL: tuple[Instrumentation, ...] = tuple(_found())
+def libraries(*, only_present: bool = False) -> list[Instrumentation]:
+    """Every library's instrumentation; only of those that are there, to save the imports."""
+    wanted = [
+        module
+        for module, package in _LIBRARIES.items()
+        if not only_present or package in sys.modules or util.find_spec(package) is not None
+    ]
+    return [found for found in map(_load, wanted) if found is not None]
+
 
 CONFIGURED: tuple[Configured[Any], ...] = (
     configured_tools.INSTRUMENTATION,
@@ -52,7 +68,11 @@ CONFIGURED: tuple[Configured[Any], ...] = (
 
 def known() -> tuple[Instrumentation, ...]:
     """Every library's instrumentation, and those of own handlers and caches if there are lines."""
-    return (*ALL, *(item for item in CONFIGURED if item.patch_sets))
+    return (*libraries(), *_lines())
+
+
+def _lines() -> list[Instrumentation]:
+    return [item for item in CONFIGURED if item.patch_sets]
 
 
 def install(
@@ -67,7 +87,7 @@ def install(
     for configured, lines in zip(CONFIGURED, (tools, caches), strict=True):
         with guard.guarded("instrumentation configured"):
             configured.configure(lines or {})
-    for instrumentation in known():
+    for instrumentation in (*libraries(only_present=True), *_lines()):
         if instrumentation.name in disabled or "*" in disabled:
             instrumentation.switched_off = True
             continue
@@ -77,6 +97,6 @@ def install(
 
 def uninstall() -> None:
     """Undo every instrumentation."""
-    for instrumentation in known():
+    for instrumentation in (*libraries(only_present=True), *_lines()):
         with guard.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.uninstall()

@@ -21,7 +21,8 @@ def read(named: str) -> tuple[str, dict[str, Any]]:
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        return path.name, _table(path, text)
+        if named or "metertap" in text:  # the parser takes its time to import
+            return path.name, _table(path, text)
     except Exception as error:
         # The program's own pyproject.toml may be missing or broken without concerning us.
         if named or "[tool.metertap" in text:

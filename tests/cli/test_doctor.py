@@ -36,7 +36,7 @@ def also(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Adds an instrumentation to the table of all."""
 
     def add(instrumentation: Instrumentation) -> None:
-        known = metertap_instrumentation.ALL
+        known = metertap_instrumentation.libraries()
         monkeypatch.setattr(metertap_instrumentation, "ALL", (*known, instrumentation))
 
     return add

@@ -70,12 +70,24 @@ def _running(folder: Path, *command: str) -> Iterator[None]:
 
 
 @contextmanager
-def prometheus(folder: Path, *targets: str) -> Iterator[Store]:
-    """A Prometheus that scrapes the endpoints at `targets` five times a second."""
+def prometheus(
+    folder: Path, *targets: str, rules: Path | None = None, alertmanager: str | None = None
+) -> Iterator[Store]:
+    """A Prometheus that scrapes the endpoints at `targets` five times a second.
+
+    It evaluates a file of rules as often, and sends alerts to the Alertmanager at that address.
+    """
     path = program("prometheus")
     port = free_port()
+    managers = [] if alertmanager is None else [urlsplit(alertmanager).netloc]
     config = {
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+        "global": {
+            "scrape_interval": "200ms",
+            "scrape_timeout": "200ms",
+            "evaluation_interval": "200ms",
+        },
+        "rule_files": [] if rules is None else [str(rules)],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": managers}]}]},
         "scrape_configs": [
             {
                 "job_name": "metertap",
@@ -94,6 +106,34 @@ def prometheus(folder: Path, *targets: str) -> Iterator[Store]:
         store = Store(f"http://127.0.0.1:{port}")
         wait_for(lambda: _answers(f"{store.url}/-/ready"))
         yield store
+
+
+@contextmanager
+def alertmanager(folder: Path, webhook: str) -> Iterator[str]:
+    """An Alertmanager that passes every alert on at once: its address."""
+    path = program("alertmanager")
+    port = free_port()
+    config = {
+        "route": {
+            "receiver": "webhook",
+            "group_by": ["..."],
+            "group_wait": "0s",
+            "group_interval": "1s",
+        },
+        "receivers": [{"name": "webhook", "webhook_configs": [{"url": webhook}]}],
+    }
+    folder.mkdir(parents=True)
+    (folder / "alertmanager.yml").write_text(json.dumps(config))
+    arguments = (
+        "--config.file=alertmanager.yml",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    )
+    with _running(folder, path, *arguments):
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: _answers(f"{url}/-/ready"))
+        yield url
 
 
 @contextmanager

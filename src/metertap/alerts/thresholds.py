@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from metertap import catalogue
 
@@ -31,7 +31,7 @@ class BadThresholds(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ToolThresholds:
-    """When a tool is worth an alert. None: never. Rates are of the calls that count (ok, failed)."""
+    """When a tool is worth an alert. None: never. Rates are of calls that count: ok, failed."""
 
     error_rate: float | None = 0.05
     """Share of calls that fail."""
@@ -88,9 +88,9 @@ class Thresholds:
 
 def _between(lowest: float, highest: float) -> Callable[[object], float]:
     def parse(value: object) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if lowest < value < highest:
-                return float(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and lowest < (number := cast("float", value)) < highest:
+            return float(number)
         raise ValueError(f"a number above {lowest:g} and below {highest:g} is needed")
 
     return parse
@@ -170,18 +170,22 @@ PROCESS_KEYS: _Parsers = {
     "runbooks": ("runbooks", _text),
 }
 _TABLES = ("tools", "caches")
+_OF_SETTINGS = ("alertmanager", "webhook", "every")
+"""Keys of the same table that are no thresholds: who is told, and how often is looked."""
 
 
 def read(table: Mapping[str, Any]) -> Thresholds:
     """The thresholds of the table. Raises BadThresholds, which names every key that is wrong."""
     wrong: list[str] = []
     everything = {**TOOL_KEYS, **CACHE_KEYS, **PROCESS_KEYS}
-    given = {key: value for key, value in table.items() if key not in _TABLES}
-    values = _values("", given, everything, _TABLES, wrong)
+    given = {key: value for key, value in table.items() if key not in (*_TABLES, *_OF_SETTINGS)}
+    values = _values("", given, everything, (*_TABLES, *_OF_SETTINGS), wrong)
     tool = _with(ToolThresholds(), values)
     cache = _with(CacheThresholds(), values)
     tools = {
-        name: _with(tool, _values(f"tools.{_key(name)}.", own, TOOL_KEYS | OWN_TOOL_KEYS, (), wrong))
+        name: _with(
+            tool, _values(f"tools.{_key(name)}.", own, TOOL_KEYS | OWN_TOOL_KEYS, (), wrong)
+        )
         for name, own in _tables(table, "tools", wrong).items()
     }
     caches = {
@@ -193,9 +197,7 @@ def read(table: Mapping[str, Any]) -> Thresholds:
     return _with(Thresholds(tool, cache, tools, caches), values)
 
 
-def _tables(
-    table: Mapping[str, Any], name: str, wrong: list[str]
-) -> dict[str, Mapping[str, Any]]:
+def _tables(table: Mapping[str, Any], name: str, wrong: list[str]) -> dict[str, Mapping[str, Any]]:
     found = table.get(name, {})
     if not isinstance(found, Mapping):
         wrong.append(f"{name} = {_shown(found)}: a table is needed")
@@ -241,4 +243,6 @@ def _key(name: str) -> str:
 
 def _shown(value: object) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
+    if "://" in text:  # an address may hold credentials
+        return "an address"
     return text if len(text) <= 80 else f"{text[:79]}…"

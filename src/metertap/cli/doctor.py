@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from datetime import datetime
 from typing import Any
 
 from metertap.cli.processes import Unreachable, fetch, processes
@@ -51,7 +52,7 @@ def _this_environment() -> dict[str, Any]:
         tap.pipeline.process_metrics.load()
         modules = [
             patch_set.module
-            for instrumentation in metertap_instrumentation.ALL
+            for instrumentation in metertap_instrumentation.libraries()
             for patch_set in instrumentation.patch_sets
         ]
         broken = list(filter(None, map(_import, modules)))
@@ -88,6 +89,7 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
         state = endpoint["url"] or endpoint["problem"] or "waits for the first tool or cache"
         rows.append((f"{endpoint['name']} endpoint", state))
     rows.append(("OTLP", report["otlp_problem"] or report["otlp"] or "off"))
+    rows.extend(_alerts(report.get("alerts")))
     if report.get("process_metrics"):  # an older metertap has none
         rows.append(("process", _process_metrics(report["process_metrics"])))
     rows.extend(
@@ -104,6 +106,35 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
     rows.extend(("fault", f"{place}: {count}") for place, count in report["faults"].items())
     table.rows.extend(rows)
     return table
+
+
+def _alerts(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """How alerts are evaluated and told; nothing where there are none, or of an older metertap."""
+    if found is None:
+        return []
+    limits = {**found["thresholds"], **found["thresholds"]["tool"], **found["thresholds"]["cache"]}
+    named = {
+        "error_rate": "error rate above",
+        "p95_seconds": "p95 seconds above",
+        "success_objective": "success objective",
+        "hit_rate": "hit rate below",
+    }
+    shown = [f"{text} {limits[key]:g}" for key, text in named.items() if limits[key] is not None]
+    own = len(limits["tools"]) + len(limits["caches"])
+    if own:
+        shown.append(f"{own} tools and caches of their own")
+    state = "" if found["running"] else " once a tool or cache is seen"
+    rows = [("alerts", f"every {found['every_seconds']:g} s{state}: {'; '.join(shown)}")]
+    for item in found["receivers"]:
+        last = item["last_delivery"]
+        told = "nothing told yet" if last is None else f"told last at {_time(last)}"
+        problem = f"; {item['problem']}" if item["problem"] else ""
+        rows.append((item["receiver"], f"{item['url']}: {told}{problem}"))
+    return rows
+
+
+def _time(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _process_metrics(found: dict[str, Any]) -> str:
@@ -156,4 +187,6 @@ def _problems(report: dict[str, Any]) -> bool:
     unserved = any(item["problem"] for item in report["endpoints"]) or report["otlp_problem"]
     broken = report["faults"] or report.get("broken_imports")
     unread = (report.get("process_metrics") or {}).get("problem")
-    return bool(failed or unsupported or unserved or broken or unread)
+    receivers = (report.get("alerts") or {}).get("receivers", ())
+    untold = any(receiver["problem"] for receiver in receivers)
+    return bool(failed or unsupported or unserved or broken or unread or untold)

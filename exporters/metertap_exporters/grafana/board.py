@@ -1,0 +1,247 @@
+"""One dashboard in the making, on top of `grafana-foundation-sdk`.
+
+The library is optional and loaded on first use. What a dashboard shows is said in the modules
+beside this one; here is only how panels look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from json import dumps
+from typing import Any
+
+PACKAGE = "grafana_foundation_sdk"
+
+_DATASOURCE = "${datasource}"
+_WIDTH = 24
+
+
+def _builders(name: str) -> Any:
+    return import_module(f"{PACKAGE}.builders.{name}")
+
+
+def _models(name: str) -> Any:
+    return import_module(f"{PACKAGE}.models.{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An expression, and what its series are called."""
+
+    expr: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A list at the top of a dashboard, filled by a query."""
+
+    name: str
+    label: str
+    query: str
+    many: bool = True
+    all_value: str | None = None
+    """What "All" stands for; without it, every value of the list."""
+
+
+class Board:
+    """Collects panels from left to right, top to bottom."""
+
+    def __init__(
+        self, uid: str, title: str, description: str, variables: Sequence[Variable]
+    ) -> None:
+        self._dashboard = (
+            _builders("dashboard")
+            .Dashboard(title)
+            .uid(uid)
+            .description(description)
+            .tags(["metertap"])
+            .editable()
+            .timezone("browser")
+            .refresh("10s")
+            .time("now-30m", "now")
+            .tooltip(_models("dashboard").DashboardCursorSync.CROSSHAIR)
+            .link(
+                _builders("dashboard")
+                .DashboardLink("metertap")
+                .type(_models("dashboard").DashboardLinkType.DASHBOARDS)
+                .tags(["metertap"])
+                .as_dropdown(True)
+                .include_vars(True)
+                .keep_time(True)
+            )
+            .with_variable(
+                _builders("dashboard")
+                .DatasourceVariable("datasource")
+                .label("Data source")
+                .type("prometheus")
+            )
+        )
+        self._panels = 0
+        for variable in variables:
+            self._dashboard.with_variable(self._variable(variable))
+
+    def row(self, title: str) -> None:
+        """A heading."""
+        self._panels += 1
+        self._dashboard.with_row(_builders("dashboard").Row(title).id(self._panels))
+
+    def stat(self, title: str, description: str, unit: str, expr: str, *, span: int = 4) -> None:
+        """One figure, now, with its course behind it."""
+        common = _models("common")
+        panel = self._panel("stat", title, description, unit, [Query(expr)], span=span, height=4)
+        panel.graph_mode(common.BigValueGraphMode.AREA).color_mode(common.BigValueColorMode.NONE)
+        panel.reduce_options(_builders("common").ReduceDataOptions().calcs(["lastNotNull"]))
+        panel.no_value("no data")
+        self._dashboard.with_panel(panel)
+
+    def series(
+        self,
+        title: str,
+        description: str,
+        unit: str,
+        *queries: Query,
+        span: int = 12,
+        stacked: bool = False,
+    ) -> None:
+        """Lines over time; or areas on one another."""
+        common = _models("common")
+        panel = self._panel("timeseries", title, description, unit, queries, span=span, height=8)
+        panel.line_width(1).show_points(common.VisibilityMode.NEVER).min(0)
+        panel.fill_opacity(30 if stacked else 5)
+        if stacked:
+            panel.stacking(_builders("common").StackingConfig().mode(common.StackingMode.NORMAL))
+        if unit == "percentunit":
+            panel.max(1)
+        panel.legend(
+            _builders("common")
+            .VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.TABLE)
+            .placement(common.LegendPlacement.BOTTOM)
+            .show_legend(True)
+            .calcs(["lastNotNull", "max"])
+        )
+        panel.tooltip(
+            _builders("common")
+            .VizTooltipOptions()
+            .mode(common.TooltipDisplayMode.MULTI)
+            .sort(common.SortOrder.DESCENDING)
+        )
+        self._dashboard.with_panel(panel)
+
+    def heatmap(self, title: str, description: str, expr: str, *, span: int = 12) -> None:
+        """How many observations fell into each bucket, over time."""
+        heatmap = _builders("heatmap")
+        query = self._query(Query(expr, "{{le}}"), "A")
+        query.format(_models("prometheus").PromQueryFormat.HEATMAP)
+        panel = self._panel("heatmap", title, description, "short", [], span=span, height=8)
+        panel.with_target(query)
+        panel.calculate(False)
+        panel.y_axis(heatmap.YAxisConfig().unit("s"))
+        panel.color(
+            heatmap.HeatmapColorOptions()
+            .mode(_models("heatmap").HeatmapColorMode.SCHEME)
+            .scheme("Oranges")
+            .fill("dark-orange")
+            .exponent(0.5)
+            .steps(64)
+        )
+        self._dashboard.with_panel(panel)
+
+    def table(
+        self,
+        title: str,
+        description: str,
+        columns: Mapping[str, tuple[str, str]],
+        labels: Mapping[str, str],
+        *,
+        span: int = 12,
+    ) -> None:
+        """A table: `columns` says the unit and expression of each, `labels` what names a row.
+
+        The rows are those of the first column, the highest at the top.
+        """
+        dashboard = _models("dashboard")
+        panel = self._panel("table", title, description, "short", [], span=span, height=9)
+        names: dict[str, str] = dict(labels)
+        _, first = next(iter(columns.values()))
+        for letter, (name, (unit, expr)) in zip("ABCDEFGH", columns.items(), strict=False):
+            same_rows = f"({expr}) and on ({', '.join(labels)}) ({first})"
+            query = self._query(Query(expr if letter == "A" else same_rows), letter).instant()
+            panel.with_target(query.format(_models("prometheus").PromQueryFormat.TABLE))
+            names["Value" if len(columns) == 1 else f"Value #{letter}"] = name
+            panel.override_by_name(name, [dashboard.DynamicConfigValue("unit", unit)])
+        order = {column: index for index, column in enumerate(names)}
+        if len(columns) > 1:
+            panel.with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
+        panel.with_transformation(
+            dashboard.DataTransformerConfig(
+                id_val="organize",
+                options={
+                    "excludeByName": {"Time": True},
+                    "indexByName": order,
+                    "renameByName": names,
+                },
+            )
+        )
+        panel.with_transformation(
+            dashboard.DataTransformerConfig(
+                id_val="sortBy",
+                options={"fields": {}, "sort": [{"field": next(iter(columns)), "desc": True}]},
+            )
+        )
+        self._dashboard.with_panel(panel)
+
+    def text(self) -> str:
+        """The dashboard's JSON: equal for equal content."""
+        encoder = import_module(f"{PACKAGE}.cog.encoder").JSONEncoder
+        document = dumps(self._dashboard.build(), cls=encoder, sort_keys=True, indent=2)
+        return document + "\n"
+
+    def _panel(
+        self,
+        kind: str,
+        title: str,
+        description: str,
+        unit: str,
+        queries: Sequence[Query],
+        *,
+        span: int,
+        height: int,
+    ) -> Any:
+        self._panels += 1
+        panel = _builders(kind).Panel().id(self._panels).title(title).description(description)
+        panel.unit(unit).span(min(span, _WIDTH)).height(height).datasource(_datasource())
+        for letter, query in zip("ABCDEFGH", queries, strict=False):
+            panel.with_target(self._query(query, letter))
+        return panel
+
+    def _query(self, query: Query, letter: str) -> Any:
+        made = _builders("prometheus").Dataquery().expr(query.expr).ref_id(letter).range()
+        if query.legend:
+            made.legend_format(query.legend)
+        return made.datasource(_datasource())
+
+    def _variable(self, variable: Variable) -> Any:
+        dashboard = _models("dashboard")
+        made = (
+            _builders("dashboard")
+            .QueryVariable(variable.name)
+            .label(variable.label)
+            .query(variable.query)
+            .datasource(_datasource())
+            .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
+        )
+        if variable.many:
+            everything = dashboard.VariableOption(selected=True, text="All", value="$__all")
+            made.multi(True).include_all(True).current(everything)
+        if variable.all_value is not None:
+            made.all_value(variable.all_value)
+        return made
+
+
+def _datasource() -> Any:
+    return _models("dashboard").DataSourceRef(type_val="prometheus", uid=_DATASOURCE)

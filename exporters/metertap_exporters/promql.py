@@ -1,0 +1,65 @@
+"""PromQL for metertap's metrics: their names in Prometheus, what counts, and quoting.
+
+The names are what OpenTelemetry's standard exporter makes of the catalogue's.
+"""
+
+from __future__ import annotations
+
+from metertap import catalogue, outcome
+
+
+def label(attribute: str) -> str:
+    """The label that an attribute becomes."""
+    return attribute.replace(".", "_")
+
+
+def _seconds(metric: catalogue.Metric) -> str:
+    return f"{label(metric.name)}_seconds"
+
+
+DURATION = _seconds(catalogue.TOOL_DURATION)
+FIRST_ITEM = _seconds(catalogue.TOOL_FIRST_ITEM)
+REQUEST_DURATION = _seconds(catalogue.SERVER_DURATION)
+TOOL_ACTIVE = label(catalogue.TOOL_ACTIVE.name)
+SESSION_ACTIVE = label(catalogue.SESSION_ACTIVE.name)
+CACHE_REQUESTS = f"{label(catalogue.CACHE_REQUESTS.name)}_total"
+CACHE_EVICTIONS = f"{label(catalogue.CACHE_EVICTIONS.name)}_total"
+CACHE_REJECTIONS = f"{label(catalogue.CACHE_REJECTIONS.name)}_total"
+CACHE_ENTRIES = label(catalogue.CACHE_ENTRIES.name)
+FAULTS = f"{label(catalogue.FAULTS.name)}_total"
+
+TOOL = label(catalogue.TOOL_NAME)
+OUTCOME = label(catalogue.OUTCOME)
+ERROR_TYPE = label(catalogue.ERROR_TYPE)
+CACHE = label(catalogue.CACHE_NAME)
+SYSTEM = label(catalogue.CACHE_SYSTEM)
+PLACE = label(catalogue.FAULT_PLACE)
+METHOD = label(catalogue.MCP_METHOD)
+
+FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcome.FAILED))}"'
+"""Calls that failed."""
+COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcome.SAMPLED))}"'
+"""Calls that rates and percentiles are made of: ok and failed."""
+NOT_COUNTED = f'{OUTCOME}!~"{"|".join(sorted(outcome.SAMPLED))}"'
+HIT = f'{label(catalogue.CACHE_REQUEST_TYPE)}="hit"'
+OVERFLOW = 'otel_metric_overflow="true"'
+"""The one series that holds whatever was past a metric's limit."""
+
+
+def selector(metric: str, *matchers: str) -> str:
+    """`metric{matchers}`."""
+    return f"{metric}{{{', '.join(matchers)}}}" if matchers else metric
+
+
+def quoted(text: str) -> str:
+    """A string of PromQL, and as well one of YAML: nothing in `text` can end it."""
+    return f'"{"".join(_escaped(character) for character in text)}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

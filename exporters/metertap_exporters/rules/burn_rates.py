@@ -1,0 +1,50 @@
+"""Multi-window burn-rate alerts for a success-rate objective.
+
+The long window says that it matters, the short one that it still goes on.
+"""
+
+from __future__ import annotations
+
+from metertap.alerts.thresholds import Thresholds
+from metertap_exporters import promql
+from metertap_exporters.rules import recording
+from metertap_exporters.rules.burn_windows import WINDOWS
+from metertap_exporters.rules.model import Alert, duration, number, percent, variants
+
+
+def alerts(thresholds: Thresholds) -> list[Alert]:
+    """Four for each objective."""
+    made = []
+    for variant, tool in variants(
+        promql.TOOL,
+        thresholds.tool,
+        thresholds.tools,
+        lambda tool: (tool.success_objective, tool.minimum_calls),
+    ):
+        if tool.success_objective is None:
+            continue
+        budget = 1 - tool.success_objective
+        for pair in WINDOWS:
+            limit = f"{variant.matchers} > {number(pair.factor)} * {number(budget)}"
+            enough = f"{recording.calls(pair.long)}{variant.matchers} * {pair.long}"
+            made.append(
+                Alert(
+                    "MetertapErrorBudgetBurn",
+                    f"{recording.failure_ratio(pair.long)}{limit}\n"
+                    f"and {recording.failure_ratio(pair.short)}{limit}\n"
+                    f"and {enough} >= {tool.minimum_calls}",
+                    pair.for_seconds,
+                    pair.severity,
+                    f"Tool {{{{ $labels.{promql.TOOL} }}}} of {{{{ $labels.job }}}} "
+                    "spends its error budget too fast",
+                    f"{{{{ $value | humanizePercentage }}}} of its calls in the last "
+                    f"{duration(pair.long)} failed, and it goes on: {number(pair.factor)} times "
+                    f"what an objective of {percent(tool.success_objective)} allows, or more.",
+                    {
+                        **variant.labels,
+                        "long_window": duration(pair.long),
+                        "short_window": duration(pair.short),
+                    },
+                )
+            )
+    return made

@@ -1,0 +1,94 @@
+"""What a file of rules is made of, and how defaults and exceptions become rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from metertap_exporters.promql import quoted
+
+T = TypeVar("T")
+
+CRITICAL, WARNING = "critical", "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A series that Prometheus computes and keeps."""
+
+    record: str
+    expr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A condition, how long it has to hold, and what to tell."""
+
+    name: str
+    expr: str
+    for_seconds: int
+    severity: str
+    summary: str
+    description: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that are evaluated one after another."""
+
+    name: str
+    rules: Sequence[Recording | Alert]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One rule's share of the tools or caches: those with equal thresholds.
+
+    Those with thresholds of their own have a rule each, and the label says whose it is.
+    """
+
+    matchers: str
+    labels: Mapping[str, str]
+
+
+def variants(
+    label: str, default: T, own: Mapping[str, T], key: Callable[[T], object]
+) -> Iterator[tuple[Variant, T]]:
+    """The default's rule, and one for each name for which `key` differs from the default's."""
+    exceptions = {name: value for name, value in own.items() if key(value) != key(default)}
+    matchers = ", ".join(f"{label}!={quoted(name)}" for name in exceptions)
+    yield Variant(f"{{{matchers}}}" if matchers else "", {}), default
+    for name, value in exceptions.items():
+        yield only(label, name), value
+
+
+def only(label: str, name: str) -> Variant:
+    """The rule of one name."""
+    return Variant(f"{{{label}={quoted(name)}}}", {label: literal(name)})
+
+
+def literal(text: str) -> str:
+    """`text` where Prometheus expands templates."""
+    return text.replace("{{", '{{"{{"}}')
+
+
+def duration(seconds: int) -> str:
+    """A time as Prometheus writes it: `1h30m`."""
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
+
+
+def number(value: float) -> str:
+    """A number without the noise of binary fractions."""
+    return f"{value:.10g}"
+
+
+def percent(share: float) -> str:
+    """A share for people."""
+    return f"{number(share * 100)}%"

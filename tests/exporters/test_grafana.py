@@ -1,0 +1,139 @@
+"""The dashboards that are kept in the repository are those that are written, and well-formed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metertap import catalogue
+from metertap.cli import main
+
+dashboard_model = pytest.importorskip(
+    "grafana_foundation_sdk.models.dashboard", reason="the dashboards are built with it"
+)
+from metertap_exporters import grafana  # noqa: E402
+
+KEPT = Path(__file__).parents[2] / "dashboards"
+PROMETHEUS = "http://localhost:9090"
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def boards() -> dict[str, dict[str, Any]]:
+    return {
+        name: json.loads(text)
+        for name, text in grafana.files(PROMETHEUS).items()
+        if name.endswith(".json")
+    }
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_the_kept_files_are_byte_for_byte_what_the_command_writes(
+    seed: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "metertap", "dashboards", "--out", str(tmp_path)]
+    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+    assert read(tmp_path) == read(KEPT), "metertap dashboards --out dashboards"
+
+
+def test_there_is_a_dashboard_of_tools_one_tool_caches_and_costs() -> None:
+    assert {board["uid"] for board in boards().values()} == {
+        "metertap-tools",
+        "metertap-tool",
+        "metertap-caches",
+        "metertap-costs",
+    }
+    assert "Needs cost tracking" in boards()["dashboards/metertap/costs.json"]["description"]
+
+
+@pytest.mark.parametrize("name", boards())
+def test_a_dashboard_loads_back_as_what_was_written(name: str) -> None:
+    board = boards()[name]
+    again = json.loads(json.dumps(dashboard_model.Dashboard.from_json(board), default=_json))
+    assert again == board
+
+
+def _json(value: Any) -> Any:
+    return value.to_json()
+
+
+@pytest.mark.parametrize("name", boards())
+def test_panels_are_told_apart_explained_and_side_by_side(name: str) -> None:
+    board = boards()[name]
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    assert len({panel["title"] for panel in panels(board)}) == len(panels(board))
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        grid = panel["gridPos"]
+        assert grid["x"] + grid["w"] <= 24
+        cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    for panel in panels(board):
+        assert panel["description"], panel["title"]
+        queries = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+        assert all(item == {"type": "prometheus", "uid": "${datasource}"} for item in queries)
+
+
+@pytest.mark.parametrize("name", boards())
+def test_every_query_looks_at_the_processes_that_were_chosen(name: str) -> None:
+    board = boards()[name]
+    for panel in panels(board):
+        for target in panel["targets"]:
+            selectors = target["expr"].count("{")
+            assert selectors == target["expr"].count('{job=~"$job", instance=~"$instance"') > 0
+    variables = [variable["name"] for variable in board["templating"]["list"]]
+    assert variables[:4] == ["datasource", "service", "job", "instance"]
+    assert "tool" in variables
+
+
+def test_exact_percentiles_are_shown_for_each_instance_and_never_aggregated() -> None:
+    found = [
+        (panel, target)
+        for board in boards().values()
+        for panel in panels(board)
+        for target in panel["targets"]
+        if catalogue.LATENCY_SUMMARY in target["expr"]
+    ]
+    assert len(found) == 4
+    for panel, target in found:
+        assert target["expr"].startswith(f"{catalogue.LATENCY_SUMMARY}{{")
+        assert target["expr"].endswith('"}')
+        assert "exact, do not aggregate" in panel["title"]
+        assert "{{instance}}" in target["legendFormat"]
+
+
+def test_provisioning_names_the_folder_that_holds_the_dashboards() -> None:
+    files = grafana.files("http://prometheus:9090/$x")
+    assert (
+        "path: /etc/grafana/provisioning/dashboards/metertap" in files["dashboards/metertap.yaml"]
+    )
+    assert {name.rpartition("/")[0] for name in files if name.endswith(".json")} == {
+        "dashboards/metertap"
+    }
+    # Grafana takes $ for the beginning of a variable's name.
+    assert 'url: "http://prometheus:9090/$$x"' in files["datasources/metertap.yaml"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["dashboards", "--out", str(tmp_path / "file")]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("metertap dashboards: ")
+    assert told.err.count("\n") == 1
+    assert told.out == ""
