@@ -26,6 +26,7 @@ def document(
     enabled: bool = True,
     service: Mapping[str, str] | None = None,
     foreign: Iterable[ForeignTool] = (),
+    alerts: list[dict[str, Any]] | None = None,
     entry: Callable[[str, ToolFigures], Any] | None = None,
 ) -> dict[str, Any]:
     """Everything, as `GET :9109/metrics` serves it.
@@ -42,6 +43,7 @@ def document(
             name: _cache(cache) for name, cache in caches_by_name(figures.caches).items()
         },
         "system_metrics": _system(figures),
+        "alerts": alerts,
     }
 
 

@@ -37,7 +37,7 @@ class DocumentText:
         enabled: bool,
         service: Mapping[str, str],
         foreign: Iterable[ForeignTool],
-        alerts: list[dict[str, Any]] | None,
+        alerts: list[dict[str, Any]] | None = None,
     ) -> bytes:
         """The text of `document` with these arguments, but for spaces."""
         kept = self._kept

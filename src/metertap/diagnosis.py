@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from metertap import _process, guard, sdk_private
 from metertap._version import __version__
+from metertap.alerts.address import Address
 from metertap.manual import SOURCE
 from metertap.pipeline import Pipeline
 from metertap.settings import TABLE, Settings
 
 if TYPE_CHECKING:
+    from metertap.alerts.watching import Watch
     from metertap_instrumentation.instrumentation import Instrumentation
 
 
-def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[str, Any]:
+def diagnose(
+    settings: Settings, pipeline: Pipeline, watch: Watch | None, *, active: bool
+) -> dict[str, Any]:
     """Settings and who set them, what is patched, where records go, what was swallowed."""
     return {
         "version": __version__,
@@ -51,6 +55,7 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
         ],
         "otlp": settings.otlp_protocol if settings.otlp else None,
         "otlp_problem": pipeline.otlp_problem,
+        "alerts": None if watch is None else watch.described(),
         "notes": [*pipeline.notes, *sdk_private.problems()],
         "left_out_duplicates": dict(_process.recorder().duplicates),
         "faults": guard.fault_counts(),
@@ -58,6 +63,8 @@ def diagnose(settings: Settings, pipeline: Pipeline, *, active: bool) -> dict[st
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Address):
+        return str(value)  # without what may be secret
     return sorted(value) if isinstance(value, frozenset) else value
 
 

@@ -55,6 +55,7 @@ class Pipeline:
         provider: MeterProvider | None = None,
         on_bound: Callable[[Endpoint], None] | None = None,
         diagnosis: Callable[[], Mapping[str, Any]] = dict,
+        alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._recorder = recorder
@@ -64,6 +65,7 @@ class Pipeline:
             recorder,
             service=self.service,
             diagnosis=diagnosis,
+            alerts=alerts,
             note=self._note,
             on_bound=on_bound,
         )

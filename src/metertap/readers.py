@@ -32,6 +32,7 @@ class Readers:
         *,
         service: Callable[[], Mapping[str, str]],
         diagnosis: Callable[[], Mapping[str, Any]],
+        alerts: Callable[[], list[dict[str, Any]] | None],
         note: Callable[[str], None],
         on_bound: Callable[[Endpoint], None] | None,
     ) -> None:
@@ -39,6 +40,7 @@ class Readers:
         self._recorder = recorder
         self._service = service
         self._diagnosis = diagnosis
+        self._alerts = alerts
         self._note = note
         self._on_bound = on_bound
         self._provider: Any = None
@@ -108,6 +110,7 @@ class Readers:
             return
         self.json.service = self._service
         self.json.diagnosis = self._diagnosis
+        self.json.alerts = self._alerts
         self.json.where_prometheus_is = self._where_prometheus_is
         self.json.endpoint.on_bound(self._on_bound)
         if made_by_sdk is None:

@@ -15,6 +15,8 @@ from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from metertap import config_file
+from metertap.alerts import address
+from metertap.alerts.address import Address
 from metertap.guard import guarded, shown, warn_once
 
 JSON_PORT = 9109
@@ -36,6 +38,9 @@ class Options(TypedDict, total=False):
     allowed_hosts: list[str]
     disabled_instrumentations: list[str]
     service_name: str
+    alertmanager_url: str
+    alert_webhook_url: str
+    alert_every: float
     meter_provider: Any
 
 
@@ -55,6 +60,12 @@ class Settings:
     allowed_hosts: frozenset[str] = frozenset()
     disabled_instrumentations: frozenset[str] = frozenset()
     service_name: str | None = None
+    alertmanager_url: Address | None = None
+    alert_webhook_url: Address | None = None
+    alert_every: float = 15.0
+    """Seconds between two evaluations of alerts."""
+    alerts: Mapping[str, Any] | None = None
+    """Thresholds of `[tool.metertap.alerts]`, as they were written; None without that table."""
     caches: Mapping[str, Any] = field(default_factory=dict)
     """Lines of `[tool.metertap.caches]`, as they were written."""
     tools: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +75,12 @@ class Settings:
     disabled_because: str | None = None
     resource_from_environment: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_alerts(self) -> bool:
+        """Whether alerts are configured: thresholds, or somebody to be told."""
+        told = (self.alertmanager_url, self.alert_webhook_url)
+        return self.alerts is not None or any(address is not None for address in told)
 
     def is_explicit(self, name: str) -> bool:
         """Whether somebody set `name`, as opposed to the default standing."""
@@ -105,6 +122,20 @@ def _names(value: object) -> frozenset[str]:
     return frozenset(word for item in words if (word := str(item).strip()))
 
 
+def _seconds(lowest: float, highest: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        if not isinstance(value, bool):
+            try:
+                seconds = float(str(value))
+            except ValueError:
+                seconds = -1.0
+            if lowest <= seconds <= highest:
+                return seconds
+        raise ValueError(f"a number of seconds from {lowest:g} to {highest:g} is needed")
+
+    return parse
+
+
 _port = _integer(0, 65535)
 
 # keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
@@ -122,14 +153,33 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", _names),
     "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", _names),
     "service_name": ("OTEL_SERVICE_NAME", _text),
+    "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
+    "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
+    "alert_every": ("METERTAP_ALERT_EVERY", _seconds(0.1, 3600)),
 }
+_SECRET = frozenset({"alertmanager_url", "alert_webhook_url"})
+"""An address may hold credentials: what cannot be used of these is not shown."""
+_IN_ALERTS_TABLE = {
+    "alertmanager": "alertmanager_url",
+    "webhook": "alert_webhook_url",
+    "every": "alert_every",
+}
+"""What `[tool.metertap.alerts]` holds beside thresholds."""
 _OTHER_VARIABLES = frozenset({config_file.VARIABLE, "METERTAP_RUN_CHILDREN"})
 _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
 """Other programs' variables begin so too: only what is nearly one of ours is told of."""
 _NOT_VALUES = frozenset({"meter_provider"})  # an object for the pipeline, not a setting
 _TABLES_IN_FILE = ("tools", "caches")
-_TABLES_OF_COMMANDS = ("alerts",)
+_ALERTS = "alerts"
+
+
+class _NotShown:
+    def __repr__(self) -> str:
+        return "(not shown)"
+
+
+_NOT_SHOWN = _NotShown()
 
 _Given = dict[str, tuple[str, object]]
 """By keyword: the name under which it was set, and the value as it was given."""
@@ -154,9 +204,11 @@ def read(
                 sources[name] = source
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
-                _tell_unusable(shown_name, raw, shown(error, str), taken)
+                told = _NOT_SHOWN if name in _SECRET else raw
+                _tell_unusable(shown_name, told, shown(error, str), taken)
+    alerts = _lines(file, _ALERTS, table[_ALERTS]) if _ALERTS in table else None
     tools, caches = (_lines(file, name, table.get(name, {})) for name in _TABLES_IN_FILE)
-    settings = Settings(**values, tools=tools, caches=caches, sources=sources)
+    settings = Settings(**values, alerts=alerts, tools=tools, caches=caches, sources=sources)
     with guarded("settings.opentelemetry"):
         return _with_opentelemetry(settings, environ)
     return settings
@@ -193,8 +245,13 @@ def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
     for name, value in table.items():
         if name in TABLE:
             given[name] = (f"{name} in {file}", value)
-        elif name not in (*_TABLES_IN_FILE, *_TABLES_OF_COMMANDS):
+        elif name not in (*_TABLES_IN_FILE, _ALERTS):
             _tell_unknown(f"{name} in {file}", name, TABLE)
+    alerts = table.get(_ALERTS)
+    if isinstance(alerts, Mapping):
+        for key, name in _IN_ALERTS_TABLE.items():
+            if key in alerts:
+                given[name] = (f"{_ALERTS}.{key} in {file}", alerts[key])
     return given
 
 

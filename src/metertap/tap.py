@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ from opentelemetry.metrics import MeterProvider
 from metertap import _process, guard, runtime_dir, settings
 from metertap import service as service_identity
 from metertap.diagnosis import diagnose
-from metertap.pipeline import Pipeline
+from metertap.pipeline import FLUSH_MILLISECONDS, Pipeline
 from metertap.settings import Options, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from metertap.alerts.watching import Watch
     from metertap_exporters.endpoint import Endpoint
 
 _lock = threading.RLock()
@@ -37,7 +39,9 @@ class Tap:
             meter_provider,
             on_bound=self._endpoint_bound,
             diagnosis=self.diagnosis,
+            alerts=self.alerts,
         )
+        self.watch: Watch | None = None
         self._active = False
         self._registering = threading.Lock()
 
@@ -63,11 +67,15 @@ class Tap:
         if self.pipeline.json is not None and self._active:
             self.pipeline.check()
             return self.pipeline.json.document()
-        return _document(self.settings, self.pipeline.service())
+        return _document(self.settings, self.pipeline.service(), self.alerts())
+
+    def alerts(self) -> list[dict[str, Any]] | None:
+        """Alerts that are pending, fire or have just resolved; None where none are configured."""
+        return None if self.watch is None else self.watch.alerts()
 
     def diagnosis(self) -> dict[str, Any]:
         """What is patched, what is not and why, where records go: what `doctor` shows."""
-        return diagnose(self.settings, self.pipeline, active=self._active)
+        return diagnose(self.settings, self.pipeline, self.watch, active=self._active)
 
     def flush(self, timeout_milliseconds: float = 500.0) -> None:
         """Push what was measured to the collector now, if one is exported to. Never raises."""
@@ -84,6 +92,9 @@ class Tap:
             atexit.unregister(self.at_exit)
             with guard.guarded("shutdown"):
                 _uninstall_instrumentations()
+            with guard.guarded("shutdown"):
+                if self.watch is not None:
+                    self.watch.close()
             with guard.guarded("shutdown"):
                 self.pipeline.shutdown()
             with guard.guarded("shutdown"):
@@ -107,6 +118,8 @@ class Tap:
         self._active = True
         with guard.guarded("pipeline"):
             self.pipeline.start()
+        with guard.guarded("alerts"):
+            self._watch_alerts()
         with guard.guarded("instrumentations"):
             _install_instrumentations(self.settings)
         atexit.register(self.at_exit)
@@ -119,13 +132,37 @@ class Tap:
         service_identity.forked()
         if self._active:
             self.pipeline.forked()
+            if self.watch is not None:
+                self.watch.forked()
 
     def at_exit(self) -> None:
         """The process ends: push the rest, at most half a second, and leave the listing."""
+        until = time.monotonic() + FLUSH_MILLISECONDS / 1000
         with guard.guarded("exit"):
             self.pipeline.at_exit()
         with guard.guarded("exit"):
+            if self.watch is not None:
+                self.watch.flush(until)
+        with guard.guarded("exit"):
             runtime_dir.unregister()
+
+    def _watch_alerts(self) -> None:
+        if self.settings.has_alerts:
+            from metertap.alerts.watching import watch
+
+            self.watch = watch(
+                self.settings,
+                _process.recorder(),
+                service=self.pipeline.service,
+                page=self._json_url_within,
+                is_seen=self.pipeline.json is not None,
+            )
+            if self.watch is not None:
+                self.watch.start()
+
+    def _json_url_within(self, seconds: float) -> str | None:
+        json = self.pipeline.json
+        return None if json is None else json.endpoint.wait(seconds)
 
     def _endpoint_bound(self, endpoint: Endpoint) -> None:
         guard.logger.info("%s: %s/metrics", endpoint.label, endpoint.url)
@@ -208,10 +245,13 @@ def get_all_metrics() -> dict[str, Any]:
     return _document(given, service_identity.short_identity(given))
 
 
-def _document(given: Settings, service: Any) -> dict[str, Any]:
+def _document(
+    given: Settings, service: Any, alerts: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     from metertap_exporters.document import document
 
-    return document(_process.recorder().figures(), enabled=given.enabled, service=service)
+    figures = _process.recorder().figures()
+    return document(figures, enabled=given.enabled, service=service, alerts=alerts)
 
 
 def _install_instrumentations(given: Settings) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import metertap
 from metertap import settings
+from metertap.alerts.address import Address
 from metertap.settings import TABLE, Settings
 from support.warned import warnings_of
 
@@ -29,7 +30,15 @@ GIVEN: dict[str, tuple[str, str, object]] = {
     "allowed_hosts": ('["a", "b"]', "c, d", ["e"]),
     "disabled_instrumentations": ('["a"]', "b,c", {"d"}),
     "service_name": ('"from file"', "from environment", "from keyword"),
+    "alertmanager_url": ('"http://one:1"', "http://two", "https://three"),
+    "alert_webhook_url": ('"http://one:1"', "http://two", "https://three"),
+    "alert_every": ("5", "2.5", 60),
 }
+ADDRESSES = (
+    Address("http", "one", 1, ""),
+    Address("http", "two", 80, ""),
+    Address("https", "three", 443, ""),
+)
 READ: dict[str, tuple[object, object, object]] = {
     "enabled": (False, True, False),
     "window_size": (10, 20, 30),
@@ -43,6 +52,9 @@ READ: dict[str, tuple[object, object, object]] = {
     "allowed_hosts": (frozenset("ab"), frozenset("cd"), frozenset("e")),
     "disabled_instrumentations": (frozenset("a"), frozenset("bc"), frozenset("d")),
     "service_name": ("from file", "from environment", "from keyword"),
+    "alertmanager_url": ADDRESSES,
+    "alert_webhook_url": ADDRESSES,
+    "alert_every": (5.0, 2.5, 60.0),
 }
 
 BAD = [

@@ -329,6 +329,32 @@ class Recorder:
         with self.lock:
             return series.figures(), series.window.milliseconds()
 
+    def tool_counts(self) -> list[tuple[tuple[str, str], dict[str, int], int]]:
+        """Each tool's counts by outcome, and how many of its latencies are known.
+
+        Since the last `start_over`. Costs little where percentiles are not wanted.
+        """
+        found = []
+        for key, series in list(self._tools.items()):
+            with self.lock:
+                series.fold()
+                found.append((key, dict(series.counts), series.sampled))
+        return found
+
+    def newest_latencies(
+        self, key: tuple[str, str], count: int, above: float = -1.0
+    ) -> list[float]:
+        """The last `count` latencies in a tool's window, in milliseconds, oldest first.
+
+        None, at a fraction of the cost, where not one of them is `above`.
+        """
+        series = self._tools.get(key)
+        if series is None:
+            return []
+        with self.lock:
+            series.fold()
+            return series.window.newest(count, above)
+
     def figures_of_cache(self, name: str, system: str) -> CacheFigures | None:
         """One cache's figures. No new cache objects are looked for."""
         past, series = self._past, self._caches.get((name, system))

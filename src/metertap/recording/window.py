@@ -100,6 +100,19 @@ class Window:
         """The samples, oldest first."""
         return [sample * self._factor for sample in self._in_order()]
 
+    def newest(self, count: int, above: float = -1.0) -> list[float]:
+        """The last `count` samples in milliseconds, oldest first; all, where there are fewer.
+
+        None, at a fraction of the cost, where not one of them is `above`.
+        """
+        self._read()
+        start = self._next - min(count, len(self._ring))
+        end = self._ring[: self._next]
+        part = end[start:] if start >= 0 else self._ring[start:] + end
+        if not part or max(part) * self._factor <= above:
+            return []
+        return [sample * self._factor for sample in part]
+
     def resized(self, size: int) -> Window:
         """A window of another size that holds the newest of these samples."""
         window = Window(size)

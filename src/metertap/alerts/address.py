@@ -1,0 +1,53 @@
+"""Where alerts are sent: an address that may hold credentials, and so is never shown whole."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """An HTTP address. As text it is scheme, host and port: webhooks keep secrets in the path."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    """Path and query."""
+    authorization: str | None = None
+    """Value of the header that the credentials in the address mean."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        hidden = "" if self.target in {"", "/"} else "/…"
+        return f"{self.scheme}://{host}:{self.port}{hidden}"
+
+    __repr__ = __str__
+
+
+def parse(value: object) -> Address:
+    """The address that was written. No error text has any of it."""
+    text = str(value).strip()
+    wrong = ValueError("an address such as http://127.0.0.1:9093 is needed")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise wrong
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise wrong
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = f"Basic {b64encode(pair.encode()).decode()}"
+    return Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port or (443 if parts.scheme == "https" else 80),
+        target=parts.path + (f"?{parts.query}" if parts.query else ""),
+        authorization=authorization,
+    )

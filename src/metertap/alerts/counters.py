@@ -1,0 +1,55 @@
+"""What thresholds are compared with: the counters of this process at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from metertap import catalogue, guard, outcome
+from metertap.alerts.windows import Counts
+from metertap.recording import Recorder
+
+ToolKey = tuple[str, str]
+CacheKey = tuple[str, str]
+
+CALLS, FINISHED, FAILED, SAMPLED = range(4)
+"""Places in the counts of a tool: calls of any outcome, those that rates are made of (ok and
+failed), those that failed, those of which the latency is known."""
+HITS, MISSES = range(2)
+
+
+def _none(_tool: ToolKey, _count: int, _above: float) -> list[float]:
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Counts since each began. Equal names from different sources stand apart."""
+
+    tools: Mapping[ToolKey, Counts] = field(default_factory=dict)
+    caches: Mapping[CacheKey, Counts] = field(default_factory=dict)
+    faults: Mapping[str, Counts] = field(default_factory=dict)
+    overflown: int = 0
+    """Series that hold what was past a limit of names or series."""
+    newest: Callable[[ToolKey, int, float], list[float]] = _none
+    """The latest so many latencies of a tool, in milliseconds; none where not one is above."""
+
+
+def read(recorder: Recorder) -> Counters:
+    """The counters of `recorder`, and the faults of this process."""
+    tools: dict[ToolKey, Counts] = {}
+    overflown = 0
+    for key, counts, sampled in recorder.tool_counts():
+        failed = sum(counts.get(name, 0) for name in outcome.FAILED)
+        finished = failed + counts.get(outcome.OK, 0)
+        tools[key] = (sum(counts.values()), finished, failed, sampled)
+        overflown += key[0] == catalogue.OTHER and finished > 0
+    caches = {}
+    for cache in recorder.cache_figures():
+        caches[cache.name, cache.system] = (cache.hits, cache.misses)
+        overflown += cache.name == catalogue.OTHER and cache.hits + cache.misses > 0
+    for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION):
+        # Only what is past the limit stands under the metric's own name.
+        overflown += recorder.find_operation(metric.name) is not None
+    faults = {place: (count,) for place, count in guard.fault_counts().items()}
+    return Counters(tools, caches, faults, overflown, recorder.newest_latencies)

@@ -1,0 +1,77 @@
+"""Counters over time: what they grew by in the last minutes, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+Counts = tuple[int, ...]
+
+STEPS = 20
+"""Moments that are kept of a window: its length is true to a twentieth."""
+
+
+class Growing(Generic[K]):
+    """Counters that never go back, made of some that do when counting begins again."""
+
+    def __init__(self) -> None:
+        self._last: dict[K, Counts] = {}
+        self._before: dict[K, Counts] = {}
+
+    def of(self, counts: Mapping[K, Counts]) -> dict[K, Counts]:
+        """What was counted so far, everything before a new beginning included."""
+        grown = {}
+        for key, now in counts.items():
+            last = self._last.get(key)
+            if last is not None and last != now and any(map(int.__lt__, now, last)):
+                self._before[key] = _sum(self._before.get(key), last)
+            before = self._before.get(key)
+            grown[key] = now if before is None else _sum(before, now)
+        self._last.update(counts)
+        return grown
+
+
+class Window(Generic[K]):
+    """What counters grew by in the last `seconds`, or since they are watched if that is less.
+
+    It moves in steps of a twentieth, or of one evaluation where that is longer.
+    """
+
+    def __init__(
+        self, seconds: float, every: float, time: float, counts: Mapping[K, Counts]
+    ) -> None:
+        self.seconds = seconds
+        self._step = max(every, seconds / STEPS)
+        self._slack = every / 2  # no evaluation comes at the very moment
+        self._kept: deque[tuple[float, Mapping[K, Counts]]] = deque([(time, counts)])
+        self._now = time, counts
+
+    def move(self, time: float, counts: Mapping[K, Counts]) -> None:
+        """It is `time` now, and `counts` were counted."""
+        kept = self._kept
+        while len(kept) > 1 and kept[1][0] <= time - self.seconds + self._slack:
+            kept.popleft()
+        if time - kept[-1][0] >= self._step - self._slack:
+            kept.append((time, counts))
+        self._now = time, counts
+
+    @property
+    def span(self) -> float:
+        """The seconds that it covers now."""
+        return min(self.seconds, self._now[0] - self._kept[0][0])
+
+    def increase(self, key: K) -> Counts | None:
+        """What `key` grew by; None where it did not."""
+        now, before = self._now[1].get(key), self._kept[0][1].get(key)
+        if now is None or now == before:
+            return None
+        return now if before is None else tuple(map(int.__sub__, now, before))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _sum(one: Counts | None, other: Counts) -> Counts:
+    return other if one is None else tuple(map(int.__add__, one, other))

@@ -1,0 +1,136 @@
+"""Alerts of a process and a real Alertmanager, without any Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import metertap
+from support.http import get
+from support.servers import alertmanager
+from support.waiting import wait_for
+from support.webhook import Webhook, webhook
+
+pytestmark = pytest.mark.real
+
+NAME = "MetertapHighErrorRate"
+TABLE = """
+[tool.metertap.alerts]
+every = 0.1
+window = "1s"
+for = "0s"
+minimum_calls = 5
+success_objective = false
+"""
+
+
+@pytest.fixture
+def told() -> Iterator[Webhook]:
+    """What Alertmanager passes alerts on to."""
+    with webhook() as made:
+        yield made
+
+
+@pytest.fixture
+def manager(
+    tmp_path: Path, told: Webhook, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> Iterator[str]:
+    """Its address. A process that is instrumented now tells it of alerts."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(TABLE)
+    monkeypatch.setenv("METRICS_JSON_PORT", str(free_port))
+    with alertmanager(tmp_path / "alertmanager", told.url) as url:
+        monkeypatch.setenv("METERTAP_ALERTMANAGER_URL", url)
+        yield url
+
+
+def known(manager: str) -> list[dict[str, Any]]:
+    """The alerts that Alertmanager has."""
+    found: list[dict[str, Any]] = get(f"{manager}/api/v2/alerts").json()
+    return found
+
+
+def failing() -> None:
+    for _ in range(20):
+        metertap.record_tool_call("search", False, 1.0, "ValueError")
+
+
+def test_a_failing_tool_reaches_a_webhook_through_alertmanager_and_resolves(
+    manager: str, told: Webhook
+) -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        failing()
+        fired = wait_for(lambda: told.bodies)[0]
+        (alert,) = fired["alerts"]
+        assert (fired["version"], alert["status"]) == ("4", "firing")
+        assert alert["annotations"]["summary"].startswith("search fails: 100 % of 20 calls in ")
+        assert alert["labels"] == {
+            "alertname": NAME,
+            "severity": "warning",
+            "tool": "search",
+            "service": "shop",
+            "instance": alert["labels"]["instance"],
+        }
+        assert alert["generatorURL"] == f"{tap.json_url}/"
+        (held,) = known(manager)
+        assert held["status"]["state"] == "active"
+        resolved = wait_for(lambda: told.bodies[1:])[0]
+        assert resolved["status"] == resolved["alerts"][0]["status"] == "resolved"
+        assert resolved["alerts"][0]["fingerprint"] == alert["fingerprint"]
+        assert resolved["alerts"][0]["labels"] == alert["labels"]
+
+
+def test_what_we_send_to_a_webhook_has_the_shape_of_what_alertmanager_sends(
+    manager: str, told: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shape(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shape(item) for key, item in value.items()}
+        return [shape(item) for item in value] if isinstance(value, list) else type(value)
+
+    with webhook() as ours:
+        monkeypatch.setenv("METERTAP_ALERT_WEBHOOK_URL", ours.url)
+        with metertap.instrument():
+            failing()
+            for index, status in enumerate(("firing", "resolved")):
+                theirs = wait_for(lambda index=index: told.bodies[index:])[0]  # type: ignore[misc]
+                own = wait_for(lambda index=index: ours.bodies[index:])[0]  # type: ignore[misc]
+                assert own["status"] == theirs["status"] == status
+                for body in (own, theirs):
+                    body["groupLabels"] = {}  # by what is grouped is the operator's choice
+                assert shape(own) == shape(theirs)
+
+
+def test_a_process_that_is_restarted_while_it_fails_raises_no_second_alert(
+    manager: str, told: Webhook
+) -> None:
+    for _ in range(3):
+        metertap.reset()
+        with metertap.instrument() as tap:
+            failing()
+            wait_for(lambda: tap.watch and tap.watch.receivers[0].last_delivery)
+    assert len(known(manager)) == 1
+    # It is told of the first firing alone: at its end no process said that it resolved.
+    assert [body["status"] for body in told.bodies] == ["firing"]
+    with metertap.instrument() as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        failing()
+        wait_for(lambda: [body["status"] for body in told.bodies] == ["firing", "resolved"])
+        assert tap.watch is not None
+
+
+def test_alertmanager_takes_every_alert_whatever_a_tool_is_called(
+    manager: str, told: Webhook
+) -> None:
+    names = ['a"b\\c', "two\nlines", "ünïcödé 工具", "<img onerror=x>", "{{ .Labels }}", "-" * 200]
+    with metertap.instrument() as tap:
+        for name in names:
+            for _ in range(10):
+                metertap.record_tool_call(name, False, 1.0)
+        wait_for(lambda: len(known(manager)) == len(names))
+        assert {alert["labels"]["tool"] for alert in known(manager)} == set(names)
+        assert tap.watch is not None
+        assert tap.watch.receivers[0].problem is None
