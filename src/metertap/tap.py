@@ -71,7 +71,7 @@ class Tap:
 
     def alerts(self) -> list[dict[str, Any]] | None:
         """Alerts that are pending, fire or have just resolved; None where none are configured."""
-        return None if self.watch is None else self.watch.alerts()
+        return self.watch.alerts() if self.watch is not None and self._active else None
 
     def diagnosis(self) -> dict[str, Any]:
         """What is patched, what is not and why, where records go: what `doctor` shows."""

@@ -127,10 +127,12 @@ def test_every_key_and_default_is_documented() -> None:
     assert {key for key in keys if f"| `{key}` |" not in documented} == set()
 
 
-def test_the_example_in_the_documentation_is_accepted(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", (DOCS / "alerts.md").read_text(), re.DOTALL)
-    (tmp_path / "example.toml").write_text(example)
-    assert main(["rules", "--config", "example.toml", "--out", "rules.yml"]) == 0
+def test_the_examples_in_the_documentation_are_accepted(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", (DOCS / "alerts.md").read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "example.toml").write_text(example)
+        assert main(["rules", "--config", "example.toml", "--out", "rules.yml"]) == 0
 
 
 @pytest.mark.parametrize("name", ['a"} or vector(1) #', "a\\", "a\nb: 1", "{{ . }}", "ü😀\u2028"])

@@ -488,6 +488,23 @@ def test_the_newest_latencies_are_right_wherever_the_ring_begins() -> None:
                 assert found == pytest.approx(expected if count else [])
 
 
+def test_reset_metrics_changes_no_alert() -> None:
+    recorder = _process.recorder()
+    table = {"success_objective": False, "for": "0s", "p95_seconds": 1}
+    evaluator = Evaluator(thresholds.read(table), EVERY, 0.0, counters.read(recorder))
+    for step in range(1, 5):
+        for index in range(50):
+            metertap.record_tool_call("search", index % 2 == 0, 2000.0)
+            metertap.record_cache_miss("prices")
+        alerts = evaluator.evaluate(step * EVERY, BEGAN, counters.read(recorder))
+        metertap.reset_metrics()
+    assert [alert.finding.summary for alert in alerts] == [
+        "search fails: 50 % of 200 calls in 1 min, more than 5 %",
+        "search is slow: 95 % of 50 calls in 1 min took up to 2 s, more than 1 s",
+        "prices hardly helps: 0 % of 200 lookups in 1 min hit, less than 10 %",
+    ]
+
+
 def test_names_past_the_limit_are_an_overflow_and_unknown_tools_are_not() -> None:
     with metertap.instrument(series_limit=2, json_endpoint=False):
         recorder = _process.recorder()

@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import metertap
-from metertap import settings
+from metertap import _process, settings
 from metertap.alerts import notifying
 from metertap.alerts.address import Address, parse
 from metertap.alerts.conditions import Finding
@@ -202,6 +202,28 @@ def test_many_alerts_come_in_few_requests_of_bounded_size(hook: Webhook, receive
     )
 
 
+def test_of_many_alerts_each_is_told_again(hook: Webhook, receiver_of: Make) -> None:
+    again = Kind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
+    receiver_of(again, hook.url).tell([alert(tool=f"tool {number}") for number in range(1200)])
+    wait_for(lambda: len(hook.requests) >= 6)
+    told_again = [item["labels"]["tool"] for body in hook.bodies[3:6] for item in body]
+    assert len(set(told_again)) == 1200
+
+
+def test_what_resolves_while_it_is_being_told_is_told_to_have_resolved(
+    hook: Webhook, receiver_of: Make
+) -> None:
+    hook.waits.set()
+    receiver = receiver_of(WEBHOOK, hook.url)
+    receiver.tell([alert()])
+    wait_for(lambda: hook.requests)
+    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)])
+    hook.goes_on.set()
+    wait_for(lambda: len(hook.told()) == 2)
+    assert hook.told() == [("firing", NAME), ("resolved", NAME)]
+    assert hook.bodies[1]["alerts"][0]["endsAt"] == "2023-11-14T22:14:20.000Z"
+
+
 def test_credentials_in_the_address_are_sent_and_never_shown(
     hook: Webhook, receiver_of: Make
 ) -> None:
@@ -337,7 +359,7 @@ def test_tries_become_rare_and_do_not_come_all_at_once(receiver_of: Make, free_p
     for number, wait in enumerate(waits):
         longest = min(60.0, 2.0**number)
         assert longest / 2 - 0.1 < wait <= longest
-    assert len(set(waits)) == len(waits)
+    assert max(waits[6:]) - min(waits[6:]) > 1.0
 
 
 def test_the_programs_own_random_numbers_stay_what_they_are(
@@ -434,6 +456,21 @@ def test_alerts_that_nobody_would_learn_of_are_not_looked_for(
         assert tap.watch is None
         assert tap.snapshot()["alerts"] is None
     assert not [item for item in threading.enumerate() if item.name == "metertap-alerts"]
+
+
+def test_somebody_to_tell_is_enough_for_alerts_and_nothing_stays_after_a_shutdown(
+    hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METERTAP_ALERT_WEBHOOK_URL", hook.url)
+    with metertap.instrument(json_endpoint=False) as tap:
+        assert tap.watch is not None
+        assert tap.snapshot()["alerts"] == []
+        assert not tap.watch.described()["running"]
+        failing(1)
+        assert tap.watch.described()["running"]
+    assert tap.snapshot()["alerts"] is None
+    assert _process.recorder()._activity_callbacks == []
+    wait_for(lambda: not [item for item in threading.enumerate() if item.name == "metertap-alerts"])
 
 
 # A whole process

@@ -20,6 +20,8 @@ class Webhook:
         self.headers: dict[str, str] = {}
         self.hangs = threading.Event()
         """Set: requests are read and not answered."""
+        self.waits = threading.Event()
+        """Set: requests are answered once it `goes_on`."""
         self.drips = threading.Event()
         """Set: it says without end that it is about to answer."""
         self.goes_on = threading.Event()
@@ -48,6 +50,8 @@ def webhook(port: int = 0) -> Iterator[Webhook]:
             if hook.hangs.is_set():
                 hook.goes_on.wait(30)
                 return
+            if hook.waits.is_set():
+                hook.goes_on.wait(30)
             while hook.drips.is_set() and not hook.goes_on.wait(0.05):
                 self.send_response_only(100)
                 self.end_headers()

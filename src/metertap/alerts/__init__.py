@@ -1,1 +1,1 @@
-"""Alerts: thresholds from the configuration file, whoever evaluates them."""
+"""Alerts: thresholds from the configuration file, and their evaluation in this process."""

@@ -63,6 +63,7 @@ class Receiver:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._firing: dict[Key, Alert] = {}
+        self._ended: dict[Key, Alert] = {}
         self._resolved: dict[Key, Alert] = {}  # those that it has to be told of
         self._known: dict[Key, Alert] = {}  # what it knows to be firing
         self._told_at: float | None = None  # by the clock that no one sets
@@ -78,13 +79,12 @@ class Receiver:
         """These are the alerts now."""
         with self._changed:
             self._firing = {alert.key: alert for alert in alerts if alert.state == FIRING}
-            ended = {alert.key: alert for alert in alerts if alert.state == RESOLVED}
+            self._ended = {alert.key: alert for alert in alerts if alert.state == RESOLVED}
             for key, known in self._known.items():
                 if key in self._firing:
                     self._resolved.pop(key, None)
-                elif key not in self._resolved:
-                    gone = replace(known, state=RESOLVED, since=time.time())
-                    self._resolved[key] = ended.get(key, gone)
+                else:
+                    self._resolved.setdefault(key, self._end_of(known))
             if self._delay() is not None and not self._closed:
                 self._have_a_thread()
                 self._changed.notify_all()
@@ -120,6 +120,10 @@ class Receiver:
         }
 
     # With the condition held
+
+    def _end_of(self, known: Alert) -> Alert:
+        gone = self._ended.get(known.key)
+        return replace(known, state=RESOLVED, since=time.time()) if gone is None else gone
 
     def _news(self) -> bool:
         return bool(self._resolved) or any(key not in self._known for key in self._firing)
@@ -207,7 +211,7 @@ class Receiver:
             self._known.pop(alert.key, None)  # to the end: the others come first the next time
             self._known[alert.key] = alert
             if alert.key not in self._firing:  # it has resolved meanwhile
-                self._resolved[alert.key] = replace(alert, state=RESOLVED, since=time.time())
+                self._resolved.setdefault(alert.key, self._end_of(alert))
 
 
 def _target(address: Address, path: str) -> str:

@@ -75,7 +75,7 @@ class Watch:
         return {
             "every_seconds": self._settings.alert_every,
             "running": self._thread is not None,
-            "thresholds": asdict(self.thresholds),
+            "thresholds": {**asdict(self.thresholds), "jobs": list(self.thresholds.jobs)},
             "receivers": [receiver.described() for receiver in self.receivers],
         }
 

@@ -122,7 +122,7 @@ def _alerts(found: dict[str, Any] | None) -> list[tuple[str, str]]:
     shown = [f"{text} {limits[key]:g}" for key, text in named.items() if limits[key] is not None]
     own = len(limits["tools"]) + len(limits["caches"])
     if own:
-        shown.append(f"{own} tools and caches of their own")
+        shown.append(f"others for {own} tools and caches")
     state = "" if found["running"] else " once a tool or cache is seen"
     rows = [("alerts", f"every {found['every_seconds']:g} s{state}: {'; '.join(shown)}")]
     for item in found["receivers"]:

@@ -7,7 +7,7 @@ instruments know them: what is exported is cumulative and goes on, since a count
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from metertap.recording.caches import CacheFigures
@@ -40,6 +40,16 @@ class Past:
         """What `tool` counted before and since. Percentiles stay those of its window."""
         past = self._tools.get((tool.name, tool.source))
         return tool if past is None else _together(past, tool)
+
+    def counts_with(
+        self, key: tuple[str, str], counts: Mapping[str, int], sampled: int
+    ) -> tuple[dict[str, int], int]:
+        """Calls of a tool by outcome, and known latencies, before and since."""
+        past = self._tools.get(key)
+        if past is None:
+            return dict(counts), sampled
+        both = {name: past.counts.get(name, 0) + counts.get(name, 0) for name in past.counts}
+        return both, past.sampled + sampled
 
     def left_out_of(self, cache: CacheFigures) -> CacheFigures:
         """What `cache`, whose figures are those of its life, counted since."""
