@@ -36,8 +36,8 @@ def also(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Adds an instrumentation to the table of all."""
 
     def add(instrumentation: Instrumentation) -> None:
-        known = metertap_instrumentation.libraries()
-        monkeypatch.setattr(metertap_instrumentation, "ALL", (*known, instrumentation))
+        known = [*metertap_instrumentation.libraries(), instrumentation]
+        monkeypatch.setattr(metertap_instrumentation, "libraries", lambda **_: known)
 
     return add
 

@@ -802,3 +802,35 @@ def test_a_directory_that_is_none_is_said(shop: Measured) -> None:
 @pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "x"])
 def test_an_interval_that_is_none_is_a_wrong_command_line(interval: str) -> None:
     assert run(METERTAP, "top", f"--interval={interval}").status == 2
+
+
+ALERTS = """
+[alerts]
+every = 0.2
+window = "30s"
+for = "1s"
+minimum_calls = 5
+"""
+
+
+def test_alerts_are_shown_what_fires_first(tmp_path: Path) -> None:
+    config = tmp_path / "metertap.toml"
+    config.write_text(ALERTS)
+    fail = f"for _ in range(9): record({HOSTILE!r}, False, 1.0, 'OSError')"
+    env = {"METERTAP_CONFIG": str(config), "METRICS_JSON_PORT": "0", "OTEL_SERVICE_NAME": "shop"}
+    with started([sys.executable, "-c", PROGRAM], env=env) as process:
+        shop = Measured(process)
+        shop.do("record('fine', True, 1.0)")
+        shop.do("import time; time.sleep(0.5)")
+        shop.do(fail)
+        with top(shop.url) as terminal:
+            screen = terminal.shows(lambda text: re.search("^✕ ", text, re.MULTILINE), 40)
+    (line,) = (line for line in screen.splitlines() if line.startswith("✕ "))
+    assert ESCAPED in line
+    assert "fails: 100 % of 9 calls" in line
+
+
+def test_no_alert_takes_no_room(shop: Measured) -> None:
+    with top(shop.url) as terminal:
+        screen = terminal.shows(lambda text: "first" in text)
+        assert not any(line.startswith(("✕", "·")) for line in screen.splitlines())

@@ -670,6 +670,41 @@ def test_measuring_that_is_switched_off_is_told(
     assert "switched off" in seen.texts("#notice")[0]
 
 
+def test_alerts_are_shown_while_there_are_any(tap: Tap, opened: Open) -> None:
+    metertap.record_tool_call("search", True, 1.0)
+    fires = {
+        "name": "MetertapHighErrorRate",
+        "severity": "critical",
+        "state": "firing",
+        "tool": MARKUP,
+        "cache": None,
+        "place": None,
+        "value": 12.0,
+        "threshold": 5.0,
+        "unit": "%",
+        "since": time.time(),
+        "summary": f"{MARKUP} fails: 12 % of 250 calls in 5 min, more than 5 %",
+    }
+    over = {**fires, "state": "resolved", "summary": "search was slow"}
+    alerts: list[Any] | None = None
+    seen = opened(url_of(tap))
+    seen.tab.route(
+        "**/metrics",
+        lambda route: route.fulfill(
+            json={**get(f"{tap.json_url}/metrics").json(), "alerts": alerts}
+        ),
+    )
+    seen.next_poll()
+    assert not seen.tab.locator("#alerts").is_visible()
+    alerts = [over, fires]
+    seen.next_poll()
+    assert seen.texts("#alerts .summary") == [fires["summary"], over["summary"]]
+    assert seen.texts("#alerts .state") == ["critical", "resolved"]
+    alerts = []
+    seen.next_poll()
+    assert not seen.tab.locator("#alerts").is_visible()
+
+
 def test_the_demo_names_the_page_and_a_newcomer_sees_what_is_slow_and_what_fails(
     opened: Open,
 ) -> None:

@@ -1,5 +1,6 @@
 // The page: asks the process for its document once a second, and shows it.
 
+import { Alerts } from "./alerts.js";
 import { Answers } from "./answers.js";
 import { cacheDetail, toolDetail } from "./detail.js";
 import { NONE, bytes, clock, count, duration, joined, latency, percent, rate } from "./figures.js";
@@ -66,6 +67,7 @@ const caches = new Table(byId("caches"), {
     { key: "system", title: "Library", words: true, value: ({ cache }) => cache.system, text: ({ cache }) => [cache.system] },
   ],
 });
+const alerts = new Alerts();
 const answers = new Answers((name) => show(tools, name), (name) => show(caches, name));
 
 function show(table, name) {
@@ -158,6 +160,7 @@ function render() {
   }));
   tools.update(toolRows);
   caches.update(cacheRows);
+  alerts.update(latest.alerts);
   answers.update(toolRows, cacheRows);
   counts();
 

@@ -44,6 +44,7 @@ FILES = (
     "charts.css",
     "theme.js",
     "page.js",
+    "alerts.js",
     "answers.js",
     "charts.js",
     "detail.js",

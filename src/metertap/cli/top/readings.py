@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ _RECENT_SECONDS = 60.0
 """How long a tool that failed is marked."""
 _LEAST_SECONDS = 0.05
 """Two documents that are closer say nothing about a rate."""
+_ALARMING = ("firing", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,17 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a process itself found alarming."""
+
+    state: str
+    severity: str
+    summary: str
+    since: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One process at the time of its latest document."""
 
@@ -61,6 +73,8 @@ class Reading:
     resident_bytes: int | None
     tools: tuple[Tool, ...]
     caches: tuple[Cache, ...]
+    alerts: tuple[Alert, ...] = ()
+    """Those that fire or may soon; what fires first."""
 
 
 class Readings:
@@ -121,6 +135,7 @@ class Readings:
             resident_bytes=system["process"]["resident_bytes"],
             tools=tools,
             caches=caches,
+            alerts=_alerts(document.get("alerts") or ()),
         )
 
     def _tool(
@@ -158,6 +173,15 @@ class Readings:
             last_error_type=self._errors.get(name),
             failed_lately=uptime - self._failed.get(name, float("-inf")) <= _RECENT_SECONDS,
         )
+
+
+def _alerts(found: Iterable[Mapping[str, Any]]) -> tuple[Alert, ...]:
+    alerts = [
+        Alert(str(it["state"]), str(it["severity"]), str(it["summary"]), float(it["since"]))
+        for it in found
+        if it["state"] in _ALARMING
+    ]
+    return tuple(sorted(alerts, key=lambda alert: (_ALARMING.index(alert.state), alert.since)))
 
 
 def _cache(

@@ -66,6 +66,7 @@ class Screen:
         listed = self._watching.listed()
         lines = [self._title(listed, width, now)]
         lines += self._processes(listed, width, max(1, height // 4), now)
+        lines += self._alerts(listed, width, max(1, height // 5))
         room = max(0, height - len(lines) - 1)
         parts: list[RenderableType] = list(lines)
         if self._view.shows_keys:
@@ -119,6 +120,30 @@ class Screen:
             lines.append(line)
         if len(shown) < len(listed):
             lines.append(self._text(f"  … and {len(listed) - len(shown)} more", "dim"))
+        return lines
+
+    def _alerts(self, listed: Sequence[Watched], width: int, most: int) -> list[Text]:
+        found = [
+            (label if len(listed) > 1 else "", alert)
+            for label, watched in zip(labels(listed), listed, strict=True)
+            if watched.reading is not None and not watched.is_gone()
+            for alert in watched.reading.alerts
+        ]
+        found.sort(key=lambda item: item[1].state != "firing")
+        shown = found if len(found) <= most else found[: max(1, most - 1)]
+        lines = []
+        for label, alert in shown:
+            fires = alert.state == "firing"
+            word = f"✕ {alert.severity}" if fires else f"· {alert.state}"
+            line = self._text(f"{word}  ", "red" if fires else "dim")
+            if label:
+                line.append(self._plain(f"{printable(label)}  "), "bold")
+            line.append(self._plain(printable(alert.summary)))
+            line.append(self._plain(f"  since {clock(alert.since)}"), "dim")
+            line.truncate(width, overflow="ellipsis" if self._has_signs else "crop")
+            lines.append(line)
+        if len(shown) < len(found):
+            lines.append(self._text(f"  … and {len(found) - len(shown)} more alerts", "dim"))
         return lines
 
     # The tables
