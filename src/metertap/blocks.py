@@ -19,7 +19,7 @@ class Measured:
     ended that raised, where its type alone does not.
     """
 
-    __slots__ = ("_call", "_counted_by", "_in_steps", "_judge", "_name", "_source")
+    __slots__ = ("_calls", "_counted_by", "_in_steps", "_judge", "_name", "_source")
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Measured:
         self._counted_by = counted_by
         self._in_steps = in_steps
         self._judge = judge
-        self._call: Call | None = None
+        self._calls: list[Call] = []  # of a block that several threads are in, or one twice
 
     def __enter__(self) -> None:
         with guard.guarded("measure"):
@@ -47,18 +47,28 @@ class Measured:
             call = Call(recorder(), self._name, self._source, self._counted_by)
             series = recorder().tool_by_hand(self._name, self._source)
             call.start(series, as_current=not self._in_steps)
-            self._call = call
+            self._calls.append(call)
 
     def as_current(self) -> contextlib.AbstractContextManager[None]:
         """The call is the current one inside, if there is one; to be entered for each step."""
-        return contextlib.nullcontext() if self._call is None else calls.AsCurrent(self._call)
+        return calls.AsCurrent(self._calls[-1]) if self._calls else contextlib.nullcontext()
 
     def yielded(self) -> None:
         """The call has given an item."""
-        call = self._call
+        call = self._calls[-1] if self._calls else None
         if call is not None and call.first_item is None:
             with guard.guarded("measure"):
                 call.yielded()
+
+    def _leave(self) -> Call | None:
+        """The call that ends: the innermost of this block in this context."""
+        frame = calls.current.get()
+        while frame is not None:
+            if frame[calls.SERIES] is not None and frame[calls.OWNER] in self._calls:
+                self._calls.remove(frame[calls.OWNER])
+                return frame[calls.OWNER]  # type: ignore[no-any-return]
+            frame = frame[calls.PARENT]
+        return self._calls.pop() if self._calls else None
 
     def __exit__(
         self,
@@ -66,7 +76,7 @@ class Measured:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        call, self._call = self._call, None  # a block may be entered again
+        call = self._leave()
         if call is not None:
             with guard.guarded("measure"):
                 call.finish(None if error is None else self._judge(error))

@@ -199,10 +199,14 @@ class _Unnamed:
 
     def name_now(self, meter: ObjectMeter) -> None:
         """The object ends before anybody looked: only what it is itself can name it."""
-        with self._lock:
-            if meter in self._meters:
-                self._meters.remove(meter)
-                meter.settle(meter.natural_name or meter.class_name)
+        # A finaliser must not wait: whoever has the lock may wait for one that this thread has.
+        if self._lock.acquire(blocking=False):
+            try:
+                if meter in self._meters:
+                    self._meters.remove(meter)
+                    meter.settle(meter.natural_name or meter.class_name)
+            finally:
+                self._lock.release()
 
     def forked(self) -> None:
         """In a forked child: a thread of the parent may have held the lock."""

@@ -135,6 +135,7 @@ class Call:
         """Leave without being counted."""
         series, _ = self.leave()
         self._recorder.never_ended(series)
+        self._let_go()
 
     def yielded(self) -> None:
         """It has given its first item."""
@@ -148,6 +149,12 @@ class Call:
         if ending is None and self.frame is not None:
             series.looked_up(self.frame[HIT], self.frame[MISSED], seconds)
         end(series, seconds, ending)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """The frame stays in contexts; nothing of the call shall, nor wait for the collector."""
+        if self.frame is not None:
+            self.frame[OWNER] = None
 
 
 class AsCurrent:

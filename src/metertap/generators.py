@@ -21,9 +21,8 @@ def generator_wrapper(begin: Begin) -> WrapperFunction:
     """What wrapt calls instead of a generator function."""
 
     def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return named_as(
-            wrapped, steps(lambda: wrapped(*args, **kwargs), begin(instance, args, kwargs))
-        )
+        inner = _made(wrapped, args, kwargs)
+        return named_as(wrapped, steps(lambda: inner, begin(instance, args, kwargs)))
 
     return make
 
@@ -32,11 +31,19 @@ def async_generator_wrapper(begin: Begin) -> WrapperFunction:
     """What wrapt calls instead of an async generator function."""
 
     def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return named_as(
-            wrapped, async_steps(lambda: wrapped(*args, **kwargs), begin(instance, args, kwargs))
-        )
+        inner = _made(wrapped, args, kwargs)
+        return named_as(wrapped, async_steps(lambda: inner, begin(instance, args, kwargs)))
 
     return make
+
+
+def _made(wrapped: Any, args: Any, kwargs: Any) -> Any:
+    """The generator, which has not begun. Now: arguments that do not fit are told of at once."""
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        calls.hide_frame(error)
+        raise
 
 
 def named_as(like: Any, made: Any) -> Any:

@@ -30,6 +30,7 @@ class Handlers:
     """
 
     source: str
+    slot_class: type[ToolSlot] = ToolSlot
 
     def __init__(self) -> None:
         self._slots: dict[str, ToolSlot] = {}
@@ -139,10 +140,10 @@ class Handlers:
             frame[NOTE] = ending
 
     def _slot(self, name: str) -> ToolSlot:
-        slot = ToolSlot(name, self.source, counted_by=self.source)
+        slot = self.slot_class(name, self.source, counted_by=self.source)
         # Names that did not become a label are not kept, or a client could fill the memory.
         if is_enabled() and recorder().tool_by_hand(name, self.source).name == name:
-            self._slots[name] = slot
+            return self._slots.setdefault(name, slot)
         return slot
 
 

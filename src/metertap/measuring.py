@@ -103,7 +103,7 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
         parent = _get()
         if parent is not None:
             parent = calls.in_progress() if parent[0] or parent[2] else None
-        if series is None or (parent is not None and slot.is_counted()):
+        if series is None or (parent is not None and parent[1] is not slot and slot.is_counted()):
             try:
                 return function(*args, **kwargs)
             except BaseException as error:
@@ -145,7 +145,7 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
         parent = _get()
         if parent is not None:
             parent = calls.in_progress() if parent[0] or parent[2] else None
-        if series is None or (parent is not None and slot.is_counted()):
+        if series is None or (parent is not None and parent[1] is not slot and slot.is_counted()):
             try:
                 return await function(*args, **kwargs)
             except BaseException as error:
@@ -195,7 +195,7 @@ def plain_wrapper(slot: ToolSlot) -> WrapperFunction:
         parent = _get()
         if parent is not None:
             parent = calls.in_progress() if parent[0] or parent[2] else None
-        if series is None or (parent is not None and slot.is_counted()):
+        if series is None or (parent is not None and parent[1] is not slot and slot.is_counted()):
             try:
                 return wrapped(*args, **kwargs)
             except BaseException as error:
@@ -236,7 +236,7 @@ def coroutine_wrapper(slot: ToolSlot) -> WrapperFunction:
         parent = _get()
         if parent is not None:
             parent = calls.in_progress() if parent[0] or parent[2] else None
-        if series is None or (parent is not None and slot.is_counted()):
+        if series is None or (parent is not None and parent[1] is not slot and slot.is_counted()):
             try:
                 return await wrapped(*args, **kwargs)
             except BaseException as error:

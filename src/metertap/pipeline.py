@@ -317,10 +317,12 @@ class Pipeline:
             self._readers.leave(but=otlp)
             self.owned = None
             self._readers.equip(provider)
+            # Not with the recorder's lock: caches have locks of their own, and new names need it.
+            observed = ours.freeze() if delivered else None
             with self._recorder.lock:
                 self._recorder.fold()
-                if delivered:
-                    theirs.start_after(ours.freeze())
+                if observed is not None:
+                    theirs.start_after(observed)
                 else:
                     journal.replay(theirs)
                 self._record_to(theirs)

@@ -61,6 +61,10 @@ _Read = Callable[[CallbackOptions], Iterable[Observation]]
 _gates: weakref.WeakKeyDictionary[MeterProvider, _Gate] = weakref.WeakKeyDictionary()
 _source: _Source | None = None
 
+_PAUSE_SECONDS = 1.0
+"""Between the first tool or cache and the import. A program that Ctrl-C ends during an import in
+another thread has an exit status of 1 instead of the signal's: short ones are left alone."""
+
 _loading = threading.Lock()
 """Held by the thread that imports. A child forked meanwhile could never import the same."""
 _fork = threading.local()
@@ -168,9 +172,13 @@ class ProcessMetrics:
             return
         self._begun = True
         try:
-            threading.Thread(target=self.load, name="metertap-process", daemon=True).start()
+            threading.Thread(target=self._load_later, name="metertap-process", daemon=True).start()
         except RuntimeError:  # the process ends, or has no thread left: the next tap may try
             self._begun = False
+
+    def _load_later(self) -> None:
+        time.sleep(_PAUSE_SECONDS)
+        self.load()
 
     def _open(self) -> None:
         assert _source is not None

@@ -296,3 +296,17 @@ def test_a_generator_that_is_awaited_can_still_be() -> None:
     with metertap.instrument():
         assert asyncio.run(main()) == 5
         assert figures("old")["total_calls"] == 1
+
+
+def test_arguments_that_do_not_fit_are_told_of_at_the_call() -> None:
+    @metertap.tool
+    def stream(items: int) -> Generator[int, None, None]:
+        yield from range(items)
+
+    @metertap.tool
+    async def later(items: int) -> AsyncGenerator[int, None]:
+        yield items
+
+    for function in (stream, later):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            function(number=3)  # type: ignore[call-arg]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 import metertap
+from metertap import calls
 from support.waiting import wait_for
 from support.warned import warnings_of
 
@@ -312,3 +316,37 @@ def test_calls_are_counted_before_instrument_and_after_shutdown() -> None:
     assert tools()["record"]["successful_calls"] == 3
     assert metertap.get_all_metrics()["cache_metrics"]["prompts"]["total_requests"] == 6
     assert tap.snapshot()["tool_metrics"] == tools()
+
+
+def test_one_block_may_be_entered_twice_and_by_two_threads() -> None:
+    block = metertap.measure_tool("shared")
+    both_inside = threading.Barrier(2)
+
+    def work() -> None:
+        with block, block:
+            both_inside.wait(10)
+
+    with metertap.instrument():
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = metertap.get_all_metrics()["tool_metrics"]["shared"]
+    assert (found["successful_calls"], found["active_calls"]) == (4, 0)
+
+
+def test_a_call_that_is_over_is_not_kept_by_its_context() -> None:
+    class Argument:
+        """Something that the call holds."""
+
+    gc.disable()
+    try:
+        with metertap.instrument():
+            with metertap.measure_tool("search"):
+                frame = calls.current.get()
+                assert frame is not None
+                call = weakref.ref(frame[calls.OWNER])
+            assert call() is None
+    finally:
+        gc.enable()

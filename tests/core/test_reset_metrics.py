@@ -28,6 +28,12 @@ from support.waiting import wait_for
 DURATION = "gen_ai.execute_tool.duration"
 
 
+@pytest.fixture(autouse=True)
+def without_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own figures are others at each look."""
+    monkeypatch.setenv("METERTAP_DISABLED_INSTRUMENTATIONS", "system_metrics")
+
+
 def document() -> dict[str, Any]:
     return metertap.get_all_metrics()
 

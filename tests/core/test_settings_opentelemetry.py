@@ -107,7 +107,8 @@ def test_instrumentations_are_disabled_by_either_variable() -> None:
 def test_a_disabled_instrumentation_patches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "mcp")
     with metertap.instrument() as tap:
-        mcp = tap.diagnosis()["instrumentations"][0]
+        instrumentations = tap.diagnosis()["instrumentations"]
+    mcp = next(item for item in instrumentations if item["name"] == "mcp")
     assert mcp["state"] == "switched off"
     assert not any(patch["bound"] for patch in mcp["patches"])
 

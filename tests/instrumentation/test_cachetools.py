@@ -210,3 +210,14 @@ def test_equal_names_share_one_line_and_names_are_bounded() -> None:
     assert set(names) == {"cache 0", "cache 1", "cache 2", "_OTHER"}
     assert names["_OTHER"]["misses"] == 7
     assert _process.tap() is None
+
+
+def test_the_methods_own_keyword_is_passed_on() -> None:
+    def made_up(_cache: object, key: str) -> str:
+        return f"made up {key}"
+
+    with metertap.instrument():
+        cache: Any = cachetools.LRUCache(2)
+        cache["a"] = 1
+        assert cache["a"] == 1
+        assert cachetools.LRUCache.__getitem__(cache, "a", cache_getitem=made_up) == "made up a"

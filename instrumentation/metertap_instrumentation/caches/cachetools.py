@@ -85,12 +85,12 @@ def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 def getitem_of_known(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """The same for a cache that has a meter already, without what wrapt's proxy costs."""
 
-    def call(self: Any, key: Any, *rest: Any) -> Any:
+    def call(self: Any, key: Any, *rest: Any, **named: Any) -> Any:
         if not live:
-            return method(self, key, *rest)
+            return method(self, key, *rest, **named)
         meter = _find(id(self))
-        if meter is None or rest:
-            return getitem(functools.partial(method, self), self, (key, *rest), {})
+        if meter is None or rest or named:
+            return getitem(functools.partial(method, self), self, (key, *rest), named)
         try:
             value = method(self, key)
         except KeyError as error:

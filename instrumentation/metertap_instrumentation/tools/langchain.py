@@ -32,6 +32,7 @@ from metertap.handlers import (
     plain_method,
     plain_wrapper,
 )
+from metertap.measuring import ToolSlot
 from metertap.outcome import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
 from metertap.patching import PatchSet, Target
 from metertap.patching_subclasses import SubclassesPatchSet
@@ -77,12 +78,14 @@ class Tools(Handlers):
         return Ending.by(error)
 
 
+class _OverrideSlot(ToolSlot):
+    __slots__ = ()
+
+
 class Overrides(Tools):
     """Those of subclasses. They are given up once they reach that of the base class."""
 
-    def owns(self, slot: Any) -> bool:
-        """Whether a call with this slot is one of them."""
-        return self._slots.get(slot.name) is slot
+    slot_class = _OverrideSlot
 
 
 def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
@@ -91,7 +94,7 @@ def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
     if owner.counted_by != SOURCE or owner.name != name:
         return False
     if outer[INSTANCE] == id(instance):
-        return _overrides.owns(owner)  # otherwise it calls itself
+        return type(owner) is _OverrideSlot  # otherwise it calls itself
     return kwargs.get("tool_call_id") is None  # what a model asked for is a call of its own
 
 

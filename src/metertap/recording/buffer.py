@@ -75,11 +75,13 @@ class Buffer(ABC):
     def due(self) -> None:
         """To be called when `tick` raises StopIteration. Never raises itself."""
         with _swapping:
-            if not length_hint(self._ticking):
+            # Others take ticks meanwhile, without the lock: asked first, it may be empty then.
+            if next(self._ticking, self) is self:
+                ticking = repeat(None, CHUNK)
+                next(ticking)
                 self._ticked += CHUNK
-                self._ticking = repeat(None, CHUNK)
-                self.tick = self._ticking.__next__
-            next(self._ticking)
+                self._ticking = ticking
+                self.tick = ticking.__next__
         # Somebody who holds the lock may be at a long copy; then the next chunk is twice as long.
         lock = self._recorder.lock
         if self._items and lock.acquire(blocking=False):

@@ -379,7 +379,9 @@ class Recorder:
         """Calls in progress by tool name, every source together."""
         totals: dict[str, int] = {}
         for series in list(self._tools.values()):
-            totals[series.name] = totals.get(series.name, 0) + series.active
+            with self.lock:  # a fold moves calls from one count to another
+                active = series.active
+            totals[series.name] = totals.get(series.name, 0) + active
         return list(totals.items())
 
     def active_sessions(self) -> int:

@@ -282,9 +282,11 @@ class ToolSeries(Buffer):
         if error_type in self.error_types:
             return error_type
         error_type = as_label(error_type)
-        known = error_type in self.error_types
+        shown = {named for _, named in self._attributes}  # those before `start_over` as well
         return (
-            error_type if known or len(self.error_types) < _ERROR_TYPES_LIMIT else catalogue.OTHER
+            error_type
+            if error_type in shown or len(shown) < _ERROR_TYPES_LIMIT
+            else catalogue.OTHER
         )
 
     def begin_again(self) -> None:

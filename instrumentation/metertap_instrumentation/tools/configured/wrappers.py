@@ -7,6 +7,7 @@ call, and that a plain function may return what is not over yet.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -139,7 +140,7 @@ class _Steps(Measured):
             if series is not None:
                 call = Call(recorder(), slot.name, slot.source, slot.counted_by)
                 call.start(series, as_current=False, spent=self._spent)
-                self._call = call
+                self._calls.append(call)
 
 
 # What a plain function returns may be run later: in another context, or never. Its call is counted
@@ -151,9 +152,25 @@ def _later(own: Calls, frame: Frame, spent: float, made: Any) -> Any:
     if type(made) is GeneratorType and made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
         own.ended(frame, spent, made)  # it can be awaited, and no generator of ours can
         return made
+    if sys.getrefcount(made) > _ALONE:
+        own.ended(frame, spent, made)  # the program keeps it: it may run it, or give it out again
+        return made
     own.given_up(frame)
     later = _LATER[type(made)](own, frame[OWNER], _Unrun(made), spent)
     return generators.named_as(made, later)
+
+
+def _references(made: object) -> int:
+    return sys.getrefcount(made)
+
+
+def _alone() -> int:
+    """References to what a call has returned, counted in `_later`, if nothing else has one."""
+    made = object()
+    return _references(made)
+
+
+_ALONE = _alone()
 
 
 class _Unrun:

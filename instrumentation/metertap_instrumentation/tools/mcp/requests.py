@@ -150,6 +150,7 @@ class ServerRequest(Call):
             metric = catalogue.SERVER_DURATION
             operation = _recorder.operation(key, metric, self._attributes(label, answered, code))
         operation.record(seconds)
+        self._let_go()
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
         """The request ended by raising `error`; `code` is what the client is told, if known."""

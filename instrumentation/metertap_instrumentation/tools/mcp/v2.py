@@ -125,6 +125,7 @@ def _begin(
             connection.methods.add(method)
         else:
             method = catalogue.OTHER
+    cancel_requested = dctx.cancel_requested  # before the call starts: a context may lack it
     request = _Request(
         method,
         server,
@@ -133,7 +134,7 @@ def _begin(
         runner.connection.protocol_version,
         connection.transport,
     )
-    request.cancel_requested = dctx.cancel_requested
+    request.cancel_requested = cancel_requested
     request.params = params
     return request
 
