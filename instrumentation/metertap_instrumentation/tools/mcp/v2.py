@@ -45,26 +45,28 @@ def on_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Measure one request: `_on_request(dctx, method, params)`; returns the result as a dict."""
 
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not live:
-            return await method(self, *args, **kwargs)
-        try:
-            request = _begin(self, *args, **kwargs)
-        except Exception as fault:
-            guard.fault("mcp.request", fault)
-            return await method(self, *args, **kwargs)
+        request = None
+        if live:
+            try:
+                request = _begin(self, *args, **kwargs)
+            except Exception as fault:
+                guard.fault("mcp.request", fault)
         try:
             result = await method(self, *args, **kwargs)
         except BaseException as error:
             with guard.guarded("mcp.request"):
                 calls.hide_frame(error)
-                request.end_with(error)
-            request.abandon()
+                if request is not None:
+                    request.end_with(error)
+            if request is not None:
+                request.abandon()
             raise
-        try:
-            request.answer(result)
-        except Exception as fault:
-            guard.fault("mcp.request", fault)
-            request.abandon()
+        if request is not None:
+            try:
+                request.answer(result)
+            except Exception as fault:
+                guard.fault("mcp.request", fault)
+                request.abandon()
         return result
 
     return call

@@ -26,19 +26,20 @@ def watch_tool_manager(method: Callable[..., Any], live: Live) -> Callable[..., 
     """`ToolManager.call_tool(name, …)` of MCPServer: whether the tool exists, what it raised."""
 
     async def call_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
-        name = args[0] if args else kwargs.get("name")
-        call = _claim(name) if live else None
-        if call is None:
-            return await method(self, *args, **kwargs)
-        if not call.is_registered:
-            with guard.guarded("mcp.tool"):
-                call.known = self.get_tool(name) is not None
+        call = None
+        if live:
+            name = args[0] if args else kwargs.get("name")
+            call = _claim(name)
+            if call is not None and not call.is_registered:
+                with guard.guarded("mcp.tool"):
+                    call.known = self.get_tool(name) is not None
         try:
             return await method(self, *args, **kwargs)
         except Exception as error:
             with guard.guarded("mcp.error"):
                 calls.hide_frame(error)
-                note(call, error)
+                if call is not None:
+                    note(call, error)
             raise
 
     return call_tool
