@@ -71,7 +71,7 @@ def test_a_measured_process_is_asked(capsys: pytest.CaptureFixture[str]) -> None
         assert main(["doctor", url, "--json"]) == 0
         (report,) = json.loads(capsys.readouterr().out)
         expected = tap.diagnosis()
-    assert re.search(r"service +shop ", out)
+    assert re.search(r"service +shop\b", out)
     assert f"json endpoint  {url}" in out
     assert "METRICS_WINDOW_SIZE = 50 (keyword)" in out
     assert report == {"process": url, **json.loads(json.dumps(expected))}

@@ -112,7 +112,11 @@ class EmulatedTerminal:
 
 
 def _take_terminal() -> None:
-    """In the child: stdin is its controlling terminal, so that Ctrl-C and a resize reach it."""
+    """In the child: stdin is its controlling terminal, so that Ctrl-C and a resize reach it.
+
+    Who runs the tests may ignore hang-ups, as `nohup` does; a program in a terminal does not.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
