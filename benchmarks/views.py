@@ -16,7 +16,7 @@ from benchmarks import baselines
 from benchmarks.measuring import Result, interleaved, result
 from benchmarks.process import measured
 from metertap import _process
-from metertap.recording.series import ToolSeries
+from metertap.recording import ToolSeries
 
 TOOLS, WINDOW, NEW = 100, 1000, 10
 

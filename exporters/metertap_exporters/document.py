@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from metertap import catalogue, outcome
-from metertap.recording import CacheFigures, Figures, ToolFigures
-from metertap.recording.series import LatencyFigures
+from metertap.recording import CacheFigures, Figures, LatencyFigures, ToolFigures
 
 SCHEMA_VERSION = "1.0"
 

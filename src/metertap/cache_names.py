@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from metertap.recording.series import as_label
+from metertap.recording import as_label
 
 KEEPERS: set[str] = set()
 """Packages whose own objects keep caches in attributes that mean nothing to an operator."""

@@ -19,8 +19,7 @@ from metertap.blocks import Measured
 from metertap.calls import HIT, MISSED, current, tool_of_lookup
 from metertap.measuring import ToolSlot
 from metertap.patching import Wrapper, WrapperFunction
-from metertap.recording import CacheSeries, ToolSeries
-from metertap.recording.series import as_label
+from metertap.recording import CacheSeries, ToolSeries, as_label
 
 SOURCE = catalogue.MANUAL
 

@@ -1,4 +1,4 @@
-"""Counting anew: what `reset_metrics` does to series, and figures of before and after it.
+"""Counting anew, by `reset_metrics`: figures of before and after it.
 
 Series stay the same objects. Patches and slots hold them, calls are in progress on them, and the
 instruments know them: what is exported is cumulative and goes on, since a counter never goes back.
@@ -11,18 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from metertap.recording.caches import CacheFigures
-from metertap.recording.series import ToolFigures, ToolSeries
-from metertap.recording.window import Window
-
-
-def start_over(series: ToolSeries, window_size: int) -> None:
-    """Forget what `series` counted; calls in progress stay so. With the recorder's lock held."""
-    series.counts, series.error_types = {}, {}
-    series.sampled, series.total = 0, 0.0
-    series.minimum = series.maximum = None
-    series.window = Window(window_size)
-    series.ended = series._last_call = None
-    series._looked_up = series._first_items = None
+from metertap.recording.figures import ToolFigures
 
 
 class Past:

@@ -10,7 +10,7 @@ from array import array
 
 from metertap import catalogue
 from metertap.recording.batch import Batch
-from metertap.recording.recorder import Instruments
+from metertap.recording.delivery import Instruments
 
 _LIMIT = 20_000
 """Durations kept: 160 kB. An application that sets a provider does so when it starts."""

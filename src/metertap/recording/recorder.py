@@ -2,26 +2,27 @@
 
 It knows tools, caches, sessions and MCP operations by name; it knows no library that is patched,
 no reader and no exporter. Durations gather in the series' buffers, and go in batches to the
-OpenTelemetry instruments of the pipeline in force (`Instruments`); everything else is a plain
-number that observable instruments read.
+instruments of the pipeline in force (`Delivery`); everything else is a plain number that observable
+instruments read.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from metertap import catalogue, guard
-from metertap.recording import anew, buffer
+from metertap.recording import buffer
 from metertap.recording.anew import Past
-from metertap.recording.batch import Batch
 from metertap.recording.buffer import Buffer
 from metertap.recording.caches import BOTH, CacheFigures, CacheSeries
-from metertap.recording.series import OperationSeries, ToolFigures, ToolSeries, as_label
+from metertap.recording.delivery import Delivery
+from metertap.recording.figures import Figures, ToolFigures
+from metertap.recording.labels import as_label
+from metertap.recording.operations import OperationSeries
+from metertap.recording.series import ToolSeries
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -31,18 +32,6 @@ _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
 """What the SDK's own readers call whatever is past their limit."""
 
 
-class Instruments(Protocol):
-    """Where durations go: the instruments of one meter provider."""
-
-    in_order: bool
-    """Whether each sample has to come at once: in the order in which calls end, and from where."""
-    is_full: bool
-    """Whether that will be so with one more series: what waits has to come before it."""
-
-    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
-        """Record durations. `attributes` is the same object for the same series."""
-
-
 class Slot(Protocol):
     """What a patch or a decorator keeps of the recorder, so as not to look it up at each call."""
 
@@ -50,30 +39,7 @@ class Slot(Protocol):
         """Look it up again: it is not the one to record to any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Everything recorded since `start_time`, at one moment."""
-
-    tools: tuple[ToolFigures, ...]
-    caches: tuple[CacheFigures, ...]
-    active_sessions: int
-    start_time: float
-    uptime_seconds: float
-    """Since then, however the clock was set meanwhile."""
-    requests_by_hand: int = 0
-    """Requests in progress that the program counts itself."""
-
-    @property
-    def concurrent_requests(self) -> int:
-        """Requests in progress: what was measured, or what was set by hand if that is more."""
-        return max(self.requests_by_hand, sum(tool.active for tool in self.tools))
-
-    @property
-    def total_requests(self) -> int:
-        return sum(sum(tool.counts.values()) for tool in self.tools)
-
-
-class Recorder:
+class Recorder(Delivery):
     """Holds every series of one process. All methods may be called from any thread."""
 
     def __init__(self, window_size: int = 1000, series_limit: int = 2000) -> None:
@@ -81,18 +47,12 @@ class Recorder:
         self._series_limit = series_limit
         self._activity_callbacks: list[Callable[[], None]] = []
         self._look_callbacks: list[Callable[[], None]] = []
-        self._instruments: Sequence[Instruments] = ()
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
-        self.in_order = False
-        """Whether samples are handed over one by one, as soon as they are there."""
-        self.sampled_context: Callable[[], Any] | None = None
-        """Gives the context of a sampled span, or None; itself None while nothing traces."""
+        super().__init__()
         self._clear()
 
     def _clear(self) -> None:
-        # Reentrant: a finaliser may run, and record, while this thread holds the lock.
-        self.lock = threading.RLock()
-        self.folding = False
+        self._unlock()
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
         self._operations: dict[Hashable, OperationSeries] = {}
@@ -116,7 +76,7 @@ class Recorder:
             self.window_size = window_size
             self._series_limit = series_limit
             for series in self._tools.values():
-                series.window = series.window.resized(window_size)
+                series.resize()
         self._forget_slots()  # measuring may be switched on or off now
 
     def keep(self, slot: Slot) -> None:
@@ -417,68 +377,8 @@ class Recorder:
         if self._is_fresh_fork:
             self._activity()
 
-    # Instruments
-
-    @property
-    def instruments(self) -> Sequence[Instruments]:
-        """Where durations go, once they are folded."""
-        return self._instruments
-
-    @instruments.setter
-    def instruments(self, instruments: Sequence[Instruments]) -> None:
-        with self.lock:
-            self.fold()  # what was recorded before belongs to those that were there before
-            self._instruments = instruments
-            self.in_order = any(item.in_order for item in instruments)
-            self.begin_again()
-
-    def trace_with(self, sampled_context: Callable[[], Any]) -> None:
-        """Something traces from now on: ask for the span in which each sample is taken."""
-        with self.lock:
-            self.sampled_context = sampled_context
-            self._choose_appends()
-
-    def trace(self) -> tuple[int, Any] | None:
-        """Time and context of a sample that is taken now, if that is under a sampled span."""
-        if self.sampled_context is not None:
-            with guard.guarded("trace"):
-                context = self.sampled_context()
-                return None if context is None else (time.time_ns(), context)
-        return None
-
-    def begin_again(self) -> None:
-        """A reader was added: for it, every series begins with the next value."""
-        with self.lock:
-            for series in self._buffers():
-                series.begin_again()
-
-    def make_way(self, newcomer: Buffer) -> None:
-        """`newcomer` is about to begin a series. With the lock held."""
-        if not self.in_order and any(item.is_full for item in self._instruments):
-            self.fold(but=newcomer)
-
-    def fold(self, but: Buffer | None = None) -> None:
-        """Hand everything that has gathered to the instruments. Never raises."""
-        for series in self._buffers():
-            if series.waiting and series is not but:
-                with self.lock:
-                    series.fold()
-
-    def hand_over(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
-        """Pass durations on to the instruments. With the lock held."""
-        for instruments in self._instruments:
-            with guard.guarded("instruments"):
-                instruments.record(metric, batch, attributes)
-                if instruments.in_order and not self.in_order:  # it has found out that it has to be
-                    self.in_order = True
-                    self._choose_appends()
-
     def _buffers(self) -> list[Buffer]:
         return [*list(self._tools.values()), *list(self._operations.values())]
-
-    def _choose_appends(self) -> None:
-        for series in self._buffers():
-            series.choose_append()
 
     # Life of the process
 
@@ -496,7 +396,7 @@ class Recorder:
             tools = []
             for series in list(self._tools.values()):
                 tools.append(self._lifetime_of(series))
-                anew.start_over(series, self.window_size)
+                series.start_over()
             self._past = Past(time.time(), tools, caches)
             self.sessions_by_hand = self.requests_by_hand = 0
 

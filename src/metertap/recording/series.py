@@ -1,29 +1,25 @@
-"""What is held for one tool and for one kind of request."""
+"""What is held for one tool."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue, outcome
 from metertap.recording.batch import Batch, Trace
 from metertap.recording.buffer import Buffer
-from metertap.recording.window import Percentiles, Window
+from metertap.recording.figures import ToolFigures
+from metertap.recording.labels import as_label
+from metertap.recording.latencies import Latencies
+from metertap.recording.window import Window
 
 if TYPE_CHECKING:
     from metertap.recording.recorder import Recorder
 
 _ERROR_TYPES_LIMIT = 100
 """Distinct error types kept a tool; classes made at run time would otherwise grow without end."""
-_LABEL_LENGTH = 200
 _NONE: Mapping[str, int] = {}
-
-
-def as_label(text: str) -> str:
-    """`text`, bounded, and without what cannot be encoded: one such label breaks every export."""
-    return text[:_LABEL_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
 class Ended(NamedTuple):
@@ -35,38 +31,6 @@ class Ended(NamedTuple):
     """As it was measured or given: converting it would cost the percentiles their last digit."""
     seconds: float
     trace: tuple[int, Any] | None = None
-
-
-class Latencies:
-    """Latencies of some of a tool's calls: how many, their sum, and a window."""
-
-    __slots__ = ("_count", "_items", "_total", "_window", "append")
-
-    def __init__(self, window_size: int) -> None:
-        self._items: list[float] = []
-        self.append = self._items.append
-        self._count = 0
-        self._total = 0.0
-        self._window = Window(window_size)
-
-    @property
-    def calls(self) -> int:
-        """How many there are, those that wait included."""
-        return self._count + len(self._items)
-
-    def fold(self) -> None:
-        """Take in what was appended, in seconds. With the recorder's lock held."""
-        count = len(self._items)
-        batch = self._items[:count]
-        del self._items[:count]
-        self._count += count
-        self._total += sum(batch) * 1000.0
-        self._window.add_seconds(batch)
-
-    def figures(self) -> LatencyFigures:
-        """With the recorder's lock held."""
-        self.fold()
-        return LatencyFigures(self._count, self._total, self._window.percentiles())
 
 
 class ToolSeries(Buffer):
@@ -289,6 +253,23 @@ class ToolSeries(Buffer):
             else catalogue.OTHER
         )
 
+    def start_over(self) -> None:
+        """Forget what was counted; calls in progress stay so. With the recorder's lock held."""
+        self.counts, self.error_types = {}, _NONE
+        self.sampled, self.total = 0, 0.0
+        self.minimum = self.maximum = None
+        self.window = Window(self._recorder.window_size)
+        self.ended = self._last_call = None
+        self._looked_up = self._first_items = None
+
+    def resize(self) -> None:
+        """Keep the newest samples, as many as a window holds now. With the recorder's lock held."""
+        size = self._recorder.window_size
+        self.window = self.window.resized(size)
+        for latencies in (*(self._looked_up or ()), self._first_items):
+            if latencies is not None:
+                latencies.resize(size)
+
     def begin_again(self) -> None:
         self._begun = ()
         super().begin_again()
@@ -298,87 +279,3 @@ class ToolSeries(Buffer):
 
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         return Ended(outcome.OK, None, seconds * 1000.0, seconds, (time_ns, context))
-
-
-class OperationSeries(Buffer):
-    """Durations of one kind of request: seconds, or seconds and where they were taken."""
-
-    __slots__ = ("_attributes", "_begun", "_metric")
-
-    def __init__(
-        self, metric: catalogue.Metric, attributes: dict[str, str], recorder: Recorder
-    ) -> None:
-        super().__init__(recorder)
-        self._metric = metric
-        self._attributes = attributes
-        self._begun = False
-
-    def record(self, seconds: float) -> None:
-        """Record one duration."""
-        try:
-            self.tick()
-        except StopIteration:
-            self.due()
-        self.append(seconds)
-
-    def _take(self, batch: Sequence[Any]) -> None:
-        traces: list[Trace] = []
-        if set(map(type, batch)) != {float}:
-            traces = [
-                Trace(index, *item[1:]) for index, item in enumerate(batch) if type(item) is tuple
-            ]
-            batch = [item[0] if type(item) is tuple else item for item in batch]
-        self._recorder.hand_over(self._metric, Batch(batch, traces), self._attributes)
-        self._begun = True
-
-    def begin_again(self) -> None:
-        self._begun = False
-        super().begin_again()
-
-    def _has_begun(self) -> bool:
-        return self._begun
-
-    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
-        return (seconds, time_ns, context)
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyFigures:
-    """Latencies of some of a tool's calls, in milliseconds."""
-
-    calls: int
-    total_ms: float
-    percentiles: Percentiles
-
-
-@dataclass(frozen=True, slots=True)
-class ToolFigures:
-    """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds.
-
-    The same object as long as nothing changes: what is in it is not to be changed either.
-    """
-
-    name: str
-    source: str
-    counts: dict[str, int]
-    error_types: dict[str, int]
-    sampled: int
-    total_ms: float
-    minimum_ms: float | None
-    maximum_ms: float | None
-    percentiles: Percentiles
-    window_samples: int
-    active: int
-    last_call: float | None
-    with_cache: tuple[LatencyFigures, LatencyFigures] | None
-    """Calls of which every lookup in a cache hit, and those of which one missed."""
-    first_item: LatencyFigures | None
-    """Of calls that yield: until the first item."""
-
-    @property
-    def succeeded(self) -> int:
-        return self.counts[outcome.OK]
-
-    @property
-    def failed(self) -> int:
-        return sum(self.counts[name] for name in outcome.FAILED)

@@ -1,0 +1,74 @@
+"""What views are computed from: copies of what was recorded, at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metertap import outcome
+from metertap.recording.caches import CacheFigures
+from metertap.recording.window import Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFigures:
+    """Latencies of some of a tool's calls, in milliseconds."""
+
+    calls: int
+    total_ms: float
+    percentiles: Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFigures:
+    """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds.
+
+    The same object as long as nothing changes: what is in it is not to be changed either.
+    """
+
+    name: str
+    source: str
+    counts: dict[str, int]
+    error_types: dict[str, int]
+    sampled: int
+    total_ms: float
+    minimum_ms: float | None
+    maximum_ms: float | None
+    percentiles: Percentiles
+    window_samples: int
+    active: int
+    last_call: float | None
+    with_cache: tuple[LatencyFigures, LatencyFigures] | None
+    """Calls of which every lookup in a cache hit, and those of which one missed."""
+    first_item: LatencyFigures | None
+    """Of calls that yield: until the first item."""
+
+    @property
+    def succeeded(self) -> int:
+        return self.counts[outcome.OK]
+
+    @property
+    def failed(self) -> int:
+        return sum(self.counts[name] for name in outcome.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything recorded since `start_time`, at one moment."""
+
+    tools: tuple[ToolFigures, ...]
+    caches: tuple[CacheFigures, ...]
+    active_sessions: int
+    start_time: float
+    uptime_seconds: float
+    """Since then, however the clock was set meanwhile."""
+    requests_by_hand: int = 0
+    """Requests in progress that the program counts itself."""
+
+    @property
+    def concurrent_requests(self) -> int:
+        """Requests in progress: what was measured, or what was set by hand if that is more."""
+        return max(self.requests_by_hand, sum(tool.active for tool in self.tools))
+
+    @property
+    def total_requests(self) -> int:
+        return sum(sum(tool.counts.values()) for tool in self.tools)

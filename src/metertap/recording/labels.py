@@ -1,0 +1,10 @@
+"""Names that become values of attributes."""
+
+from __future__ import annotations
+
+_LENGTH = 200
+
+
+def as_label(text: str) -> str:
+    """`text`, bounded, and without what cannot be encoded: one such label breaks every export."""
+    return text[:_LENGTH].encode("utf-8", "replace").decode("utf-8")
