@@ -160,7 +160,8 @@ def described(error: BaseException | None) -> Any:
         return None
     frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
     if sys.version_info < (3, 11):
-        frames = [name for name in frames if name != "call"]  # there our frame stays
+        ours = {"call", "steps", "async_steps"}  # there these stay
+        frames = [name for name in frames if name not in ours]
     return (
         type(error),
         error.args,
