@@ -82,10 +82,39 @@ def test_panels_are_told_apart_explained_and_side_by_side(name: str) -> None:
         cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
         assert not cells & taken, panel["title"]
         taken |= cells
+    heights: dict[int, set[int]] = {}
+    for panel in board["panels"]:
+        heights.setdefault(panel["gridPos"]["y"], set()).add(panel["gridPos"]["h"])
+    assert all(len(of_a_line) == 1 for of_a_line in heights.values())
     for panel in panels(board):
         assert panel["description"], panel["title"]
         queries = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
         assert all(item == {"type": "prometheus", "uid": "${datasource}"} for item in queries)
+
+
+@pytest.mark.parametrize("name", boards())
+def test_no_figure_has_thresholds_of_grafanas_own_and_what_should_not_be_is_red(name: str) -> None:
+    for panel in panels(boards()[name]):
+        if panel["type"] == "stat":
+            steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+            colours = [(step["value"], step["color"]) for step in steps]
+            expected = {
+                "Success rate": [(None, "red"), (0.95, "green")],
+                "Hit ratio": [(None, "red"), (0.1, "green")],
+                "Faults": [(None, "green"), (0.5, "red")],
+                "Series past a limit": [(None, "green"), (0.5, "red")],
+            }
+            assert colours == expected.get(panel["title"], [(None, "green")]), panel["title"]
+            is_coloured = panel["options"]["colorMode"] == "value"
+            assert is_coloured == (panel["title"] in expected), panel["title"]
+
+
+@pytest.mark.parametrize("name", boards())
+def test_legends_have_the_highest_at_the_top(name: str) -> None:
+    for panel in panels(boards()[name]):
+        if panel["type"] == "timeseries":
+            legend = panel["options"]["legend"]
+            assert (legend["sortBy"], legend["sortDesc"]) == ("Last *", True)
 
 
 @pytest.mark.parametrize("name", boards())

@@ -16,6 +16,7 @@ PACKAGE = "grafana_foundation_sdk"
 
 _DATASOURCE = "${datasource}"
 _WIDTH = 24
+_HEIGHT = 9
 
 
 def _builders(name: str) -> Any:
@@ -32,6 +33,15 @@ class Query:
 
     expr: str
     legend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Of a figure: one below `limit`, the other from there on."""
+
+    below: str
+    limit: float
+    above: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +98,22 @@ class Board:
         self._panels += 1
         self._dashboard.with_row(_builders("dashboard").Row(title).id(self._panels))
 
-    def stat(self, title: str, description: str, unit: str, expr: str, *, span: int = 4) -> None:
+    def stat(
+        self,
+        title: str,
+        description: str,
+        unit: str,
+        expr: str,
+        *,
+        span: int = 4,
+        colours: Colours | None = None,
+    ) -> None:
         """One figure, now, with its course behind it."""
         common = _models("common")
         panel = self._panel("stat", title, description, unit, [Query(expr)], span=span, height=4)
-        panel.graph_mode(common.BigValueGraphMode.AREA).color_mode(common.BigValueColorMode.NONE)
+        mode = common.BigValueColorMode.VALUE if colours else common.BigValueColorMode.NONE
+        panel.graph_mode(common.BigValueGraphMode.AREA).color_mode(mode)
+        panel.thresholds(_thresholds(colours))
         panel.reduce_options(_builders("common").ReduceDataOptions().calcs(["lastNotNull"]))
         panel.no_value("no data")
         self._dashboard.with_panel(panel)
@@ -105,23 +126,34 @@ class Board:
         *queries: Query,
         span: int = 12,
         stacked: bool = False,
+        rare: bool = False,
     ) -> None:
-        """Lines over time; or areas on one another."""
+        """Lines over time; or areas on one another.
+
+        A share has an axis up to 100 %; one that is `rare`, as far as it goes, and at least 10 %.
+        """
         common = _models("common")
-        panel = self._panel("timeseries", title, description, unit, queries, span=span, height=8)
+        wide = span >= _WIDTH // 2
+        panel = self._panel(
+            "timeseries", title, description, unit, queries, span=span, height=_HEIGHT
+        )
         panel.line_width(1).show_points(common.VisibilityMode.NEVER).min(0)
         panel.fill_opacity(30 if stacked else 5)
         if stacked:
             panel.stacking(_builders("common").StackingConfig().mode(common.StackingMode.NORMAL))
-        if unit == "percentunit":
+        if rare:
+            panel.axis_soft_max(0.1)
+        elif unit == "percentunit":
             panel.max(1)
         panel.legend(
             _builders("common")
             .VizLegendOptions()
             .display_mode(common.LegendDisplayMode.TABLE)
-            .placement(common.LegendPlacement.BOTTOM)
+            .placement(common.LegendPlacement.RIGHT if wide else common.LegendPlacement.BOTTOM)
             .show_legend(True)
             .calcs(["lastNotNull", "max"])
+            .sort_by("Last *")  # what Grafana calls lastNotNull
+            .sort_desc(True)
         )
         panel.tooltip(
             _builders("common")
@@ -136,7 +168,7 @@ class Board:
         heatmap = _builders("heatmap")
         query = self._query(Query(expr, "{{le}}"), "A")
         query.format(_models("prometheus").PromQueryFormat.HEATMAP)
-        panel = self._panel("heatmap", title, description, "short", [], span=span, height=8)
+        panel = self._panel("heatmap", title, description, "short", [], span=span, height=_HEIGHT)
         panel.with_target(query)
         panel.calculate(False)
         panel.y_axis(heatmap.YAxisConfig().unit("s"))
@@ -164,7 +196,7 @@ class Board:
         The rows are those of the first column, the highest at the top.
         """
         dashboard = _models("dashboard")
-        panel = self._panel("table", title, description, "short", [], span=span, height=9)
+        panel = self._panel("table", title, description, "short", [], span=span, height=_HEIGHT)
         names: dict[str, str] = dict(labels)
         _, first = next(iter(columns.values()))
         for letter, (name, (unit, expr)) in zip("ABCDEFGH", columns.items(), strict=False):
@@ -241,6 +273,20 @@ class Board:
         if variable.all_value is not None:
             made.all_value(variable.all_value)
         return made
+
+
+def _thresholds(colours: Colours | None) -> Any:
+    """Always said: without any, Grafana has one of its own, red from 80."""
+    dashboard = _models("dashboard")
+    steps = [dashboard.Threshold(color=colours.below if colours else "green")]
+    if colours:
+        steps.append(dashboard.Threshold(value=colours.limit, color=colours.above))
+    return (
+        _builders("dashboard")
+        .ThresholdsConfig()
+        .mode(dashboard.ThresholdsMode.ABSOLUTE)
+        .steps(steps)
+    )
 
 
 def _datasource() -> Any:

@@ -7,6 +7,7 @@ from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query
 from metertap_exporters.grafana.shared import (
     CACHE,
+    HITS,
     IN_CACHE,
     IN_TOOL,
     PROCESS,
@@ -42,7 +43,14 @@ def _now(board: Board) -> None:
     lookups = rate(promql.CACHE_REQUESTS, IN_CACHE)
     hits = rate(promql.CACHE_REQUESTS, IN_CACHE, promql.HIT)
     board.row("Now")
-    board.stat("Hit ratio", "Hits among all lookups.", "percentunit", ratio(hits, lookups), span=6)
+    board.stat(
+        "Hit ratio",
+        "Hits among all lookups.",
+        "percentunit",
+        ratio(hits, lookups),
+        span=6,
+        colours=HITS,
+    )
     board.stat("Lookups", "Hits and misses.", "reqps", f"sum({lookups})", span=6)
     board.stat(
         "Evictions",

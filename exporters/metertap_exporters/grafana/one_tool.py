@@ -7,6 +7,7 @@ from metertap_exporters.grafana.board import Board, Query, Variable
 from metertap_exporters.grafana.shared import (
     ESTIMATED,
     PROCESS,
+    SUCCESS,
     TOOLS,
     chosen,
     percentile,
@@ -48,6 +49,7 @@ def _now(board: Board) -> None:
         "percentunit",
         f"1 - {ratio(failed, counted)}",
         span=6,
+        colours=SUCCESS,
     )
     board.stat("p95 (estimated)", ESTIMATED, "s", quantile(0.95, buckets), span=6)
     board.stat(
@@ -85,6 +87,7 @@ def _calls(board: Board) -> None:
         "percentunit",
         Query(ratio(failed, counted, "by (instance)"), "{{instance}}"),
         span=8,
+        rare=True,
     )
 
 

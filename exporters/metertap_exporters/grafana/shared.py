@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from metertap import catalogue
+from metertap.alerts.thresholds import CacheThresholds, ToolThresholds
 from metertap_exporters import promql
-from metertap_exporters.grafana.board import Board, Query, Variable
+from metertap_exporters.grafana.board import Board, Colours, Query, Variable
 
 _TARGET = 'job=~"$job", instance=~"$instance"'
 IN_TOOL = f'{promql.TOOL}=~"$tool"'
@@ -28,6 +29,11 @@ CACHE = Variable(
     f"label_values({promql.CACHE_REQUESTS}{{{_TARGET}}}, {promql.CACHE})",
     all_value=".*",
 )
+
+# Where the alerts' defaults are.
+SUCCESS = Colours("red", 1 - (ToolThresholds().error_rate or 0), "green")
+HITS = Colours("red", CacheThresholds().hit_rate or 0, "green")
+NONE_EXPECTED = Colours("green", 0.5, "red")  # what has just begun is less than 1 to Prometheus
 
 ESTIMATED = (
     "Estimated from the histogram, so right over all instances together; as precise as the "

@@ -7,7 +7,9 @@ from metertap_exporters.grafana.board import Board, Query
 from metertap_exporters.grafana.shared import (
     ESTIMATED,
     IN_TOOL,
+    NONE_EXPECTED,
     PROCESS,
+    SUCCESS,
     TOOL,
     chosen,
     increase,
@@ -65,7 +67,11 @@ def _now(board: Board) -> None:
     board.row("Now")
     board.stat("Calls", COUNTS, "reqps", f"sum({counted})")
     board.stat(
-        "Success rate", "ok among ok and failed.", "percentunit", f"1 - {ratio(failed, counted)}"
+        "Success rate",
+        "ok among ok and failed.",
+        "percentunit",
+        f"1 - {ratio(failed, counted)}",
+        colours=SUCCESS,
     )
     board.stat(
         "p95 (estimated)",
@@ -111,6 +117,7 @@ def _rate_and_errors(board: Board) -> None:
         "percentunit",
         Query(ratio(failed, counted, _BY_TOOL), _NAME),
         span=8,
+        rare=True,
     )
     board.series(
         "Failed calls by type of error",
@@ -185,6 +192,7 @@ def _meter(board: Board) -> None:
         "short",
         f"sum({increase(promql.FAULTS)}) or vector(0)",
         span=12,
+        colours=NONE_EXPECTED,
     )
     board.stat(
         "Series past a limit",
@@ -192,4 +200,5 @@ def _meter(board: Board) -> None:
         "short",
         f"count({chosen('', promql.OVERFLOW)}) or vector(0)",
         span=12,
+        colours=NONE_EXPECTED,
     )
