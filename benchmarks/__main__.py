@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
-import json
-import platform
 import sys
-from importlib import metadata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.comparing import Unreadable, compare, keep, kept
 from benchmarks.measuring import Result
 
 BASELINE = Path(__file__).with_name("baseline.json")
@@ -44,6 +41,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=31, help="more are steadier (31)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument(
+        "--from",
+        type=Path,
+        metavar="FILE",
+        dest="source",
+        help="measure nothing: take the results that --json wrote to FILE",
+    )
+    parser.add_argument(
         "--compare",
         type=Path,
         nargs="?",
@@ -55,20 +59,43 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.groups) - set(GROUPS):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    if given.source and given.groups:
+        parser.error("--from takes all results of its file, and no groups")
+    try:  # first: to measure takes minutes
+        before = kept(given.compare) if given.compare else None
+        measured = kept(given.source) if given.source else _measured(given.groups, given.rounds)
+    except Unreadable as error:
+        parser.error(str(error))
 
     results = []
     print(_line("row", "against", "ratio", "quartiles", "at most", "ours"))
-    for name in given.groups or GROUPS:
-        module, _, function = GROUPS[name].partition(":")
-        group = getattr(importlib.import_module(f"benchmarks.{module}"), function)
-        for item in group(given.rounds):
-            results.append(item)
-            print(_shown(item), flush=True)
+    for item in measured:
+        results.append(item)
+        print(_shown(item), flush=True)
     missed = [item for item in results if not item.is_met]
     print(f"\n{len(results) - len(missed)} of {len(results)} within their limits")
     if given.json:
-        given.json.write_text(json.dumps(_document(results), indent=1) + "\n")
-    return _compare(results, given.compare, given.slack) if given.compare else 0
+        keep(results, given.json)
+    if before is None:
+        return 0
+    found = compare(results, before, given.slack)
+    _tell("Worse than the baseline:" if found.worse else "No regression.", found.worse)
+    _tell("Not in the baseline:", found.new)
+    if not given.groups:  # what was not asked for is not missed
+        _tell("In the baseline alone:", found.gone)
+    return 1 if found.worse else 0
+
+
+def _measured(groups: Sequence[str], rounds: int) -> Iterator[Result]:
+    for name in groups or GROUPS:
+        module, _, function = GROUPS[name].partition(":")
+        group = getattr(importlib.import_module(f"benchmarks.{module}"), function)
+        yield from group(rounds)
+
+
+def _tell(title: str, lines: Sequence[str]) -> None:
+    if lines or not title.endswith(":"):
+        print("\n".join(["", title, *lines]))
 
 
 def _line(*cells: str) -> str:
@@ -82,31 +109,6 @@ def _shown(item: Result) -> str:
     ours = f"{item.seconds * 1e6:,.2f} µs"
     cells = _line(item.row, item.against, f"{item.ratio.median:.3f}", quartiles, limit, ours)
     return cells + mark
-
-
-def _document(results: list[Result]) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "opentelemetry-sdk": metadata.version("opentelemetry-sdk"),
-        "metertap": metadata.version("metertap"),
-        "results": [dataclasses.asdict(item) for item in results],
-    }
-
-
-def _compare(results: list[Result], baseline: Path, slack: float) -> int:
-    kept = {
-        (item["row"], item["against"]): item["ratio"]["median"]
-        for item in json.loads(baseline.read_text())["results"]
-    }
-    worse = [
-        f"{item.row} / {item.against}: {before:.3f} before, {item.ratio.median:.3f} now"
-        for item in results
-        if (before := kept.get((item.row, item.against))) is not None
-        and item.ratio.low > before * (1 + slack)
-    ]
-    print("\n".join(["", "Worse than the baseline:", *worse] if worse else ["", "No regression."]))
-    return 1 if worse else 0
 
 
 if __name__ == "__main__":

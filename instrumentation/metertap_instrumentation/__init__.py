@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import util
 from typing import Any
 
-from metertap import guard
+from metertap import guard, process_metrics
 from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.lines import Configured
+from metertap_instrumentation.lines import Configured, nearest
 from metertap_instrumentation.tools import configured as configured_tools
 
 _LIBRARIES = {
@@ -76,11 +76,11 @@ def _lines() -> list[Instrumentation]:
 
 
 def install(
-    disabled: frozenset[str] = frozenset(),
+    is_disabled: Callable[[str], bool] = lambda _name: False,
     caches: Mapping[str, Any] | None = None,
     tools: Mapping[str, Any] | None = None,
 ) -> None:
-    """Install every instrumentation that is not named in `disabled` (`*` names all).
+    """Install every instrumentation whose name is not disabled.
 
     `caches` and `tools` are the lines of `[tool.metertap.caches]` and `[tool.metertap.tools]`.
     """
@@ -88,11 +88,26 @@ def install(
         with guard.guarded("instrumentation configured"):
             configured.configure(lines or {})
     for instrumentation in (*libraries(only_present=True), *_lines()):
-        if instrumentation.name in disabled or "*" in disabled:
+        if is_disabled(instrumentation.name):
             instrumentation.switched_off = True
             continue
         with guard.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.install()
+
+
+def check_names(disabled: frozenset[str]) -> None:
+    """Tell of names among `disabled` that are no instrumentation's."""
+    names = {"*", process_metrics.NAME, *(item.name for item in CONFIGURED)}
+    if disabled <= names:
+        return
+    names.update(item.name for item in libraries())
+    for name in sorted(disabled - names):
+        guard.warn_once(
+            f"disabled {name}",
+            "there is no instrumentation %s to disable%s",
+            guard.shown(name),
+            nearest(name, names),
+        )
 
 
 def uninstall() -> None:

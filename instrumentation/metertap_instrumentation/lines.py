@@ -24,6 +24,7 @@ _TARGET = re.compile(rf"({DOTTED}):({DOTTED})")
 class Line:
     """One line that is understood. Raises `ValueError`, which says what is wrong, if it is not."""
 
+    table: str
     keys: frozenset[str]
     example: str
 
@@ -75,6 +76,11 @@ class Patch(PatchSet):
 
     def __init__(self, line: Line, targets: Iterable[Target] = ()) -> None:
         super().__init__(line.module, tuple(targets), name=line.target)
+        self._table = line.table
+
+    def tell(self, error: Exception) -> None:
+        """The line does not fit the program: no fault of ours."""
+        _tell(self._table, self.name, f"{self.name}: {self.problem}")
 
 
 class _Unusable(PatchSet):
@@ -87,9 +93,12 @@ class _Unusable(PatchSet):
 
     def install(self) -> None:
         self.status, self.problem = "failed", f"{self.name}: {self._why}"
-        guard.warn_once(
-            f"{self._table} {self.name}", "%s %s; it is ignored", self._table, self.problem
-        )
+        _tell(self._table, self.name, self.problem)
+
+
+def _tell(table: str, target: str, problem: str) -> None:
+    """One warning a line."""
+    guard.warn_once(f"{table} {target}", "%s %s; it is ignored", table, problem)
 
 
 L = TypeVar("L", bound=Line)

@@ -111,6 +111,10 @@ class Call:
             current.set(self.frame)
         self._started = clock() - spent
 
+    def exists(self) -> None:
+        """Said by a layer inside: there is a tool of that name."""
+        self.known = True
+
     def note(self, ended: str, error_type: str | None = None) -> None:
         """Said by a layer inside: how the call really ends, whatever its result looks like."""
         self.outcome = ended

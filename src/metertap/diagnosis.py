@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from importlib import util
 from typing import TYPE_CHECKING, Any
 
 from metertap import _process, guard, sdk_private
 from metertap._version import __version__
 from metertap.alerts.address import Address
 from metertap.manual import SOURCE
+from metertap.patching import PatchSet
 from metertap.pipeline import Pipeline
 from metertap.settings import TABLE, Settings
 
@@ -92,13 +95,22 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
                     "module": patch_set.name,
                     "state": patch_set.status,
                     "bound": patch_set.bound,
-                    "problem": patch_set.problem,
+                    "problem": patch_set.problem or _waits_in_vain(patch_set),
                 }
                 for patch_set in item.patch_sets
             ],
         }
         for item in metertap_instrumentation.known()
     ]
+
+
+def _waits_in_vain(patch_set: PatchSet) -> str | None:
+    """A module may turn up yet, but that of a line with a slip of the pen will not."""
+    package = patch_set.module.partition(".")[0]
+    with guard.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
+        if patch_set.status == "waiting" and util.find_spec(package) is None:
+            return f"{patch_set.name}: there is no module {package}"
+    return None
 
 
 def _caches() -> list[dict[str, Any]]:

@@ -21,6 +21,9 @@ from metertap.recording import ToolSeries
 _get = current.get
 _set = current.set
 
+_PLAIN = frozenset({type(None), str, int, float, bool, dict})
+"""Types of results that say nothing of how a call ended, so that nobody has to be asked."""
+
 
 class Handlers:
     """How the calls of one framework are named and judged.
@@ -45,7 +48,7 @@ class Handlers:
         """A call is about to start inside another; it may give that one up."""
 
     def returned(self, _result: Any) -> Ending | None:
-        """How a call ended that returned this; None: well."""
+        """How a call ended that returned this, which is no plain value; None: well."""
         return None
 
     def raising(self, error: BaseException) -> Ending:
@@ -93,7 +96,7 @@ class Handlers:
         if series is None:
             return  # given up
         ending = frame[NOTE]
-        if ending is None:
+        if ending is None and type(result) not in _PLAIN:
             try:
                 ending = self.returned(result)
             except Exception as fault:

@@ -31,7 +31,16 @@ _set = current.set
 class ToolSlot:
     """Where the calls of one function go: its series, while there is one and measuring is on."""
 
-    __slots__ = ("__weakref__", "counted_by", "is_closed", "is_new", "name", "series", "source")
+    __slots__ = (
+        "__weakref__",
+        "_is_off",
+        "counted_by",
+        "is_closed",
+        "is_new",
+        "name",
+        "series",
+        "source",
+    )
 
     def __init__(self, name: str, source: str, counted_by: str) -> None:
         self.name = name
@@ -39,18 +48,26 @@ class ToolSlot:
         self.counted_by = counted_by
         self.is_new = True
         self.is_closed = False
+        self._is_off = False
         self.series: ToolSeries | None = None
         recorder().keep(self)
 
     def forget(self) -> None:
         """The series is not the one any more: after a fork, a reset or with other settings."""
         self.series = None
+        self._is_off = False
 
     def find(self) -> ToolSeries | None:
         """The series to record to; None where nothing is recorded."""
+        if self._is_off or self.is_closed:
+            return None
         with guard.guarded("measure"):
-            if is_enabled() and not self.is_closed:
+            if is_enabled():
                 self.series = recorder().tool_by_hand(self.name, self.source)
+            else:
+                self._is_off = True
+                if is_enabled():  # asked again: who switched it on may have told us before that
+                    self._is_off = False
         return self.series
 
     def close(self) -> None:

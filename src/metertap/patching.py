@@ -116,19 +116,54 @@ def stand_in(
     instance first.
     """
 
-    def replacement(method: Callable[..., Any]) -> StandIn:
-        live = [True]
-        function = functools.wraps(method)(make(method, live))
-        _stand_ins.add(function)
-        return function, live.clear
-
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         # No plain function stands there (somebody else has wrapped it): made anew for each call.
         return make(lambda _self, *args, **kwargs: wrapped(*args, **kwargs), [True])(
             instance, *args, **kwargs
         )
 
-    return Target(attribute, wrapper, optional, own, replacement)
+    return Target(attribute, wrapper, optional, own, _replacement(make))
+
+
+def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
+    """A method whose stand-in is a plain function.
+
+    Libraries ask `self.method.__func__ is Base.method`, to see whether it was overridden; a class
+    gives another one of wrapt's proxies each time.
+    """
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            bound = method.__get__(self)
+            try:
+                return wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            bound = method.__get__(self)
+            try:
+                return await (
+                    wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
+                )
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        return later if inspect.iscoroutinefunction(method) else function
+
+    return Target(attribute, wrapper, replacement=_replacement(make))
+
+
+def _replacement(make: Callable[[Callable[..., Any], Live], Callable[..., Any]]) -> Replacement:
+    def replacement(method: Callable[..., Any]) -> StandIn:
+        live = [True]
+        function = functools.wraps(method)(make(method, live))
+        _stand_ins.add(function)
+        return function, live.clear
+
+    return replacement
 
 
 def is_patched(function: object) -> bool:
@@ -200,6 +235,10 @@ class PatchSet:
     def follow(self, module: Any) -> None:
         """What else there is to do, in a subclass, once the targets are wrapped."""
 
+    def tell(self, error: Exception) -> None:
+        """That it could not be installed, as `problem` says."""
+        guard.fault(f"patch {self.name}", error)
+
     def _imported(self, module: Any) -> None:
         # wrapt calls it once: at the end of the import, or while it is being registered because
         # an import began just then. Then `install` looks for itself.
@@ -234,7 +273,7 @@ class PatchSet:
                 self.uninstall()
                 self.status = "failed"
                 self.problem = f"{type(error).__qualname__}: {error}"
-                guard.fault(f"patch {self.name}", error)
+                self.tell(error)
             else:
                 self.status = "installed"
 
@@ -261,16 +300,16 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
         return None
     if isinstance(found := getattr(owner, name), type) or not callable(found):
         raise TypeError(f"{module.__name__}:{target.attribute} is no function")
-    if target.replacement is not None and type(original) is FunctionType:
-        stand_in, switch_off = target.replacement(original)
-    else:
-        stand_in, switch_off = _wrapper(owner, name, original, target.wrapper)
+    stand_in, switch_off = make_stand_in(owner, name, original, target)
     setattr(owner, name, stand_in)
     return _Installed(target, owner, name, original, stand_in, switch_off)
 
 
-def _wrapper(owner: Any, name: str, original: Any, function: WrapperFunction) -> StandIn:
-    wrapped = original
+def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
+    """What is to stand as `owner.name`, where `original` stands, if anything does."""
+    if target.replacement is not None and type(original) is FunctionType:
+        return target.replacement(original)
+    wrapped, function = original, target.wrapper
     if original is _ABSENT and isinstance(owner, type):
         wrapped = inspect.getattr_static(owner, name)
         function = functools.partial(_call_inherited, owner, name, function)

@@ -8,7 +8,6 @@ held weakly: one that a function makes ends with it.
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from metertap import guard
 from metertap.calls import hide_frame
-from metertap.patching import PatchSet, Target, Wrapper, WrapperFunction, is_patched
+from metertap.patching import PatchSet, Target, WrapperFunction, is_patched, make_stand_in
 
 _HOOK = "__init_subclass__"
 
@@ -24,8 +23,8 @@ _HOOK = "__init_subclass__"
 @dataclass(frozen=True, slots=True)
 class _Followed:
     name: str
-    wrapper: Callable[[], Any]  # a weak reference
-    live: threading.Lock  # released: the wrapper calls straight through
+    stand_in: Callable[[], Any]  # a weak reference
+    switch_off: Callable[[], None]  # from then on it calls straight through
 
 
 class SubclassesPatchSet(PatchSet):
@@ -34,12 +33,17 @@ class SubclassesPatchSet(PatchSet):
     Not seen: subclasses of a class whose `__init_subclass__` does not call its parent's.
     """
 
-    def __init__(self, module: str, base: str, wrappers: Mapping[str, WrapperFunction]) -> None:
-        super().__init__(
-            module, [Target(f"{base}.{name}", wrapper) for name, wrapper in wrappers.items()]
-        )
+    def __init__(
+        self,
+        module: str,
+        base: str,
+        wrappers: Mapping[str, WrapperFunction],
+        *,
+        target: Callable[[str, WrapperFunction], Target] = Target,
+    ) -> None:
+        self._of = {name: target(f"{base}.{name}", wrapper) for name, wrapper in wrappers.items()}
+        super().__init__(module, list(self._of.values()))
         self._base_name = base
-        self._wrappers = dict(wrappers)
         self._followed: weakref.WeakKeyDictionary[type, list[_Followed]] = (
             weakref.WeakKeyDictionary()
         )
@@ -66,9 +70,9 @@ class SubclassesPatchSet(PatchSet):
                         setattr(base, _HOOK, hook.inherited)
             for cls, followed in list(self._followed.items()):
                 for item in followed:
-                    item.live.release()
+                    item.switch_off()
                     found = vars(cls).get(item.name)
-                    if found is not None and found is item.wrapper():
+                    if found is not None and found is item.stand_in():
                         setattr(cls, item.name, found.__wrapped__)
             self._followed.clear()
 
@@ -86,18 +90,16 @@ class SubclassesPatchSet(PatchSet):
         if cls in self._followed:
             return
         found = []
-        for name, function in self._wrappers.items():
+        for name, target in self._of.items():
             original = vars(cls).get(name)
             # Some other class's, taken over as it is, is wrapped already.
             if original is None or is_patched(original):
                 continue
             if not callable(getattr(cls, name)):  # something else of that name
                 continue
-            live = threading.Lock()
-            live.acquire()
-            wrapper = Wrapper(original, function, enabled=live.locked)
-            setattr(cls, name, wrapper)
-            found.append(_Followed(name, weakref.ref(wrapper), live))
+            stand_in, switch_off = make_stand_in(cls, name, original, target)
+            setattr(cls, name, stand_in)
+            found.append(_Followed(name, weakref.ref(stand_in), switch_off))
         self._followed[cls] = found
 
 

@@ -17,6 +17,10 @@ from pathlib import Path
 
 from metertap.settings import user_runtime_directory
 
+_FRESH = ".new"
+_FRESH_SECONDS = 60.0
+"""How old a file must be to be one that its process did not come to putting in its place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -41,7 +45,8 @@ def directory() -> Path:
 
 def _path() -> Path:
     base = user_runtime_directory()
-    if base is not None and base.is_dir():
+    # Not its method, which raises before Python 3.14 where a parent may not be entered.
+    if base is not None and os.path.isdir(base):
         return base / "metertap"
     # Windows has a temporary directory for each user.
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
@@ -68,7 +73,7 @@ def register(service: str, json_url: str | None, prometheus_url: str | None) -> 
         "json_url": json_url,
         "prometheus_url": prometheus_url,
     }
-    fresh = path.with_suffix(".new")
+    fresh = path.with_suffix(_FRESH)
     fresh.write_text(json.dumps(entry), encoding="utf-8")
     fresh.replace(path)
 
@@ -82,9 +87,16 @@ def unregister() -> None:
 
 
 def running() -> list[Running]:
-    """The processes that are alive, oldest first. Files of dead ones are removed."""
+    """The processes that are alive, oldest first. Files of dead ones are removed.
+
+    Never raises: where nothing may be listed nobody is found, and `problem` says why.
+    """
+    try:
+        paths = _files()
+    except OSError:
+        return []
     found = []
-    for path in directory().glob("*.json"):
+    for path in paths:
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             process = Running(
@@ -94,13 +106,49 @@ def running() -> list[Running]:
                 json_url=entry["json_url"],
                 prometheus_url=entry["prometheus_url"],
             )
-        except (OSError, ValueError, KeyError, TypeError):
+            if _is_alive(process.pid):
+                found.append(process)
+            else:
+                path.unlink(missing_ok=True)
+        except (OSError, OverflowError, ValueError, KeyError, TypeError):
             continue
-        if _is_alive(process.pid):
-            found.append(process)
-        else:
-            path.unlink(missing_ok=True)
+    _remove_unfinished()
     return sorted(found, key=lambda process: process.started)
+
+
+def _remove_unfinished() -> None:
+    """What processes wrote that were killed before they could put it in its place."""
+    try:
+        paths = _files(_FRESH)
+    except OSError:
+        return
+    for path in paths:
+        try:
+            old = time.time() - path.stat().st_mtime > _FRESH_SECONDS
+            if old and not _is_alive(int(path.stem)):
+                path.unlink(missing_ok=True)
+        except (OSError, OverflowError, ValueError):
+            continue
+
+
+def problem() -> str | None:
+    """Why running processes cannot be listed, if they cannot."""
+    try:
+        _files()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _files(suffix: str = ".json") -> list[Path]:
+    """What processes wrote; none where none has. Raises OSError where that may not be read."""
+    path = _path()
+    try:
+        _check_private(path)
+        names = os.listdir(path)  # unlike glob it says what it may not read
+    except FileNotFoundError:
+        return []
+    return [path / name for name in names if name.endswith(suffix)]
 
 
 def _is_alive(pid: int) -> bool:

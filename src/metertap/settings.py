@@ -10,6 +10,7 @@ import difflib
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
@@ -59,6 +60,8 @@ class Settings:
     series_limit: int = 2000
     allowed_hosts: frozenset[str] = frozenset()
     disabled_instrumentations: frozenset[str] = frozenset()
+    disabled_by_opentelemetry: frozenset[str] = frozenset()
+    """Names of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`: other packages' among them."""
     service_name: str | None = None
     alertmanager_url: Address | None = None
     alert_webhook_url: Address | None = None
@@ -81,6 +84,11 @@ class Settings:
         """Whether alerts are configured: thresholds, or somebody to be told."""
         told = (self.alertmanager_url, self.alert_webhook_url)
         return self.alerts is not None or any(address is not None for address in told)
+
+    def is_disabled(self, instrumentation: str) -> bool:
+        """Whether somebody said so of that name, or of all (`*`)."""
+        disabled = self.disabled_instrumentations | self.disabled_by_opentelemetry
+        return not {instrumentation, "*"}.isdisjoint(disabled)
 
     def is_explicit(self, name: str) -> bool:
         """Whether somebody set `name`, as opposed to the default standing."""
@@ -246,7 +254,7 @@ def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
         if name in TABLE:
             given[name] = (f"{name} in {file}", value)
         elif name not in (*_TABLES_IN_FILE, _ALERTS):
-            _tell_unknown(f"{name} in {file}", name, TABLE)
+            _tell_unknown(f"{name} in {file}", name, {*TABLE, *_TABLES_IN_FILE, _ALERTS})
     alerts = table.get(_ALERTS)
     if isinstance(alerts, Mapping):
         for key, name in _IN_ALERTS_TABLE.items():
@@ -263,7 +271,8 @@ def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
 
 
 def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> None:
-    near = _nearest(name, known)
+    keyword = name.removeprefix(_PREFIX).lower()
+    near = TABLE[keyword][0] if name != keyword and keyword in TABLE else _nearest(name, known)
     hint = f"; did you mean {near}?" if near else ""
     warn_once(
         f"setting {shown_name}", "%s is no setting of metertap and is ignored%s", shown_name, hint
@@ -288,6 +297,7 @@ def _tell_unusable(shown_name: str, raw: object, why: str, taken: object) -> Non
 def _with_opentelemetry(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Apply OpenTelemetry's own variables, as its specification defines them."""
     exporters = {name.lower() for name in _names(environ.get("OTEL_METRICS_EXPORTER", ""))}
+    _check_exporters(exporters)
     if "none" in exporters or environ.get("OTEL_CONFIG_FILE", "").strip():
         exporters = {"none"}  # the declarative file replaces every variable of theirs
     _, endpoint = _first_set(
@@ -311,14 +321,27 @@ def _with_opentelemetry(settings: Settings, environ: Mapping[str, str]) -> Setti
         otlp=bool(exporters & _OTLP_EXPORTERS.keys()) if exporters else bool(endpoint),
         otlp_protocol=_otlp_protocol(environ, exporters, endpoint),
         prometheus=prometheus,
-        disabled_instrumentations=settings.disabled_instrumentations
-        | _names(environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")),
+        disabled_by_opentelemetry=_names(environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")),
         resource_from_environment=_resource_attributes(environ),
     )
 
 
+def _check_exporters(exporters: set[str]) -> None:
+    unknown = exporters - _OTLP_EXPORTERS.keys() - _OTHER_EXPORTERS
+    if unknown:  # looking takes milliseconds
+        unknown -= {entry.name for entry in metadata.entry_points(group=_EXPORTERS)}
+    for name in sorted(unknown):
+        variable = "OTEL_METRICS_EXPORTER"
+        warn_once(f"{variable} {name}", "%s: no exporter %s is installed", variable, shown(name))
+
+
 # Names in OTEL_METRICS_EXPORTER that mean OTLP, and the protocol that they fix.
 _OTLP_EXPORTERS = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
+
+
+_OTHER_EXPORTERS = frozenset({"none", "prometheus", "metertap_json", "metertap_prometheus"})
+_EXPORTERS = "opentelemetry_metrics_exporter"
+"""The group of entry points."""
 
 
 def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:

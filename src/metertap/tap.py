@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from metertap_exporters.endpoint import Endpoint
 
 _lock = threading.RLock()
+_TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
+"""What is told of an endpoint that is there."""
 
 
 class Tap:
@@ -165,7 +167,7 @@ class Tap:
         return None if json is None else json.endpoint.wait(seconds)
 
     def _endpoint_bound(self, endpoint: Endpoint) -> None:
-        guard.logger.info("%s: %s/metrics", endpoint.label, endpoint.url)
+        guard.info(_TOLD[endpoint.label], endpoint.url)
         name = self.pipeline.service().get("name", "python")
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with guard.guarded("listing"), self._registering:
@@ -257,7 +259,8 @@ def _document(
 def _install_instrumentations(given: Settings) -> None:
     import metertap_instrumentation
 
-    metertap_instrumentation.install(given.disabled_instrumentations, given.caches, given.tools)
+    metertap_instrumentation.install(given.is_disabled, given.caches, given.tools)
+    metertap_instrumentation.check_names(given.disabled_instrumentations)
 
 
 def _uninstall_instrumentations() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -17,9 +18,10 @@ import pytest
 
 import metertap
 from metertap.cli import main
-from metertap.cli.snapshot import milliseconds, rate
+from metertap.cli.tables import printable
 from support import environments
 from support.programs import METERTAP, ended, run, run_in_terminal, started
+from support.read_cache_kit import named
 from support.waiting import wait_for
 
 HOSTILE = "a\x1b[31m\x07 [bold]b[/bold]\nc\u202ed\ud800"
@@ -50,9 +52,10 @@ def test_the_table_has_a_row_for_each_tool_and_cache_slowest_first(
     assert re.fullmatch(rf"shop (\S+ )?{re.escape(url)} up \d+ s", title)
     assert [re.split(r"\s{2,}", line.strip()) for line in lines if line.strip()] == [
         ["tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors"],
-        ["order", "8", "0.0", "8", "2.00 s", "2.00 s", "2.00 s", "0", "ValueError 8"],
-        ["search", "2", "100", "0", "2.00 ms", "3.35 ms", "3.47 ms", "0"],
+        ["order", "8", "0", "8", "2.00 s", "≈2.00 s", "≈2.00 s", "0", "ValueError 8"],
+        ["search", "2", "100", "0", "2.00 ms", "≈3.35 ms", "≈3.47 ms", "0"],
         ["a_tool_with_quite_a_long_name", "1", "100", "0", "–", "–", "–", "0"],
+        ["≈ an estimate, or of too few calls"],
         ["cache", "system", "lookups", "hit %", "evicted", "refused", "entries"],
         ["prompts", "manual", "2", "50.0", "0", "0", "–"],
     ]
@@ -63,7 +66,7 @@ def test_no_figure_is_folded_in_a_terminal_of_any_width(url: str) -> None:
         shown = run_in_terminal(METERTAP, "snapshot", url, columns=columns).stdout.decode()
         assert "\x1b[" in shown  # a real terminal gets colours
         text = re.sub(r"\x1b\[[\d;]*m", "", shown)
-        assert "2.00 s  2.00 s  2.00 s" in re.sub(r" {2,}", "  ", text)
+        assert "2.00 s  ≈2.00 s  ≈2.00 s" in re.sub(r" {2,}", "  ", text)
         if columns == 80:
             assert max(map(len, text.splitlines())) <= 80
 
@@ -196,21 +199,44 @@ def test_a_reader_that_is_gone_is_no_error(
     assert (gone.returncode, gone.stderr) == (0, b"")
 
 
-def test_figures_are_short_and_never_rounded_up_to_perfect() -> None:
-    latencies = (None, 0.0, 0.123, 9.994, 12.34, 999.4, 1234.5)
-    assert [milliseconds(value) for value in latencies] == [
-        "–",
-        "0.00 ms",
-        "0.12 ms",
-        "9.99 ms",
-        "12 ms",
-        "999 ms",
-        "1.23 s",
-    ]
-    assert [rate(value) for value in (None, 0.0, 33.333, 99.97, 100.0)] == [
-        "–",
-        "0.0",
-        "33.3",
-        "99.9",
-        "100",
-    ]
+def test_what_a_library_does_not_show_is_a_dash_and_no_word_of_python(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def looked_up(key: int) -> int:
+        return key
+
+    with metertap.instrument() as tap:
+        price = functools.lru_cache(named(looked_up, "price", "shop"))
+        price(1)
+        metertap.record_tool_call("search", True, 0.004)
+        metertap.record_tool_call("search", True, 0.004)
+        assert main(["snapshot", wait_for(lambda: tap.json_url)]) == 0
+    shown = capsys.readouterr().out
+    assert "None" not in shown
+    assert re.search(r"shop\.price +functools +1 +0 +– +– +1$", shown, re.MULTILINE)
+    assert "4.00 µs" in shown
+
+
+def test_a_legend_is_there_where_its_sign_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with metertap.instrument() as tap:
+        for _ in range(98):
+            metertap.record_tool_call("search", True, 1.0)
+        url = wait_for(lambda: tap.json_url)
+        assert main(["snapshot", url]) == 0
+        assert re.findall("≈.*", capsys.readouterr().out) == [
+            "≈1.00 ms       0",
+            "≈ an estimate, or of too few calls",
+        ]
+        assert (
+            "≈ an estimate"
+            in run_in_terminal(METERTAP, "snapshot", url, columns=80).stdout.decode()
+        )
+        metertap.record_tool_call("search", True, 1.0)
+        assert main(["snapshot", url]) == 0
+        assert "≈" not in capsys.readouterr().out
+
+
+def test_no_character_that_reverses_or_hides_text_is_shown_as_it_is() -> None:
+    marks = [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x061C, 0xFEFF]
+    for mark in map(chr, marks):
+        assert printable(f"a{mark}b") == f"a\\u{ord(mark):04x}b"

@@ -456,6 +456,130 @@ def test_the_percentile_is_of_calls_in_the_window_and_of_no_older_ones() -> None
     assert process.only().state == "resolved"
 
 
+# Few calls
+
+
+def few_calls(*latencies: float) -> list[str]:
+    """What fires of a tool with these, which should take 50 ms at most."""
+    recorder = _process.recorder()
+    table = {**QUIET, "for": "0s", "minimum_calls": 5, "p95_seconds": 0.05}
+    evaluator = Evaluator(thresholds.read(table), EVERY, 0.0, counters.read(recorder))
+    for latency in latencies:
+        metertap.record_tool_call("q", True, latency)
+    alerts = evaluator.evaluate(EVERY, BEGAN, counters.read(recorder))
+    return [alert.finding.summary for alert in alerts if alert.state == "firing"]
+
+
+def test_of_few_calls_no_latency_is_told_that_none_had() -> None:
+    assert few_calls(10.0, 10.0, 10.0, 10.0, 45.5) == []
+    shown = metertap.get_all_metrics()["tool_metrics"]["q"]
+    assert shown["extrapolated"] == ["p95", "p99"]
+    assert shown["p95_latency_ms"] > 50 > shown["max_latency_ms"]
+
+
+def test_few_calls_that_are_slow_are_told_with_the_longest() -> None:
+    assert few_calls(10.0, 10.0, 10.0, 10.0, 55.5) == [
+        "q is slow: 95 % of 5 calls in 15 s took up to 55.5 ms, more than 50 ms"
+    ]
+
+
+# What resolved
+
+
+@dataclass(frozen=True)
+class Over:
+    """What happens before each look until the alert fires, and then until it resolves."""
+
+    fires: Callable[[Process], object]
+    ends: Callable[[Process], object]
+    value: float | None
+    summary: str
+    table: dict[str, Any] = field(default_factory=dict)
+
+
+OVER = {
+    "failing": Over(
+        lambda it: it.calls(ok=50, failed=50),
+        lambda it: it.calls(ok=99, failed=1),
+        1.0,
+        "search no longer fails too often: 1 % of 400 calls in 1 min",
+    ),
+    "failing, of few": Over(
+        lambda it: it.calls(ok=50, failed=50),
+        lambda it: it.calls(failed=1),
+        100.0,
+        "search: too few calls to tell whether it still fails, 4 calls in 1 min",
+    ),
+    "failing, of none": Over(
+        lambda it: it.calls(ok=50, failed=50),
+        nothing,
+        None,
+        "search: too few calls to tell whether it still fails, no calls in 1 min",
+    ),
+    "slow": Over(
+        lambda it: it.calls(ok=20, ms=5000.0),
+        lambda it: it.calls(ok=20, ms=12.0),
+        12.0,
+        "search is no longer slow: 95 % of 80 calls in 1 min took up to 12 ms",
+        {"p95_seconds": 1},
+    ),
+    "slow, of none": Over(
+        lambda it: it.calls(ok=20, ms=5000.0),
+        nothing,
+        None,
+        "search: too few calls to tell whether it is still slow, no calls in 1 min",
+        {"p95_seconds": 1},
+    ),
+    "a cache": Over(
+        lambda it: it.lookups(1, 99),
+        lambda it: it.lookups(80, 20),
+        80.0,
+        "prices helps: 80 % of 400 lookups in 1 min hit",
+    ),
+    "a cache that nobody asks": Over(
+        lambda it: it.lookups(1, 99),
+        nothing,
+        None,
+        "prices: too few lookups to tell whether it helps, no lookups in 1 min",
+    ),
+    "not called": Over(
+        nothing,
+        lambda it: it.calls(ok=1),
+        0.0,
+        "search is called again",
+        {"tools": {"search": {"no_traffic": "1m"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OVER.values(), ids=OVER)
+def test_what_resolved_says_what_is_so_now(case: Over) -> None:
+    process = Process({**QUIET, "window": "1m", "for": "1m", **case.table})
+    process.run(300, lambda: case.fires(process))
+    fired = process.only()
+    assert fired.state == "firing"
+    while process.only().state == "firing":
+        process.run(EVERY, lambda: case.ends(process))
+    resolved = process.only()
+    assert (resolved.finding.summary, resolved.finding.value) == (case.summary, case.value)
+    assert (resolved.key, resolved.fired) == (fired.key, fired.fired)
+    process.run(120, lambda: case.ends(process))
+    assert process.only() == resolved  # it is of that moment
+
+
+def test_an_error_budget_that_lasts_again_says_so_of_both_windows() -> None:
+    process = Process({"error_rate": False, "success_objective": 0.99})
+    process.run(900, failing(process, 50))
+    assert process.firing == {"MetertapErrorBudgetBurn"}
+    process.run(900, failing(process, 0))
+    resolved = process.only()
+    assert resolved.state == "resolved"
+    assert resolved.finding.summary == (
+        "search no longer spends its error budget too fast: "
+        "38 % of 7900 calls in 19 min 45 s failed, and 2.5 % of 2000 in 5 min"
+    )
+
+
 # What it reads
 
 
@@ -503,6 +627,21 @@ def test_reset_metrics_changes_no_alert() -> None:
         "search is slow: 95 % of 50 calls in 1 min took up to 2 s, more than 1 s",
         "prices hardly helps: 0 % of 200 lookups in 1 min hit, less than 10 %",
     ]
+
+
+def test_faults_and_names_past_a_limit_that_are_over_say_so() -> None:
+    process = Process({**QUIET, "for": "0s"})
+    process.fault()
+    process.counters = replace(process.counters, overflown=2)
+    process.run(EVERY)
+    assert process.firing == {"MetertapMeterFaults", "MetertapSeriesOverflow"}
+    process.counters = replace(process.counters, overflown=0)
+    process.run(EVERY)
+    told = {item.finding.summary: item.finding.value for item in process.alerts}
+    assert told["no name is past a limit any more"] == 0
+    process.run(1000)
+    told = {item.finding.summary: item.finding.value for item in process.alerts}
+    assert told["metertap itself has had no new fault at fold in 15 min"] == 0
 
 
 def test_names_past_the_limit_are_an_overflow_and_unknown_tools_are_not() -> None:

@@ -20,11 +20,12 @@ import metertap
 from metertap import _process, settings
 from metertap.alerts import notifying
 from metertap.alerts.address import Address, parse
-from metertap.alerts.conditions import Finding
 from metertap.alerts.evaluation import FIRING, RESOLVED, Alert
+from metertap.alerts.finding import Finding
 from metertap.alerts.notifying import ALERTMANAGER, WEBHOOK, Kind, Receiver
 from metertap.alerts.payloads import Sender
 from metertap.cli.doctor import doctor
+from metertap.cli.rules import rules
 from metertap_exporters.json_snapshot import schema
 from support.forking import ran
 from support.http import get
@@ -222,6 +223,29 @@ def test_what_resolves_while_it_is_being_told_is_told_to_have_resolved(
     wait_for(lambda: len(hook.told()) == 2)
     assert hook.told() == [("firing", NAME), ("resolved", NAME)]
     assert hook.bodies[1]["alerts"][0]["endsAt"] == "2023-11-14T22:14:20.000Z"
+
+
+@pytest.mark.parametrize("kind", [WEBHOOK, ALERTMANAGER], ids=lambda kind: kind.name)
+def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
+    kind: Kind, hook: Webhook, receiver_of: Make
+) -> None:
+    receiver = receiver_of(kind, hook.url)
+    receiver.tell([alert(), alert(tool="other")])
+    wait_for(lambda: receiver.last_delivery)
+    finding = alert().finding.over(1.0, "search no longer fails too often: 1 % of 200 calls in 5 s")
+    # Of the other one nothing is known any more.
+    receiver.tell([Alert(finding, RESOLVED, 1_700_000_060.0, fired=1_700_000_000.0)])
+    receiver.flush(5)
+    fired, resolved = (
+        body if isinstance(body, list) else body["alerts"]
+        for body in (hook.bodies[0], hook.bodies[-1])
+    )
+    told = {item["labels"]["tool"]: item["annotations"]["summary"] for item in resolved}
+    assert told == {
+        "search": "search no longer fails too often: 1 % of 200 calls in 5 s",
+        "other": "this holds no more: other fails: 12 %",
+    }
+    assert [item["labels"] for item in fired] == [item["labels"] for item in resolved]
 
 
 def test_credentials_in_the_address_are_sent_and_never_shown(
@@ -427,7 +451,7 @@ def test_receivers_are_keys_of_the_table_too(
     assert warnings_of(caplog) == []
 
 
-def test_bad_thresholds_are_one_warning_and_the_others_hold(
+def test_each_bad_threshold_is_one_warning_and_the_others_hold(
     configured: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     configured(
@@ -435,16 +459,37 @@ def test_bad_thresholds_are_one_warning_and_the_others_hold(
         "[tool.metertap.alerts.tools.search]\np95_seconds = -1\nerror_rate = 0.2\n"
         "[tool.metertap.alerts.caches]\nprices = 3\n"
     )
-    with metertap.instrument() as tap:
-        assert tap.watch is not None
-        found = tap.watch.thresholds
+    for _ in range(2):
+        with metertap.instrument() as tap:
+            assert tap.watch is not None
+            found = tap.watch.thresholds
     assert (found.tool.error_rate, found.cache.hit_rate) == (0.05, 0.3)
     assert (found.of_tool("search").error_rate, found.of_tool("search").p95_seconds) == (0.2, None)
-    (told,) = warnings_of(caplog)
-    for part in ("alerts.error_rate = 7: ", "alerts.nosuch = 1: ", "tools.search.p95_seconds = -1"):
-        assert part in told
-    assert "alerts.caches.prices = 3: a table is needed" in told
-    assert told.endswith("(the default is taken)")
+    told = warnings_of(caplog)
+    keys = [line.partition(": ")[0] for line in told]
+    assert keys == [
+        "alerts.error_rate = 7",
+        "alerts.nosuch = 1",
+        "alerts.tools.search.p95_seconds = -1",
+        "alerts.caches.prices = 3",
+    ]
+    assert all(line.endswith(" (the default is taken)") and "\n" not in line for line in told)
+
+
+def test_of_many_bad_thresholds_ten_are_told_and_the_rules_list_them_all(
+    configured: Callable[[str], None],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configured("[tool.metertap.alerts]\n" + "".join(f"wrong{it} = 1\n" for it in range(13)))
+    with metertap.instrument():
+        pass
+    told = warnings_of(caplog)
+    assert len(told) == 11
+    assert told[9].startswith("alerts.wrong9 = 1: ")
+    assert told[10] == "and 3 more in alerts; `metertap rules` lists them"
+    assert rules(config=None, out=None) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 13
 
 
 def test_alerts_that_nobody_would_learn_of_are_not_looked_for(
@@ -506,6 +551,12 @@ def test_a_failing_tool_is_in_the_document_and_with_the_webhook_and_resolves(
         wait_for(lambda: tap.snapshot()["alerts"][0]["state"] == "resolved")
         wait_for(lambda: len(hook.told()) == 2)
         assert hook.told() == [("firing", NAME), ("resolved", NAME)]
+        (resolved,) = tap.snapshot()["alerts"]
+        # It failed no more because nobody called it: no figure, and no old one.
+        assert (resolved["value"], resolved["threshold"]) == (None, 5.0)
+        told = "search: too few calls to tell whether it still fails, no calls in 2 s"
+        assert resolved["summary"] == told
+        assert hook.bodies[1]["alerts"][0]["annotations"]["summary"] == told
         metertap.reset_metrics()
         Draft202012Validator(schema()).validate(tap.snapshot())
     assert hook.bodies[0]["alerts"][0]["fingerprint"] == hook.bodies[1]["alerts"][0]["fingerprint"]

@@ -53,7 +53,7 @@ class Named(Handlers):
         return args[0] if args[0] in instance.tools else catalogue.OTHER
 
     def returned(self, result: Any) -> Ending | None:
-        return Ending(TOOL_ERROR, TOOL_ERROR) if result == "failed" else None
+        return Ending(TOOL_ERROR, TOOL_ERROR) if result == ["failed"] else None
 
     def raising(self, error: BaseException) -> Ending:
         if isinstance(error, NoSuchTool):
@@ -114,8 +114,8 @@ def test_a_call_counts_for_the_tool_that_is_named(framework: Any, means: str) ->
 
 @both
 def test_how_it_ended_is_what_the_framework_says(framework: Any, means: str) -> None:
-    framework.tools["search"] = lambda: "failed"
-    assert run(framework, means, "search") == "failed"
+    framework.tools["search"] = lambda: ["failed"]
+    assert run(framework, means, "search") == ["failed"]
     framework.tools["slow"] = timing_out
     with pytest.raises(TimeoutError):
         run(framework, means, "slow")

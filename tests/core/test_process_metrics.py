@@ -137,7 +137,7 @@ def test_the_figures_are_true(theirs: InMemoryMetricReader) -> None:
 
 def at_least(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """A machine under load may take any time from one line to the next."""
-    monkeypatch.setattr(process_metrics, "_UTILIZATION_SECONDS", seconds)
+    monkeypatch.setattr(process_metrics.source, "_UTILIZATION_SECONDS", seconds)
 
 
 def test_utilization_is_of_a_second_at_least(

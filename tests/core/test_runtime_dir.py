@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,17 @@ def test_a_process_that_never_listened_leaves_no_directory(base: Path) -> None:
     assert list(base.iterdir()) == []
 
 
+def test_to_look_for_processes_makes_no_directory(base: Path) -> None:
+    assert (runtime_dir.running(), runtime_dir.problem()) == ([], None)
+    assert list(base.iterdir()) == []
+
+
+def test_where_nothing_can_be_listed_nobody_is_found(base: Path) -> None:
+    (base / "metertap").write_text("")
+    assert runtime_dir.running() == []
+    assert runtime_dir.problem() == f"{base / 'metertap'} is not this user's directory"
+
+
 def test_files_of_the_dead_are_removed_and_the_living_are_sorted_by_age() -> None:
     dead = write(dead_pid())
     write(os.getpid(), started=2.0)
@@ -131,7 +143,31 @@ def test_files_of_the_dead_are_removed_and_the_living_are_sorted_by_age() -> Non
     assert not dead.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}'])
+def unfinished(name: object, age: float) -> Path:
+    """A file that its process has written and not put in its place."""
+    path = runtime_dir.directory() / f"{name}.new"
+    path.write_text("{")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_what_the_dead_did_not_finish_is_removed() -> None:
+    dead = dead_pid()
+    gone = [unfinished(dead, 120.0)]
+    # One of the living, and two that are nobody's.
+    stays = [unfinished(os.getpid(), 120.0), unfinished("notes", 120.0), unfinished(10**30, 120.0)]
+    write(os.getpid())
+    assert [item.pid for item in runtime_dir.running()] == [os.getpid()]
+    assert [path.exists() for path in gone + stays] == [False, True, True, True]
+    young = unfinished(dead, 10.0)
+    assert [item.pid for item in runtime_dir.running()] == [os.getpid()]
+    assert young.exists()
+
+
+HUGE = '{"pid": 1e30, "service": "", "started": 0, "json_url": null, "prometheus_url": null}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}', HUGE])
 def test_a_file_that_says_nothing_is_passed_over(text: str) -> None:
     (runtime_dir.directory() / "1.json").write_text(text)
     write(os.getpid())

@@ -140,6 +140,8 @@ def test_an_empty_variable_is_an_unset_one(caplog: pytest.LogCaptureFixture) -> 
         ("METRICS_JSON_PROT", "METRICS_JSON_PORT"),
         ("PROMETHEUS_ENABLE", "PROMETHEUS_ENABLED"),
         ("PERFORMANCE_METRIC_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
+        ("METERTAP_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
+        ("METERTAP_PROMETHEUS_PORT", "PROMETHEUS_PORT"),
     ],
 )
 def test_a_misspelt_variable_is_one_warning_with_a_suggestion(

@@ -94,6 +94,25 @@ def test_what_disables_measuring_is_known(
     assert found.disabled_because == because
 
 
+def test_an_exporter_that_is_not_installed_is_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = settings.read(environ={EXPORTER: "promethius,console,otlp"})
+    assert found.otlp
+    assert warnings_of(caplog) == [f"{EXPORTER}: no exporter 'promethius' is installed"]
+
+
+def test_a_misspelt_instrumentation_is_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # OpenTelemetry's variable is every package's: it may name what we have never heard of.
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "flask")
+    with metertap.instrument(disabled_instrumentations=["langchian", "mcp", "system_metrics"]):
+        assert warnings_of(caplog) == [
+            "there is no instrumentation 'langchian' to disable; did you mean langchain?"
+        ]
+
+
 def test_instrumentations_are_disabled_by_either_variable() -> None:
     found = settings.read(
         environ={
@@ -101,7 +120,8 @@ def test_instrumentations_are_disabled_by_either_variable() -> None:
             "METERTAP_DISABLED_INSTRUMENTATIONS": "fastmcp",
         }
     )
-    assert found.disabled_instrumentations == {"redis", "mcp", "fastmcp"}
+    disabled = filter(found.is_disabled, ("cashews", "fastmcp", "mcp", "redis"))
+    assert list(disabled) == ["fastmcp", "mcp", "redis"]
 
 
 def test_a_disabled_instrumentation_patches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,30 @@ def test_another_window_size_keeps_the_newest_samples(size: int, kept: list[floa
         assert document_of("t")["window_samples"] == size
 
 
+@pytest.mark.parametrize(("size", "kept"), [(3, [7, 8, 9]), (50, [*range(10)])])
+def test_the_windows_beside_a_tools_own_take_another_size_too(size: int, kept: list[int]) -> None:
+    def measure(latencies: Sequence[int]) -> None:
+        series = _process.recorder().tool("t", "manual")
+        for latency in latencies:
+            series.looked_up(True, False, latency / 1000)
+            series.looked_up(False, True, latency / 1000)
+            series.first_item(latency / 1000)
+
+    def shown(latencies: Sequence[int]) -> bool:
+        found = document_of("t")
+        parts = (found["with_cache"]["all_hit"], found["with_cache"]["missed"], found["first_item"])
+        expected = exact([latency / 1000 * 1000.0 for latency in latencies])
+        return [{name: part[name] for name in QUANTILES} for part in parts] == [expected] * 3
+
+    with metertap.instrument(window_size=10, json_endpoint=False):
+        measure(range(10))
+        assert shown(range(10))
+    with metertap.instrument(window_size=size, json_endpoint=False):
+        assert shown(kept)
+        measure(range(100))
+        assert shown(range(100 - size, 100))
+
+
 @given(
     size=st.integers(2, 40),
     batches=st.lists(

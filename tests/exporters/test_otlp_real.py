@@ -8,21 +8,11 @@ import pytest
 
 import metertap
 from support.forking import ran
+from support.recorded import record
 from support.servers import Store, collector, victoria_metrics
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.real
-
-
-def record() -> None:
-    for latency_ms in (5.0, 15.0, 30.0, 700.0):
-        metertap.record_tool_call("search", True, latency_ms)
-    metertap.record_tool_call("search", False, 90.0, "ValueError")
-    cache = metertap.cache_meter("prompts")
-    for _ in range(3):
-        cache.hit()
-    with metertap.measure_tool("cached"):
-        cache.miss()
 
 
 def check(store: Store, service_name: str) -> None:
@@ -54,7 +44,7 @@ def test_a_collector_gets_what_was_recorded(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         with metertap.instrument() as tap:
-            record()
+            record(missed_by="cached")
         check(receiver.store, tap.snapshot()["service"]["name"])
 
 
@@ -65,7 +55,7 @@ def test_a_store_that_speaks_otlp_gets_what_was_recorded(
         endpoint = f"{store.url}/opentelemetry/v1/metrics"
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint)
         with metertap.instrument() as tap:
-            record()
+            record(missed_by="cached")
         check(store, tap.snapshot()["service"]["name"])
 
 

@@ -10,20 +10,11 @@ import pytest
 import metertap
 from support.http import get
 from support.real import program
+from support.recorded import record
 from support.servers import prometheus
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.real
-
-
-def record() -> None:
-    for latency_ms in (5.0, 15.0, 30.0, 700.0):
-        metertap.record_tool_call("search", True, latency_ms)
-    metertap.record_tool_call("search", False, 90.0, "ValueError")
-    cache = metertap.cache_meter("prompts")
-    for _ in range(3):
-        cache.hit()
-    cache.miss()
 
 
 def test_promtool_finds_nothing_to_complain_of() -> None:

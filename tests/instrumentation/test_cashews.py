@@ -203,7 +203,7 @@ class TestMemory(Kit):
 
         async def cancel() -> None:
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(cache.get("a"), 0.05)
+                await asyncio.wait_for(cache.get("a"), 0.5)
             task = asyncio.ensure_future(cache.get("a"))
             await asyncio.sleep(0.01)
             task.cancel()

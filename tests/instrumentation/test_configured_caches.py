@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import _process, settings
+from metertap import _process, guard, settings
 from support.cache_kit import SENTINEL, CacheKit
 from support.warned import warnings_of
 
@@ -410,7 +410,9 @@ def test_a_line_that_is_wrong_is_one_warning_and_takes_no_other_with_it(
         (problem,) = (patch["problem"] for patch in patches if patch["problem"])
     (warning,) = warnings_of(caplog)
     assert why in warning
+    assert warning.startswith("[tool.metertap.caches] ")
     assert why in problem
+    assert guard.fault_counts() == {}
 
 
 def _own_caches(tap: metertap.Tap) -> Any:

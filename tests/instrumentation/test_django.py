@@ -1,4 +1,4 @@
-"""Django's cache framework, configured as its users do: locmem, file, database, dummy, redis."""
+"""Django's cache framework, configured as its users do: locmem, files, databases, redis, memcached."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import metertap
 from metertap import _process
 from support.cache_kit import SENTINEL, CacheKit
-from support.servers import redis_server
+from support.servers import free_port, memcached, redis_server
 
 django = pytest.importorskip("django")
 
@@ -31,7 +31,7 @@ if not settings.configured:
     )
     django.setup()
 
-from django.core.cache import CacheHandler, cache, caches  # noqa: E402
+from django.core.cache import CacheHandler, InvalidCacheKey, cache, caches  # noqa: E402
 from django.core.cache.backends.base import BaseCache  # noqa: E402
 from django.core.cache.backends.locmem import LocMemCache  # noqa: E402
 from django.core.management import call_command  # noqa: E402
@@ -96,6 +96,18 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     pytest.importorskip("redis")
     with redis_server(tmp_path_factory.mktemp("redis") / "server") as port:
         yield port
+
+
+@pytest.fixture(scope="module")
+def memcached_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with memcached(tmp_path_factory.mktemp("memcached")) as port:
+        yield port
+
+
+def _raised(error: type[Exception], call: Callable[[], Any]) -> traceback.StackSummary:
+    with pytest.raises(error) as caught:
+        call()
+    return traceback.extract_tb(caught.value.__traceback__)
 
 
 class Kit(CacheKit):
@@ -242,6 +254,15 @@ class TestLocMem(Kit):
         measured.shutdown()
         assert patched == look()
 
+    def test_whether_a_backend_has_a_method_of_its_own_is_told_as_before(self) -> None:
+        with override_settings(CACHES={"default": line(f"{HERE}.Foreign")}):
+            foreign = caches["default"]
+            for name in ("get_many", "get_or_set", "has_key", "incr", "incr_version"):
+                assert getattr(foreign, name).__func__ is getattr(BaseCache, name)
+            for name in ("get", "aget"):
+                assert getattr(foreign, name).__func__ is getattr(Foreign, name)
+                assert getattr(foreign, name).__func__ is not getattr(BaseCache, name)
+
 
 class TestFile(Kit):
     def backend(self, folder: Path) -> dict[str, Any]:
@@ -289,6 +310,125 @@ class TestRedis(Kit):
         asyncio.run(cache.aget("a"))
         assert self.counted() == (3, 2)
         assert set(metertap.get_all_metrics()["cache_metrics"]) == {"sessions"}
+
+
+class OfMemcached(Kit):
+    library: str
+    kind: str
+    port: int
+
+    @pytest.fixture(autouse=True)
+    def configured(self, memcached_port: int) -> Iterator[None]:
+        pytest.importorskip(self.library)
+        self.port = memcached_port
+        with override_settings(CACHES={"default": self.at(self.port)}):
+            yield
+            caches["default"].clear()
+            caches["default"].close()
+
+    def at(self, port: int) -> dict[str, Any]:
+        return line(f"{BACKENDS}.memcached.{self.kind}", f"127.0.0.1:{port}")
+
+    def unanswered(self) -> Any:
+        """A cache whose server is down."""
+        down = self.at(free_port())
+        with override_settings(CACHES={"default": down}):
+            cache = self.make()
+        metertap.name_cache(cache, "sessions")
+        return cache
+
+    def test_concurrent_gets_lose_nothing(self) -> None:
+        # A client is one thread's: Django makes each its own.
+        def look() -> None:
+            for _ in range(100):
+                caches["default"].get("a")
+            caches["default"].close()
+
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = self.figures("default")
+        assert (found["hits"], found["misses"]) == (0, 400)
+
+    def test_versions_are_keys_of_their_own(self, cache: Any) -> None:
+        cache.set("a", None, version=2)
+        assert cache.get("a", 5, version=2) is None
+        assert cache.get("a", 5) == 5
+        assert cache.get_many(["a", "b"], version=2) == {"a": None}
+        assert cache.get_or_set("a", 7, version=3) == 7
+        assert self.counted() == (2, 3)
+
+    def test_to_change_an_entry_is_no_lookup(self, cache: Any) -> None:
+        cache.set("a", 1)
+        assert cache.touch("a", 60)
+        assert not cache.touch("b")
+        assert not cache.add("a", 2)
+        assert cache.incr("a", 10) == 11
+        assert cache.decr("a") == 10
+        assert cache.delete("a")
+        cache.set_many({"a": 1, "b": 2})
+        cache.delete_many(["a", "b"])
+        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
+
+    def test_a_key_that_memcached_refuses_is_refused_as_before(
+        self, measured: metertap.Tap
+    ) -> None:
+        def refused(cache: Any, key: str) -> list[list[str]]:
+            operations: list[Callable[[], Any]] = [
+                lambda: cache.get(key),
+                lambda: cache.get_many([key]),
+                lambda: cache.get_or_set(key, 1),
+                lambda: cache.has_key(key),
+                lambda: cache.incr(key),
+                lambda: asyncio.run(cache.aget(key)),
+            ]
+            return [
+                [frame.name for frame in _raised(InvalidCacheKey, operation)][1:]
+                for operation in operations
+            ]
+
+        cache = self.make()
+        metertap.name_cache(cache, "sessions")
+        for key in ("a" * 300, "a b"):
+            patched = refused(cache, key)
+            assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
+            measured.shutdown()
+            assert patched == refused(cache, key) or sys.version_info < (3, 11)
+            metertap.instrument()
+
+
+class TestPyMemcache(OfMemcached):
+    library, kind = "pymemcache", "PyMemcacheCache"
+
+    def test_a_server_that_is_down(self) -> None:
+        cache = self.unanswered()
+        with pytest.raises(ConnectionRefusedError):
+            cache.get("a")
+        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
+        # Until it tries the server again, pymemcache says that nothing is there.
+        assert cache.get("a", 5) == 5
+        assert cache.get_many(["a", "b"]) == {}
+        assert self.counted() == (0, 3)
+
+
+class TestPyLibMC(OfMemcached):
+    library, kind = "pylibmc", "PyLibMCCache"
+
+    def test_a_server_that_is_down(self) -> None:
+        cache = self.unanswered()
+        failed = pytest.importorskip("pylibmc").Error
+        for operation in (
+            lambda: cache.get("a", 5),
+            lambda: cache.get_many(["a", "b"]),
+            lambda: cache.get_or_set("a", 1),
+            lambda: asyncio.run(cache.aget("a")),
+        ):
+            files = [frame.filename for frame in _raised(failed, operation)]
+            ours = any("metertap" in Path(name).parts[-2] for name in files)
+            assert not ours or sys.version_info < (3, 11)  # there our frame stays
+        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
 
 
 class TestCareful(Kit):
@@ -345,9 +485,7 @@ def test_dummy_misses_always() -> None:
 
 def test_a_server_that_is_down_neither_hits_nor_misses() -> None:
     def raised(call: Any) -> list[str]:
-        with pytest.raises(ConnectionError) as caught:
-            call()
-        return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)][1:]
+        return [frame.name for frame in _raised(ConnectionError, call)][2:]
 
     with override_settings(CACHES={"default": line(f"{HERE}.Down")}):
         down = caches["default"]

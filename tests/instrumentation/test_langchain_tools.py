@@ -383,7 +383,7 @@ def test_a_time_limit_outside_cancels_the_call(tap: Tap) -> None:
 
     async def limited() -> None:
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(waits.ainvoke({}), 0.01)
+            await asyncio.wait_for(waits.ainvoke({}), 0.5)
 
     asyncio.run(limited())
     assert counted(tap, "waits") == {"cancelled": 1}

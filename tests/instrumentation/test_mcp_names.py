@@ -28,6 +28,14 @@ def drive(server: Any, steps: Callable[[Any], Awaitable[object]]) -> None:
     asyncio.run(session())
 
 
+def drive_with(stack: Stack, server: Any, steps: Callable[[Any], Awaitable[object]]) -> None:
+    async def session() -> None:
+        async with stack.connect(server) as session:
+            await steps(session)
+
+    asyncio.run(session())
+
+
 def calling(*names: str) -> Callable[[Any], Awaitable[object]]:
     async def call(session: Any) -> None:
         for name in names:
@@ -157,3 +165,40 @@ def test_a_tool_behind_a_dispatcher_does_not_vouch_for_its_names(stack: Stack, t
     behind.tool()(search)
     drive(sdk.dispatcher("front", handle), calling("made_up_1", "made_up_2"))
     assert counted(tap.snapshot()) == {"_OTHER": {"exception": 2}}
+
+
+@pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)
+def test_a_call_in_progress_is_of_its_own_tool_though_nobody_asked_for_a_list(
+    stack: Stack, tap: Tap
+) -> None:
+    async def search() -> str:
+        seen.append(
+            {name: tool["active_calls"] for name, tool in tap.snapshot()["tool_metrics"].items()}
+        )
+        return "found"
+
+    async def steps(session: Any) -> None:
+        await session.call_tool("search", {})
+        await session.call_tool("search", {})
+
+    seen: list[dict[str, int]] = []
+    assert stack.empty is not None
+    server = stack.empty("shop")
+    server.tool()(search)
+    drive_with(stack, server, steps)
+    assert seen == [{"search": 1}, {"search": 1}]
+    assert counted(tap.snapshot()) == {"search": {"ok": 2}}
+    assert list(tap.snapshot()["tool_metrics"]) == ["search"]
+
+
+@pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)
+def test_a_call_of_no_tool_waits_nowhere_else(stack: Stack, tap: Tap) -> None:
+    async def search() -> str:
+        return "found"
+
+    assert stack.empty is not None
+    server = stack.empty("shop")
+    server.tool()(search)
+    drive_with(stack, server, calling("made_up"))
+    assert counted(tap.snapshot()) == {"_OTHER": {"caller_error": 1}}
+    assert tap.snapshot()["tool_metrics"]["_OTHER"]["active_calls"] == 0

@@ -441,7 +441,7 @@ def test_a_cancelled_run_cancels_its_call(tap: Tap) -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(run([waits], [call("waits")]), 0.05)
+            await asyncio.wait_for(run([waits], [call("waits")]), 0.5)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 10)
 

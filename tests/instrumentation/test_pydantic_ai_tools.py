@@ -223,7 +223,7 @@ def test_a_run_that_is_cancelled_cancels_its_call(tap: Tap) -> None:
 def test_a_time_limit_of_the_program_cancels_the_call(tap: Tap) -> None:
     async def limited() -> None:
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(agent(*once("never_ends"), tools=[never_ends]).run("go"), 0.05)
+            await asyncio.wait_for(agent(*once("never_ends"), tools=[never_ends]).run("go"), 1.0)
 
     asyncio.run(limited())
     assert counted(tap.snapshot()) == {"never_ends": {"cancelled": 1}}

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -191,6 +192,18 @@ def redis_server(folder: Path, *arguments: str) -> Iterator[int]:
     port = free_port()
     listen = ("--bind", "127.0.0.1", "--port", str(port), "--save", "")
     with _running(folder, path, *listen, *arguments):
+        wait_for(lambda: _listens(port))
+        yield port
+
+
+@contextmanager
+def memcached(folder: Path) -> Iterator[int]:
+    """A memcached: the port where it listens."""
+    path = program("memcached")
+    port = free_port()
+    # Run by root, it wants to be told as whom to run.
+    arguments = ("-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", getuser())
+    with _running(folder, path, *arguments):
         wait_for(lambda: _listens(port))
         yield port
 

@@ -62,6 +62,7 @@ MISSES = ("none", "default", "empty")
 class Line(lines.Line):
     """One line: which cache it is about, and what its calls say of that."""
 
+    table = TABLE
     keys = frozenset({"name", "miss", "counts", "when", "number"})
     example = '{ miss = "none" }'
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from metertap import calls, guard
 from metertap.caches import ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target
+from metertap.patching import PatchSet, Target, comparable
 from metertap.patching_subclasses import SubclassesPatchSet
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
@@ -288,12 +288,13 @@ _backends = _Backends(
         **dict.fromkeys(("has_key", "incr", "incr_version"), not_a_lookup),
         **dict.fromkeys(("ahas_key", "aincr", "aincr_version"), not_an_async_lookup),
     },
+    target=comparable,  # Django 6.1 asks whether a backend has a method of its own
 )
 
 INSTRUMENTATION = Instrumentation(
     name="django",
     distribution="django",
-    supported=((4, 2), (6,)),
+    supported=((4, 2), (7,)),
     patch_sets=_patch_sets,
 )
 

@@ -8,6 +8,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
+from metertap import runtime_dir
 from metertap.cli.processes import Unreachable, fetch, processes
 from metertap.cli.tables import Table, printable, show
 
@@ -56,7 +57,12 @@ def _this_environment() -> dict[str, Any]:
             for patch_set in instrumentation.patch_sets
         ]
         broken = list(filter(None, map(_import, modules)))
-        return {**tap.diagnosis(), "service": {}, "broken_imports": broken}  # the service is us
+        return {
+            **tap.diagnosis(),
+            "service": {},  # which is us
+            "broken_imports": broken,
+            "listing_problem": runtime_dir.problem(),
+        }
 
 
 def _import(module: str) -> str | None:
@@ -98,6 +104,8 @@ def _facts(name: str, report: dict[str, Any]) -> Table:
         if item["source"] != "default"
     )
     rows.extend(("note", note) for note in report["notes"])
+    if report.get("listing_problem"):
+        rows.append(("running processes", f"cannot be listed: {report['listing_problem']}"))
     rows.extend(("broken import", text) for text in report.get("broken_imports", ()))
     rows.extend(
         ("left out", f"{count} hand-made records of {tool!r}: a patch counts these calls already")

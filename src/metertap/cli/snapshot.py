@@ -6,10 +6,13 @@ import json
 import sys
 from typing import Any
 
+from metertap import runtime_dir
+from metertap.cli import figures
 from metertap.cli.processes import Process, Unreachable, fetch, processes
 from metertap.cli.tables import Table, printable, show
 
 _TOOL_HEADERS = ("tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors")
+_LATENCIES = slice(4, 7)
 _CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
 
 
@@ -17,9 +20,8 @@ def snapshot(url: str | None, *, as_json: bool) -> int:
     """Show one process, or all. Exit status 1 where none answers."""
     found = processes(url)
     if not found:
-        sys.stderr.write(
-            "metertap snapshot: no measured process of this user has seen a tool or a cache yet\n"
-        )
+        none = "no measured process of this user has seen a tool or a cache yet"
+        sys.stderr.write(f"metertap snapshot: {printable(runtime_dir.problem() or none)}\n")
         return 1
     documents: list[tuple[Process, dict[str, Any]]] = []
     for process in found:
@@ -64,23 +66,29 @@ def _tools(document: dict[str, Any], process: Process | None) -> Table:
         document["tool_metrics"].items(), key=lambda item: -(item[1]["p95_latency_ms"] or 0)
     )
     for name, tool in slowest_first:
-        estimate = "~" if tool["method"] == "estimate" else ""
         if tool["failed_calls"]:
             table.styles[len(table.rows)] = "red" if tool["success_rate"] < 90 else "yellow"
         table.rows.append(
             (
                 name,
                 str(tool["total_calls"]),
-                rate(tool["success_rate"]),
+                figures.percent(tool["success_rate"]),
                 str(tool["failed_calls"]),
-                estimate + milliseconds(tool["p50_latency_ms"]),
-                estimate + milliseconds(tool["p95_latency_ms"]),
-                estimate + milliseconds(tool["p99_latency_ms"]),
-                "–" if tool["active_calls"] is None else str(tool["active_calls"]),
+                *(_percentile(tool, which) for which in ("p50", "p95", "p99")),
+                figures.count(tool["active_calls"]),
                 ", ".join(f"{kind} {count}" for kind, count in tool["error_types"].items()),
             )
         )
+    if any(figures.ABOUT in cell for row in table.rows for cell in row[_LATENCIES]):
+        table.legend = figures.LEGEND
     return table
+
+
+def _percentile(tool: dict[str, Any], which: str) -> str:
+    value = tool[f"{which}_latency_ms"]
+    is_about = tool["method"] == "estimate" or which in tool["extrapolated"]
+    mark = figures.ABOUT if is_about and value is not None else ""
+    return mark + figures.latency(value).strip()
 
 
 def _caches(document: dict[str, Any]) -> Table:
@@ -91,26 +99,10 @@ def _caches(document: dict[str, Any]) -> Table:
                 name,
                 cache["system"],
                 str(cache["total_requests"]),
-                rate(cache["hit_rate"]),
-                str(cache["evictions"]),
-                str(cache["size_rejections"]),
-                "–" if cache["entries"] is None else str(cache["entries"]),
+                figures.percent(cache["hit_rate"]),
+                figures.count(cache["evictions"]),
+                figures.count(cache["size_rejections"]),
+                figures.count(cache["entries"]),
             )
         )
     return table
-
-
-def milliseconds(value: float | None) -> str:
-    """A latency for a narrow column: `0.42 ms`, `87 ms`, `1.25 s`; a dash for no data."""
-    if value is None:
-        return "–"
-    if value >= 1000:
-        return f"{value / 1000:.2f} s"
-    return f"{value:.0f} ms" if value >= 10 else f"{value:.2f} ms"
-
-
-def rate(value: float | None) -> str:
-    """A percentage; a dash for no data. Never rounded up to 100."""
-    if value is None:
-        return "–"
-    return "100" if value == 100 else f"{min(value, 99.9):.1f}"

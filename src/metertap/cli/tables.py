@@ -22,6 +22,8 @@ class Table:
     rows: list[Sequence[str]] = field(default_factory=list)
     right: frozenset[str] = frozenset()
     styles: dict[int, str] = field(default_factory=dict)  # row → style, where there is colour
+    legend: str = ""
+    """One line below."""
 
 
 def printable(text: str) -> str:
@@ -70,6 +72,8 @@ def to_rich(table: Table) -> Any:
         padding=(0, 1, 0, 0),
         pad_edge=False,
         show_edge=False,
+        caption=Text(printable(table.legend)) if table.legend else None,
+        caption_justify="left",
         show_header=any(table.headers),
     )
     for header, width in zip(table.headers, _widths(table), strict=True):
@@ -94,6 +98,8 @@ def plain(table: Table) -> str:
             for cell, width, header in zip(line, _widths(table), table.headers, strict=True)
         ]
         out.append("  " + "  ".join(cells).rstrip())
+    if table.legend:
+        out.append(f"  {printable(table.legend)}")
     return "\n".join(out) + "\n"
 
 
@@ -105,7 +111,7 @@ def _widths(table: Table) -> list[int]:
 
 def _least_width(table: Table) -> int:
     """The width at which every number is on one line."""
-    return 2 * len(table.headers) + sum(
+    return 2 * (len(table.headers) - 1) + sum(
         width if header in table.right else min(width, _NARROWEST)
         for header, width in zip(table.headers, _widths(table), strict=True)
     )

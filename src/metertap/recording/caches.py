@@ -6,6 +6,7 @@ stays when it is gone, since a counter never goes back.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class Reading:
         if found is None:
             return self._total(), None, False
         raw = (found.hits, found.misses, found.evictions or 0, found.rejections or 0)
-        if raw[0] < self._last[0] or raw[1] < self._last[1]:  # cleared
+        if raw != self._last and any(map(operator.lt, raw, self._last)):  # cleared
             self._before = self._total()
         self._last = raw
         return self._total(), found.entries, True

@@ -259,7 +259,7 @@ class Recorder(Delivery):
         """
         past = self._past  # first: what is counted must not be less than what was
         return Figures(
-            tools=tuple(self._tool_figures(series) for series in list(self._tools.values())),
+            tools=self._tools_with(ToolSeries.figures),
             caches=tuple(map(past.left_out_of, self.cache_figures() if caches else ())),
             active_sessions=self.active_sessions(),
             start_time=past.until,
@@ -273,7 +273,7 @@ class Recorder(Delivery):
         Percentiles are of the window that there is.
         """
         return Figures(
-            tools=tuple(self._lifetime_of(series) for series in list(self._tools.values())),
+            tools=self._tools_with(self._lifetime_of),
             caches=tuple(self.cache_figures()),
             active_sessions=self.active_sessions(),
             start_time=self.start_time,
@@ -320,13 +320,20 @@ class Recorder(Delivery):
         past, series = self._past, self._caches.get((name, system))
         return None if series is None else past.left_out_of(series.figures())
 
-    def _tool_figures(self, series: ToolSeries) -> ToolFigures:
-        with self.lock:
-            return series.figures()
+    def _tools_with(
+        self, figures_of: Callable[[ToolSeries], ToolFigures]
+    ) -> tuple[ToolFigures, ...]:
+        found = []
+        for series in list(self._tools.values()):
+            with self.lock:
+                figures = figures_of(series)
+            # Calls may wait there until it is known which tool they are of.
+            if series.name != catalogue.OTHER or figures.active or any(figures.counts.values()):
+                found.append(figures)
+        return tuple(found)
 
     def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
-        with self.lock:
-            return self._past.added_to(series.figures())
+        return self._past.added_to(series.figures())
 
     def cache_figures(self) -> list[CacheFigures]:
         """The caches alone, since recording began."""

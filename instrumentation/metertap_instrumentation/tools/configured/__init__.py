@@ -63,6 +63,7 @@ _Forms = Mapping[str, tuple[re.Pattern[str], str]]
 class Line(lines.Line):
     """One line: how the calls of a function are named, and which of them failed."""
 
+    table = TABLE
     keys = frozenset({"name", "known", "caller_errors", "failed"})
     example = '{ name = "arg:tool_name" }'
 
@@ -75,6 +76,11 @@ class Line(lines.Line):
             self.known is None or self.name[0] in {"arg", "attr"},
             "known is for names from arguments and attributes",
         )
+
+    @property
+    def reads(self) -> str:
+        """What is read at each call, as it was written."""
+        return " and ".join(":".join(read) for read in (self.name, self.known) if read is not None)
 
     @property
     def constant(self) -> str | None:

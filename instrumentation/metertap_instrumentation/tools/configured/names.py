@@ -176,7 +176,8 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
                     return slots.unknown(name)
             return kept.get(name) or slots.new(name)
         except Exception as error:
-            guard.fault(place, type(error).__qualname__)  # its text may hold an argument
+            raised = type(error).__qualname__  # its text may hold an argument
+            guard.fault(place, f"{raised} in reading {line.reads}; the call is one of _OTHER")
             return slots.new(catalogue.OTHER)
 
     return slot_of

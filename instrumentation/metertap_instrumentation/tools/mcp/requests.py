@@ -117,6 +117,16 @@ class ServerRequest(Call):
         """The request as a tool call, if it is one."""
         return None if self.frame is None else self
 
+    def exists(self) -> None:
+        """Said by a layer inside: from now on it is in progress as a call of its own tool."""
+        self.known = True
+        frame = self.frame
+        if frame is not None and self.in_progress and not self.is_registered:
+            waiting: ToolSeries = frame[calls.SERIES]
+            frame[calls.SERIES] = series = _recorder.tool(self.name, self.source)
+            _recorder.started(series)
+            _recorder.never_ended(waiting)
+
     def ended(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
         """The request was answered, or never will be. `result` is how it looks from outside.
 

@@ -30,6 +30,7 @@ def patch_sets() -> Sequence[PatchSet]:
             [
                 Target("Server._handle_request", handle_request),
                 Target("Server._make_error_result", make_error_result),
+                Target("Server._get_cached_tool_definition", watch_lookup),
                 Target("RequestResponder.respond", respond),
                 Target("ServerSession._received_request", received_request),
                 Target("ServerSession._receive_loop", run_session),

@@ -32,7 +32,10 @@ def watch_tool_manager(method: Callable[..., Any], live: Live) -> Callable[..., 
             call = _claim(name)
             if call is not None and not call.is_registered:
                 with guard.guarded("mcp.tool"):
-                    call.known = self.get_tool(name) is not None
+                    if self.get_tool(name) is None:
+                        call.known = False
+                    else:
+                        call.exists()
         try:
             return await method(self, *args, **kwargs)
         except Exception as error:
@@ -54,7 +57,7 @@ def watch_fastmcp(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 async def watch_lookup(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`FastMCP.get_tool(name, …)`: whether the tool of the call in progress exists."""
+    """What looks up a tool by its name: whether that of the call in progress exists."""
     try:
         tool = await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -65,7 +68,7 @@ async def watch_lookup(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> 
         call = calls.watched()
         name = args[0] if args else kwargs.get("name")
         if tool is not None and call is not None and call.name == name:
-            call.known = True
+            call.exists()
     except Exception as fault:
         guard.fault("mcp.tool", fault)
     return tool

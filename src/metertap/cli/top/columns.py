@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from metertap.cli.top import figures
+from metertap.cli import figures
+from metertap.cli.top.history import History
+from metertap.cli.top.place import Key
 from metertap.cli.top.readings import Cache, Tool
 
 FAILED = "✕"
-ABOUT = "≈"
 _FEWEST_LOOKUPS = 20
 """Of fewer, a hit rate says nothing."""
 _POOR_HIT_RATE = 50.0
@@ -27,6 +28,9 @@ class Row(Generic[Thing]):
     process: str
     is_gone: bool
     thing: Thing
+    key: Key
+    """What it is, wherever it stands and whatever its process is called now."""
+    history: History
 
     def is_unused(self) -> bool:
         """Whether nobody has ever asked it."""
@@ -87,10 +91,10 @@ def _percentile(which: Literal["p50", "p95", "p99"], key: str, rank: int) -> Col
 
     def text(row: Row[Tool]) -> str:
         found = value(row)
-        mark = ABOUT if which in row.thing.approximate and found is not None else ""
+        mark = figures.ABOUT if which in row.thing.approximate and found is not None else ""
         return mark + figures.latency(found)
 
-    about = f"{which} of the last calls; {ABOUT} is an estimate, or of too few calls"
+    about = f"{which} of the last calls; {figures.ABOUT} is an estimate, or of too few calls"
     return Column(which, key, about, rank, value, text)
 
 
@@ -105,9 +109,10 @@ def _success_style(tool: Tool) -> str:
     return "red" if (tool.success_rate or 0) < _POOR_SUCCESS_RATE else "yellow"
 
 
-def _hits_style(cache: Cache) -> str:
-    is_poor = cache.hit_rate is not None and cache.hit_rate < _POOR_HIT_RATE
-    return "yellow" if is_poor and cache.total_requests >= _FEWEST_LOOKUPS else ""
+def hits_style(hit_rate: float | None, lookups: int) -> str:
+    """Of a hit rate: one that is poor is seen."""
+    is_poor = hit_rate is not None and hit_rate < _POOR_HIT_RATE
+    return "yellow" if is_poor and lookups >= _FEWEST_LOOKUPS else ""
 
 
 TOOLS: tuple[Column[Tool], ...] = (
@@ -181,7 +186,7 @@ CACHES: tuple[Column[Cache], ...] = (
         0,
         lambda row: row.thing.hit_rate,
         lambda row: figures.percent(row.thing.hit_rate),
-        style=_hits_style,
+        style=lambda cache: hits_style(cache.hit_rate, cache.total_requests),
         ascends=True,
     ),
     Column(

@@ -11,8 +11,9 @@ from typing import Any
 
 from metertap.cli.tables import Table, printable, show
 from metertap.cli.top.columns import Row, Thing
+from metertap.cli.top.part import Part
 from metertap.cli.top.rows import labels, rows, state
-from metertap.cli.top.view import Part, View
+from metertap.cli.top.view import View
 from metertap.cli.top.watching import Watched, Watching
 
 _PATIENCE_SECONDS = 6.0
@@ -92,6 +93,6 @@ def _table(part: Part[Thing], found: Sequence[Row[Thing]], title: str) -> Table:
     columns = part.columns()
     numbers = frozenset(column.title for column in columns if not column.is_words)
     table = Table(title, [column.title for column in columns], right=numbers)
-    for row in part.arrange(found, ""):
+    for row in part.arrange(found):
         table.rows.append([column.text(row).strip() for column in columns])
     return table

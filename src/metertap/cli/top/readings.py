@@ -6,6 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metertap.cli.top.details import (
+    CacheDetails,
+    ToolDetails,
+    cache_details,
+    number,
+    tool_details,
+    whole,
+)
+
 _RECENT_SECONDS = 60.0
 """How long a tool that failed is marked."""
 _LEAST_SECONDS = 0.05
@@ -30,6 +39,7 @@ class Tool:
     last_error_type: str | None
     """Seen last; at first, the most frequent."""
     failed_lately: bool
+    details: ToolDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Cache:
     total_requests: int
     evictions: int | None
     entries: int | None
+    details: CacheDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,7 @@ class Readings:
         types: Mapping[str, int] = tool["error_types"]
         if types:
             types_before = before["error_types"] if before else {}
-            more = {kind: number - types_before.get(kind, 0) for kind, number in types.items()}
+            more = {kind: count - types_before.get(kind, 0) for kind, count in types.items()}
             latest = max(more, key=lambda kind: more[kind])
             if more[latest] > 0 or name not in self._errors:
                 self._errors[name] = latest
@@ -163,15 +174,16 @@ class Readings:
         return Tool(
             name=name,
             calls_per_second=_rate(tool, before, "total_calls", elapsed),
-            success_rate=_number(tool["success_rate"]),
-            p50_latency_ms=_number(tool["p50_latency_ms"]),
-            p95_latency_ms=_number(tool["p95_latency_ms"]),
-            p99_latency_ms=_number(tool["p99_latency_ms"]),
+            success_rate=number(tool["success_rate"]),
+            p50_latency_ms=number(tool["p50_latency_ms"]),
+            p95_latency_ms=number(tool["p95_latency_ms"]),
+            p99_latency_ms=number(tool["p99_latency_ms"]),
             approximate=tuple(approximate),
-            active_calls=_whole(tool["active_calls"]),
+            active_calls=whole(tool["active_calls"]),
             total_calls=int(tool["total_calls"]),
             last_error_type=self._errors.get(name),
             failed_lately=uptime - self._failed.get(name, float("-inf")) <= _RECENT_SECONDS,
+            details=tool_details(tool),
         )
 
 
@@ -190,11 +202,12 @@ def _cache(
     return Cache(
         name=name,
         system=str(cache["system"]),
-        hit_rate=_number(cache["hit_rate"]),
+        hit_rate=number(cache["hit_rate"]),
         lookups_per_second=_rate(cache, before, "total_requests", elapsed),
         total_requests=int(cache["total_requests"]),
-        evictions=_whole(cache["evictions"]),
-        entries=_whole(cache["entries"]),
+        evictions=whole(cache["evictions"]),
+        entries=whole(cache["entries"]),
+        details=cache_details(cache),
     )
 
 
@@ -210,11 +223,3 @@ def _rate(
         return None
     change: float = now[key] - (before[key] if before else 0)
     return change / elapsed if change >= 0 else None
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from metertap.cli.top import figures
+from metertap.cli import figures
 from metertap.cli.top.columns import FAILED, Row
 from metertap.cli.top.readings import Cache, Tool
 from metertap.cli.top.watching import Watched
@@ -34,9 +34,15 @@ def rows(listed: Sequence[Watched], now: float) -> tuple[list[Row[Tool]], list[R
     for label, watched in zip(labels(listed), listed, strict=True):
         if watched.reading is None:
             continue
-        silent = watched.is_silent(now)
-        tools += [Row(label, silent, tool) for tool in watched.reading.tools]
-        caches += [Row(label, silent, cache) for cache in watched.reading.caches]
+        silent, where = watched.is_silent(now), (watched.process.url, watched.process.pid)
+        tools += [
+            Row(label, silent, tool, (*where, tool.name), watched.history)
+            for tool in watched.reading.tools
+        ]
+        caches += [
+            Row(label, silent, cache, (*where, cache.name), watched.history)
+            for cache in watched.reading.caches
+        ]
     return tools, caches
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from metertap import runtime_dir
 from metertap.cli.processes import Process, Unreachable, fetch, processes
+from metertap.cli.top.history import History
 from metertap.cli.top.readings import Reading, Readings
 
 _MOST_GONE = 5
@@ -87,6 +89,7 @@ class Watched:
     gone: float | None = None
     """Since when it is not registered any more."""
     asked: int = 0
+    history: History = field(default_factory=History)
 
     @property
     def name(self) -> str:
@@ -130,12 +133,10 @@ class Watching:
         """Look for processes, unless they were given; whether any came or went."""
         if not self._discovers:
             return False
-        try:
-            registered = {(item.url, item.pid): item for item in processes(None)}
-            self.problem = None
-        except OSError as error:
-            self.problem = str(error)
+        self.problem = runtime_dir.problem()
+        if self.problem is not None:
             return False
+        registered = {(item.url, item.pid): item for item in processes(None)}
         changed = False
         for key, process in registered.items():
             known = self._found.get(key)
@@ -189,7 +190,7 @@ class Watching:
             return  # the same address twice
         asker = Asker(process, self._interval, self._answered)
         self._found.pop(key, None)  # it comes last: it is the newest
-        self._found[key] = Watched(process, time.time(), asker)
+        self._found[key] = Watched(process, time.time(), asker, history=History(self._interval))
         asker.start()
 
     def _answered(self, answer: Answer) -> None:
@@ -206,3 +207,4 @@ def _take(watched: Watched, answer: Answer) -> None:
         if answer.reading.began_anew:
             watched.began_anew = watched.answered
         watched.reading = answer.reading
+        watched.history.add(answer.reading)

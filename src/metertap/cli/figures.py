@@ -6,6 +6,9 @@ No data is a dash, never 0; nothing is rounded up to "all" or down to "none".
 from __future__ import annotations
 
 NONE = "–"
+ABOUT = "≈"
+"""Before a percentile that no call had: an estimate, or beyond the longest of too few calls."""
+LEGEND = f"{ABOUT} an estimate, or of too few calls"
 
 
 def latency(milliseconds: float | None) -> str:

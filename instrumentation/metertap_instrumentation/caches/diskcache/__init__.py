@@ -1,0 +1,64 @@
+"""diskcache: every lookup in a `Cache`, and so in `FanoutCache`, `Index` and under `memoize`.
+
+All of them end in `Cache.get`, which is wrapped. The shards of a `FanoutCache` are one cache, under
+the name of the whole. `Index.setdefault` looks again once it has stored: its first look counts.
+`key in index` reads the entry, and so do the recipes' locks and averages: these are no lookups.
+
+Evicted is what `_cull` drops by the policy when something is stored, and what `cull` removes by it:
+the rows that each transaction hands on for clean-up, counted once it is committed. What merely
+expired is not evicted, whoever removes it; and removing a tag (`evict`) or everything (`clear`) is
+the program's own doing.
+
+The statistics in the database are of all processes that share it: they are neither switched on nor
+read. A cache is called by the last parts of its directory (`shop/prices`), unless that is a
+temporary one.
+
+Not seen: a subclass that overrides `get` without calling it. To read a `Deque`, to iterate over an
+`Index`'s values and to be delayed by `throttle` count, as in diskcache's own statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.caches.diskcache.evictions import cull, cull_some, expire, transact
+from metertap_instrumentation.caches.diskcache.lookups import get, not_a_lookup, setdefault
+from metertap_instrumentation.caches.diskcache.meters import FanoutPatchSet, made
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    recipes = (
+        "Averager.add",
+        "BoundedSemaphore.acquire",
+        "BoundedSemaphore.release",
+        "RLock.acquire",
+        "RLock.release",
+    )
+    return [
+        PatchSet(
+            "diskcache.core",
+            [
+                Target("Cache.get", get),
+                Target("Cache._transact", transact),
+                Target("Cache._cull", cull_some),
+                Target("Cache.cull", cull),
+                Target("Cache.expire", expire),
+            ],
+        ),
+        FanoutPatchSet("diskcache.fanout", [Target("FanoutCache.__init__", made)]),
+        PatchSet(
+            "diskcache.persistent",
+            [Target("Index.__contains__", not_a_lookup), Target("Index.setdefault", setdefault)],
+        ),
+        PatchSet("diskcache.recipes", [Target(name, not_a_lookup) for name in recipes]),
+    ]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="diskcache",
+    distribution="diskcache",
+    supported=((5, 0), (6,)),
+    patch_sets=_patch_sets,
+)

@@ -1,0 +1,120 @@
+"""Evictions: rows that a transaction drops to make room, once it is committed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from metertap import calls, guard
+from metertap.patching import WrapperFunction
+from metertap_instrumentation.caches.diskcache.meters import meter_of
+
+_removing: ContextVar[bool] = ContextVar("metertap_diskcache_removing", default=False)
+_transactions: dict[int, Transaction] = {}
+"""By the identity of a cache: of all its transactions only one is not waiting."""
+
+
+def transact(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`with cache._transact() as (sql, cleanup):`, in which everything is written."""
+    transaction = wrapped(*args, **kwargs)  # this only makes a generator
+    with guard.guarded("diskcache"):
+        return Transaction(instance, transaction)
+    return transaction
+
+
+def cull_some(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`cache._cull(now, sql, cleanup)`: makes room, in the transaction that stores something.
+
+    It drops what is expired first, then what the policy says.
+    """
+    dropped: Sequence[Any] = ()
+    by_policy: list[int] = []  # where that begins in what is dropped
+    with guard.guarded("diskcache"):
+        now, sql, cleanup, *rest = args
+        dropped = cleanup.__self__
+
+        def seen(statement: str, *values: Any) -> Any:
+            if "expire_time <" not in statement:
+                by_policy[:] = [len(dropped)]
+            return sql(statement, *values)
+
+        args = (now, seen, cleanup, *rest)
+    try:
+        result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("diskcache"):
+            calls.hide_frame(error)
+        raise
+    if by_policy:
+        with guard.guarded("diskcache"):
+            _transactions[id(instance)].evicted += len(dropped) - by_policy[0]
+    return result
+
+
+def _removing_as(evicts: bool) -> WrapperFunction:
+    def wrapper(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        token = _removing.set(evicts)
+        try:
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            with guard.guarded("diskcache"):
+                calls.hide_frame(error)
+            raise
+        finally:
+            _removing.reset(token)
+
+    return wrapper
+
+
+cull = _removing_as(True)
+"""`cache.cull()`: expires, and then does nothing but evict."""
+expire = _removing_as(False)
+"""`cache.expire()`: evicts nothing, as a part of `cull` neither."""
+
+
+class Transaction:
+    """What is evicted in a transaction counts when it is committed, with the one around it."""
+
+    def __init__(self, cache: Any, transaction: Any) -> None:
+        self.evicted = 0
+        self._cache = cache
+        self._transaction = transaction
+        self._around: Transaction | None = None
+        self._dropped: Sequence[Any] = ()
+
+    def __enter__(self) -> Any:
+        nested = self._cache._txn_id == threading.get_ident()
+        try:
+            entered = self._transaction.__enter__()
+        except BaseException as error:
+            calls.hide_frame(error)
+            raise
+        with guard.guarded("diskcache"):
+            if nested:
+                self._around = _transactions.get(id(self._cache))
+            if _removing.get():
+                self._dropped = entered[1].__self__
+            _transactions[id(self._cache)] = self
+        return entered
+
+    def __exit__(self, *raised: Any) -> Any:
+        with guard.guarded("diskcache"):  # first of all: once it is committed, another begins
+            if self._around is None:
+                _transactions.pop(id(self._cache), None)
+            else:
+                _transactions[id(self._cache)] = self._around
+            self.evicted += len(self._dropped)
+        try:
+            result = self._transaction.__exit__(*raised)
+        except BaseException as error:
+            calls.hide_frame(error)
+            raise
+        with guard.guarded("diskcache"):
+            if raised[0] is None and self.evicted:
+                if self._around is None:
+                    meter_of(self._cache).evicted(self.evicted)
+                else:
+                    self._around.evicted += self.evicted
+        return result

@@ -1,0 +1,89 @@
+"""Which cache a lookup belongs to: the shards of a `FanoutCache` are one."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from metertap import calls, guard
+from metertap.cache_names import KEEPERS
+from metertap.caches import ObjectMeter, ObjectMeters
+from metertap.patching import PatchSet
+from metertap.recording.caches import EVICTIONS
+
+_wholes: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+"""The `FanoutCache` that a shard is of."""
+_KEPT_INSIDE = ("cache", "deque", "index")
+"""Folders in which a `FanoutCache` keeps others, by the names that the program gave them."""
+
+
+def _directory(cache: Any) -> str | None:
+    """Enough of its path to tell it from others, and no more: `shop/prices`, `shop/cache/prices`.
+
+    A name has to be the same after a restart, in whatever order caches are opened.
+    """
+    path = PurePath(os.path.abspath(cache.directory))
+    if path.name.startswith("diskcache-") and os.path.samefile(path.parent, tempfile.gettempdir()):
+        return None
+    kept = [path.name]
+    for folder in path.parents:
+        if os.path.expanduser("~") == str(folder):
+            kept.insert(0, "~")  # not who the user is
+            break
+        kept.insert(0, folder.name)
+        if folder.name not in _KEPT_INSIDE:
+            break
+    return "/".join(part for part in kept if part) or None
+
+
+meters = ObjectMeters("diskcache", supports=frozenset({EVICTIONS}), natural_name=_directory)
+KEEPERS.add("diskcache")  # an index keeps its cache in `_cache`
+
+
+def meter_of(cache: Any) -> ObjectMeter:
+    """What counts for `cache`: the meter of the whole, if it is a shard."""
+    reference = _wholes.get(cache)
+    whole = None if reference is None else reference()
+    return meters.of(cache if whole is None else whole)
+
+
+class FanoutPatchSet(PatchSet):
+    """Of the module with `FanoutCache`: knows the shards of every one."""
+
+    def follow(self, module: Any) -> None:
+        """Those that were made before have shards, too."""
+        classes = tuple(_and_subclasses(module.FanoutCache))
+        for found in gc.get_referrers(*classes):
+            if type(found) in classes:
+                with guard.guarded("diskcache"):
+                    _remember(found)
+
+
+def made(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`FanoutCache(directory)`."""
+    try:
+        result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("diskcache"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("diskcache"):
+        _remember(instance)
+    return result
+
+
+def _remember(fanout: Any) -> None:
+    whole = weakref.ref(fanout)
+    for shard in fanout._shards:
+        _wholes[shard] = whole
+
+
+def _and_subclasses(cls: Any) -> Iterator[Any]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _and_subclasses(subclass)

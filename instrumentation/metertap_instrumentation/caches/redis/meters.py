@@ -1,0 +1,82 @@
+"""Which cache a lookup belongs to: clients that share a connection pool are one."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+from metertap import calls, guard
+from metertap.cache_names import KEEPERS
+from metertap.caches import NAMES, ObjectMeter, ObjectMeters
+
+_parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+"""The client that a pipeline, or a client of one connection, comes from."""
+
+
+class Meter(ObjectMeter):
+    """Of a connection pool: it is called by what one of its clients is bound to."""
+
+    __slots__ = ("client",)
+
+    def __init__(self, cache: Any, *settings: Any) -> None:
+        super().__init__(cache, *settings)
+        self.client: Callable[[], Any] = lambda: None
+        self.class_name = "redis.cluster"
+        if not hasattr(cache, "nodes_manager"):
+            self.class_name = f"redis.db{int(_settings(cache).get('db') or 0)}"
+
+    def settle(self, name: str) -> None:
+        """Prefer a client's name to the library's own."""
+        given = self.natural_name or NAMES.given(self.cache())
+        if given is None and _is_the_librarys(name):
+            client = self.client()
+            (name,) = NAMES.of([(client, None)]) if client is not None else (name,)
+            name = self.class_name if _is_the_librarys(name) else name
+        super().settle(name)
+
+
+def _natural_name(cache: Any) -> str | None:
+    name = _settings(cache).get("client_name")
+    return name if isinstance(name, str) and name else None
+
+
+meters = ObjectMeters("redis", supports=frozenset(), natural_name=_natural_name, meter=Meter)
+KEEPERS.add("redis")  # a pool in a client: the program did not choose that name
+
+
+def derive(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """`client.pipeline()`: its lookups are the client's."""
+    try:
+        derived = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("redis"):
+            calls.hide_frame(error)
+        raise
+    with guard.guarded("redis"):
+        _parents[derived] = _parents.get(instance) or weakref.ref(instance)
+    return derived
+
+
+def meter_of(client: Any) -> Meter:
+    """What counts for `client`: its pool's meter, or its own if the program named it."""
+    parent = _parents.get(client)
+    known = parent() if parent is not None else None
+    client = client if known is None else known
+    owner = client
+    if NAMES.given(client) is None:
+        owner = getattr(client, "connection_pool", client)  # a cluster client has a pool per node
+    meter = cast(Meter, meters.of(owner))
+    if meter.client() is None:
+        meter.client = weakref.ref(client)
+    return meter
+
+
+def _settings(cache: Any) -> dict[str, Any]:
+    holder = getattr(cache, "nodes_manager", cache)
+    found = getattr(holder, "connection_kwargs", None)
+    return found if isinstance(found, dict) else {}
+
+
+def _is_the_librarys(name: str) -> bool:
+    return name.partition(".")[0] == "redis"

@@ -1,0 +1,96 @@
+"""What was seen of one process over the last minutes, for a line of small bars."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from metertap.cli.top.readings import Reading
+
+_STEPS = 60
+_STEP_SECONDS = 5.0
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The last look within one step: calls and p95 by tool."""
+
+    step: int
+    at: float
+    tools: dict[str, tuple[int, float | None]]
+
+
+class History:
+    """The last look of each step. Times are those of the process's own clock."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        # Two looks fall into each step, so that none of them stays empty.
+        self.step_seconds = max(_STEP_SECONDS, 2 * interval)
+        self._frames: deque[_Frame] = deque(maxlen=_STEPS + 1)
+
+    def add(self, reading: Reading) -> None:
+        """Take in one look."""
+        if reading.began_anew:
+            self._frames.clear()
+        step = int(reading.uptime_seconds // self.step_seconds)
+        frame = _Frame(
+            step,
+            reading.uptime_seconds,
+            {tool.name: (tool.total_calls, tool.p95_latency_ms) for tool in reading.tools},
+        )
+        if self._frames and self._frames[-1].step == step:
+            self._frames[-1] = frame
+        else:
+            self._frames.append(frame)
+
+    def calls_per_second(self, tool: str) -> list[float | None]:
+        """In each step, the latest last; None where nobody looked, or before it was known."""
+        rates: list[float | None] = []
+        for before, frame in self._pairs():
+            rate = None
+            if before is not None and tool in frame.tools and frame.at > before.at:
+                calls, _ = before.tools.get(tool, (0, None))  # it appeared meanwhile
+                change = frame.tools[tool][0] - calls
+                rate = change / (frame.at - before.at) if change >= 0 else None
+            rates += [None] * self._missed(before, frame)
+            rates.append(rate)
+        while rates and rates[0] is None:
+            del rates[0]  # a rate takes two looks
+        return rates[-_STEPS:]
+
+    def p95_latency_ms(self, tool: str) -> list[float | None]:
+        """At the end of each step, the latest last."""
+        found: list[float | None] = []
+        for before, frame in self._pairs():
+            found += [None] * self._missed(before, frame)
+            found.append(frame.tools.get(tool, (0, None))[1])
+        while found and found[0] is None:
+            del found[0]
+        return found[-_STEPS:]
+
+    def _pairs(self) -> Iterator[tuple[_Frame | None, _Frame]]:
+        before = None
+        for frame in self._frames:
+            yield before, frame
+            before = frame
+
+    @staticmethod
+    def _missed(before: _Frame | None, frame: _Frame) -> int:
+        """Steps without a look, as while the process hung."""
+        return 0 if before is None else min(_STEPS, frame.step - before.step - 1)
+
+
+def bars(values: list[float | None]) -> str:
+    """A bar for each value; the highest is full, none is blank, and only 0 is the lowest."""
+    most = max((value for value in values if value is not None), default=0.0)
+
+    def bar(value: float | None) -> str:
+        if value is None:
+            return " "
+        if value <= 0 or most <= 0:
+            return _LEVELS[0]
+        return _LEVELS[max(1, round(value / most * (len(_LEVELS) - 1)))]
+
+    return "".join(map(bar, values))

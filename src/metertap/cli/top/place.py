@@ -1,0 +1,146 @@
+"""Where somebody is in a table: the row that is selected, what is unfolded, how far it scrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Key = tuple[str, int | None, str]
+"""What a row is, wherever it stands: address and process id of its process, and its name."""
+_MOVES = {"up": -1, "k": -1, "down": 1, "j": 1}
+_TURNS = {"page up": -1, "page down": 1}
+_ENDS = {"home", "g", "end", "G"}
+_UNFOLDS = {"right"}
+_TURNS_OVER = {"enter"}
+
+
+@dataclass(slots=True)
+class Place:
+    """It follows the row that is selected, not its number: rows move with every look."""
+
+    order: Sequence[Key] = ()
+    """The rows as they stand."""
+    selected: Key | None = None
+    """It is kept while its row is not there, as under a filter: it may come back."""
+    is_unfolded: bool = False
+    """Whether details stand under the row that is selected."""
+    top: int = 0
+    """The first row that is shown."""
+    into: int = 0
+    """How many lines of the details are scrolled past."""
+    page: int = 1
+    """How many lines there is room for."""
+    below: int = 0
+    """How many lines the details have."""
+
+    def at(self) -> int | None:
+        """Where the row is that is selected; None where none is, or it is not there."""
+        if self.selected is None:
+            return None
+        try:
+            return self.order.index(self.selected)
+        except ValueError:
+            return None
+
+    def is_open(self) -> bool:
+        """Whether details are shown."""
+        return self.is_unfolded and self.at() is not None
+
+    def settle(self, page: int, below: int) -> None:
+        """There is room for `page` lines, and details of `below`: stay within that.
+
+        The selected row is shown, and of its details as much as there is room for.
+        """
+        self.page = max(1, page)
+        self.below = below if self.is_open() else 0
+        self.into = max(0, min(self.into, self._deepest()))
+        visible = self.below - self.into
+        self.top = max(0, min(self.top, len(self.order) + visible - self.page))
+        at = self.at()
+        if at is not None:
+            self.top = max(self.top, at + visible + 1 - self.page)
+            self.top = min(self.top, at)
+
+    def to_start(self) -> None:
+        """The first rows are shown, or those up to the selected one."""
+        self.top = 0
+
+    def press(self, key: str) -> bool:
+        """Move, unfold or fold; whether the key is for that."""
+        if key in _MOVES:
+            self._move(_MOVES[key])
+        elif key in _TURNS:
+            self._turn(_TURNS[key])
+        elif key in _ENDS:
+            self._go(0 if key in {"home", "g"} else len(self.order) - 1)
+        elif key in _TURNS_OVER and self.is_open():
+            self.fold()
+        elif key in _UNFOLDS or key in _TURNS_OVER:
+            self._unfold()
+        elif key == "left":
+            self.fold()
+        else:
+            return False
+        return True
+
+    def fold(self) -> None:
+        """Hide the details."""
+        self.is_unfolded = False
+        self.into = self.below = 0
+
+    def release(self) -> None:
+        """Select nothing: what stands at the top is shown from now on, whatever it is."""
+        self.fold()
+        self.selected = None
+        self.top = 0
+
+    def _deepest(self) -> int:
+        return max(0, self.below + 1 - self.page) if self.page > 1 else 0
+
+    def _move(self, lines: int) -> None:
+        """Through the details that there is no room for, then to the next row."""
+        at = self.at()
+        if at is None:
+            self._begin()
+            return
+        into = max(0, min(self.into + lines, self._deepest()))
+        if into == self.into:
+            self._select(at + lines)
+        else:
+            self.into = into
+
+    def _turn(self, pages: int) -> None:
+        """A page on: of details that are longer, of rows otherwise."""
+        at = self.at()
+        lines = pages * self.page
+        into = max(0, min(self.into + lines - pages, self._deepest()))  # the row itself stays
+        if at is not None and into != self.into:
+            self.into = into
+            return
+        self.top = max(0, min(self.top + lines, len(self.order) - self.page))
+        if at is not None:
+            self._select(at + lines)
+
+    def _go(self, row: int) -> None:
+        if self.at() is None:
+            self.top = max(0, row)  # as far down as there is a whole page
+        else:
+            self._select(row)
+
+    def _unfold(self) -> None:
+        if self.at() is None:
+            self._begin()
+        self.is_unfolded = True
+
+    def _begin(self) -> None:
+        """Nothing is selected: begin with the first row that is seen."""
+        self.fold()
+        self._select(self.top)
+
+    def _select(self, row: int) -> None:
+        if not self.order:
+            return
+        key = self.order[max(0, min(row, len(self.order) - 1))]
+        if key != self.selected:
+            self.selected = key
+            self.into = self.below = 0

@@ -1,0 +1,122 @@
+"""`python -m benchmarks --compare`: tells what became worse. What it compares is not measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.programs import Ended, run
+
+CLONE = Path(__file__).parents[2]
+
+
+def benchmarks(*arguments: object) -> Ended:
+    return run(sys.executable, "-m", "benchmarks", *map(str, arguments), cwd=CLONE)
+
+
+def row(name: str, median: float, low: float | None = None) -> dict[str, Any]:
+    """A row whose quartiles are a tenth to either side, as `--json` writes it."""
+    low = median * 0.9 if low is None else low
+    ratio = {"median": median, "low": low, "high": median * 1.1}
+    return {"row": name, "against": "the SDK", "ratio": ratio, "limit": None, "seconds": 1e-6}
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    return kept(tmp_path / "before.json", row("calls", 1.0), row("lookups", 2.0))
+
+
+def kept(file: Path, *rows: dict[str, Any]) -> Path:
+    file.write_text(json.dumps({"python": "3", "results": rows}))
+    return file
+
+
+def comparison(ended: Ended) -> list[str]:
+    """What stands below the table and its count."""
+    _, _, below = ended.stdout.decode().partition("within their limits\n")
+    return [line for line in below.splitlines() if line]
+
+
+def test_a_row_that_became_worse_is_named_and_the_status_is_1(before: Path, tmp_path: Path) -> None:
+    now = kept(tmp_path / "now.json", row("calls", 1.5), row("lookups", 2.0))
+    ended = benchmarks("--from", now, "--compare", before)
+    assert (ended.status, ended.told) == (1, "")
+    assert comparison(ended) == [
+        "Worse than the baseline:",
+        "calls / the SDK: 1.000 before, 1.500 now",
+    ]
+
+
+def test_the_same_figures_are_no_regression(before: Path) -> None:
+    ended = benchmarks("--from", before, "--compare", before)
+    assert (ended.status, ended.told, comparison(ended)) == (0, "", ["No regression."])
+
+
+def test_a_row_is_worse_when_its_lower_quartile_is_beyond_the_slack(
+    before: Path, tmp_path: Path
+) -> None:
+    noisy = kept(tmp_path / "noisy.json", row("calls", 1.5, low=1.24), row("lookups", 2.0))
+    assert benchmarks("--from", noisy, "--compare", before).status == 0
+    assert benchmarks("--from", noisy, "--compare", before, "--slack", "0.2").status == 1
+
+
+def test_rows_of_one_side_alone_are_told_and_are_no_regression(
+    before: Path, tmp_path: Path
+) -> None:
+    now = kept(tmp_path / "now.json", row("calls", 1.0), row("start", 9.0))
+    ended = benchmarks("--from", now, "--compare", before)
+    assert (ended.status, ended.told) == (0, "")
+    assert comparison(ended) == [
+        "No regression.",
+        "Not in the baseline:",
+        "start / the SDK",
+        "In the baseline alone:",
+        "lookups / the SDK",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"results": 7}',
+        '{"results": [{"row": "calls"}]}',
+        json.dumps({"results": [{**row("calls", 1.0), "ratio": {"median": "fast"}}]}),
+        json.dumps({"results": [{**row("calls", 1.0), "ratio": 1.0}]}),
+    ],
+)
+@pytest.mark.parametrize("side", ["--from", "--compare"])
+def test_a_file_that_holds_no_results_is_a_wrong_command_line(
+    before: Path, tmp_path: Path, text: str, side: str
+) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(text)
+    files = {"--from": before, "--compare": before, side: wrong}
+    ended = benchmarks(*(word for pair in files.items() for word in pair))
+    assert (ended.status, ended.stdout) == (2, b"")
+    assert f"{wrong} holds no results that --json wrote" in ended.told.splitlines()[-1]
+
+
+def test_a_file_that_is_not_there_is_one_too(before: Path, tmp_path: Path) -> None:
+    # Before anything is measured: nothing to compare to would be found out minutes later.
+    ended = benchmarks("--compare", tmp_path / "absent.json")
+    assert (ended.status, ended.stdout) == (2, b"")
+    assert "absent.json cannot be read: No such file" in ended.told.splitlines()[-1]
+
+
+def test_what_is_kept_again_is_the_same(before: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.json"
+    assert benchmarks("--from", before, "--json", again).status == 0
+    assert json.loads(again.read_text())["results"] == json.loads(before.read_text())["results"]
+
+
+def test_the_stored_baseline_can_be_compared_to() -> None:
+    ended = benchmarks("--from", CLONE / "benchmarks" / "baseline.json", "--compare")
+    assert (ended.status, comparison(ended)) == (0, ["No regression."])
