@@ -44,6 +44,11 @@ class Ending(NamedTuple):
         """The ending of a call that raised `error`."""
         return cls(of_exception(error), error_type(error))
 
+    def of_caller(self) -> Ending:
+        """The same failure, found to be the caller's fault."""
+        handled = self.error_type == TOOL_ERROR  # nobody said what it was
+        return Ending(CALLER_ERROR, CALLER_ERROR if handled else self.error_type)
+
 
 def of_exception(error: BaseException) -> str:
     """The outcome of a call that ended by raising `error`."""

@@ -105,7 +105,7 @@ def test_a_node_that_handles_errors(is_async: bool, tap: Tap) -> None:
         "fails": {"exception": 1},
         "_OTHER": {"caller_error": 1},
     }
-    assert tap.snapshot()["tool_metrics"]["_OTHER"]["error_types"] == {"tool_error": 1}
+    assert tap.snapshot()["tool_metrics"]["_OTHER"]["error_types"] == {"caller_error": 1}
     assert MADE_UP not in json.dumps([tap.snapshot(), tap.diagnosis()], default=str)
 
 

@@ -54,7 +54,7 @@ def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> A
 def _explain(call: calls.Call, error: BaseException | None) -> None:
     call.known = error is not None
     if error is None:  # no tool of that name
-        call.note(outcome.CALLER_ERROR, outcome.TOOL_ERROR)
+        call.note(outcome.CALLER_ERROR, outcome.CALLER_ERROR)
     elif rejects_arguments(error):
         call.note(outcome.CALLER_ERROR, outcome.error_type(error))
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from metertap import catalogue
 from metertap.handlers import Handlers, plain_wrapper
-from metertap.outcome import CALLER_ERROR, TOOL_ERROR, Ending
+from metertap.outcome import CALLER_ERROR, Ending
 from metertap.patching import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 from metertap_instrumentation.tools import langchain
@@ -31,7 +31,7 @@ class Unknown(Handlers):
 
     def returned(self, _result: Any) -> Ending:
         """Never well."""
-        return Ending(CALLER_ERROR, TOOL_ERROR)
+        return Ending(CALLER_ERROR, CALLER_ERROR)
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:

@@ -9,7 +9,7 @@ from metertap import calls, guard
 from metertap._process import recorder
 from metertap.calls import HIT, MISSED, OWNER, SERIES, Frame, clock, current
 from metertap.measuring import ToolSlot
-from metertap.outcome import CALLER_ERROR, CANCELLED, TOOL_ERROR, Ending
+from metertap.outcome import CANCELLED, TOOL_ERROR, Ending
 from metertap.recording import ToolSeries
 from metertap_instrumentation.lines import is_a
 from metertap_instrumentation.tools.configured.names import SlotOf, is_unknown
@@ -95,7 +95,7 @@ class Calls:
         """How a call ended that raised `error`."""
         ending = Ending.by(error)
         if any(is_a(error, name) for name in self._caller_errors):
-            return Ending(CALLER_ERROR, ending.error_type)
+            return ending.of_caller()
         return _of_slot(slot, ending)
 
     def given_up(self, frame: Frame) -> None:
@@ -124,5 +124,5 @@ class Calls:
 def _of_slot(slot: ToolSlot, failure: Ending) -> Ending:
     """Of a name that the program does not know, a failure is the caller's fault."""
     if is_unknown(slot) and failure.outcome != CANCELLED:
-        return Ending(CALLER_ERROR, failure.error_type)
+        return failure.of_caller()
     return failure

@@ -9,6 +9,7 @@ from typing import Any
 from metertap import calls, catalogue, outcome
 from metertap._process import recorder
 from metertap.calls import Call
+from metertap.outcome import Ending
 from metertap.recording import ToolSeries
 from metertap_instrumentation.tools.mcp import errors
 
@@ -182,7 +183,7 @@ class ServerRequest(Call):
             result, error_type = self.outcome, self.error_type
         series, unknown = self._series(result)
         if unknown and result in outcome.FAILED:
-            result = outcome.CALLER_ERROR
+            result, error_type = Ending(result, error_type).of_caller()
         if series is not started:
             _recorder.never_ended(started)
             _recorder.started(series)
