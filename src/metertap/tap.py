@@ -188,7 +188,8 @@ def instrument(**options: Unpack[Options]) -> Tap:
             if options:
                 guard.warn_once(
                     "instrument again",
-                    "instrument() was called before; keywords are ignored until its tap is shut down",
+                    "instrument() was called before; "
+                    "keywords are ignored until its tap is shut down",
                 )
             return active
         given = settings.read(options)

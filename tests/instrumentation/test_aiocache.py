@@ -1,4 +1,4 @@
-"""aiocache, its memory backend, its decorators, and on a real redis."""
+"""aiocache, its memory backend, its decorators, and on a real redis and memcached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import metertap
 from metertap.caches import layer
 from support.async_caches import close_loop, run
 from support.cache_kit import SENTINEL, CacheKit
-from support.servers import redis_server
+from support.servers import free_port, memcached, redis_server
 
 aiocache = pytest.importorskip("aiocache")
 plugins = pytest.importorskip("aiocache.plugins")
@@ -333,4 +333,63 @@ class TestRedis(Kit):
         metertap.name_cache(cache, "sessions")
         with pytest.raises(Exception, match="onnect"):
             run(cache.get("a"))
+        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
+
+
+class TestMemcached(Kit):
+    pickles = False
+
+    @pytest.fixture(autouse=True)
+    def server(self, tmp_path: Path) -> Iterator[None]:
+        pytest.importorskip("aiomcache")
+        with memcached(tmp_path / "memcached") as self.port:
+            yield
+
+    @pytest.fixture(autouse=True)
+    def loop(self, server: None) -> Iterator[None]:
+        yield
+        close_loop()
+
+    def make(self) -> Any:
+        return aiocache.MemcachedCache(port=self.port)
+
+    def test_each_lookup_and_each_key(self, cache: Any) -> None:
+        self.put(cache, "a", 1)
+        assert self.get(cache, "a") == 1
+        assert self.get(cache, "b") is SENTINEL
+        assert run(cache.multi_get(["a", "b", "c"])) == [1, None, None]
+        assert self.only() == (2, 3)
+
+    def test_to_change_an_entry_is_no_lookup(self, cache: Any) -> None:
+        self.put(cache, "a", 1)
+        assert run(cache.exists("a"))
+        assert run(cache.increment("a", 10)) == 11
+        assert run(cache.add("b", 1))
+        assert run(cache.expire("b", 60))
+        assert run(cache.delete("b")) == 1
+        assert metertap.get_all_metrics()["cache_metrics"] == {}
+
+    def test_concurrent_gets_lose_nothing(self, cache: Any) -> None:
+        # Connections belong to one loop.
+        self.put(cache, "a", 1)
+
+        async def look() -> None:
+            await asyncio.gather(*(cache.get("a") for _ in range(50)))
+
+        run(look())
+        assert self.only() == (50, 0)
+
+    def test_a_key_that_memcached_refuses_is_neither_a_hit_nor_a_miss(self, cache: Any) -> None:
+        refused = pytest.importorskip("aiomcache.exceptions").ValidationException
+        for lookup in (cache.get, lambda key: cache.multi_get([key])):
+            with pytest.raises(refused):
+                run(lookup("a" * 300))
+        assert metertap.get_all_metrics()["cache_metrics"] == {}
+
+    def test_a_server_that_is_down_is_neither_a_hit_nor_a_miss(self) -> None:
+        cache = aiocache.MemcachedCache(port=free_port())
+        metertap.name_cache(cache, "sessions")
+        for lookup in (cache.get, lambda key: cache.multi_get([key])):
+            with pytest.raises(ConnectionRefusedError):
+                run(lookup("a"))
         assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]

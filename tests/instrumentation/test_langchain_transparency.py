@@ -214,9 +214,13 @@ def test_a_fault_of_ours_reaches_nobody_and_is_counted(
     handled = core_tools.StructuredTool.from_function(
         _refuse, name="refuse", description="Refuse.", handle_tool_error=True
     )
+    lists = core_tools.StructuredTool.from_function(
+        lambda: ["a", "b"], name="lists", description="List them."
+    )
     with monkeypatch.context() as patched:
         patched.setattr(place, broken)
         assert Plain().invoke({"number": 1}) == 1
+        assert lists.invoke({}) == ["a", "b"]
         assert handled.invoke({}) == "no"
         assert type(_raised(FAILURES["raised"])) is LookupError
         assert isinstance(_raised(FAILURES["arguments"]), ValidationError)

@@ -1,4 +1,4 @@
-"""redis-py against a real server: clients, pipelines, both halves, and a cluster of one."""
+"""redis-py against a real server: clients, pipelines, both halves, and a cluster of three nodes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import metertap
 from metertap import _process
 from metertap.caches import counting
 from support.cache_kit import SENTINEL, CacheKit
+from support.redis_cluster import redis_cluster
 from support.servers import free_port, redis_server
 from support.waiting import wait_for
 
@@ -35,19 +36,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def cluster_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    folder = tmp_path_factory.mktemp("redis") / "cluster"
-    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    with redis_server(folder, *arguments) as port, closing(redis.Redis(port=port)) as client:
-        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        # The node does not know its own address until somebody meets it.
-        client.execute_command("CONFIG SET", "cluster-announce-ip", "127.0.0.1")
-        wait_for(lambda: "cluster_state:ok" in _state(client))
-        yield port
-
-
-def _state(client: Any) -> str:
-    info = client.execute_command("CLUSTER INFO")
-    return "cluster_state:ok" if info["cluster_state"] == "ok" else ""
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.port
 
 
 class Loop:
