@@ -120,6 +120,7 @@ def _caches() -> list[dict[str, Any]]:
             "name": cache.name,
             "system": cache.system,
             "how": "by hand" if cache.system == SOURCE else "read" if cache.is_read else "patched",
+            "objects": cache.objects,
             "unsupported": [
                 name
                 for name, value in (

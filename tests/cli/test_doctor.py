@@ -104,6 +104,23 @@ def test_every_cache_is_listed_by_name(capsys: pytest.CaptureFixture[str]) -> No
     assert re.search(r"shop\.square +functools +read +size_rejections, by_tool", out)
     assert re.search(r"shop\.sessions +cachetools +counted +entries", out)
     assert [item["how"] for item in listed] == ["by hand", "read", "patched"]
+    assert [item["objects"] for item in listed] == [0, 1, 0]
+
+
+def test_caches_that_share_a_name_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    cachetools = pytest.importorskip("cachetools")
+    with metertap.instrument() as tap:
+        caches = [cachetools.LRUCache(2) for _ in range(3)]
+        for name, cache in zip(("prices", "prices", "sessions"), caches, strict=True):
+            metertap.name_cache(cache, name)
+            cache.get("a")
+        assert main(["doctor", wait_for(lambda: tap.json_url)]) == 0
+        out = capsys.readouterr().out
+        del cache
+        caches.pop(0)
+        assert {item["objects"] for item in tap.diagnosis()["caches"]} == {1}
+    assert re.search(r"prices +cachetools +counted, 2 caches under this name", out)
+    assert not re.search(r"sessions +cachetools +counted,", out)
 
 
 def test_a_line_for_an_own_cache_that_is_wrong_is_a_problem(

@@ -7,6 +7,7 @@ import copy
 import importlib
 import inspect
 import pickle
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import wrapt
 
-from metertap.patching import Live, PatchSet, stand_in
+from metertap.patching import Live, PatchSet, comparable, stand_in
 from support.modules import importable
 
 SOURCE = '''
@@ -163,3 +164,49 @@ def test_what_was_wrapped_before_us_is_wrapped_by_wrapt(
     assert instances == [seller]
     patches.uninstall()
     assert vars(shop.Shop)["sell"] is before
+
+
+def test_a_wrapped_method_is_compared_as_before(shop: Any) -> None:
+    seen: list[Any] = []
+
+    def watch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((instance, args, kwargs))
+        return wrapped(*args, **kwargs)
+
+    class Other(shop.Shop):  # type: ignore[misc]
+        def sell(self, number: int, *, gift: bool = False) -> tuple[Any, ...]:
+            return ()
+
+    names = ("sell", "later")
+    patches = PatchSet(shop.__name__, [comparable(f"Shop.{name}", watch) for name in names])
+    patches.install()
+    seller, other = shop.Shop(), Other()
+    for name in names:
+        assert getattr(seller, name).__func__ is getattr(shop.Shop, name)
+    assert other.sell.__func__ is not shop.Shop.sell
+    assert other.later.__func__ is shop.Shop.later
+    assert inspect.iscoroutinefunction(seller.later)
+    assert seller.sell(1, gift=True) == ("sold", 1, True)
+    assert asyncio.run(other.later(2)) == 2
+    held = seller.sell
+    patches.uninstall()
+    assert held(3) == ("sold", 3, False)
+    assert seen == [(seller, (1,), {"gift": True}), (other, (2,), {})]
+
+
+def test_an_error_shows_no_frame_of_a_wrapped_method(shop: Any) -> None:
+    def passed_on(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    patches = PatchSet(
+        shop.__name__, [comparable(f"Shop.{name}", passed_on) for name in ("sell", "later")]
+    )
+    patches.install()
+    try:
+        for call in (lambda: shop.Shop().sell(), lambda: asyncio.run(shop.Shop().later())):
+            with pytest.raises(TypeError, match="missing 1 required positional") as raised:
+                call()
+            names = [frame.name for frame in raised.traceback]
+            assert not {"function", "later"} & set(names) or sys.version_info < (3, 11)
+    finally:
+        patches.uninstall()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,6 +86,14 @@ class TestLRU(Kit):
         assert self.counted() == (1, 1)
         assert self.figures()["evictions"] == 0
 
+    def test_a_value_that_cannot_be_stored_raises_as_before(self, cache: Any) -> None:
+        cache["a"] = 1
+        with pytest.raises(TypeError, match="unhashable") as caught:
+            cache.setdefault([], 1)
+        frames = traceback.extract_tb(caught.value.__traceback__)
+        assert sys.version_info < (3, 11) or "metertap" not in frames[1].filename
+        assert cache.setdefault("a", 2) == 1
+
     def test_a_decorated_function_names_its_cache(self) -> None:
         @cachetools.cached(cachetools.LRUCache(8))
         def square(number: int) -> int:
@@ -129,17 +140,6 @@ class TestTTL(Kit):
     def arguments(self) -> tuple[Any, ...]:
         return (3, 600)
 
-    def test_what_expires_is_evicted_and_missed(self) -> None:
-        now = 0.0
-        cache = cachetools.TTLCache(3, ttl=10, timer=lambda: now)
-        metertap.name_cache(cache, "sessions")
-        cache["a"], cache["b"] = 1, 2
-        now = 20.0
-        assert cache.get("a") is None
-        cache["c"] = 3
-        assert self.counted() == (0, 1)
-        assert self.figures()["evictions"] == 2
-
 
 class TestTLRU(Kit):
     kind = "TLRUCache"
@@ -153,6 +153,74 @@ class TestTLRU(Kit):
 
 def _in_ten_minutes(_key: str, _value: Any, now: float) -> float:
     return now + 600
+
+
+class Clock:
+    """A time that passes when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ttl_cache(size: int, clock: Clock) -> Any:
+    return cachetools.TTLCache(size, ttl=10, timer=clock)
+
+
+def tlru_cache(size: int, clock: Clock) -> Any:
+    return cachetools.TLRUCache(size, lambda _key, _value, now: now + 10, timer=clock)
+
+
+LOOKS: dict[str, Callable[[Any], object]] = {
+    "get": lambda cache: cache.get("old 0"),
+    "getitem": lambda cache: cache.get("new"),
+    "in": lambda cache: "old 0" in cache,
+    "len": len,
+    "expire": lambda cache: cache.expire(),
+    "currsize": lambda cache: cache.currsize,
+    "store": lambda cache: cache.update(new=1),
+    "popitem": lambda cache: cache.update(new=1) or cache.popitem(),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("make", [ttl_cache, tlru_cache])
+def test_what_merely_expires_is_not_evicted_whatever_looks_first(
+    make: Callable[[int, Clock], Any], look: str
+) -> None:
+    with metertap.instrument():
+        clock = Clock()
+        cache = make(1000, clock)
+        metertap.name_cache(cache, "sessions")
+        for number in range(5):
+            cache[f"old {number}"] = number
+        clock.now = 20.0
+        LOOKS[look](cache)
+        assert cache.get("old 1") is None
+        found = metertap.get_all_metrics()["cache_metrics"]["sessions"]
+    assert (found["evictions"], found["hits"]) == (0, 0)
+
+
+@pytest.mark.parametrize("make", [ttl_cache, tlru_cache])
+def test_of_what_goes_when_something_is_stored_only_what_is_displaced_is_evicted(
+    make: Callable[[int, Clock], Any],
+) -> None:
+    with metertap.instrument():
+        clock = Clock()
+        cache = make(3, clock)
+        metertap.name_cache(cache, "sessions")
+        cache["a"] = cache["b"] = 1
+        clock.now = 5.0
+        cache["c"] = 1
+        clock.now = 12.0  # a and b are too old
+        cache["d"] = cache["e"] = 1
+        assert set(cache) == {"c", "d", "e"}
+        cache["f"] = 1  # displaces c
+        assert set(cache) == {"d", "e", "f"}
+        cache.get("a")
+        found = metertap.get_all_metrics()["cache_metrics"]["sessions"]
+    assert (found["evictions"], found["hits"], found["misses"]) == (1, 0, 1)
 
 
 class Shop:

@@ -39,6 +39,10 @@ class Kit(CacheKit):
     def make(self) -> Any:
         return self.open(self.folder / "prices")
 
+    def name(self, last: str) -> str:
+        """What a cache in a directory of the test's own is called."""
+        return f"{self.folder.name}/{last}"
+
     def put(self, cache: Any, key: str, value: Any) -> None:
         cache[key] = value
 
@@ -52,10 +56,11 @@ class Kit(CacheKit):
         return cache.get(key, default)
 
     def evict(self, cache: Any) -> int:
-        for number in range(5):
-            cache.set(f"k{number}", number, expire=-1)
-        cache.expire()
-        return 5
+        for number in range(40):
+            cache[f"k{number}"] = bytes(2**15)
+        cache.reset("size_limit", 2**16)
+        removed: int = cache.cull()
+        return removed
 
     def clear(self, cache: Any) -> None:
         cache.clear()
@@ -72,42 +77,70 @@ class TestCache(Kit):
         for number in range(40):
             cache[number] = bytes(2**15)
         evicted = 40 - len(cache)
-        assert 0 < evicted == self.figures("small")["evictions"]
+        assert 0 < evicted == self.figures(self.name("small"))["evictions"]
         kept = len(cache)
         cache.reset("size_limit", 2**16)
         assert cache.cull() == kept - len(cache) > 0
-        assert self.figures("small")["evictions"] == 40 - len(cache)
+        assert self.figures(self.name("small"))["evictions"] == 40 - len(cache)
 
+    @pytest.mark.parametrize("removed_by", ["cull", "expire", "storing"])
     @pytest.mark.parametrize("policy", ["none", "least-recently-used"])
-    def test_what_expired_is_evicted_once(self, policy: str) -> None:
+    def test_what_merely_expired_is_not_evicted(self, policy: str, removed_by: str) -> None:
         cache = self.open(self.folder / "old", eviction_policy=policy, cull_limit=0)
         for number in range(4):
             cache.set(number, number, expire=-1)
-        cache.cull()
-        assert (len(cache), self.figures("old")["evictions"]) == (0, 4)
+        cache.reset("cull_limit", 10)
+        if removed_by == "storing":
+            cache["new"] = 1
+            del cache["new"]
+        else:
+            getattr(cache, removed_by)()
+        assert len(cache) == 0
+        cache.get("new")
+        assert self.figures(self.name("old"))["evictions"] == 0
+
+    def test_of_what_is_dropped_for_another_only_what_had_not_expired_is_evicted(self) -> None:
+        cache = self.open(
+            self.folder / "both", eviction_policy="least-recently-stored", cull_limit=0
+        )
+        for number in range(8):
+            cache.set(number, bytes(2**15), expire=-1 if number % 4 == 0 else None)
+        cache.reset("size_limit", 2**16)
+        cache.reset("cull_limit", 5)
+        cache["new"] = 1  # two expired, three are displaced
+        assert len(cache) == 8 + 1 - 5
+        assert self.figures(self.name("both"))["evictions"] == 3
+
+    def test_of_what_is_culled_only_what_had_not_expired_is_evicted(self) -> None:
+        cache = self.open(
+            self.folder / "both", eviction_policy="least-recently-stored", cull_limit=0
+        )
+        for number in range(8):
+            cache.set(number, bytes(2**15), expire=-1 if number % 4 == 0 else None)
+        cache.reset("size_limit", 2**16)
+        removed = cache.cull()
+        assert removed == 8 - len(cache) > 2
+        assert self.figures(self.name("both"))["evictions"] == removed - 2
 
     def test_an_eviction_that_is_rolled_back_is_none(self, cache: Any) -> None:
-        for number in range(3):
-            cache.set(number, number, expire=-1, retry=True)
-        before = self.figures()["evictions"]
-        cache.reset("cull_limit", 0)
-        cache.set("old", 1, expire=-1)
-        cache.reset("cull_limit", 10)
+        for number in range(20):
+            cache[number] = bytes(2**15)
+        cache.reset("size_limit", 2**16)
 
         def end(*, well: bool) -> None:
             with cache.transact():
-                cache["new"] = 2  # drops the old one
-                cache.expire()
+                cache["new"] = 2  # displaces others
+                cache.cull()
                 if not well:
                     raise LookupError
 
         with pytest.raises(LookupError):
             end(well=False)
-        assert len(cache) > 0
-        assert self.figures()["evictions"] == before
-        dropped = len(cache)
+        assert len(cache) == 20
+        cache.get("none")
+        assert self.figures()["evictions"] == 0
         end(well=True)
-        assert self.figures()["evictions"] == before + dropped - (len(cache) - 1)
+        assert self.figures()["evictions"] == 20 - (len(cache) - ("new" in cache)) > 0
 
     def test_what_the_program_removes_is_no_eviction(self, cache: Any) -> None:
         for number in range(3):
@@ -159,7 +192,7 @@ class TestCache(Kit):
         with Logging(str(self.folder / "logged")) as cache:
             cache["a"] = 1
             assert (cache["a"], cache.get("a"), cache.get("b", 7)) == (1, 1, 7)
-        found = self.figures("logged")
+        found = self.figures(self.name("logged"))
         assert (found["hits"], found["misses"]) == (2, 1)
 
     def test_a_cache_that_raises_neither_hits_nor_misses(self, measured: metertap.Tap) -> None:
@@ -175,7 +208,7 @@ class TestCache(Kit):
         with diskcache.Cache(str(self.folder / "broken"), disk=Broken) as cache:
             cache["a"] = 1
             patched = frames()
-            assert "broken" not in metertap.get_all_metrics()["cache_metrics"]
+            assert self.name("broken") not in metertap.get_all_metrics()["cache_metrics"]
             measured.shutdown()
             unpatched = frames()
         assert patched == unpatched or sys.version_info < (3, 11)  # there our frame stays
@@ -190,8 +223,20 @@ class TestCache(Kit):
             cache.get("a")
             cache.close()
         names = set(metertap.get_all_metrics()["cache_metrics"])
-        assert names == {"prices", "diskcache.core.Cache"}
+        assert names == {self.name("prices"), "diskcache.core.Cache"}
         assert not any(tempfile.gettempdir() in name for name in names)
+
+    def test_equal_directories_of_two_programs_are_two_caches(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = self.folder / "bob"
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("USERPROFILE", str(home))
+        for path in ("b/cache", "a/cache", "bob/prices", "bob/.cache/shop", "b/index/list"):
+            self.opened.append(self.open(self.folder / path))
+            self.opened[-1].get("a")
+        names = set(metertap.get_all_metrics()["cache_metrics"])
+        assert names == {"a/cache", "b/cache", "~/prices", ".cache/shop", "b/index/list"}
 
     def test_locks_are_no_lookups(self, cache: Any) -> None:
         with diskcache.RLock(cache, "lock"), diskcache.BoundedSemaphore(cache, "places"):
@@ -211,27 +256,30 @@ class TestFanout(Kit):
             cache[number] = number
         assert [cache.get(number) for number in range(22)] == [*range(20), None, None]
         (name,) = metertap.get_all_metrics()["cache_metrics"]
-        assert name == "prices"
+        assert name == self.name("prices")
         assert (self.figures(name)["hits"], self.figures(name)["misses"]) == (20, 2)
 
     def test_shards_evict_as_one(self) -> None:
         cache = self.open(self.folder / "small", size_limit=2**20, cull_limit=5)
         for number in range(80):
             cache[number] = bytes(2**15)
-        assert 0 < 80 - len(cache) == self.figures("small")["evictions"]
-        assert set(metertap.get_all_metrics()["cache_metrics"]) == {"small"}
+        assert 0 < 80 - len(cache) == self.figures(self.name("small"))["evictions"]
+        assert set(metertap.get_all_metrics()["cache_metrics"]) == {self.name("small")}
 
     def test_one_that_was_there_before_has_shards_too(self, measured: metertap.Tap) -> None:
         measured.shutdown()
         cache = self.open(self.folder / "before")
         with metertap.instrument():
-            for number in range(20):
-                cache.set(number, number, expire=-1)
-                cache.get(number)
-            cache.expire()
+            for number in range(40):
+                cache[number] = bytes(2**12)
+                cache.get(number + 1)
+            cache.reset("size_limit", 2**10)
+            removed = cache.cull()
             names = metertap.get_all_metrics()["cache_metrics"]
-        assert set(names) == {"before"}
-        assert (names["before"]["misses"], names["before"]["evictions"]) == (20, 20)
+        assert set(names) == {self.name("before")}
+        found = names[self.name("before")]
+        assert (found["misses"], found["evictions"]) == (40, removed)
+        assert removed > 0
 
     def test_a_database_that_is_locked_neither_hits_nor_misses(self) -> None:
         cache = diskcache.FanoutCache(
@@ -253,14 +301,15 @@ class TestFanout(Kit):
         finally:
             done.set()
             thread.join()
-        assert "locked" not in metertap.get_all_metrics()["cache_metrics"]
+        assert self.name("locked") not in metertap.get_all_metrics()["cache_metrics"]
         assert cache.get("a", 7) == 1
 
     def test_what_is_kept_inside_has_a_name_of_its_own(self) -> None:
         cache = self.open(self.folder / "shop")
         cache.cache("sub").get("a")
         cache.index("list").get("a")
-        assert set(metertap.get_all_metrics()["cache_metrics"]) == {"sub", "list"}
+        names = set(metertap.get_all_metrics()["cache_metrics"])
+        assert names == {"shop/cache/sub", "shop/index/list"}
 
     def test_a_memoized_function(self, cache: Any) -> None:
         square = cache.memoize()(lambda number: number * number)
@@ -282,7 +331,7 @@ def test_an_index_is_looked_up_as_its_cache(tmp_path: Path) -> None:
         assert "a" in index
         assert "c" not in index
         assert index.pop("b") == 3
-        found = metertap.get_all_metrics()["cache_metrics"]["stock"]
+        found = metertap.get_all_metrics()["cache_metrics"][f"{tmp_path.name}/stock"]
     assert (found["hits"], found["misses"]) == (3, 2)
     assert "__contains__" not in vars(diskcache.Index)
     index.cache.close()

@@ -1,4 +1,4 @@
-"""Django's cache framework, configured as its users do: locmem, files, databases, redis, memcached."""
+"""Django's cache framework, configured as its users do: in memory, files, redis, memcached."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ A cache counts its own hits and misses, so these are read and a lookup costs not
 `_LRUCacheWrapper.__init__` alone, to note what is made: there ends every way of decorating. A
 caller that joins a call in progress is a hit, as the library has it.
 
-Not seen: evictions and entries that expire, which are not counted (entries are).
+Not seen: lookups between two looks at the figures, where `cache_clear()` follows them, another
+event loop (for which the library clears the cache itself), or the end of the function: with them go
+the only counts there were. Evictions and entries that expire, which are not counted (entries are).
 """
 
 from __future__ import annotations

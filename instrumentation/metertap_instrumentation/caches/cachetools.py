@@ -3,17 +3,20 @@
 `__getitem__` is wrapped in each class that has its own, for they bind `Cache.__getitem__` as a
 default argument and never look it up again. `get` and `setdefault` end there when they hit, so of
 them only misses are counted. `pop`, `popitem` and eviction end there too: what they read is no
-lookup. An entry that `__setitem__` drops to make room, or `expire` because of its age, is an
-eviction; a value that is larger than the cache is a rejection.
+lookup, nor is the `setdefault` by which a decorator with a lock stores what its function gave. An
+entry that `__setitem__` drops to make room is an eviction, one that is too old is none, whatever
+drops it; a value that is larger than the cache is a rejection.
 
 Not seen: a subclass that overrides `__getitem__` without calling it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from metertap import calls, guard
@@ -25,6 +28,10 @@ _MODULE = "cachetools"
 _KINDS = ("FIFOCache", "LFUCache", "LRUCache", "RRCache", "TTLCache", "TLRUCache")
 _NOTHING: Any = object()
 _TOO_LARGE = ("value too large",)
+_STORING = "a decorator stores"
+"""The layer while it does. Its lookup was counted before it called the function."""
+_BETWEEN = ("metertap", "metertap_instrumentation", "wrapt")
+"""Packages that may stand between a decorator and the method that it calls."""
 
 _layer = layer.get
 meters = ObjectMeters("cachetools")
@@ -47,7 +54,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
             stand_in(f"{kind}.__getitem__", getitem_of_known, own=True),
             Target(f"{kind}.__setitem__", setitem, own=True),
             Target(f"{kind}.popitem", popitem, own=True),
-            Target(f"{kind}.expire", expire, own=True),
+            Target(f"{kind}.expire", not_a_lookup, own=True),
         ]
     return [PatchSet(_MODULE, targets)]
 
@@ -120,10 +127,22 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 
 def setdefault(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache.setdefault(key, default)`: what it finds, `__getitem__` has counted."""
-    found = True
-    with guard.guarded("cachetools"):
-        found = _layer() is not None or (args[0] if args else kwargs["key"]) in instance
-    value = wrapped(*args, **kwargs)
+    found, stores = True, False
+    if _layer() is None:
+        with guard.guarded("cachetools"):
+            stores = _is_for_a_decorator(sys._getframe())
+        if not stores:
+            with contextlib.suppress(Exception):  # of the key: the call itself will say so
+                found = (args[0] if args else kwargs["key"]) in instance
+    try:
+        if stores:
+            with counting(_STORING):
+                return wrapped(*args, **kwargs)
+        value = wrapped(*args, **kwargs)
+    except BaseException as error:
+        with guard.guarded("cachetools"):
+            calls.hide_frame(error)
+        raise
     if not found:
         with guard.guarded("cachetools"):
             _meter_of(instance).miss()
@@ -138,7 +157,7 @@ def setitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     except ValueError as error:
         with guard.guarded("cachetools"):
             calls.hide_frame(error)
-            if error.args == _TOO_LARGE and _layer() is None:
+            if error.args == _TOO_LARGE and (_layer() is None or _layer() is _STORING):
                 _meter_of(instance).rejected()
         raise
 
@@ -159,27 +178,8 @@ def popitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     return item
 
 
-def expire(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.expire()`: drops what is too old; before every look at the size, too."""
-    before = 0
-    with guard.guarded("cachetools"):
-        before = _stored(instance)
-    try:
-        with counting():
-            result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
-        raise
-    with guard.guarded("cachetools"):
-        gone = before - _stored(instance)
-        if gone > 0:
-            _meter_of(instance).evicted(gone)
-    return result
-
-
 def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.pop(key)` reads what it removes."""
+    """`cache.pop(key)` and `cache.expire()` read what they remove."""
     try:
         with counting():
             return wrapped(*args, **kwargs)
@@ -234,7 +234,14 @@ def _cache_class() -> Any:
     return sys.modules[_MODULE].Cache
 
 
-def _stored(instance: Any) -> int:
-    # Not len(): where entries expire, that drops them first.
-    stored: int = _cache_class().__len__(instance)
-    return stored
+def _is_for_a_decorator(frame: FrameType | None) -> bool:
+    """Whether `setdefault`, which runs in `frame`, was called by cachetools itself.
+
+    Its frames are asked, for a decorator is not always made where it could be patched.
+    """
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if frame.f_code.co_name != "setdefault" and package not in _BETWEEN:
+            return package == _MODULE
+        frame = frame.f_back
+    return False

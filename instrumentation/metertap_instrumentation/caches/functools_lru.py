@@ -4,9 +4,12 @@ A cache counts its own hits and misses, so these are read and a lookup costs not
 the decorator alone, to note what is made; `cache` calls it. Which caches are the application's,
 `is_applications` says.
 
-Not seen: evictions, which are not counted (entries are). A cache that is made with a name that its
-module had imported before `instrument()`, until the next search (see `finding`). A cache of another
-library's function (`lru_cache(json.loads)`), for it is called as that one's.
+Not seen: lookups between two looks at the figures, where `cache_clear()` follows them or the
+function ends: with them go the only counts there were. To hear of the first, the function would
+need an attribute of ours, which `functools.wraps` copies to whatever wraps it; nothing can tell of
+the second in time. Evictions, which are not counted (entries are). A cache that is made with a name
+that its module had imported before `instrument()`, until the next search (see `finding`). A cache
+of another library's function (`lru_cache(json.loads)`), for it is called as that one's.
 """
 
 from __future__ import annotations

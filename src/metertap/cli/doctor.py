@@ -181,6 +181,9 @@ def _caches(report: dict[str, Any]) -> Table | None:
     table = Table("", ("cache", "system", "figures are", "not shown by it"))
     for item in report["caches"]:
         how = {"read": "read", "patched": "counted", "by hand": "counted by hand"}[item["how"]]
+        objects = item.get("objects", 0)  # an older metertap does not say
+        if objects > 1:
+            how = f"{how}, {objects} caches under this name"
         table.rows.append((item["name"], item["system"], how, ", ".join(item["unsupported"])))
     return table
 

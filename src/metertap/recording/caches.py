@@ -162,6 +162,7 @@ class CacheSeries:
             by_tool=None if is_read and not by_tool else by_tool,
             entries=entries,
             is_read=is_read,
+            objects=len(self.parts) + len(self.readings),
         )
 
     def absorb(self, part: CacheSeries) -> None:
@@ -224,7 +225,8 @@ def _sum(
 class CacheFigures:
     """One cache's numbers at one moment. None is not known: the library does not show it.
 
-    `is_read` says that the cache counts itself, and so does not know for which tool.
+    `is_read` says that the cache counts itself, and so does not know for which tool; `objects` is
+    how many of them there are now that this name stands for, where they are known.
     """
 
     name: str
@@ -236,3 +238,4 @@ class CacheFigures:
     by_tool: dict[str, tuple[int, int]] | None
     entries: int | None
     is_read: bool = False
+    objects: int = 0

@@ -1,0 +1,268 @@
+"""cachetools' decorators, in all their variants: our figures are those of their `cache_info()`.
+
+Where a version has none, and beside it where there is one: a miss is a call that ran the function.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import metertap
+
+cachetools = pytest.importorskip("cachetools")
+functions = pytest.importorskip("cachetools.func")
+
+LARGE = 9
+"""No cache of these tests has room for what this gives."""
+
+
+@dataclass
+class Made:
+    """A decorated function, and what its calls came to."""
+
+    call: Callable[..., int]
+    cache: Any
+    info: Callable[[], Any] | None
+    clear: Callable[[], None] | None
+    bodies: list[int]
+
+
+def size(value: int) -> int:
+    return 100 if value == LARGE else 1
+
+
+def own_key(*args: Any) -> Any:
+    """Of functions and of methods: two numbers share a key."""
+    return args[-1] // 2
+
+
+def calls_itself(number: int) -> bool:
+    return 5 < number < LARGE
+
+
+def body_of(made: list[Made], bodies: list[int]) -> Callable[[int], int]:
+    def body(number: int) -> int:
+        bodies.append(number)
+        if number < 0:
+            raise LookupError(number)
+        if calls_itself(number):
+            return made[0].call(number - 3) + 1
+        return number
+
+    return body
+
+
+def has(function: Any, parameter: str) -> bool:
+    return parameter in inspect.signature(function).parameters
+
+
+def decorate(cache: Any, options: Sequence[str]) -> Made:
+    """A function or a method, by the options' names."""
+    metertap.name_cache(cache, "decorated")
+    bodies: list[int] = []
+    made: list[Made] = []
+    body = body_of(made, bodies)
+    given_: dict[str, Any] = {}
+    is_method = "method" in options
+    decorator: Any = cachetools.cachedmethod if is_method else cachetools.cached
+
+    def held(value: Any) -> Any:
+        return (lambda _self: value) if is_method else value
+
+    if "lock" in options:
+        given_["lock"] = held(threading.RLock())
+    if "condition" in options:
+        given_["condition"] = held(threading.Condition(threading.RLock()))
+    if "info" in options:
+        given_["info"] = True
+    if "key" in options:
+        given_["key"] = own_key
+    for parameter in given_:
+        if not has(decorator, parameter):
+            pytest.skip(f"this version has no {parameter}")
+    if is_method:
+
+        class Shop:
+            @decorator(lambda self: cache, **given_)
+            def price(self, number: int) -> int:
+                return body(number)
+
+        function = Shop().price
+    else:
+        function = decorator(cache, **given_)(body)
+    made.append(
+        Made(
+            call=function,
+            cache=cache,
+            info=function.cache_info if "info" in options else None,
+            clear=function.cache_clear if "info" in options else None,
+            bodies=bodies,
+        )
+    )
+    return made[0]
+
+
+VARIANTS = [
+    (*kind, *guarded_by, *rest)
+    for kind in ((), ("method",))
+    for guarded_by in ((), ("lock",), ("condition",), ("lock", "condition"))
+    for rest in ((), ("info",), ("key",), ("key", "info"))
+    if guarded_by != ("lock", "condition")  # those two would be two locks
+]
+CACHES: list[Callable[[], Any]] = [
+    lambda: cachetools.LRUCache(3, getsizeof=size),
+    lambda: cachetools.FIFOCache(3, getsizeof=size),
+    lambda: cachetools.TTLCache(3, 600, getsizeof=size),
+    lambda: cachetools.TLRUCache(3, lambda _key, _value, now: now + 600, getsizeof=size),
+]
+
+
+def counted() -> tuple[int, int]:
+    """Hits and misses of all caches that there were."""
+    found = metertap.get_all_metrics()["cache_metrics"].values()
+    return sum(item["hits"] for item in found), sum(item["misses"] for item in found)
+
+
+def less(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
+    return now[0] - before[0], now[1] - before[1]
+
+
+@pytest.fixture(autouse=True)
+def measured() -> Iterator[None]:
+    with metertap.instrument() as tap:
+        yield
+        assert tap.diagnosis()["faults"] == {}
+
+
+CLEAR = None
+calls = st.lists(st.one_of(st.integers(-2, LARGE), st.just(CLEAR)), max_size=40)
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda options: " ".join(options) or "plain")
+def test_a_decorated_function_counts_as_its_cache_info(options: Sequence[str]) -> None:
+    @settings(max_examples=25, deadline=None)
+    @given(calls, st.sampled_from(CACHES))
+    def check(sequence: list[int | None], make: Callable[[], Any]) -> None:
+        follow(decorate(make(), options), sequence)
+
+    check()
+
+
+def follow(made: Made, sequence: list[int | None]) -> None:
+    """Call it in this order, and compare."""
+    before = counted()
+    entered = hits = misses = 0
+    for number in sequence:
+        if number is CLEAR:
+            if made.info is not None and made.clear is not None:
+                hits, misses = hits + made.info().hits, misses + made.info().misses
+                made.clear()
+            continue
+        entered += 1
+        if number < 0:
+            with pytest.raises(LookupError):
+                made.call(number)
+        else:
+            made.call(number)
+    if made.info is not None:
+        hits, misses = hits + made.info().hits, misses + made.info().misses
+        assert less(counted(), before) == (hits, misses)
+    entered += sum(calls_itself(number) for number in made.bodies)
+    assert less(counted(), before) == (entered - len(made.bodies), len(made.bodies))
+
+
+GUARDED = [options for options in VARIANTS if "lock" in options or "condition" in options]
+
+
+@pytest.mark.parametrize("options", GUARDED, ids=" ".join)
+def test_threads_that_share_a_lock_lose_and_add_nothing(options: Sequence[str]) -> None:
+    before = counted()
+    made = decorate(cachetools.LRUCache(2), options)
+    begun = threading.Barrier(4)
+
+    def work() -> None:
+        begun.wait()
+        for number in range(200):
+            made.call(number % 5)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    hits, misses = less(counted(), before)
+    assert (hits + misses, misses) == (800, len(made.bodies))
+    if made.info is not None:
+        assert (hits, misses) == made.info()[:2]
+
+
+@pytest.mark.parametrize("kind", ["method", "function"])
+def test_a_result_that_another_thread_stored_first_is_no_hit(kind: str) -> None:
+    cache = cachetools.LRUCache(8)
+    metertap.name_cache(cache, f"raced by a {kind}")
+    inside = threading.Barrier(2)
+
+    def slow(number: int) -> int:
+        inside.wait(30)  # both look before either stores
+        return number
+
+    lock = threading.Lock()
+    if kind == "method":
+
+        class Shop:
+            @cachetools.cachedmethod(lambda self: cache, lock=lambda self: lock)  # type: ignore[untyped-decorator]
+            def price(self, number: int) -> int:
+                return slow(number)
+
+        function = Shop().price
+    else:
+        function = cachetools.cached(cache, lock=lock)(slow)
+    threads = [threading.Thread(target=function, args=(1,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = metertap.get_all_metrics()["cache_metrics"][f"raced by a {kind}"]
+    assert (found["hits"], found["misses"]) == (0, 2)
+
+
+def test_what_a_decorator_stores_displaces_and_is_rejected_as_ever() -> None:
+    cache = cachetools.LRUCache(3, getsizeof=size)
+    metertap.name_cache(cache, "stored under a lock")
+    function = cachetools.cached(cache, lock=threading.Lock())(lambda number: number)
+    for number in (1, 2, 3, 4, 5, LARGE):
+        function(number)
+    found = metertap.get_all_metrics()["cache_metrics"]["stored under a lock"]
+    assert (found["hits"], found["misses"]) == (0, 6)
+    assert (found["evictions"], found["size_rejections"]) == (2, 1)
+
+
+def test_the_programs_own_setdefault_is_a_lookup_in_a_subclass_too() -> None:
+    class Logging(cachetools.TTLCache):  # type: ignore[misc, name-defined]
+        def setdefault(self, key: Any, default: Any = None) -> Any:
+            return super().setdefault(key, default)
+
+    cache = Logging(8, 600)
+    metertap.name_cache(cache, "own setdefault")
+    assert [cache.setdefault("a", 1), cache.setdefault("a", 2)] == [1, 1]
+    function = cachetools.cached(cache, lock=threading.Lock())(lambda number: number)
+    assert [function(1), function(1)] == [1, 1]
+    found = metertap.get_all_metrics()["cache_metrics"]["own setdefault"]
+    assert (found["hits"], found["misses"]) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["fifo_cache", "lfu_cache", "lru_cache", "rr_cache", "ttl_cache"])
+def test_functions_of_cachetools_func_count_as_their_cache_info(name: str) -> None:
+    before = counted()
+    function = getattr(functions, name)(maxsize=2)(lambda number: number)
+    for number in (1, 2, 1, 3, 3, 1, 2, 1):
+        function(number)
+    assert less(counted(), before) == function.cache_info()[:2]
