@@ -1,7 +1,8 @@
-"""Makes the pictures in this folder from real output: `python docs/make_pictures.py`.
+"""Makes the terminal's pictures in this folder: `python docs/make_pictures.py`.
 
-Runs the demo's server under its real client for some seconds and draws the tables that
-`metertap demo` shows, and the screen of `metertap top`. Needs `pip install '.[all]'`.
+Runs the demo's server under its real client for a minute and draws the tables that
+`metertap demo` shows, and the screen of `metertap top` with a row unfolded.
+Needs `pip install '.[all]'`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from metertap.cli.top.view import View
 from metertap.cli.top.watching import Watching
 from metertap.demo.client import DemoClient
 
-_SECONDS = 20
+_SECONDS = 60
 _WIDTH = 100
-_LINES = 14
+_LINES = 24
 
 
 async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableType]:
@@ -34,17 +35,23 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
     work = asyncio.create_task(client.run())
     addresses = await demo._addresses(pid)
     watching = Watching([addresses.json_url or ""], 1.0)
-    await asyncio.sleep(_SECONDS)
+    for _ in range(_SECONDS):
+        await asyncio.sleep(1)
+        await asyncio.to_thread(watching.take)
     process = Process(addresses.json_url or "", "metertap-demo", pid)
     document = await asyncio.to_thread(fetch, process, "/metrics")
-    watching.take()
     watching.end()
     client.end()
     await work
     parts: list[RenderableType] = []
     for table in tables(document, process):
         parts += (to_rich(table), "")
-    return parts, Screen(watching, View()).draw(_WIDTH, _LINES, time.time())
+    view = View()
+    screen = Screen(watching, view)
+    screen.draw(_WIDTH, _LINES, time.time())  # there has to be a row, to be unfolded
+    for key in ("enter", "down"):  # the tool that asks a cache
+        view.press(key)
+    return parts, screen.draw(_WIDTH, _LINES, time.time())
 
 
 def _draw(name: str, title: str, parts: list[RenderableType]) -> None:

@@ -42,7 +42,8 @@ class Views(Collector):
         figures = self._recorder.lifetime()
         latency = Metric(
             catalogue.LATENCY_SUMMARY,
-            "Latency of tool calls: exact percentiles of the last calls, count and sum of all.",
+            "Latency of tool calls: exact percentiles of the last calls (0.95 of fewer than 19, "
+            "0.99 of fewer than 99 lie beyond the longest), count and sum of all.",
             "summary",
         )
         for tool in figures.tools:

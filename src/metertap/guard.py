@@ -68,8 +68,18 @@ def warn_once(key: str, message: str, *args: object) -> None:
 
 def warn(message: str, *args: object) -> None:
     """Log a warning. A program that has set up no logging shows its text and nothing else."""
+    _log(logging.WARNING, message, args)
+
+
+def info(message: str, *args: object) -> None:
+    """Log what may be of interest. Only a program that has set up logging shows it."""
+    _log(logging.INFO, message, args)
+
+
+def _log(level: int, message: str, args: tuple[object, ...]) -> None:
+    """With our name in the text: not every program's format shows the logger's."""
     try:
-        logger.warning(f"metertap: {message}", *args)
+        logger.log(level, f"metertap: {message}", *args)
     except Exception:  # noqa: S110  # a filter or handler of the program's: nowhere left to say so
         pass
 

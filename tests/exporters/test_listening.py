@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,24 @@ def test_endpoints_listen_once_a_tool_or_a_cache_is_seen(see: object) -> None:
         for url in (wait_for(lambda: tap.json_url), wait_for(lambda: tap.prometheus_url)):
             assert url.startswith("http://127.0.0.1:")
             assert get(url + "/metrics").status == 200
+
+
+def test_where_they_listen_is_told_with_our_name_and_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "metertap")
+    with metertap.instrument(prometheus=True) as tap:
+        metertap.cache_meter("c")
+        json_url = wait_for(lambda: tap.json_url)
+        prometheus_url = wait_for(lambda: tap.prometheus_url)
+        told = {
+            f"metertap: live page and JSON at {json_url}/",
+            f"metertap: Prometheus at {prometheus_url}/metrics",
+        }
+        wait_for(lambda: {record.getMessage() for record in caplog.records} == told)
+        for line in told:
+            assert get(line.rpartition(" ")[2]).status == 200
+    assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
 def test_endpoints_listen_at_once_where_something_was_seen_before() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,18 @@ def test_the_views_say_what_the_document_says(tap: Tap) -> None:
     assert found[key(f"{summary}_sum", **labels)] == search["total_latency_ms"] / 1000
     ratio = key("metertap_cache_hit_ratio", cache_name="prompts", cache_system="manual")
     assert found[ratio] * 100 == document["cache_metrics"]["prompts"]["hit_rate"] == 75
+
+
+def test_a_percentile_beyond_the_longest_call_is_explained_where_it_is_published(tap: Tap) -> None:
+    for latency in (10.0, 10.0, 10.0, 10.0, 45.0):
+        metertap.record_tool_call("few", True, latency)
+    labels = {"gen_ai_tool_name": "few", "source": "manual"}
+    beyond = scrape(tap)[key("metertap_tool_latency_seconds", **labels, quantile="0.95")]
+    assert beyond > 0.045
+    assert tap.snapshot()["tool_metrics"]["few"]["extrapolated"] == ["p95", "p99"]
+    pattern = "^# HELP metertap_tool_latency_seconds (.*)$"
+    (told,) = re.findall(pattern, text(tap).decode(), re.MULTILINE)
+    assert "0.95 of fewer than 19, 0.99 of fewer than 99 lie beyond the longest" in told
 
 
 def test_no_data_is_no_sample(tap: Tap) -> None:

@@ -1,7 +1,7 @@
 // What the process itself found alarming: what fires first, then what may soon, then what is over.
 
 import { clock } from "./figures.js";
-import { say } from "./table.js";
+import { say, sayOf } from "./table.js";
 
 const ORDER = ["firing", "pending", "resolved"];
 
@@ -34,6 +34,6 @@ function show(place, alert) {
   if (place.dataset.severity !== alert.severity) place.dataset.severity = alert.severity;
   const [state, summary, since] = place.children;
   say(state, alert.state === "firing" ? alert.severity : alert.state);
-  say(summary, alert.summary);
+  sayOf(summary, alert.summary, alert.tool ?? alert.cache);
   say(since, `since ${clock(new Date(1000 * alert.since))}`);
 }

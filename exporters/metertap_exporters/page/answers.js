@@ -15,7 +15,7 @@ export class Answers {
   update(tools, caches) {
     const called = tools.filter((row) => row.recent && row.recent.ok + row.recent.failed > 0);
     const [slow] = most(called.length ? called : tools, (row) => row.tool.p95_latency_ms);
-    answer("slowest", slow, "", slow && `p95 ${joined(latency(slow.tool.p95_latency_ms))}`,
+    answer("slowest", slow, "", slow && `p95 ${about(slow.tool)}${joined(latency(slow.tool.p95_latency_ms))}`,
       slow ? `p50 ${joined(latency(slow.tool.p50_latency_ms))}, longest ${joined(latency(slow.tool.max_latency_ms))}` : "no tool has been called twice yet");
 
     const [failing, share] = most(called, (row) => row.recent.failed / (row.recent.ok + row.recent.failed) || null);
@@ -34,6 +34,11 @@ export class Answers {
     answer("unhelpful", unhelpful, "", unhelpful && `${joined(percent(unhelpful.cache.hit_rate))} hits`,
       unhelpful ? `of ${joined(count(unhelpful.cache.total_requests))} lookups since counting began` : caches.length ? `none has been asked ${FEWEST_LOOKUPS} times yet` : "no cache has been seen");
   }
+}
+
+/** The mark of a p95 that no call had. */
+function about(tool) {
+  return tool.method === "estimate" || tool.extrapolated.includes("p95") ? "≈ " : "";
 }
 
 function most(rows, value) {

@@ -2,7 +2,7 @@
 
 import { Chart, library } from "./charts.js";
 import { NONE, count, duration, joined, latency, percent } from "./figures.js";
-import { element, say } from "./table.js";
+import { element, say, sayOf } from "./table.js";
 
 export function toolDetail(name, history) {
   const whole = element("div", "unfolded");
@@ -122,7 +122,7 @@ export function cacheDetail(name) {
       const tools = Object.entries(cache.by_tool ?? {}).sort((a, b) => b[1].hits + b[1].misses - a[1].hits - a[1].misses);
       table.hidden = tools.length === 0;
       none.hidden = tools.length > 0;
-      say(none, cache.by_tool === null ? `What is known of ${name} does not say which tool asked.` : "No tool call has asked it yet.");
+      sayOf(none, cache.by_tool === null ? `What is known of ${name} does not say which tool asked.` : "No tool call has asked it yet.", name);
       for (const [tool, { hits, misses, hit_rate: rate }] of tools) {
         let row = rows.get(tool);
         if (!row) {

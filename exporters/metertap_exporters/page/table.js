@@ -13,6 +13,14 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** The same of a sentence about `name`: one that turns the direction of text turns only itself. */
+export function sayOf(node, text, name) {
+  if (node.textContent === text) return;
+  const at = name ? text.indexOf(name) : -1;
+  if (at < 0) node.textContent = text;
+  else node.replaceChildren(text.slice(0, at), element("bdi", "", name), text.slice(at + name.length));
+}
+
 export class Table {
   /**
    * columns: [{key, title, about, value(row), text(row) → [number, unit, mark, about], hasUnit, share(row) → 0…1, words}]

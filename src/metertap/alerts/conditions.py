@@ -6,8 +6,7 @@ days of data (slower than last week, burn rates over six hours and more) is left
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 from metertap.alerts import wording
 from metertap.alerts.counters import (
@@ -21,9 +20,16 @@ from metertap.alerts.counters import (
     Counters,
     ToolKey,
 )
+from metertap.alerts.finding import (
+    Finding,
+    no_longer_burning,
+    no_longer_failing,
+    no_longer_missing,
+    no_longer_slow,
+    p95,
+)
 from metertap.alerts.thresholds import Thresholds, ToolThresholds
 from metertap.alerts.windows import Counts, Growing, Window
-from metertap.recording.window import percentiles
 from metertap_exporters.rules.burn_windows import WINDOWS
 from metertap_exporters.rules.model import WARNING, duration
 
@@ -40,26 +46,6 @@ _BURN_LABELS = (
 )
 
 PERCENT, MILLISECONDS, SECONDS, COUNT = "%", "ms", "s", "count"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A value that is past its threshold, or (`is_past` false) not far enough from it."""
-
-    name: str
-    severity: str
-    labels: tuple[tuple[str, str], ...]
-    for_seconds: float
-    value: float
-    threshold: float
-    unit: str
-    summary: str
-    is_past: bool = True
-
-    @property
-    def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """What makes it the same alert the next time."""
-        return self.name, self.labels
 
 
 class Conditions:
@@ -101,6 +87,50 @@ class Conditions:
         yield from self._not_called(time, tools)
         yield from self._of_caches(counters)
         yield from self._of_the_process(counters)
+
+    def over(self, finding: Finding, time: float, counters: Counters) -> Finding:
+        """What to say of `finding`, which holds no more, after the look at this very moment."""
+        labels = dict(finding.labels)
+        if finding.name == "MetertapNoTraffic":
+            name = labels["tool"]
+            _, since = self._called.get(name, (0, time))
+            return finding.over(time - since, f"{name} is called again")
+        if "tool" in labels:
+            return self._tool_over(finding, labels["tool"], counters)
+        if "cache" in labels:
+            return self._cache_over(finding, (labels["cache"], labels["cache_system"]))
+        if "place" in labels:
+            span = wording.span(self._fault_window.span)
+            place = labels["place"]
+            return finding.over(0, f"metertap itself has had no new fault at {place} in {span}")
+        return finding.over(counters.overflown, "no name is past a limit any more")
+
+    def _tool_over(self, finding: Finding, name: str, counters: Counters) -> Finding:
+        minimum = max(1, self._thresholds.of_tool(name).minimum_calls)
+        keys = [key for key in counters.tools if key[0] == name]
+        if finding.name == "MetertapErrorBudgetBurn":
+            windows = self._tool_windows[_BURN.long], self._tool_windows[_BURN.short]
+            long, short = (
+                (_total(_by_name(keys, window).get(name, [])), window.span) for window in windows
+            )
+            return no_longer_burning(finding, name, long, short, minimum)
+        window = self._tool_windows[self._thresholds.window_seconds]
+        parts = _by_name(keys, window).get(name, [])
+        counts = _total(parts)
+        if finding.name == "MetertapSlowTool":
+            samples = [
+                sample
+                for key, grown in parts
+                for sample in counters.newest(key, grown[SAMPLED], -1.0)
+            ]
+            return no_longer_slow(finding, name, counts, samples, window.span, minimum)
+        return no_longer_failing(finding, name, counts, window.span, minimum)
+
+    def _cache_over(self, finding: Finding, key: CacheKey) -> Finding:
+        window = self._cache_window
+        minimum = max(1, self._thresholds.of_cache(key[0]).minimum_lookups)
+        counts = window.increase(key) or (0, 0)
+        return no_longer_missing(finding, key[0], counts, window.span, minimum)
 
     def _of_tools(self, tools: Mapping[ToolKey, Counts], counters: Counters) -> Iterator[Finding]:
         window = self._tool_windows[self._thresholds.window_seconds]
@@ -265,25 +295,24 @@ def _slow(
     # Cheaper than sorting, and most tools are well: beyond it must be a twentieth, or one.
     if 20 * sum(map(bound.__lt__, samples)) < len(samples) - 19:
         return
-    samples.sort()
-    p95 = percentiles(samples).p95
-    if p95 is not None and p95 > bound:
+    found = p95(samples)
+    if found is not None and found > bound:
         yield Finding(
             "MetertapSlowTool",
             WARNING,
             (("tool", name),),
             limits.for_seconds,
-            p95,
+            found,
             1000 * target,
             MILLISECONDS,
             f"{name} is slow: 95 % of {len(samples)} calls in {wording.span(span)} took up to "
-            f"{wording.seconds(p95 / 1000)}, more than {wording.seconds(target)}",
-            is_past=p95 > 1000 * target,
+            f"{wording.seconds(found / 1000)}, more than {wording.seconds(target)}",
+            is_past=found > 1000 * target,
         )
 
 
 def _by_name(
-    tools: Mapping[ToolKey, Counts], window: Window[ToolKey]
+    tools: Iterable[ToolKey], window: Window[ToolKey]
 ) -> dict[str, list[tuple[ToolKey, Counts]]]:
     """Increases by tool name: all sources of equal names together, as Prometheus has them."""
     found: dict[str, list[tuple[ToolKey, Counts]]] = {}

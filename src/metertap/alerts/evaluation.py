@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from metertap.alerts.conditions import Conditions, Finding
+from metertap.alerts.conditions import Conditions
 from metertap.alerts.counters import Counters
+from metertap.alerts.finding import Finding
 from metertap.alerts.thresholds import Thresholds
 
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
@@ -28,7 +29,7 @@ class Alert:
     """One alert at one moment. Times are Unix seconds."""
 
     finding: Finding
-    """What was found when it was past its threshold last."""
+    """What was found when it was past its threshold last; of what has resolved, what is so now."""
     state: str
     since: float
     """When this state began."""
@@ -62,14 +63,21 @@ class Evaluator:
         """The alerts now. `time` never goes back; `wall_time` is what is shown."""
         found = {finding.key: finding for finding in self._conditions.at(time, counters)}
         for key in [*self._tracked, *(key for key in found if key not in self._tracked)]:
-            self._advance(key, found.get(key), time, wall_time)
+            self._advance(key, found.get(key), time, wall_time, counters)
         return tuple(tracked.alert for tracked in self._tracked.values())
 
-    def _advance(self, key: Key, finding: Finding | None, time: float, wall_time: float) -> None:
+    def _advance(
+        self,
+        key: Key,
+        finding: Finding | None,
+        time: float,
+        wall_time: float,
+        counters: Counters,
+    ) -> None:
         tracked = self._tracked.get(key)
         is_past = finding is not None and finding.is_past
         if tracked is not None and tracked.alert.state == FIRING:
-            self._go_on(tracked, finding, time, wall_time)
+            self._go_on(tracked, finding, time, wall_time, counters)
         elif finding is not None and is_past:
             if tracked is None or tracked.alert.state == RESOLVED:
                 tracked = _Tracked(Alert(finding, PENDING, wall_time), time)
@@ -84,7 +92,12 @@ class Evaluator:
             del self._tracked[key]
 
     def _go_on(
-        self, tracked: _Tracked, finding: Finding | None, time: float, wall_time: float
+        self,
+        tracked: _Tracked,
+        finding: Finding | None,
+        time: float,
+        wall_time: float,
+        counters: Counters,
     ) -> None:
         if finding is not None:
             if finding.is_past:
@@ -95,7 +108,8 @@ class Evaluator:
             tracked.better_since = time
         wait = min(RESOLVE_SECONDS, tracked.alert.finding.for_seconds)
         if self._has_lasted(wait, time - tracked.better_since):
-            tracked.alert = replace(tracked.alert, state=RESOLVED, since=wall_time)
+            over = self._conditions.over(tracked.alert.finding, time, counters)
+            tracked.alert = replace(tracked.alert, finding=over, state=RESOLVED, since=wall_time)
             tracked.since, tracked.better_since = time, None
 
     def _has_lasted(self, seconds: float, lasted: float) -> bool:

@@ -123,7 +123,9 @@ class Receiver:
 
     def _end_of(self, known: Alert) -> Alert:
         gone = self._ended.get(known.key)
-        return replace(known, state=RESOLVED, since=time.time()) if gone is None else gone
+        if gone is not None:
+            return gone
+        return replace(known, finding=known.finding.over(), state=RESOLVED, since=time.time())
 
     def _news(self) -> bool:
         return bool(self._resolved) or any(key not in self._known for key in self._firing)

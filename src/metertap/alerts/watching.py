@@ -10,7 +10,7 @@ import http.client  # noqa: F401  # not first by a thread: a child forked meanwh
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,8 @@ from metertap.settings import Settings
 _FLUSH_SECONDS = 0.5
 """The longest that a shutdown waits for receivers."""
 _BIND_SECONDS = 1.0
+_MOST_TOLD = 10
+"""Mistakes in the table, a line each."""
 
 
 class Watch:
@@ -163,9 +165,17 @@ def usable(table: Mapping[str, Any]) -> Thresholds:
     try:
         return thresholds.read(table)
     except BadThresholds as error:
-        told = "; ".join(f"alerts.{message}" for message in error.messages)
-        guard.warn_once("alerts", "%s (the default is taken)", told)
+        _tell(error.messages)
     return thresholds.read(_without_bad(table, ()))
+
+
+def _tell(messages: Sequence[str]) -> None:
+    """Once each; of many, only the first."""
+    for message in messages[:_MOST_TOLD]:
+        guard.warn_once(f"alerts.{message}", "alerts.%s (the default is taken)", message)
+    more = len(messages) - _MOST_TOLD
+    if more > 0:
+        guard.warn_once("alerts", "and %d more in alerts; `metertap rules` lists them", more)
 
 
 def _without_bad(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
