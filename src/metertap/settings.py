@@ -10,7 +10,6 @@ import difflib
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
@@ -329,6 +328,8 @@ def _with_opentelemetry(settings: Settings, environ: Mapping[str, str]) -> Setti
 def _check_exporters(exporters: set[str]) -> None:
     unknown = exporters - _OTLP_EXPORTERS.keys() - _OTHER_EXPORTERS
     if unknown:  # looking takes milliseconds
+        from importlib import metadata  # takes 20 ms to import
+
         unknown -= {entry.name for entry in metadata.entry_points(group=_EXPORTERS)}
     for name in sorted(unknown):
         variable = "OTEL_METRICS_EXPORTER"

@@ -135,23 +135,24 @@ class ToolSeries(Buffer):
 
         With the recorder's lock held.
         """
-        self.fold()
-        ended, active = self.ended, self.active
+        if self._items:
+            self.fold()
         looked_up, first_items = self._looked_up, self._first_items
         now_of = (
+            self.position,
             self._ended,
-            ended,
-            active,
+            self._left,
+            self.ended,
             self.window,
             looked_up and (looked_up[0].calls, looked_up[1].calls),
             first_items and first_items.calls,
         )
-        if self._figures is None or self._figures_of != now_of:
-            self._figures, self._figures_of = self._figures_now(active), now_of
+        if self._figures is None or self._figures_of != now_of or self._items:
+            self._figures, self._figures_of = self._figures_now(), now_of
         return self._figures
 
-    def _figures_now(self, active: int) -> ToolFigures:
-        ended = self.ended
+    def _figures_now(self) -> ToolFigures:
+        ended, active = self.ended, self.active
         if ended is not None and (self._last_call is None or self._last_call[0] != ended):
             self._last_call = (ended, time.time() - (time.perf_counter() - ended))
         return ToolFigures(
