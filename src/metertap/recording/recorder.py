@@ -259,7 +259,7 @@ class Recorder(Delivery):
         """
         past = self._past  # first: what is counted must not be less than what was
         return Figures(
-            tools=self._tools_with(ToolSeries.figures),
+            tools=self._tools_with(self._figures_of),
             caches=tuple(map(past.left_out_of, self.cache_figures() if caches else ())),
             active_sessions=self.active_sessions(),
             start_time=past.until,
@@ -325,15 +325,22 @@ class Recorder(Delivery):
     ) -> tuple[ToolFigures, ...]:
         found = []
         for series in list(self._tools.values()):
-            with self.lock:
-                figures = figures_of(series)
+            figures = figures_of(series)
             # Calls may wait there until it is known which tool they are of.
             if series.name != catalogue.OTHER or figures.active or any(figures.counts.values()):
                 found.append(figures)
         return tuple(found)
 
+    def _figures_of(self, series: ToolSeries) -> ToolFigures:
+        same = series.same_figures()
+        if same is None:
+            with self.lock:
+                same = series.figures()
+        return same
+
     def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
-        return self._past.added_to(series.figures())
+        with self.lock:
+            return self._past.added_to(series.figures())
 
     def cache_figures(self) -> list[CacheFigures]:
         """The caches alone, since recording began."""

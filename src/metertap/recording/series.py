@@ -44,12 +44,11 @@ class ToolSeries(Buffer):
         "_attributes",
         "_begun",
         "_ended",
-        "_figures",
-        "_figures_of",
         "_first_items",
         "_last_call",
         "_left",
         "_looked_up",
+        "_shown",
         "counts",
         "error_types",
         "maximum",
@@ -79,8 +78,7 @@ class ToolSeries(Buffer):
         self._last_call: tuple[float, float] | None = None  # by both clocks
         self._looked_up: tuple[Latencies, Latencies] | None = None
         self._first_items: Latencies | None = None
-        self._figures: ToolFigures | None = None  # as they were shown last
-        self._figures_of: tuple[object, ...] = ()
+        self._shown: tuple[tuple[object, ...], ToolFigures | None] = (), None
 
     @property
     def active(self) -> int:
@@ -135,10 +133,23 @@ class ToolSeries(Buffer):
 
         With the recorder's lock held.
         """
-        if self._items:
-            self.fold()
+        self.fold()
+        figures = self.same_figures()
+        if figures is None:
+            state = self._state()
+            figures = self._figures_now()
+            self._shown = state, figures
+        return figures
+
+    def same_figures(self) -> ToolFigures | None:
+        """The last copy, where nothing has changed since: at less cost, and without the lock."""
+        state, figures = self._shown
+        return None if self._items or state != self._state() else figures
+
+    def _state(self) -> tuple[object, ...]:
+        """Something else after whatever may change figures."""
         looked_up, first_items = self._looked_up, self._first_items
-        now_of = (
+        return (
             self.position,
             self._ended,
             self._left,
@@ -147,9 +158,6 @@ class ToolSeries(Buffer):
             looked_up and (looked_up[0].calls, looked_up[1].calls),
             first_items and first_items.calls,
         )
-        if self._figures is None or self._figures_of != now_of or self._items:
-            self._figures, self._figures_of = self._figures_now(), now_of
-        return self._figures
 
     def _figures_now(self) -> ToolFigures:
         ended, active = self.ended, self.active
