@@ -23,6 +23,7 @@ GROUPS = {
     "langchain_tools": "langchain_tools:runs",
     "pydantic_ai_tools": "pydantic_ai_tools:calls",
     "openai_agents_tools": "openai_agents_tools:calls",
+    "claude_agent_sdk_tools": "claude_agent_sdk_tools:calls",
     "document": "views:document",
     "memory": "views:memory",
     "page": "page:open_page",
