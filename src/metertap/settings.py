@@ -12,12 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import unquote, urlsplit
 
-from metertap import config_file
+from metertap import config_file, otel_variables
 from metertap.alerts import address
 from metertap.alerts.address import Address
 from metertap.guard import guarded, shown, warn_once
+from metertap.otel_variables import OtelVariables
+from metertap.setting_values import boolean, integer, names, seconds, tell_unusable, text
 
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
@@ -94,75 +95,26 @@ class Settings:
         return name in self.sources
 
 
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError("true or false is needed")
-
-
-def _integer(lowest: int, highest: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        text = str(value).strip()  # of True it is no number, nor of 12.0
-        if text.removeprefix("-").isdecimal() and len(text) < 20 and lowest <= int(text) <= highest:
-            return int(text)
-        raise ValueError(f"a whole number from {lowest} to {highest} is needed")
-
-    return parse
-
-
-def _text(value: object) -> str:
-    text = str(value).strip()
-    if not text:
-        raise ValueError("a value is needed")
-    return text
-
-
-def _names(value: object) -> frozenset[str]:
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list | tuple | set | frozenset):
-        raise ValueError("names separated by commas are needed")
-    return frozenset(word for item in words if (word := str(item).strip()))
-
-
-def _seconds(lowest: float, highest: float) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        if not isinstance(value, bool):
-            try:
-                seconds = float(str(value))
-            except ValueError:
-                seconds = -1.0
-            if lowest <= seconds <= highest:
-                return seconds
-        raise ValueError(f"a number of seconds from {lowest:g} to {highest:g} is needed")
-
-    return parse
-
-
-_port = _integer(0, 65535)
+_port = integer(0, 65535)
 
 # keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
 # In the file the names are the keywords'.
 TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
-    "enabled": ("PERFORMANCE_METRICS_ENABLED", _boolean),
-    "window_size": ("METRICS_WINDOW_SIZE", _integer(2, 1_000_000)),
-    "json_endpoint": ("METRICS_JSON_ENDPOINT_ENABLED", _boolean),
+    "enabled": ("PERFORMANCE_METRICS_ENABLED", boolean),
+    "window_size": ("METRICS_WINDOW_SIZE", integer(2, 1_000_000)),
+    "json_endpoint": ("METRICS_JSON_ENDPOINT_ENABLED", boolean),
     "json_port": ("METRICS_JSON_PORT", _port),
-    "json_host": ("METRICS_JSON_HOST", _text),
-    "prometheus": ("PROMETHEUS_ENABLED", _boolean),
+    "json_host": ("METRICS_JSON_HOST", text),
+    "prometheus": ("PROMETHEUS_ENABLED", boolean),
     "prometheus_port": ("PROMETHEUS_PORT", _port),
-    "prometheus_host": ("PROMETHEUS_HOST", _text),
-    "series_limit": ("METERTAP_SERIES_LIMIT", _integer(1, 10_000_000)),
-    "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", _names),
-    "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", _names),
-    "service_name": ("OTEL_SERVICE_NAME", _text),
+    "prometheus_host": ("PROMETHEUS_HOST", text),
+    "series_limit": ("METERTAP_SERIES_LIMIT", integer(1, 10_000_000)),
+    "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", names),
+    "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", names),
+    "service_name": ("OTEL_SERVICE_NAME", text),
     "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
     "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
-    "alert_every": ("METERTAP_ALERT_EVERY", _seconds(0.1, 3600)),
+    "alert_every": ("METERTAP_ALERT_EVERY", seconds(0.1, 3600)),
 }
 _SECRET = frozenset({"alertmanager_url", "alert_webhook_url"})
 """An address may hold credentials: what cannot be used of these is not shown."""
@@ -212,12 +164,12 @@ def read(
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
                 told = _NOT_SHOWN if name in _SECRET else raw
-                _tell_unusable(shown_name, told, shown(error, str), taken)
+                tell_unusable(shown_name, told, shown(error, str), taken)
     alerts = _lines(file, _ALERTS, table[_ALERTS]) if _ALERTS in table else None
     tools, caches = (_lines(file, name, table.get(name, {})) for name in _TABLES_IN_FILE)
     settings = Settings(**values, alerts=alerts, tools=tools, caches=caches, sources=sources)
     with guarded("settings.opentelemetry"):
-        return _with_opentelemetry(settings, environ)
+        return _with_opentelemetry(settings, otel_variables.read(environ))
     return settings
 
 
@@ -265,7 +217,7 @@ def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
 def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return given
-    _tell_unusable(f"{name} in {file}", given, "a table is needed", {})
+    tell_unusable(f"{name} in {file}", given, "a table is needed", {})
     return {}
 
 
@@ -282,111 +234,25 @@ def _nearest(name: str, known: Collection[str], likeness: float = 0.6) -> str | 
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
 
 
-def _tell_unusable(shown_name: str, raw: object, why: str, taken: object) -> None:
-    warn_once(
-        f"setting {shown_name}",
-        "%s=%s cannot be used (%s); %s is taken",
-        shown_name,
-        shown(raw),
-        why,
-        shown(taken),
-    )
-
-
-def _with_opentelemetry(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """Apply OpenTelemetry's own variables, as its specification defines them."""
-    exporters = {name.lower() for name in _names(environ.get("OTEL_METRICS_EXPORTER", ""))}
-    _check_exporters(exporters)
-    if "none" in exporters or environ.get("OTEL_CONFIG_FILE", "").strip():
-        exporters = {"none"}  # the declarative file replaces every variable of theirs
-    _, endpoint = _first_set(
-        environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
-    )
+def _with_opentelemetry(settings: Settings, theirs: OtelVariables) -> Settings:
     disabled_because = None
     if not settings.enabled:
         variable = TABLE["enabled"][0]
         by_variable = settings.sources["enabled"] == "environment"
         disabled_because = f"{variable if by_variable else 'enabled'} is false"
-    elif _is_sdk_disabled(environ):
+    elif theirs.is_sdk_disabled:
         disabled_because = "OTEL_SDK_DISABLED is true"
-    prometheus = settings.prometheus
-    if not settings.is_explicit("prometheus"):
-        prometheus = bool(exporters & {"prometheus", "metertap_prometheus"})
+    by_us = settings.is_explicit("prometheus")
     return replace(
         settings,
         enabled=disabled_because is None,
         disabled_because=disabled_because,
-        # A list of exporters wins over an endpoint.
-        otlp=bool(exporters & _OTLP_EXPORTERS.keys()) if exporters else bool(endpoint),
-        otlp_protocol=_otlp_protocol(environ, exporters, endpoint),
-        prometheus=prometheus,
-        disabled_by_opentelemetry=_names(environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")),
-        resource_from_environment=_resource_attributes(environ),
+        otlp=theirs.otlp,
+        otlp_protocol=theirs.otlp_protocol,
+        prometheus=settings.prometheus if by_us else theirs.prometheus,
+        disabled_by_opentelemetry=theirs.disabled_instrumentations,
+        resource_from_environment=theirs.resource_attributes,
     )
-
-
-def _check_exporters(exporters: set[str]) -> None:
-    unknown = exporters - _OTLP_EXPORTERS.keys() - _OTHER_EXPORTERS
-    if unknown:  # looking takes milliseconds
-        from importlib import metadata  # takes 20 ms to import
-
-        unknown -= {entry.name for entry in metadata.entry_points(group=_EXPORTERS)}
-    for name in sorted(unknown):
-        variable = "OTEL_METRICS_EXPORTER"
-        warn_once(f"{variable} {name}", "%s: no exporter %s is installed", variable, shown(name))
-
-
-# Names in OTEL_METRICS_EXPORTER that mean OTLP, and the protocol that they fix.
-_OTLP_EXPORTERS = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
-
-
-_OTHER_EXPORTERS = frozenset({"none", "prometheus", "metertap_json", "metertap_prometheus"})
-_EXPORTERS = "opentelemetry_metrics_exporter"
-"""The group of entry points."""
-
-
-def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
-    """The first of `variables` that is set, and its value; the last one where none is."""
-    variable = next((name for name in variables if environ.get(name, "").strip()), variables[-1])
-    return variable, environ.get(variable, "").strip()
-
-
-def _is_sdk_disabled(environ: Mapping[str, str]) -> bool:
-    variable = "OTEL_SDK_DISABLED"
-    word = environ.get(variable, "").strip().lower()
-    if word not in {"true", "false", ""}:  # OpenTelemetry knows these two words only
-        _tell_unusable(variable, environ[variable], "true or false is needed", False)
-    return word == "true"
-
-
-def _otlp_protocol(environ: Mapping[str, str], exporters: set[str], endpoint: str) -> str:
-    """`http/protobuf` or `grpc`: what is named, else what the endpoint's port is known for."""
-    for exporter in sorted(exporters & _OTLP_EXPORTERS.keys()):
-        if (fixed := _OTLP_EXPORTERS[exporter]) is not None:
-            return fixed
-    variable, named = _first_set(
-        environ, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
-    )
-    if named.lower() in {"grpc", "http/protobuf"}:
-        return named.lower()
-    default = "grpc" if _port_of(endpoint) == 4317 else "http/protobuf"
-    if named:
-        _tell_unusable(variable, named, "grpc or http/protobuf is needed", default)
-    return default
-
-
-def _port_of(endpoint: str) -> int | None:
-    try:
-        # gRPC's own form has no scheme: collector:4317
-        return urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
-    except ValueError:  # the exporter itself says what is wrong with it
-        return None
-
-
-def _resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
-    """`OTEL_RESOURCE_ATTRIBUTES`, so that what the operator said is not overwritten."""
-    pairs = (item.partition("=") for item in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
-    return {key.strip(): unquote(value.strip()) for key, _, value in pairs if key.strip()}
 
 
 def user_runtime_directory() -> Path | None:
