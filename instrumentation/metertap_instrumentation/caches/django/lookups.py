@@ -1,42 +1,21 @@
-"""Django's cache framework: `get`, `get_many`, `get_or_set` and their async halves, of any backend.
-
-Each backend has a `get` of its own, so these are wrapped in `BaseCache` and in every class derived
-from it: those that exist, and others when `CacheHandler.create_connection` first makes one, which
-is how `caches["default"]` gets them. What a lookup asks meanwhile (`get_many` asks `get`, a class
-its parent, a backend its redis) is part of it. `has_key`, `in`, `incr` and `incr_version` ask `get`
-where a backend has nothing better: no lookups. `get_or_set` looks again once it has stored: its
-first look counts.
-
-Django's and diskcache's own `get` are given a default that tells a miss from a stored None. The
-program's own may do anything with its default, so it is given the program's; what its parent finds
-decides, or else whether it answers with the default.
-
-A cache is called by its alias in `CACHES`: Django makes one backend a thread and alias, all of one
-name. Not seen: evictions; a backend class that is made without `caches` and was defined after
-`instrument()` (what it takes from Django's own is seen); a `get` that comes from a mixin and does
-not call its parent's.
-"""
+"""The methods of backends: what they look up, and whether it was there."""
 
 from __future__ import annotations
 
-import sys
-import weakref
-from collections.abc import Sequence, Sized
+from collections.abc import Sized
 from contextvars import ContextVar
 from typing import Any
 
 from metertap import calls, guard
-from metertap.caches import ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target, comparable
-from metertap.patching_subclasses import SubclassesPatchSet
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap.caches import counting, layer
+from metertap_instrumentation.caches.django.meters import meters
 
 _NOTHING: Any = object()
-_BACKENDS = "django.core.cache.backends"
-_KNOWN = (f"{_BACKENDS}.", "diskcache.")
+_KNOWN = ("django.core.cache.backends.", "diskcache.")
 _DEFAULT = 1  # its place among the arguments of `get`
 
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
+_find = meters.find
 
 
 class _Lookup:
@@ -60,76 +39,6 @@ class _Once:
 
 
 _once: ContextVar[_Once | None] = ContextVar("metertap_django_once", default=None)
-_aliases: dict[int, tuple[weakref.ref[Any], str]] = {}
-
-
-def _alias(cache: Any) -> str | None:
-    made = _aliases.get(id(cache))
-    if made is not None and made[0]() is cache:
-        return made[1]
-    handler = sys.modules["django.core.cache"].caches  # it may have been made before us
-    return next(
-        (alias for alias in handler if getattr(handler._connections, alias, None) is cache), None
-    )
-
-
-meters = ObjectMeters("django", supports=frozenset(), natural_name=_alias)
-_find = meters.find
-
-
-class _Backends(SubclassesPatchSet):
-    """`BaseCache` and what derives from it, without a hook on the program's classes."""
-
-    def _hook(self, _base: type) -> None:
-        pass
-
-    def adopt(self, cls: type) -> None:
-        """`cls` is a backend's: it may be new, and its parents, too."""
-        with self._lock:
-            if self.status == "installed":
-                base = getattr(sys.modules[self.module], self._base_name)
-                for parent in reversed(cls.__mro__):
-                    if issubclass(parent, base) and parent is not base:
-                        self._adopt(parent)
-
-
-class _Backend(PatchSet):
-    """A module with backends, which may be used without `caches`."""
-
-    def follow(self, module: Any) -> None:
-        """Adopt what it defines."""
-        base = sys.modules[f"{_BACKENDS}.base"].BaseCache
-        for found in list(vars(module).values()):
-            # Not isinstance: it would ask Django's lazy settings, which may not be set yet.
-            if issubclass(type(found), type) and issubclass(found, base):
-                _backends.adopt(found)
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    kinds = ("db", "dummy", "filebased", "locmem", "memcached", "redis")
-    handler = [Target("CacheHandler.create_connection", create_connection)]
-    modules = [*(f"{_BACKENDS}.{kind}" for kind in kinds), "diskcache.djangocache"]
-    return [
-        _backends,
-        PatchSet("django.core.cache", handler),
-        *(_Backend(module, []) for module in modules),
-    ]
-
-
-def create_connection(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`caches[alias]`, for the first time in a thread."""
-    try:
-        backend = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
-        raise
-    with guard.guarded("django"):
-        _backends.adopt(type(backend))
-        identity = id(backend)
-        made = weakref.ref(backend, lambda ended: _forget(identity, ended))
-        _aliases[identity] = made, args[0] if args else kwargs["alias"]
-    return backend
 
 
 def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -275,30 +184,6 @@ async def not_an_async_lookup(wrapped: Any, instance: Any, args: Any, kwargs: An
         raise
 
 
-_backends = _Backends(
-    f"{_BACKENDS}.base",
-    "BaseCache",
-    {
-        "get": get,
-        "get_many": get_many,
-        "get_or_set": get_or_set,
-        "aget": aget,
-        "aget_many": aget_many,
-        "aget_or_set": aget_or_set,
-        **dict.fromkeys(("has_key", "incr", "incr_version"), not_a_lookup),
-        **dict.fromkeys(("ahas_key", "aincr", "aincr_version"), not_an_async_lookup),
-    },
-    target=comparable,  # Django 6.1 asks whether a backend has a method of its own
-)
-
-INSTRUMENTATION = Instrumentation(
-    name="django",
-    distribution="django",
-    supported=((4, 2), (7,)),
-    patch_sets=_patch_sets,
-)
-
-
 def _new_lookup(cache: Any) -> _Lookup | None:
     """None for what is part of another's lookup."""
     outer = _layer()
@@ -365,8 +250,3 @@ def _found_of(cache: Any, asked: list[Any], found: Any) -> None:
     with guard.guarded("django"):
         for key in asked:
             _count(cache, key in found)
-
-
-def _forget(identity: int, ended: weakref.ref[Any]) -> None:
-    if (made := _aliases.get(identity)) is not None and made[0] is ended:
-        del _aliases[identity]

@@ -1,0 +1,50 @@
+"""Django's cache framework: `get`, `get_many`, `get_or_set` and their async halves, of any backend.
+
+Each backend has a `get` of its own, so these are wrapped in `BaseCache` and in every class derived
+from it: those that exist, and others when `CacheHandler.create_connection` first makes one, which
+is how `caches["default"]` gets them. What a lookup asks meanwhile (`get_many` asks `get`, a class
+its parent, a backend its redis) is part of it. `has_key`, `in`, `incr` and `incr_version` ask `get`
+where a backend has nothing better: no lookups. `get_or_set` looks again once it has stored: its
+first look counts.
+
+Django's and diskcache's own `get` are given a default that tells a miss from a stored None. The
+program's own may do anything with its default, so it is given the program's; what its parent finds
+decides, or else whether it answers with the default.
+
+A cache is called by its alias in `CACHES`: Django makes one backend a thread and alias, all of one
+name. Not seen: evictions; a backend class that is made without `caches` and was defined after
+`instrument()` (what it takes from Django's own is seen); a `get` that comes from a mixin and does
+not call its parent's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metertap.patching import PatchSet, Target
+from metertap_instrumentation.caches.django.backends import (
+    BACKENDS,
+    MODULE,
+    Backend,
+    create_connection,
+)
+from metertap_instrumentation.instrumentation import Instrumentation, Version
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    kinds = ("db", "dummy", "filebased", "locmem", "memcached", "redis")
+    handler = [Target("CacheHandler.create_connection", create_connection)]
+    modules = [*(f"{MODULE}.{kind}" for kind in kinds), "diskcache.djangocache"]
+    return [
+        BACKENDS,
+        PatchSet("django.core.cache", handler),
+        *(Backend(module, []) for module in modules),
+    ]
+
+
+INSTRUMENTATION = Instrumentation(
+    name="django",
+    distribution="django",
+    supported=((4, 2), (7,)),
+    patch_sets=_patch_sets,
+)
