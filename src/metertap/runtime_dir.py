@@ -1,8 +1,8 @@
 """Where running processes can be found: one small file each, in a directory only its user reads.
 
-`$XDG_RUNTIME_DIR/metertap`, else `metertap-<uid>` in the temporary directory. A file holds what
-`metertap snapshot` lists: process id, service name and the addresses of the endpoints. No command
-line: it may hold secrets.
+`$XDG_RUNTIME_DIR/metertap` where that is this user's, else `metertap-<uid>` in the temporary
+directory. A file holds what `metertap snapshot` lists: process id, service name and the addresses
+of the endpoints. No command line: it may hold secrets.
 """
 
 from __future__ import annotations
@@ -45,12 +45,22 @@ def directory() -> Path:
 
 def _path() -> Path:
     base = user_runtime_directory()
-    # Not its method, which raises before Python 3.14 where a parent may not be entered.
-    if base is not None and os.path.isdir(base):
+    if base is not None and _is_this_users(base):
         return base / "metertap"
     # Windows has a temporary directory for each user.
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
     return Path(tempfile.gettempdir()) / f"metertap{user}"
+
+
+def _is_this_users(base: Path) -> bool:
+    """The XDG specification's condition: `sudo -E`, say, passes on that of another user."""
+    try:
+        found = base.stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and (
+        not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    )
 
 
 def _check_private(path: Path) -> None:

@@ -68,6 +68,18 @@ def test_without_a_runtime_directory_it_is_in_the_temporary_one(
         assert runtime_dir.directory() == tmp_path / f"metertap-{os.getuid()}"
 
 
+def test_another_users_runtime_directory_is_left_alone(
+    base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if os.getuid() == 0:
+        os.chown(base, 12345, 12345)
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert runtime_dir.directory() == tmp_path / f"metertap-{os.getuid()}"
+    assert list(base.iterdir()) == []
+
+
 def test_a_link_that_somebody_put_there_is_refused(base: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (base / "metertap").symlink_to(tmp_path / "elsewhere")
