@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ import metertap
 from support.global_provider import unset_global_provider
 
 _PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_", "OTEL_")
+
+
+def pytest_configure() -> None:
+    # A shell starts what runs in its background with ^C ignored, and programs inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
