@@ -15,8 +15,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, Histogram
 
 from metertap import catalogue
-from metertap import settings as metertap_settings
-from metertap_exporters.json_snapshot import JsonMetricReader
+from metertap.settings import settings as metertap_settings
+from metertap_exporters.json.reader import JsonMetricReader
 
 
 def wrapped(function: Callable[..., Any], wrapper: Callable[..., Any]) -> Any:

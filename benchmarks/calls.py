@@ -11,9 +11,9 @@ import metertap
 from benchmarks import baselines
 from benchmarks.measuring import Result, Work, above, awaited, interleaved, result, timed
 from benchmarks.process import measured
-from metertap import calls, measuring
-from metertap.measuring import ToolSlot
-from metertap.patching import PatchSet, Target
+from metertap.measuring import calls, functions
+from metertap.measuring.functions import ToolSlot
+from metertap.patching.patch_set import PatchSet, Target
 
 _LIBRARY = "benchmarks_library"
 
@@ -37,11 +37,11 @@ def patched() -> tuple[types.ModuleType, PatchSet]:
         Target(
             attribute,
             wrapper(ToolSlot(attribute, "library", calls.PATCH)),
-            replacement=measuring.replacement(attribute, "library", calls.PATCH),
+            replacement=functions.replacement(attribute, "library", calls.PATCH),
         )
         for attribute, wrapper in (
-            ("work", measuring.plain_wrapper),
-            ("work_later", measuring.coroutine_wrapper),
+            ("work", functions.plain_wrapper),
+            ("work_later", functions.coroutine_wrapper),
         )
     ]
     patches = PatchSet(_LIBRARY, targets)

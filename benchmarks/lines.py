@@ -10,9 +10,9 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import Result, Work, above, awaited, interleaved, result, timed
 from benchmarks.process import measured
-from metertap import calls, measuring
-from metertap.measuring import ToolSlot
-from metertap.patching import PatchSet, Target
+from metertap.measuring import calls, functions
+from metertap.measuring.functions import ToolSlot
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.tools.configured import Configured
 
 _LIBRARY = "benchmarks_dispatcher"
@@ -47,8 +47,8 @@ def dispatchers(rounds: int) -> Iterator[Result]:
     with measured():
         dispatcher = _dispatcher()
         sdk = baselines.Sdk()
-        fixed = measuring.plain_wrapper(ToolSlot("fixed", "library", calls.PATCH))
-        fixed_later = measuring.coroutine_wrapper(ToolSlot("later", "library", calls.PATCH))
+        fixed = functions.plain_wrapper(ToolSlot("fixed", "library", calls.PATCH))
+        fixed_later = functions.coroutine_wrapper(ToolSlot("later", "library", calls.PATCH))
         wrappers = {
             "sdk": sdk.plain,
             "sdk_later": sdk.coroutine,

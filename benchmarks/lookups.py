@@ -14,7 +14,7 @@ import metertap
 from benchmarks import baselines
 from benchmarks.measuring import Result, above, interleaved, result, timed
 from benchmarks.process import measured
-from metertap import _process
+from metertap import state
 
 OBSERVED = 1000
 
@@ -86,7 +86,7 @@ def observing(rounds: int) -> Iterator[Result]:
         for number, cache in enumerate(caches):
             metertap.name_cache(cache, f"cache {number}")
             cache.get("a")
-        recorder = _process.recorder()
+        recorder = state.recorder()
         recorder.cache_figures()
 
         def look(times: int) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import metertap
 from benchmarks.measuring import Result, interleaved, result
 from benchmarks.process import measured
-from metertap import _process
+from metertap.runtime.tap import active_tap
 
 
 def tools(rounds: int) -> Iterator[Result]:
@@ -77,5 +77,5 @@ def threads(rounds: int) -> Iterator[Result]:
         )
         counted = tap.snapshot()["tool_metrics"]["work"]["total_calls"]
         assert counted == 2 * (rounds * times + times // 10), "calls were lost"
-    assert _process.tap() is None
+    assert active_tap() is None
     yield result("8 threads", "1 thread", seconds["eight"], seconds["one"], 1 / 0.9)

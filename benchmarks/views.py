@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from benchmarks import baselines
 from benchmarks.measuring import Result, interleaved, result
 from benchmarks.process import measured
-from metertap import _process
+from metertap import state
 from metertap.recording import ToolSeries
 
 TOOLS, WINDOW, NEW = 100, 1000, 10
@@ -27,13 +27,13 @@ def _latencies(count: int, seed: int) -> list[float]:
 
 
 def _record(series: ToolSeries, seconds: float) -> None:
-    _process.recorder().started(series)
+    state.recorder().started(series)
     series.append(seconds)
     series.ended = time.perf_counter()
 
 
 def _tools(count: int) -> list[ToolSeries]:
-    return [_process.recorder().tool(f"tool {number}", "library") for number in range(count)]
+    return [state.recorder().tool(f"tool {number}", "library") for number in range(count)]
 
 
 def document(rounds: int) -> Iterator[Result]:
@@ -82,7 +82,7 @@ def memory(_rounds: int) -> Iterator[Result]:
                 for seconds in _latencies(WINDOW, number):
                     _record(series, seconds)
             full, _ = tracemalloc.get_traced_memory()
-            _process.recorder().fold()
+            state.recorder().fold()
             kept, _ = tracemalloc.get_traced_memory()
             tap.snapshot()
             looked_at, _ = tracemalloc.get_traced_memory()

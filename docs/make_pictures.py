@@ -15,14 +15,14 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-from metertap.cli import demo
+from metertap.cli.demo import command
+from metertap.cli.demo.client import DemoClient
 from metertap.cli.processes import Process, fetch
 from metertap.cli.snapshot import tables
 from metertap.cli.tables import to_rich
+from metertap.cli.top.poller import Watching
 from metertap.cli.top.screen import Screen
 from metertap.cli.top.view import View
-from metertap.cli.top.watching import Watching
-from metertap.demo.client import DemoClient
 
 _SECONDS = 60
 _WIDTH = 100
@@ -33,7 +33,7 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
     """The demo's tables, and the screen of `top`, while the client is at work."""
     client = DemoClient(url)
     work = asyncio.create_task(client.run())
-    addresses = await demo._addresses(pid)
+    addresses = await command._addresses(pid)
     watching = Watching([addresses.json_url or ""], 1.0)
     for _ in range(_SECONDS):
         await asyncio.sleep(1)
@@ -64,9 +64,9 @@ def _draw(name: str, title: str, parts: list[RenderableType]) -> None:
 
 
 def main() -> None:
-    with demo._server(0, None) as (server, url):
+    with command._server(0, None) as (server, url):
         of_demo, of_top = asyncio.run(_shown(url, server.pid))
-    _draw("demo.svg", "metertap demo", of_demo)
+    _draw("command.svg", "metertap demo", of_demo)
     _draw("top.svg", "metertap top", [of_top])
 
 

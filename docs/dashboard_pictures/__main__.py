@@ -29,8 +29,8 @@ from drawing import Drawing
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from metertap.cli import demo
-from metertap.demo.client import DemoClient
+from metertap.cli.demo import command
+from metertap.cli.demo.client import DemoClient
 from metertap_exporters import grafana
 from metertap_exporters.grafana.provisioning import DASHBOARDS
 
@@ -58,7 +58,7 @@ def _prometheus(target: str, folder: Path) -> Iterator[str]:
 
 async def _asked_under_load(url: str, pid: int, folder: Path) -> dict[str, str]:
     """One client at work all the time, and a second one in the middle of it."""
-    addresses = await demo._addresses(pid)
+    addresses = await command._addresses(pid)
     always, sometimes = DemoClient(url), DemoClient(url)
     with _prometheus(addresses.prometheus_url or "", folder) as prometheus:
         work = [asyncio.create_task(always.run())]
@@ -105,7 +105,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         drawn = pages(sys.argv[1])
     else:
-        with tempfile.TemporaryDirectory() as folder, demo._server(0, None) as (server, url):
+        with tempfile.TemporaryDirectory() as folder, command._server(0, None) as (server, url):
             drawn = asyncio.run(_asked_under_load(url, server.pid, Path(folder)))
     photograph(drawn)
 

@@ -21,8 +21,9 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from metertap import guard, sdk_private
-from metertap.settings import Settings
+from metertap import faults
+from metertap.otel import sdk
+from metertap.settings.settings import Settings
 
 _LOGGERS = (
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
@@ -57,7 +58,7 @@ class Delivery(MetricExporter):
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
-            with guard.guarded("otlp"), _quiet():
+            with faults.guarded("otlp"), _quiet():
                 result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
             if result is MetricExportResult.SUCCESS:
                 self.delivered = True
@@ -71,13 +72,13 @@ class Delivery(MetricExporter):
         if not changed or self._discards:
             return
         if failing:
-            guard.warn(
+            faults.warn(
                 "OTLP: metrics could not be delivered by %s "
                 "(is OTEL_EXPORTER_OTLP_ENDPOINT right?); told once until they can be",
                 self.protocol,
             )
         else:
-            guard.warn("OTLP: the collector answers again")
+            faults.warn("OTLP: the collector answers again")
 
     def settle(self, timeout_seconds: float) -> bool:
         """Whether anything was delivered. If nothing was, nothing will be: it is discarded.
@@ -101,7 +102,7 @@ class Delivery(MetricExporter):
     def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
         if self._exporting.locked():  # still, after all the time that it was given
             self._tell(failing=True)
-        with guard.guarded("otlp"), _quiet():
+        with faults.guarded("otlp"), _quiet():
             self.inner.shutdown(timeout_millis=max(0.0, timeout_millis))
 
 
@@ -113,7 +114,7 @@ class OtlpReader(PeriodicExportingMetricReader):
     """A periodic reader that exports OTLP, and whose shutdown is short and may be repeated."""
 
     def __init__(self, delivery: Delivery, settings: Settings) -> None:
-        super().__init__(delivery, **sdk_private.series_limits(settings.series_limit))
+        super().__init__(delivery, **sdk.series_limits(settings.series_limit))
         self.delivery = delivery
         self._closed = False
         _made.append(self)
@@ -123,7 +124,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         flushed = threading.Event()
 
         def flush() -> None:
-            with guard.guarded("flush"):
+            with faults.guarded("flush"):
                 super(OtlpReader, self).force_flush()
             flushed.set()
 

@@ -19,12 +19,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from metertap import _process, catalogue, guard, sdk_private
-from metertap import settings as process_settings
+from metertap import catalogue, faults, state
+from metertap.otel import sdk
 from metertap.recording import Recorder
-from metertap.settings import Options, Settings
-from metertap_exporters.endpoint import Endpoint
-from metertap_exporters.http import App, Environ, Response, Route, from_wsgi
+from metertap.settings import settings as process_settings
+from metertap.settings.settings import Options, Settings
+from metertap_exporters.http.app import App, Environ, Response, Route, from_wsgi
+from metertap_exporters.http.endpoint import Endpoint
 
 _TOOL_LABEL = "gen_ai_tool_name"
 _SOURCE_LABEL = "source"
@@ -72,7 +73,7 @@ class SafePrometheusReader(PrometheusMetricReader):
     """The standard reader, which exponential histograms would break: those are left out."""
 
     def __init__(self, registry: CollectorRegistry, settings: Settings) -> None:
-        super().__init__(registry=registry, **sdk_private.series_limits(settings.series_limit))
+        super().__init__(registry=registry, **sdk.series_limits(settings.series_limit))
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -87,7 +88,7 @@ def _without_exponential(metrics_data: MetricsData) -> MetricsData:
         for scope in resource.scope_metrics:
             kept = [item for item in scope.metrics if type(item.data) is not ExponentialHistogram]
             if len(kept) < len(scope.metrics):
-                guard.warn_once(
+                faults.warn_once(
                     "prometheus exponential",
                     "a View makes histograms exponential: the Prometheus exporter leaves them out",
                 )
@@ -138,14 +139,14 @@ class PrometheusReader(SafePrometheusReader):
         if port is not None:
             options["prometheus_port"] = port
         settings = process_settings.read(options)
-        self.exporter = PrometheusExporter(settings, _process.recorder())
+        self.exporter = PrometheusExporter(settings, state.recorder())
         super().__init__(self.exporter.registry, settings)
         if settings.enabled:
-            _process.recorder().on_activity(self.exporter.endpoint.start)
+            state.recorder().on_activity(self.exporter.endpoint.start)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Close the endpoint: the provider that made this reader ends."""
-        _process.recorder().forget_activity_callback(self.exporter.endpoint.start)
+        state.recorder().forget_activity_callback(self.exporter.endpoint.start)
         self.exporter.endpoint.stop()
         super().shutdown(timeout_millis, **kwargs)
 

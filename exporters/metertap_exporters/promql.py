@@ -5,7 +5,7 @@ The names are what OpenTelemetry's standard exporter makes of the catalogue's.
 
 from __future__ import annotations
 
-from metertap import catalogue, outcome
+from metertap import catalogue, outcomes
 
 
 def label(attribute: str) -> str:
@@ -36,11 +36,11 @@ SYSTEM = label(catalogue.CACHE_SYSTEM)
 PLACE = label(catalogue.FAULT_PLACE)
 METHOD = label(catalogue.MCP_METHOD)
 
-FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcome.FAILED))}"'
+FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
 """Calls that failed."""
-COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcome.SAMPLED))}"'
+COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
 """Calls that rates and percentiles are made of: ok and failed."""
-NOT_COUNTED = f'{OUTCOME}!~"{"|".join(sorted(outcome.SAMPLED))}"'
+NOT_COUNTED = f'{OUTCOME}!~"{"|".join(sorted(outcomes.SAMPLED))}"'
 HIT = f'{label(catalogue.CACHE_REQUEST_TYPE)}="hit"'
 OVERFLOW = 'otel_metric_overflow="true"'
 """The one series that holds whatever was past a metric's limit."""

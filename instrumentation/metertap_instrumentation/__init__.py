@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from importlib import util
 from typing import Any
 
-from metertap import guard, process_metrics
+from metertap import faults
 from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.lines import Configured, nearest
+from metertap_instrumentation.process import process_metrics
 from metertap_instrumentation.tools import configured as configured_tools
 
 _LIBRARIES = {
@@ -44,7 +45,7 @@ def _load(module: str) -> Instrumentation | None:
     try:
         found: Instrumentation = importlib.import_module(f"{__name__}.{module}").INSTRUMENTATION
     except Exception as fault:  # one that is broken is one that is absent
-        guard.fault(f"instrumentation {module}", fault)
+        faults.fault(f"instrumentation {module}", fault)
         return None
     return found
 
@@ -85,13 +86,13 @@ def install(
     `caches` and `tools` are the lines of `[tool.metertap.caches]` and `[tool.metertap.tools]`.
     """
     for configured, lines in zip(CONFIGURED, (tools, caches), strict=True):
-        with guard.guarded("instrumentation configured"):
+        with faults.guarded("instrumentation configured"):
             configured.configure(lines or {})
     for instrumentation in (*libraries(only_present=True), *_lines()):
         if is_disabled(instrumentation.name):
             instrumentation.switched_off = True
             continue
-        with guard.guarded(f"instrumentation {instrumentation.name}"):
+        with faults.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.install()
 
 
@@ -102,10 +103,10 @@ def check_names(disabled: frozenset[str]) -> None:
         return
     names.update(item.name for item in libraries())
     for name in sorted(disabled - names):
-        guard.warn_once(
+        faults.warn_once(
             f"disabled {name}",
             "there is no instrumentation %s to disable%s",
-            guard.shown(name),
+            faults.shown(name),
             nearest(name, names),
         )
 
@@ -113,5 +114,5 @@ def check_names(disabled: frozenset[str]) -> None:
 def uninstall() -> None:
     """Undo every instrumentation."""
     for instrumentation in (*libraries(only_present=True), *_lines()):
-        with guard.guarded(f"instrumentation {instrumentation.name}"):
+        with faults.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.uninstall()

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from metertap import guard
-from metertap.patching import PatchSet
+from metertap import faults
+from metertap.patching.patch_set import PatchSet
 
 Version = tuple[int, ...]
 
@@ -61,7 +61,7 @@ class Instrumentation:
                     f"{self.distribution} {self.version} is outside the verified range "
                     f"{_dotted(lowest)} to below {_dotted(end)}"
                 )
-                guard.warn_once(
+                faults.warn_once(
                     f"version {self.distribution}", "%s; it is not measured", self.problem
                 )
                 return

@@ -13,8 +13,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from metertap import guard
-from metertap.patching import PatchSet, Target
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation
 
 DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -54,7 +54,7 @@ def need(holds: bool, otherwise: str) -> None:
 
 def unknown(key: str, given: object, known: Iterable[str], hint: str = "") -> ValueError:
     """What is wrong with a value that is none of those that there are."""
-    return ValueError(f"{key} = {guard.shown(given)} is unknown{hint}; known: {', '.join(known)}")
+    return ValueError(f"{key} = {faults.shown(given)} is unknown{hint}; known: {', '.join(known)}")
 
 
 def nearest(word: str, words: Collection[str]) -> str:
@@ -98,7 +98,7 @@ class _Unusable(PatchSet):
 
 def _tell(table: str, target: str, problem: str) -> None:
     """One warning a line."""
-    guard.warn_once(f"{table} {target}", "%s %s; it is ignored", table, problem)
+    faults.warn_once(f"{table} {target}", "%s %s; it is ignored", table, problem)
 
 
 L = TypeVar("L", bound=Line)
@@ -122,7 +122,7 @@ class Configured(Instrumentation, Generic[L]):
             try:
                 lines.append(self.line(target, table))
             except ValueError as error:
-                shown = guard.shown(target, str)
+                shown = faults.shown(target, str)
                 unusable.append(_Unusable(self.distribution, shown, str(error)))
         self.patch_sets = [*unusable, *self.patches(lines)]
 

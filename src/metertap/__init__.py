@@ -7,26 +7,25 @@ metertap.instrument()
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from metertap._version import __version__
 
 if TYPE_CHECKING:
-    from metertap.caches import name_cache
-    from metertap.collector import PerformanceMetricsCollector, get_collector
-    from metertap.manual import (
+    from metertap.caching.by_hand import (
         CacheMeter,
         cache_meter,
-        measure_tool,
         record_cache_eviction,
         record_cache_hit,
         record_cache_miss,
         record_cache_size_rejection,
-        record_tool_call,
-        tool,
     )
-    from metertap.own_metrics import CacheMetrics, SystemMetrics, ToolMetrics
-    from metertap.tap import (
+    from metertap.caching.meters import name_cache
+    from metertap.collector.collector import PerformanceMetricsCollector, get_collector
+    from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
+    from metertap.measuring.by_hand import measure_tool, record_tool_call, tool
+    from metertap.runtime.tap import (
         Tap,
         get_all_metrics,
         instrument,
@@ -61,14 +60,38 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # When first asked for: importing OpenTelemetry takes a while, and `metertap run` has no need.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from metertap import caches, collector, manual, tap
+_HOMES = {
+    "metertap.caching.by_hand": (
+        "CacheMeter",
+        "cache_meter",
+        "record_cache_eviction",
+        "record_cache_hit",
+        "record_cache_miss",
+        "record_cache_size_rejection",
+    ),
+    "metertap.caching.meters": ("name_cache",),
+    "metertap.collector.collector": ("PerformanceMetricsCollector", "get_collector"),
+    "metertap.collector.standalone": ("CacheMetrics", "SystemMetrics", "ToolMetrics"),
+    "metertap.measuring.by_hand": ("measure_tool", "record_tool_call", "tool"),
+    "metertap.runtime.tap": (
+        "Tap",
+        "get_all_metrics",
+        "instrument",
+        "reset",
+        "reset_metrics",
+        "uninstrument",
+    ),
+}
+"""The module that defines each public name."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-    home = next(module for module in (manual, tap, caches, collector) if hasattr(module, name))
-    globals()[name] = value = getattr(home, name)
+
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: OpenTelemetry takes a while, and `metertap run` has no need.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
     return value
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from metertap.demo.agreement import Totals, of_document, of_otlp
+from metertap.cli.demo.agreement import Totals, of_document, of_otlp
 from support.waiting import wait_for
 
 pytest.importorskip("mcp", reason="the demo's server needs mcp")

@@ -13,14 +13,14 @@ import pytest
 
 import metertap
 import metertap_instrumentation
-from metertap import _process
+from metertap import state
 from metertap.cli import main
-from metertap.patching import PatchSet, Target
-from metertap.recording.caches import EVICTIONS, Reading, Statistics
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.recording.cache_series import EVICTIONS, Reading, Statistics
 from metertap_instrumentation.instrumentation import Instrumentation
+from servers.mcp_stacks import stacks
+from servers.otlp_receiver import receiver
 from support import environments
-from support.mcp_stacks import stacks
-from support.otlp_receiver import receiver
 from support.programs import METERTAP, run
 from support.waiting import wait_for
 
@@ -93,9 +93,9 @@ def test_without_an_address_running_processes_come_after_the_environment(
 def test_every_cache_is_listed_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     with metertap.instrument() as tap:
         metertap.record_cache_hit("prompts")
-        series = _process.recorder().cache("shop.square", "functools", frozenset({EVICTIONS}))
+        series = state.recorder().cache("shop.square", "functools", frozenset({EVICTIONS}))
         series.readings.append(Reading(lambda: Statistics(1, 2, entries=2)))
-        _process.recorder().cache("shop.sessions", "cachetools").hits[None]()
+        state.recorder().cache("shop.sessions", "cachetools").hits[None]()
         url = wait_for(lambda: tap.json_url)
         assert main(["doctor", url]) == 0
         out = capsys.readouterr().out

@@ -17,11 +17,11 @@ from threading import Thread
 import pytest
 
 import metertap
+from kits.read_cache_kit import named
 from metertap.cli import main
 from metertap.cli.tables import printable
 from support import environments
 from support.programs import METERTAP, ended, run, run_in_terminal, started
-from support.read_cache_kit import named
 from support.waiting import wait_for
 
 HOSTILE = "a\x1b[31m\x07 [bold]b[/bold]\nc\u202ed\ud800"

@@ -21,9 +21,9 @@ import pytest
 import metertap
 from metertap.cli import figures, main
 from metertap.cli.top.readings import Readings
+from servers.real_servers import free_port
 from support import environments
 from support.programs import METERTAP, run, started
-from support.servers import free_port
 from support.waiting import wait_for
 
 pytest.importorskip("rich", reason="the live view needs rich")

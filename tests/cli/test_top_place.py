@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from metertap.cli.top.place import Key, Place
+from metertap.cli.top.cursor import Key, Place
 
 KEYS = ("up", "down", "page up", "page down", "home", "end", "enter", "left", "right", "k", "G")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from metertap.cli import figures, main
-from support.servers import free_port
+from servers.real_servers import free_port
 
 pytest.importorskip("rich", reason="the live view needs rich")
 pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")

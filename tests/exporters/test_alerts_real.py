@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import metertap
+from servers.real_servers import alertmanager
+from servers.webhook import Webhook, webhook
 from support.http import get
-from support.servers import alertmanager
 from support.waiting import wait_for
-from support.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.real
 

@@ -27,9 +27,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 
 import metertap
-from metertap import guard
+from metertap import faults
+from servers.real_servers import Store, prometheus
 from support.http import get
-from support.servers import Store, prometheus
 from support.waiting import wait_for
 
 pytest.importorskip("grafana_foundation_sdk", reason="the dashboards are built with it")
@@ -115,7 +115,7 @@ def _work(ending: threading.Event, provider: MeterProvider) -> None:
         for kind in ("input", "output"):
             attributes = {"gen_ai.token.type": kind, "gen_ai.request.model": "small"}
             tokens.record(100 + number % 7, attributes)
-        guard.fault("here", "a fault of the test's")
+        faults.fault("here", "a fault of the test's")
         cost.add(0.001, {"gen_ai.tool.name": "count"})
 
 

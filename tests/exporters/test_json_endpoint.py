@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 import metertap
 from metertap import Tap
-from metertap_exporters.json_snapshot import schema
+from metertap_exporters.json.reader import schema
 from support.http import get
 from support.waiting import wait_for
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 import metertap
-from metertap_exporters.endpoint import Endpoint
-from metertap_exporters.http import App
+from metertap_exporters.http.app import App
+from metertap_exporters.http.endpoint import Endpoint
 from support.http import get
 from support.programs import run
 from support.waiting import wait_for

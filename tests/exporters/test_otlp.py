@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 import metertap
 from metertap_exporters.otlp import Delivery
-from support.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
+from servers.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
 from support.programs import ended, started
 from support.waiting import wait_for
 from support.warned import warnings_of

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import metertap
+from servers.real_servers import Store, collector, victoria_metrics
 from support.forking import ran
 from support.recorded import record
-from support.servers import Store, collector, victoria_metrics
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.real

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import Tap, _process
-from metertap_exporters.document import document
-from metertap_exporters.document_text import DocumentText
+from metertap import Tap, state
+from metertap_exporters.json.document import document
+from metertap_exporters.json.document_text import DocumentText
 from metertap_exporters.page import page
 from support.http import get
 from support.waiting import wait_for
@@ -189,7 +189,7 @@ def test_a_process_nobody_looks_at_reads_no_file_of_the_page() -> None:
 
 def told(kept: DocumentText) -> tuple[dict[str, Any], dict[str, Any]]:
     """The document by either way, from the same figures."""
-    figures = _process.recorder().figures()
+    figures = state.recorder().figures()
     given: dict[str, Any] = {"enabled": True, "service": {"name": '"tool_metrics":null'}}
     text = json.loads(kept.of(figures, **given, foreign=()))
     whole = json.loads(json.dumps(document(figures, **given)))
@@ -226,7 +226,7 @@ def test_the_text_is_the_document_whatever_happens_between_two() -> None:
         with_a_lookup,
         items,
         lambda: metertap.record_tool_call('"<\n', True, 1.0),
-        lambda: _process.recorder().configure(5, 2000),
+        lambda: state.recorder().configure(5, 2000),
         metertap.reset_metrics,
         lambda: metertap.record_tool_call("search", True, 9.0),
     ]
@@ -240,7 +240,7 @@ def test_the_text_is_the_document_whatever_happens_between_two() -> None:
 
 def test_figures_are_the_same_object_until_something_happens() -> None:
     with metertap.instrument(json_endpoint=False):
-        recorder = _process.recorder()
+        recorder = state.recorder()
         metertap.record_tool_call("search", True, 1.0)
         metertap.record_tool_call("price", True, 1.0)
         before = {tool.name: tool for tool in recorder.figures().tools}

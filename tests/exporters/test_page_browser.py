@@ -16,9 +16,9 @@ import pytest
 import metertap
 from metertap import Tap
 from metertap_exporters.page import page as served
+from servers.real import program
 from support.http import get
 from support.programs import started
-from support.real import program
 from support.waiting import wait_for
 
 playwright_api = pytest.importorskip("playwright.sync_api")

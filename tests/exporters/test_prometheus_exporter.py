@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from prometheus_client.registry import Collector
 
 import metertap
-from metertap import Tap, guard
+from metertap import Tap, faults
 from support.exposition import Samples, key, samples
 from support.http import get
 from support.waiting import wait_for
@@ -73,7 +73,7 @@ def test_durations_are_histograms_in_seconds(tap: Tap) -> None:
 
 def test_everything_else_has_its_prometheus_name(tap: Tap) -> None:
     record()
-    guard.fault("a place", "a reason")
+    faults.fault("a place", "a reason")
     with metertap.measure_tool("slow"):
         found = scrape(tap)
     cache = {"cache_name": "prompts", "cache_system": "manual"}

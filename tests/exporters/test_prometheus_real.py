@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import metertap
+from servers.real import program
+from servers.real_servers import prometheus
 from support.http import get
-from support.real import program
 from support.recorded import record
-from support.servers import prometheus
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.real

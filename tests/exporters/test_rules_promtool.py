@@ -15,7 +15,7 @@ import pytest
 from metertap.alerts import thresholds
 from metertap_exporters import rules
 from metertap_exporters.rules.model import Alert
-from support.real import program
+from servers.real import program
 from support.rule_cases import CASES, TABLE, Case
 
 pytestmark = pytest.mark.real

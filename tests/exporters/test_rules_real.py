@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import guard
+from metertap import faults
 from metertap.alerts import thresholds
 from metertap_exporters import rules
+from servers.real_servers import Store, alertmanager, prometheus
 from support.http import get
-from support.servers import Store, alertmanager, prometheus
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.real
@@ -102,7 +102,7 @@ def test_a_failing_tool_raises_an_alert_that_reaches_a_webhook_and_resolves(tmp_
         wait_for(lambda: store.value("sum(job_tool:metertap_calls:rate2s)"))
         assert not told  # it works, and nobody is told of anything
         fails.set()
-        guard.fault("here", "a fault of the test's")
+        faults.fault("here", "a fault of the test's")
         (raised, *_) = wait_for(lambda: of("MetertapHighErrorRate", "firing"), 30)
         (fault, *_) = wait_for(lambda: of("MetertapMeterFaults", "firing"), 30)
         assert fault["labels"]["metertap_place"] == "here"

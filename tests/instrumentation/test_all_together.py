@@ -23,10 +23,11 @@ from claude_agent_sdk import tool as claude_tool
 from langchain_core.tools import tool as langchain_tool
 
 import metertap
-from support import exposition, openai_agents_runs, pydantic_ai_agents
+from servers import openai_agents_runs, pydantic_ai_agents
+from servers.otlp_receiver import receiver
+from support import exposition
 from support.http import get
 from support.modules import importable
-from support.otlp_receiver import receiver
 from support.waiting import wait_for
 
 DISPATCHER = '''

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
-from metertap_exporters.http import Environ, Response, Route, json_error, json_response
+from metertap_exporters.http.app import Environ, Response, Route, json_error, json_response
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (

@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import calls, guard
-from metertap.cache_names import KEEPERS
-from metertap.caches import ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target
+from metertap import faults
+from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.caching.names import KEEPERS
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _NOTHING: Any = object()
@@ -67,7 +68,7 @@ async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         if _layer() is not None:
             return await wrapped(*args, **kwargs)
-        with guard.guarded("aiocache"):
+        with faults.guarded("aiocache"):
             default = nothing = args[1] if len(args) > 1 else kwargs.get("default")
             if default is not None and not instance.plugins:
                 args, kwargs = _with_default(args, kwargs, _NOTHING)
@@ -75,10 +76,10 @@ async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(_HERE):
             value = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("aiocache"):
-            calls.hide_frame(error)
+        with faults.guarded("aiocache"):
+            hide_frame(error)
         raise
-    with guard.guarded("aiocache"):
+    with faults.guarded("aiocache"):
         # Switched off it answers None, whatever the default is.
         if value is not None or (nothing is None and not _switched_off()):
             _looked_up(instance, found=value is not nothing)
@@ -93,10 +94,10 @@ async def multi_get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(_HERE):
             values = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("aiocache"):
-            calls.hide_frame(error)
+        with faults.guarded("aiocache"):
+            hide_frame(error)
         raise
-    with guard.guarded("aiocache"):
+    with faults.guarded("aiocache"):
         for value in values:
             _looked_up(instance, found=value is not None)
     return values
@@ -109,11 +110,11 @@ async def stampede(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("aiocache"):
-            calls.hide_frame(error)
+        with faults.guarded("aiocache"):
+            hide_frame(error)
         raise
     finally:
-        with guard.guarded("aiocache"):
+        with faults.guarded("aiocache"):
             _put_off.reset(token)
             if put_off.missed and not put_off.settled:  # it never got its lock
                 meters.of(put_off.cache).miss()

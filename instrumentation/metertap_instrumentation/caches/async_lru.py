@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard
-from metertap.patching import PatchSet, Target
-from metertap_instrumentation.caches.finding import FindingInstrumentation
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.instrumentation import Version
 
 _MODULE = "async_lru"
@@ -42,8 +43,8 @@ def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("async_lru"):
-            calls.hide_frame(error)
+        with faults.guarded("async_lru"):
+            hide_frame(error)
         raise
     INSTRUMENTATION.made(instance)
     return result

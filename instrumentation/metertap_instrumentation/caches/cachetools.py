@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import ObjectMeter, ObjectMeters, counting, layer
-from metertap.patching import Live, PatchSet, Target, stand_in
+from metertap import faults
+from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
+from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _MODULE = "cachetools"
@@ -71,7 +72,7 @@ def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache[key]`."""
     meter = _find(id(instance))
     if meter is None:
-        with guard.guarded("cachetools"):
+        with faults.guarded("cachetools"):
             if type(instance).__missing__ is _cache_class().__missing__:
                 meter = meters.of(instance)
         if meter is None:
@@ -79,8 +80,8 @@ def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         value = wrapped(*args, **kwargs)
     except KeyError as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
+        with faults.guarded("cachetools"):
+            hide_frame(error)
             if _layer() is None:
                 meter.miss()
         raise
@@ -101,8 +102,8 @@ def getitem_of_known(method: Callable[..., Any], live: Live) -> Callable[..., An
         try:
             value = method(self, key)
         except KeyError as error:
-            with guard.guarded("cachetools"):
-                calls.hide_frame(error)
+            with faults.guarded("cachetools"):
+                hide_frame(error)
                 if _layer() is None:
                     meter.miss()
             raise
@@ -120,7 +121,7 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     value = wrapped(args[0], _NOTHING)
     if value is not _NOTHING:
         return value
-    with guard.guarded("cachetools"):
+    with faults.guarded("cachetools"):
         _meter_of(instance).miss()
     return args[1] if len(args) == 2 else kwargs.get("default")
 
@@ -129,7 +130,7 @@ def setdefault(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache.setdefault(key, default)`: what it finds, `__getitem__` has counted."""
     found, stores = True, False
     if _layer() is None:
-        with guard.guarded("cachetools"):
+        with faults.guarded("cachetools"):
             stores = _is_for_a_decorator(sys._getframe())
         if not stores:
             with contextlib.suppress(Exception):  # of the key: the call itself will say so
@@ -140,11 +141,11 @@ def setdefault(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
                 return wrapped(*args, **kwargs)
         value = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
+        with faults.guarded("cachetools"):
+            hide_frame(error)
         raise
     if not found:
-        with guard.guarded("cachetools"):
+        with faults.guarded("cachetools"):
             _meter_of(instance).miss()
     return value
 
@@ -155,8 +156,8 @@ def setitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(_Setting(instance)):
             return wrapped(*args, **kwargs)
     except ValueError as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
+        with faults.guarded("cachetools"):
+            hide_frame(error)
             if error.args == _TOO_LARGE and (_layer() is None or _layer() is _STORING):
                 _meter_of(instance).rejected()
         raise
@@ -169,10 +170,10 @@ def popitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             item = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
+        with faults.guarded("cachetools"):
+            hide_frame(error)
         raise
-    with guard.guarded("cachetools"):
+    with faults.guarded("cachetools"):
         if isinstance(outer, _Setting) and outer.cache is instance:
             _meter_of(instance).evicted()
     return item
@@ -184,8 +185,8 @@ def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
+        with faults.guarded("cachetools"):
+            hide_frame(error)
         raise
 
 
@@ -201,17 +202,17 @@ class _Setting:
 def _getitem_or_missing(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """The same where a miss has an answer: whether the key is there has to be asked before."""
     found = None
-    with guard.guarded("cachetools"):
+    with faults.guarded("cachetools"):
         if _layer() is None:
             found = (args[0] if args else kwargs["key"]) in instance
     try:
         value = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("cachetools"):
-            calls.hide_frame(error)
+        with faults.guarded("cachetools"):
+            hide_frame(error)
             _count(instance, found)
         raise
-    with guard.guarded("cachetools"):
+    with faults.guarded("cachetools"):
         _count(instance, found)
     return value
 

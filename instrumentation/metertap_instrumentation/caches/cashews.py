@@ -23,10 +23,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from metertap import calls, guard
-from metertap.cache_names import KEEPERS
-from metertap.caches import ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target
+from metertap import faults
+from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.caching.names import KEEPERS
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _LOOKUPS = frozenset({"get", "get_many", "get_raw"})
@@ -69,7 +70,7 @@ INSTRUMENTATION = Instrumentation(
 
 def with_middlewares(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """What sends a command to a backend: the first middleware is the innermost."""
-    with guard.guarded("cashews"):
+    with faults.guarded("cashews"):
         command, backend, middlewares = args
         around = lookup if command.value in _LOOKUPS else no_lookup
         args = (command, backend, [partial(around, instance), *middlewares])
@@ -87,11 +88,11 @@ async def lookup(
         with counting(_HERE):
             found = await call(*args, **({**kwargs, "default": nothing} if nothing else kwargs))
     except BaseException as error:
-        with guard.guarded("cashews"):
-            calls.hide_frame(error)
+        with faults.guarded("cashews"):
+            hide_frame(error)
         raise
     many = command.value == "get_many"
-    with guard.guarded("cashews"):
+    with faults.guarded("cashews"):
         meter = meters.of(cache)
         for value in found if many else (found,):
             if value is nothing:
@@ -112,14 +113,14 @@ async def no_lookup(
         with counting(_layer() or _HERE):
             return await call(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("cashews"):
-            calls.hide_frame(error)
+        with faults.guarded("cashews"):
+            hide_frame(error)
         raise
 
 
 def run_in_executor(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Threads of an executor do not know in whose name they are asked."""
-    with guard.guarded("cashews"):
+    with faults.guarded("cashews"):
         asked_by = _layer()
         if asked_by is not None and args:
             args = (_asked_by, asked_by, *args)
@@ -131,6 +132,6 @@ def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
         with counting(layer_above):
             return call(*args)
     except BaseException as error:
-        with guard.guarded("cashews"):
-            calls.hide_frame(error)
+        with faults.guarded("cashews"):
+            hide_frame(error)
         raise

@@ -30,12 +30,13 @@ from collections.abc import Callable, Iterable, Mapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
-from metertap import calls, guard
-from metertap._process import is_enabled, recorder
-from metertap.caches import ObjectMeters, counting, layer
-from metertap.manual import CacheMeter
-from metertap.patching import PatchSet, Target
-from metertap.recording.caches import EVICTIONS, REJECTIONS, CacheSeries
+from metertap import faults
+from metertap.caching.by_hand import CacheMeter
+from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
+from metertap.recording.cache_series import EVICTIONS, REJECTIONS, CacheSeries
+from metertap.state import is_enabled, recorder
 from metertap_instrumentation import lines
 from metertap_instrumentation.lines import DOTTED, Patch, is_a, need, unknown
 
@@ -130,7 +131,7 @@ class Counter:
             with self._as_layer():
                 result = wrapped(*args, **kwargs)
         except BaseException as error:
-            calls.hide_frame(error)
+            hide_frame(error)
             self._raised(instance, error)
             raise
         if type(result) is CoroutineType:
@@ -146,7 +147,7 @@ class Counter:
                 with self._as_layer():
                     result = await make()
             except BaseException as error:
-                calls.hide_frame(error)
+                hide_frame(error)
                 self._raised(instance, error)
                 raise
             self._returned(result, wrapped, instance, args, kwargs)
@@ -160,9 +161,9 @@ class Counter:
         return counting(self) if self._line.counts == LOOKUPS else contextlib.nullcontext()
 
     def _returned(self, result: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
-        with guard.guarded(self._place):
+        with faults.guarded(self._place):
             if _comes_later(result):
-                guard.fault(self._place, f"a {type(result).__qualname__} does not say what it is")
+                faults.fault(self._place, f"a {type(result).__qualname__} does not say what it is")
                 return
             line = self._line
             meant = line.test is not None and line.test(
@@ -174,7 +175,7 @@ class Counter:
                 self._event(instance, _number(result) if line.number else 1)
 
     def _raised(self, instance: Any, error: BaseException) -> None:
-        with guard.guarded(self._place):
+        with faults.guarded(self._place):
             if self._line.raises is not None and is_a(error, self._line.raises):
                 if self._line.counts == LOOKUPS:
                     self._lookup(instance, hit=False)

@@ -20,11 +20,12 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import counting, read_statistics
-from metertap.patching import PatchSet, Target
-from metertap.patching_subclasses import instances
-from metertap.recording.caches import Statistics
+from metertap import faults
+from metertap.caching.meters import counting, read_statistics
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.subclasses import instances
+from metertap.patching.tracebacks import hide_frame
+from metertap.recording.cache_series import Statistics
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _CACHING = "fastmcp.server.middleware.caching"
@@ -40,7 +41,7 @@ class _Servers(PatchSet):
     def follow(self, module: Any) -> None:
         """Find them."""
         for server in instances(module.FastMCP):
-            with guard.guarded("fastmcp"):
+            with faults.guarded("fastmcp"):
                 _look_at(server)
 
 
@@ -70,10 +71,10 @@ def attached(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("fastmcp"):
-            calls.hide_frame(error)
+        with faults.guarded("fastmcp"):
+            hide_frame(error)
         raise
-    with guard.guarded("fastmcp"):
+    with faults.guarded("fastmcp"):
         _look_at(instance)
     return result
 
@@ -86,8 +87,8 @@ async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             return await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("fastmcp"):
-            calls.hide_frame(error)
+        with faults.guarded("fastmcp"):
+            hide_frame(error)
         raise
 
 
@@ -97,8 +98,8 @@ def in_memory(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("fastmcp"):
-            calls.hide_frame(error)
+        with faults.guarded("fastmcp"):
+            hide_frame(error)
         raise
 
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard
-from metertap.patching import PatchSet, Target, Wrapper
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, Target, Wrapper
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.applications import is_applications as is_applications
-from metertap_instrumentation.caches.finding import FindingInstrumentation
+from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.instrumentation import Version
 
 
@@ -43,10 +44,10 @@ def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         made = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("functools"):
-            calls.hide_frame(error)
+        with faults.guarded("functools"):
+            hide_frame(error)
         raise
-    with guard.guarded("functools"):
+    with faults.guarded("functools"):
         if not hasattr(made, "cache_info"):
             return Wrapper(made, decorate)
         INSTRUMENTATION.made(made)
@@ -58,8 +59,8 @@ def decorate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         made = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("functools"):
-            calls.hide_frame(error)
+        with faults.guarded("functools"):
+            hide_frame(error)
         raise
     INSTRUMENTATION.made(made)
     return made

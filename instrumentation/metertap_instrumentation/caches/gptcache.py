@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import ObjectMeter, ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target
-from metertap.patching_subclasses import instances
+from metertap import faults
+from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.subclasses import instances
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _layer = layer.get
@@ -65,7 +66,7 @@ INSTRUMENTATION = Instrumentation(
 def search(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """The cache was searched; what for, and with what result, will be seen."""
     result = wrapped(*args, **kwargs)
-    with guard.guarded("gptcache"):
+    with faults.guarded("gptcache"):
         before = _searched.get()
         if before is not None:
             before.miss()
@@ -76,7 +77,7 @@ def search(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 def hit(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """An answer was found."""
     result = wrapped(*args, **kwargs)
-    with guard.guarded("gptcache"):
+    with faults.guarded("gptcache"):
         meter = _searched.get()
         if meter is not None:
             _searched.set(None)
@@ -87,7 +88,7 @@ def hit(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 def missed(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """The model was asked, or its answer is kept: of whatever was searched, there was none."""
     result = wrapped(*args, **kwargs)
-    with guard.guarded("gptcache"):
+    with faults.guarded("gptcache"):
         meter = _searched.get()
         if meter is not None:
             _searched.set(None)
@@ -101,8 +102,8 @@ def inside(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("gptcache"):
-            calls.hide_frame(error)
+        with faults.guarded("gptcache"):
+            hide_frame(error)
         raise
 
 

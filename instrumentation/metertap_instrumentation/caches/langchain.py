@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import ObjectMeters, counting, layer
-from metertap.patching import PatchSet
-from metertap.patching_subclasses import SubclassesPatchSet
+from metertap import faults
+from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _layer = layer.get
@@ -44,8 +45,8 @@ def lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             answer = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("langchain"):
-            calls.hide_frame(error)
+        with faults.guarded("langchain"):
+            hide_frame(error)
         raise
     _count(instance, answer)
     return answer
@@ -66,8 +67,8 @@ async def _counted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             answer = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("langchain"):
-            calls.hide_frame(error)
+        with faults.guarded("langchain"):
+            hide_frame(error)
         raise
     _count(instance, answer)
     return answer
@@ -81,4 +82,4 @@ def _count(instance: Any, answer: Any) -> None:
         else:
             meter.hit()
     except Exception as fault:
-        guard.fault("langchain", fault)
+        faults.fault("langchain", fault)

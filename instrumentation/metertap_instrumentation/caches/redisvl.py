@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import ObjectMeters, counting, layer
-from metertap.patching import PatchSet, Target
+from metertap import faults
+from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _EMBEDDINGS = "redisvl.extensions.cache.embeddings.embeddings"
@@ -67,10 +68,10 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             found = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redisvl"):
-            calls.hide_frame(error)
+        with faults.guarded("redisvl"):
+            hide_frame(error)
         raise
-    with guard.guarded("redisvl"):
+    with faults.guarded("redisvl"):
         _count(instance, found)
     return found
 
@@ -83,10 +84,10 @@ async def aget(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             found = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redisvl"):
-            calls.hide_frame(error)
+        with faults.guarded("redisvl"):
+            hide_frame(error)
         raise
-    with guard.guarded("redisvl"):
+    with faults.guarded("redisvl"):
         _count(instance, found)
     return found
 
@@ -96,10 +97,10 @@ def check(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         found = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redisvl"):
-            calls.hide_frame(error)
+        with faults.guarded("redisvl"):
+            hide_frame(error)
         raise
-    with guard.guarded("redisvl"):
+    with faults.guarded("redisvl"):
         if _layer() is None:
             _count(instance, bool(found) or None)
     return found
@@ -110,10 +111,10 @@ async def acheck(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         found = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redisvl"):
-            calls.hide_frame(error)
+        with faults.guarded("redisvl"):
+            hide_frame(error)
         raise
-    with guard.guarded("redisvl"):
+    with faults.guarded("redisvl"):
         if _layer() is None:
             _count(instance, bool(found) or None)
     return found

@@ -23,9 +23,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from metertap import calls, guard
-from metertap._process import recorder
-from metertap.patching import PatchSet, Target, WrapperFunction
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, Target, WrapperFunction
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 _PLACE = "websockets.session"
@@ -74,10 +75,10 @@ def _then(note: Callable[[Any], None]) -> WrapperFunction:
         try:
             return wrapped(*args, **kwargs)
         except BaseException as error:
-            calls.hide_frame(error)
+            hide_frame(error)
             raise
         finally:
-            with guard.guarded(_PLACE):
+            with faults.guarded(_PLACE):
                 note(instance)
 
     return call

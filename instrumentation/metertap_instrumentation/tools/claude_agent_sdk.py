@@ -15,12 +15,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, catalogue, guard, outcome
-from metertap.patching import PatchSet, Target
+from metertap import catalogue, faults, outcomes
+from metertap.measuring import calls
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 from metertap_instrumentation.tools.mcp import errors, requests
+from metertap_instrumentation.tools.mcp.hints import note
 from metertap_instrumentation.tools.mcp.requests import ServerRequest
-from metertap_instrumentation.tools.mcp.watching import note
 
 _RUN_BY_MCP = (0, 2, 140)
 _METHODS = frozenset({requests.INITIALIZE, requests.TOOLS_LIST, requests.TOOLS_CALL})
@@ -44,7 +46,7 @@ INSTRUMENTATION = Instrumentation(
 
 def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`_tool_error_result(message)`: why the call in progress gets an error for its result."""
-    with guard.guarded(_PLACE):
+    with faults.guarded(_PLACE):
         call = calls.watched()
         if call is not None:
             _explain(call, _handled_by_caller())
@@ -54,9 +56,9 @@ def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> A
 def _explain(call: calls.Call, error: BaseException | None) -> None:
     call.known = error is not None
     if error is None:  # no tool of that name
-        call.note(outcome.CALLER_ERROR, outcome.CALLER_ERROR)
+        call.note(outcomes.CALLER_ERROR, outcomes.CALLER_ERROR)
     elif rejects_arguments(error):
-        call.note(outcome.CALLER_ERROR, outcome.error_type(error))
+        call.note(outcomes.CALLER_ERROR, outcomes.error_type(error))
     else:
         note(call, error)
 
@@ -86,23 +88,23 @@ def _handled_by_caller() -> BaseException | None:
 async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`_handle_sdk_mcp_request(server_name, message)`; it answers whatever goes wrong."""
     request = None
-    with guard.guarded(_PLACE):
+    with faults.guarded(_PLACE):
         request = _begin(instance.sdk_mcp_servers, *args, **kwargs)
     if request is None:
         return await wrapped(*args, **kwargs)
     try:
         answer = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded(_PLACE):
-            calls.hide_frame(error)
+        with faults.guarded(_PLACE):
+            hide_frame(error)
             request.raised(error)
         raise
     else:
-        with guard.guarded(_PLACE):
+        with faults.guarded(_PLACE):
             request.answer(answer)
         return answer
     finally:
-        with guard.guarded(_PLACE):
+        with faults.guarded(_PLACE):
             if request.in_progress:
                 request.give_up()
 
@@ -124,12 +126,12 @@ class _Request(ServerRequest):
         if error is not None:
             self.ended(errors.of_code(error["code"]), str(error["code"]), error["code"])
         elif failed:
-            self.ended(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
+            self.ended(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
         else:
             if self.method == requests.TOOLS_LIST:
                 names = [tool["name"] for tool in result["tools"]]
                 requests.tools_listed(self._server, names, None, None)
-            self.ended(outcome.OK)
+            self.ended(outcomes.OK)
 
 
 def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:

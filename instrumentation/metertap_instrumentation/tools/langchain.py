@@ -23,19 +23,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard
-from metertap.calls import INSTANCE, OWNER, Frame
-from metertap.handlers import (
+from metertap import faults
+from metertap.measuring.calls import INSTANCE, OWNER, Frame
+from metertap.measuring.frameworks import (
     Handlers,
     coroutine_method,
     coroutine_wrapper,
     plain_method,
     plain_wrapper,
 )
-from metertap.measuring import ToolSlot
-from metertap.outcome import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
-from metertap.patching import PatchSet, Target
-from metertap.patching_subclasses import SubclassesPatchSet
+from metertap.measuring.functions import ToolSlot
+from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 
 SOURCE = "langchain"
@@ -138,10 +139,10 @@ def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         answer = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("langchain"):
-            calls.hide_frame(error)
+        with faults.guarded("langchain"):
+            hide_frame(error)
         raise
-    with guard.guarded("langchain"):
+    with faults.guarded("langchain"):
         _tools.note(handled(args[0] if args else kwargs["e"]))
     return answer
 

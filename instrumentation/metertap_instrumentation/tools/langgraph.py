@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import catalogue
-from metertap.handlers import Handlers, plain_wrapper
-from metertap.outcome import CALLER_ERROR, Ending
-from metertap.patching import PatchSet, Target
+from metertap.measuring.frameworks import Handlers, plain_wrapper
+from metertap.outcomes import CALLER_ERROR, Ending
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 from metertap_instrumentation.tools import langchain
 

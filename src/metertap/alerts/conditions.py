@@ -20,7 +20,7 @@ from metertap.alerts.counters import (
     Counters,
     ToolKey,
 )
-from metertap.alerts.finding import (
+from metertap.alerts.findings import (
     Finding,
     no_longer_burning,
     no_longer_failing,
@@ -28,8 +28,8 @@ from metertap.alerts.finding import (
     no_longer_slow,
     p95,
 )
+from metertap.alerts.increase import Counts, Growing, Window
 from metertap.alerts.thresholds import Thresholds, ToolThresholds
-from metertap.alerts.windows import Counts, Growing, Window
 from metertap_exporters.rules.burn_windows import WINDOWS
 from metertap_exporters.rules.model import WARNING, duration
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from metertap import catalogue, guard, outcome
-from metertap.alerts.windows import Counts
+from metertap import catalogue, faults, outcomes
+from metertap.alerts.increase import Counts
 from metertap.recording import Recorder
 
 ToolKey = tuple[str, str]
@@ -40,8 +40,8 @@ def read(recorder: Recorder) -> Counters:
     tools: dict[ToolKey, Counts] = {}
     overflown = 0
     for key, counts, sampled in recorder.tool_counts():
-        failed = sum(counts.get(name, 0) for name in outcome.FAILED)
-        finished = failed + counts.get(outcome.OK, 0)
+        failed = sum(counts.get(name, 0) for name in outcomes.FAILED)
+        finished = failed + counts.get(outcomes.OK, 0)
         tools[key] = (sum(counts.values()), finished, failed, sampled)
         overflown += key[0] == catalogue.OTHER and finished > 0
     caches = {}
@@ -51,5 +51,5 @@ def read(recorder: Recorder) -> Counters:
     for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION):
         # Only what is past the limit stands under the metric's own name.
         overflown += recorder.find_operation(metric.name) is not None
-    faults = {place: (count,) for place, count in guard.fault_counts().items()}
-    return Counters(tools, caches, faults, overflown, recorder.newest_latencies)
+    fault_counts = {place: (count,) for place, count in faults.fault_counts().items()}
+    return Counters(tools, caches, fault_counts, overflown, recorder.newest_latencies)

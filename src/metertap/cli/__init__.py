@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.dashboards import dashboards
 
         return dashboards(out=options.out, prometheus=options.prometheus)
-    from metertap.cli.demo import demo
+    from metertap.cli.demo.command import demo
 
     return demo(duration=options.duration, port=options.port)
 

@@ -8,9 +8,9 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from metertap import runtime_dir
 from metertap.cli.processes import Unreachable, fetch, processes
 from metertap.cli.tables import Table, printable, show
+from metertap.runtime import running
 
 
 def doctor(url: str | None, *, as_json: bool) -> int:
@@ -61,7 +61,7 @@ def _this_environment() -> dict[str, Any]:
             **tap.diagnosis(),
             "service": {},  # which is us
             "broken_imports": broken,
-            "listing_problem": runtime_dir.problem(),
+            "listing_problem": running.problem(),
         }
 
 

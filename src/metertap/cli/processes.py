@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from metertap import runtime_dir
+from metertap.runtime import running
 
 _SECONDS = 5.0
 _KEYS = {"/metrics": "tool_metrics", "/doctor": "instrumentations"}
@@ -37,7 +37,7 @@ def processes(url: str | None) -> list[Process]:
         return [Process(address, address)]
     return [
         Process(item.json_url, item.service, item.pid)
-        for item in runtime_dir.running()
+        for item in running.running()
         if item.json_url is not None
     ]
 

@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from metertap import config_file
 from metertap.alerts import thresholds
 from metertap.cli.tables import printable
+from metertap.settings import config_file
 from metertap_exporters import rules as prometheus_rules
 
 

@@ -1,7 +1,7 @@
 """`metertap run -- CMD …`: the program itself, measured.
 
 CMD replaces this process (on POSIX), so signals, stdio and the exit status are its own. Its
-Python finds `run_site/sitecustomize.py` on PYTHONPATH, which instruments it before its first line
+Python finds `run/site/sitecustomize.py` on PYTHONPATH, which instruments it before its first line
 and then takes itself out of the environment, so that programs it starts are not measured.
 """
 
@@ -56,7 +56,7 @@ def _environment(children: bool) -> dict[str, str]:
     environment = dict(os.environ)
     if _coerced_locale():
         del environment["LC_CTYPE"]
-    site = str(Path(__file__).resolve().parent.parent / "run_site")
+    site = str(Path(__file__).resolve().parent.parent / "run" / "site")
     inherited = environment.get("PYTHONPATH")
     # Standing there twice it says that the variable was there, and empty.
     entries = [site] if inherited is None else [site, inherited or site]

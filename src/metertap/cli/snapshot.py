@@ -6,10 +6,10 @@ import json
 import sys
 from typing import Any
 
-from metertap import runtime_dir
 from metertap.cli import figures
 from metertap.cli.processes import Process, Unreachable, fetch, processes
 from metertap.cli.tables import Table, printable, show
+from metertap.runtime import running
 
 _TOOL_HEADERS = ("tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors")
 _LATENCIES = slice(4, 7)
@@ -21,7 +21,7 @@ def snapshot(url: str | None, *, as_json: bool) -> int:
     found = processes(url)
     if not found:
         none = "no measured process of this user has seen a tool or a cache yet"
-        sys.stderr.write(f"metertap snapshot: {printable(runtime_dir.problem() or none)}\n")
+        sys.stderr.write(f"metertap snapshot: {printable(running.problem() or none)}\n")
         return 1
     documents: list[tuple[Process, dict[str, Any]]] = []
     for process in found:

@@ -1,11 +1,11 @@
 """Recording: series, windows and the recorder that holds them."""
 
-from metertap.recording.caches import CacheFigures, CacheSeries
-from metertap.recording.figures import Figures, LatencyFigures, ToolFigures
-from metertap.recording.labels import as_label
+from metertap.labels import as_label
+from metertap.recording.cache_series import CacheSeries
+from metertap.recording.figures import CacheFigures, Figures, ToolFigures
 from metertap.recording.recorder import Recorder
-from metertap.recording.series import ToolSeries
-from metertap.recording.window import Percentiles, percentiles
+from metertap.recording.tool_series import ToolSeries
+from metertap.recording.window import LatencyFigures, Percentiles, percentiles
 
 __all__ = [
     "CacheFigures",

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import repeat
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from metertap import guard
-
-if TYPE_CHECKING:
-    from metertap.recording.recorder import Recorder
+from metertap import faults
+from metertap.catalogue import Metric
+from metertap.recording.batch import Batch
 
 CHUNK = 1024
 """Ticks between two folds: 32 kB of floats at most, and the fixed cost of a fold is small."""
@@ -33,21 +32,35 @@ def forked() -> None:
     _swapping = threading.RLock()
 
 
-class Count:
-    """A number that threads add one to without a lock: how far an iterator of C's has come."""
+class Host(Protocol):
+    """What a buffer needs of the recorder that holds it."""
 
-    __slots__ = ("_left", "add")
+    lock: Any
+    """Held while what has gathered is taken in."""
+    folding: bool
+    """Whether a buffer is at that."""
+    in_order: bool
+    """Whether samples may not wait."""
+    window_size: int
+    sampled_context: Callable[[], Any] | None
+    """None while nothing traces."""
 
-    _MOST = 2**62
+    def trace(self) -> tuple[int, Any] | None:
+        """Time and context of a sample that is taken now, if that is under a sampled span."""
 
-    def __init__(self) -> None:
-        self._left = repeat(None, self._MOST)
-        self.add: Callable[[], None] = self._left.__next__
+    def wake(self) -> None:
+        """Something is about to be recorded."""
 
-    @property
-    def value(self) -> int:
-        """How often `add` was called."""
-        return self._MOST - length_hint(self._left)
+    def make_way(self, newcomer: Buffer) -> None:
+        """`newcomer` is about to begin a series."""
+
+    def hand_over(self, metric: Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Pass durations on to the instruments."""
+
+    def record_operation(
+        self, key: Hashable, metric: Metric, attributes: dict[str, str], seconds: float
+    ) -> None:
+        """Record one duration of `metric`."""
 
 
 class Buffer(ABC):
@@ -60,7 +73,7 @@ class Buffer(ABC):
 
     __slots__ = ("_is_new", "_items", "_recorder", "_ticked", "_ticking", "append", "ended", "tick")
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Host) -> None:
         self._recorder = recorder
         self._items: list[Any] = []
         self._is_new = True
@@ -100,7 +113,7 @@ class Buffer(ABC):
             try:
                 batch = items[:count]
                 del items[:count]
-                with guard.guarded("fold"):
+                with faults.guarded("fold"):
                     self._take(batch)
             finally:
                 self._recorder.folding = False

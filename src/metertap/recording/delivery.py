@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from metertap import catalogue, guard
+from metertap import catalogue, faults
 from metertap.recording.batch import Batch
 from metertap.recording.buffer import Buffer
 
@@ -68,7 +68,7 @@ class Delivery(ABC):
     def trace(self) -> tuple[int, Any] | None:
         """Time and context of a sample that is taken now, if that is under a sampled span."""
         if self.sampled_context is not None:
-            with guard.guarded("trace"):
+            with faults.guarded("trace"):
                 context = self.sampled_context()
                 return None if context is None else (time.time_ns(), context)
         return None
@@ -94,7 +94,7 @@ class Delivery(ABC):
     def hand_over(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
         """Pass durations on to the instruments. With the lock held."""
         for instruments in self._instruments:
-            with guard.guarded("instruments"):
+            with faults.guarded("instruments"):
                 instruments.record(metric, batch, attributes)
                 if instruments.in_order and not self.in_order:  # it has found out that it has to be
                     self.in_order = True

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metertap import outcome
-from metertap.recording.caches import CacheFigures
-from metertap.recording.window import Percentiles
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyFigures:
-    """Latencies of some of a tool's calls, in milliseconds."""
-
-    calls: int
-    total_ms: float
-    percentiles: Percentiles
+from metertap import outcomes
+from metertap.recording.window import LatencyFigures, Percentiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +34,31 @@ class ToolFigures:
 
     @property
     def succeeded(self) -> int:
-        return self.counts[outcome.OK]
+        return self.counts[outcomes.OK]
 
     @property
     def failed(self) -> int:
-        return sum(self.counts[name] for name in outcome.FAILED)
+        return sum(self.counts[name] for name in outcomes.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """One cache's numbers at one moment. None is not known: the library does not show it.
+
+    `is_read` says that the cache counts itself, and so does not know for which tool; `objects` is
+    how many of them there are now that this name stands for, where they are known.
+    """
+
+    name: str
+    system: str
+    hits: int
+    misses: int
+    evictions: int | None
+    rejections: int | None
+    by_tool: dict[str, tuple[int, int]] | None
+    entries: int | None
+    is_read: bool = False
+    objects: int = 0
 
 
 @dataclass(frozen=True, slots=True)

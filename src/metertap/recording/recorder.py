@@ -13,16 +13,16 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
-from metertap import catalogue, guard
+from metertap import catalogue, faults
+from metertap.labels import as_label
 from metertap.recording import buffer
-from metertap.recording.anew import Past
+from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer
-from metertap.recording.caches import BOTH, CacheFigures, CacheSeries
+from metertap.recording.cache_series import BOTH, CacheSeries
 from metertap.recording.delivery import Delivery
-from metertap.recording.figures import Figures, ToolFigures
-from metertap.recording.labels import as_label
-from metertap.recording.operations import OperationSeries
-from metertap.recording.series import ToolSeries
+from metertap.recording.figures import CacheFigures, Figures, ToolFigures
+from metertap.recording.operation_series import OperationSeries
+from metertap.recording.tool_series import ToolSeries
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -126,12 +126,12 @@ class Recorder(Delivery):
     def _name_by_hand(self, name: object, owner: str, series: Mapping[tuple[str, str], Any]) -> str:
         """`name` as the name of a new one among `series`, or `_OTHER`."""
         if not isinstance(name, str) or not name:
-            guard.fault("record.name", f"{guard.shown(name)} is not a name: {catalogue.OTHER}")
+            faults.fault("record.name", f"{faults.shown(name)} is not a name: {catalogue.OTHER}")
             return catalogue.OTHER
         name = as_label(name)
         if (name, owner) in series or len(series) < self._series_limit:
             return name
-        guard.warn_once(
+        faults.warn_once(
             "series limit",
             "there are %d names already (METERTAP_SERIES_LIMIT); new ones become %s",
             self._series_limit,
@@ -159,8 +159,8 @@ class Recorder(Delivery):
         A latency that is no duration is a fault; the call still counts.
         """
         if latency_ms is not None and not is_duration(latency_ms):
-            shown = guard.shown(latency_ms)
-            guard.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
+            shown = faults.shown(latency_ms)
+            faults.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
             latency_ms = None
         self.started(series)
         seconds = 0.0 if latency_ms is None else latency_ms / 1000.0
@@ -195,6 +195,12 @@ class Recorder(Delivery):
             if series is None:
                 series = self._operations[key] = OperationSeries(metric, attributes, self)
             return series
+
+    def record_operation(
+        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, str], seconds: float
+    ) -> None:
+        """Record one duration of `metric`. `key` stands for it and its `attributes`."""
+        self.operation(key, metric, attributes).record(seconds)
 
     def session_opened(self) -> object:
         """Count an open session; returns what `session_closed` is to be given."""
@@ -345,7 +351,7 @@ class Recorder(Delivery):
     def cache_figures(self) -> list[CacheFigures]:
         """The caches alone, since recording began."""
         for prepare in list(self._look_callbacks):
-            with guard.guarded("caches.look"):
+            with faults.guarded("caches.look"):
                 prepare()
         return [series.figures() for series in list(self._caches.values())]
 
@@ -380,7 +386,7 @@ class Recorder(Delivery):
             self._seen_activity = True
             self._is_fresh_fork = False
             for callback in list(self._activity_callbacks):
-                with guard.guarded("recorder.activity"):
+                with faults.guarded("recorder.activity"):
                     callback()
 
     def wake(self) -> None:

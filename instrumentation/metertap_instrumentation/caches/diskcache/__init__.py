@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching import PatchSet, Target
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.caches.diskcache.evictions import cull, cull_some, expire, transact
 from metertap_instrumentation.caches.diskcache.lookups import get, not_a_lookup, setdefault
 from metertap_instrumentation.caches.diskcache.meters import FanoutPatchSet, made

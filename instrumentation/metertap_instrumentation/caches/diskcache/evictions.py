@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import calls, guard
-from metertap.patching import WrapperFunction
+from metertap import faults
+from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _removing: ContextVar[bool] = ContextVar("metertap_diskcache_removing", default=False)
@@ -19,7 +20,7 @@ _transactions: dict[int, Transaction] = {}
 def transact(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`with cache._transact() as (sql, cleanup):`, in which everything is written."""
     transaction = wrapped(*args, **kwargs)  # this only makes a generator
-    with guard.guarded("diskcache"):
+    with faults.guarded("diskcache"):
         return Transaction(instance, transaction)
     return transaction
 
@@ -31,7 +32,7 @@ def cull_some(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """
     dropped: Sequence[Any] = ()
     by_policy: list[int] = []  # where that begins in what is dropped
-    with guard.guarded("diskcache"):
+    with faults.guarded("diskcache"):
         now, sql, cleanup, *rest = args
         dropped = cleanup.__self__
 
@@ -44,11 +45,11 @@ def cull_some(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("diskcache"):
-            calls.hide_frame(error)
+        with faults.guarded("diskcache"):
+            hide_frame(error)
         raise
     if by_policy:
-        with guard.guarded("diskcache"):
+        with faults.guarded("diskcache"):
             _transactions[id(instance)].evicted += len(dropped) - by_policy[0]
     return result
 
@@ -59,8 +60,8 @@ def _removing_as(evicts: bool) -> WrapperFunction:
         try:
             return wrapped(*args, **kwargs)
         except BaseException as error:
-            with guard.guarded("diskcache"):
-                calls.hide_frame(error)
+            with faults.guarded("diskcache"):
+                hide_frame(error)
             raise
         finally:
             _removing.reset(token)
@@ -89,9 +90,9 @@ class Transaction:
         try:
             entered = self._transaction.__enter__()
         except BaseException as error:
-            calls.hide_frame(error)
+            hide_frame(error)
             raise
-        with guard.guarded("diskcache"):
+        with faults.guarded("diskcache"):
             if nested:
                 self._around = _transactions.get(id(self._cache))
             if _removing.get():
@@ -100,7 +101,7 @@ class Transaction:
         return entered
 
     def __exit__(self, *raised: Any) -> Any:
-        with guard.guarded("diskcache"):  # first of all: once it is committed, another begins
+        with faults.guarded("diskcache"):  # first of all: once it is committed, another begins
             if self._around is None:
                 _transactions.pop(id(self._cache), None)
             else:
@@ -109,9 +110,9 @@ class Transaction:
         try:
             result = self._transaction.__exit__(*raised)
         except BaseException as error:
-            calls.hide_frame(error)
+            hide_frame(error)
             raise
-        with guard.guarded("diskcache"):
+        with faults.guarded("diskcache"):
             if raised[0] is None and self.evicted:
                 if self._around is None:
                     meter_of(self._cache).evicted(self.evicted)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import counting, layer
+from metertap import faults
+from metertap.caching.meters import counting, layer
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _NOTHING: Any = object()
@@ -18,7 +19,7 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache.get(key, default)`, with a default that tells a miss from a stored value."""
     default = None
     counted = False
-    with guard.guarded("diskcache"):
+    with faults.guarded("diskcache"):
         outer = _layer()
         if outer is None or (type(outer) is _First and outer.is_first()):
             counted = True
@@ -31,8 +32,8 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         value = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("diskcache"):
-            calls.hide_frame(error)
+        with faults.guarded("diskcache"):
+            hide_frame(error)
         raise
     if not counted:
         return value
@@ -48,7 +49,7 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         else:
             meter.miss()
     except Exception as fault:
-        guard.fault("diskcache", fault)
+        faults.fault("diskcache", fault)
     return value
 
 
@@ -58,8 +59,8 @@ def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(instance):
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("diskcache"):
-            calls.hide_frame(error)
+        with faults.guarded("diskcache"):
+            hide_frame(error)
         raise
 
 
@@ -71,8 +72,8 @@ def setdefault(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(_First()):
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("diskcache"):
-            calls.hide_frame(error)
+        with faults.guarded("diskcache"):
+            hide_frame(error)
         raise
 
 

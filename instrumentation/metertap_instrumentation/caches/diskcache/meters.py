@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from metertap import calls, guard
-from metertap.cache_names import KEEPERS
-from metertap.caches import ObjectMeter, ObjectMeters
-from metertap.patching import PatchSet
-from metertap.recording.caches import EVICTIONS
+from metertap import faults
+from metertap.caching.meters import ObjectMeter, ObjectMeters
+from metertap.caching.names import KEEPERS
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.tracebacks import hide_frame
+from metertap.recording.cache_series import EVICTIONS
 
 _wholes: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 """The `FanoutCache` that a shard is of."""
@@ -60,7 +61,7 @@ class FanoutPatchSet(PatchSet):
         classes = tuple(_and_subclasses(module.FanoutCache))
         for found in gc.get_referrers(*classes):
             if type(found) in classes:
-                with guard.guarded("diskcache"):
+                with faults.guarded("diskcache"):
                     _remember(found)
 
 
@@ -69,10 +70,10 @@ def made(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("diskcache"):
-            calls.hide_frame(error)
+        with faults.guarded("diskcache"):
+            hide_frame(error)
         raise
-    with guard.guarded("diskcache"):
+    with faults.guarded("diskcache"):
         _remember(instance)
     return result
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching import PatchSet, Target
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.caches.django.backends import (
     BACKENDS,
     MODULE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from metertap import calls, guard
-from metertap.patching import PatchSet, comparable
-from metertap.patching_subclasses import SubclassesPatchSet
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, comparable
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.django.lookups import (
     aget,
     aget_many,
@@ -56,10 +57,10 @@ def create_connection(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> A
     try:
         backend = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
-    with guard.guarded("django"):
+    with faults.guarded("django"):
         BACKENDS.adopt(type(backend))
         made(backend, args[0] if args else kwargs["alias"])
     return backend

@@ -6,8 +6,9 @@ from collections.abc import Sized
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import counting, layer
+from metertap import faults
+from metertap.caching.meters import counting, layer
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.django.meters import meters
 
 _NOTHING: Any = object()
@@ -55,7 +56,7 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
                 else:
                     kwargs = {**kwargs, "default": _NOTHING}
     except Exception as fault:
-        guard.fault("django", fault)
+        faults.fault("django", fault)
     try:
         if lookup is None:
             return wrapped(*args, **kwargs)
@@ -65,8 +66,8 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         finally:
             _reset_layer(token)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
     found = value is not given
     if value is _NOTHING:
@@ -80,7 +81,7 @@ def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 async def aget(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`await cache.aget(key, default)`: asks `get`, in a thread, unless a backend can do better."""
     lookup = default = None
-    with guard.guarded("django"):
+    with faults.guarded("django"):
         lookup = _new_lookup(instance)
         default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
     try:
@@ -89,8 +90,8 @@ async def aget(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(lookup):
             value = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
     _looked_up(lookup, value is not default, args, kwargs)
     return value
@@ -99,7 +100,7 @@ async def aget(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 def get_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`cache.get_many(keys)`: its answer lacks what was not there."""
     asked: list[Any] | None = None
-    with guard.guarded("django"):
+    with faults.guarded("django"):
         if _layer() is None:
             asked, args, kwargs = _keys(args, kwargs)
     try:
@@ -108,8 +109,8 @@ def get_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(instance):
             found = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
     _found_of(instance, asked, found)
     return found
@@ -118,7 +119,7 @@ def get_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 async def aget_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`await cache.aget_many(keys)`."""
     asked: list[Any] | None = None
-    with guard.guarded("django"):
+    with faults.guarded("django"):
         if _layer() is None:
             asked, args, kwargs = _keys(args, kwargs)
     try:
@@ -127,8 +128,8 @@ async def aget_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(instance):
             found = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
     _found_of(instance, asked, found)
     return found
@@ -140,11 +141,11 @@ def get_or_set(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
     finally:
-        with guard.guarded("django"):
+        with faults.guarded("django"):
             _once.reset(token)
 
 
@@ -154,11 +155,11 @@ async def aget_or_set(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> An
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
     finally:
-        with guard.guarded("django"):
+        with faults.guarded("django"):
             _once.reset(token)
 
 
@@ -168,8 +169,8 @@ def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting(instance):
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
 
 
@@ -179,8 +180,8 @@ async def not_an_async_lookup(wrapped: Any, instance: Any, args: Any, kwargs: An
         with counting(instance):
             return await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("django"):
-            calls.hide_frame(error)
+        with faults.guarded("django"):
+            hide_frame(error)
         raise
 
 
@@ -207,7 +208,7 @@ def _looked_up(lookup: _Lookup, found: bool, args: Any, kwargs: Any) -> None:
             once.looked = True
         _count(lookup.cache, found)
     except Exception as fault:
-        guard.fault("django", fault)
+        faults.fault("django", fault)
 
 
 def _count(cache: Any, found: bool) -> None:
@@ -247,6 +248,6 @@ def _keys(args: Any, kwargs: Any) -> tuple[list[Any], Any, Any]:
 
 
 def _found_of(cache: Any, asked: list[Any], found: Any) -> None:
-    with guard.guarded("django"):
+    with faults.guarded("django"):
         for key in asked:
             _count(cache, key in found)

@@ -6,7 +6,7 @@ import sys
 import weakref
 from typing import Any
 
-from metertap.caches import ObjectMeters
+from metertap.caching.meters import ObjectMeters
 
 _aliases: dict[int, tuple[weakref.ref[Any], str]] = {}
 

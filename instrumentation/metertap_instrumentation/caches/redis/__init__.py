@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching import PatchSet, Target
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.caches.redis.commands import (
     async_execute_command,
     async_not_a_lookup,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import counting
+from metertap import faults
+from metertap.caching.meters import counting
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.redis.lookups import count, lookup
 
 
@@ -14,12 +15,12 @@ def execute_command(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         result = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise
     many = lookup(args)
     if many is not None and result is not instance:
-        with guard.guarded("redis"):
+        with faults.guarded("redis"):
             count(instance, [many], [result])
     return result
 
@@ -36,10 +37,10 @@ async def _execute_command(wrapped: Any, instance: Any, args: Any, kwargs: Any, 
     try:
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise
-    with guard.guarded("redis"):
+    with faults.guarded("redis"):
         count(instance, [many], [result])
     return result
 
@@ -54,8 +55,8 @@ def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise
 
 
@@ -65,6 +66,6 @@ async def async_not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any
         with counting():
             return await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap.caches import layer
+from metertap.caching.meters import layer
 from metertap_instrumentation.caches.redis.meters import meter_of
 
 _ONE = ("GET", "HGET", "GETEX", "GETDEL")

@@ -6,9 +6,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
-from metertap import calls, guard
-from metertap.cache_names import KEEPERS
-from metertap.caches import NAMES, ObjectMeter, ObjectMeters
+from metertap import faults
+from metertap.caching.meters import NAMES, ObjectMeter, ObjectMeters
+from metertap.caching.names import KEEPERS
+from metertap.patching.tracebacks import hide_frame
 
 _parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 """The client that a pipeline, or a client of one connection, comes from."""
@@ -50,10 +51,10 @@ def derive(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         derived = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise
-    with guard.guarded("redis"):
+    with faults.guarded("redis"):
         _parents[derived] = _parents.get(instance) or weakref.ref(instance)
     return derived
 

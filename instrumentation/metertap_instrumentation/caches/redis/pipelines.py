@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap import calls, guard
-from metertap.caches import counting
+from metertap import faults
+from metertap.caching.meters import counting
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.redis.lookups import count, lookup
 
 
@@ -16,10 +17,10 @@ def execute(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with counting():
             results = wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise
-    with guard.guarded("redis"):
+    with faults.guarded("redis"):
         count(instance, queued, results)
     return results
 
@@ -31,10 +32,10 @@ async def async_execute(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> 
         with counting():
             results = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("redis"):
-            calls.hide_frame(error)
+        with faults.guarded("redis"):
+            hide_frame(error)
         raise
-    with guard.guarded("redis"):
+    with faults.guarded("redis"):
         count(instance, queued, results)
     return results
 
@@ -45,7 +46,7 @@ async_execute.__qualname__ = "Pipeline.execute"
 
 def _queued(pipeline: Any) -> list[bool | None]:
     """What a pipeline is about to do: `lookup` of each command. It forgets them when done."""
-    with guard.guarded("redis"):
+    with faults.guarded("redis"):
         if isinstance(stack := getattr(pipeline, "command_stack", None), list) and stack:
             return [lookup(getattr(item, "args", None) or item[0]) for item in stack]
         holder = getattr(pipeline, "_execution_strategy", pipeline)  # of a cluster since 6.2

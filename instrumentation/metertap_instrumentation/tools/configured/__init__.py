@@ -33,8 +33,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metertap import guard
-from metertap.patching import PatchSet, Target
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation import lines
 from metertap_instrumentation.lines import DOTTED, nearest, need, unknown
 from metertap_instrumentation.tools.configured import names
@@ -112,7 +112,7 @@ def _classes(given: object) -> tuple[str, ...]:
     classes = given if isinstance(given, list) else [None]
     need(
         all(isinstance(name, str) and _CLASS.fullmatch(name) for name in classes),
-        f"caller_errors = {guard.shown(given)} is no list of names of exceptions",
+        f"caller_errors = {faults.shown(given)} is no list of names of exceptions",
     )
     return tuple(classes)
 

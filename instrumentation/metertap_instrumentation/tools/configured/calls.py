@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from metertap import calls, guard
-from metertap._process import recorder
-from metertap.calls import HIT, MISSED, OWNER, SERIES, Frame, clock, current
-from metertap.measuring import ToolSlot
-from metertap.outcome import CANCELLED, TOOL_ERROR, Ending
+from metertap import faults
+from metertap.measuring import calls
+from metertap.measuring.calls import HIT, MISSED, OWNER, SERIES, Frame, clock, current
+from metertap.measuring.functions import ToolSlot
+from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
 from metertap.recording import ToolSeries
+from metertap.state import recorder
 from metertap_instrumentation.lines import is_a
 from metertap_instrumentation.tools.configured.names import SlotOf, is_unknown
 
@@ -74,7 +75,7 @@ class Calls:
         frame[SERIES] = None
         ending = None
         if self._failed is not None:
-            with guard.guarded(self._place):
+            with faults.guarded(self._place):
                 if self._failed(result):
                     ending = _of_slot(frame[OWNER], Ending(TOOL_ERROR, TOOL_ERROR))
         if ending is None:
@@ -108,7 +109,7 @@ class Calls:
         """Tell of what is not over when it is returned and cannot be followed."""
         slot.is_new = False
         if hasattr(type(result), "__await__"):
-            guard.warn_once(
+            faults.warn_once(
                 self._place,
                 "%s returns a %s: only the making of that is measured; name the async function "
                 "itself",
@@ -117,7 +118,7 @@ class Calls:
             )
 
     def _end(self, series: ToolSeries, seconds: float, ending: Ending) -> None:
-        with guard.guarded(self._place):
+        with faults.guarded(self._place):
             calls.end(series, seconds, ending)
 
 

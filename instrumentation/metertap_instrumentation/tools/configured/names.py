@@ -14,10 +14,11 @@ from inspect import Parameter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metertap import calls, catalogue, guard
-from metertap._process import is_enabled, recorder
-from metertap.measuring import ToolSlot, kind_of
+from metertap import catalogue, faults
+from metertap.measuring import calls
+from metertap.measuring.functions import ToolSlot, kind_of
 from metertap.recording import ToolSeries
+from metertap.state import is_enabled, recorder
 from metertap_instrumentation.lines import nearest, need
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ class _Unknown(ToolSlot):
     __slots__ = ()
 
     def find(self) -> ToolSeries | None:
-        with guard.guarded("measure"):
+        with faults.guarded("measure"):
             if is_enabled():
                 self.series = recorder().other_tool(self.source)
         return self.series
 
     def is_counted(self) -> bool:
-        with guard.guarded("measure"):  # and nobody is told of names that a client made up
+        with faults.guarded("measure"):  # and nobody is told of names that a client made up
             return calls.counted_already(self.name, self.counted_by)
         return False
 
@@ -177,7 +178,7 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
             return kept.get(name) or slots.new(name)
         except Exception as error:
             raised = type(error).__qualname__  # its text may hold an argument
-            guard.fault(place, f"{raised} in reading {line.reads}; the call is one of _OTHER")
+            faults.fault(place, f"{raised} in reading {line.reads}; the call is one of _OTHER")
             return slots.new(catalogue.OTHER)
 
     return slot_of

@@ -1,7 +1,7 @@
 """What stands for the function of a line: one wrapper for each kind of function.
 
-What happens in each is what `metertap.measuring` does, but that the series is found anew for each
-call, and that a plain function may return what is not over yet.
+What happens in each is what `metertap.measuring.functions` does, but that the series is found anew
+for each call, and that a plain function may return what is not over yet.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
-from metertap import calls, generators, guard
-from metertap._process import recorder
-from metertap.blocks import Measured
-from metertap.calls import OWNER, Call, Frame, clock, current
-from metertap.measuring import ToolSlot
-from metertap.patching import WrapperFunction
+from metertap import faults
+from metertap.measuring import generators
+from metertap.measuring.blocks import Measured
+from metertap.measuring.calls import OWNER, Call, Frame, clock, current
+from metertap.measuring.functions import ToolSlot
+from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import recorder
 from metertap_instrumentation.tools.configured.calls import Calls
 from metertap_instrumentation.tools.configured.names import Function
 
@@ -60,7 +62,7 @@ def _plain(own: Calls) -> WrapperFunction:
             result = wrapped(*args, **kwargs) if kwargs else wrapped(*args)
         except BaseException as error:
             seconds = clock() - started
-            calls.hide_frame(error)
+            hide_frame(error)
             if frame is not None:
                 raised(frame, seconds, error)
             raise
@@ -94,7 +96,7 @@ def _coroutine(own: Calls) -> WrapperFunction:
             result = await (wrapped(*args, **kwargs) if kwargs else wrapped(*args))
         except BaseException as error:
             seconds = clock() - started
-            calls.hide_frame(error)
+            hide_frame(error)
             if frame is not None:
                 raised(frame, seconds, error)
             raise
@@ -134,7 +136,7 @@ class _Steps(Measured):
         self._spent = spent
 
     def __enter__(self) -> None:
-        with guard.guarded("measure"):
+        with faults.guarded("measure"):
             slot = self._slot
             series = None if slot.is_counted() else slot.series or slot.find()
             if series is not None:
@@ -198,7 +200,7 @@ async def _coroutine_later(own: Calls, slot: ToolSlot, unrun: _Unrun, spent: flo
         result = await unrun.take()
     except BaseException as error:
         seconds = clock() - started
-        calls.hide_frame(error)
+        hide_frame(error)
         if frame is not None:
             own.raised(frame, seconds, error)
         raise

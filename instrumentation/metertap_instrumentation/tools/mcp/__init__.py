@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching import PatchSet
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 from metertap_instrumentation.tools.mcp import client, v1, v2
 

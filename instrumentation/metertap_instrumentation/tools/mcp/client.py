@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metertap import calls, catalogue, guard, outcome
-from metertap._process import recorder
-from metertap.patching import Live, PatchSet, stand_in
+from metertap import catalogue, faults, outcomes
+from metertap.measuring import calls
+from metertap.patching.patch_set import Live, PatchSet, stand_in
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.requests import KnownNames
 
@@ -38,16 +40,16 @@ def send_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         try:
             result = await method(self, *args, **kwargs)
         except BaseException as error:
-            with guard.guarded("mcp.client"):
-                calls.hide_frame(error)
+            with faults.guarded("mcp.client"):
+                hide_frame(error)
                 code = errors.code_of(error)
-                error_type = outcome.error_type(error) if code is None else str(code)
+                error_type = outcomes.error_type(error) if code is None else str(code)
                 _record(self, args, kwargs, started, error_type, code)
             raise
         try:
             _record(self, args, kwargs, started, None, None, result)
         except Exception as fault:
-            guard.fault("mcp.client", fault)
+            faults.fault("mcp.client", fault)
         return result
 
     return call
@@ -75,7 +77,7 @@ def _record(
     if result is not None:
         fields = vars(result)
         if fields.get("is_error") or fields.get("isError"):  # 2.x, 1.x
-            error_type = outcome.TOOL_ERROR
+            error_type = outcomes.TOOL_ERROR
         else:
             _learn(method, name, result)
     label = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import NamedTuple
 
-from metertap import outcome
+from metertap import outcomes
 
 _FRAMEWORKS = ("mcp.", "mcp_types.", "fastmcp.")
 _TOOL_CALLERS = (
@@ -49,12 +49,12 @@ class Meaning(NamedTuple):
 def of_code(code: int) -> str:
     """The outcome that a JSON-RPC error code stands for."""
     if code in _CALLER_CODES:
-        return outcome.CALLER_ERROR
+        return outcomes.CALLER_ERROR
     if code in _TIMEOUT_CODES:
-        return outcome.TIMEOUT
+        return outcomes.TIMEOUT
     if code == _URL_ELICITATION_REQUIRED:
-        return outcome.INTERIM
-    return outcome.EXCEPTION
+        return outcomes.INTERIM
+    return outcomes.EXCEPTION
 
 
 def code_of(error: BaseException) -> int | None:
@@ -75,29 +75,29 @@ def meaning(error: BaseException, *, inside: bool = False) -> Meaning:
 
     `inside` the tool's own code it says nothing of how the tool was called.
     """
-    named = outcome.error_type(error)
+    named = outcomes.error_type(error)
     code = code_of(error)
     inside = inside or _came_out_of_tool(error)
     if _was_raised_in(error, _FRAMEWORKS):
         if not inside:
             if _rejects_arguments(error):
-                return Meaning(outcome.CALLER_ERROR, "ValidationError", known=True)
+                return Meaning(outcomes.CALLER_ERROR, "ValidationError", known=True)
             if type(error).__name__ in _NOT_FOUND:
-                return Meaning(outcome.CALLER_ERROR, named, known=False)
+                return Meaning(outcomes.CALLER_ERROR, named, known=False)
             if type(error).__name__ in _REFUSALS:
-                return Meaning(outcome.CALLER_ERROR, named)
+                return Meaning(outcomes.CALLER_ERROR, named)
         if code is None and error.__cause__ is not None and _is_framework_class(type(error)):
             return meaning(error.__cause__, inside=inside)
         # Time limits of fastmcp and of the clients: a code raised while handling TimeoutError.
         if code is not None and _is_timeout(error.__context__):
-            return Meaning(outcome.TIMEOUT, outcome.error_type(error.__context__ or error))
+            return Meaning(outcomes.TIMEOUT, outcomes.error_type(error.__context__ or error))
     if code is not None:
         if not _was_raised_in(error, _SENDERS):
             return Meaning(of_code(code), str(code))
-        return Meaning(outcome.TIMEOUT if code in _TIMEOUT_CODES else outcome.EXCEPTION, named)
+        return Meaning(outcomes.TIMEOUT if code in _TIMEOUT_CODES else outcomes.EXCEPTION, named)
     if _is_tool_error(error):
-        return Meaning(outcome.TOOL_ERROR, named)
-    return Meaning(outcome.of_exception(error), named)
+        return Meaning(outcomes.TOOL_ERROR, named)
+    return Meaning(outcomes.of_exception(error), named)
 
 
 def _rejects_arguments(error: BaseException) -> bool:
@@ -137,7 +137,7 @@ def _is_framework_class(cls: type) -> bool:
 
 
 def _is_timeout(error: BaseException | None) -> bool:
-    return error is not None and outcome.is_timeout(error)
+    return error is not None and outcomes.is_timeout(error)
 
 
 def _was_raised_in(error: BaseException, modules: tuple[str, ...]) -> bool:

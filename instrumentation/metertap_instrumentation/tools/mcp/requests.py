@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-from metertap import calls, catalogue, outcome
-from metertap._process import recorder
-from metertap.calls import Call
-from metertap.outcome import Ending
+from metertap import catalogue, outcomes
+from metertap.measuring import calls
+from metertap.measuring.calls import Call
+from metertap.outcomes import Ending
 from metertap.recording import ToolSeries
+from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors
 
 INITIALIZE = "initialize"
@@ -138,7 +139,7 @@ class ServerRequest(Call):
         if frame is None:
             seconds = calls.clock() - self._started
             if self.method == PROMPTS_GET:
-                if result == outcome.OK:
+                if result == outcomes.OK:
                     _prompts.learn(self.name)
                 label = _prompts.label(self.name)
         else:
@@ -146,7 +147,7 @@ class ServerRequest(Call):
             seconds = now - self._started
             started = frame[calls.SERIES]
             frame[calls.SERIES] = None
-            if result == outcome.OK and started.name == self.name:
+            if result == outcomes.OK and started.name == self.name:
                 started.append(seconds)
                 started.ended = now
                 if frame[calls.HIT] or frame[calls.MISSED]:
@@ -178,16 +179,16 @@ class ServerRequest(Call):
     def _tool_ended(
         self, started: ToolSeries, seconds: float, result: str, error_type: str | None
     ) -> str:
-        failed = result in outcome.FAILED or result == outcome.CALLER_ERROR
+        failed = result in outcomes.FAILED or result == outcomes.CALLER_ERROR
         if failed and self.outcome is not None:
             result, error_type = self.outcome, self.error_type
         series, unknown = self._series(result)
-        if unknown and result in outcome.FAILED:
+        if unknown and result in outcomes.FAILED:
             result, error_type = Ending(result, error_type).of_caller()
         if series is not started:
             _recorder.never_ended(started)
             _recorder.started(series)
-        if result == outcome.OK:
+        if result == outcomes.OK:
             calls.end(series, seconds, None)
         else:
             series.end(result, error_type, seconds * 1000.0, seconds)
@@ -203,7 +204,7 @@ class ServerRequest(Call):
             known = tool_list(self._server).knows(self.name)
         if known:
             return _recorder.tool(self.name, self.source), False
-        if known is None and result == outcome.OK:
+        if known is None and result == outcomes.OK:
             # A server that lists nothing: an answer is the proof that the tool exists.
             return _recorder.tool_by_hand(self.name, self.source), False
         return _recorder.other_tool(self.source), known is False

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap import calls, guard
-from metertap._process import recorder
+from metertap import faults
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import recorder
 
 
 async def run_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """mcp 1.x: `ServerSession._receive_loop` lasts as long as one session."""
     opened: object = None
-    with guard.guarded("mcp.session"):
+    with faults.guarded("mcp.session"):
         opened = recorder().session_opened()
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("mcp.session"):
-            calls.hide_frame(error)
+        with faults.guarded("mcp.session"):
+            hide_frame(error)
         raise
     finally:
         if opened is not None:
-            with guard.guarded("mcp.session"):
+            with faults.guarded("mcp.session"):
                 recorder().session_closed(opened)
 
 

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard, outcome
-from metertap.patching import PatchSet, Target
+from metertap import faults, outcomes
+from metertap.measuring import calls
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import errors, requests
+from metertap_instrumentation.tools.mcp.hints import note, watch_lookup
 from metertap_instrumentation.tools.mcp.requests import ServerRequest
 from metertap_instrumentation.tools.mcp.sessions import run_session
-from metertap_instrumentation.tools.mcp.watching import note, watch_lookup
 
 _MEASURED = "_metertap_request"
 """Where a `RequestResponder` keeps our request until it is answered."""
@@ -49,7 +51,7 @@ def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`ServerSession._received_request(responder)`: the session answers `initialize` itself."""
     responder = args[0] if args else kwargs.get("responder")
-    with guard.guarded("mcp.request"):
+    with faults.guarded("mcp.request"):
         if responder.request.root.method == requests.INITIALIZE:
             return _measured(responder, None, wrapped, args, kwargs)
     return wrapped(*args, **kwargs)
@@ -57,7 +59,7 @@ def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any
 
 def respond(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`RequestResponder.respond(response)`: sending the answer is the client's time already."""
-    with guard.guarded("mcp.response"):
+    with faults.guarded("mcp.response"):
         request = vars(instance).get(_MEASURED)
         if request is not None:
             request.answer(args[0] if args else kwargs["response"], cancelled=instance.cancelled)
@@ -66,7 +68,7 @@ def respond(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 
 async def _measured(message: Any, server: Any, wrapped: Any, args: Any, kwargs: Any) -> Any:
     request = None
-    with guard.guarded("mcp.request"):
+    with faults.guarded("mcp.request"):
         request = _Request(server, message)
         setattr(message, _MEASURED, request)
     if request is None:
@@ -74,16 +76,16 @@ async def _measured(message: Any, server: Any, wrapped: Any, args: Any, kwargs: 
     try:
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("mcp.request"):
-            calls.hide_frame(error)
+        with faults.guarded("mcp.request"):
+            hide_frame(error)
             request.end_with(error)
         raise
     else:
-        with guard.guarded("mcp.request"):
+        with faults.guarded("mcp.request"):
             request.end_unanswered()
         return result
     finally:
-        with guard.guarded("mcp.request"):
+        with faults.guarded("mcp.request"):
             request.abandon()
 
 
@@ -111,17 +113,17 @@ class _Request(ServerRequest):
         fields = vars(result)
         code = fields.get("code")
         if cancelled:  # and yet it ran to its end: nobody waits for the answer
-            self._end(outcome.CANCELLED, "CancelledError")
+            self._end(outcomes.CANCELLED, "CancelledError")
         elif isinstance(code, int) and "message" in fields:  # ErrorData
             self._end(errors.of_code(code), str(code), code)
         elif fields.get("isError"):
-            self._end(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
+            self._end(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
         elif type(result).__name__ == "CreateTaskResult":
-            self._end(outcome.INTERIM)
+            self._end(outcomes.INTERIM)
         else:
             if self.method == requests.TOOLS_LIST:
                 self._listed(result)
-            self._end(outcome.OK)
+            self._end(outcomes.OK)
 
     def end_with(self, error: BaseException) -> None:
         """The handler raised through the server: cancelled, or `raise_exceptions` is on."""
@@ -134,10 +136,10 @@ class _Request(ServerRequest):
         """It returned without an answer: the client had cancelled the request."""
         if not self._answered:
             self._answered = True
-            self._end(outcome.CANCELLED, "CancelledError")
+            self._end(outcomes.CANCELLED, "CancelledError")
 
     def _end(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
-        self._look_up(failed=result in outcome.FAILED or result == outcome.CALLER_ERROR)
+        self._look_up(failed=result in outcomes.FAILED or result == outcomes.CALLER_ERROR)
         self.ended(result, error_type, code)
 
     def _listed(self, result: Any) -> None:
@@ -158,7 +160,7 @@ class _Request(ServerRequest):
 
 def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Look at the exception that is being turned into an error result."""
-    with guard.guarded("mcp.error"):
+    with faults.guarded("mcp.error"):
         call = calls.watched()
         error = sys.exc_info()[1]
         if call is not None and error is not None and _is_handled_by_caller(error):
@@ -190,7 +192,7 @@ def _note(call: calls.Call, error: BaseException) -> None:
         # tool has run, its local `results` does not exist.
         call.known = True
         rejected = "results" not in traceback.tb_frame.f_locals
-        ended = outcome.CALLER_ERROR if rejected else outcome.EXCEPTION
-        call.note(ended, outcome.error_type(error))
+        ended = outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION
+        call.note(ended, outcomes.error_type(error))
     else:
         note(call, error)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from metertap import calls, catalogue, guard, outcome
-from metertap.patching import Live, PatchSet, Target, stand_in
+from metertap import catalogue, faults, outcomes
+from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import errors, requests
+from metertap_instrumentation.tools.mcp.hints import watch_fastmcp, watch_lookup, watch_tool_manager
 from metertap_instrumentation.tools.mcp.requests import ServerRequest
 from metertap_instrumentation.tools.mcp.sessions import run_dispatcher
-from metertap_instrumentation.tools.mcp.watching import (
-    watch_fastmcp,
-    watch_lookup,
-    watch_tool_manager,
-)
 
 _CONNECTION = "_metertap_connection"
 
@@ -50,12 +47,12 @@ def on_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
             try:
                 request = _begin(self, *args, **kwargs)
             except Exception as fault:
-                guard.fault("mcp.request", fault)
+                faults.fault("mcp.request", fault)
         try:
             result = await method(self, *args, **kwargs)
         except BaseException as error:
-            with guard.guarded("mcp.request"):
-                calls.hide_frame(error)
+            with faults.guarded("mcp.request"):
+                hide_frame(error)
                 if request is not None:
                     request.end_with(error)
             if request is not None:
@@ -65,7 +62,7 @@ def on_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
             try:
                 request.answer(result)
             except Exception as fault:
-                guard.fault("mcp.request", fault)
+                faults.fault("mcp.request", fault)
                 request.abandon()
         return result
 
@@ -79,23 +76,23 @@ class _Request(ServerRequest):
     def answer(self, result: Mapping[str, Any]) -> None:
         """The server returned `result`, which the client gets unless it has cancelled."""
         if self.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
-            self.ended(outcome.CANCELLED, "CancelledError")
+            self.ended(outcomes.CANCELLED, "CancelledError")
         elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
-            self.ended(outcome.INTERIM)
+            self.ended(outcomes.INTERIM)
         elif self.frame is not None and result.get("isError") is True:
-            self.ended(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
+            self.ended(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
         else:
             if self.method == requests.TOOLS_LIST:
                 names = [tool["name"] for tool in result.get("tools", ())]
                 cursor = _text(self.params, "cursor")
                 requests.tools_listed(self._server, names, cursor, result.get("nextCursor"))
-            self.ended(outcome.OK)
+            self.ended(outcomes.OK)
 
     def end_with(self, error: BaseException) -> None:
         """The server raised `error`, which the dispatcher makes the answer of."""
         code = errors.code_of(error)
         if errors.is_malformed_request(error):
-            self.ended(outcome.CALLER_ERROR, str(errors.INVALID_PARAMS), errors.INVALID_PARAMS)
+            self.ended(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS), errors.INVALID_PARAMS)
         elif type(error).__name__ == "ValidationError":
             # A handler's own: the dispatcher blames the client for it all the same.
             self.raised(error, errors.INVALID_PARAMS)

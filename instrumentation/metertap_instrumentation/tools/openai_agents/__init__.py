@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching import PatchSet
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native, unknown
 

@@ -11,10 +11,12 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-from metertap import calls, guard, outcome
-from metertap.handlers import Handlers, coroutine_wrapper
-from metertap.outcome import Ending
-from metertap.patching import PatchSet, Target
+from metertap import faults, outcomes
+from metertap.measuring import calls
+from metertap.measuring.frameworks import Handlers, coroutine_wrapper
+from metertap.outcomes import Ending
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
 
 SOURCE = "openai-agents"
 
@@ -65,40 +67,40 @@ async def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -
     try:
         text = await wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise
     if text is not None:
-        with guard.guarded("tool openai-agents"):
+        with faults.guarded("tool openai-agents"):
             handlers.say(kwargs["function_tool"].name, handled(kwargs["error"]))
     return text
 
 
 def time_out(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`ToolTimeoutError(tool_name=…, …)`: the tool's own limit; a text for it may be the result."""
-    with guard.guarded("tool openai-agents"):
+    with faults.guarded("tool openai-agents"):
         name = args[0] if args else kwargs.get("tool_name")
-        handlers.say(name, Ending(outcome.TIMEOUT, "ToolTimeoutError"))
+        handlers.say(name, Ending(outcomes.TIMEOUT, "ToolTimeoutError"))
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise
 
 
 def interrupt(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`record_agent_tool_run_result(tool_call, …)`: an agent that is a tool waits for approvals."""
-    with guard.guarded("tool openai-agents"):
-        handlers.note(Ending(outcome.INTERIM))
+    with faults.guarded("tool openai-agents"):
+        handlers.note(Ending(outcomes.INTERIM))
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise
 
 
 def handled(error: BaseException) -> Ending:
     """The ending of a call whose `error` became a text for the model."""
-    return refusal(error) or Ending(outcome.TOOL_ERROR, outcome.error_type(error))
+    return refusal(error) or Ending(outcomes.TOOL_ERROR, outcomes.error_type(error))
 
 
 def refusal(error: BaseException) -> Ending | None:
@@ -114,7 +116,7 @@ def refusal(error: BaseException) -> Ending | None:
         )
     else:  # an MCP server's tool requires what is missing
         refused = named == "UserError" and _raised_by(error) == "_validate_required_parameters"
-    return Ending(outcome.CALLER_ERROR, named) if refused else None
+    return Ending(outcomes.CALLER_ERROR, named) if refused else None
 
 
 def modules_of(error: BaseException) -> list[str]:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import calls, guard, outcome
-from metertap.outcome import Ending
-from metertap.patching import PatchSet, Target
-from metertap.patching_subclasses import SubclassesPatchSet
+from metertap import faults, outcomes
+from metertap.outcomes import Ending
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.openai_agents.functions import handlers
 
 _awaited: ContextVar[bool] = ContextVar("metertap_mcp_tool", default=False)
@@ -34,7 +35,7 @@ async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise
     finally:
         _awaited.reset(token)
@@ -47,14 +48,14 @@ async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any
     try:
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise
     finally:
         _awaited.reset(token)
     if is_ours:
-        with guard.guarded("tool openai-agents"):
+        with faults.guarded("tool openai-agents"):
             if is_error(result):
-                handlers.note(Ending(outcome.TOOL_ERROR, outcome.TOOL_ERROR))
+                handlers.note(Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR))
     return result
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard, outcome
-from metertap._process import recorder
-from metertap.calls import NOTE, SERIES, Frame
-from metertap.handlers import Handlers, coroutine_wrapper
-from metertap.outcome import Ending
-from metertap.patching import PatchSet, Target
+from metertap import faults, outcomes
+from metertap.measuring.calls import NOTE, SERIES, Frame
+from metertap.measuring.frameworks import Handlers, coroutine_wrapper
+from metertap.outcomes import Ending
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import recorder
 from metertap_instrumentation.tools.openai_agents.functions import SOURCE, handlers, modules_of
 
 _KINDS = {
@@ -26,7 +27,7 @@ _KINDS = {
     "ApplyPatchAction": "apply_patch_tool",
 }
 """The classes, and where their calls have the tool."""
-_DID_NOT_HAPPEN = Ending(outcome.INTERIM)
+_DID_NOT_HAPPEN = Ending(outcomes.INTERIM)
 
 
 class Native(Handlers):
@@ -45,7 +46,7 @@ class Native(Handlers):
 
     def ended(self, frame: Frame, result: Any) -> None:
         if frame[NOTE] is _DID_NOT_HAPPEN or type(result).__name__ == "ToolApprovalItem":
-            with guard.guarded("tool openai-agents"):
+            with faults.guarded("tool openai-agents"):
                 series, frame[SERIES] = frame[SERIES], None
                 recorder().never_ended(series)
             return
@@ -55,7 +56,7 @@ class Native(Handlers):
         """A shell or an editor may say itself that it failed."""
         raw = result.raw_item
         if isinstance(raw, dict) and raw.get("status") == "failed":
-            return Ending(outcome.TOOL_ERROR, outcome.TOOL_ERROR)
+            return Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
         return None
 
     def raising(self, error: BaseException) -> Ending:
@@ -63,7 +64,7 @@ class Native(Handlers):
         if type(error).__name__ == "ModelBehaviorError":
             passed = modules_of(error)
             if passed and passed[-1].startswith("agents."):
-                return Ending(outcome.CALLER_ERROR, "ModelBehaviorError")
+                return Ending(outcomes.CALLER_ERROR, "ModelBehaviorError")
         return Ending.by(error)
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
@@ -87,18 +88,18 @@ def patch_sets() -> Sequence[PatchSet]:
 
 def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`format_shell_error(error)`: the text that the model gets."""
-    with guard.guarded("tool openai-agents"):
+    with faults.guarded("tool openai-agents"):
         error = args[0] if args else kwargs["error"]
-        handlers.note(Ending(outcome.TOOL_ERROR, outcome.error_type(error)))
+        handlers.note(Ending(outcomes.TOOL_ERROR, outcomes.error_type(error)))
     return wrapped(*args, **kwargs)
 
 
 async def deny(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`resolve_approval_rejection_message(…)`: the call was denied an approval."""
-    with guard.guarded("tool openai-agents"):
+    with faults.guarded("tool openai-agents"):
         handlers.note(_DID_NOT_HAPPEN)
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import calls, guard, outcome
-from metertap._process import is_enabled, recorder
-from metertap.patching import PatchSet, Target
+from metertap import faults, outcomes
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import is_enabled, recorder
 from metertap_instrumentation.tools.openai_agents.functions import SOURCE
 
 
@@ -33,8 +34,8 @@ def process(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
-        with guard.guarded("tool openai-agents"):
-            calls.hide_frame(error)
+        with faults.guarded("tool openai-agents"):
+            hide_frame(error)
             if type(error).__name__ == "ModelBehaviorError":
                 _count(1, "ModelBehaviorError")
         raise
@@ -42,12 +43,12 @@ def process(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 async def answer(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`_build_tool_not_found_output_items(calls=…, …)` tells the model instead."""
-    with guard.guarded("tool openai-agents"):
-        _count(len(kwargs["calls"]), outcome.TOOL_ERROR)
+    with faults.guarded("tool openai-agents"):
+        _count(len(kwargs["calls"]), outcomes.TOOL_ERROR)
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
-        calls.hide_frame(error)
+        hide_frame(error)
         raise
 
 
@@ -56,4 +57,4 @@ def _count(times: int, error_type: str) -> None:
         series = recorder().other_tool(SOURCE)
         for _ in range(times):
             # Nothing ran: in no time. Without any, it would be in the document only.
-            recorder().record_tool(series, outcome.CALLER_ERROR, error_type, 0.0)
+            recorder().record_tool(series, outcomes.CALLER_ERROR, error_type, 0.0)

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.handlers import coroutine_method
-from metertap.patching import PatchSet, stand_in
+from metertap.measuring.frameworks import coroutine_method
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation, Version
 from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCalls, validate
 

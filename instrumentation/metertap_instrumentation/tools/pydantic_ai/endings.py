@@ -9,8 +9,8 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from metertap import outcome
-from metertap.outcome import Ending
+from metertap import outcomes
+from metertap.outcomes import Ending
 
 _RUN = "call_tool"
 # Exceptions by which the model is told, and what a tool raises to have it told.
@@ -21,14 +21,14 @@ _TELLING = ("ModelRetry", "ToolFailed")
 def of_run(error: BaseException) -> Ending:
     """Of a call that got as far as its tool."""
     if _is(error, "CallDeferred", "ApprovalRequired"):
-        return Ending(outcome.INTERIM)
+        return Ending(outcomes.INTERIM)
     cause = behind(error)
     if _is(cause, "ModelRetry") and _is_of_time_limit(cause):
-        return Ending(outcome.TIMEOUT, TimeoutError.__qualname__)
+        return Ending(outcomes.TIMEOUT, TimeoutError.__qualname__)
     if cause is not error or _is(error, *_TOLD, *_TELLING):
-        return Ending(outcome.TOOL_ERROR, outcome.error_type(cause))
-    if _is(error, "RunCancelled") and not outcome.is_timeout(error):  # of an agent in the tool
-        return Ending(outcome.CANCELLED, outcome.error_type(error))
+        return Ending(outcomes.TOOL_ERROR, outcomes.error_type(cause))
+    if _is(error, "RunCancelled") and not outcomes.is_timeout(error):  # of an agent in the tool
+        return Ending(outcomes.CANCELLED, outcomes.error_type(error))
     return Ending.by(error)
 
 
@@ -37,22 +37,22 @@ def of_refusal(error: BaseException) -> Ending:
     fault: there is no such tool, or not with such arguments."""
     cause = behind(error)
     if _is(cause, "ModelRetry"):
-        return Ending(outcome.CALLER_ERROR, "ModelRetry")
+        return Ending(outcomes.CALLER_ERROR, "ModelRetry")
     if _is(cause, "ToolRetryError"):  # made without its cause: errors of validation are a list
         found: Any = cause
         listed = isinstance(found.tool_retry.content, list)
-        return Ending(outcome.CALLER_ERROR, "ValidationError" if listed else "ModelRetry")
+        return Ending(outcomes.CALLER_ERROR, "ValidationError" if listed else "ModelRetry")
     if _is(cause, *_TOLD, *_TELLING) or _is_of_validation(cause):
-        return Ending(outcome.CALLER_ERROR, outcome.error_type(cause))
+        return Ending(outcomes.CALLER_ERROR, outcomes.error_type(cause))
     return of_run(error)
 
 
 def of_whole(error: BaseException) -> Ending:
     """Of a call that may have been refused, or have got as far as its tool."""
     cause = behind(error)
-    if came_out_of_tool(cause) or outcome.is_cancellation(error):
+    if came_out_of_tool(cause) or outcomes.is_cancellation(error):
         return of_run(error)
-    return Ending(outcome.CALLER_ERROR, outcome.error_type(cause))
+    return Ending(outcomes.CALLER_ERROR, outcomes.error_type(cause))
 
 
 def behind(error: BaseException) -> BaseException:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from metertap import calls, catalogue, guard
-from metertap._process import is_enabled, recorder
-from metertap.handlers import Handlers
-from metertap.outcome import Ending
-from metertap.patching import Live
+from metertap import catalogue, faults
+from metertap.measuring import calls
+from metertap.measuring.frameworks import Handlers
+from metertap.outcomes import Ending
+from metertap.patching.patch_set import Live
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import is_enabled, recorder
 from metertap_instrumentation.tools.pydantic_ai import endings
 
 SOURCE = "pydantic-ai"
@@ -58,15 +60,15 @@ def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         try:
             validated = await method(self, *args, **kwargs)
         except BaseException as error:
-            with guard.guarded(_PLACE):
-                calls.hide_frame(error)
+            with faults.guarded(_PLACE):
+                hide_frame(error)
                 _refused(self, args, kwargs, error, started)
             raise
         try:
             if not validated.args_valid:
                 _refused(self, args, kwargs, validated.validation_error, started)
         except Exception as fault:
-            guard.fault(_PLACE, fault)
+            faults.fault(_PLACE, fault)
         return validated
 
     return call

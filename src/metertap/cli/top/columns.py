@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from metertap.cli import figures
+from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
-from metertap.cli.top.place import Key
 from metertap.cli.top.readings import Cache, Tool
 
 FAILED = "✕"

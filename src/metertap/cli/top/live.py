@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from metertap.cli.top.poller import Watching
 from metertap.cli.top.screen import Screen
 from metertap.cli.top.terminal import Terminal
 from metertap.cli.top.view import View
-from metertap.cli.top.watching import Watching
 
 _GATHER_SECONDS = 0.1
 """Answers of several processes that come one after the other are drawn together."""

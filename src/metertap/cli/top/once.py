@@ -11,10 +11,10 @@ from typing import Any
 
 from metertap.cli.tables import Table, printable, show
 from metertap.cli.top.columns import Row, Thing
-from metertap.cli.top.part import Part
+from metertap.cli.top.poller import Watched, Watching
 from metertap.cli.top.rows import labels, rows, state
+from metertap.cli.top.table_state import Part
 from metertap.cli.top.view import View
-from metertap.cli.top.watching import Watched, Watching
 
 _PATIENCE_SECONDS = 6.0
 _STEP_SECONDS = 0.02

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from metertap.cli import figures
 from metertap.cli.top.columns import FAILED, Row
+from metertap.cli.top.poller import Watched
 from metertap.cli.top.readings import Cache, Tool
-from metertap.cli.top.watching import Watched
 
 _ANEW_SECONDS = 30.0
 

@@ -9,14 +9,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metertap.cli.tables import printable
-from metertap.cli.top import unfolded
+from metertap.cli.top import row_details
 from metertap.cli.top.bottom import every_key, footer
 from metertap.cli.top.layout import shortened
+from metertap.cli.top.poller import Watched, Watching
 from metertap.cli.top.rows import clock, labels, rows, state
 from metertap.cli.top.signs import Signs
 from metertap.cli.top.table import RULE, table
 from metertap.cli.top.view import View
-from metertap.cli.top.watching import Watched, Watching
 
 _LEAST_WORDS = 9
 _ROOM_FOR_BOTH = 8
@@ -134,8 +134,8 @@ class Screen:
         tools.widen("tool", widest)
         caches.widen("cache", widest)
         tool, cache = tools.unfolded(), caches.unfolded()
-        of_tool = [] if tool is None else unfolded.of_tool(tool, width - RULE, now)
-        of_cache = [] if cache is None else unfolded.of_cache(cache, width - RULE, now)
+        of_tool = [] if tool is None else row_details.of_tool(tool, width - RULE, now)
+        of_cache = [] if cache is None else row_details.of_cache(cache, width - RULE, now)
         to_caches = view.focused() is caches
         if every_cache and room >= _ROOM_FOR_BOTH:
             wish = (len(tools.shown) + len(of_tool), len(caches.shown) + len(of_cache))

@@ -13,8 +13,8 @@ from rich.text import Text
 from metertap.cli.tables import printable
 from metertap.cli.top.columns import Row, Thing
 from metertap.cli.top.layout import Wish, fit, shortened
-from metertap.cli.top.part import Part
 from metertap.cli.top.signs import Signs
+from metertap.cli.top.table_state import Part
 
 _LEAST_NAME = 24
 _LEAST_WORDS = 9

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from metertap.cli.top.columns import CACHES, TOOLS
-from metertap.cli.top.part import Part
 from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.table_state import Part
 
 _LONGEST_FILTER = 100
 

@@ -1,0 +1,1 @@
+"""Alert receivers: webhooks and chat services that alerts are posted to."""

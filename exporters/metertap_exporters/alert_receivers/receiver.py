@@ -1,0 +1,224 @@
+"""Telling others: a receiver is told what fires and what does so no more, until it says it knows.
+
+Nothing queues up. What is kept is what fires now and what the receiver knows; the difference is
+what it has to be told, however long it could not be reached. Each receiver has a thread of its own,
+which is made when there is something to tell, so that one that hangs keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from metertap import faults
+from metertap.alerts.evaluator import FIRING, RESOLVED, Alert, Key
+from metertap.settings.address import Address
+from metertap_exporters.alert_receivers import payloads
+from metertap_exporters.alert_receivers.payloads import Sender
+from metertap_exporters.alert_receivers.post import Post
+
+MOST_ALERTS = 500
+"""In one request; the others come with the next."""
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 60.0
+"""Between two tries: twice as long each time, and never longer than this."""
+LONGEST_SECONDS = 15.0
+"""A request that takes longer is cut, however busy its receiver seems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of receiver is told."""
+
+    name: str
+    path: str
+    repeat_seconds: float | None
+    """How often it wants to hear again of what fires; None: once."""
+    body: Callable[[Sequence[Alert], Sequence[Alert], Sender, float], bytes]
+
+
+ALERTMANAGER = Kind(
+    "Alertmanager", "/api/v2/alerts", payloads.REPEAT_SECONDS, payloads.to_alertmanager
+)
+WEBHOOK = Kind(
+    "webhook",
+    "",
+    None,
+    lambda firing, resolved, sender, _now: payloads.to_webhook(firing, resolved, sender),
+)
+
+
+class Receiver:
+    """One receiver. All methods return at once, but for `flush`, and never raise."""
+
+    def __init__(self, kind: Kind, address: Address, sender: Callable[[], Sender]) -> None:
+        self.kind = kind
+        self.address = address
+        self._sender = sender
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._firing: dict[Key, Alert] = {}
+        self._ended: dict[Key, Alert] = {}
+        self._resolved: dict[Key, Alert] = {}  # those that it has to be told of
+        self._known: dict[Key, Alert] = {}  # what it knows to be firing
+        self._told_at: float | None = None  # by the clock that no one sets
+        self._failures = 0
+        self._retry_at = 0.0
+        # Not the module's own generator: a program may have seeded that one.
+        self._random = random.Random()
+        self._post: tuple[Post, float] | None = None
+        self.problem: str | None = None
+        self.last_delivery: float | None = None
+
+    def tell(self, alerts: Sequence[Alert]) -> None:
+        """These are the alerts now."""
+        with self._changed:
+            self._firing = {alert.key: alert for alert in alerts if alert.state == FIRING}
+            self._ended = {alert.key: alert for alert in alerts if alert.state == RESOLVED}
+            for key, known in self._known.items():
+                if key in self._firing:
+                    self._resolved.pop(key, None)
+                else:
+                    self._resolved.setdefault(key, self._end_of(known))
+            if self._delay() is not None and not self._closed:
+                self._have_a_thread()
+                self._changed.notify_all()
+            late = self._post
+        if late is not None and time.monotonic() - late[1] > LONGEST_SECONDS:
+            late[0].cut()
+
+    def flush(self, seconds: float) -> None:
+        """Wait until it knows everything; no longer, and not for one that cannot be reached."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while self._thread is not None and self._news() and self.problem is None:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+
+    def close(self) -> None:
+        """Tell nothing more. What fires is not said to be resolved: nobody knows that."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            post = self._post
+        if post is not None:
+            post[0].cut()
+
+    def described(self) -> dict[str, Any]:
+        """What `metertap doctor` shows."""
+        return {
+            "receiver": self.kind.name,
+            "url": str(self.address),
+            "last_delivery": self.last_delivery,
+            "problem": self.problem,
+        }
+
+    # With the condition held
+
+    def _end_of(self, known: Alert) -> Alert:
+        gone = self._ended.get(known.key)
+        if gone is not None:
+            return gone
+        return replace(known, finding=known.finding.over(), state=RESOLVED, since=time.time())
+
+    def _news(self) -> bool:
+        return bool(self._resolved) or any(key not in self._known for key in self._firing)
+
+    def _delay(self) -> float | None:
+        """Seconds until something is to be told; None where there is nothing."""
+        now = time.monotonic()
+        if self._news():
+            return max(0.0, self._retry_at - now)
+        if self.kind.repeat_seconds is None or not self._firing or self._told_at is None:
+            return None
+        return max(0.0, self._told_at + self.kind.repeat_seconds - now, self._retry_at - now)
+
+    def _have_a_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            name = f"metertap-{self.kind.name.lower()}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    def _next(self) -> tuple[list[Alert], list[Alert]] | None:
+        """Wait for what is to be told; None at the end."""
+        while not self._closed:
+            delay = self._delay()
+            if delay == 0.0:
+                break
+            self._changed.wait(delay)
+        if self._closed:
+            return None
+        new = [alert for key, alert in self._firing.items() if key not in self._known]
+        repeated = [] if self.kind.repeat_seconds is None else list(self._known)
+        again = [self._firing[key] for key in repeated if key in self._firing]
+        resolved = list(self._resolved.values())[:MOST_ALERTS]
+        firing = (new + again)[: MOST_ALERTS - len(resolved)]
+        return firing, resolved
+
+    # In the thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                todo = self._next()
+            if todo is None:
+                return
+            problem: str | None = "it could not be written"
+            with faults.guarded("alerts.notify"):
+                problem = self._send(*todo)
+            with self._changed:
+                self._post = None
+                self._sent(*todo, problem)
+                self._changed.notify_all()
+
+    def _send(self, firing: list[Alert], resolved: list[Alert]) -> str | None:
+        body = self.kind.body(firing, resolved, self._sender(), time.time())
+        post = Post(self.address, _target(self.address, self.kind.path), body)
+        with self._changed:
+            if self._closed:
+                return None
+            self._post = (post, time.monotonic())
+        return post.run()
+
+    def _sent(self, firing: list[Alert], resolved: list[Alert], problem: str | None) -> None:
+        if self._closed:
+            return
+        was, self.problem = self.problem, problem
+        if problem is not None:
+            delay = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**self._failures)
+            self._failures = min(self._failures + 1, 10)
+            self._retry_at = time.monotonic() + delay * self._random.uniform(0.5, 1.0)
+            if was is None:
+                faults.warn(
+                    "alerts: the %s at %s cannot be told (%s); tried again, told once until it can",
+                    self.kind.name,
+                    self.address,
+                    problem,
+                )
+            return
+        if was is not None:
+            faults.warn("alerts: the %s at %s answers again", self.kind.name, self.address)
+        self._failures = 0
+        self._told_at, self.last_delivery = time.monotonic(), time.time()
+        for alert in resolved:
+            self._known.pop(alert.key, None)
+            self._resolved.pop(alert.key, None)
+        for alert in firing:
+            self._known.pop(alert.key, None)  # to the end: the others come first the next time
+            self._known[alert.key] = alert
+            if alert.key not in self._firing:  # it has resolved meanwhile
+                self._resolved.setdefault(alert.key, self._end_of(alert))
+
+
+def _target(address: Address, path: str) -> str:
+    """`path` below the address, unless that names it already."""
+    own, mark, query = address.target.partition("?")
+    if not own.rstrip("/").endswith(path):
+        own = own.rstrip("/") + path
+    return (own or "/") + mark + query

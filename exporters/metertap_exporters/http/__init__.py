@@ -1,0 +1,1 @@
+"""The HTTP endpoint under the JSON document, the page and Prometheus."""

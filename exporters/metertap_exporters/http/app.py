@@ -1,0 +1,158 @@
+"""What an HTTP endpoint answers: routes to small answers, JSON errors, and a check of `Host`.
+
+GET and HEAD only. A foreign `Host` is refused: a web page must not read a developer's metrics by
+DNS rebinding.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from metertap import faults
+
+Environ = Mapping[str, Any]
+StartResponse = Callable[..., Any]
+WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+_LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer; `reason` replaces the standard phrase of the status line."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None
+
+
+Route = Callable[[Environ], Response]
+
+
+def json_response(
+    status: int, document: object, reason: str | None = None, **headers: str
+) -> Response:
+    """`document` as JSON; NaN and infinity are errors, not text that no parser reads."""
+    body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return Response(status, "application/json", body, tuple(headers.items()), reason)
+
+
+def json_error(status: int, message: str, reason: str | None = None, **headers: str) -> Response:
+    """An error as JSON: `{"error": {"status": …, "message": …}}`."""
+    error = {"error": {"status": status, "message": message}}
+    return json_response(status, error, reason, **headers)
+
+
+class App:
+    """WSGI application of some routes: GET and HEAD, every error as JSON.
+
+    Routes whose path is among the `parts` are parts of another: a 404 does not name them.
+    """
+
+    def __init__(self, routes: Mapping[str, Route], parts: Collection[str] = ()) -> None:
+        self._routes = routes
+        self._named = ", ".join(sorted(set(routes) - set(parts)))
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        try:
+            response = self._answer(path, environ)
+        except Exception as error:
+            faults.fault(f"endpoint {path}", error)
+            response = json_error(500, "the answer could not be made; the program's log says why")
+        return _send(response, environ, start_response)
+
+    def _answer(self, path: str, environ: Environ) -> Response:
+        route = self._routes.get(path)
+        if route is None:
+            return json_error(404, f"nothing is here; there is {self._named}")
+        if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
+            return json_error(405, "only GET and HEAD are answered", Allow="GET, HEAD")
+        return route(environ)
+
+
+def from_wsgi(app: WsgiApp) -> Route:
+    """A route that asks a WSGI application, and has the whole answer before any of it is sent."""
+
+    def route(environ: Environ) -> Response:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_exc_info: Any) -> None:
+            started.append((status, headers))
+
+        body = b"".join(app({**environ, "REQUEST_METHOD": "GET"}, start_response))
+        status, headers = started[-1]
+        named = {name.lower(): value for name, value in headers}
+        others = tuple(pair for pair in headers if pair[0].lower() != "content-type")
+        return Response(int(status[:3]), named.get("content-type", "text/plain"), body, others)
+
+    return route
+
+
+def _send(response: Response, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    reason = response.reason or HTTPStatus(response.status).phrase
+    headers = [
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(len(response.body))),
+        ("X-Content-Type-Options", "nosniff"),
+        *response.headers,
+    ]
+    if not any(name == "Cache-Control" for name, _ in headers):
+        headers.append(("Cache-Control", "no-store"))
+    start_response(f"{response.status} {reason}", headers)
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [response.body]
+
+
+class HostCheck:
+    """WSGI middleware that refuses a `Host` that is not this server's."""
+
+    def __init__(self, app: WsgiApp, bound_host: str, allowed: frozenset[str]) -> None:
+        self._app = app
+        self._bound = bound_host.strip("[]").lower()
+        self._loopback = is_loopback(bound_host)
+        self._allowed = frozenset(name.lower() for name in allowed)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        host = environ.get("HTTP_HOST")
+        if self.accepts(host):
+            return self._app(environ, start_response)
+        message = f"Host {host!r} is not served here"
+        if not self._loopback:
+            message += "; METERTAP_ALLOWED_HOSTS names those that are"
+        return _send(json_error(403, message), environ, start_response)
+
+    def accepts(self, header: str | None) -> bool:
+        """Whether a request with this `Host` header is answered."""
+        if header is None:
+            return self._loopback  # HTTP/1.0; browsers always send one
+        name = _host_name(header)
+        if name in _LOOPBACK_NAMES or _is_loopback_address(name) or name == self._bound:
+            return True
+        return not self._loopback and ("*" in self._allowed or name in self._allowed)
+
+
+def _host_name(header: str) -> str:
+    header = header.strip().lower()
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rpartition(":")[0] if header.count(":") == 1 else header
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is a name or an address of this machine alone."""
+    host = host.strip("[]").lower()
+    return host in _LOOPBACK_NAMES or _is_loopback_address(host)
+
+
+def _is_loopback_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

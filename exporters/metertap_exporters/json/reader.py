@@ -1,0 +1,180 @@
+"""The JSON metric reader and its endpoint: `GET :9109/metrics`, `/healthz`, `/schema.json`, and the
+live page at `/`.
+
+The reader is attached to the provider in force, so that tools which other instrumentations
+measure appear too (as estimates); what metertap recorded itself comes from the recorder, exact.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+
+from metertap import faults, state
+from metertap.otel import resource, sdk
+from metertap.otel.instruments import silent
+from metertap.recording import Recorder
+from metertap.settings import settings as process_settings
+from metertap.settings.settings import Options, Settings
+from metertap_exporters import page
+from metertap_exporters.http.app import App, Environ, Response, json_error, json_response
+from metertap_exporters.http.endpoint import Endpoint
+from metertap_exporters.json.document import ForeignTool, document, foreign_tools
+from metertap_exporters.json.document_text import DocumentText
+
+
+class JsonMetricReader(MetricReader):
+    """Collects on demand and keeps what the last collection found outside metertap's scope."""
+
+    ignores_metertap = True
+    """What metertap records need not be aggregated for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(**sdk.series_limits(settings.series_limit))
+        self._collecting = threading.Lock()
+        self._latest: MetricsData | None = None
+
+    def foreign(self) -> list[ForeignTool]:
+        """Tools that only other instrumentations measured; collects first."""
+        # One at a time: two requests would otherwise read each other's collection.
+        with self._collecting:
+            self._latest = None
+            if sdk.is_attached(self):
+                was_silent = silent.set(True)
+                try:
+                    with faults.guarded("json.collect"):
+                        self.collect()
+                finally:
+                    silent.reset(was_silent)
+            return foreign_tools(self._latest)
+
+    def forked(self) -> None:
+        """In a forked child: the parent may have held the lock."""
+        self._collecting = threading.Lock()
+
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
+    ) -> None:
+        self._latest = metrics_data
+
+    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
+        """Nothing is held open."""
+
+
+class JsonSnapshot:
+    """The JSON view of one recorder, and the endpoint that serves it.
+
+    Whoever owns the view says what it cannot know: the service's identity, the diagnosis that
+    `/doctor` answers with, and where a Prometheus that came by mistake should go.
+    """
+
+    def __init__(self, settings: Settings, recorder: Recorder) -> None:
+        self._settings = settings
+        self._recorder = recorder
+        self.reader: JsonMetricReader | None = None
+        self.service: Callable[[], Mapping[str, str]] = dict
+        self.diagnosis: Callable[[], Mapping[str, Any]] = dict
+        self.alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None
+        self.where_prometheus_is: Callable[[], str | None] = lambda: None
+        self._text = DocumentText()
+        shown = page.routes()
+        self.endpoint = Endpoint(
+            label="json",
+            app=App(
+                {
+                    **shown,
+                    "/metrics": self._serve_metrics,
+                    "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
+                    "/schema.json": lambda _environ: json_response(200, schema()),
+                    "/doctor": lambda _environ: json_response(200, self.diagnosis()),
+                },
+                parts=shown.keys() - {"/"},
+            ),
+            host=settings.json_host,
+            port=settings.json_port,
+            explicit=settings.is_explicit("json_port"),
+            variable="METRICS_JSON_PORT",
+            allowed_hosts=settings.allowed_hosts,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document now."""
+        circumstances = self._circumstances()
+        return document(self._recorder.figures(), **circumstances)
+
+    def text(self) -> bytes:
+        """The same as JSON, at a fraction of the cost where little has happened since."""
+        circumstances = self._circumstances()
+        return self._text.of(self._recorder.figures(), **circumstances)
+
+    def _circumstances(self) -> dict[str, Any]:
+        foreign = self.reader.foreign() if self.reader is not None else []
+        return {
+            "enabled": self._settings.enabled,
+            "service": self.service(),
+            "foreign": foreign,
+            "alerts": self.alerts(),
+        }
+
+    def forked(self) -> None:
+        """In a forked child: no listener until one is needed, nothing of what the parent saw."""
+        self.endpoint.forked()
+        self._text.forget()
+        if self.reader is not None:
+            self.reader.forked()
+            self.reader = None
+
+    def _serve_metrics(self, environ: Environ) -> Response:
+        if not _is_prometheus(environ):
+            return Response(200, "application/json", self.text())
+        # Prometheus shows the status line, and nothing else, as the target's last error.
+        instead = self.where_prometheus_is() or (
+            f"set PROMETHEUS_ENABLED=true and scrape port {self._settings.prometheus_port}"
+        )
+        advice = f"This is the JSON endpoint: {instead}"
+        return json_error(406, advice, reason=advice)
+
+
+def _is_prometheus(environ: Environ) -> bool:
+    return "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS" in environ or str(
+        environ.get("HTTP_USER_AGENT", "")
+    ).startswith("Prometheus/")
+
+
+class JsonReader(JsonMetricReader):
+    """What `OTEL_METRICS_EXPORTER=metertap_json` and the declarative file make.
+
+    The SDK gives no arguments: settings come from the environment. The declarative file may give
+    `host` and `port`.
+    """
+
+    def __init__(self, host: str | None = None, port: int | None = None) -> None:
+        options: Options = {}
+        if host is not None:
+            options["json_host"] = host
+        if port is not None:
+            options["json_port"] = port
+        settings = process_settings.read(options)
+        super().__init__(settings)
+        self.view = JsonSnapshot(settings, state.recorder())
+        self.view.reader = self
+        self.view.service = lambda: resource.short_identity(settings)
+        if settings.enabled:
+            state.recorder().on_activity(self.view.endpoint.start)
+
+    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
+        """Close the endpoint: the provider that made this reader ends."""
+        state.recorder().forget_activity_callback(self.view.endpoint.start)
+        self.view.endpoint.stop()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the document."""
+    text = resources.files("metertap_exporters").joinpath("schema.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded

@@ -1,0 +1,1 @@
+"""Metrics of the process itself: processor time, memory, threads."""

@@ -1,0 +1,197 @@
+"""The process as metrics: CPU, memory, threads, file descriptors, context switches, collections.
+
+OpenTelemetry's `opentelemetry-instrumentation-system-metrics` reads them where it is installed (the
+extra `system`); the host is not asked. It is a singleton that instruments once, for one provider,
+and cannot stop. So ours is a subclass, whose state is its own, and it registers at a `Gate` in
+place of a provider: what a gate lets through ends with the tap, moves with the provider, and is
+quiet about every metric that the application reports by an instrumentor of its own.
+
+Importing it takes longer than all the rest of metertap, so a thread does that once the first tool
+or cache is seen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+import weakref
+from importlib import metadata
+from typing import Any
+
+from opentelemetry.metrics import MeterProvider
+
+from metertap import faults, state
+from metertap.recording import Recorder
+from metertap.settings.settings import Settings
+from metertap_instrumentation.process.gate import Gate
+from metertap_instrumentation.process.source import Source
+
+NAME = "system_metrics"
+"""OpenTelemetry's name for it, by which it is disabled."""
+DISTRIBUTION = "opentelemetry-instrumentation-system-metrics"
+
+_FORK_WAITS_SECONDS = 1.0
+
+# A provider takes an observable instrument once and for good, so there is one gate for each.
+_gates: weakref.WeakKeyDictionary[MeterProvider, Gate] = weakref.WeakKeyDictionary()
+_source: Source | None = None
+
+_PAUSE_SECONDS = 1.0
+"""Between the first tool or cache and the import. A program that Ctrl-C ends during an import in
+another thread has an exit status of 1 instead of the signal's: short ones are left alone."""
+
+_loading = threading.Lock()
+"""Held by the thread that imports. A child forked meanwhile could never import the same."""
+_fork = threading.local()
+_cut_off = False
+"""Whether this is such a child: its parent did not wait long enough."""
+
+
+class ProcessMetrics:
+    """Process metrics of one tap, on the providers that it records to."""
+
+    def __init__(self, settings: Settings, recorder: Recorder) -> None:
+        self._disabled = settings.is_disabled(NAME)
+        self._recorder = recorder
+        self._lock = threading.RLock()
+        self._ready = threading.Event()
+        self._begun = False
+        self._gates: set[Gate] = set()
+        self._problem: str | None = None
+        self.version: str | None = None
+
+    def start(self) -> None:
+        """Wait for the first tool or cache, if there is anything to wait for."""
+        try:
+            self.version = metadata.version(DISTRIBUTION)
+        except metadata.PackageNotFoundError:
+            return
+        if not self._disabled:
+            self._recorder.on_activity(self._begin)
+
+    def observe(self, *providers: MeterProvider | None) -> None:
+        """Have process metrics on these providers and no other."""
+        if self._disabled or self.version is None:
+            return
+        with self._lock:
+            before = self._gates
+            self._gates = {_gate_of(item) for item in providers if item is not None}
+            for gate in before - self._gates:  # its provider is gone perhaps, its readers are not
+                gate.is_open = False
+            if self._ready.is_set():
+                self._open()
+
+    def close(self) -> None:
+        """Report nothing from now on."""
+        self._recorder.forget_activity_callback(self._begin)
+        self.observe()
+
+    def load(self) -> None:
+        """Import what reads the process, and report from now on. Never raises."""
+        if self._disabled or self.version is None or self._ready.is_set():
+            return
+        if _cut_off:
+            self._problem = "forked while the parent imported it"
+            return
+        with faults.guarded("process_metrics"), _loading:
+            try:
+                _import()
+            except Exception as error:  # it, or what it needs, is broken
+                self._problem = f"{type(error).__qualname__}: {faults.shown(error, str)}"
+                faults.warn_once("process_metrics", "no process metrics: %s", self._problem)
+                return
+            with self._lock:
+                self._open()
+                self._ready.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether everything is imported, within `seconds`."""
+        return self._ready.wait(seconds)
+
+    def forked(self) -> None:
+        """In a forked child: report nothing until a record wakes it; what is imported stays."""
+        self._lock = threading.RLock()
+        ready, self._ready = self._ready.is_set(), threading.Event()
+        if ready:
+            self._ready.set()
+        self._begun = ready
+        for gate in self._gates:
+            gate.is_open = False
+
+    def described(self) -> dict[str, Any]:
+        """What `doctor` shows."""
+        reported = {name for gate in self._gates for name in gate.names}
+        state = "on"
+        if self.version is None:
+            state = "not installed"
+        elif self._disabled:
+            state = "switched off"
+        elif self._problem is not None:
+            state = "failed"
+        elif not self._ready.is_set():
+            state = "waiting"
+        elif _source is not None and (theirs := _source.applications()) & reported:
+            reported -= theirs
+            state = "on" if reported else "left to the application's own"
+        return {
+            "library": DISTRIBUTION,
+            "version": self.version,
+            "state": state,
+            "problem": self._problem,
+            "metrics": sorted(reported),
+        }
+
+    def _begin(self) -> None:
+        """The first tool or cache: a call waits for this to return."""
+        if self._begun:
+            return
+        self._begun = True
+        try:
+            threading.Thread(target=self._load_later, name="metertap-process", daemon=True).start()
+        except RuntimeError:  # the process ends, or has no thread left: the next tap may try
+            self._begun = False
+
+    def _load_later(self) -> None:
+        time.sleep(_PAUSE_SECONDS)
+        self.load()
+
+    def _open(self) -> None:
+        assert _source is not None
+        for gate in self._gates:
+            with faults.guarded("process_metrics"):
+                gate.open(_source)
+
+
+def _gate_of(provider: MeterProvider) -> Gate:
+    gate = _gates.get(provider)
+    if gate is None:
+        gate = _gates[provider] = Gate(provider)
+    return gate
+
+
+def _import() -> None:
+    """Import the instrumentor, once a process."""
+    global _source
+    if _source is None:
+        module = importlib.import_module("opentelemetry.instrumentation.system_metrics")
+        psutil = importlib.import_module("psutil")
+        _source = Source(module.SystemMetricsInstrumentor, psutil.Error)
+
+
+def _before_fork() -> None:
+    _fork.waited = _loading.acquire(timeout=_FORK_WAITS_SECONDS)
+
+
+def _forked_in_parent() -> None:
+    if _fork.waited:
+        _loading.release()
+
+
+def _forked() -> None:
+    global _loading, _cut_off
+    _loading = threading.Lock()
+    _cut_off = _cut_off or not _fork.waited
+
+
+state.on_fork(before=_before_fork, parent=_forked_in_parent, child=_forked)

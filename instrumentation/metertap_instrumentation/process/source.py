@@ -1,0 +1,111 @@
+"""The instrumentor that reads this process, and what it is to read."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+if TYPE_CHECKING:
+    from metertap_instrumentation.process.gate import Gate
+
+EXCLUDED_VARIABLE = "OTEL_PYTHON_SYSTEM_METRICS_EXCLUDED_METRICS"
+
+# Not its `process.runtime.*`: deprecated names for the same. A version ignores what it has not got.
+_CONFIG: dict[str, list[str] | None] = {
+    "process.cpu.time": ["user", "system"],
+    "process.cpu.utilization": ["user", "system"],
+    "process.memory.usage": None,
+    "process.memory.virtual": None,
+    "process.thread.count": None,
+    "process.open_file_descriptor.count": None,
+    "process.context_switches": ["involuntary", "voluntary"],
+    "process.disk.io": ["read", "write"],
+    "cpython.gc.collections": None,
+    "cpython.gc.collected_objects": None,
+    "cpython.gc.uncollectable_objects": None,
+}
+UTILIZATION = "process.cpu.utilization"
+_UTILIZATION_SECONDS = 1.0
+"""The shortest time that a utilisation is of: CPU time comes in ticks of a hundredth."""
+
+Read = Callable[[CallbackOptions], Iterable[Observation]]
+
+
+class Source:
+    """The instrumentor that reads this process, and what the application's own one reports."""
+
+    def __init__(self, instrumentor: Any, not_allowed: type[Exception]) -> None:
+        self._theirs = instrumentor
+        self._not_allowed = not_allowed
+        self._reported: weakref.WeakKeyDictionary[Any, frozenset[str]] = weakref.WeakKeyDictionary()
+        # A class of its own, because the singleton and whether it instruments are the class's.
+        self._class: Any = type("ProcessInstrumentor", (instrumentor,), {"_instance": None})
+        self._config = _config()
+        self._pid = 0
+        self._instrumentor: Any = None
+        self._asked = 0.0
+        self._utilization: Sequence[Observation] = ()
+
+    def register(self, gate: Gate) -> None:
+        """Have the instrumentor make its instruments at `gate`, which they all read through."""
+        # Not `instrument()`: that instruments once, and fixes the semantic conventions' opt-ins.
+        self._instrumentor._instrument(meter_provider=gate)
+
+    def renew(self) -> None:
+        """Read the process that this is: a forked child begins with its parent."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            # Made again it is the same object, with a process and labels that are new.
+            self._instrumentor = self._class(config=self._config)
+            self._asked, self._utilization = 0.0, ()
+
+    def applications(self) -> frozenset[str]:
+        """Metrics that an instrumentor of the application's reports. It cannot stop."""
+        theirs = getattr(self._theirs, "_instance", None)  # to construct it would change it
+        if theirs is None:
+            return frozenset()
+        if theirs not in self._reported and theirs.is_instrumented_by_opentelemetry:
+            self._reported[theirs] = frozenset(getattr(theirs, "_config", _CONFIG))
+        return self._reported.get(theirs, frozenset())
+
+    def observations(
+        self, name: str, read: Read, options: CallbackOptions
+    ) -> Sequence[Observation]:
+        """What `read` observes, unless the application reports that or the system forbids it."""
+        if name in self.applications():
+            return ()
+        try:
+            return self._utilized(read, options) if name == UTILIZATION else list(read(options))
+        except self._not_allowed:
+            return ()
+
+    def _utilized(self, read: Read, options: CallbackOptions) -> Sequence[Observation]:
+        """CPU utilisation since it was last asked for, by whichever reader, a second ago or more.
+
+        What it says first is of no time at all, and left out.
+        """
+        now = time.monotonic()
+        if now - self._asked >= _UTILIZATION_SECONDS:
+            observed = list(read(options))
+            self._utilization = observed if self._asked else ()
+            self._asked = now
+        return self._utilization
+
+
+def _config() -> dict[str, list[str] | None]:
+    """What is to be reported here, less what the operator excluded."""
+    patterns = [item.strip() for item in os.environ.get(EXCLUDED_VARIABLE, "").split(",")]
+    return {
+        name: kinds
+        for name, kinds in _CONFIG.items()
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        # Elsewhere the instrumentor would log a warning for each.
+        and (sys.implementation.name == "cpython" or not name.startswith("cpython."))
+    }

@@ -1,0 +1,1 @@
+"""Caching: meters for cache objects, their names, and counting by hand."""

@@ -1,0 +1,160 @@
+"""Counting the lookups of a cache by hand, for caches that no instrumentor knows.
+
+Every name here works before, after and without `instrument()`; when measuring is disabled it
+does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metertap import catalogue, faults
+from metertap.measuring.calls import HIT, MISSED, current, tool_of_lookup
+from metertap.recording import CacheSeries, ToolSeries
+from metertap.state import is_enabled, recorder
+
+SOURCE = catalogue.MANUAL
+
+_current = current.get
+
+
+class _Unbound(dict[Any, Callable[[], None]]):
+    """Stands in for a cache's lookups until the first one, and while measuring is off."""
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[], dict[Any, Callable[[], None]] | None]) -> None:
+        self._find = find
+
+    def __missing__(self, tool: ToolSeries | None) -> Callable[[], None]:
+        with faults.guarded("cache_meter"):
+            lookups = self._find()
+            if lookups is not None:
+                return lookups[tool]
+        return _count_nothing
+
+
+def _count_nothing() -> None:
+    return None
+
+
+class CacheMeter:
+    """Counts what one cache does. Get one from `metertap.cache_meter(name)` and keep it.
+
+    A lookup during a tool call is counted for that tool.
+    """
+
+    __slots__ = ("__weakref__", "_hits", "_misses", "_name", "_system")
+
+    def __init__(self, name: str, system: str = SOURCE) -> None:
+        self._name = name
+        self._system = system
+        self._hits: dict[Any, Callable[[], None]]
+        self._misses: dict[Any, Callable[[], None]]
+        self.forget()
+        recorder().keep(self)
+
+    def forget(self) -> None:
+        """Find the series again: after a fork, a reset or with other settings."""
+        self._hits = _Unbound(self._find_hits)
+        self._misses = _Unbound(self._find_misses)
+
+    def hit(self) -> None:
+        """A lookup found its entry."""
+        frame = _current()
+        if frame is None:
+            self._hits[None]()
+        elif frame[0] is not None:
+            frame[3] = True
+            self._hits[frame[0]]()
+        else:
+            self._hits[tool_of_lookup(HIT)]()
+
+    def miss(self) -> None:
+        """A lookup found nothing."""
+        frame = _current()
+        if frame is None:
+            self._misses[None]()
+        elif frame[0] is not None:
+            frame[4] = True
+            self._misses[frame[0]]()
+        else:
+            self._misses[tool_of_lookup(MISSED)]()
+
+    def evicted(self, entries: int = 1) -> None:
+        """The cache dropped `entries` to make room or because they expired."""
+        with faults.guarded("cache_meter"):
+            if (series := self._find()) is not None:
+                if isinstance(entries, int) and entries >= 0:
+                    recorder().cache_evicted(series, entries)
+                else:
+                    faults.fault(
+                        "cache_meter.evicted", f"{faults.shown(entries)} is not a number of entries"
+                    )
+
+    def rejected(self) -> None:
+        """The cache refused an entry because of its size."""
+        with faults.guarded("cache_meter"):
+            if (series := self._find()) is not None:
+                recorder().cache_rejected(series)
+
+    def _find_hits(self) -> dict[Any, Callable[[], None]] | None:
+        series = self._find()
+        if series is None:
+            return None
+        self._hits = series.hits
+        return series.hits
+
+    def _find_misses(self) -> dict[Any, Callable[[], None]] | None:
+        series = self._find()
+        if series is None:
+            return None
+        self._misses = series.misses
+        return series.misses
+
+    def _find(self) -> CacheSeries | None:
+        """The series to count on; None where nothing is counted."""
+        if not is_enabled():
+            return None
+        recorder().wake()
+        return recorder().cache_by_hand(self._name, self._system)
+
+
+def cache_meter(name: str) -> CacheMeter:
+    """A meter for a cache of the program's own: `hit`, `miss`, `evicted`, `rejected`."""
+    with faults.guarded("cache_meter"):
+        if is_enabled():
+            recorder().cache_by_hand(name, SOURCE)
+    return CacheMeter(name)
+
+
+def record_cache_hit(cache_name: str) -> None:
+    """Count one lookup in `cache_name` that found its entry."""
+    _record_lookup(cache_name, hit=True)
+
+
+def record_cache_miss(cache_name: str) -> None:
+    """Count one lookup in `cache_name` that found nothing."""
+    _record_lookup(cache_name, hit=False)
+
+
+def record_cache_eviction(cache_name: str) -> None:
+    """Count one entry that `cache_name` dropped."""
+    with faults.guarded("cache_meter"):
+        if is_enabled():
+            recorder().cache_evicted(recorder().cache_by_hand(cache_name, SOURCE), 1)
+
+
+def record_cache_size_rejection(cache_name: str) -> None:
+    """Count one entry that `cache_name` refused because of its size."""
+    with faults.guarded("cache_meter"):
+        if is_enabled():
+            recorder().cache_rejected(recorder().cache_by_hand(cache_name, SOURCE))
+
+
+def _record_lookup(cache_name: str, *, hit: bool) -> None:
+    with faults.guarded("cache_meter"):
+        if is_enabled():
+            series = recorder().cache_by_hand(cache_name, SOURCE)
+            recorder().cache_looked_up(series, hit, tool_of_lookup(HIT if hit else MISSED))

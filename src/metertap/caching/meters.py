@@ -1,0 +1,241 @@
+"""What every cache adapter needs: meters for cache objects, statistics that are read, and names.
+
+An adapter in `metertap_instrumentation.caches` says what is wrapped and what a miss looks like.
+Here is what all of them share: which object a lookup belongs to, what that object is called, and
+who counts where caches stand on one another.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from metertap import faults, state
+from metertap.caching.by_hand import CacheMeter
+from metertap.caching.names import Names
+from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statistics
+from metertap.state import is_enabled, recorder
+
+layer: ContextVar[object] = ContextVar("metertap_cache_layer", default=None)
+"""What counts the cache operation in progress here: lookups below it count nothing themselves.
+
+Adapters of caches that stand on other caches put it there (`counting`); all adapters look for it.
+"""
+
+
+class counting:  # lower case: `with counting():`
+    """Whatever caches are asked inside, this lookup is counted outside, once.
+
+    `by` is for adapters that ask what is outside. Not the cache: a connection that is opened inside
+    keeps its context, and with it what stands there.
+    """
+
+    __slots__ = ("_by", "_token")
+
+    def __init__(self, by: object = "a layer above") -> None:
+        self._by = by
+
+    def __enter__(self) -> None:
+        self._token = layer.set(self._by)
+
+    def __exit__(self, *_raised: object) -> None:
+        try:
+            layer.reset(self._token)
+        except ValueError:  # left in another context
+            pass
+
+
+NAMES = Names()
+"""What users called their caches, and what was found."""
+
+
+class ObjectMeter(CacheMeter):
+    """Counts what one cache object does, under a name that is found when somebody looks."""
+
+    __slots__ = ("_series", "_settled", "cache", "class_name", "natural_name", "supports")
+
+    def __init__(
+        self, cache: Any, system: str, natural_name: str | None, supports: frozenset[str]
+    ) -> None:
+        self.cache = weakref.ref(cache)
+        self.class_name = NAMES.unbound(cache)
+        self.natural_name = natural_name
+        self.supports = supports
+        self._series: CacheSeries | None = None
+        self._settled = False
+        super().__init__("", system)
+
+    @property
+    def system(self) -> str:
+        """The library."""
+        return self._system
+
+    def forget(self) -> None:
+        """Count anew, under a name that is to be found again."""
+        super().forget()
+        self._series, self._settled = None, False
+
+    def settle(self, name: str) -> None:
+        """From now on the object is called `name`; what it counted so far is of that name."""
+        if self._settled or self._series is None:
+            return
+        found = recorder().cache_by_hand(name, self._system, self.supports)
+        if found is not self._series:
+            found.parts.append(self._series)
+        self._name, self._settled = found.name, True
+        if self.cache() is None:  # it ended while its name was looked for
+            self.end()
+
+    def end(self) -> None:
+        """The object is gone: its counts go to the series of its name."""
+        series = self._series
+        if series is not None and self._settled:
+            recorder().cache_by_hand(self._name, self._system, self.supports).absorb(series)
+
+    def _find(self) -> CacheSeries | None:
+        if not is_enabled():
+            return None
+        if self._series is None:
+            recorder().wake()
+            self._series = CacheSeries("", self._system, self.supports)
+            UNNAMED.add(self)
+        return self._series
+
+
+class ObjectMeters:
+    """The meters of one library's cache objects, by identity: caches may not be hashable."""
+
+    def __init__(
+        self,
+        system: str,
+        *,
+        supports: frozenset[str] = BOTH,
+        natural_name: Callable[[Any], str | None] = lambda _cache: None,
+        meter: type[ObjectMeter] = ObjectMeter,
+    ) -> None:
+        """`natural_name` is what the library itself calls a cache: a directory, an alias."""
+        self.system = system
+        self._meter_class = meter
+        self.supports = supports
+        self._natural_name = natural_name
+        self._meters: dict[int, ObjectMeter] = {}
+        self.find = self._meters.get
+        """The meter by the identity of a cache, if there is one: for those to whom `of` is slow."""
+
+    def of(self, cache: Any) -> ObjectMeter:
+        """The meter of `cache`; made if new."""
+        meter = self._meters.get(id(cache))
+        return meter if meter is not None else self._new(cache)
+
+    def _new(self, cache: Any) -> ObjectMeter:
+        natural = None
+        with faults.guarded(f"{self.system}.name"):
+            natural = NAMES.given(cache) or self._natural_name(cache)
+        meter = self._meter_class(cache, self.system, natural, self.supports)
+        found = self._meters.setdefault(id(cache), meter)
+        if found is meter:
+            end = weakref.finalize(cache, self._gone, id(cache))
+            end.atexit = False
+        return found
+
+    def _gone(self, identity: int) -> None:
+        meter = self._meters.pop(identity, None)
+        if meter is not None:
+            with faults.guarded("caches.end"):
+                UNNAMED.name_now(meter)
+                meter.end()
+
+
+class _Unnamed:
+    """Meters and readings whose names are found together, in one search, when somebody looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._meters: list[ObjectMeter] = []
+        self._readings: list[tuple[weakref.ref[Any], str, str | None, frozenset[str], Reading]] = []
+
+    def add(self, meter: ObjectMeter) -> None:
+        """`meter` has counted for the first time."""
+        with self._lock:
+            self._meters.append(meter)
+        recorder().on_look(self.look)
+        recorder().activity()
+
+    def read(
+        self,
+        cache: Any,
+        system: str,
+        natural_name: str | None,
+        supports: frozenset[str],
+        reading: Reading,
+    ) -> None:
+        """`reading` reads `cache`, which was just found."""
+        with self._lock:
+            self._readings.append((weakref.ref(cache), system, natural_name, supports, reading))
+        recorder().on_look(self.look)
+        recorder().activity()
+
+    def look(self) -> None:
+        """Name everything that has none yet."""
+        with self._lock:
+            meters, self._meters = self._meters, []
+            readings, self._readings = self._readings, []
+            wanted = [(meter.cache(), meter.natural_name) for meter in meters]
+            wanted += [(cache(), natural) for cache, _, natural, _, _ in readings]
+            names = NAMES.of(wanted)
+            for meter, name, (cache, _) in zip(meters, names, wanted, strict=False):
+                ended = cache is None  # just now: there is nothing to look for
+                meter.settle(meter.natural_name or meter.class_name if ended else name)
+            for (cache_of, system, natural, supports, reading), name in zip(
+                readings, names[len(meters) :], strict=True
+            ):
+                if cache_of() is None:
+                    name = natural or system
+                recorder().cache_by_hand(name, system, supports).readings.append(reading)
+
+    def name_now(self, meter: ObjectMeter) -> None:
+        """The object ends before anybody looked: only what it is itself can name it."""
+        # A finaliser must not wait: whoever has the lock may wait for one that this thread has.
+        if self._lock.acquire(blocking=False):
+            try:
+                if meter in self._meters:
+                    self._meters.remove(meter)
+                    meter.settle(meter.natural_name or meter.class_name)
+            finally:
+                self._lock.release()
+
+    def forked(self) -> None:
+        """In a forked child: a thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
+
+UNNAMED = _Unnamed()
+
+state.on_fork(child=UNNAMED.forked)
+
+
+def read_statistics(
+    cache: Any,
+    system: str,
+    read: Callable[[Any], Statistics],
+    *,
+    natural_name: str | None = None,
+    supports: frozenset[str] = frozenset(),
+) -> None:
+    """Show `cache` by the statistics that it keeps itself. It is held weakly."""
+    reference = weakref.ref(cache)
+
+    def now() -> Statistics | None:
+        alive = reference()
+        return None if alive is None else read(alive)
+
+    UNNAMED.read(cache, system, natural_name, supports, Reading(now))
+
+
+def name_cache(cache: object, name: str) -> None:
+    """Call `cache` by `name` in every view, whatever it is bound to. Before it is first used."""
+    with faults.guarded("name_cache"):
+        NAMES.give(cache, name)

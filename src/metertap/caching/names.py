@@ -1,0 +1,149 @@
+"""Names of caches: what an operator recognises, the same after a restart, never a key.
+
+In this order: what the program said (`metertap.name_cache`), what the library calls the cache
+(a directory, an alias, the function that is decorated), the attribute or variable that it is bound
+to (`shop.cache.sessions`, `shop.api.Catalogue.prices`), and the class, where there is nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from metertap.labels import as_label
+
+KEEPERS: set[str] = set()
+"""Packages whose own objects keep caches in attributes that mean nothing to an operator."""
+
+
+class Names:
+    """Finds names, many at once: to ask who refers to an object is to look at all objects."""
+
+    def __init__(self) -> None:
+        self._given: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._lock = threading.Lock()
+
+    def give(self, cache: object, name: str) -> None:
+        """`cache` is called `name`."""
+        if not isinstance(name, str) or not name:
+            raise TypeError("a cache's name is a text that is not empty")
+        identity = id(cache)
+        with self._lock:
+            forgotten = weakref.ref(cache, lambda _: self._given.pop(identity, None))
+            self._given[identity] = (forgotten, as_label(name))
+
+    def given(self, cache: object) -> str | None:
+        """What the program called `cache`, if it did."""
+        found = self._given.get(id(cache))
+        return found[1] if found is not None and found[0]() is cache else None
+
+    def of(self, wanted: Sequence[tuple[Any, str | None]]) -> list[str]:
+        """The names of objects, each with its natural name if it has one. None is an ended one."""
+        names = [
+            None if cache is None else self.given(cache) or natural for cache, natural in wanted
+        ]
+        lacking = [wanted[index][0] for index, name in enumerate(names) if name is None]
+        found = _bindings([cache for cache in lacking if cache is not None])
+        return [
+            as_label(name or found.get(id(cache)) or self.unbound(cache))
+            for name, (cache, _) in zip(names, wanted, strict=True)
+        ]
+
+    def unbound(self, cache: object) -> str:
+        """What stands for all caches of a class that are bound to nothing."""
+        cls = type(cache)
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _bindings(caches: Sequence[object]) -> dict[int, str]:
+    """Names by identity, from the variables and attributes that refer to them."""
+    if not caches:
+        return {}
+    names = _in_modules(caches)
+    rest = [cache for cache in caches if id(cache) not in names]
+    if rest:
+        names.update(_in_objects(rest))
+    return names
+
+
+def _in_modules(caches: Iterable[object]) -> dict[int, str]:
+    wanted = {id(cache) for cache in caches}
+    found: dict[int, str] = {}
+    for module_name, module in list(sys.modules.items()):
+        namespace = _namespace(module)
+        if namespace is None:
+            continue
+        for name, value in list(namespace.items()):
+            if id(value) in wanted:
+                # The module that a name was imported into is not the one it belongs to: the
+                # first one imported is.
+                found.setdefault(id(value), f"{module_name}.{name}")
+    return found
+
+
+def _in_objects(caches: Sequence[object]) -> dict[int, str]:
+    """Attributes of instances, classes and functions, and closures of functions."""
+    wanted = {id(cache): cache for cache in caches}
+    found: dict[int, str] = {}
+    holders = [item for item in gc.get_referrers(*caches) if item is not caches]
+    namespaces = [item for item in holders if type(item) is dict and item is not wanted]
+    owners = {id(vars_): vars_ for vars_ in namespaces}
+    for owner in gc.get_referrers(*namespaces) if namespaces else ():
+        namespace = _namespace(owner)
+        if namespace is not None and id(namespace) in owners:
+            _attributes(owner, namespace, wanted, found)
+    cells = [item for item in holders if type(item) is types.CellType]
+    for holder in holders:
+        if _is_class(holder):
+            _attributes(holder, dict(type.__dict__["__dict__"].__get__(holder)), wanted, found)
+        else:
+            namespace = _namespace(holder)
+            if namespace is not None:  # an instance that keeps its attributes in itself
+                _attributes(holder, namespace, wanted, found)
+    for cell in cells:
+        for closure in gc.get_referrers(cell):
+            for owner in gc.get_referrers(closure) if type(closure) is tuple else ():
+                if type(owner) is types.FunctionType:
+                    found.setdefault(id(cell.cell_contents), _function(owner))
+    return found
+
+
+def _attributes(
+    owner: object, namespace: dict[str, Any], wanted: dict[int, Any], found: dict[int, str]
+) -> None:
+    for name, value in list(namespace.items()):
+        if id(value) in wanted and type(name) is str:
+            wrapped = namespace.get("__wrapped__", owner)  # of an object that decorates a function
+            if type(wrapped) is types.FunctionType:
+                label = _function(wrapped)
+            else:
+                cls: Any = owner if _is_class(owner) else type(owner)
+                if cls.__module__.partition(".")[0] in KEEPERS:
+                    continue
+                label = f"{cls.__module__}.{cls.__qualname__}.{name}"
+            found.setdefault(id(value), label)
+
+
+# Any object of the program may come by here, lazy ones and proxies among them: what they are is not
+# asked of them (isinstance asks), and what they hold is read past what they override.
+
+
+def _is_class(item: object) -> bool:
+    return issubclass(type(item), type)
+
+
+def _namespace(item: object) -> dict[str, Any] | None:
+    try:
+        found = object.__getattribute__(item, "__dict__")
+    except Exception:
+        return None
+    return found if type(found) is dict else None
+
+
+def _function(function: types.FunctionType) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

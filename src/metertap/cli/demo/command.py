@@ -1,0 +1,226 @@
+"""`metertap demo`: start the demo's server, drive it, show its figures live, and compare them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from metertap.cli.processes import Process, Unreachable, fetch
+from metertap.cli.snapshot import tables
+from metertap.cli.tables import Table, has_rich, show, to_rich
+from metertap.runtime import running
+
+_METERTAP_RUN = (sys.executable, "-m", "metertap", "run", "--")
+_REFRESH_SECONDS = 0.5
+_START_SECONDS = 30.0
+_SETTLE_SECONDS = 5.0
+_LAST_CALLS_SECONDS = 30.0
+
+
+def demo(*, duration: float | None, port: int) -> int:
+    """Run until `duration` seconds are over, or Ctrl-C. Exit status 1 where figures disagree."""
+    missing = [name for name in ("mcp", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"metertap demo: {' and '.join(missing)} cannot be imported: "
+            "pip install 'metertap[all]'\n"
+        )
+        return 1
+    if duration is not None and duration <= 0:
+        sys.stderr.write("metertap demo: --duration takes a number of seconds above 0\n")
+        return 2
+    collector = _collector()
+    sys.stdout.write("starting an MCP server and a client for it …\n")
+    sys.stdout.flush()
+    try:
+        with _server(port, collector) as (server, url):
+            totals = asyncio.run(_drive(server, url, duration))
+        if totals is None:
+            return 1
+        if collector is not None:
+            from metertap.cli.demo.agreement import of_otlp
+
+            totals["OTLP collector"] = of_otlp(collector.outcomes())
+    finally:
+        if collector is not None:
+            collector.stop()
+    return _agreement(totals)
+
+
+def _collector() -> Any:
+    """A collector of the demo's own, unless the user has one or OTLP is not installed."""
+    if any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+        return None
+    if importlib.util.find_spec("opentelemetry.exporter.otlp") is None:
+        return None
+    from metertap.cli.demo.collector import Collector
+
+    collector = Collector()
+    collector.start()
+    return collector
+
+
+@contextmanager
+def _server(port: int, collector: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    environment = dict(os.environ)
+    environment.setdefault("PROMETHEUS_ENABLED", "true")
+    environment.setdefault("OTEL_SERVICE_NAME", "metertap-demo")
+    if collector is not None:
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
+        environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
+        environment["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
+    server = subprocess.Popen(
+        [*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server", str(port)],
+        stdin=subprocess.PIPE,  # it ends when we do, however that happens
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for us; the server ends when we say so
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        if not url:
+            raise SystemExit("metertap demo: the demo's server did not start")
+        yield server, url
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+async def _drive(
+    server: subprocess.Popen[str], url: str, duration: float | None
+) -> dict[str, Any] | None:
+    from metertap.cli.demo import agreement
+    from metertap.cli.demo.client import DemoClient
+
+    client = DemoClient(url)
+    work = asyncio.create_task(client.run())
+    addresses = await _addresses(server.pid)
+    _show_addresses(url, addresses)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, client.end)
+    process = Process(addresses.json_url or "", "metertap-demo", server.pid)
+    deadline = None if duration is None else time.monotonic() + duration
+    with _live() as show_document:
+        while not work.done():
+            if deadline is not None and time.monotonic() >= deadline:
+                client.end()
+                if time.monotonic() >= deadline + _LAST_CALLS_SECONDS:
+                    raise SystemExit("metertap demo: the demo's server does not answer any more")
+            show_document(await asyncio.to_thread(_document, process), client.total)
+            await asyncio.wait([work], timeout=_REFRESH_SECONDS)
+    await work
+    document = await _settled(process)
+    prometheus = await asyncio.to_thread(_read, f"{addresses.prometheus_url}/metrics")
+    show(tables(document, process))
+    return {
+        "client": agreement.of_client(client.counts),
+        "JSON document": agreement.of_document(document),
+        "Prometheus": agreement.of_prometheus(prometheus),
+    }
+
+
+async def _addresses(pid: int) -> running.Running:
+    """Where the server's endpoints are, from what it registered when it bound them."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        for found in running.running():
+            if found.pid == pid and found.json_url and found.prometheus_url:
+                return found
+        await asyncio.sleep(0.05)
+    raise SystemExit("metertap demo: the server's endpoints did not come up")
+
+
+def _show_addresses(url: str, addresses: running.Running) -> None:
+    sys.stdout.write(
+        f"Live page   {addresses.json_url}/\n"
+        f"MCP server  {url}\n"
+        f"JSON        {addresses.json_url}/metrics\n"
+        f"Prometheus  {addresses.prometheus_url}/metrics\n\n"
+    )
+    sys.stdout.flush()
+
+
+def _document(process: Process) -> dict[str, Any]:
+    try:
+        return fetch(process, "/metrics")
+    except Unreachable as error:
+        raise SystemExit(f"metertap demo: {error}") from None
+
+
+async def _settled(process: Process) -> dict[str, Any]:
+    """The document once the server has noticed the last cancelled call."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        document = await asyncio.to_thread(_document, process)
+        active = document["system_metrics"]["concurrent_requests"]
+        if not active or time.monotonic() > deadline:
+            return document
+        await asyncio.sleep(0.05)
+
+
+def _read(url: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as response:
+        text: str = response.read().decode()
+    return text
+
+
+@contextmanager
+def _live() -> Iterator[Any]:
+    """A function that shows a document: in place on a terminal, a line a second elsewhere."""
+    if has_rich() and sys.stdout.isatty():
+        from rich.console import Group
+        from rich.live import Live
+
+        with Live(auto_refresh=False, transient=True) as live:
+
+            def in_place(document: dict[str, Any], _calls: int) -> None:
+                parts = [part for table in tables(document) for part in (to_rich(table), "")]
+                live.update(Group(*parts), refresh=True)
+
+            yield in_place
+        return
+    told = 0.0
+
+    def a_line(document: dict[str, Any], calls: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            uptime = document["system_metrics"]["uptime_seconds"]
+            failed = sum(tool["failed_calls"] for tool in document["tool_metrics"].values())
+            sys.stdout.write(f"{uptime:6.1f} s  {calls} calls, {failed} failed\n")
+            sys.stdout.flush()
+
+    yield a_line
+
+
+def _agreement(totals: dict[str, Any]) -> int:
+    table = Table(
+        "What the client counted, and what was published",
+        ("counted by", "calls", "ok", "failed", "cancelled", "caller's error"),
+        right=frozenset({"calls", "ok", "failed", "cancelled", "caller's error"}),
+    )
+    for name, found in totals.items():
+        numbers = (found.calls, found.ok, found.failed, found.cancelled, found.refused)
+        table.rows.append((name, *(str(number) for number in numbers)))
+    show([table])
+    if len(set(totals.values())) == 1:
+        sys.stdout.write("All figures agree.\n")
+        return 0
+    sys.stdout.write("The figures DISAGREE: please report this with the table above.\n")
+    return 1

@@ -1,0 +1,210 @@
+"""Asking processes for their documents, each in a thread of its own: a slow one delays no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from metertap.cli.processes import Process, Unreachable, fetch, processes
+from metertap.cli.top.history import History
+from metertap.cli.top.readings import Reading, Readings
+from metertap.runtime import running
+
+_MOST_GONE = 5
+_GONE_SECONDS = 600.0
+_SLOW_SECONDS = 2.0
+"""An answer that takes longer is said to be missing."""
+
+Told = Callable[[], None]
+
+
+class Asker(threading.Thread):
+    """Asks one process again and again, the next time only after the answer."""
+
+    def __init__(self, process: Process, interval: float, answer: Callable[[Answer], None]) -> None:
+        super().__init__(daemon=True)  # one that waits for a process that hangs holds up nobody
+        self.interval = interval
+        self._process = process
+        self._answer = answer
+        self._ended = threading.Event()
+        self._readings = Readings()
+
+    def run(self) -> None:
+        """Ask until `end()`."""
+        while not self._ended.is_set():
+            self._answer(self._ask())
+            # All ask at the same time, so that the screen is drawn once for all.
+            wait = self.interval - time.monotonic() % self.interval
+            self._ended.wait(wait if wait > self.interval / 4 else wait + self.interval)
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+
+    def _ask(self) -> Answer:
+        try:
+            document = fetch(self._process, "/metrics")
+        except Unreachable as error:
+            return Answer(self, None, str(error), is_refused=_is_refused(error))
+        except Exception as error:  # an address that no part of HTTP can make sense of
+            return Answer(self, None, f"{self._process.url}: {error}")
+        try:
+            return Answer(self, self._readings.of(document))
+        except Exception:
+            problem = f"{self._process.url} answers with a document that this version cannot read"
+            return Answer(self, None, problem)
+
+
+def _is_refused(error: Unreachable) -> bool:
+    """Whether nobody listens there, as against somebody who does not answer."""
+    cause = error.__context__
+    return isinstance(getattr(cause, "reason", cause), ConnectionRefusedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of asking once."""
+
+    asker: Asker
+    reading: Reading | None
+    problem: str | None = None
+    is_refused: bool = False
+
+
+@dataclass(slots=True)
+class Watched:
+    """One process as it is known now. Times are Unix seconds of this machine."""
+
+    process: Process
+    since: float
+    asker: Asker | None = None
+    reading: Reading | None = None
+    answered: float | None = None
+    began_anew: float | None = None
+    problem: str | None = None
+    is_refused: bool = False
+    gone: float | None = None
+    """Since when it is not registered any more."""
+    asked: int = 0
+    history: History = field(default_factory=History)
+
+    @property
+    def name(self) -> str:
+        """What its service is called; its address before that is known."""
+        if self.reading is not None and self.reading.service:
+            return self.reading.service
+        return self.process.name.removeprefix("http://")
+
+    def is_gone(self) -> bool:
+        """It answered once, and has ended since."""
+        return self.gone is not None or (self.is_refused and self.answered is not None)
+
+    def is_silent(self, now: float) -> bool:
+        """It gives no answer, or none yet."""
+        last = self.since if self.answered is None else self.answered
+        late = now - last > _SLOW_SECONDS + (self.asker.interval if self.asker else 0)
+        return self.is_gone() or self.problem is not None or late
+
+    def silent_since(self) -> float:
+        """When it was last heard of."""
+        if self.gone is not None:
+            return self.gone
+        return self.since if self.answered is None else self.answered
+
+
+class Watching:
+    """The processes at the addresses given, or every measured process of this user."""
+
+    def __init__(self, urls: Sequence[str], interval: float, told: Told = lambda: None) -> None:
+        self._interval = interval
+        self._told = told
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._found: dict[tuple[str, int | None], Watched] = {}
+        self._discovers = not urls
+        self.problem: str | None = None
+        for url in urls:
+            for process in processes(url):
+                self._watch(process)
+
+    def discover(self) -> bool:
+        """Look for processes, unless they were given; whether any came or went."""
+        if not self._discovers:
+            return False
+        self.problem = running.problem()
+        if self.problem is not None:
+            return False
+        registered = {(item.url, item.pid): item for item in processes(None)}
+        changed = False
+        for key, process in registered.items():
+            known = self._found.get(key)
+            if known is None or known.gone is not None:
+                self._watch(process)
+                changed = True
+        for key, watched in self._found.items():
+            if key not in registered and watched.gone is None:
+                watched.gone = time.time()
+                if watched.asker is not None:
+                    watched.asker.end()
+                    watched.asker = None
+                changed = True
+        self._forget()
+        return changed
+
+    def take(self) -> bool:
+        """Take in what has been answered; whether anything was."""
+        changed = False
+        while True:
+            try:
+                answer = self._answers.get_nowait()
+            except Empty:
+                return changed
+            changed = True
+            for watched in self._found.values():
+                if watched.asker is answer.asker:
+                    _take(watched, answer)
+
+    def listed(self) -> list[Watched]:
+        """Those that are there, in the order of their appearance; then those that are gone."""
+        return sorted(self._found.values(), key=lambda watched: watched.gone is not None)
+
+    def end(self) -> None:
+        """Ask nobody any more."""
+        for watched in self._found.values():
+            if watched.asker is not None:
+                watched.asker.end()
+
+    def _forget(self) -> None:
+        now = time.time()
+        gone = {key: item.gone for key, item in self._found.items() if item.gone is not None}
+        for place, (key, since) in enumerate(sorted(gone.items(), key=lambda item: -item[1])):
+            never_answered = self._found[key].reading is None
+            if place >= _MOST_GONE or now - since > _GONE_SECONDS or never_answered:
+                del self._found[key]
+
+    def _watch(self, process: Process) -> None:
+        key = (process.url, process.pid)
+        if key in self._found and self._found[key].gone is None:
+            return  # the same address twice
+        asker = Asker(process, self._interval, self._answered)
+        self._found.pop(key, None)  # it comes last: it is the newest
+        self._found[key] = Watched(process, time.time(), asker, history=History(self._interval))
+        asker.start()
+
+    def _answered(self, answer: Answer) -> None:
+        self._answers.put(answer)
+        self._told()
+
+
+def _take(watched: Watched, answer: Answer) -> None:
+    watched.asked += 1
+    watched.problem = answer.problem
+    watched.is_refused = answer.is_refused
+    if answer.reading is not None:
+        watched.answered = time.time()
+        if answer.reading.began_anew:
+            watched.began_anew = watched.answered
+        watched.reading = answer.reading
+        watched.history.add(answer.reading)

@@ -1,0 +1,1 @@
+"""The collector that this package replaces, by its old names."""

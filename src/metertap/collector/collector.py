@@ -1,0 +1,158 @@
+"""`PerformanceMetricsCollector`: one object that records by hand and shows what was measured.
+
+For programs that were written against a collector of that name: they change one import. It keeps
+nothing itself: records go where those of `metertap.record_tool_call` go, and figures are those of
+the document. So it works before, after and without `instrument()`, from any thread, and shows
+what patches measured beside what was recorded here.
+
+A record of a call that something else counts at that moment is left out. A record of a cache that
+is patched as well is an entry of its own, of the system `manual` (`prompts@manual`): neither entry
+counts a lookup twice, and the lines that make the second may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from metertap import faults, state
+from metertap.caching import by_hand as caches_by_hand
+from metertap.collector.live_views import LiveCacheMetrics, LiveSystemMetrics, LiveToolMetrics
+from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
+from metertap.measuring import by_hand
+from metertap.runtime import tap
+from metertap.state import recorder
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_collectors: dict[type, Any] = {}
+
+
+class PerformanceMetricsCollector:
+    """The collector of this process: there is one, however often it is made.
+
+    Where measuring is disabled it records nothing.
+    """
+
+    def __new__(cls) -> Self:
+        with faults.guarded("collector"):
+            state.is_enabled()  # reads the settings now, and not while the first call is timed
+        # setdefault is whole: threads that come first together get the same.
+        one: Self = _collectors.setdefault(cls, super().__new__(cls))
+        return one
+
+    def __reduce__(self) -> Any:
+        return type(self), ()  # a copy is the same one
+
+    @classmethod
+    def get_instance(cls) -> Self:
+        """The same as calling the class."""
+        return cls()
+
+    def is_enabled(self) -> bool:
+        """Whether anything is recorded."""
+        return state.is_enabled()
+
+    # Recording
+
+    def record_tool_call(
+        self,
+        tool_name: str,
+        success: bool,
+        latency_ms: float | None = None,
+        error_type: str | None = None,
+    ) -> None:
+        """Count one call that the program timed itself, unless something else counts it."""
+        by_hand.record_tool_call(tool_name, success, latency_ms, error_type)
+
+    def record_cache_hit(self, cache_name: str) -> None:
+        """Count one lookup that found its entry."""
+        caches_by_hand.record_cache_hit(cache_name)
+
+    def record_cache_miss(self, cache_name: str) -> None:
+        """Count one lookup that found nothing."""
+        caches_by_hand.record_cache_miss(cache_name)
+
+    def record_cache_eviction(self, cache_name: str) -> None:
+        """Count one entry that was dropped."""
+        caches_by_hand.record_cache_eviction(cache_name)
+
+    def record_cache_size_rejection(self, cache_name: str) -> None:
+        """Count one entry that was refused because of its size."""
+        caches_by_hand.record_cache_size_rejection(cache_name)
+
+    def set_active_sessions(self, count: int) -> None:
+        """So many sessions are open. Where they are measured too, the larger number is shown."""
+        if _is_count(count, "set_active_sessions"):
+            recorder().sessions_by_hand = count
+
+    def set_concurrent_requests(self, count: int) -> None:
+        """So many requests are in progress. The larger of this and what is measured is shown."""
+        if _is_count(count, "set_concurrent_requests"):
+            recorder().requests_by_hand = count
+
+    # Views
+
+    @property
+    def tool_metrics(self) -> dict[str, ToolMetrics]:
+        """The tools that were measured, by the document's names, as live views."""
+        from metertap_exporters.json.document import tools_by_name
+
+        tools = tools_by_name(recorder().figures(caches=False).tools)
+        return {shown: LiveToolMetrics(tool.name, tool.source) for shown, tool in tools.items()}
+
+    @property
+    def cache_metrics(self) -> dict[str, CacheMetrics]:
+        """The caches, by the document's names, as live views."""
+        from metertap_exporters.json.document import caches_by_name
+
+        caches = caches_by_name(recorder().figures().caches)
+        return {shown: LiveCacheMetrics(item.name, item.system) for shown, item in caches.items()}
+
+    @property
+    def system_metrics(self) -> SystemMetrics:
+        """The process, as a live view."""
+        return LiveSystemMetrics()
+
+    def get_tool_metrics(self, tool_name: str | None = None) -> dict[str, Any]:
+        """Statistics of one tool (of an unknown one: none); without a name, of all by name."""
+        return _stats(self.tool_metrics, tool_name)
+
+    def get_cache_metrics(self, cache_name: str | None = None) -> dict[str, Any]:
+        """Statistics of one cache (of an unknown one: none); without a name, of all by name."""
+        return _stats(self.cache_metrics, cache_name)
+
+    def get_system_metrics(self) -> dict[str, Any]:
+        """Statistics of the process."""
+        return self.system_metrics.get_stats()
+
+    def get_all_metrics(self) -> dict[str, Any]:
+        """The document: what `metertap.get_all_metrics()` gives."""
+        return tap.get_all_metrics()
+
+    def reset_metrics(self) -> None:
+        """Let every figure begin again from nothing: see `metertap.reset_metrics`."""
+        tap.reset_metrics()
+
+    reset = reset_metrics
+
+
+def get_collector() -> PerformanceMetricsCollector:
+    """The collector of this process."""
+    return PerformanceMetricsCollector()
+
+
+def _stats(views: Mapping[str, ToolMetrics | CacheMetrics], name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {shown: view.get_stats() for shown, view in views.items()}
+    return views[name].get_stats() if name in views else {}
+
+
+def _is_count(count: object, place: str) -> bool:
+    """Whether `count` is to be recorded: it is a number, and measuring is on."""
+    with faults.guarded(place):
+        if isinstance(count, int) and count >= 0:
+            return state.is_enabled()
+        faults.fault(place, f"{faults.shown(count)} is not a number of them")
+    return False

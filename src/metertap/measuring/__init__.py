@@ -1,0 +1,1 @@
+"""Measuring: one call of a tool, from its start to its record."""

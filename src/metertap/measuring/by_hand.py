@@ -1,0 +1,123 @@
+"""Measuring by hand: for handlers and caches that no instrumentor knows.
+
+Every name here works before, after and without `instrument()`; when measuring is disabled it
+does nothing. A hand-made record inside a call of the same tool that a patch counts already is
+left out, and `metertap doctor` names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar, cast, overload
+
+from metertap import catalogue, faults, outcomes
+from metertap.labels import as_label
+from metertap.measuring import calls, functions, generators
+from metertap.measuring.blocks import Measured
+from metertap.measuring.functions import ToolSlot
+from metertap.patching.patch_set import Wrapper, WrapperFunction
+from metertap.state import is_enabled, recorder
+
+SOURCE = catalogue.MANUAL
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@overload
+def tool(function: F, /) -> F: ...
+@overload
+def tool(*, name: str | None = None) -> Callable[[F], F]: ...
+def tool(function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+    """Measure a function as a tool: plain, async, generator or async generator.
+
+    `name` defaults to the function's own. Signature, annotations, exceptions and results are the
+    function's. A generator is measured from its first step to its last.
+    """
+    if function is None:
+        return functools.partial(_wrap, name=name)
+    return _wrap(function, name=name)
+
+
+def _wrap(function: F, name: str | None) -> F:
+    label = name or str(getattr(function, "__name__", type(function).__qualname__))
+    with faults.guarded("tool"):
+        if is_enabled():
+            recorder().tool(as_label(label), SOURCE)  # in the document before its first call
+    kind = functions.kind_of(function)
+    if type(function) is FunctionType and kind in _FUNCTIONS:
+        return cast(F, _FUNCTIONS[kind](function, ToolSlot(label, SOURCE, calls.DECORATOR)))
+    wrapper = _WRAPPERS[kind](label)
+    for attribute in ("__name__", "__qualname__"):  # a coroutine or generator shows its function's
+        if isinstance(shown := getattr(function, attribute, None), str):
+            setattr(wrapper, attribute, shown)
+    measured: Any = Wrapper(function, wrapper)
+    return cast(F, measured)
+
+
+def _plain(label: str) -> WrapperFunction:
+    return functions.plain_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
+
+
+def _coroutine(label: str) -> WrapperFunction:
+    return functions.coroutine_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
+
+
+def _block(label: str) -> generators.Begin:
+    return lambda *_call: Measured(label, SOURCE, calls.DECORATOR, in_steps=True)
+
+
+_FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}
+_WRAPPERS: dict[str, Callable[[str], WrapperFunction]] = {
+    "plain": _plain,
+    "coroutine": _coroutine,
+    "generator": lambda label: generators.generator_wrapper(_block(label)),
+    "async generator": lambda label: generators.async_generator_wrapper(_block(label)),
+}
+
+
+def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
+    """Measure a block as one call of the tool `name`: `with metertap.measure_tool("search"):`.
+
+    An exception that leaves the block makes it a failed call and passes on unchanged.
+    """
+    return Measured(name, SOURCE, calls.BLOCK)
+
+
+def record_tool_call(
+    tool_name: str,
+    success: bool,
+    latency_ms: float | None = None,
+    error_type: str | None = None,
+) -> None:
+    """Count one call that the program timed itself. `latency_ms` is in milliseconds.
+
+    A failed call without a latency is counted and leaves no sample behind.
+    """
+    with faults.guarded("record_tool_call"):
+        if not is_enabled():
+            return
+        if calls.counted_already(tool_name):
+            recorder().left_out(tool_name)
+            return
+        series = recorder().tool_by_hand(tool_name, SOURCE)
+        if success:
+            recorder().record_tool(series, outcomes.OK, None, latency_ms)
+        else:
+            named = _error_type(error_type)
+            recorder().record_tool(series, outcomes.of_error_type(named), named, latency_ms)
+
+
+def _error_type(given: object) -> str:
+    if not given:
+        return outcomes.TOOL_ERROR
+    if isinstance(given, str):
+        return given
+    if isinstance(given, BaseException):
+        return outcomes.error_type(given)
+    if isinstance(given, type):
+        return given.__qualname__
+    faults.fault("record_tool_call.error_type", f"{faults.shown(given)} is not an error type")
+    return catalogue.OTHER

@@ -1,0 +1,1 @@
+"""OpenTelemetry: instruments, the SDK's private parts, and the resource."""

@@ -1,0 +1,259 @@
+"""OpenTelemetry instruments of one meter provider.
+
+Durations come in batches, and go into the SDK's histograms in bulk
+(`metertap.otel.bulk_histogram`); where that cannot be exact they come one by one, and go through
+the public `Histogram.record`.
+Everything that the recorder already holds as a number is observable: it is read when a reader
+collects, costs nothing before, and is right from the first collection on, whichever provider
+comes into force and when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from metertap import catalogue, faults
+from metertap._version import __version__
+from metertap.otel import bulk_histogram
+from metertap.recording.batch import Batch
+from metertap.recording.figures import CacheFigures
+from metertap.recording.recorder import Recorder
+
+silent: ContextVar[bool] = ContextVar("metertap_silent", default=False)
+"""Set while a reader collects that does not want to know what metertap recorded."""
+
+_Observe = Callable[[Recorder], Iterable[Observation]]
+_Values = Mapping[frozenset[tuple[str, Any]], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a recorder's counters were at one moment, by metric name and attributes.
+
+    `since` says of which beginning: `reset()` and a fork make the recorder start from nothing.
+    """
+
+    since: float = 0.0
+    counters: Mapping[str, _Values] = field(default_factory=dict)
+
+
+class OtelInstruments:
+    """Instruments on `provider`, that observe a recorder from `open` to `close`.
+
+    A provider takes each instrument once and for good: they are opened again, not made again.
+    """
+
+    def __init__(self, provider: MeterProvider, *, plain: bool = False) -> None:
+        """`plain` leaves the bulk path alone, as if the SDK were an unknown one."""
+        self._recorder: Recorder | None = None
+        self._frozen: Observed | None = None
+        self._begins = Observed()
+        meter = provider.get_meter(catalogue.SCOPE, __version__)
+        histograms = {
+            metric.name: meter.create_histogram(
+                metric.name,
+                unit=metric.unit,
+                description=metric.description,
+                explicit_bucket_boundaries_advisory=metric.buckets,
+            )
+            for metric in (
+                catalogue.TOOL_DURATION,
+                catalogue.TOOL_FIRST_ITEM,
+                catalogue.SERVER_DURATION,
+                catalogue.CLIENT_DURATION,
+            )
+        }
+        problem = "asked for" if plain else bulk_histogram.problem(provider, histograms.values())
+        self.in_order = problem is not None
+        self.is_full = False
+        self.path = "bulk" if problem is None else f"plain API: {problem}"
+        make = bulk_histogram.BulkHistogram if problem is None else bulk_histogram.PlainHistogram
+        self._histograms = {name: make(provider, item) for name, item in histograms.items()}
+        for metric, observe in _COUNTERS.items():
+            meter.create_observable_counter(
+                metric.name,
+                callbacks=[self._callback(self._counted, metric, observe)],
+                unit=metric.unit,
+                description=metric.description,
+            )
+        for create, metric, observe in (
+            (meter.create_observable_up_down_counter, catalogue.TOOL_ACTIVE, _tool_active),
+            (meter.create_observable_up_down_counter, catalogue.SESSION_ACTIVE, _session_active),
+            (meter.create_observable_gauge, catalogue.CACHE_ENTRIES, _cache_entries),
+        ):
+            create(
+                metric.name,
+                callbacks=[self._callback(self._present, metric, observe)],
+                unit=metric.unit,
+                description=metric.description,
+            )
+
+    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations. `attributes` is the same object for the same series."""
+        histogram = self._histograms[metric.name]
+        histogram.record(batch, attributes)
+        self.is_full = self.is_full or histogram.is_full
+        if histogram.in_order and not self.in_order:
+            self.in_order = True
+            self.path = "value by value: series share a data point (past a limit, or by a View)"
+
+    def open(self, recorder: Recorder) -> None:
+        """Observe `recorder` from now on."""
+        self._recorder = recorder
+        self._frozen = None
+
+    def close(self) -> None:
+        """Observe nothing from now on."""
+        self._recorder = None
+
+    def freeze(self) -> Observed:
+        """Count what is counted now and nothing later, and have no call in progress."""
+        assert self._recorder is not None
+        self._frozen = Observed(
+            since=self._recorder.start_time,
+            counters={
+                metric.name: _values(observe(self._recorder))
+                for metric, observe in _COUNTERS.items()
+            },
+        )
+        return self._frozen
+
+    def start_after(self, observed: Observed) -> None:
+        """Count only what comes on top of `observed`: that much was exported elsewhere."""
+        self._begins = observed
+
+    def _counted(
+        self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
+    ) -> list[Observation]:
+        values = _values(observe(recorder))
+        if self._frozen is not None:  # asked after: it may have happened meanwhile
+            values = self._frozen.counters[metric.name]
+        begins: _Values = {}
+        if self._begins.since == recorder.start_time:
+            begins = self._begins.counters[metric.name]
+        return [
+            Observation(value - begins.get(attributes, 0), dict(attributes))
+            for attributes, value in values.items()
+        ]
+
+    def _present(
+        self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
+    ) -> list[Observation]:
+        observations = list(observe(recorder))
+        if self._frozen is None:
+            return observations
+        if metric is catalogue.CACHE_ENTRIES:  # a gauge ends, a sum has to end at zero
+            return []
+        return [Observation(0, seen.attributes) for seen in observations]
+
+    def _callback(
+        self,
+        observations: Callable[[Recorder, catalogue.Metric, _Observe], list[Observation]],
+        metric: catalogue.Metric,
+        observe: _Observe,
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def callback(_options: CallbackOptions) -> Iterable[Observation]:
+            recorder = self._recorder
+            if recorder is not None and not silent.get():
+                with faults.guarded("observe"):
+                    return observations(recorder, metric, observe)
+            return []
+
+        return callback
+
+
+def _values(observations: Iterable[Observation]) -> _Values:
+    return {frozenset((seen.attributes or {}).items()): seen.value for seen in observations}
+
+
+def _tool_active(recorder: Recorder) -> Iterable[Observation]:
+    recorder.fold()  # the SDK asks observable instruments before it looks at its histograms
+    for name, active in recorder.active_calls():
+        yield Observation(active, {catalogue.TOOL_NAME: name})
+
+
+def _session_active(recorder: Recorder) -> Iterable[Observation]:
+    yield Observation(recorder.active_sessions())
+
+
+class _Look(threading.local):
+    """The caches as they were when the first of the instruments that show them was observed.
+
+    A reader observes them one after the other, in one thread: what one of them asks for a second
+    time belongs to the next collection.
+    """
+
+    def __init__(self) -> None:
+        self._figures: Sequence[CacheFigures] = ()
+        self._asked: set[Any] | None = None
+
+    def at(self, recorder: Recorder, asking: object) -> Sequence[CacheFigures]:
+        if self._asked is None or asking in self._asked:
+            self._figures, self._asked = recorder.cache_figures(), set()
+        self._asked.add(asking)
+        return self._figures
+
+    def end(self) -> None:
+        self._figures, self._asked = (), None
+
+
+_look = _Look()
+
+
+def _cache_requests(recorder: Recorder) -> Iterable[Observation]:
+    _look.end()
+    for cache in _look.at(recorder, _cache_requests):
+        labels = _cache_labels(cache.name, cache.system)
+        by_tool = cache.by_tool or {}
+        hits = cache.hits - sum(hits for hits, _ in by_tool.values())
+        misses = cache.misses - sum(misses for _, misses in by_tool.values())
+        yield from _lookups(labels, hits, misses)
+        for tool, (hits, misses) in by_tool.items():
+            yield from _lookups({**labels, catalogue.TOOL_NAME: tool}, hits, misses)
+
+
+def _lookups(labels: dict[str, str], hits: int, misses: int) -> Iterable[Observation]:
+    yield Observation(hits, {**labels, catalogue.CACHE_REQUEST_TYPE: "hit"})
+    yield Observation(misses, {**labels, catalogue.CACHE_REQUEST_TYPE: "miss"})
+
+
+def _cache_evictions(recorder: Recorder) -> Iterable[Observation]:
+    for cache in _look.at(recorder, _cache_evictions):
+        if cache.evictions is not None:
+            yield Observation(cache.evictions, _cache_labels(cache.name, cache.system))
+
+
+def _cache_rejections(recorder: Recorder) -> Iterable[Observation]:
+    for cache in _look.at(recorder, _cache_rejections):
+        if cache.rejections is not None:
+            yield Observation(cache.rejections, _cache_labels(cache.name, cache.system))
+
+
+def _cache_entries(recorder: Recorder) -> Iterable[Observation]:
+    for cache in _look.at(recorder, _cache_entries):
+        if cache.entries is not None:
+            yield Observation(cache.entries, _cache_labels(cache.name, cache.system))
+    _look.end()
+
+
+def _cache_labels(name: str, system: str) -> dict[str, str]:
+    return {catalogue.CACHE_NAME: name, catalogue.CACHE_SYSTEM: system}
+
+
+def _faults(_recorder: Recorder) -> Iterable[Observation]:
+    for place, count in faults.fault_counts().items():
+        yield Observation(count, {catalogue.FAULT_PLACE: place})
+
+
+_COUNTERS: dict[catalogue.Metric, _Observe] = {
+    catalogue.CACHE_REQUESTS: _cache_requests,
+    catalogue.CACHE_EVICTIONS: _cache_evictions,
+    catalogue.CACHE_REJECTIONS: _cache_rejections,
+    catalogue.FAULTS: _faults,
+}

@@ -1,0 +1,345 @@
+"""Patching: a table of targets that drives both install and undo.
+
+A `PatchSet` names one module and what to wrap in it. It is installed whole or not at all, as
+soon as the module is imported (at once, if it is already), and undone exactly: an attribute that
+is still ours becomes what it was before, by identity; one that somebody wrapped after us stays in
+their chain, inert.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import inspect
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from metertap import faults
+from metertap.patching.tracebacks import hide_frame
+
+WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""wrapt's signature: wrapped, instance, args, kwargs."""
+
+StandIn = tuple[Callable[..., Any], Callable[[], None]]
+"""What stands where a function stood, and what makes it pass calls straight through, for good."""
+Replacement = Callable[[Callable[..., Any]], StandIn]
+Live = list[bool]
+"""Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
+
+_ABSENT: Any = object()
+_stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+_POLL_SECONDS = 0.01
+
+
+# Generic in wrapt's type stubs only.
+if TYPE_CHECKING:
+    _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
+    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper[..., Any]
+else:
+    _FunctionWrapper = wrapt.FunctionWrapper
+    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper
+
+
+class _BoundWrapper(_BoundFunctionWrapper):
+    """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
+
+    def _owner(self) -> Any:
+        """The object that this was taken from: an instance, or the class that a name leads to."""
+        instance = getattr(self, "__self__", None)
+        if instance is not None:
+            return instance
+        *path, _ = self.__qualname__.split(".")
+        return functools.reduce(getattr, path, sys.modules[self.__module__])
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return getattr, (self._owner(), self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return getattr(copy.deepcopy(self._owner(), memo), self.__name__)
+
+
+class Wrapper(_FunctionWrapper):
+    """wrapt's function wrapper, copied and pickled as the function it stands for: by its name."""
+
+    __bound_function_wrapper__ = _BoundWrapper
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self.__qualname__
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Any:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One attribute to wrap: `attribute` is a dotted path inside the patch set's module.
+
+    `optional` targets are absent from some supported versions and are then left out; so are those
+    that a class has to have of its `own` and only inherits.
+
+    A `replacement` is for what is called so often that wrapt's proxy would be most of the cost: it
+    takes the wrapper's place where a plain function stands.
+    """
+
+    attribute: str
+    wrapper: WrapperFunction
+    optional: bool = False
+    own: bool = False
+    replacement: Replacement | None = None
+
+
+def stand_in(
+    attribute: str,
+    make: Callable[[Callable[..., Any], Live], Callable[..., Any]],
+    *,
+    optional: bool = False,
+    own: bool = False,
+) -> Target:
+    """A method to patch at the least cost: by what `make` makes of it.
+
+    That is called as the method is, has to pass calls on to it unless it is live, and gives it the
+    instance first.
+    """
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        # No plain function stands there (somebody else has wrapped it): made anew for each call.
+        return make(lambda _self, *args, **kwargs: wrapped(*args, **kwargs), [True])(
+            instance, *args, **kwargs
+        )
+
+    return Target(attribute, wrapper, optional, own, _replacement(make))
+
+
+def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
+    """A method whose stand-in is a plain function.
+
+    Libraries ask `self.method.__func__ is Base.method`, to see whether it was overridden; a class
+    gives another one of wrapt's proxies each time.
+    """
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            bound = method.__get__(self)
+            try:
+                return wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            bound = method.__get__(self)
+            try:
+                return await (
+                    wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
+                )
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        return later if inspect.iscoroutinefunction(method) else function
+
+    return Target(attribute, wrapper, replacement=_replacement(make))
+
+
+def _replacement(make: Callable[[Callable[..., Any], Live], Callable[..., Any]]) -> Replacement:
+    def replacement(method: Callable[..., Any]) -> StandIn:
+        live = [True]
+        function = functools.wraps(method)(make(method, live))
+        _stand_ins.add(function)
+        return function, live.clear
+
+    return replacement
+
+
+def is_patched(function: object) -> bool:
+    """Whether `function` is one of ours."""
+    return isinstance(function, Wrapper) or (
+        type(function) is FunctionType and function in _stand_ins
+    )
+
+
+@dataclass(slots=True)
+class _Installed:
+    target: Target
+    owner: Any
+    name: str
+    original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
+    stand_in: Callable[..., Any]
+    switch_off: Callable[[], None]  # from then on it calls straight through
+
+
+class PatchSet:
+    """Targets of one module, installed together.
+
+    `status` is one of: `idle`, `waiting` (for the module's import), `installed`, `failed`; then
+    `problem` says why. `name` is what it is called where that is said: the module, by default.
+    """
+
+    def __init__(self, module: str, targets: Sequence[Target], *, name: str | None = None) -> None:
+        self.module = module
+        self.name = name or module
+        self.targets: Sequence[Target] = tuple(targets)
+        self.status = "idle"
+        self.problem: str | None = None
+        self._installed: list[_Installed] = []
+        self._lock = threading.RLock()
+        self._hooked = False
+
+    @property
+    def bound(self) -> list[str]:
+        """Dotted paths of what is wrapped now."""
+        return [f"{self.module}:{item.target.attribute}" for item in list(self._installed)]
+
+    def install(self) -> None:
+        """Install now if the module is imported, else as soon as it is. Installs once."""
+        with self._lock:
+            if self.status in {"waiting", "installed"}:
+                return
+            self.status = "waiting"
+            self.problem = None
+        if self.module not in sys.modules and not self._hooked:
+            wrapt.register_post_import_hook(self._imported, self.module)
+            self._hooked = True
+        if _is_being_imported(self.module):
+            name = f"metertap-import-{self.module}"
+            threading.Thread(target=self._wait, name=name, daemon=True).start()
+        elif self.module in sys.modules:
+            self._apply(sys.modules[self.module])
+
+    def uninstall(self) -> None:
+        """Undo; a module that is imported later is left alone."""
+        with self._lock:
+            self.status = "idle"
+            self.problem = None
+            while self._installed:
+                _undo(self._installed.pop())
+
+    def prepare(self, module: Any) -> None:
+        """What there is to do before, in a subclass: it may choose targets, or raise."""
+
+    def follow(self, module: Any) -> None:
+        """What else there is to do, in a subclass, once the targets are wrapped."""
+
+    def tell(self, error: Exception) -> None:
+        """That it could not be installed, as `problem` says."""
+        faults.fault(f"patch {self.name}", error)
+
+    def _imported(self, module: Any) -> None:
+        # wrapt calls it once: at the end of the import, or while it is being registered because
+        # an import began just then. Then `install` looks for itself.
+        if self._hooked:
+            self._hooked = False
+            self._apply(module)
+
+    def _wait(self) -> None:
+        # Nothing of Python's tells when an import ends that began before there was a hook.
+        while _is_being_imported(self.module):
+            time.sleep(_POLL_SECONDS)
+        module = sys.modules.get(self.module)
+        if module is not None:
+            self._apply(module)
+        else:  # it failed, and the program may try again
+            self._hooked = True
+            wrapt.register_post_import_hook(self._imported, self.module)
+
+    def _apply(self, module: Any) -> None:
+        # An import hook cannot be taken back, so it asks whether it is still wanted.
+        with self._lock:
+            if self.status != "waiting":
+                return
+            try:
+                self.prepare(module)
+                for target in self.targets:
+                    installed = _wrap(module, target)
+                    if installed is not None:
+                        self._installed.append(installed)
+                self.follow(module)
+            except Exception as error:
+                self.uninstall()
+                self.status = "failed"
+                self.problem = f"{type(error).__qualname__}: {error}"
+                self.tell(error)
+            else:
+                self.status = "installed"
+
+
+def _is_being_imported(name: str) -> bool:
+    """Whether some thread, maybe this one, is at it: Python keeps a lock for each such module."""
+    return name in getattr(importlib._bootstrap, "_module_locks", ())
+
+
+def _wrap(module: Any, target: Target) -> _Installed | None:
+    owner: Any = module
+    *parents, name = target.attribute.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent, _ABSENT)
+        if owner is _ABSENT:
+            break
+    if owner is _ABSENT or not hasattr(owner, name):
+        if target.optional or target.own:
+            return None
+        raise AttributeError(f"{module.__name__}:{target.attribute} does not exist")
+    # Not getattr: it would bind static and class methods.
+    original = vars(owner).get(name, _ABSENT)
+    if original is _ABSENT and target.own:
+        return None
+    if isinstance(found := getattr(owner, name), type) or not callable(found):
+        raise TypeError(f"{module.__name__}:{target.attribute} is no function")
+    stand_in, switch_off = make_stand_in(owner, name, original, target)
+    setattr(owner, name, stand_in)
+    return _Installed(target, owner, name, original, stand_in, switch_off)
+
+
+def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
+    """What is to stand as `owner.name`, where `original` stands, if anything does."""
+    if target.replacement is not None and type(original) is FunctionType:
+        return target.replacement(original)
+    wrapped, function = original, target.wrapper
+    if original is _ABSENT and isinstance(owner, type):
+        wrapped = inspect.getattr_static(owner, name)
+        function = functools.partial(_call_inherited, owner, name, function)
+    elif original is _ABSENT:  # an object's method, which nothing would bind where it is put
+        wrapped = getattr(owner, name)
+    # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
+    # and can be made to give the other.
+    live = threading.Lock()
+    live.acquire()
+    return Wrapper(wrapped, function, enabled=live.locked), live.release
+
+
+def _call_inherited(
+    owner: type, name: str, function: WrapperFunction, wrapped: Any, instance: Any, *call: Any
+) -> Any:
+    """Wrap what is inherited at the time of the call: a base class may be patched after us."""
+    if instance is not None:
+        wrapped = getattr(super(owner, instance), name)
+    try:
+        return function(wrapped, instance, *call)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+
+
+def _undo(item: _Installed) -> None:
+    item.switch_off()
+    if vars(item.owner).get(item.name) is not item.stand_in:
+        return  # somebody wrapped after us: we stay in their chain and pass calls through
+    if item.original is _ABSENT:
+        delattr(item.owner, item.name)
+    else:
+        setattr(item.owner, item.name, item.original)

@@ -1,0 +1,137 @@
+"""Patching a class and all that derives from it, whenever that is defined.
+
+Some libraries only say what a cache looks like, and each backend brings its own methods. Those of
+subclasses that exist are wrapped at once, those of later ones by `__init_subclass__`. Classes are
+held weakly: one that a function makes ends with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metertap import faults
+from metertap.patching.patch_set import PatchSet, Target, WrapperFunction, is_patched, make_stand_in
+from metertap.patching.tracebacks import hide_frame
+
+_HOOK = "__init_subclass__"
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    name: str
+    stand_in: Callable[[], Any]  # a weak reference
+    switch_off: Callable[[], None]  # from then on it calls straight through
+
+
+class SubclassesPatchSet(PatchSet):
+    """`wrappers`, by method: of the class `base` in `module`, and each subclass's own.
+
+    Not seen: subclasses of a class whose `__init_subclass__` does not call its parent's.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        base: str,
+        wrappers: Mapping[str, WrapperFunction],
+        *,
+        target: Callable[[str, WrapperFunction], Target] = Target,
+    ) -> None:
+        self._of = {name: target(f"{base}.{name}", wrapper) for name, wrapper in wrappers.items()}
+        super().__init__(module, list(self._of.values()))
+        self._base_name = base
+        self._followed: weakref.WeakKeyDictionary[type, list[_Followed]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._hooked_base: tuple[type, _Hook] | None = None
+
+    def follow(self, module: Any) -> None:
+        """Wrap the subclasses that are there, and hear of those that come."""
+        base = getattr(module, self._base_name)
+        for cls in _subclasses(base):
+            self._adopt(cls)
+        self._hook(base)
+
+    def uninstall(self) -> None:
+        """Undo, in all classes that are still there."""
+        with self._lock:
+            super().uninstall()
+            if self._hooked_base is not None:
+                base, hook = self._hooked_base
+                self._hooked_base = None
+                if vars(base).get(_HOOK) is hook:
+                    if hook.inherited is None:
+                        delattr(base, _HOOK)
+                    else:
+                        setattr(base, _HOOK, hook.inherited)
+            for cls, followed in list(self._followed.items()):
+                for item in followed:
+                    item.switch_off()
+                    found = vars(cls).get(item.name)
+                    if found is not None and found is item.stand_in():
+                        setattr(cls, item.name, found.__wrapped__)
+            self._followed.clear()
+
+    def _hook(self, base: type) -> None:
+        hook = _Hook(self, base, vars(base).get(_HOOK))
+        setattr(base, _HOOK, hook)
+        self._hooked_base = base, hook
+
+    def _defined(self, cls: type) -> None:
+        with faults.guarded(f"patch {self.module}"), self._lock:
+            if self._hooked_base is not None:
+                self._adopt(cls)
+
+    def _adopt(self, cls: type) -> None:
+        if cls in self._followed:
+            return
+        found = []
+        for name, target in self._of.items():
+            original = vars(cls).get(name)
+            # Some other class's, taken over as it is, is wrapped already.
+            if original is None or is_patched(original):
+                continue
+            if not callable(getattr(cls, name)):  # something else of that name
+                continue
+            stand_in, switch_off = make_stand_in(cls, name, original, target)
+            setattr(cls, name, stand_in)
+            found.append(_Followed(name, weakref.ref(stand_in), switch_off))
+        self._followed[cls] = found
+
+
+class _Hook(classmethod):  # type: ignore[type-arg]  # of nothing else that is generic here
+    """What stands as the base class's `__init_subclass__`; `inherited` is what stood there."""
+
+    def __init__(self, patches: SubclassesPatchSet, base: Any, inherited: Any) -> None:
+        self.inherited = inherited
+
+        def init_subclass(cls: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                if inherited is None:
+                    super(base, cls).__init_subclass__(*args, **kwargs)
+                else:
+                    inherited.__get__(None, cls)(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+            patches._defined(cls)
+
+        super().__init__(init_subclass)
+
+
+def instances(cls: type) -> list[Any]:
+    """All objects of `cls` and its subclasses. They refer to their class: quicker than asking all
+    objects there are."""
+    kinds = {cls, *_subclasses(cls)}
+    return [item for item in gc.get_referrers(*kinds) if type(item) in kinds]
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    found: list[type] = type.__subclasses__(cls)
+    for subclass in found:
+        yield subclass
+        yield from _subclasses(subclass)

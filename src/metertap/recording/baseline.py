@@ -1,0 +1,86 @@
+"""Counting anew, by `reset_metrics`: figures of before and after it.
+
+Series stay the same objects. Patches and slots hold them, calls are in progress on them, and the
+instruments know them: what is exported is cumulative and goes on, since a counter never goes back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from metertap.recording.figures import CacheFigures, ToolFigures
+
+
+class Past:
+    """What was counted until figures began again."""
+
+    def __init__(
+        self, until: float, tools: Iterable[ToolFigures] = (), caches: Iterable[CacheFigures] = ()
+    ) -> None:
+        self.until = until
+        self.until_monotonic = time.monotonic()  # the other clock may be set meanwhile
+        self._tools = {(tool.name, tool.source): tool for tool in tools}
+        self._caches = {(cache.name, cache.system): cache for cache in caches}
+
+    def added_to(self, tool: ToolFigures) -> ToolFigures:
+        """What `tool` counted before and since. Percentiles stay those of its window."""
+        past = self._tools.get((tool.name, tool.source))
+        return tool if past is None else _together(past, tool)
+
+    def counts_with(
+        self, key: tuple[str, str], counts: Mapping[str, int], sampled: int
+    ) -> tuple[dict[str, int], int]:
+        """Calls of a tool by outcome, and known latencies, before and since."""
+        past = self._tools.get(key)
+        if past is None:
+            return dict(counts), sampled
+        both = {name: past.counts.get(name, 0) + counts.get(name, 0) for name in past.counts}
+        return both, past.sampled + sampled
+
+    def left_out_of(self, cache: CacheFigures) -> CacheFigures:
+        """What `cache`, whose figures are those of its life, counted since."""
+        past = self._caches.get((cache.name, cache.system))
+        return cache if past is None else _since(past, cache)
+
+
+def _together(past: ToolFigures, now: ToolFigures) -> ToolFigures:
+    def added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+        return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+
+    def known(*values: float | None) -> list[float]:
+        return [value for value in values if value is not None]
+
+    return replace(
+        now,
+        counts=added(past.counts, now.counts),
+        error_types=added(past.error_types, now.error_types),
+        sampled=past.sampled + now.sampled,
+        total_ms=past.total_ms + now.total_ms,
+        minimum_ms=min(known(past.minimum_ms, now.minimum_ms), default=None),
+        maximum_ms=max(known(past.maximum_ms, now.maximum_ms), default=None),
+        last_call=past.last_call if now.last_call is None else now.last_call,
+    )
+
+
+def _since(past: CacheFigures, now: CacheFigures) -> CacheFigures:
+    def more(now: int | None, past: int | None) -> int | None:
+        return None if now is None else now - (past or 0)
+
+    by_tool = None
+    if now.by_tool is not None:
+        before = past.by_tool or {}
+        lookups = {
+            tool: (hits - before.get(tool, (0, 0))[0], misses - before.get(tool, (0, 0))[1])
+            for tool, (hits, misses) in now.by_tool.items()
+        }
+        by_tool = {tool: counts for tool, counts in lookups.items() if any(counts)}
+    return replace(
+        now,
+        hits=now.hits - past.hits,
+        misses=now.misses - past.misses,
+        evictions=more(now.evictions, past.evictions),
+        rejections=more(now.rejections, past.rejections),
+        by_tool=None if now.is_read and not by_tool else by_tool,
+    )

@@ -1,0 +1,243 @@
+"""What is held for one cache name: lookups that were counted, and statistics that are read.
+
+A name may stand for many cache objects, at one time and one after the other. What each counted
+stays when it is gone, since a counter never goes back.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import repeat
+from operator import length_hint
+from typing import Any, Protocol
+
+from metertap import faults
+from metertap.recording.figures import CacheFigures
+
+EVICTIONS = "evictions"
+REJECTIONS = "rejections"
+BOTH = frozenset({EVICTIONS, REJECTIONS})
+
+
+class Count:
+    """A number that threads add one to without a lock: how far an iterator of C's has come."""
+
+    __slots__ = ("_left", "add")
+
+    _MOST = 2**62
+
+    def __init__(self) -> None:
+        self._left = repeat(None, self._MOST)
+        self.add: Callable[[], None] = self._left.__next__
+
+    @property
+    def value(self) -> int:
+        """How often `add` was called."""
+        return self._MOST - length_hint(self._left)
+
+
+class Named(Protocol):
+    """A tool's series, as far as a cache knows it: something with a name."""
+
+    name: str
+
+
+class Lookups(dict[Any, Callable[[], None]]):
+    """What counts one lookup, by the tool's series it is made for; None is no tool."""
+
+    __slots__ = ("_counts", "plus")
+
+    def __init__(self) -> None:
+        self._counts: dict[Named | None, Count] = {}
+        self.plus: dict[Named | None, int] = {}
+        """Lookups of caches of this name that are gone."""
+
+    def __missing__(self, tool: Named | None) -> Callable[[], None]:
+        # setdefault is whole: two threads that come first together get the same.
+        count = self._counts.setdefault(tool, Count())
+        self[tool] = count.add
+        return count.add
+
+    def move_to(self, other: Lookups) -> None:
+        """Add everything that was counted to `other`."""
+        for tool, count in list(self._counts.items()):
+            other.plus[tool] = other.plus.get(tool, 0) + count.value + self.plus.get(tool, 0)
+
+    def add_to(self, totals: dict[str | None, int]) -> None:
+        """Add lookups by tool name, all sources of equal names together."""
+        for tool, count in list(self._counts.items()) if self._counts else ():
+            name = None if tool is None else tool.name
+            totals[name] = totals.get(name, 0) + count.value
+        for tool, value in list(self.plus.items()) if self.plus else ():
+            name = None if tool is None else tool.name
+            totals[name] = totals.get(name, 0) + value
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a cache counts itself, since it was made or cleared. None is not known."""
+
+    hits: int
+    misses: int
+    evictions: int | None = None
+    rejections: int | None = None
+    entries: int | None = None
+
+
+class Reading:
+    """The statistics of one cache object, made into counters that never go back.
+
+    A cache that was cleared counts from zero again: what it had counted when it was read last is
+    kept. `read` returns None once the object is gone.
+    """
+
+    __slots__ = ("_before", "_last", "read")
+
+    def __init__(self, read: Callable[[], Statistics | None]) -> None:
+        self.read = read
+        self._last = self._before = (0, 0, 0, 0)
+
+    def now(self) -> tuple[tuple[int, int, int, int], int | None, bool]:
+        """Hits, misses, evictions and rejections so far; entries; whether the cache still is."""
+        try:  # not `guarded`: of a thousand caches each is read at each look
+            found = self.read()
+        except Exception as error:
+            faults.fault("cache.statistics", error)
+            found = None
+        if found is None:
+            return self._total(), None, False
+        raw = (found.hits, found.misses, found.evictions or 0, found.rejections or 0)
+        if raw != self._last and any(map(operator.lt, raw, self._last)):  # cleared
+            self._before = self._total()
+        self._last = raw
+        return self._total(), found.entries, True
+
+    def start_over(self) -> None:
+        """Count from zero from now on."""
+        self.now()
+        self._before = (-self._last[0], -self._last[1], -self._last[2], -self._last[3])
+
+    def _total(self) -> tuple[int, int, int, int]:
+        before, last = self._before, self._last
+        return before[0] + last[0], before[1] + last[1], before[2] + last[2], before[3] + last[3]
+
+
+class CacheSeries:
+    """One cache name of one system. `hits` and `misses` count without a lock.
+
+    `entries` asks the cache how many it holds; None where that is not known. `parts` are series of
+    cache objects that turned out to have this name.
+    """
+
+    def __init__(self, name: str, system: str, supports: frozenset[str] = BOTH) -> None:
+        self.name = name
+        self.system = system
+        self.supports = supports
+        self.hits = Lookups()
+        self.misses = Lookups()
+        self.evictions = 0
+        self.rejections = 0
+        self.entries: Callable[[], int | None] | None = None
+        self.parts: list[CacheSeries] = []
+        self.readings: list[Reading] = []
+        self._kept = (0, 0, 0, 0)  # by caches that are read and are gone
+        self._ended: list[CacheSeries] = []  # parts that are to be absorbed
+        self._lock = threading.Lock()
+
+    def figures(self) -> CacheFigures:
+        """A copy to compute views from.
+
+        Not under the recorder's lock: a cache may hold a lock of its own, and record.
+        """
+        hits: dict[str | None, int] = {None: 0}
+        misses: dict[str | None, int] = {None: 0}
+        with self._lock:  # two views at the same time; and no part may move while it is counted
+            self._absorb_ended()
+            read, entries = self._read()
+            evictions, rejections = read[2], read[3]
+            for part in (self, *self.parts):
+                if part.hits or part.hits.plus:
+                    part.hits.add_to(hits)
+                if part.misses or part.misses.plus:
+                    part.misses.add_to(misses)
+                evictions += part.evictions
+                rejections += part.rejections
+                held = part._held() if part.entries is not None else None
+                if held is not None:
+                    entries = held + (entries or 0)
+        is_read = bool(self.readings) or any(self._kept)
+        by_tool = {
+            tool: (hits.get(tool, 0), misses.get(tool, 0))
+            for tool in {**hits, **misses}
+            if tool is not None
+        }
+        return CacheFigures(
+            name=self.name,
+            system=self.system,
+            hits=sum(hits.values()) + read[0],
+            misses=sum(misses.values()) + read[1],
+            evictions=evictions if EVICTIONS in self.supports else None,
+            rejections=rejections if REJECTIONS in self.supports else None,
+            by_tool=None if is_read and not by_tool else by_tool,
+            entries=entries,
+            is_read=is_read,
+            objects=len(self.parts) + len(self.readings),
+        )
+
+    def absorb(self, part: CacheSeries) -> None:
+        """`part` ends: nothing counts on it any more.
+
+        A finaliser calls this, maybe in a thread that is inside `figures`: then it is done there.
+        """
+        self._ended.append(part)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._absorb_ended()
+            finally:
+                self._lock.release()
+
+    def _absorb_ended(self) -> None:
+        while self._ended:
+            part = self._ended.pop()
+            if part in self.parts:
+                self.parts.remove(part)
+                part.hits.move_to(self.hits)
+                part.misses.move_to(self.misses)
+                self.evictions += part.evictions
+                self.rejections += part.rejections
+
+    def forked(self) -> CacheSeries:
+        """In a forked child: a series of its own, from zero; its cache objects are the same."""
+        series = CacheSeries(self.name, self.system, self.supports)
+        series.entries = self.entries
+        series.readings = self.readings
+        for reading in series.readings:
+            reading.start_over()
+        return series
+
+    def _read(self) -> tuple[tuple[int, int, int, int], int | None]:
+        total, entries = self._kept, None
+        for reading in list(self.readings):
+            counts, held, alive = reading.now()
+            total = _sum(total, counts)
+            if not alive:
+                self.readings.remove(reading)
+                self._kept = _sum(self._kept, counts)
+            elif held is not None:
+                entries = held + (entries or 0)
+        return total, entries
+
+    def _held(self) -> int | None:
+        if self.entries is not None:
+            with faults.guarded("cache.entries"):
+                return self.entries()
+        return None
+
+
+def _sum(
+    one: tuple[int, int, int, int], other: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]

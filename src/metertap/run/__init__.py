@@ -1,0 +1,1 @@
+"""`metertap run`: measuring a program that says nothing of metertap."""

@@ -1,0 +1,62 @@
+"""Starts metertap in the program that `metertap run` executes, before its first line.
+
+`metertap run` puts this folder on PYTHONPATH. The file must be readable by any Python that the
+program may turn out to be, so it is plain and imports nothing that could be missing.
+"""
+
+import os
+import sys
+
+
+def _leave_no_trace():
+    """Take this folder out of the path, and, unless asked otherwise, out of the children's.
+
+    Returns whether it was in the environment: a second interpreter of the same process finds us
+    on the path that the first one started with.
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    sys.path_importer_cache.pop(here, None)
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if here not in entries:
+        return False
+    if not os.environ.get("METERTAP_RUN_CHILDREN"):
+        others = [entry for entry in entries if entry != here]
+        if others or len(entries) > 1:  # twice: there was an empty PYTHONPATH
+            os.environ["PYTHONPATH"] = os.pathsep.join(others)
+        else:
+            del os.environ["PYTHONPATH"]
+    return True
+
+
+def _start():
+    try:
+        before = set(sys.modules)
+        from metertap.run.hook import start
+
+        start(before)
+    except Exception as error:
+        # Whatever it is, the program runs.
+        _say(
+            "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
+            "to install it there: %s -m pip install metertap\n"
+            % (sys.executable, type(error).__name__, error, sys.executable)
+        )
+
+
+def _say(message):
+    try:
+        sys.stderr.write(message)
+    except Exception:  # noqa: S110  # it may be None, or a pipe that nobody reads
+        pass
+
+
+_ours = _leave_no_trace()
+_this = sys.modules.pop("sitecustomize", None)  # kept: Python 2 empties a module that nobody holds
+try:
+    # The environment's own, which we stood in front of. Where it has none, this error tells
+    # Python that there is no such module, ours included; any other is the environment's own.
+    import sitecustomize
+finally:
+    if _ours:
+        _start()

@@ -1,0 +1,196 @@
+"""Alerts of this process: looked at every some seconds by a thread, shown, and told to receivers.
+
+The thread is there only where alerts are configured, somebody can see them, and a tool or cache was
+seen.
+"""
+
+from __future__ import annotations
+
+import http.client  # noqa: F401  # not first by a thread: a child forked meanwhile never could
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from metertap import faults
+from metertap.alerts import counters, thresholds
+from metertap.alerts.evaluator import Alert, Evaluator
+from metertap.alerts.thresholds import BadThresholds, Thresholds
+from metertap.recording import Recorder
+from metertap.settings.settings import Settings
+from metertap_exporters.alert_receivers import payloads
+from metertap_exporters.alert_receivers.payloads import Sender
+from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, Receiver
+
+_FLUSH_SECONDS = 0.5
+"""The longest that a shutdown waits for receivers."""
+_BIND_SECONDS = 1.0
+_MOST_TOLD = 10
+"""Mistakes in the table, a line each."""
+
+
+class Watch:
+    """Evaluates and tells, from `start` to `close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        service: Callable[[], Mapping[str, str]],
+        page: Callable[[float], str | None],
+    ) -> None:
+        self._settings = settings
+        self._recorder = recorder
+        self._service = service
+        self._page = page
+        self.thresholds = usable(settings.alerts or {})
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._starting = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._sender: Sender | None = None
+        self._alerts: tuple[Alert, ...] = ()
+        self._started = time.monotonic()
+        self.receivers = [
+            Receiver(kind, address, self.sender)
+            for kind, address in (
+                (ALERTMANAGER, self._settings.alertmanager_url),
+                (WEBHOOK, self._settings.alert_webhook_url),
+            )
+            if address is not None
+        ]
+
+    def start(self) -> None:
+        """Begin with the first tool or cache."""
+        self._before = counters.read(self._recorder)
+        self._recorder.on_activity(self._begin)
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What the document shows."""
+        return [payloads.shown(alert) for alert in self._alerts]
+
+    def described(self) -> dict[str, Any]:
+        """What `metertap doctor` shows."""
+        return {
+            "every_seconds": self._settings.alert_every,
+            "running": self._thread is not None,
+            "thresholds": {**asdict(self.thresholds), "jobs": list(self.thresholds.jobs)},
+            "receivers": [receiver.described() for receiver in self.receivers],
+        }
+
+    def flush(self, until: float) -> None:
+        """The process ends: wait for receivers that are being told, till `until` at most."""
+        self._stop.set()
+        for receiver in self.receivers:
+            with faults.guarded("alerts.flush"):
+                receiver.flush(max(0.0, until - time.monotonic()))
+
+    def close(self) -> None:
+        """End: half a second for receivers that are being told, at most."""
+        self._recorder.forget_activity_callback(self._begin)
+        self.flush(time.monotonic() + _FLUSH_SECONDS)
+        for receiver in self.receivers:
+            with faults.guarded("alerts.close"):
+                receiver.close()
+
+    def forked(self) -> None:
+        """In a forked child: nothing is known and nobody told before its own first record."""
+        self._begin_anew()
+        self._before = counters.Counters()
+
+    def sender(self) -> Sender:
+        """Who this process is to receivers: itself again after a restart.
+
+        `service.instance.id` where the operator gave one; else the machine, and the port of the
+        JSON endpoint, which is what tells several processes of a service apart.
+        """
+        if self._sender is None:
+            given = self._settings.resource_from_environment.get("service.instance.id")
+            page = self._page(_BIND_SECONDS)
+            port = page.rpartition(":")[2] if page and self._settings.json_port else ""
+            here = socket.gethostname()
+            self._sender = Sender(
+                service=self._service().get("name", "python"),
+                instance=given or (f"{here}:{port}" if port else here),
+                page=page and f"{page}/",
+                runbooks=self.thresholds.runbooks,
+            )
+        return self._sender
+
+    def _begin(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._stop,), name="metertap-alerts", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self, stop: threading.Event) -> None:
+        with faults.guarded("alerts"):
+            if self.receivers:
+                self.sender()  # the address of the page may be gone at the end
+            every = self._settings.alert_every
+            evaluator = Evaluator(self.thresholds, every, self._started, self._before)
+            due = time.monotonic() + every
+            while not stop.wait(max(0.0, due - time.monotonic())):
+                due = max(due + every, time.monotonic())
+                with faults.guarded("alerts.evaluate"):
+                    self._look(evaluator)
+
+    def _look(self, evaluator: Evaluator) -> None:
+        now = counters.read(self._recorder)
+        self._alerts = evaluator.evaluate(time.monotonic(), time.time(), now)
+        for receiver in self.receivers:
+            receiver.tell(self._alerts)
+
+
+def watch(
+    settings: Settings,
+    recorder: Recorder,
+    *,
+    service: Callable[[], Mapping[str, str]],
+    page: Callable[[float], str | None],
+    is_seen: bool,
+) -> Watch | None:
+    """What evaluates the alerts that are configured; None where nobody would learn of them."""
+    made = Watch(settings, recorder, service, page)
+    return made if made.receivers or is_seen else None
+
+
+def usable(table: Mapping[str, Any]) -> Thresholds:
+    """The thresholds of the table. What cannot be used is told of once, and its default taken."""
+    try:
+        return thresholds.read(table)
+    except BadThresholds as error:
+        _tell(error.messages)
+    return thresholds.read(_without_bad(table, ()))
+
+
+def _tell(messages: Sequence[str]) -> None:
+    """Once each; of many, only the first."""
+    for message in messages[:_MOST_TOLD]:
+        faults.warn_once(f"alerts.{message}", "alerts.%s (the default is taken)", message)
+    more = len(messages) - _MOST_TOLD
+    if more > 0:
+        faults.warn_once("alerts", "and %d more in alerts; `metertap rules` lists them", more)
+
+
+def _without_bad(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """What is left of a table once each key that cannot be used alone is gone."""
+    kept: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            value = _without_bad(value, (*path, key))
+        alone: Any = value
+        for name in reversed((*path, key)):
+            alone = {name: alone}
+        try:
+            thresholds.read(alone)
+        except BadThresholds:
+            continue
+        kept[key] = value
+    return kept

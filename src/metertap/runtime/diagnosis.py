@@ -1,0 +1,145 @@
+"""What `metertap doctor` shows of a process: nothing in it is a key, an argument or a secret."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from importlib import util
+from typing import TYPE_CHECKING, Any
+
+from metertap import faults, state
+from metertap._version import __version__
+from metertap.measuring.by_hand import SOURCE
+from metertap.otel import sdk
+from metertap.patching.patch_set import PatchSet
+from metertap.runtime.pipeline import Pipeline
+from metertap.settings.address import Address
+from metertap.settings.settings import TABLE, Settings
+
+if TYPE_CHECKING:
+    from metertap.runtime.alert_watch import Watch
+    from metertap_instrumentation.instrumentation import Instrumentation
+
+
+def diagnose(
+    settings: Settings, pipeline: Pipeline, watch: Watch | None, *, active: bool
+) -> dict[str, Any]:
+    """Settings and who set them, what is patched, where records go, what was swallowed."""
+    return {
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "active": active,
+        "disabled_because": settings.disabled_because,
+        "service": pipeline.service(),
+        "settings": {
+            name: {
+                "value": _plain(getattr(settings, name)),
+                "variable": variable,
+                "source": settings.sources.get(name, "default"),
+            }
+            for name, (variable, _) in TABLE.items()
+        },
+        "instrumentations": _instrumentations(settings.enabled),
+        "caches": _caches(),
+        "process_metrics": pipeline.process_metrics.described(),
+        "provider": _provider(pipeline),
+        "recording_paths": pipeline.recording_paths(),
+        "readers": [
+            {"reader": reader, "added_by": "metertap" if ours else "application"}
+            for reader, ours in pipeline.readers()
+        ],
+        "endpoints": [
+            {
+                "name": view.endpoint.label,
+                "url": view.endpoint.url,
+                "problem": view.endpoint.problem,
+            }
+            for view in (pipeline.json, pipeline.prometheus)
+            if view is not None
+        ],
+        "otlp": settings.otlp_protocol if settings.otlp else None,
+        "otlp_problem": pipeline.otlp_problem,
+        "alerts": None if watch is None else watch.described(),
+        "notes": [*pipeline.notes, *sdk.problems()],
+        "left_out_duplicates": dict(state.recorder().duplicates),
+        "faults": faults.fault_counts(),
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Address):
+        return str(value)  # without what may be secret
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _provider(pipeline: Pipeline) -> str | None:
+    if pipeline.provider is None:
+        return None
+    whose = "metertap's own" if pipeline.provider is pipeline.owned else "the application's"
+    kind = type(pipeline.provider)
+    return f"{whose} ({kind.__module__}.{kind.__qualname__})"
+
+
+def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
+    import metertap_instrumentation
+
+    return [
+        {
+            "name": item.name,
+            "library": item.distribution,
+            "version": item.version,
+            "state": _state(item) if enabled else "off",
+            "problem": item.problem,
+            "unverified": list(item.unverified),
+            "patches": [
+                {
+                    "module": patch_set.name,
+                    "state": patch_set.status,
+                    "bound": patch_set.bound,
+                    "problem": patch_set.problem or _waits_in_vain(patch_set),
+                }
+                for patch_set in item.patch_sets
+            ],
+        }
+        for item in metertap_instrumentation.known()
+    ]
+
+
+def _waits_in_vain(patch_set: PatchSet) -> str | None:
+    """A module may turn up yet, but that of a line with a slip of the pen will not."""
+    package = patch_set.module.partition(".")[0]
+    with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
+        if patch_set.status == "waiting" and util.find_spec(package) is None:
+            return f"{patch_set.name}: there is no module {package}"
+    return None
+
+
+def _caches() -> list[dict[str, Any]]:
+    """Every cache that was seen, how its figures are come by, and which of them there are not."""
+    return [
+        {
+            "name": cache.name,
+            "system": cache.system,
+            "how": "by hand" if cache.system == SOURCE else "read" if cache.is_read else "patched",
+            "objects": cache.objects,
+            "unsupported": [
+                name
+                for name, value in (
+                    ("evictions", cache.evictions),
+                    ("size_rejections", cache.rejections),
+                    ("entries", cache.entries),
+                    ("by_tool", cache.by_tool),
+                )
+                if value is None
+            ],
+        }
+        for cache in state.recorder().cache_figures()
+    ]
+
+
+def _state(item: Instrumentation) -> str:
+    if item.switched_off:
+        return "switched off"
+    if item.version is None:
+        return "not installed"
+    return "unsupported version" if item.problem else "on"

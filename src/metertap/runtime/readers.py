@@ -1,0 +1,196 @@
+"""The readers that metertap adds to one meter provider, and the endpoints that serve them.
+
+A provider is given what it does not export already: the JSON view, Prometheus, OTLP. Readers that
+the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are taken over as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics.export import MetricReader
+
+from metertap import faults
+from metertap.otel import sdk
+from metertap.recording import Recorder
+from metertap.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from metertap_exporters.http.endpoint import Endpoint
+    from metertap_exporters.json.reader import JsonSnapshot
+    from metertap_exporters.otlp import OtlpReader
+    from metertap_exporters.prometheus import PrometheusExporter
+
+
+class Readers:
+    """Ours on the provider that was equipped last. Endpoints outlive a change of provider."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        *,
+        service: Callable[[], Mapping[str, str]],
+        diagnosis: Callable[[], Mapping[str, Any]],
+        alerts: Callable[[], list[dict[str, Any]] | None],
+        note: Callable[[str], None],
+        on_bound: Callable[[Endpoint], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._recorder = recorder
+        self._service = service
+        self._diagnosis = diagnosis
+        self._alerts = alerts
+        self._note = note
+        self._on_bound = on_bound
+        self._provider: Any = None
+        self._added: list[MetricReader] = []
+        self._endpoints: list[Endpoint] = []  # ours; not those of readers that the SDK made
+        self.json: JsonSnapshot | None = None
+        self.prometheus: PrometheusExporter | None = None
+        self.otlp: OtlpReader | None = None
+        self.otlp_problem: str | None = None
+
+    def equip(self, provider: Any) -> None:
+        """Add the readers that `provider` does not have already."""
+        self._provider = provider
+        present = sdk.readers_of(provider)
+        for add in (self._add_json, self._add_prometheus, self._add_otlp):
+            with faults.guarded(f"readers.{add.__name__.removeprefix('_')}"):
+                add(present)
+
+    def leave(self, but: MetricReader | None = None) -> None:
+        """Take our readers away from the provider, all but one that has something left to do."""
+        for reader in self._added:
+            if reader is not but:
+                with faults.guarded("readers.leave"):
+                    sdk.detach(self._provider, reader)
+        self._added = []
+
+    def close(self) -> None:
+        """Close our endpoints."""
+        for endpoint in list(self._endpoints):
+            with faults.guarded("readers.close"):
+                self._close(endpoint)
+
+    def forked(self) -> None:
+        """In a forked child: nothing is pushed and nobody listens until a record wakes it."""
+        for view in (self.json, self.prometheus):
+            if view is not None:
+                view.forked()
+        if self.otlp is not None:
+            self.otlp.forked()
+            self.otlp = None
+
+    def listen_again(self) -> None:
+        """In a forked child: bind at its own first tool or cache."""
+        for endpoint in self._endpoints:
+            self._recorder.forget_activity_callback(endpoint.start)
+            self._recorder.on_activity(endpoint.start)
+
+    def described(self) -> list[tuple[str, bool]]:
+        """The provider's readers, by class, and whether each is ours."""
+        found = self._readers()
+        return [(type(reader).__qualname__, reader in self._added) for reader in found]
+
+    def _add_json(self, present: Sequence[MetricReader]) -> None:
+        from metertap_exporters.json.reader import JsonMetricReader, JsonReader, JsonSnapshot
+
+        made_by_sdk = next((item for item in present if isinstance(item, JsonReader)), None)
+        if made_by_sdk is not None:
+            self._drop(self.json)
+            self.json = made_by_sdk.view
+            self.json.reader = made_by_sdk
+        elif self._settings.json_endpoint:
+            if self.json is None:
+                self.json = JsonSnapshot(self._settings, self._recorder)
+            self.json.reader = JsonMetricReader(self._settings)
+            self._add(self.json.reader)
+        if self.json is None:
+            return
+        self.json.service = self._service
+        self.json.diagnosis = self._diagnosis
+        self.json.alerts = self._alerts
+        self.json.where_prometheus_is = self._where_prometheus_is
+        self.json.endpoint.on_bound(self._on_bound)
+        if made_by_sdk is None:
+            self._open(self.json.endpoint)
+
+    def _add_prometheus(self, present: Sequence[MetricReader]) -> None:
+        exported_already = any(sdk.exports_prometheus(item) for item in present)
+        if not exported_already and not self._settings.prometheus:
+            return
+        from metertap_exporters.prometheus import PrometheusExporter, PrometheusReader
+
+        if not exported_already:
+            if self.prometheus is None:
+                self.prometheus = PrometheusExporter(self._settings, self._recorder)
+            self._add(self.prometheus.new_reader())
+            self.prometheus.endpoint.on_bound(self._on_bound)
+            self._open(self.prometheus.endpoint)
+            return
+        self._drop(self.prometheus)
+        self.prometheus = next(
+            (item.exporter for item in present if isinstance(item, PrometheusReader)), None
+        )
+        if self.prometheus is not None:
+            self.prometheus.endpoint.on_bound(self._on_bound)
+        elif self._settings.prometheus:
+            self._note(
+                "the application exports Prometheus itself: no second endpoint, and so no "
+                "summary and hit-ratio views"
+            )
+
+    def _add_otlp(self, present: Sequence[MetricReader]) -> None:
+        if not self._settings.otlp:
+            return
+        if any(sdk.exports_otlp(item) for item in present):
+            self._note("the application exports OTLP itself: no second reader")
+            return
+        from metertap_exporters.otlp import otlp_reader
+
+        protocol = self._settings.otlp_protocol
+        try:
+            reader = otlp_reader(self._settings)
+        except ModuleNotFoundError:
+            self.otlp_problem = "its exporter is not installed: pip install 'metertap[otlp]'"
+        except Exception as error:  # a bad endpoint, header or certificate
+            self.otlp_problem = faults.shown(error, str)
+        else:
+            self.otlp = reader
+            self._add(reader)
+            return
+        faults.warn_once("otlp", "OTLP over %s cannot be set up: %s", protocol, self.otlp_problem)
+
+    def _add(self, reader: MetricReader) -> None:
+        self._provider.add_metric_reader(reader)
+        self._added.append(reader)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        if endpoint not in self._endpoints:
+            self._endpoints.append(endpoint)
+            self._recorder.on_activity(endpoint.start)
+
+    def _drop(self, view: JsonSnapshot | PrometheusExporter | None) -> None:
+        if view is not None and view.endpoint in self._endpoints:
+            self._close(view.endpoint)
+
+    def _close(self, endpoint: Endpoint) -> None:
+        self._endpoints.remove(endpoint)
+        self._recorder.forget_activity_callback(endpoint.start)
+        endpoint.stop()
+
+    def _where_prometheus_is(self) -> str | None:
+        """Advice for a Prometheus that scrapes the JSON endpoint; None where there is none yet."""
+        if self.prometheus is not None:
+            endpoint = self.prometheus.endpoint
+            if endpoint.url is not None:
+                return f"scrape {endpoint.url}/metrics instead"
+            return endpoint.problem
+        if any(sdk.exports_prometheus(item) for item in self._readers()):
+            return "scrape the port of the application's own Prometheus exporter (9464 by default)"
+        return None
+
+    def _readers(self) -> list[MetricReader]:
+        return sdk.readers_of(self._provider)

@@ -1,0 +1,35 @@
+"""Zero-code by OpenTelemetry's own way: the instrumentor that its entry point loads.
+
+`opentelemetry-instrument` and the declarative file's `instrumentation/development` section find
+it. The readers that `OTEL_METRICS_EXPORTER` and the declarative file name are in
+`metertap_exporters`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metertap import faults
+from metertap.runtime import tap
+from metertap.settings.settings import Options
+
+
+class MetertapInstrumentor:
+    """OpenTelemetry's instrumentor contract: `instrument()` and `uninstrument()`."""
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Call `metertap.instrument`; what the loader adds for itself is left out."""
+        with faults.guarded("zero_code"):
+            tap.instrument(
+                **Options(
+                    **{  # type: ignore[typeddict-item]  # keys are checked here
+                        key: value
+                        for key, value in kwargs.items()
+                        if key in Options.__annotations__
+                    }
+                )
+            )
+
+    def uninstrument(self, **_kwargs: Any) -> None:
+        """Call `metertap.uninstrument`."""
+        tap.uninstrument()

@@ -1,0 +1,1 @@
+"""Settings: keywords, environment and configuration file, read into one frozen object."""

@@ -1,0 +1,121 @@
+"""The state of this process: its recorder, the settings in force, and what a fork must renew.
+
+Locks, registries and caches of a whole process live here, or in the module that owns them and
+registers with `on_fork` and `on_reset`. So a forked child and a test start from nothing, and nobody
+is forgotten.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from metertap import faults
+from metertap.recording import Recorder
+from metertap.settings.settings import Settings, read
+
+Hook = Callable[[], None]
+
+
+class _State:
+    __slots__ = ("child", "end_fork", "lock", "parent", "prepare", "recorder", "reset", "settings")
+
+    def __init__(self) -> None:
+        # Reentrant: reading the settings warns, and a logging handler may come back here.
+        self.lock = threading.RLock()
+        self.recorder = Recorder()
+        self.settings: Settings | None = None
+        self.end_fork: Hook = lambda: None
+        self.prepare: list[Hook] = []
+        self.parent: list[Hook] = []
+        self.child: list[Hook] = []
+        self.reset: list[Hook] = []
+
+
+_state = _State()
+
+
+def recorder() -> Recorder:
+    """Return the recorder of this process."""
+    return _state.recorder
+
+
+def settings() -> Settings:
+    """Return the settings in force; before `instrument()`, what the environment says."""
+    with _state.lock:  # what a thread reads here must not replace what instrument() was told
+        if _state.settings is None:
+            configure(read())
+        assert _state.settings is not None
+        return _state.settings
+
+
+def is_enabled() -> bool:
+    """Say whether anything is to be recorded at all."""
+    found = _state.settings
+    return (found if found is not None else settings()).enabled
+
+
+def configure(new: Settings) -> None:
+    """Put `new` in force."""
+    with _state.lock:
+        _state.settings = new
+        _state.recorder.configure(new.window_size, new.series_limit)
+
+
+def on_fork(
+    *, before: Hook | None = None, parent: Hook | None = None, child: Hook | None = None
+) -> None:
+    """Call these around every fork: `before` it, then in the `parent` and in the `child`.
+
+    Hooks for `before` run last registered first, the others first registered first. What one
+    raises is counted as a fault, and the others run.
+    """
+    for hooks, hook in ((_state.prepare, before), (_state.parent, parent), (_state.child, child)):
+        if hook is not None:
+            hooks.append(hook)
+
+
+def on_reset(hook: Hook) -> None:
+    """Call `hook` whenever `metertap.reset()` forgets everything."""
+    _state.reset.append(hook)
+
+
+def reset() -> None:
+    """Forget settings, records, fault counts and what was registered with `on_reset`."""
+    _state.settings = None
+    _state.recorder.reset()
+    _state.recorder.instruments = ()
+    faults.reset()
+    _run(_state.reset, "reset")
+
+
+def _run(hooks: list[Hook], place: str) -> None:
+    for hook in hooks:
+        with faults.guarded(place):
+            hook()
+
+
+def _before_fork() -> None:
+    _run(_state.prepare[::-1], "fork")
+    # Last: the other hooks may record, and nothing of ours may wait while this lock is held.
+    _state.end_fork = _state.recorder.before_fork()
+
+
+def _forked_in_parent() -> None:
+    _state.end_fork()
+    _run(_state.parent, "fork")
+
+
+def _forked() -> None:
+    with faults.guarded("fork"):
+        faults.reset()
+        _state.lock = threading.RLock()
+        _state.recorder.forked()
+    _run(_state.child, "fork")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_forked_in_parent, after_in_child=_forked
+    )

@@ -1,0 +1,134 @@
+"""Servers over real transports: pipes to a program, and HTTP in both eras of the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import ClientSession
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from metertap import Tap
+from metertap.runtime import running
+from servers.mcp_http import ERAS, connected, serving
+from servers.mcp_stacks import MCP, Stack, counted, stacks
+from support import http
+from support.metric_data import points
+from support.waiting import wait_for
+
+TESTS = Path(__file__).parent.parent
+SERVERS = list({stack.empty: stack for stack in stacks() if stack.empty is not None}.values())
+each_server_and_era = pytest.mark.parametrize(
+    ("stack", "era"),
+    [
+        pytest.param(stack, era, id=f"{stack.name.split()[0]} {era}")
+        for stack in SERVERS
+        for era in ERAS
+    ],
+)
+
+
+def test_a_program_on_pipes_serves_its_document_beside_the_protocol() -> None:
+    variables = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(TESTS),
+        "METRICS_JSON_PORT": "0",
+        "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"],
+    }
+    program = StdioServerParameters(
+        command=sys.executable, args=["-m", "servers.mcp_stdio_server"], env=variables
+    )
+
+    async def session() -> dict[str, Any]:
+        async with (
+            stdio_client(program) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            for name in ("fine", "raises", "made_up"):
+                await session.call_tool(name, {})
+            [process] = await asyncio.to_thread(wait_for, running.running)
+            answer = await asyncio.to_thread(http.get, f"{process.json_url}/metrics")
+            document: dict[str, Any] = answer.json()
+            return document
+
+    document = asyncio.run(session())
+    assert counted(document) == {
+        "fine": {"ok": 1},
+        "raises": {"exception": 1},
+        "_OTHER": {"caller_error": 1},
+    }
+    assert document["system_metrics"]["active_sessions"] == 1
+
+
+@each_server_and_era
+def test_calls_over_http_are_counted_with_transport_and_protocol(
+    stack: Stack, era: str, tap: Tap, reader: InMemoryMetricReader
+) -> None:
+    async def fine() -> str:
+        return "fine"
+
+    async def raises() -> str:
+        raise ValueError("unknown tool")
+
+    async def calls(url: str) -> int:
+        async with connected(url, era) as session:
+            for name in ("fine", "raises", "made_up"):
+                await session.call_tool(name, {})
+            active: int = tap.snapshot()["system_metrics"]["active_sessions"]
+            return active
+
+    assert stack.empty is not None
+    server = stack.empty("shop")
+    for function in (fine, raises):
+        server.tool()(function)
+    with serving(server) as url:
+        # In the later era each request stands for itself: there are no sessions.
+        assert asyncio.run(calls(url)) == (0 if era >= "2026" else 1)
+        wait_for(lambda: tap.snapshot()["system_metrics"]["active_sessions"] == 0)
+    assert counted(tap.snapshot()) == {
+        "fine": {"ok": 1},
+        "raises": {"exception": 1},
+        "_OTHER": {"caller_error": 1},
+    }
+    found = points(reader, "mcp.server.operation.duration")
+    called = [point for point in found if point.attributes["mcp.method.name"] == "tools/call"]
+    assert {point.attributes.get("network.transport") for point in called} == {"tcp"}
+    versions = {point.attributes.get("mcp.protocol.version") for point in called}
+    assert versions == ({era} if MCP >= (2,) else {None})
+
+
+@each_server_and_era
+def test_a_call_over_http_that_its_client_gives_up_is_cancelled(
+    stack: Stack, era: str, tap: Tap
+) -> None:
+    entered = threading.Event()
+
+    async def waits() -> str:
+        entered.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def give_up(url: str) -> None:
+        async with connected(url, era) as session:
+            call = asyncio.ensure_future(session.call_tool("waits", {}))
+            assert await asyncio.to_thread(entered.wait, 15)
+            await stack.cancel(session, call)
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await call
+            await asyncio.to_thread(wait_for, lambda: counted(tap.snapshot()))
+
+    assert stack.empty is not None
+    server = stack.empty("shop")
+    server.tool()(waits)
+    with serving(server) as url:
+        asyncio.run(give_up(url))
+    assert counted(tap.snapshot()) == {"waits": {"cancelled": 1}}
+    assert tap.snapshot()["tool_metrics"]["waits"]["active_calls"] == 0

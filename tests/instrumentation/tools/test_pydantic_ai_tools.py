@@ -1,0 +1,560 @@
+"""pydantic-ai: each call of a tool is counted once, under its name, with how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai")
+from pydantic_ai import (
+    Agent,
+    ApprovalRequired,
+    CallDeferred,
+    DeferredToolRequests,
+    DeferredToolResults,
+    ModelRetry,
+    RunContext,
+    Tool,
+    ToolDenied,
+    exceptions,
+)
+from pydantic_ai.messages import ModelResponse, ToolCallPart
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.toolsets import FunctionToolset, WrapperToolset
+
+import metertap
+from metertap import Tap, catalogue
+from servers.pydantic_ai_agents import VERSION, WAYS, agent, calling, counted, error_types, once
+
+ToolFailed: Any = getattr(exceptions, "ToolFailed", None)
+HAS_VALIDATORS = VERSION >= (1, 63)
+
+
+class Unreachable(Exception):
+    """What a tool raises."""
+
+
+def plain(number: int = 1) -> int:
+    return number
+
+
+async def later(number: int = 1) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+def raises() -> str:
+    raise Unreachable("the secret")
+
+
+async def runs_into_a_timeout() -> str:
+    raise TimeoutError("the secret")
+
+
+def asks_to_retry() -> str:
+    raise ModelRetry("the secret")
+
+
+def gives_up_for_a_timeout() -> str:
+    try:
+        raise TimeoutError
+    except TimeoutError:
+        raise ModelRetry("the secret") from None
+
+
+def fails() -> str:
+    raise ToolFailed("the secret")
+
+
+def is_deferred() -> str:
+    raise CallDeferred
+
+
+def wants_approval(context: RunContext[Any]) -> str:
+    if not context.tool_call_approved:
+        raise ApprovalRequired
+    return "approved"
+
+
+async def never_ends() -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+def run(made: Agent[Any, Any]) -> Any:
+    """What the run gave, or the exception that ended it."""
+    try:
+        return made.run_sync("go").output
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize("tool", [plain, later])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_run_an_agent_counts_a_call_once(way: str, tool: Any, tap: Tap) -> None:
+    name = tool.__name__
+    made = agent(*once(name, name, number=2), tools=[tool])
+    assert WAYS[way](made) == "done"
+    assert counted(tap.snapshot()) == {name: {"ok": 2}}
+
+
+Case = tuple[Callable[..., Any], dict[str, Any], str, str | None]
+ENDINGS: dict[str, Case] = {
+    "ok": (plain, {"number": 2}, "ok", None),
+    "exception": (raises, {}, "exception", "Unreachable"),
+    "timeout": (runs_into_a_timeout, {}, "timeout", "TimeoutError"),
+    "retry": (asks_to_retry, {}, "tool_error", "ModelRetry"),
+    "retry for a timeout": (gives_up_for_a_timeout, {}, "tool_error", "ModelRetry"),
+    "arguments": (plain, {"number": "the secret"}, "caller_error", "ValidationError"),
+    "deferred": (is_deferred, {}, "interim", None),
+    "approval": (wants_approval, {}, "interim", None),
+}
+if ToolFailed is not None:
+    ENDINGS["failed"] = (fails, {}, "tool_error", "ToolFailed")
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_each_ending(case: str, tap: Tap) -> None:
+    tool, arguments, outcome, error_type = ENDINGS[case]
+    name = tool.__name__
+    output = [str, DeferredToolRequests]
+    run(agent([(name, arguments)], tools=[tool], output_type=output))
+    document = tap.snapshot()
+    assert counted(document) == {name: {outcome: 1}}
+    assert error_types(document) == ({name: {error_type: 1}} if error_type else {})
+    assert document["tool_metrics"][name]["active_calls"] == 0
+
+
+@pytest.mark.parametrize("case", ["retry", "arguments"])
+def test_each_try_is_a_call_and_the_last_one_too_many_ended_like_the_others(
+    case: str, tap: Tap
+) -> None:
+    tool, arguments, outcome, error_type = ENDINGS[case]
+    name = tool.__name__
+    made = agent(*[[(name, arguments)]] * 4, tools=[Tool(tool, max_retries=2)])
+    assert isinstance(run(made), exceptions.UnexpectedModelBehavior)
+    document = tap.snapshot()
+    assert counted(document) == {name: {outcome: 3}}
+    assert error_types(document) == {name: {error_type: 3}}
+
+
+def test_a_tool_that_is_tried_again_until_it_is_well(tap: Tap) -> None:
+    tries: list[int] = []
+
+    def flaky() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ModelRetry("again")
+        return "well"
+
+    assert run(agent(*once(*["flaky"] * 3), tools=[Tool(flaky, max_retries=5)])) == "done"
+    assert counted(tap.snapshot()) == {"flaky": {"tool_error": 2, "ok": 1}}
+
+
+def test_data_that_a_tool_cannot_validate_is_its_own_failure(tap: Tap) -> None:
+    def reads() -> str:
+        from pydantic import BaseModel
+
+        class Answer(BaseModel):
+            number: int
+
+        return str(Answer.model_validate({"number": "the secret"}))
+
+    run(agent(*once("reads"), tools=[reads]))
+    ((name, outcomes),) = counted(tap.snapshot()).items()
+    assert (name, set(outcomes) <= {"tool_error", "exception"}) == ("reads", True)
+    assert error_types(tap.snapshot()) == {"reads": {"ValidationError": 1}}
+
+
+def test_tools_that_the_model_made_up_share_a_name(tap: Tap) -> None:
+    made_up = [f"the_secret_{number}" for number in range(5)]
+    made = Agent(calling(*once("plain", *made_up)), tools=[plain], retries=9)
+    assert run(made) == "done"
+    document = tap.snapshot()
+    assert counted(document) == {"plain": {"ok": 1}, catalogue.OTHER: {"caller_error": 5}}
+    assert error_types(document) == {catalogue.OTHER: {"ModelRetry": 5}}
+    assert "secret" not in str(document)
+
+
+@pytest.mark.skipif(VERSION < (1, 40), reason="tools have no time limit yet")
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_time_limit_that_ran_out_is_a_timeout(retries: int, tap: Tap) -> None:
+    made = agent(
+        *once("never_ends"), tools=[Tool(never_ends, max_retries=retries)], tool_timeout=0.001
+    )
+    run(made)
+    document = tap.snapshot()
+    assert counted(document) == {"never_ends": {"timeout": 1}}
+    assert error_types(document) == {"never_ends": {"TimeoutError": 1}}
+
+
+def test_a_run_that_is_cancelled_cancels_its_call(tap: Tap) -> None:
+    entered = asyncio.Event()
+
+    async def waits() -> str:
+        entered.set()
+        return await never_ends()
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(agent(*once("waits"), tools=[waits]).run("go"))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert counted(tap.snapshot()) == {"waits": {"cancelled": 1}}
+
+
+def test_a_time_limit_of_the_program_cancels_the_call(tap: Tap) -> None:
+    async def limited() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(agent(*once("never_ends"), tools=[never_ends]).run("go"), 1.0)
+
+    asyncio.run(limited())
+    assert counted(tap.snapshot()) == {"never_ends": {"cancelled": 1}}
+
+
+@pytest.mark.skipif(VERSION < (2, 40), reason="runs cannot be stopped by a tool yet")
+def test_an_agent_that_stops_itself_cancels_the_call_that_ran_it(tap: Tap) -> None:
+    def stop(context: RunContext[Any]) -> str:
+        context.cancel()
+        return "stopped"
+
+    async def delegate() -> Any:
+        return (await agent(*once("stop"), tools=[stop]).run("go")).output
+
+    run(agent(*once("delegate"), tools=[delegate]))
+    found = counted(tap.snapshot())
+    assert found["delegate"] == {"cancelled": 1}
+    assert error_types(tap.snapshot())["delegate"] == {"RunCancelled": 1}
+
+
+@pytest.mark.parametrize("tool", [plain, later])
+def test_calls_at_the_same_time(tool: Any, tap: Tap) -> None:
+    name = tool.__name__
+    turn = [(name, {"number": 1}), ("raises_late", {}), (name, {"number": "no"})] * 10
+
+    async def raises_late() -> str:
+        await asyncio.sleep(0)
+        raise ModelRetry("again")
+
+    tools = [Tool(tool, max_retries=50), Tool(raises_late, max_retries=50)]
+    assert run(agent(turn, tools=tools)) == "done"
+    assert counted(tap.snapshot()) == {
+        name: {"ok": 10, "caller_error": 10},
+        "raises_late": {"tool_error": 10},
+    }
+
+
+def test_agents_in_threads(tap: Tap) -> None:
+    def work() -> None:
+        asyncio.run(agent(*once(*["plain"] * 5), tools=[plain]).run("go"))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counted(tap.snapshot()) == {"plain": {"ok": 20}}
+
+
+# Toolsets
+
+
+def test_a_call_through_toolsets_in_toolsets_is_one_by_the_name_that_the_model_knows(
+    tap: Tap,
+) -> None:
+    tools = FunctionToolset([plain, later])
+    around = WrapperToolset(
+        tools.filtered(lambda _context, _tool: True)
+        .renamed({"renamed": "later"})
+        .prefixed("inner")
+        .prefixed("outer")
+    )
+    made = agent(*once("outer_inner_plain", "outer_inner_renamed", "plain"), toolsets=[around])
+    assert run(made) == "done"
+    assert counted(tap.snapshot()) == {
+        "outer_inner_plain": {"ok": 1},
+        "outer_inner_renamed": {"ok": 1},
+        catalogue.OTHER: {"caller_error": 1},
+    }
+
+
+def test_a_tool_of_an_mcp_server_in_the_process_is_a_call_on_each_side(tap: Tap) -> None:
+    fastmcp = pytest.importorskip("fastmcp")
+    toolset: Any = getattr(pytest.importorskip("pydantic_ai.mcp"), "MCPToolset", None)
+    if toolset is None:
+        pytest.skip("clients of MCP servers are others here")
+    server = fastmcp.FastMCP("shop")
+    server.tool(plain)
+    server.tool(raises)
+    made = agent(*once("plain", "raises"), toolsets=[toolset(server)])
+    assert run(made) == "done"
+    found = sorted(
+        (tool["source"], name.partition("@")[0], *(k for k, n in tool["outcomes"].items() if n))
+        for name, tool in tap.snapshot()["tool_metrics"].items()
+    )
+    assert found == [
+        ("mcp:shop", "plain", "ok"),
+        ("mcp:shop", "raises", "exception"),
+        ("pydantic-ai", "plain", "ok"),
+        ("pydantic-ai", "raises", "tool_error"),
+    ]
+
+
+def test_a_langchain_tool_is_one_call(tap: Tap) -> None:
+    langchain = pytest.importorskip("langchain_core.tools")
+    toolset = pytest.importorskip("pydantic_ai.ext.langchain").LangChainToolset
+
+    @langchain.tool  # type: ignore[untyped-decorator]
+    def shop(number: int) -> int:
+        """Sells."""
+        return number
+
+    assert run(agent(*once("shop", number=2), toolsets=[toolset([shop])])) == "done"
+    tools = tap.snapshot()["tool_metrics"]
+    assert sum(tool["total_calls"] for tool in tools.values()) == 1
+    assert counted(tap.snapshot()) == {"shop": {"ok": 1}}
+
+
+def test_a_tool_that_is_measured_by_hand_too_is_one_call(tap: Tap) -> None:
+    @metertap.tool
+    async def shop() -> str:
+        return "sold"
+
+    @metertap.tool
+    def market() -> str:
+        with metertap.measure_tool("stall"):
+            return "sold"
+
+    assert run(agent(*once("shop", "market"), tools=[shop, market])) == "done"
+    tools = tap.snapshot()["tool_metrics"].values()
+    assert sum(tool["total_calls"] for tool in tools) == 3
+    assert counted(tap.snapshot()) == {"shop": {"ok": 1}, "market": {"ok": 1}}
+    assert counted(tap.snapshot(), catalogue.MANUAL) == {"stall": {"ok": 1}}
+
+
+# Agents in tools
+
+
+@pytest.mark.parametrize("name", ["delegate", "inner"])
+def test_an_agent_that_a_tool_runs_makes_calls_of_its_own(name: str, tap: Tap) -> None:
+    async def inner() -> str:
+        return "inner"
+
+    async def delegate() -> Any:
+        return (await agent(*once("inner", "made_up"), tools=[inner], retries=2).run("go")).output
+
+    made = agent(*once(name), tools=[Tool(delegate, name=name)])
+    assert run(made) == "done"
+    expected = {name: {"ok": 1}, "inner": {"ok": 1}, catalogue.OTHER: {"caller_error": 1}}
+    if name == "inner":
+        expected["inner"] = {"ok": 2}
+    assert counted(tap.snapshot()) == expected
+
+
+@pytest.mark.parametrize(
+    ("inner", "arguments", "outcome"),
+    [(asks_to_retry, {}, "tool_error"), (plain, {"number": "no"}, "caller_error")],
+)
+def test_an_agent_that_gives_up_is_an_exception_of_the_tool_that_ran_it(
+    inner: Any, arguments: Any, outcome: str, tap: Tap
+) -> None:
+    name = inner.__name__
+
+    async def delegate() -> Any:
+        made = agent([(name, arguments)], tools=[Tool(inner, max_retries=0)])
+        return (await made.run("go")).output
+
+    assert isinstance(
+        run(agent(*once("delegate"), tools=[delegate])), exceptions.UnexpectedModelBehavior
+    )
+    document = tap.snapshot()
+    assert counted(document) == {"delegate": {"exception": 1}, name: {outcome: 1}}
+    assert error_types(document)["delegate"] == {"UnexpectedModelBehavior": 1}
+
+
+# Deferrals
+
+
+def answered(made: Agent[Any, Any], answer: Any) -> Any:
+    """Run until calls are deferred, answer them, run on."""
+    first = made.run_sync("go")
+    assert isinstance(first.output, DeferredToolRequests)
+    (call,) = first.output.approvals or first.output.calls
+    results = DeferredToolResults()
+    (results.approvals if first.output.approvals else results.calls)[call.tool_call_id] = answer
+    history = first.all_messages()
+    return made.run_sync(message_history=history, deferred_tool_results=results).output
+
+
+def deferring(*tools: Any) -> Agent[Any, Any]:
+    name = tools[0].name if isinstance(tools[0], Tool) else tools[0].__name__
+    return agent(*once(name), tools=tools, output_type=[str, DeferredToolRequests])
+
+
+def test_a_tool_that_asks_for_approval_runs_twice_and_only_the_second_ends(tap: Tap) -> None:
+    assert answered(deferring(wants_approval), True) == "done"
+    assert counted(tap.snapshot()) == {"wants_approval": {"interim": 1, "ok": 1}}
+    assert tap.snapshot()["tool_metrics"]["wants_approval"]["success_rate"] == 100.0
+
+
+def test_a_tool_that_needs_approval_runs_once_it_has_it(tap: Tap) -> None:
+    assert answered(deferring(Tool(plain, requires_approval=True)), True) == "done"
+    assert counted(tap.snapshot()) == {"plain": {"ok": 1}}
+
+
+def test_a_tool_that_was_denied_was_not_called(tap: Tap) -> None:
+    assert answered(deferring(Tool(plain, requires_approval=True)), ToolDenied("no")) == "done"
+    assert counted(tap.snapshot()) == {}
+
+
+def test_a_tool_that_the_program_runs_itself_is_called_as_often_as_it_defers(tap: Tap) -> None:
+    assert answered(deferring(is_deferred), "by hand") == "done"
+    assert counted(tap.snapshot()) == {"is_deferred": {"interim": 1}}
+
+
+# Arguments that a tool's own validator sees
+
+
+@pytest.mark.skipif(not HAS_VALIDATORS, reason="tools have no validators of their own yet")
+@pytest.mark.parametrize(
+    ("error", "outcome", "error_type"),
+    [
+        (ModelRetry("the secret"), "caller_error", "ModelRetry"),
+        (Unreachable("the secret"), "exception", "Unreachable"),
+    ],
+)
+def test_what_a_validator_raises(error: Exception, outcome: str, error_type: str, tap: Tap) -> None:
+    def validator(_context: Any, number: int) -> None:
+        raise error
+
+    run(agent(*once("plain", number=1), tools=[Tool(plain, args_validator=validator)]))
+    assert counted(tap.snapshot()) == {"plain": {outcome: 1}}
+    assert error_types(tap.snapshot()) == {"plain": {error_type: 1}}
+
+
+@pytest.mark.skipif(VERSION < (2, 40), reason="validators cannot defer yet")
+def test_a_validator_that_defers_is_no_failure(tap: Tap) -> None:
+    def validator(context: RunContext[Any], number: int) -> None:
+        if not context.tool_call_approved:
+            raise ApprovalRequired
+
+    assert answered(deferring(Tool(plain, args_validator=validator)), True) == "done"
+    assert counted(tap.snapshot()) == {"plain": {"interim": 1, "ok": 1}}
+
+
+# What is no tool
+
+
+def test_the_tool_that_gives_the_output_is_none(tap: Tap) -> None:
+    made: Any = Agent(TestModel(), output_type=tuple[int, str], tools=[plain])
+    made.run_sync("go")
+    assert counted(tap.snapshot()) == {"plain": {"ok": 1}}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_output_function_is_none_whatever_it_raises(way: str, tap: Tap) -> None:
+    def answer(number: int) -> int:
+        if number == 1:
+            raise ModelRetry("again")
+        return number
+
+    def model(messages: Any, info: Any) -> ModelResponse:
+        (output,) = info.output_tools
+        return ModelResponse(parts=[ToolCallPart(output.name, {"number": min(len(messages), 2)})])
+
+    if way == "run_stream":
+        pytest.skip("the model does not stream")
+    made: Any = Agent(FunctionModel(model), output_type=answer, tools=[plain])
+    assert WAYS[way](made) == 2
+    assert counted(tap.snapshot()) == {}
+
+
+# Caches and the framework's own telemetry
+
+
+def test_a_lookup_in_a_tool_is_that_tools(tap: Tap) -> None:
+    prompts = metertap.cache_meter("prompts")
+
+    def looks_up() -> str:
+        prompts.hit()
+        return "found"
+
+    async def misses() -> str:
+        prompts.miss()
+        return "not found"
+
+    assert run(agent([("looks_up", {}), ("misses", {})], tools=[looks_up, misses])) == "done"
+    by_tool = tap.snapshot()["cache_metrics"]["prompts"]["by_tool"]
+    assert {name: (item["hits"], item["misses"]) for name, item in by_tool.items()} == {
+        "looks_up": (1, 0),
+        "misses": (0, 1),
+    }
+
+
+@pytest.fixture
+def own_telemetry() -> Iterator[Any]:
+    """pydantic-ai's own instrumentation, with the provider that is given to it."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from pydantic_ai.models.instrumented import InstrumentationSettings
+
+    def switch_on(provider: Any) -> None:
+        Agent.instrument_all(
+            InstrumentationSettings(tracer_provider=TracerProvider(), meter_provider=provider)
+        )
+
+    yield switch_on
+    Agent.instrument_all(False)
+
+
+def test_beside_the_frameworks_own_telemetry_no_call_is_counted_twice(own_telemetry: Any) -> None:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    own_telemetry(provider)
+    with metertap.instrument(json_endpoint=False, meter_provider=provider) as tap:
+        assert run(agent(*once("plain", "asks_to_retry"), tools=[plain, asks_to_retry])) == "done"
+        document = tap.snapshot()
+        data = reader.get_metrics_data()
+    provider.shutdown()
+    assert counted(document) == {"plain": {"ok": 1}, "asks_to_retry": {"tool_error": 1}}
+    assert [tool["total_calls"] for tool in document["tool_metrics"].values()] == [1, 1]
+    assert data is not None
+    scopes: dict[str, set[str]] = {}
+    for scope in data.resource_metrics[0].scope_metrics:
+        for metric in scope.metrics:
+            scopes.setdefault(metric.name, set()).add(scope.scope.name)
+    assert scopes[catalogue.TOOL_DURATION.name] == {catalogue.SCOPE}
+    assert "gen_ai.client.token.usage" in scopes  # its own metrics are there, and are of models
+
+
+def test_nothing_that_a_tool_was_given_or_gave_is_shown(tap: Tap) -> None:
+    def shop(text: str) -> str:
+        return "the secret answer"
+
+    for tool in (raises, asks_to_retry, runs_into_a_timeout):
+        run(agent(*once(tool.__name__), tools=[tool]))
+    run(agent(*once("shop", text="the secret"), tools=[shop]))
+    run(agent(*once("shop", number="the secret"), tools=[shop]))
+    document = tap.snapshot()
+    assert sum(tool["total_calls"] for tool in document["tool_metrics"].values()) == 5
+    assert "secret" not in str(document)
+
+
+def test_a_call_before_and_after_is_not_counted() -> None:
+    with contextlib.ExitStack() as stack:
+        run(agent(*once("plain"), tools=[plain]))
+        tap = stack.enter_context(metertap.instrument(json_endpoint=False))
+        run(agent(*once("plain"), tools=[plain]))
+    run(agent(*once("plain"), tools=[plain]))
+    assert counted(tap.snapshot()) == {"plain": {"ok": 1}}

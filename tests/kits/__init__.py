@@ -1,0 +1,1 @@
+"""Contract kits: tests that every adapter of one kind inherits."""

@@ -1,0 +1,211 @@
+"""What holds for every decorated function whose cache counts itself, and is found and read."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import metertap
+from metertap import Tap
+
+
+class ReadCacheKit:
+    """`decorate` makes a cached function of one argument; `call` calls it."""
+
+    system: str
+
+    def decorate(self, name: str = "price", module: str = "shop", *, fails: bool = False) -> Any:
+        """A cached function that gives back its argument, of the module `shop` of no file."""
+        raise NotImplementedError
+
+    def call(self, cached: Any, argument: Any) -> Any:
+        raise NotImplementedError
+
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = metertap.get_all_metrics()["cache_metrics"]
+        return {name: item for name, item in found.items() if item["system"] == self.system}
+
+    def counted(self, name: str = "shop.price") -> tuple[int, int]:
+        found = self.document()[name]
+        return found["hits"], found["misses"]
+
+    # What follows are the tests.
+
+    @pytest.fixture(autouse=True)
+    def measured(self) -> Iterator[Tap]:
+        gc.collect()  # caches of other tests would be found
+        with metertap.instrument() as tap:
+            yield tap
+            assert tap.diagnosis()["faults"] == {}
+
+    def test_its_own_figures_are_shown_and_what_it_does_not_count_is_null(self) -> None:
+        cached = self.decorate()
+        assert [self.call(cached, item) for item in "aba"] == ["a", "b", "a"]
+        assert self.document() == {
+            "shop.price": {
+                "system": self.system,
+                "hits": 1,
+                "misses": 2,
+                "total_requests": 3,
+                "hit_rate": pytest.approx(100 / 3),
+                "evictions": None,
+                "size_rejections": None,
+                "entries": 2,
+                "by_tool": None,
+            }
+        }
+
+    def test_none_that_was_stored_is_a_hit(self) -> None:
+        cached = self.decorate()
+        assert self.call(cached, None) is None
+        assert self.call(cached, None) is None
+        assert self.counted() == (1, 1)
+
+    def test_a_cache_that_nobody_asked_is_listed(self) -> None:
+        cached = self.decorate()
+        assert self.counted() == (0, 0)
+        assert cached is not None
+
+    def test_an_error_of_the_function_passes_through_and_is_not_kept(self) -> None:
+        cached = self.decorate(fails=True)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                self.call(cached, "a")
+        assert self.counted() == (0, 2)
+
+    def test_caches_from_before_are_found_with_what_they_counted(self, measured: Tap) -> None:
+        measured.shutdown()
+        cached = self.decorate()
+        self.call(cached, "a")
+        with metertap.instrument():
+            self.call(cached, "a")
+            assert self.counted() == (1, 1)
+
+    def test_counters_never_go_back(self) -> None:
+        cached = self.decorate()
+        for item in "aab":
+            self.call(cached, item)
+        assert self.counted() == (1, 2)
+        cached.cache_clear()
+        assert self.counted() == (1, 2)
+        for item in "aaa":
+            self.call(cached, item)
+        assert self.counted() == (3, 3)
+        assert self.document()["shop.price"]["entries"] == 1
+
+    def test_one_name_for_many_caches(self) -> None:
+        caches = [self.decorate() for _ in range(5)]
+        for cached in caches:
+            self.call(cached, "a")
+        assert self.counted() == (0, 5)
+
+    def test_names_are_bounded(self, measured: Tap) -> None:
+        measured.shutdown()
+        with metertap.instrument(series_limit=3):
+            caches = [self.decorate(f"price{number}") for number in range(10)]
+            for cached in caches:
+                self.call(cached, "a")
+            assert set(self.document()) <= {*(f"shop.price{n}" for n in range(10)), "_OTHER"}
+            assert len(self.document()) == 4
+            assert sum(item["misses"] for item in self.document().values()) == 10
+
+    def test_the_program_may_name_it(self) -> None:
+        cached = self.decorate()
+        metertap.name_cache(cached, "prices")
+        self.call(cached, "a")
+        assert self.counted("prices") == (0, 1)
+
+    def test_it_is_not_kept_alive_and_what_it_counted_stays(self) -> None:
+        cached = self.decorate()
+        self.call(cached, "a")
+        assert self.counted() == (0, 1)
+        del cached
+        gc.collect()
+        again = self.decorate()
+        self.call(again, "a")
+        assert self.counted() == (0, 2)
+        assert self.document()["shop.price"]["entries"] == 1
+
+    def test_caches_that_end_before_anybody_looks_leave_nothing(self) -> None:
+        for _ in range(100):
+            self.call(self.decorate(), "a")
+        gc.collect()
+        assert self.document() == {}
+
+    def test_undone_nothing_more_is_counted_and_nothing_twice(self, measured: Tap) -> None:
+        cached = self.decorate()
+        for item in "aa":
+            self.call(cached, item)
+        measured.shutdown()
+        assert self.counted() == (1, 1)
+        self.call(cached, "a")
+        assert self.counted() == (1, 1)
+        for again in (2, 3):
+            with metertap.instrument():
+                self.call(cached, "a")
+                assert self.counted() == (again, 1)
+
+    def test_reset_it_is_found_again(self) -> None:
+        cached = self.decorate()
+        self.call(cached, "a")
+        assert self.counted() == (0, 1)
+        metertap.reset()
+        assert self.document() == {}
+        with metertap.instrument():
+            self.call(cached, "a")
+            assert self.counted() == (1, 1)
+
+    def test_switched_off_it_is_not_looked_for(self, measured: Tap) -> None:
+        measured.shutdown()
+        with metertap.instrument(disabled_instrumentations=[self.system]):
+            cached = self.decorate()
+            self.call(cached, "a")
+            assert self.document() == {}
+
+    def test_looks_of_many_threads_count_once(self) -> None:
+        cached = self.decorate()
+        self.call(cached, "a")
+        begun = threading.Barrier(4)
+
+        def look() -> None:
+            begun.wait()
+            for _ in range(50):
+                self.decorate("other")
+                metertap.get_all_metrics()
+
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(100):
+            self.call(cached, "a")
+        for thread in threads:
+            thread.join()
+        assert self.counted() == (100, 1)
+
+    def test_libraries_caches_are_not_the_applications(self) -> None:
+        mine = self.decorate()
+        others = [
+            self.decorate(module=module)
+            for module in ("json", "xml.dom", "metertap.caching.meters", "pytest", "wrapt.wrappers")
+        ]
+        for cached in (mine, *others):
+            self.call(cached, "a")
+        assert set(self.document()) == {"shop.price"}
+
+    def test_the_first_cache_that_is_seen_opens_the_endpoints(self, measured: Tap) -> None:
+        assert measured.pipeline.json is not None
+        assert not measured.pipeline.json.endpoint.wait(0)
+        cached = self.decorate()
+        assert measured.pipeline.json.endpoint.wait(15)
+        assert cached is not None
+
+
+def named(function: Callable[..., Any], name: str, module: str) -> Callable[..., Any]:
+    """`function` as if it had been defined as `name` in `module`."""
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = module
+    return function

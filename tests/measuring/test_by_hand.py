@@ -1,0 +1,352 @@
+"""The manual API: what is counted, under every state that the process can be in."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+import metertap
+from metertap.measuring import calls
+from support.waiting import wait_for
+from support.warned import warnings_of
+
+
+def tools() -> dict[str, Any]:
+    found: dict[str, Any] = metertap.get_all_metrics()["tool_metrics"]
+    return found
+
+
+@metertap.tool
+def plain(fail: bool = False) -> int:
+    if fail:
+        raise KeyError("plain")
+    return 1
+
+
+@metertap.tool
+async def coroutine(fail: bool = False) -> int:
+    await asyncio.sleep(0)
+    if fail:
+        raise KeyError("coroutine")
+    return 1
+
+
+@metertap.tool
+def generator(fail: bool = False) -> Iterator[int]:
+    yield 1
+    if fail:
+        raise KeyError("generator")
+
+
+@metertap.tool
+async def async_generator(fail: bool = False) -> AsyncIterator[int]:
+    yield 1
+    if fail:
+        raise KeyError("async generator")
+
+
+class Shop:
+    @metertap.tool
+    def method(self, fail: bool = False) -> int:
+        return plain.__wrapped__(fail)  # type: ignore[attr-defined]
+
+    @metertap.tool
+    @classmethod
+    def above_class_method(cls, fail: bool = False) -> int:
+        return plain.__wrapped__(fail)  # type: ignore[attr-defined]
+
+    @classmethod
+    @metertap.tool
+    def below_class_method(cls, fail: bool = False) -> int:
+        return plain.__wrapped__(fail)  # type: ignore[attr-defined]
+
+    @metertap.tool
+    @staticmethod
+    async def above_static_method(fail: bool = False) -> int:
+        await asyncio.sleep(0.01)
+        return plain.__wrapped__(fail)  # type: ignore[attr-defined]
+
+    @staticmethod
+    @metertap.tool
+    def below_static_method(fail: bool = False) -> int:
+        return plain.__wrapped__(fail)  # type: ignore[attr-defined]
+
+
+class Called:
+    async def __call__(self, fail: bool = False) -> int:
+        await asyncio.sleep(0.01)
+        return plain.__wrapped__(fail)  # type: ignore[attr-defined]
+
+
+def run(call: Callable[..., Any], fail: bool) -> None:
+    """Call it and take all that it gives."""
+
+    async def exhausted(result: Any) -> None:
+        if hasattr(result, "__aiter__"):
+            async for _ in result:
+                pass
+        else:
+            await result
+
+    result = call(fail)
+    if isinstance(result, Awaitable) or hasattr(result, "__aiter__"):
+        asyncio.run(exhausted(result))
+    elif isinstance(result, Iterator):
+        list(result)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (plain, "plain"),
+        (coroutine, "coroutine"),
+        (generator, "generator"),
+        (async_generator, "async_generator"),
+        (Shop().method, "method"),
+        (functools.partial(Shop.method, Shop()), "method"),
+        (Shop.above_class_method, "above_class_method"),
+        (Shop().below_class_method, "below_class_method"),
+        (Shop.above_static_method, "above_static_method"),
+        (Shop().below_static_method, "below_static_method"),
+        (metertap.tool(name="renamed")(len), "renamed"),
+        (metertap.tool(name="async object")(Called()), "async object"),
+        (metertap.tool(functools.partial(plain.__wrapped__)), "partial"),  # type: ignore[attr-defined]
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_decorated_callable_is_counted_by_how_it_ends(
+    call: Callable[..., Any], name: str
+) -> None:
+    metertap.reset()  # decorated above, or while tests were collected
+    if name == "renamed":
+        call([])
+        with pytest.raises(TypeError):
+            call(None)
+        failure = "TypeError"
+    else:
+        run(call, False)
+        with pytest.raises(KeyError):
+            run(call, True)
+        failure = "KeyError"
+    found = tools()[name]
+    assert (found["successful_calls"], found["failed_calls"]) == (1, 1)
+    assert found["error_types"] == {failure: 1}
+    assert found["outcomes"]["exception"] == 1
+    assert found["source"] == "manual"
+    assert found["window_samples"] == 2
+    assert found["active_calls"] == 0
+
+
+@pytest.mark.parametrize("call", [Shop.above_static_method, metertap.tool(name="o")(Called())])
+def test_what_is_awaited_is_measured_until_it_ends(call: Callable[..., Any]) -> None:
+    """A plain wrapper around an async callable would measure the making of a coroutine."""
+    metertap.reset()
+    run(call, False)
+    (found,) = tools().values()
+    assert found["min_latency_ms"] >= 9
+
+
+def test_a_plain_function_that_returns_a_coroutine_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its latency would look true; the coroutine itself is handed on untouched."""
+    made = coroutine.__wrapped__()  # type: ignore[attr-defined]
+
+    @metertap.tool
+    def indirect() -> Awaitable[int]:
+        return made
+
+    for _ in range(2):
+        assert indirect() is made
+    made.close()
+    (warning,) = warnings_of(caplog)
+    assert "tool indirect is not async and returns a coroutine" in warning
+
+
+def test_a_decorated_tool_is_in_the_document_before_its_first_call() -> None:
+    metertap.tool(name="never called")(len)
+    assert tools()["never called"]["total_calls"] == 0
+    assert tools()["never called"]["success_rate"] is None
+
+
+def test_a_cancelled_coroutine_is_cancelled_and_not_failed() -> None:
+    async def main() -> None:
+        inside = asyncio.Event()
+
+        @metertap.tool
+        async def slow() -> None:
+            inside.set()
+            await asyncio.sleep(60)
+
+        task = asyncio.create_task(slow())
+        await inside.wait()
+        assert tools()["slow"]["active_calls"] == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    found = tools()["slow"]
+    assert (found["cancelled_calls"], found["failed_calls"], found["active_calls"]) == (1, 0, 0)
+    assert found["success_rate"] is None
+
+
+def test_a_generator_that_is_left_early_is_cancelled() -> None:
+    for _ in generator():
+        break
+    assert wait_for(lambda: tools()["generator"]["cancelled_calls"]) == 1
+
+
+def test_a_tool_that_calls_itself_makes_a_call_each_time() -> None:
+    @metertap.tool
+    def factorial(n: int) -> int:
+        return 1 if n == 0 else n * factorial(n - 1)
+
+    assert factorial(4) == 24
+    assert tools()["factorial"]["successful_calls"] == 5
+
+
+def test_calls_in_other_tasks_do_not_make_each_other_nested() -> None:
+    async def main() -> None:
+        await asyncio.gather(*(coroutine() for _ in range(20)))
+
+    asyncio.run(main())
+    assert tools()["coroutine"]["successful_calls"] == 20
+
+
+def test_a_measured_block_is_a_call() -> None:
+    with metertap.measure_tool("search"):
+        assert tools()["search"]["active_calls"] == 1
+    with pytest.raises(KeyError), metertap.measure_tool("search"):
+        raise KeyError
+    found = tools()["search"]
+    assert (found["successful_calls"], found["failed_calls"]) == (1, 1)
+
+
+def test_one_block_object_can_be_entered_again() -> None:
+    block = metertap.measure_tool("search")
+
+    @metertap.tool(name="search")
+    def search() -> None:
+        with block:  # a call that the decorator counts
+            pass
+
+    for _ in range(2):
+        with block:
+            pass
+    search()
+    assert tools()["search"]["total_calls"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"success": True, "latency_ms": 12.5}, ("ok", 1, {})),
+        ({"success": True}, ("ok", 0, {})),
+        ({"success": True, "error_type": "ignored"}, ("ok", 0, {})),
+        ({"success": False}, ("tool_error", 0, {"tool_error": 1})),
+        ({"success": False, "latency_ms": 3}, ("tool_error", 1, {"tool_error": 1})),
+        ({"success": False, "error_type": "KeyError"}, ("exception", 0, {"KeyError": 1})),
+        ({"success": False, "error_type": "ReadTimeout"}, ("timeout", 0, {"ReadTimeout": 1})),
+        (
+            {"success": False, "latency_ms": 1.0, "error_type": "CancelledError"},
+            ("cancelled", 0, {"CancelledError": 1}),
+        ),
+    ],
+)
+def test_a_record_by_hand_is_counted_and_its_latency_is_a_sample(
+    arguments: dict[str, Any], expected: tuple[str, int, dict[str, int]]
+) -> None:
+    metertap.record_tool_call("search", **arguments)
+    found = tools()["search"]
+    ended, samples, error_types = expected
+    assert {name: count for name, count in found["outcomes"].items() if count} == {ended: 1}
+    assert found["window_samples"] == samples
+    assert found["error_types"] == error_types
+    assert found["last_call_timestamp"] is not None
+
+
+def use_everything() -> None:
+    assert plain() == 1
+    assert list(generator()) == [1]
+    assert asyncio.run(coroutine()) == 1
+    with pytest.raises(KeyError):
+        plain(True)
+    with metertap.measure_tool("block"):
+        pass
+    metertap.record_tool_call("record", True, 1.0)
+    prompts = metertap.cache_meter("prompts")
+    prompts.hit()
+    prompts.evicted()
+    metertap.record_cache_miss("prompts")
+    metertap.record_cache_size_rejection("prompts")
+
+
+@pytest.mark.parametrize(
+    "variable", ["PERFORMANCE_METRICS_ENABLED=false", "OTEL_SDK_DISABLED=true"]
+)
+@pytest.mark.parametrize("instrumented", [True, False])
+def test_disabled_nothing_is_counted_and_everything_works(
+    variable: str, instrumented: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*variable.split("="))
+    if instrumented:
+        assert not metertap.instrument().is_active
+    use_everything()
+    metertap.tool(len)
+    document = metertap.get_all_metrics()
+    assert document["enabled"] is False
+    assert (document["tool_metrics"], document["cache_metrics"]) == ({}, {})
+
+
+def test_calls_are_counted_before_instrument_and_after_shutdown() -> None:
+    use_everything()
+    with metertap.instrument(json_endpoint=False) as tap:
+        assert tap.snapshot()["tool_metrics"]["plain"]["total_calls"] == 2
+        use_everything()
+    use_everything()
+    assert tools()["plain"]["total_calls"] == 6
+    assert tools()["record"]["successful_calls"] == 3
+    assert metertap.get_all_metrics()["cache_metrics"]["prompts"]["total_requests"] == 6
+    assert tap.snapshot()["tool_metrics"] == tools()
+
+
+def test_one_block_may_be_entered_twice_and_by_two_threads() -> None:
+    block = metertap.measure_tool("shared")
+    both_inside = threading.Barrier(2)
+
+    def work() -> None:
+        with block, block:
+            both_inside.wait(10)
+
+    with metertap.instrument():
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = metertap.get_all_metrics()["tool_metrics"]["shared"]
+    assert (found["successful_calls"], found["active_calls"]) == (4, 0)
+
+
+def test_a_call_that_is_over_is_not_kept_by_its_context() -> None:
+    class Argument:
+        """Something that the call holds."""
+
+    gc.disable()
+    try:
+        with metertap.instrument():
+            with metertap.measure_tool("search"):
+                frame = calls.current.get()
+                assert frame is not None
+                call = weakref.ref(frame[calls.OWNER])
+            assert call() is None
+    finally:
+        gc.enable()

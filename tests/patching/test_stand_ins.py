@@ -1,0 +1,212 @@
+"""Methods that are patched by a function instead of wrapt's proxy: no less exactly undone."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import inspect
+import pickle
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wrapt
+
+from metertap.patching.patch_set import Live, PatchSet, comparable, stand_in
+from support.modules import importable
+
+SOURCE = '''
+    class Shop:
+        def sell(self, number: int, *, gift: bool = False) -> tuple:
+            """Sell that many."""
+            return ("sold", number, gift)
+
+        async def later(self, number: int) -> int:
+            """Sell them later."""
+            return number
+'''
+
+
+class Watching:
+    """Remembers the calls that it saw while it was live."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+
+    def sell(self, method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if live:
+                watching.seen.append((self, args, kwargs))
+            return method(self, *args, **kwargs)
+
+        watching = self
+        return call
+
+    def later(self, method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if live:
+                watching.seen.append((self, args, kwargs))
+            return await method(self, *args, **kwargs)
+
+        watching = self
+        return call
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    made = importable("standing_shop", SOURCE, tmp_path, monkeypatch)
+    yield importlib.import_module(next(made))
+    next(made, None)
+
+
+@pytest.fixture
+def watching() -> Watching:
+    return Watching()
+
+
+@pytest.fixture
+def patches(shop: Any, watching: Watching) -> Iterator[PatchSet]:
+    targets = [
+        stand_in("Shop.sell", watching.sell),
+        stand_in("Shop.later", watching.later),
+    ]
+    patches = PatchSet(shop.__name__, targets)
+    yield patches
+    patches.uninstall()
+
+
+def test_it_sees_each_call_and_changes_nothing(
+    shop: Any, watching: Watching, patches: PatchSet
+) -> None:
+    patches.install()
+    seller = shop.Shop()
+    assert seller.sell(1, gift=True) == ("sold", 1, True)
+    assert shop.Shop.sell(seller, number=2) == ("sold", 2, False)
+    assert asyncio.run(seller.later(3)) == 3
+    assert watching.seen == [
+        (seller, (1,), {"gift": True}),
+        (seller, (), {"number": 2}),
+        (seller, (3,), {}),
+    ]
+
+
+def test_what_can_be_asked_of_a_method_has_the_same_answer(shop: Any, patches: PatchSet) -> None:
+    def answers() -> list[Any]:
+        return [
+            (
+                inspect.signature(method),
+                inspect.iscoroutinefunction(method),
+                inspect.getsource(method),
+                typing.get_type_hints(method),
+                method.__doc__,
+                method.__qualname__,
+                type(method),
+                copy.copy(method) is method,
+                pickle.loads(pickle.dumps(method)) is method,
+            )
+            for method in (shop.Shop.sell, shop.Shop.later)
+        ]
+
+    before = answers()
+    patches.install()
+    assert answers() == before
+
+
+def test_it_is_undone_by_identity_and_installed_again(
+    shop: Any, watching: Watching, patches: PatchSet
+) -> None:
+    before = dict(vars(shop.Shop))
+    for _ in range(3):
+        patches.install()
+        patches.install()
+        watching.seen.clear()
+        shop.Shop().sell(1)
+        assert len(watching.seen) == 1
+        patches.uninstall()
+        assert dict(vars(shop.Shop)) == before
+        shop.Shop().sell(1)
+        assert len(watching.seen) == 1
+
+
+def test_what_was_wrapped_after_us_stays_and_we_are_inert(
+    shop: Any, watching: Watching, patches: PatchSet
+) -> None:
+    patches.install()
+    ours = shop.Shop.sell
+    shop.Shop.sell = theirs = lambda self, number: ("theirs", ours(self, number))
+    patches.uninstall()
+    assert shop.Shop.sell is theirs
+    assert shop.Shop().sell(1) == ("theirs", ("sold", 1, False))
+    assert watching.seen == []
+    patches.install()
+    assert shop.Shop().sell(1) == ("theirs", ("sold", 1, False))
+    assert len(watching.seen) == 1
+
+
+def test_what_was_wrapped_before_us_is_wrapped_by_wrapt(
+    shop: Any, watching: Watching, patches: PatchSet
+) -> None:
+    instances: list[Any] = []
+
+    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        instances.append(instance)
+        return wrapped(*args, **kwargs)
+
+    shop.Shop.sell = before = wrapt.FunctionWrapper(shop.Shop.sell, theirs)
+    patches.install()
+    seller = shop.Shop()
+    assert seller.sell(1) == ("sold", 1, False)
+    assert watching.seen == [(seller, (1,), {})]
+    assert instances == [seller]
+    patches.uninstall()
+    assert vars(shop.Shop)["sell"] is before
+
+
+def test_a_wrapped_method_is_compared_as_before(shop: Any) -> None:
+    seen: list[Any] = []
+
+    def watch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((instance, args, kwargs))
+        return wrapped(*args, **kwargs)
+
+    class Other(shop.Shop):  # type: ignore[misc]
+        def sell(self, number: int, *, gift: bool = False) -> tuple[Any, ...]:
+            return ()
+
+    names = ("sell", "later")
+    patches = PatchSet(shop.__name__, [comparable(f"Shop.{name}", watch) for name in names])
+    patches.install()
+    seller, other = shop.Shop(), Other()
+    for name in names:
+        assert getattr(seller, name).__func__ is getattr(shop.Shop, name)
+    assert other.sell.__func__ is not shop.Shop.sell
+    assert other.later.__func__ is shop.Shop.later
+    assert inspect.iscoroutinefunction(seller.later)
+    assert seller.sell(1, gift=True) == ("sold", 1, True)
+    assert asyncio.run(other.later(2)) == 2
+    held = seller.sell
+    patches.uninstall()
+    assert held(3) == ("sold", 3, False)
+    assert seen == [(seller, (1,), {"gift": True}), (other, (2,), {})]
+
+
+def test_an_error_shows_no_frame_of_a_wrapped_method(shop: Any) -> None:
+    def passed_on(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    patches = PatchSet(
+        shop.__name__, [comparable(f"Shop.{name}", passed_on) for name in ("sell", "later")]
+    )
+    patches.install()
+    try:
+        for call in (lambda: shop.Shop().sell(), lambda: asyncio.run(shop.Shop().later())):
+            with pytest.raises(TypeError, match="missing 1 required positional") as raised:
+                call()
+            names = [frame.name for frame in raised.traceback]
+            assert not {"function", "later"} & set(names) or sys.version_info < (3, 11)
+    finally:
+        patches.uninstall()

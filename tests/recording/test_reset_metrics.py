@@ -1,0 +1,422 @@
+"""`reset_metrics`: the document begins again from nothing, and nothing else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+
+import metertap
+from metertap import Tap, state
+from metertap.measuring import calls
+from metertap.otel.instruments import OtelInstruments
+from metertap.recording import Recorder
+from support.exposition import Samples, key, samples
+from support.forking import ran
+from support.http import get
+from support.metric_data import points
+from support.waiting import wait_for
+
+DURATION = "gen_ai.execute_tool.duration"
+
+
+@pytest.fixture(autouse=True)
+def without_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own figures are others at each look."""
+    monkeypatch.setenv("METERTAP_DISABLED_INSTRUMENTATIONS", "system_metrics")
+
+
+def document() -> dict[str, Any]:
+    return metertap.get_all_metrics()
+
+
+def tool(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = document()["tool_metrics"][name]
+    return found
+
+
+def cache(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = document()["cache_metrics"][name]
+    return found
+
+
+@metertap.tool
+def search(fail: bool = False) -> None:
+    if fail:
+        raise KeyError
+
+
+@metertap.tool
+def pages() -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+@contextlib.contextmanager
+def patched(name: str) -> Iterator[None]:
+    """A call as an instrumentor counts it."""
+    recorder = state.recorder()
+    call = calls.Call(recorder, name, "library", calls.PATCH)
+    call.start(recorder.tool(name, "library"))
+    yield
+    call.finish(None)
+
+
+def use(prompts: metertap.CacheMeter) -> None:
+    """Whatever leaves a figure behind."""
+    search()
+    search()
+    with pytest.raises(KeyError):
+        search(True)
+    list(pages())
+    for hit in (True, False):
+        with patched("look up"):
+            prompts.hit() if hit else prompts.miss()
+    metertap.record_tool_call("by hand", True, 5.0)
+    metertap.record_tool_call("by hand", False, 6.0, "ReadTimeout")
+    metertap.record_tool_call("by hand", False, error_type="CancelledError")
+    prompts.evicted(2)
+    prompts.rejected()
+    prompts.miss()
+
+
+def test_every_figure_is_what_it_was_before_the_first_call() -> None:
+    metertap.reset()
+    prompts = metertap.cache_meter("prompts")
+    use(prompts)
+    before = document()
+    metertap.reset_metrics()
+    recorder, fresh = state.recorder(), Recorder()
+    for found in recorder.figures().tools:
+        assert found == fresh.tool(found.name, found.source).figures()
+    for entry in recorder.figures().caches:
+        assert entry == fresh.cache(entry.name, entry.system).figures()
+    assert before["tool_metrics"].keys() == document()["tool_metrics"].keys() >= {"search", "pages"}
+    system = document()["system_metrics"]
+    assert (system["total_requests"], system["concurrent_requests"]) == (0, 0)
+    assert system["start_time"] > before["system_metrics"]["start_time"]
+    assert system["uptime_seconds"] <= document()["timestamp"] - before["timestamp"]
+
+
+def test_measuring_goes_on_where_it_was() -> None:
+    metertap.reset()
+    prompts = metertap.cache_meter("prompts")
+    fresh = []
+    for _ in range(3):
+        use(prompts)
+        shown = document()
+        counts = {
+            name: (entry["outcomes"], entry["error_types"], entry["window_samples"])
+            for name, entry in shown["tool_metrics"].items()
+        }
+        fresh.append((counts, shown["cache_metrics"], shown["system_metrics"]["total_requests"]))
+        metertap.reset_metrics()
+    assert fresh[0] == fresh[1] == fresh[2]
+    assert fresh[0][2] == 9
+    assert cache("prompts")["by_tool"] == {}
+
+
+def test_percentiles_and_extremes_are_of_the_calls_since() -> None:
+    for latency_ms in (1000.0, 2000.0, 3000.0):
+        metertap.record_tool_call("by hand", True, latency_ms)
+    metertap.reset_metrics()
+    metertap.record_tool_call("by hand", True, 5.0)
+    assert tool("by hand")["p50_latency_ms"] is None
+    metertap.record_tool_call("by hand", True, 7.0)
+    found = tool("by hand")
+    assert (found["p50_latency_ms"], found["total_latency_ms"]) == (6.0, 12.0)
+    assert (found["min_latency_ms"], found["max_latency_ms"]) == (5.0, 7.0)
+
+
+def test_a_call_in_progress_is_counted_when_it_ends() -> None:
+    async def main() -> None:
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        @metertap.tool
+        async def slow() -> None:
+            inside.set()
+            await leave.wait()
+
+        task = asyncio.create_task(slow())
+        await inside.wait()
+        with patched("search"):
+            metertap.reset_metrics()
+            for name in ("slow", "search"):
+                assert (tool(name)["active_calls"], tool(name)["total_calls"]) == (1, 0)
+            assert document()["system_metrics"]["concurrent_requests"] == 2
+            leave.set()
+            await task
+            assert (tool("slow")["active_calls"], tool("slow")["total_calls"]) == (0, 1)
+
+    metertap.reset()
+    asyncio.run(main())
+    assert (tool("search")["active_calls"], tool("search")["total_calls"]) == (0, 1)
+
+
+def test_sessions_stay_open() -> None:
+    recorder = state.recorder()
+    recorder.session_opened()
+    metertap.get_collector().set_active_sessions(7)
+    metertap.reset_metrics()
+    assert document()["system_metrics"]["active_sessions"] == 1
+    recorder.session_closed()
+    recorder.session_closed()
+    assert document()["system_metrics"]["active_sessions"] == 0
+
+
+def test_caches_that_count_themselves_and_patched_ones_begin_again() -> None:
+    cachetools = pytest.importorskip("cachetools")
+    with metertap.instrument(json_endpoint=False):
+
+        @functools.lru_cache(maxsize=2)
+        def square(number: int) -> int:
+            return number * number
+
+        entries = cachetools.LRUCache(2)
+        metertap.name_cache(entries, "entries")
+        metertap.name_cache(square, "square")
+
+        def look_up() -> None:
+            for number in (1, 2, 1):
+                square(number)
+                entries.get(number)
+                entries[number] = 1
+
+        look_up()
+        assert (cache("square")["hits"], cache("square")["misses"]) == (1, 2)
+        assert (cache("entries")["hits"], cache("entries")["misses"]) == (1, 2)
+        metertap.reset_metrics()
+        for name in ("square", "entries"):
+            found = cache(name)
+            assert (found["total_requests"], found["hit_rate"]) == (0, None)
+        assert cache("square")["entries"] == 2  # that many there are, whoever counts
+        look_up()
+        assert (cache("square")["hits"], cache("square")["misses"]) == (3, 0)
+        assert (cache("entries")["hits"], cache("entries")["misses"]) == (3, 0)
+        square.cache_clear()
+        metertap.reset_metrics()
+        look_up()
+        assert (cache("square")["hits"], cache("square")["misses"]) == (1, 2)
+
+
+def test_it_does_nothing_where_measuring_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFORMANCE_METRICS_ENABLED", "false")
+    before = document()["system_metrics"]["start_time"]
+    metertap.reset_metrics()
+    assert document()["system_metrics"]["start_time"] == before
+
+
+# Exporters
+
+
+def totals(reader: InMemoryMetricReader) -> dict[str, float]:
+    """Everything that a reader has of tools and one cache, at a new collection."""
+    data = reader.get_metrics_data()
+    found: dict[str, float] = {}
+    if data is not None:
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+            for point in metric.data.data_points:
+                attributes = point.attributes or {}
+                if attributes.get("cache.name", "prompts") != "prompts":
+                    continue  # of another test, and not gone yet
+                name = f"{metric.name} {sorted(attributes.items())}"
+                found[name] = point.count if hasattr(point, "count") else point.value
+    return found
+
+
+def test_cumulative_counts_go_on_in_their_streams() -> None:
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+    metertap.reset()
+    with metertap.instrument(json_endpoint=False):
+        prompts = metertap.cache_meter("prompts")
+        use(prompts)
+        once = totals(reader)
+        started = {point.start_time_unix_nano for point in points(reader, DURATION)}
+        assert sum(point.count for point in points(reader, DURATION)) == 8
+        metertap.reset_metrics()
+        assert totals(reader) == once
+        use(prompts)
+        assert totals(reader) == {name: 2 * value for name, value in once.items()}
+        assert {point.start_time_unix_nano for point in points(reader, DURATION)} == started
+
+
+def test_a_reader_of_differences_gets_each_call_once() -> None:
+    delta = dict.fromkeys((Counter, Histogram, ObservableCounter), AggregationTemporality.DELTA)
+    reader = InMemoryMetricReader(preferred_temporality=delta)
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+    metertap.reset()
+    with metertap.instrument(json_endpoint=False):
+        prompts = metertap.cache_meter("prompts")
+        use(prompts)
+        first = totals(reader)
+        use(prompts)
+        metertap.reset_metrics()
+        assert totals(reader) == first
+        metertap.reset_metrics()
+        use(prompts)
+        assert totals(reader) == first
+
+
+def test_calls_in_progress_never_make_a_negative_number() -> None:
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+
+    def active() -> list[float]:
+        return [point.value for point in points(reader, "metertap.tool.active")]
+
+    metertap.reset()
+    with metertap.instrument(json_endpoint=False):
+        with metertap.measure_tool("search"):
+            metertap.reset_metrics()
+            assert active() == [1]
+        assert active() == [0]
+        metertap.reset_metrics()
+        assert active() == [0]
+
+
+def test_counts_that_another_provider_took_over_stay_taken_over() -> None:
+    """A provider that comes late counts what comes on top: a reset is no new beginning of that."""
+    recorder = state.recorder()
+    ours = OtelInstruments(MeterProvider(shutdown_on_exit=False))
+    reader = InMemoryMetricReader()
+    theirs = OtelInstruments(MeterProvider([reader], shutdown_on_exit=False))
+    ours.open(recorder)
+    for _ in range(3):
+        metertap.record_cache_hit("prompts")
+    theirs.start_after(ours.freeze())
+    theirs.open(recorder)
+    metertap.reset_metrics()
+    metertap.record_cache_hit("prompts")
+    hits = {
+        point.attributes["cache.request.type"]: point.value
+        for point in points(reader, "cache.requests")
+    }
+    assert hits == {"hit": 1, "miss": 0}
+
+
+def scrape(tap: Tap) -> Samples:
+    return samples(get(wait_for(lambda: tap.prometheus_url) + "/metrics").body)
+
+
+def test_prometheus_sees_counters_that_only_grow_and_the_window_of_the_calls_since() -> None:
+    metertap.reset()
+    with metertap.instrument(prometheus=True) as tap:
+        prompts = metertap.cache_meter("prompts")
+        use(prompts)
+        before = scrape(tap)
+        urls = wait_for(lambda: tap.json_url), tap.prometheus_url
+        metertap.reset_metrics()
+        after = scrape(tap)
+        cumulative = ("_total", "_count", "_sum", "_bucket", "_ratio")
+        for name, value in before.items():
+            if name[0].endswith(cumulative):
+                assert after[name] == value, name
+        summary = "metertap_tool_latency_seconds"
+        labels = {"gen_ai_tool_name": "by hand", "source": "manual"}
+        p50 = key(summary, quantile="0.5", **labels)
+        assert (before[p50], p50 in after) == (0.0055, False)
+        for latency_ms in (100.0, 200.0):
+            metertap.record_tool_call("by hand", True, latency_ms)
+        use(prompts)
+        last = scrape(tap)
+        assert last[key(f"{summary}_count", **labels)] == 6
+        assert last[key(f"{summary}_sum", **labels)] == pytest.approx(0.322)
+        counted = sum(
+            value
+            for (name, shown), value in last.items()
+            if name == "gen_ai_execute_tool_duration_seconds_count"
+            and ("gen_ai_tool_name", "by hand") in shown
+        )
+        assert counted == 6
+        ratio = key("metertap_cache_hit_ratio", cache_name="prompts", cache_system="manual")
+        assert last[ratio] == pytest.approx(1 / 3)
+        assert urls == (tap.json_url, tap.prometheus_url)
+        assert get(f"{tap.json_url}/metrics").json()["tool_metrics"]["by hand"]["total_calls"] == 5
+
+
+def test_no_reset_brings_a_new_series() -> None:
+    """Past the limit of series the SDK's bulk path is lost; resets must not use it up."""
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False))
+    metertap.reset()
+    with metertap.instrument(json_endpoint=False, series_limit=20) as tap:
+        paths = tap.diagnosis()["recording_paths"]
+        for _ in range(2500):
+            search()
+            metertap.reset_metrics()
+        assert tap.diagnosis()["recording_paths"] == paths
+
+
+def test_threads_that_record_meanwhile_lose_nothing() -> None:
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+    metertap.reset()
+    prompts = metertap.cache_meter("prompts")
+    stop = threading.Event()
+    least: list[int] = []
+
+    def record() -> None:
+        for _ in range(3000):
+            with patched("search"):
+                prompts.hit()
+
+    def look() -> None:
+        while not stop.is_set():
+            metertap.reset_metrics()
+            shown = document()
+            least.append(min(shown["tool_metrics"]["search"]["outcomes"].values()))
+            least.append(shown["tool_metrics"]["search"]["active_calls"])
+            least.append(shown["cache_metrics"]["prompts"]["hits"])
+
+    with metertap.instrument(json_endpoint=False):
+        with patched("search"):
+            pass
+        threads = [threading.Thread(target=record) for _ in range(3)]
+        looking = threading.Thread(target=look)
+        for thread in (*threads, looking):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stop.set()
+        looking.join()
+        assert min(least) >= 0
+        assert sum(point.count for point in points(reader, DURATION)) == 9001
+        lifetime = state.recorder().lifetime()
+        assert (lifetime.total_requests, lifetime.caches[0].hits) == (9001, 9000)
+        metertap.reset_metrics()
+        assert (document()["system_metrics"]["total_requests"], cache("prompts")["hits"]) == (0, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_knows_nothing_of_the_parents_resets() -> None:
+    program = """
+tap = metertap.instrument(prometheus=True)
+call(3)
+before = seen(tap)
+metertap.reset_metrics()
+call()
+
+def child():
+    call(2)
+    metertap.record_cache_hit("prompts")
+    found = seen(tap), metertap.get_all_metrics()["cache_metrics"]["prompts"]["hits"]
+    metertap.reset_metrics()
+    call()
+    return [*found, seen(tap)]
+
+counts = in_child(child)
+print(json.dumps({"parent": [before, seen(tap)], "child": counts}))
+"""
+    assert ran(program) == {
+        "parent": [[3, 3, 3, 3], [1, 1, 4, 4]],
+        "child": [[2, 2, 2, 2], 1, [1, 1, 3, 3]],
+    }

@@ -1,0 +1,256 @@
+"""Forked children: they count from nothing, serve for themselves, and never hang."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from servers.otlp_receiver import Receiver, receiver
+from support.forking import ran
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+THEIR_PROVIDER = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+metrics.set_meter_provider(MeterProvider())
+"""
+
+
+@pytest.mark.parametrize("provider", ["", THEIR_PROVIDER], ids=["ours", "theirs"])
+def test_a_child_counts_from_nothing_and_serves_for_itself(provider: str) -> None:
+    program = """
+tap = metertap.instrument(prometheus=True)
+call(3)
+before = seen(tap)
+
+def child():
+    urls = tap.json_url, tap.prometheus_url
+    call(2)
+    counts = seen(tap)
+    return urls, counts, tap.json_url, tap.snapshot()["service"]["instance_id"]
+
+inherited, counts, url, instance = in_child(child)
+after = seen(tap)
+print(json.dumps({
+    "parent": [before, after], "child": counts, "inherited": inherited,
+    "other url": url != tap.json_url,
+    "other instance": instance != tap.snapshot()["service"].get("instance_id"),
+}))
+"""
+    assert ran(provider + program) == {
+        "parent": [[3, 3, 3, 3], [3, 3, 3, 3]],
+        "child": [2, 2, 2, 2],
+        "inherited": [None, None],
+        "other url": True,
+        "other instance": True,
+    }
+
+
+def test_a_child_that_records_nothing_makes_nothing() -> None:
+    found = ran("""
+tap = metertap.instrument(prometheus=True)
+call()
+fetch(tap.pipeline.json.endpoint)
+threads = in_child(lambda: [thread.name for thread in threading.enumerate()])
+tools = in_child(lambda: tap.snapshot()["tool_metrics"])
+print(json.dumps([threads, tools["search"]["total_calls"]]))
+""")
+    assert found == [["MainThread"], 0]
+
+
+def test_each_worker_of_a_prefork_server_is_listed_with_an_endpoint_of_its_own() -> None:
+    found = ran("""
+metertap.instrument()
+
+@metertap.tool
+def search():
+    pass
+
+def worker():
+    search()
+    endpoint = metertap.instrument().pipeline.json.endpoint
+    total = json.loads(fetch(endpoint))["tool_metrics"]["search"]["total_calls"]
+    while not any(item.pid == os.getpid() for item in runtime_dir.running()):
+        threading.Event().wait(0.01)
+    (listed,) = [item for item in runtime_dir.running() if item.pid == os.getpid()]
+    return [total, listed.json_url == endpoint.url, endpoint.url]
+
+found = [in_child(worker) for _ in range(3)]
+print(json.dumps([item[:2] for item in found]))
+""")
+    assert found == [[1, True]] * 3
+
+
+def calls_by_process(collector: Receiver) -> list[int]:
+    """The last count that each process sent."""
+    last: dict[str, int] = {}
+    for request in collector.requests:
+        for sent in request.resource_metrics:
+            (pid,) = [
+                pair.value.int_value
+                for pair in sent.resource.attributes
+                if pair.key == "process.pid"
+            ]
+            for scope in sent.scope_metrics:
+                for metric in scope.metrics:
+                    if metric.name == "gen_ai.execute_tool.duration":
+                        last[str(pid)] = sum(p.count for p in metric.histogram.data_points)
+    return sorted(last.values())
+
+
+def test_what_the_parent_exports_a_child_does_not_export_again() -> None:
+    with receiver() as collector:
+        ran(
+            """
+metertap.instrument()
+call(5)
+in_child(lambda: call(2), leave=sys.exit)
+in_child(lambda: None, leave=sys.exit)
+call(1)
+print("null")
+""",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+            OTEL_METRIC_EXPORT_INTERVAL="100",
+        )
+    assert calls_by_process(collector) == [2, 6]
+
+
+def test_a_fork_after_the_end_is_quiet() -> None:
+    with receiver() as collector:
+        ran(
+            """
+import gc
+metertap.instrument()
+call()
+metertap.uninstrument()
+gc.collect()
+print(json.dumps(in_child(lambda: None)))
+""",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+        )
+
+
+def test_children_of_multiprocessing_deliver_when_they_end() -> None:
+    with receiver() as collector:
+        ran(
+            """
+import multiprocessing
+metertap.instrument()
+call(5)
+context = multiprocessing.get_context("fork")
+for times in (2, 3):
+    process = context.Process(target=call, args=(times,))
+    process.start()
+    process.join()
+print("null")
+""",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+        )
+    assert calls_by_process(collector) == [2, 3, 5]
+
+
+def test_a_provider_that_a_child_sets_gets_the_childs_counts() -> None:
+    found = ran("""
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+metertap.instrument()
+call(5)
+
+def counted(reader):
+    data = reader.get_metrics_data()
+    (scope,) = data.resource_metrics[0].scope_metrics
+    (metric,) = [item for item in scope.metrics if item.name == "gen_ai.execute_tool.duration"]
+    return sum(point.count for point in metric.data.data_points)
+
+def before_the_first_record():
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    call(2)
+    return counted(reader)
+
+def after_it():
+    call(2)
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    call(1)
+    return counted(reader)
+
+print(json.dumps([in_child(before_the_first_record), in_child(after_it)]))
+""")
+    assert found == [2, 3]
+
+
+@pytest.mark.parametrize("provider", ["", THEIR_PROVIDER], ids=["ours", "theirs"])
+def test_a_child_of_a_busy_parent_does_not_hang(provider: str) -> None:
+    found = ran(
+        provider
+        + """
+tap = metertap.instrument(prometheus=True)
+call()
+ended = threading.Event()
+
+def busy(work):
+    while not ended.is_set():
+        work()
+
+works = [call, call, lambda: fetch(tap.pipeline.json.endpoint), tap.snapshot]
+threads = [threading.Thread(target=busy, args=(work,)) for work in works]
+for thread in threads:
+    thread.start()
+
+def child():
+    call(2)
+    return tap.snapshot()["tool_metrics"]["search"]["total_calls"]
+
+found = [in_child(child) for _ in range(20)]
+ended.set()
+for thread in threads:
+    thread.join()
+print(json.dumps(found))
+"""
+    )
+    assert found == [2] * 20
+
+
+def test_no_thread_is_inside_the_sdk_while_the_process_forks() -> None:
+    # The child would inherit a lock that nobody will release.
+    assert (
+        ran("""
+from metertap import _process
+
+class Slow:
+    in_order = is_full = True
+    entered, left = threading.Event(), threading.Event()
+    def record(self, *_args):
+        self.entered.set()
+        threading.Event().wait(0.3)
+        self.left.set()
+
+metertap.instrument()
+_process.recorder().instruments = (Slow(),)
+thread = threading.Thread(target=call)
+thread.start()
+Slow.entered.wait()
+print(json.dumps(in_child(Slow.left.is_set)))
+thread.join()
+""")
+        is True
+    )
+
+
+def test_no_view_imports_anything_late() -> None:
+    # A child that is forked while another thread imports cannot import that module any more.
+    found = ran("""
+import prometheus_client
+tap = metertap.instrument(prometheus=True)
+call()
+tap.pipeline.process_metrics.load()  # a thread of its own does, once, and a fork waits for it
+before = set(sys.modules)
+tap.snapshot()
+prometheus_client.generate_latest(tap.pipeline.prometheus.registry)
+print(json.dumps(sorted(set(sys.modules) - before)))
+""")
+    assert found == []

@@ -1,0 +1,196 @@
+"""Where running processes are listed: a directory of the user's own, without the dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import metertap
+from metertap.runtime import running
+from support.waiting import wait_for
+from support.warned import warnings_of
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="owners and modes are POSIX's")
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's runtime directory."""
+    base = tmp_path / "base"
+    base.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    return base
+
+
+def dead_pid() -> int:
+    """The id of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def write(pid: int, started: float = 0.0) -> Path:
+    path = running.directory() / f"{pid}.json"
+    entry = {"pid": pid, "service": f"service {pid}", "started": started}
+    path.write_text(json.dumps({**entry, "json_url": "http://127.0.0.1:1", "prometheus_url": None}))
+    return path
+
+
+def test_it_is_private_whatever_the_umask(base: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = running.directory()
+    finally:
+        os.umask(before)
+    assert path == base / "metertap"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_one_that_others_could_read_is_made_private(base: Path) -> None:
+    (base / "metertap").mkdir(mode=0o755)
+    assert stat.S_IMODE(running.directory().stat().st_mode) == 0o700
+
+
+def test_without_a_runtime_directory_it_is_in_the_temporary_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for missing in ("", str(tmp_path / "nowhere")):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", missing)
+        assert running.directory() == tmp_path / f"metertap-{os.getuid()}"
+
+
+def test_another_users_runtime_directory_is_left_alone(
+    base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if os.getuid() == 0:
+        os.chown(base, 12345, 12345)
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert running.directory() == tmp_path / f"metertap-{os.getuid()}"
+    assert list(base.iterdir()) == []
+
+
+def test_a_link_that_somebody_put_there_is_refused(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (base / "metertap").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError, match="is not this user's directory"):
+        running.register("shop", None, None)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_file_in_its_place_is_refused(base: Path) -> None:
+    (base / "metertap").write_text("")
+    with pytest.raises(PermissionError, match="is not this user's directory"):
+        running.directory()
+
+
+def test_another_users_directory_is_refused(base: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can make another user's directory")
+    (base / "metertap").mkdir()
+    os.chown(base / "metertap", 12345, 12345)
+    with pytest.raises(PermissionError, match="is not this user's directory"):
+        running.directory()
+
+
+def test_where_nothing_can_be_listed_the_program_runs_on_with_one_warning(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (base / "metertap").write_text("")
+    with metertap.instrument(prometheus=True) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        wait_for(lambda: tap.json_url and tap.prometheus_url and warnings_of(caplog))
+        assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
+    (warning,) = warnings_of(caplog)
+    assert "is not this user's directory" in warning
+
+
+def test_a_process_is_listed_with_its_endpoints_until_it_shuts_down() -> None:
+    with metertap.instrument(prometheus=True, service_name="shop") as tap:
+        assert running.running() == []
+        metertap.cache_meter("any")
+        (listed,) = wait_for(
+            lambda: [item for item in running.running() if item.json_url and item.prometheus_url]
+        )
+        assert (listed.pid, listed.service) == (os.getpid(), "shop")
+        assert (listed.json_url, listed.prometheus_url) == (tap.json_url, tap.prometheus_url)
+    assert running.running() == []
+    assert list(running.directory().iterdir()) == []
+
+
+def test_a_process_that_never_listened_leaves_no_directory(base: Path) -> None:
+    with metertap.instrument():
+        pass
+    assert list(base.iterdir()) == []
+
+
+def test_to_look_for_processes_makes_no_directory(base: Path) -> None:
+    assert (running.running(), running.problem()) == ([], None)
+    assert list(base.iterdir()) == []
+
+
+def test_where_nothing_can_be_listed_nobody_is_found(base: Path) -> None:
+    (base / "metertap").write_text("")
+    assert running.running() == []
+    assert running.problem() == f"{base / 'metertap'} is not this user's directory"
+
+
+def test_files_of_the_dead_are_removed_and_the_living_are_sorted_by_age() -> None:
+    dead = write(dead_pid())
+    write(os.getpid(), started=2.0)
+    write(os.getppid(), started=1.0)
+    assert [item.pid for item in running.running()] == [os.getppid(), os.getpid()]
+    assert not dead.exists()
+
+
+def unfinished(name: object, age: float) -> Path:
+    """A file that its process has written and not put in its place."""
+    path = running.directory() / f"{name}.new"
+    path.write_text("{")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_what_the_dead_did_not_finish_is_removed() -> None:
+    dead = dead_pid()
+    gone = [unfinished(dead, 120.0)]
+    # One of the living, and two that are nobody's.
+    stays = [unfinished(os.getpid(), 120.0), unfinished("notes", 120.0), unfinished(10**30, 120.0)]
+    write(os.getpid())
+    assert [item.pid for item in running.running()] == [os.getpid()]
+    assert [path.exists() for path in gone + stays] == [False, True, True, True]
+    young = unfinished(dead, 10.0)
+    assert [item.pid for item in running.running()] == [os.getpid()]
+    assert young.exists()
+
+
+HUGE = '{"pid": 1e30, "service": "", "started": 0, "json_url": null, "prometheus_url": null}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}', HUGE])
+def test_a_file_that_says_nothing_is_passed_over(text: str) -> None:
+    (running.directory() / "1.json").write_text(text)
+    write(os.getpid())
+    assert [item.pid for item in running.running()] == [os.getpid()]
+
+
+def test_a_listing_holds_no_command_line() -> None:
+    running.register("shop", "http://127.0.0.1:1", None)
+    (file,) = running.directory().iterdir()
+    assert set(json.loads(file.read_text())) == {
+        "pid",
+        "service",
+        "started",
+        "json_url",
+        "prometheus_url",
+    }

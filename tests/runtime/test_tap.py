@@ -1,0 +1,170 @@
+"""The tap and the process: begun once, ended once, and quiet."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import metertap
+from metertap import state
+from metertap.runtime.tap import active_tap
+from support.warned import warnings_of
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_instrument_again_is_the_same_tap(caplog: pytest.LogCaptureFixture) -> None:
+    tap = metertap.instrument(json_endpoint=False)
+    assert metertap.instrument() is tap
+    assert warnings_of(caplog) == []
+    assert metertap.instrument(window_size=5) is tap
+    assert tap.settings.window_size == 1000
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_instrument_from_many_threads_is_one_tap() -> None:
+    found = []
+    barrier = threading.Barrier(8)
+
+    def work() -> None:
+        barrier.wait()
+        found.append(metertap.instrument(json_endpoint=False))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1
+
+
+def test_a_with_block_ends_the_tap_and_keeps_what_was_recorded() -> None:
+    with metertap.instrument(json_endpoint=False) as tap:
+        metertap.record_tool_call("search", True)
+        assert tap.is_active
+        assert active_tap() is tap
+    assert not tap.is_active
+    assert active_tap() is None
+    assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
+    tap.shutdown()  # again
+
+
+def test_after_shutdown_instrument_begins_anew_with_its_own_settings() -> None:
+    first = metertap.instrument(window_size=5, json_endpoint=False)
+    first.shutdown()
+    with metertap.instrument(window_size=6, json_endpoint=False) as second:
+        assert second is not first
+        assert state.settings().window_size == 6
+
+
+def test_the_end_of_an_earlier_tap_does_not_end_a_later_one() -> None:
+    first = metertap.instrument(json_endpoint=False)
+    first.shutdown()
+    second = metertap.instrument(json_endpoint=False)
+    first.shutdown()
+    assert active_tap() is second
+    metertap.uninstrument()
+    assert not second.is_active
+
+
+def test_reset_forgets_records_settings_and_faults() -> None:
+    metertap.instrument(window_size=5, json_endpoint=False)
+    metertap.record_tool_call("search", True, float("nan"))
+    metertap.reset()
+    document = metertap.get_all_metrics()
+    assert document["tool_metrics"] == {}
+    assert state.settings().window_size == 1000
+    assert active_tap() is None
+
+
+def test_settings_read_by_a_thread_do_not_replace_what_instrument_was_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A record by hand reads the settings, while the main thread calls `instrument`."""
+    reading, told = threading.Event(), threading.Event()
+    read = state.read
+
+    def slow_read() -> object:
+        reading.set()
+        told.wait(0.2)  # without a lock, instrument() would come and go meanwhile
+        return read()
+
+    monkeypatch.setattr(state, "read", slow_read)
+    thread = threading.Thread(target=metertap.record_tool_call, args=("search", True))
+    thread.start()
+    assert reading.wait(10)
+    with metertap.instrument(window_size=5, json_endpoint=False):
+        told.set()
+        thread.join()
+        assert state.settings().window_size == 5
+
+
+def test_nothing_is_printed_to_stdout() -> None:
+    finished = run(
+        """
+        import metertap
+        with metertap.instrument(windw_size=3) as tap:
+            metertap.record_tool_call("search", True, float("nan"))
+            metertap.cache_meter("prompts").hit()
+            tap.snapshot(), tap.diagnosis(), tap.flush()
+        """,
+        METRICS_WINDOW_SIZE="many",
+    )
+    assert finished.stdout == ""
+    assert "METRICS_WINDOW_SIZE='many'" in finished.stderr
+    assert "windw_size" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 3
+
+
+def test_importing_it_imports_no_library_that_it_measures_or_exports_with() -> None:
+    finished = run(
+        """
+        import json, sys
+        from metertap import *
+        print(json.dumps(sorted(sys.modules)))
+        """
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(finished.stdout)}
+    assert not loaded & {"mcp", "fastmcp", "rich", "grpc", "requests", "httpx", "google"}
+    assert "opentelemetry.exporter" not in json.loads(finished.stdout)
+    assert "metertap" in loaded
+
+
+def test_importing_it_reads_no_setting_and_starts_no_thread() -> None:
+    finished = run(
+        """
+        import threading
+        from metertap import *
+        print(threading.active_count())
+        """,
+        METRICS_WINDOW_SIZE="many",
+    )
+    assert (finished.stdout, finished.stderr) == ("1\n", "")
+
+
+def test_instrument_imports_nothing_that_the_program_does_not_use() -> None:
+    finished = run(
+        """
+        import json, sys, metertap
+        metertap.instrument()
+        print(json.dumps(sorted(sys.modules)))
+        """
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(finished.stdout)}
+    assert not loaded & {"mcp", "fastmcp", "rich", "grpc", "httpx", "google"}

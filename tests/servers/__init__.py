@@ -1,0 +1,1 @@
+"""Real servers, clients and stacks that tests run against."""
