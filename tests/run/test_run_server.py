@@ -128,9 +128,10 @@ before = signal.signal(signal.SIGTERM, mine)
 def test_sigterm_ends_a_program_that_holds_the_locks_of_what_is_flushed() -> None:
     # The handler runs in the main thread, in the middle of whatever that was doing.
     holding = """
-from metertap import _process
-_process.recorder().lock.acquire()
-_process.tap().pipeline._readers.otlp._shutdown_event._cond.acquire()
+from metertap import state
+from metertap.runtime.tap import active_tap
+state.recorder().lock.acquire()
+active_tap().pipeline._readers.otlp._shutdown_event._cond.acquire()
 """
     with receiver() as collector:
         ended_as = _until_ready(holding + READY, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)

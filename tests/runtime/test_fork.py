@@ -72,9 +72,9 @@ def worker():
     search()
     endpoint = metertap.instrument().pipeline.json.endpoint
     total = json.loads(fetch(endpoint))["tool_metrics"]["search"]["total_calls"]
-    while not any(item.pid == os.getpid() for item in runtime_dir.running()):
+    while not any(item.pid == os.getpid() for item in running.running()):
         threading.Event().wait(0.01)
-    (listed,) = [item for item in runtime_dir.running() if item.pid == os.getpid()]
+    (listed,) = [item for item in running.running() if item.pid == os.getpid()]
     return [total, listed.json_url == endpoint.url, endpoint.url]
 
 found = [in_child(worker) for _ in range(3)]
@@ -219,7 +219,7 @@ def test_no_thread_is_inside_the_sdk_while_the_process_forks() -> None:
     # The child would inherit a lock that nobody will release.
     assert (
         ran("""
-from metertap import _process
+from metertap import state
 
 class Slow:
     in_order = is_full = True
@@ -230,7 +230,7 @@ class Slow:
         self.left.set()
 
 metertap.instrument()
-_process.recorder().instruments = (Slow(),)
+state.recorder().instruments = (Slow(),)
 thread = threading.Thread(target=call)
 thread.start()
 Slow.entered.wait()

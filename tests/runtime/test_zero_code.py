@@ -28,14 +28,14 @@ needs_configuration = pytest.mark.skipif(
 APPLICATION = """
 import json, time, urllib.request
 import metertap
-from metertap import _process
+from metertap.runtime.tap import active_tap
 
 @metertap.tool
 def search():
     pass
 
 search()
-tap = _process.tap()
+tap = active_tap()
 pipeline = tap.pipeline
 found = {"readers": pipeline.readers(), "service": tap.snapshot()["service"]}
 for name, view in (("json", pipeline.json), ("prometheus", pipeline.prometheus)):

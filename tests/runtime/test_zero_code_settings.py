@@ -24,7 +24,7 @@ OPENTELEMETRY_INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-ins
 APPLICATION = """
 import json
 import metertap
-from metertap import _process
+from metertap.runtime.tap import active_tap
 
 metertap.record_tool_call("search", True, 1.0)
 print(json.dumps(active_tap().diagnosis()))

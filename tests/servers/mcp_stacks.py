@@ -41,7 +41,7 @@ class Stack:
 
 def of_this_sdk() -> Any:
     """`mcp1_stacks` or `mcp2_stacks`, which have the same functions."""
-    return importlib.import_module(f"support.mcp{MCP[0]}_stacks")
+    return importlib.import_module(f"servers.mcp{MCP[0]}_stacks")
 
 
 def stacks() -> list[Stack]:

@@ -12,7 +12,7 @@ from support.programs import run
 FORK = """
 import faulthandler, json, os, sys, threading, traceback, urllib.request
 import metertap
-from metertap import runtime_dir
+from metertap.runtime import running
 
 def in_child(function, *, leave=os._exit):
     reading, writing = os.pipe()

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROGRAMS = Path(__file__).parent.parent / "cli" / "programs"
+PROGRAMS = Path(__file__).parent.parent / "run" / "programs"
 METERTAP = str(Path(sys.executable).with_name("metertap"))
 RUN = (METERTAP, "run", "--")
 

@@ -5,11 +5,11 @@ The long window says that it matters, the short one that it still goes on.
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import Thresholds
+from metertap.alerts.burn_windows import WINDOWS
+from metertap.alerts.thresholds import Thresholds, duration
 from metertap_exporters import promql
 from metertap_exporters.rules import recording
-from metertap_exporters.rules.burn_windows import WINDOWS
-from metertap_exporters.rules.model import Alert, duration, number, percent, variants
+from metertap_exporters.rules.model import Alert, number, percent, variants
 
 
 def alerts(thresholds: Thresholds) -> list[Alert]:

@@ -10,8 +10,6 @@ from metertap_exporters.promql import quoted
 
 T = TypeVar("T")
 
-CRITICAL, WARNING = "critical", "warning"
-
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -72,16 +70,6 @@ def only(label: str, name: str) -> Variant:
 def literal(text: str) -> str:
     """`text` where Prometheus expands templates."""
     return text.replace("{{", '{{"{{"}}')
-
-
-def duration(seconds: int) -> str:
-    """A time as Prometheus writes it: `1h30m`."""
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        number, seconds = divmod(seconds, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    return "".join(parts) or "0s"
 
 
 def number(value: float) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import Thresholds
+from metertap.alerts.thresholds import CRITICAL, WARNING, Thresholds, duration
 from metertap_exporters import promql
 from metertap_exporters.promql import quoted, selector
-from metertap_exporters.rules.model import CRITICAL, WARNING, Alert, duration, literal
+from metertap_exporters.rules.model import Alert, literal
 
 _INSTANCE = "{{ $labels.instance }} of {{ $labels.job }}"
 _RECENT = 900

@@ -6,11 +6,11 @@ traffic is neither good nor bad.
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import Thresholds
+from metertap.alerts.burn_windows import ALL_WINDOWS
+from metertap.alerts.thresholds import Thresholds, duration
 from metertap_exporters import promql
 from metertap_exporters.promql import selector
-from metertap_exporters.rules.burn_windows import ALL_WINDOWS
-from metertap_exporters.rules.model import Recording, duration
+from metertap_exporters.rules.model import Recording
 
 WEEK_WINDOW = 3600
 """What today's and last week's percentile are taken over."""

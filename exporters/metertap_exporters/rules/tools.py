@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import Thresholds
+from metertap.alerts.thresholds import WARNING, Thresholds, duration
 from metertap_exporters import promql
 from metertap_exporters.rules import recording
-from metertap_exporters.rules.model import WARNING, Alert, duration, number, only, percent, variants
+from metertap_exporters.rules.model import Alert, number, only, percent, variants
 
 _TOOL = f"{{{{ $labels.{promql.TOOL} }}}} of {{{{ $labels.job }}}}"
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from metertap.alerts.thresholds import duration
 from metertap_exporters.promql import quoted
-from metertap_exporters.rules.model import Alert, Group, Recording, duration, literal
+from metertap_exporters.rules.model import Alert, Group, Recording, literal
 
 _HEAD = "# Written by `metertap rules` from [tool.metertap.alerts]: change that, and run it again."
 

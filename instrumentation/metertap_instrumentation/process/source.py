@@ -8,12 +8,9 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
-
-if TYPE_CHECKING:
-    from metertap_instrumentation.process.gate import Gate
 
 EXCLUDED_VARIABLE = "OTEL_PYTHON_SYSTEM_METRICS_EXCLUDED_METRICS"
 
@@ -53,7 +50,7 @@ class Source:
         self._asked = 0.0
         self._utilization: Sequence[Observation] = ()
 
-    def register(self, gate: Gate) -> None:
+    def register(self, gate: Any) -> None:
         """Have the instrumentor make its instruments at `gate`, which they all read through."""
         # Not `instrument()`: that instruments once, and fixes the semantic conventions' opt-ins.
         self._instrumentor._instrument(meter_provider=gate)

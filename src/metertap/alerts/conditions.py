@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from metertap.alerts import wording
+from metertap.alerts.burn_windows import WINDOWS
 from metertap.alerts.counters import (
     CALLS,
     FAILED,
@@ -29,9 +30,7 @@ from metertap.alerts.findings import (
     p95,
 )
 from metertap.alerts.increase import Counts, Growing, Window
-from metertap.alerts.thresholds import Thresholds, ToolThresholds
-from metertap_exporters.rules.burn_windows import WINDOWS
-from metertap_exporters.rules.model import WARNING, duration
+from metertap.alerts.thresholds import WARNING, Thresholds, ToolThresholds, duration
 
 MARGIN = 0.1
 """Who fires goes on firing until the value is better than the threshold by so much of it."""

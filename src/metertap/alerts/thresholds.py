@@ -21,6 +21,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
 
 
+CRITICAL, WARNING = "critical", "warning"
+"""How urgent an alert is, in the words of Prometheus's own examples."""
+
+
 class BadThresholds(ValueError):
     """What cannot be used: `messages` has one line for each key."""
 
@@ -246,3 +250,13 @@ def _shown(value: object) -> str:
     if "://" in text:  # an address may hold credentials
         return "an address"
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def duration(seconds: int) -> str:
+    """A time as Prometheus writes it: `1h30m`."""
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"

@@ -45,10 +45,10 @@ def _this_environment() -> dict[str, Any]:
 
     Nothing is served or delivered: endpoints wait for a tool or a cache, which never comes.
     """
-    import metertap
     import metertap_instrumentation
+    from metertap.runtime.tap import instrument
 
-    with metertap.instrument() as tap:
+    with instrument() as tap:
         tap.pipeline.deliver_nothing()
         tap.pipeline.process_metrics.load()
         modules = [

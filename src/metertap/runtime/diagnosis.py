@@ -7,11 +7,11 @@ import sys
 from importlib import util
 from typing import TYPE_CHECKING, Any
 
-from metertap import faults, state
+from metertap import catalogue, faults, state
 from metertap._version import __version__
-from metertap.measuring.by_hand import SOURCE
 from metertap.otel import sdk
 from metertap.patching.patch_set import PatchSet
+from metertap.recording import CacheFigures
 from metertap.runtime.pipeline import Pipeline
 from metertap.settings.address import Address
 from metertap.settings.settings import TABLE, Settings
@@ -120,7 +120,11 @@ def _caches() -> list[dict[str, Any]]:
         {
             "name": cache.name,
             "system": cache.system,
-            "how": "by hand" if cache.system == SOURCE else "read" if cache.is_read else "patched",
+            "how": "by hand"
+            if cache.system == catalogue.MANUAL
+            else "read"
+            if cache.is_read
+            else "patched",
             "objects": cache.objects,
             "unsupported": [
                 name
@@ -135,6 +139,12 @@ def _caches() -> list[dict[str, Any]]:
         }
         for cache in state.recorder().cache_figures()
     ]
+
+
+def _how_it_is_counted(cache: CacheFigures) -> str:
+    if cache.system == catalogue.MANUAL:
+        return "by hand"
+    return "read" if cache.is_read else "patched"
 
 
 def _state(item: Instrumentation) -> str:

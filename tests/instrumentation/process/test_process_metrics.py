@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from metertap import Tap, faults
 from metertap.cli import main
-from metertap_instrumentation.process import process_metrics
+from metertap_instrumentation.process import process_metrics, source
 from servers.otlp_receiver import receiver
 from support import environments
 from support.forking import ran
@@ -138,7 +138,7 @@ def test_the_figures_are_true(theirs: InMemoryMetricReader) -> None:
 
 def at_least(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """A machine under load may take any time from one line to the next."""
-    monkeypatch.setattr(process_metrics.source, "_UTILIZATION_SECONDS", seconds)
+    monkeypatch.setattr(source, "_UTILIZATION_SECONDS", seconds)
 
 
 def test_utilization_is_of_a_second_at_least(
@@ -290,7 +290,7 @@ def test_instrument_does_not_import_it_and_a_call_does_not_wait_for_it() -> None
     program = """
 import sys, threading
 import metertap
-from metertap import process_metrics
+from metertap_instrumentation.process import process_metrics
 with process_metrics._loading:  # as long as it takes
     tap = metertap.instrument()
     before = [name for name in sys.modules if "system_metrics" in name]
@@ -597,7 +597,7 @@ def test_a_child_of_a_parent_that_could_not_wait_does_without() -> None:
     found = ran(
         PROGRAM
         + """
-from metertap import process_metrics
+from metertap_instrumentation.process import process_metrics
 process_metrics._FORK_WAITS_SECONDS = 0.05
 tap = metertap.instrument()
 

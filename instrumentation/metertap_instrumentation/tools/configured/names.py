@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Mapping
 from inspect import Parameter
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from metertap import catalogue, faults
 from metertap.measuring import calls
@@ -20,9 +20,7 @@ from metertap.measuring.functions import ToolSlot, kind_of
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.lines import nearest, need
-
-if TYPE_CHECKING:
-    from metertap_instrumentation.tools.configured import Line
+from metertap_instrumentation.tools.configured.line import Line
 
 SOURCE = "configured"
 

@@ -1,0 +1,151 @@
+"""The structure of the code: which room may import which, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "metertap": ROOT / "src" / "metertap",
+    "metertap_instrumentation": ROOT / "instrumentation" / "metertap_instrumentation",
+    "metertap_exporters": ROOT / "exporters" / "metertap_exporters",
+}
+GROUND = {"_version", "catalogue", "faults", "labels", "outcomes"}
+"""Modules of `metertap` that stand alone: every room may import them, and they import none."""
+
+# Each room, and the rooms that it may import beside the ground. Whoever adds an arrow adds it here.
+ARROWS: dict[str, set[str]] = {
+    "ground": set(),
+    "settings": set(),
+    "recording": set(),
+    "patching": set(),
+    "otel": {"recording", "settings"},
+    "alerts": {"recording"},
+    "state": {"recording", "settings"},
+    "measuring": {"patching", "recording", "state"},
+    "caching": {"measuring", "recording", "state"},
+    "instrumentation": {
+        "caching",
+        "measuring",
+        "otel",
+        "patching",
+        "recording",
+        "settings",
+        "state",
+    },
+    "exporters": {"alerts", "otel", "recording", "settings", "state"},
+    "runtime": {
+        "alerts",
+        "exporters",
+        "instrumentation",
+        "otel",
+        "patching",
+        "recording",
+        "settings",
+        "state",
+    },
+    "run": {"otel", "runtime"},
+    "collector": {"caching", "exporters", "measuring", "recording", "runtime", "state"},
+    "cli": {"alerts", "exporters", "instrumentation", "runtime", "settings"},
+    # `import metertap` names what is public; `python -m metertap` is the command line.
+    "door": {"caching", "cli", "collector", "measuring", "runtime"},
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the product, by its dotted name."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            if parts[-1] == "__init__":
+                parts = parts[:-1]
+            found[".".join((package, *parts))] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    package, _, rest = module.partition(".")
+    if package != "metertap":
+        return package.removeprefix("metertap_")
+    room = rest.partition(".")[0]
+    if room in {"", "__main__"}:
+        return "door"
+    return "ground" if room in GROUND else room
+
+
+def imported_by(module: str) -> Iterator[str]:
+    """The product's modules that `module` imports: anywhere in it, for types alone as well."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                if inner in MODULES:
+                    yield inner
+                elif node.module in MODULES:
+                    yield node.module
+
+
+IMPORTS = {module: set(imported_by(module)) - {module} for module in MODULES}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str] | None:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return None
+
+
+def test_every_module_is_in_a_room() -> None:
+    outside = {module for module in MODULES if room_of(module) not in ARROWS}
+    assert not outside
+
+
+def test_imports_go_one_way() -> None:
+    wrong = sorted(
+        f"{module} ({room_of(module)}) imports {other} ({room_of(other)})"
+        for module, others in IMPORTS.items()
+        for other in others
+        if room_of(other) not in {room_of(module), "ground", "door", *ARROWS[room_of(module)]}
+        or (room_of(other) == "door" and other != "metertap")
+    )
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_below_the_door_imports_the_public_names() -> None:
+    # The demo's server and the examples are programs that use metertap as any program does.
+    inside = sorted(
+        module
+        for module, others in IMPORTS.items()
+        if "metertap" in others and room_of(module) != "door" and ".cli.demo." not in module
+    )
+    assert not inside
+
+
+def test_rooms_are_on_floors() -> None:
+    assert circle(ARROWS) is None
+
+
+def test_no_file_is_in_an_import_circle() -> None:
+    assert circle(IMPORTS) is None
+
+
+def test_every_allowed_arrow_is_used() -> None:
+    used = {(room_of(module), room_of(other)) for module in MODULES for other in IMPORTS[module]}
+    unused = {
+        f"{room} → {other}"
+        for room, others in ARROWS.items()
+        for other in others
+        if (room, other) not in used
+    }
+    assert not unused
