@@ -1,4 +1,4 @@
-"""Instrumentors: one module per library, and this table of them."""
+"""Instrumentors: one module for each library of `libraries.LIBRARIES`, and for own lines."""
 
 from __future__ import annotations
 
@@ -12,32 +12,10 @@ from typing import Any
 from metertap import faults
 from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.lines import Configured, nearest
 from metertap_instrumentation.process import process_metrics
 from metertap_instrumentation.tools import configured as configured_tools
-
-_LIBRARIES = {
-    "tools.claude_agent_sdk": "claude_agent_sdk",
-    "tools.langchain": "langchain_core",
-    "tools.langgraph": "langgraph",
-    "tools.mcp": "mcp",
-    "tools.openai_agents": "agents",
-    "tools.pydantic_ai": "pydantic_ai",
-    "caches.aiocache": "aiocache",
-    "caches.async_lru": "async_lru",
-    "caches.cachetools": "cachetools",
-    "caches.cashews": "cashews",
-    "caches.diskcache": "diskcache",
-    "caches.django": "django",
-    "caches.fastmcp": "fastmcp",
-    "caches.functools_lru": "functools",
-    "caches.gptcache": "gptcache",
-    "caches.langchain": "langchain_core",
-    "caches.redis": "redis",
-    "caches.redisvl": "redisvl",
-    "sessions.websockets": "websockets",
-}
-"""Our module of each library, and the package without which there is nothing to instrument."""
 
 
 @functools.cache
@@ -53,9 +31,11 @@ def _load(module: str) -> Instrumentation | None:
 def libraries(*, only_present: bool = False) -> list[Instrumentation]:
     """Every library's instrumentation; only of those that are there, to save the imports."""
     wanted = [
-        module
-        for module, package in _LIBRARIES.items()
-        if not only_present or package in sys.modules or util.find_spec(package) is not None
+        library.module
+        for library in LIBRARIES.values()
+        if not only_present
+        or library.package in sys.modules
+        or util.find_spec(library.package) is not None
     ]
     return [found for found in map(_load, wanted) if found is not None]
 

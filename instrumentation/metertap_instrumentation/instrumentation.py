@@ -1,52 +1,46 @@
-"""What an instrumentor is: a library, the versions that were verified, and its patch sets."""
+"""An instrumentor: one library, its verified versions, and the patch sets that measure it."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from metertap import faults
 from metertap.patching.patch_set import PatchSet
-
-Version = tuple[int, ...]
+from metertap_instrumentation.libraries import PYTHON, Library, Version, parse_version
 
 
 class Instrumentation:
     """One library's patch sets, chosen by the version that is installed.
 
-    `supported` is the verified range, from the first version to below the last. Outside it nothing
-    is patched, and `problem` says so. Without a `distribution` the library is Python's own, and so
-    is its version. `unverified` says what could not be run even in that range.
+    Outside the verified range nothing is patched, and `problem` says so. `unverified` says what
+    could not be run even in that range.
     """
 
     def __init__(
         self,
-        name: str,
-        distribution: str | None,
-        supported: tuple[Version, Version],
+        library: Library,
         patch_sets: Callable[[Version], Sequence[PatchSet]],
         *,
         unverified: tuple[str, ...] = (),
     ) -> None:
-        self.name = name
-        self.distribution = distribution or "Python"
-        self.supported = supported
+        self.library = library
+        self.name = library.name
+        self.distribution = library.distribution
         self.unverified = unverified
         self.switched_off = False
         self.version: str | None = None
         self.problem: str | None = None
         self.patch_sets: Sequence[PatchSet] = ()
-        self._is_python = distribution is None
         self._choose = patch_sets
 
     def install(self) -> None:
-        """Patch now what is imported, and the rest when it is."""
+        """Patch what is imported now, and the rest when it is imported."""
         self.switched_off = False
         self.problem = None
         try:
-            if self._is_python:
+            if self.distribution == PYTHON:
                 self.version = sys.version.split()[0]
             else:
                 self.version = metadata.version(self.distribution)
@@ -55,31 +49,25 @@ class Instrumentation:
             return
         if not self.patch_sets:
             version = parse_version(self.version)
-            lowest, end = self.supported
+            lowest, end = self.library.supported
             if not lowest <= version < end:
-                self.problem = (
-                    f"{self.distribution} {self.version} is outside the verified range "
-                    f"{_dotted(lowest)} to below {_dotted(end)}"
-                )
+                self.problem = self._outside(self.version)
                 faults.warn_once(
-                    f"version {self.distribution}", "%s; it is not measured", self.problem
+                    f"version {self.library.module}", "%s; it is not measured", self.problem
                 )
                 return
             self.patch_sets = self._choose(version)
         for patch_set in self.patch_sets:
             patch_set.install()
 
+    def _outside(self, version: str) -> str:
+        part = f"{self.library.part} of " if self.library.part else ""
+        return (
+            f"{part}{self.distribution} {version} is outside the verified range "
+            f"{self.library.first} to below {self.library.below}"
+        )
+
     def uninstall(self) -> None:
         """Undo."""
         for patch_set in self.patch_sets:
             patch_set.uninstall()
-
-
-def parse_version(text: str) -> Version:
-    """The release numbers of a version; suffixes such as `rc1` do not count."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in match.group().split(".")) if match else ()
-
-
-def _dotted(version: Version) -> str:
-    return ".".join(str(part) for part in version)

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from metertap import faults
 from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import Library
 
 DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _TARGET = re.compile(rf"({DOTTED}):({DOTTED})")
@@ -110,7 +111,7 @@ class Configured(Instrumentation, Generic[L]):
     line: type[L]
 
     def __init__(self, name: str, table: str) -> None:
-        super().__init__(name, table, ((), ()), lambda _version: ())
+        super().__init__(Library("", name, "", table, "", ""), lambda _version: ())
         self.version = ""
 
     def configure(self, given: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pydantic_ai import Agent, models
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
-from metertap_instrumentation.instrumentation import parse_version
+from metertap_instrumentation.libraries import parse_version
 
 models.ALLOW_MODEL_REQUESTS = False
 

@@ -21,7 +21,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from metertap_instrumentation.instrumentation import parse_version
+from metertap_instrumentation.libraries import parse_version
 from support.waiting import wait_for
 
 VERSION = parse_version(metadata.version("websockets"))

@@ -26,7 +26,8 @@ from metertap.caching.meters import ObjectMeters, counting, layer
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _NOTHING: Any = object()
 # Not the cache itself: a connection that is opened meanwhile keeps its context while it lives.
@@ -54,12 +55,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="aiocache",
-    distribution="aiocache",
-    supported=((0, 12), (0, 13)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.aiocache"], _patch_sets)
 
 
 async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from metertap import faults
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
-from metertap_instrumentation.instrumentation import Version
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _MODULE = "async_lru"
 _CLASS = "_LRUCacheWrapper"
@@ -29,12 +29,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
 
 
 INSTRUMENTATION = FindingInstrumentation(
-    name="async_lru",
-    distribution="async-lru",
-    supported=((2, 0), (3,)),
-    patch_sets=_patch_sets,
-    module=_MODULE,
-    class_name=_CLASS,
+    LIBRARIES["caches.async_lru"], _patch_sets, module=_MODULE, class_name=_CLASS
 )
 
 

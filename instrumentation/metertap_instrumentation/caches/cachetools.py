@@ -23,7 +23,8 @@ from metertap import faults
 from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
 from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _MODULE = "cachetools"
 _KINDS = ("FIFOCache", "LFUCache", "LRUCache", "RRCache", "TTLCache", "TLRUCache")
@@ -60,12 +61,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     return [PatchSet(_MODULE, targets)]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="cachetools",
-    distribution="cachetools",
-    supported=((5, 0), (9,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.cachetools"], _patch_sets)
 
 
 def getitem(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

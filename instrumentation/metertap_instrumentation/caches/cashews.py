@@ -28,7 +28,8 @@ from metertap.caching.meters import ObjectMeters, counting, layer
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _LOOKUPS = frozenset({"get", "get_many", "get_raw"})
 _NOTHING: Any = object()
@@ -60,12 +61,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="cashews",
-    distribution="cashews",
-    supported=((6, 0), (8,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.cashews"], _patch_sets)
 
 
 def with_middlewares(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

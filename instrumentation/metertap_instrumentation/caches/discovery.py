@@ -29,7 +29,8 @@ from metertap_instrumentation.caches.applications import (
     is_surely_applications,
     name_of,
 )
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import Library, Version
 
 RESCAN_SECONDS = 60.0
 
@@ -39,15 +40,13 @@ class FindingInstrumentation(Instrumentation):
 
     def __init__(
         self,
-        name: str,
-        distribution: str | None,
-        supported: tuple[Version, Version],
+        library: Library,
         patch_sets: Callable[[Version], Sequence[PatchSet]],
         *,
         module: str,
         class_name: str,
     ) -> None:
-        super().__init__(name, distribution, supported, patch_sets)
+        super().__init__(library, patch_sets)
         self.is_on = False
         self._module = module
         self._class_name = class_name

@@ -26,7 +26,8 @@ from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import instances
 from metertap.patching.tracebacks import hide_frame
 from metertap.recording.cache_series import Statistics
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _CACHING = "fastmcp.server.middleware.caching"
 
@@ -58,12 +59,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="fastmcp",
-    distribution="fastmcp",
-    supported=((3, 4), (5,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.fastmcp"], _patch_sets)
 
 
 def attached(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

@@ -22,7 +22,7 @@ from metertap.patching.patch_set import PatchSet, Target, Wrapper
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.applications import is_applications as is_applications
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
-from metertap_instrumentation.instrumentation import Version
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
@@ -30,10 +30,8 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
 
 
 INSTRUMENTATION = FindingInstrumentation(
-    name="functools",
-    distribution=None,
-    supported=((3, 10), (3, 14)),
-    patch_sets=_patch_sets,
+    LIBRARIES["caches.functools_lru"],
+    _patch_sets,
     module="functools",
     class_name="_lru_cache_wrapper",
 )

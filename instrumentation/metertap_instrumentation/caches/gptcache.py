@@ -23,7 +23,8 @@ from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import instances
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _layer = layer.get
 meters = ObjectMeters("gptcache", supports=frozenset())
@@ -55,12 +56,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="gptcache",
-    distribution="gptcache",
-    supported=((0, 1, 43), (0, 2)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.gptcache"], _patch_sets)
 
 
 def search(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

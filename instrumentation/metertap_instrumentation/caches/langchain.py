@@ -18,7 +18,8 @@ from metertap.caching.meters import ObjectMeters, counting, layer
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _layer = layer.get
 meters = ObjectMeters("langchain", supports=frozenset())
@@ -29,12 +30,7 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     return [SubclassesPatchSet("langchain_core.caches", "BaseCache", wrappers)]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="langchain",
-    distribution="langchain-core",
-    supported=((0, 3), (2,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.langchain"], _patch_sets)
 
 
 def lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

@@ -18,7 +18,8 @@ from metertap import faults
 from metertap.caching.meters import ObjectMeters, counting, layer
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _EMBEDDINGS = "redisvl.extensions.cache.embeddings.embeddings"
 _SEMANTIC = "redisvl.extensions.cache.llm.semantic"
@@ -52,10 +53,8 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
 
 
 INSTRUMENTATION = Instrumentation(
-    name="redisvl",
-    distribution="redisvl",
-    supported=((0, 8), (0, 29)),
-    patch_sets=_patch_sets,
+    LIBRARIES["caches.redisvl"],
+    _patch_sets,
     unverified=("SemanticCache: it was not run, for it needs a redis with vector search",),
 )
 

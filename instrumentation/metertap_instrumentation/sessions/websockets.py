@@ -27,7 +27,8 @@ from metertap import faults
 from metertap.patching.patch_set import PatchSet, Target, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import recorder
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _PLACE = "websockets.session"
 
@@ -112,4 +113,4 @@ def _patch_sets(_version: Version) -> list[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation("websockets", "websockets", ((11,), (18,)), _patch_sets)
+INSTRUMENTATION = Instrumentation(LIBRARIES["sessions.websockets"], _patch_sets)

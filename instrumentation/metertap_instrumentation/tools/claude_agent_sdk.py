@@ -19,7 +19,8 @@ from metertap import catalogue, faults, outcomes
 from metertap.measuring import calls
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.hints import note
 from metertap_instrumentation.tools.mcp.requests import ServerRequest
@@ -36,12 +37,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     return [PatchSet("claude_agent_sdk._internal.query", [target])]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="claude_agent_sdk",
-    distribution="claude-agent-sdk",
-    supported=((0, 1, 0), (0, 3)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["tools.claude_agent_sdk"], _patch_sets)
 
 
 def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:

@@ -37,7 +37,8 @@ from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_t
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 SOURCE = "langchain"
 _MODULE = "langchain_core.tools.base"
@@ -165,9 +166,4 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     return [_Tools()]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="langchain",
-    distribution="langchain-core",
-    supported=((0, 3), (2,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["tools.langchain"], _patch_sets)

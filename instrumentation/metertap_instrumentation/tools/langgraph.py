@@ -15,7 +15,8 @@ from metertap import catalogue
 from metertap.measuring.frameworks import Handlers, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools import langchain
 
 
@@ -39,9 +40,4 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     return [PatchSet("langgraph.prebuilt.tool_node", [target])]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="langchain",
-    distribution="langgraph",
-    supported=((0, 2), (2,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["tools.langgraph"], _patch_sets)

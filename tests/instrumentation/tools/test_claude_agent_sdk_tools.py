@@ -25,7 +25,7 @@ from claude_agent_sdk._internal.query import Query
 
 import metertap
 from metertap import Tap
-from metertap_instrumentation.instrumentation import parse_version
+from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools import claude_agent_sdk as instrumentor
 
 VERSION = parse_version(metadata.version("claude-agent-sdk"))

@@ -169,14 +169,3 @@ def test_without_the_sdk_nothing_happens(
     with metertap.instrument(json_endpoint=False) as tap:
         assert diagnosed(tap)["state"] == "not installed"
     assert not caplog.records
-
-
-def test_the_extra_and_the_verified_range_agree() -> None:
-    lowest, end = mcp.INSTRUMENTATION.supported
-    [required] = [
-        requirement.partition(";")[0].strip()
-        for requirement in metadata.requires("metertap") or ()
-        if requirement.startswith("mcp") and "extra == 'mcp'" in requirement.replace('"', "'")
-    ]
-    dotted = [".".join(map(str, version)) for version in (lowest, end)]
-    assert set(required.removeprefix("mcp").split(",")) == {f">={dotted[0]}", f"<{dotted[1]}"}

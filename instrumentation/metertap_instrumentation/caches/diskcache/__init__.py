@@ -25,7 +25,8 @@ from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.caches.diskcache.evictions import cull, cull_some, expire, transact
 from metertap_instrumentation.caches.diskcache.lookups import get, not_a_lookup, setdefault
 from metertap_instrumentation.caches.diskcache.meters import FanoutPatchSet, made
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
@@ -56,9 +57,4 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="diskcache",
-    distribution="diskcache",
-    supported=((5, 0), (6,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.diskcache"], _patch_sets)

@@ -28,7 +28,8 @@ from metertap_instrumentation.caches.django.backends import (
     Backend,
     create_connection,
 )
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
@@ -42,9 +43,4 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="django",
-    distribution="django",
-    supported=((4, 2), (7,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.django"], _patch_sets)

@@ -27,7 +27,8 @@ from metertap_instrumentation.caches.redis.commands import (
 )
 from metertap_instrumentation.caches.redis.meters import derive
 from metertap_instrumentation.caches.redis.pipelines import async_execute, execute
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
@@ -81,9 +82,4 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="redis",
-    distribution="redis",
-    supported=((5, 0), (9,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.redis"], _patch_sets)

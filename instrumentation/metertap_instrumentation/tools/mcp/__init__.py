@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metertap.patching.patch_set import PatchSet
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.mcp import client, v1, v2
 
 
@@ -23,6 +24,4 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     return [*server, *client.patch_sets()]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="mcp", distribution="mcp", supported=((1, 10), (3,)), patch_sets=_patch_sets
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["tools.mcp"], _patch_sets)

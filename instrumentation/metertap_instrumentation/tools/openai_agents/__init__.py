@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metertap.patching.patch_set import PatchSet
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native, unknown
 
 _WITH_METADATA = (0, 19)
@@ -36,9 +37,4 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     ]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="openai_agents",
-    distribution="openai-agents",
-    supported=((0, 10, 4), (0, 25)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["tools.openai_agents"], _patch_sets)

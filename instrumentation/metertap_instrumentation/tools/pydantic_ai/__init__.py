@@ -20,7 +20,8 @@ from collections.abc import Sequence
 
 from metertap.measuring.frameworks import coroutine_method
 from metertap.patching.patch_set import PatchSet, stand_in
-from metertap_instrumentation.instrumentation import Instrumentation, Version
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCalls, validate
 
 
@@ -36,9 +37,4 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     return [PatchSet(module, targets)]
 
 
-INSTRUMENTATION = Instrumentation(
-    name="pydantic_ai",
-    distribution="pydantic-ai-slim",
-    supported=((1, 0), (3,)),
-    patch_sets=_patch_sets,
-)
+INSTRUMENTATION = Instrumentation(LIBRARIES["tools.pydantic_ai"], _patch_sets)

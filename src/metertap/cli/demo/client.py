@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from metertap_instrumentation.instrumentation import parse_version
+from metertap_instrumentation.libraries import parse_version
 
 _WORKERS = 6
 _PATIENCE_SECONDS = 0.15
