@@ -6,10 +6,11 @@ The long window says that it matters, the short one that it still goes on.
 from __future__ import annotations
 
 from metertap.alerts.burn_windows import WINDOWS
-from metertap.alerts.thresholds import Thresholds, duration
+from metertap.alerts.thresholds import Thresholds
+from metertap.text import number, prometheus_duration
 from metertap_exporters import promql
 from metertap_exporters.rules import recording
-from metertap_exporters.rules.model import Alert, number, percent, variants
+from metertap_exporters.rules.model import Alert, percent, variants
 
 
 def alerts(thresholds: Thresholds) -> list[Alert]:
@@ -38,12 +39,13 @@ def alerts(thresholds: Thresholds) -> list[Alert]:
                     f"Tool {{{{ $labels.{promql.TOOL} }}}} of {{{{ $labels.job }}}} "
                     "spends its error budget too fast",
                     f"{{{{ $value | humanizePercentage }}}} of its calls in the last "
-                    f"{duration(pair.long)} failed, and it goes on: {number(pair.factor)} times "
-                    f"what an objective of {percent(tool.success_objective)} allows, or more.",
+                    f"{prometheus_duration(pair.long)} failed, and it goes on: "
+                    f"{number(pair.factor)} times what an objective of "
+                    f"{percent(tool.success_objective)} allows, or more.",
                     {
                         **variant.labels,
-                        "long_window": duration(pair.long),
-                        "short_window": duration(pair.short),
+                        "long_window": prometheus_duration(pair.long),
+                        "short_window": prometheus_duration(pair.short),
                     },
                 )
             )

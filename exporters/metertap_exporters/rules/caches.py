@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import WARNING, Thresholds, duration
+from metertap.alerts.thresholds import WARNING, Thresholds
+from metertap.text import number, prometheus_duration
 from metertap_exporters import promql
 from metertap_exporters.rules import recording
-from metertap_exporters.rules.model import Alert, number, percent, variants
+from metertap_exporters.rules.model import Alert, percent, variants
 
 
 def alerts(thresholds: Thresholds) -> list[Alert]:
@@ -20,8 +21,8 @@ def alerts(thresholds: Thresholds) -> list[Alert]:
             cache.for_seconds,
             WARNING,
             f"Cache {{{{ $labels.{promql.CACHE} }}}} of {{{{ $labels.job }}}} hardly helps",
-            f"{{{{ $value | humanizePercentage }}}} of its lookups in the last {duration(window)} "
-            f"hit; the threshold is {percent(cache.hit_rate)}.",
+            f"{{{{ $value | humanizePercentage }}}} of its lookups in the last "
+            f"{prometheus_duration(window)} hit; the threshold is {percent(cache.hit_rate)}.",
             variant.labels,
         )
         for variant, cache in variants(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from metertap.text import number
 from metertap_exporters.promql import quoted
 
 T = TypeVar("T")
@@ -70,11 +71,6 @@ def only(label: str, name: str) -> Variant:
 def literal(text: str) -> str:
     """`text` where Prometheus expands templates."""
     return text.replace("{{", '{{"{{"}}')
-
-
-def number(value: float) -> str:
-    """A number without the noise of binary fractions."""
-    return f"{value:.10g}"
 
 
 def percent(share: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import CRITICAL, WARNING, Thresholds, duration
+from metertap.alerts.thresholds import CRITICAL, WARNING, Thresholds
+from metertap.text import prometheus_duration
 from metertap_exporters import promql
 from metertap_exporters.promql import quoted, selector
 from metertap_exporters.rules.model import Alert, literal
@@ -61,7 +62,7 @@ def _overflow(hold: int) -> Alert:
 
 def _faults() -> Alert:
     total = f"sum by (job, instance, {promql.PLACE})"
-    earlier = f"{total} ({promql.FAULTS} offset {duration(_RECENT)})"
+    earlier = f"{total} ({promql.FAULTS} offset {prometheus_duration(_RECENT)})"
     now = f"{total} ({promql.FAULTS})"
     # Not by increase(): a fault that happens once makes a series that begins with 1.
     return Alert(
@@ -70,6 +71,7 @@ def _faults() -> Alert:
         0,
         WARNING,
         f"metertap itself has faults in {_INSTANCE}",
-        f"{{{{ $value }}}} in the last {duration(_RECENT)} at {{{{ $labels.{promql.PLACE} }}}}. "
-        "The program is not disturbed; some figures may be missing.",
+        f"{{{{ $value }}}} in the last {prometheus_duration(_RECENT)} "
+        f"at {{{{ $labels.{promql.PLACE} }}}}. The program is not disturbed; "
+        "some figures may be missing.",
     )

@@ -7,7 +7,8 @@ traffic is neither good nor bad.
 from __future__ import annotations
 
 from metertap.alerts.burn_windows import ALL_WINDOWS
-from metertap.alerts.thresholds import Thresholds, duration
+from metertap.alerts.thresholds import Thresholds
+from metertap.text import prometheus_duration
 from metertap_exporters import promql
 from metertap_exporters.promql import selector
 from metertap_exporters.rules.model import Recording
@@ -21,27 +22,27 @@ _BY_CACHE = f"by (job, {promql.CACHE}, {promql.SYSTEM})"
 
 def calls(seconds: int) -> str:
     """Name of the calls per second of a tool."""
-    return f"job_tool:metertap_calls:rate{duration(seconds)}"
+    return f"job_tool:metertap_calls:rate{prometheus_duration(seconds)}"
 
 
 def failure_ratio(seconds: int) -> str:
     """Name of the share of a tool's calls that failed."""
-    return f"job_tool:metertap_failure_ratio:rate{duration(seconds)}"
+    return f"job_tool:metertap_failure_ratio:rate{prometheus_duration(seconds)}"
 
 
 def p95(seconds: int) -> str:
     """Name of a tool's 95th percentile."""
-    return f"job_tool:metertap_duration_seconds:p95_{duration(seconds)}"
+    return f"job_tool:metertap_duration_seconds:p95_{prometheus_duration(seconds)}"
 
 
 def lookups(seconds: int) -> str:
     """Name of the lookups per second of a cache."""
-    return f"job_cache:metertap_lookups:rate{duration(seconds)}"
+    return f"job_cache:metertap_lookups:rate{prometheus_duration(seconds)}"
 
 
 def hit_ratio(seconds: int) -> str:
     """Name of the share of a cache's lookups that hit."""
-    return f"job_cache:metertap_hit_ratio:rate{duration(seconds)}"
+    return f"job_cache:metertap_hit_ratio:rate{prometheus_duration(seconds)}"
 
 
 def of_tools(thresholds: Thresholds) -> list[Recording]:
@@ -86,7 +87,7 @@ def of_caches(thresholds: Thresholds) -> list[Recording]:
 
 def _rate(by: str, metric: str, matcher: str, window: int) -> str:
     series = selector(metric, *([matcher] if matcher else []))
-    return f"sum {by} (rate({series}[{duration(window)}]))"
+    return f"sum {by} (rate({series}[{prometheus_duration(window)}]))"
 
 
 def _share(part: str, whole: str) -> str:

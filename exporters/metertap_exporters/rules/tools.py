@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from metertap.alerts.thresholds import WARNING, Thresholds, duration
+from metertap.alerts.thresholds import WARNING, Thresholds
+from metertap.text import number, prometheus_duration
 from metertap_exporters import promql
 from metertap_exporters.rules import recording
-from metertap_exporters.rules.model import Alert, number, only, percent, variants
+from metertap_exporters.rules.model import Alert, only, percent, variants
 
 _TOOL = f"{{{{ $labels.{promql.TOOL} }}}} of {{{{ $labels.job }}}}"
 
@@ -35,8 +36,8 @@ def _failing(thresholds: Thresholds) -> list[Alert]:
             tool.for_seconds,
             WARNING,
             f"Tool {_TOOL} fails too often",
-            f"{{{{ $value | humanizePercentage }}}} of its calls in the last {duration(window)} "
-            f"failed; the threshold is {percent(tool.error_rate)}.",
+            f"{{{{ $value | humanizePercentage }}}} of its calls in the last "
+            f"{prometheus_duration(window)} failed; the threshold is {percent(tool.error_rate)}.",
             variant.labels,
         )
         for variant, tool in variants(
@@ -60,7 +61,7 @@ def _slow(thresholds: Thresholds) -> list[Alert]:
             WARNING,
             f"Tool {_TOOL} is slower than its target",
             "Its 95th percentile, estimated from the histogram, is "
-            f"{{{{ $value | humanizeDuration }}}} over the last {duration(window)}; "
+            f"{{{{ $value | humanizeDuration }}}} over the last {prometheus_duration(window)}; "
             f"the target is {number(tool.p95_seconds)}s.",
             variant.labels,
         )
@@ -89,8 +90,9 @@ def _slower_than_last_week(thresholds: Thresholds) -> list[Alert]:
             WARNING,
             f"Tool {_TOOL} is slower than a week ago",
             "Its 95th percentile, estimated from the histogram, is "
-            f"{{{{ $value | humanizeDuration }}}} over the last {duration(window)}: more than "
-            f"{number(tool.slower_than_last_week)} times that of the same time a week ago.",
+            f"{{{{ $value | humanizeDuration }}}} over the last {prometheus_duration(window)}: "
+            f"more than {number(tool.slower_than_last_week)} times that of the same time "
+            "a week ago.",
             variant.labels,
         )
         for variant, tool in variants(
@@ -109,7 +111,7 @@ def _not_called(thresholds: Thresholds) -> list[Alert]:
         if tool.no_traffic_seconds is None:
             continue
         variant = only(promql.TOOL, name)
-        quiet = duration(tool.no_traffic_seconds)
+        quiet = prometheus_duration(tool.no_traffic_seconds)
         count = f"{promql.DURATION}_count{variant.matchers}"
         total = f"sum by (job, {promql.TOOL})"
         # Compared with itself, not by increase(): that misses the first call of a new series.

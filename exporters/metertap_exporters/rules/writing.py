@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from metertap.alerts.thresholds import duration
+from metertap.text import prometheus_duration
 from metertap_exporters.promql import quoted
 from metertap_exporters.rules.model import Alert, Group, Recording, literal
 
@@ -43,7 +43,7 @@ def _recording(rule: Recording) -> Iterator[str]:
 def _alert(rule: Alert, runbooks: str) -> Iterator[str]:
     yield f"      - alert: {rule.name}"
     yield from _expression(rule.expr)
-    yield f"        for: {duration(rule.for_seconds)}"
+    yield f"        for: {prometheus_duration(rule.for_seconds)}"
     yield "        labels:"
     yield f"          severity: {rule.severity}"
     for name, value in rule.labels.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from metertap.alerts import wording
+from metertap import text
 from metertap.alerts.burn_windows import WINDOWS
 from metertap.alerts.counters import (
     CALLS,
@@ -30,7 +30,7 @@ from metertap.alerts.findings import (
     p95,
 )
 from metertap.alerts.increase import Counts, Growing, Window
-from metertap.alerts.thresholds import WARNING, Thresholds, ToolThresholds, duration
+from metertap.alerts.thresholds import WARNING, Thresholds, ToolThresholds
 
 MARGIN = 0.1
 """Who fires goes on firing until the value is better than the threshold by so much of it."""
@@ -40,8 +40,8 @@ _BURN = WINDOWS[0]
 """The one pair of windows that fits into a process's memory."""
 
 _BURN_LABELS = (
-    ("long_window", duration(_BURN.long)),
-    ("short_window", duration(_BURN.short)),
+    ("long_window", text.prometheus_duration(_BURN.long)),
+    ("short_window", text.prometheus_duration(_BURN.short)),
 )
 
 PERCENT, MILLISECONDS, SECONDS, COUNT = "%", "ms", "s", "count"
@@ -99,7 +99,7 @@ class Conditions:
         if "cache" in labels:
             return self._cache_over(finding, (labels["cache"], labels["cache_system"]))
         if "place" in labels:
-            span = wording.span(self._fault_window.span)
+            span = text.time_span(self._fault_window.span)
             place = labels["place"]
             return finding.over(0, f"metertap itself has had no new fault at {place} in {span}")
         return finding.over(counters.overflown, "no name is past a limit any more")
@@ -164,7 +164,7 @@ class Conditions:
             share = counts[FAILED] / counts[FINISHED]
             worse = min(share, latest[FAILED] / latest[FINISHED])
             if worse > limit * (1 - MARGIN):
-                objective = wording.percent(limits.success_objective)
+                objective = text.share(limits.success_objective)
                 yield Finding(
                     "MetertapErrorBudgetBurn",
                     _BURN.severity,
@@ -173,9 +173,9 @@ class Conditions:
                     100 * share,
                     100 * limit,
                     PERCENT,
-                    f"{name} spends its error budget too fast: {wording.percent(share)} of "
-                    f"{counts[FINISHED]} calls in {wording.span(long.span)} failed, and it goes "
-                    f"on; an objective of {objective} allows {wording.percent(limit)} for so long",
+                    f"{name} spends its error budget too fast: {text.share(share)} of "
+                    f"{counts[FINISHED]} calls in {text.time_span(long.span)} failed, and it goes "
+                    f"on; an objective of {objective} allows {text.share(limit)} for so long",
                     is_past=worse > limit,
                 )
 
@@ -196,7 +196,7 @@ class Conditions:
                     quiet,
                     limits.no_traffic_seconds,
                     SECONDS,
-                    f"{name} is not called: no call of any outcome in {wording.span(quiet)}",
+                    f"{name} is not called: no call of any outcome in {text.time_span(quiet)}",
                 )
 
     def _of_caches(self, counters: Counters) -> Iterator[Finding]:
@@ -219,9 +219,9 @@ class Conditions:
                     100 * share,
                     100 * limits.hit_rate,
                     PERCENT,
-                    f"{key[0]} hardly helps: {wording.percent(share)} of {lookups} lookups in "
-                    f"{wording.span(window.span)} hit, "
-                    f"less than {wording.percent(limits.hit_rate)}",
+                    f"{key[0]} hardly helps: {text.share(share)} of {lookups} lookups in "
+                    f"{text.time_span(window.span)} hit, "
+                    f"less than {text.share(limits.hit_rate)}",
                     is_past=share < limits.hit_rate,
                 )
 
@@ -252,7 +252,7 @@ class Conditions:
                     0,
                     COUNT,
                     f"metertap itself has faults: {grown[0]} at {place} in "
-                    f"{wording.span(self._fault_window.span)}; the program is not disturbed",
+                    f"{text.time_span(self._fault_window.span)}; the program is not disturbed",
                 )
 
 
@@ -269,8 +269,8 @@ def _failing(name: str, limits: ToolThresholds, counts: Counts, span: float) -> 
             100 * share,
             100 * limits.error_rate,
             PERCENT,
-            f"{name} fails: {wording.percent(share)} of {counts[FINISHED]} calls in "
-            f"{wording.span(span)}, more than {wording.percent(limits.error_rate)}",
+            f"{name} fails: {text.share(share)} of {counts[FINISHED]} calls in "
+            f"{text.time_span(span)}, more than {text.share(limits.error_rate)}",
             is_past=share > limits.error_rate,
         )
 
@@ -304,8 +304,8 @@ def _slow(
             found,
             1000 * target,
             MILLISECONDS,
-            f"{name} is slow: 95 % of {len(samples)} calls in {wording.span(span)} took up to "
-            f"{wording.seconds(found / 1000)}, more than {wording.seconds(target)}",
+            f"{name} is slow: 95 % of {len(samples)} calls in {text.time_span(span)} took up to "
+            f"{text.seconds(found / 1000)}, more than {text.seconds(target)}",
             is_past=found > 1000 * target,
         )
 

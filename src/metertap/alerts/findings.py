@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from metertap.alerts import wording
+from metertap import text
 from metertap.alerts.counters import FAILED, FINISHED, HITS, MISSES
 from metertap.alerts.increase import Counts
 from metertap.recording.window import percentiles
@@ -53,8 +53,8 @@ def no_longer_failing(
     value = _share(counts)
     if value is None or counts[FINISHED] < minimum:
         return finding.over(value, _too_few(name, "still fails", counts, span))
-    calls = f"{wording.percent(value / 100)} of {counts[FINISHED]} calls"
-    told = f"{name} no longer fails too often: {calls} in {wording.span(span)}"
+    calls = f"{text.share(value / 100)} of {counts[FINISHED]} calls"
+    told = f"{name} no longer fails too often: {calls} in {text.time_span(span)}"
     return finding.over(value, told)
 
 
@@ -65,8 +65,8 @@ def no_longer_slow(
     value = p95(samples)
     if value is None or counts[FINISHED] < minimum:
         return finding.over(value, _too_few(name, "is still slow", counts, span))
-    calls = f"95 % of {len(samples)} calls in {wording.span(span)}"
-    took = wording.seconds(value / 1000)
+    calls = f"95 % of {len(samples)} calls in {text.time_span(span)}"
+    took = text.seconds(value / 1000)
     return finding.over(value, f"{name} is no longer slow: {calls} took up to {took}")
 
 
@@ -83,10 +83,10 @@ def no_longer_burning(
     if value is None or counts[FINISHED] < minimum:
         told = _too_few(name, "still spends its error budget too fast", counts, span)
         return finding.over(value, told)
-    told = f"{name} no longer spends its error budget too fast: {wording.percent(value / 100)} of "
-    told += f"{counts[FINISHED]} calls in {wording.span(span)} failed, "
-    of = f"{short[0][FINISHED]} in {wording.span(short[1])}"
-    told += f"and {wording.percent(latest / 100)} of {of}" if latest is not None else f"of {of}"
+    told = f"{name} no longer spends its error budget too fast: {text.share(value / 100)} of "
+    told += f"{counts[FINISHED]} calls in {text.time_span(span)} failed, "
+    of = f"{short[0][FINISHED]} in {text.time_span(short[1])}"
+    told += f"and {text.share(latest / 100)} of {of}" if latest is not None else f"of {of}"
     return finding.over(value, told)
 
 
@@ -96,12 +96,12 @@ def no_longer_missing(
     """Of the hit rate of the cache `name`."""
     lookups = counts[HITS] + counts[MISSES]
     value = 100 * counts[HITS] / lookups if lookups else None
-    during = wording.span(span)
+    during = text.time_span(span)
     if value is None or lookups < minimum:
         asked = _number(lookups, "lookup")
         told = f"{name}: too few lookups to tell whether it helps, {asked} in {during}"
         return finding.over(value, told)
-    hit = f"{wording.percent(value / 100)} of {lookups} lookups"
+    hit = f"{text.share(value / 100)} of {lookups} lookups"
     return finding.over(value, f"{name} helps: {hit} in {during} hit")
 
 
@@ -112,7 +112,7 @@ def _share(counts: Counts) -> float | None:
 
 def _too_few(name: str, what: str, counts: Counts, span: float) -> str:
     calls = _number(counts[FINISHED], "call")
-    return f"{name}: too few calls to tell whether it {what}, {calls} in {wording.span(span)}"
+    return f"{name}: too few calls to tell whether it {what}, {calls} in {text.time_span(span)}"
 
 
 def _number(count: int, what: str) -> str:

@@ -250,13 +250,3 @@ def _shown(value: object) -> str:
     if "://" in text:  # an address may hold credentials
         return "an address"
     return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def duration(seconds: int) -> str:
-    """A time as Prometheus writes it: `1h30m`."""
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        number, seconds = divmod(seconds, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    return "".join(parts) or "0s"

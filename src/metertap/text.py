@@ -1,0 +1,126 @@
+"""Figures as text: in columns, in sentences, and in the words of Prometheus's configuration.
+
+No data is a dash, never 0. In columns nothing is rounded up to "all" or down to "none".
+"""
+
+from __future__ import annotations
+
+NONE = "–"
+"""What stands in a column where there is no data."""
+ABOUT = "≈"
+"""Stands before a percentile that is estimated, or held down to the longest of too few calls."""
+LEGEND = f"{ABOUT} an estimate, or of too few calls"
+
+
+# In columns
+
+
+def latency(milliseconds: float | None) -> str:
+    """Write a latency with three digits and a unit of two characters: `2.35 s `."""
+    if milliseconds is None:
+        return f"{NONE}   "
+    size = abs(milliseconds)
+    if 0 < size < 0.1:
+        number, unit = _three_digits(milliseconds * 1000), "µs"
+    elif size < 999.5:
+        number, unit = _three_digits(milliseconds), "ms"
+    elif size < 99_950:
+        number, unit = _three_digits(milliseconds / 1000), "s"
+    else:
+        number, unit = _three_digits(milliseconds / 60_000), "m"
+    return f"{number} {unit:<2}"
+
+
+def percent(value: float | None) -> str:
+    """Write a percentage (0 to 100) without its sign: `99.9`."""
+    if value is None:
+        return NONE
+    if value in (0, 100):
+        return f"{value:.0f}"
+    if value < 0.1:
+        return "<0.1"
+    return f"{min(value, 99.9):.1f}"
+
+
+def rate(per_second: float | None) -> str:
+    """Write how often something happens a second: `3.1`."""
+    if per_second is None:
+        return NONE
+    if per_second == 0:
+        return "0"
+    if per_second < 0.1:
+        return "<0.1"
+    return f"{per_second:.1f}" if per_second < 99.95 else f"{per_second:.0f}"
+
+
+def count(value: int | None) -> str:
+    """Write a whole number with all of its digits."""
+    return NONE if value is None else str(value)
+
+
+def size(value: int | None) -> str:
+    """Write a number of bytes in megabytes or gigabytes: `1.50 GB`."""
+    if value is None:
+        return NONE
+    return f"{_three_digits(value / 1e6)} MB" if value < 1e9 else f"{_three_digits(value / 1e9)} GB"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its largest unit and the next smaller one: `5 min 0 s`."""
+    parts = _split(max(0, int(seconds)))
+    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    return _spaced(parts[first : first + 2])
+
+
+# In sentences
+
+
+def share(value: float) -> str:
+    """Write a share (0 to 1) as a percentage: `12.5 %`."""
+    return f"{_without_zeros(value * 100)} %"
+
+
+def seconds(value: float) -> str:
+    """Write a latency in seconds: `250 ms`, `2.3 s`."""
+    return f"{_without_zeros(value * 1000)} ms" if value < 1 else f"{_without_zeros(value)} s"
+
+
+def time_span(seconds: float) -> str:
+    """Write a time in its two largest units that are not zero, at least a second: `5 min`."""
+    return _spaced([part for part in _split(max(1, round(seconds))) if part[0]][:2])
+
+
+# In Prometheus's configuration
+
+
+def number(value: float) -> str:
+    """Write a number without the noise of binary fractions: `0.01`."""
+    return f"{value:.10g}"
+
+
+def prometheus_duration(seconds: int) -> str:
+    """Write a time as Prometheus reads it: `1h30m`."""
+    return "".join(f"{count}{unit[0]}" for count, unit in _split(seconds) if count) or "0s"
+
+
+def _split(seconds: int) -> list[tuple[int, str]]:
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, seconds = divmod(seconds, size)
+        parts.append((number, unit))
+    return parts
+
+
+def _spaced(parts: list[tuple[int, str]]) -> str:
+    return " ".join(f"{number} {unit}" for number, unit in parts)
+
+
+def _three_digits(value: float) -> str:
+    magnitude = abs(value)
+    if magnitude < 9.995:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if magnitude < 99.95 else f"{value:.0f}"
+
+
+def _without_zeros(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
