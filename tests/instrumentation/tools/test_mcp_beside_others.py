@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 if found is None:
     pytest.skip("opentelemetry-instrumentation-mcp is not installed", allow_module_level=True)
 
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parents[2]
 ORDERS = ["ours,theirs", "theirs,ours"]
 
 
