@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from metertap_exporters.http import endpoint as serving
-from metertap_exporters.http.app import App, HostCheck, Response, Route, json_response
+from metertap_exporters.http import server as serving
+from metertap_exporters.http.app import App, Response, Route, json_response
 from metertap_exporters.http.endpoint import Endpoint
+from metertap_exporters.http.hosts import HostCheck
 from support.http import get
 from support.waiting import wait_for
 

@@ -1,12 +1,10 @@
-"""What an HTTP endpoint answers: routes to small answers, JSON errors, and a check of `Host`.
+"""What an HTTP endpoint answers: routes to small answers, and every error as JSON.
 
-GET and HEAD only. A foreign `Host` is refused: a web page must not read a developer's metrics by
-DNS rebinding.
+GET and HEAD only.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,8 +16,6 @@ from metertap import faults
 Environ = Mapping[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
-
-_LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ class App:
         except Exception as error:
             faults.fault(f"endpoint {path}", error)
             response = json_error(500, "the answer could not be made; the program's log says why")
-        return _send(response, environ, start_response)
+        return send(response, environ, start_response)
 
     def _answer(self, path: str, environ: Environ) -> Response:
         route = self._routes.get(path)
@@ -96,7 +92,8 @@ def from_wsgi(app: WsgiApp) -> Route:
     return route
 
 
-def _send(response: Response, environ: Environ, start_response: StartResponse) -> list[bytes]:
+def send(response: Response, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    """Answer a WSGI request; to HEAD without the body."""
     reason = response.reason or HTTPStatus(response.status).phrase
     headers = [
         ("Content-Type", response.content_type),
@@ -108,51 +105,3 @@ def _send(response: Response, environ: Environ, start_response: StartResponse) -
         headers.append(("Cache-Control", "no-store"))
     start_response(f"{response.status} {reason}", headers)
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [response.body]
-
-
-class HostCheck:
-    """WSGI middleware that refuses a `Host` that is not this server's."""
-
-    def __init__(self, app: WsgiApp, bound_host: str, allowed: frozenset[str]) -> None:
-        self._app = app
-        self._bound = bound_host.strip("[]").lower()
-        self._loopback = is_loopback(bound_host)
-        self._allowed = frozenset(name.lower() for name in allowed)
-
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST")
-        if self.accepts(host):
-            return self._app(environ, start_response)
-        message = f"Host {host!r} is not served here"
-        if not self._loopback:
-            message += "; METERTAP_ALLOWED_HOSTS names those that are"
-        return _send(json_error(403, message), environ, start_response)
-
-    def accepts(self, header: str | None) -> bool:
-        """Whether a request with this `Host` header is answered."""
-        if header is None:
-            return self._loopback  # HTTP/1.0; browsers always send one
-        name = _host_name(header)
-        if name in _LOOPBACK_NAMES or _is_loopback_address(name) or name == self._bound:
-            return True
-        return not self._loopback and ("*" in self._allowed or name in self._allowed)
-
-
-def _host_name(header: str) -> str:
-    header = header.strip().lower()
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.rpartition(":")[0] if header.count(":") == 1 else header
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is a name or an address of this machine alone."""
-    host = host.strip("[]").lower()
-    return host in _LOOPBACK_NAMES or _is_loopback_address(host)
-
-
-def _is_loopback_address(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,12 +1,11 @@
-"""The JSON document: the recorder's figures, and foreign metrics, in the published shape.
+"""The JSON document as data: the recorder's figures, and foreign metrics, in the published shape.
 
-`schema.json` beside this file is its JSON Schema. No data is null, never 0; an estimate says so.
+`schema.json` in the folder above is its JSON Schema. No data is null, never 0; an estimate says so.
 """
 
 from __future__ import annotations
 
 import gc
-import math
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.recording import CacheFigures, Figures, LatencyFigures, ToolFigures
+from metertap_exporters.json.foreign import ForeignTool
 
 SCHEMA_VERSION = "1.0"
 
@@ -26,28 +26,48 @@ def document(
     service: Mapping[str, str] | None = None,
     foreign: Iterable[ForeignTool] = (),
     alerts: list[dict[str, Any]] | None = None,
-    entry: Callable[[str, ToolFigures], Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything, as `GET :9109/metrics` serves it.
+    """Build the document that `GET :9109/metrics` serves."""
+    return with_entries(
+        outline(figures, enabled=enabled, service=service, foreign=foreign, alerts=alerts)
+    )
 
-    `entry` makes something else of a tool, by the name that it is shown under.
+
+def outline(
+    figures: Figures,
+    *,
+    enabled: bool,
+    service: Mapping[str, str] | None,
+    foreign: Iterable[ForeignTool],
+    alerts: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Build the document with figures in the place of entries, by the names that are shown.
+
+    Whoever asks again and again makes entries of new figures only: `ENTRIES` says how.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "enabled": enabled,
         "timestamp": time.time(),
         "service": dict(service or {}),
-        "tool_metrics": _tools(figures.tools, foreign, entry or _entry),
-        "cache_metrics": {
-            name: _cache(cache) for name, cache in caches_by_name(figures.caches).items()
-        },
+        "tool_metrics": _with_foreign(tools_by_name(figures.tools), foreign),
+        "cache_metrics": caches_by_name(figures.caches),
         "system_metrics": _system(figures),
         "alerts": alerts,
     }
 
 
+def with_entries(outline: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the document of its outline."""
+    made = {
+        key: {name: entry(item) for name, item in outline[key].items()}
+        for key, entry in ENTRIES.items()
+    }
+    return {**outline, **made}
+
+
 def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
-    """The tools that are shown, by the names that they are shown under."""
+    """Choose the tools that are shown, by the names that they are shown under."""
     shown: dict[str, ToolFigures] = {}
     tools = list(tools)
     called = {tool.name for tool in tools if any(tool.counts.values())}
@@ -64,37 +84,32 @@ def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
 
 
 def caches_by_name(caches: Iterable[CacheFigures]) -> dict[str, CacheFigures]:
-    """The caches, by the names that they are shown under."""
+    """Name the caches as they are shown."""
     shown: dict[str, CacheFigures] = {}
     for cache in caches:
         shown[_free_name(cache.name, cache.system, shown)] = cache
     return shown
 
 
-def _tools(
-    tools: Iterable[ToolFigures],
-    foreign: Iterable[ForeignTool],
-    entry: Callable[[str, ToolFigures], Any],
-) -> dict[str, Any]:
-    entries = {name: entry(name, tool) for name, tool in tools_by_name(tools).items()}
+def _with_foreign(
+    tools: Mapping[str, ToolFigures], foreign: Iterable[ForeignTool]
+) -> dict[str, ToolFigures | ForeignTool]:
+    shown: dict[str, ToolFigures | ForeignTool] = dict(tools)
     for estimated in foreign:
-        entries[_free_name(estimated.name, estimated.source, entries)] = estimated.entry()
-    return entries
+        shown[_free_name(estimated.name, estimated.source, shown)] = estimated
+    return shown
 
 
 def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
-    """The first of equal names keeps it, later ones add their source."""
+    """Add the source to a name that is taken: the first of equal names keeps it."""
     while name in taken:
         name = f"{name}@{source}"
     return name
 
 
-def _entry(_name: str, tool: ToolFigures) -> dict[str, Any]:
-    return tool_entry(tool)
-
-
-def tool_entry(tool: ToolFigures) -> dict[str, Any]:
-    """One tool's part of the document."""
+def _tool(tool: ToolFigures | ForeignTool) -> dict[str, Any]:
+    if isinstance(tool, ForeignTool):
+        return _estimate(tool)
     quantiles = tool.percentiles
     finished = tool.succeeded + tool.failed
     return {
@@ -126,6 +141,39 @@ def tool_entry(tool: ToolFigures) -> dict[str, Any]:
             "missed": _latencies(tool.with_cache[1]),
         },
         "first_item": tool.first_item and _latencies(tool.first_item),
+    }
+
+
+def _estimate(tool: ForeignTool) -> dict[str, Any]:
+    """Make the entry of a tool of which there is only a histogram: what that lacks is null."""
+    quantiles = tool.percentiles()
+    total_ms = tool.total_ms
+    succeeded = tool.count - tool.failed
+    return {
+        "source": tool.source,
+        "method": "estimate",
+        "total_calls": tool.count,
+        "total_latency_ms": total_ms,
+        "successful_calls": succeeded,
+        "failed_calls": tool.failed,
+        "cancelled_calls": None,
+        "caller_errors": None,
+        "interim_results": None,
+        "outcomes": None,
+        "success_rate": _percent(succeeded, tool.count),
+        "avg_latency_ms": None if total_ms is None else total_ms / tool.count,
+        "min_latency_ms": tool.minimum_ms,
+        "max_latency_ms": tool.maximum_ms,
+        "p50_latency_ms": quantiles.p50,
+        "p95_latency_ms": quantiles.p95,
+        "p99_latency_ms": quantiles.p99,
+        "extrapolated": [],
+        "window_samples": None,
+        "active_calls": None,
+        "error_types": tool.error_types,
+        "last_call_timestamp": None,
+        "with_cache": None,
+        "first_item": None,
     }
 
 
@@ -181,7 +229,7 @@ def _system(figures: Figures) -> dict[str, Any]:
 
 
 def _collections() -> list[dict[str, int]] | None:
-    """Garbage collections of each generation, youngest first; None where Python does not say."""
+    """Read the garbage collector's counts, youngest generation first; None where it has none."""
     if not hasattr(gc, "get_stats"):
         return None
     names = ("collections", "collected", "uncollectable")
@@ -189,7 +237,7 @@ def _collections() -> list[dict[str, int]] | None:
 
 
 def _resident_bytes() -> int | None:
-    """Resident memory of this process; None where the system offers no cheap way to ask."""
+    """Read this process's resident memory; None where the system offers no cheap way."""
     try:
         with open("/proc/self/statm", "rb") as statm:  # a codec would be an import, late
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -197,116 +245,8 @@ def _resident_bytes() -> int | None:
         return None
 
 
-class ForeignTool:
-    """A tool known only from another instrumentation's histogram: everything is an estimate."""
-
-    def __init__(self, name: str, source: str) -> None:
-        self.name = name
-        self.source = source
-        self._count = 0
-        self._failed = 0
-        self._sum_seconds = 0.0
-        self._minimum = math.inf
-        self._maximum = -math.inf
-        self._bounds: tuple[float, ...] = ()
-        self._buckets: list[int] = []
-        self._error_types: dict[str, int] = {}
-
-    def add(self, point: Any) -> None:
-        """Merge one histogram data point (seconds) of this tool."""
-        self._count += point.count
-        self._sum_seconds += point.sum
-        error_type = (point.attributes or {}).get(catalogue.ERROR_TYPE)
-        if error_type is not None:
-            self._failed += point.count
-            named = str(error_type)
-            self._error_types[named] = self._error_types.get(named, 0) + point.count
-        # Both are infinite where a View does not keep them.
-        self._minimum = min(self._minimum, point.min)
-        self._maximum = max(self._maximum, point.max)
-        bounds = tuple(getattr(point, "explicit_bounds", ()))  # exponential ones have none
-        if not self._buckets:
-            self._bounds, self._buckets = bounds, [0] * (len(bounds) + 1)
-        if bounds == self._bounds:
-            for index, count in enumerate(getattr(point, "bucket_counts", ())):
-                self._buckets[index] += count
-
-    def entry(self) -> dict[str, Any]:
-        """Its part of the document. What a histogram cannot know is null."""
-        succeeded = self._count - self._failed
-        total_ms = _milliseconds(self._sum_seconds)
-        return {
-            "source": self.source,
-            "method": "estimate",
-            "total_calls": self._count,
-            "total_latency_ms": total_ms,
-            "successful_calls": succeeded,
-            "failed_calls": self._failed,
-            "cancelled_calls": None,
-            "caller_errors": None,
-            "interim_results": None,
-            "outcomes": None,
-            "success_rate": _percent(succeeded, self._count),
-            "avg_latency_ms": total_ms / self._count if total_ms is not None else None,
-            "min_latency_ms": _milliseconds(self._minimum),
-            "max_latency_ms": _milliseconds(self._maximum),
-            "p50_latency_ms": _milliseconds(self._quantile(0.50)),
-            "p95_latency_ms": _milliseconds(self._quantile(0.95)),
-            "p99_latency_ms": _milliseconds(self._quantile(0.99)),
-            "extrapolated": [],
-            "window_samples": None,
-            "active_calls": None,
-            "error_types": self._error_types,
-            "last_call_timestamp": None,
-            "with_cache": None,
-            "first_item": None,
-        }
-
-    def _quantile(self, q: float) -> float:
-        """Linear inside the bucket, as PromQL's histogram_quantile, kept within min and max."""
-        counted = sum(self._buckets)
-        if self._count < 2 or not counted or not self._bounds:
-            return math.nan
-        rank, below = q * counted, 0
-        edges = [min(0.0, self._bounds[0]), *self._bounds, self._maximum]
-        for index, count in enumerate(self._buckets):
-            if count and below + count >= rank:
-                low, high = edges[index], edges[index + 1]
-                if not math.isfinite(high):  # beyond the last bound, and no maximum is kept
-                    high = low
-                value = low + (high - low) * (rank - below) / count
-                if self._minimum <= self._maximum:
-                    value = min(max(value, self._minimum), self._maximum)
-                return value
-            below += count
-        return math.nan
-
-
-def _milliseconds(seconds: float) -> float | None:
-    milliseconds = seconds * 1000.0
-    return milliseconds if 0 <= milliseconds < math.inf else None
-
-
-def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
-    """Tools in other scopes' tool-call histograms, from the metric data of one collection."""
-    found: dict[tuple[str, str], ForeignTool] = {}
-    for resource_metrics in getattr(metrics_data, "resource_metrics", ()):
-        for scope_metrics in resource_metrics.scope_metrics:
-            source = scope_metrics.scope.name
-            if source == catalogue.SCOPE:
-                continue
-            for point in _tool_durations(scope_metrics.metrics):
-                name = (point.attributes or {}).get(catalogue.TOOL_NAME)
-                if name is not None and point.count:
-                    key = (str(name), source)
-                    found.setdefault(key, ForeignTool(*key)).add(point)
-    return list(found.values())
-
-
-def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
-    """Points of one scope's histogram of tool calls: one that has both would show each twice."""
-    for wanted in (catalogue.TOOL_DURATION, catalogue.SERVER_DURATION):
-        for metric in metrics:
-            if metric.name == wanted.name and metric.unit in {wanted.unit, ""}:
-                return [point for point in metric.data.data_points if hasattr(point, "count")]
-    return ()
+ENTRIES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "tool_metrics": _tool,
+    "cache_metrics": _cache,
+}
+"""How the entry of one tool or cache is made of its figures, by the document's key."""

@@ -24,8 +24,9 @@ from metertap.settings.settings import Options, Settings
 from metertap_exporters import page
 from metertap_exporters.http.app import App, Environ, Response, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
-from metertap_exporters.json.document import ForeignTool, document, foreign_tools
-from metertap_exporters.json.document_text import DocumentText
+from metertap_exporters.json.document import outline, with_entries
+from metertap_exporters.json.foreign import ForeignTool, foreign_tools
+from metertap_exporters.json.text import DocumentText
 
 
 class JsonMetricReader(MetricReader):
@@ -103,23 +104,22 @@ class JsonSnapshot:
         )
 
     def document(self) -> dict[str, Any]:
-        """The JSON document now."""
-        circumstances = self._circumstances()
-        return document(self._recorder.figures(), **circumstances)
+        """Build the JSON document as it is now."""
+        return with_entries(self._outline())
 
     def text(self) -> bytes:
-        """The same as JSON, at a fraction of the cost where little has happened since."""
-        circumstances = self._circumstances()
-        return self._text.of(self._recorder.figures(), **circumstances)
+        """Write the same as JSON, at a fraction of the cost where little has happened since."""
+        return self._text.of(self._outline())
 
-    def _circumstances(self) -> dict[str, Any]:
+    def _outline(self) -> dict[str, Any]:
         foreign = self.reader.foreign() if self.reader is not None else []
-        return {
-            "enabled": self._settings.enabled,
-            "service": self.service(),
-            "foreign": foreign,
-            "alerts": self.alerts(),
-        }
+        return outline(
+            self._recorder.figures(),
+            enabled=self._settings.enabled,
+            service=self.service(),
+            foreign=foreign,
+            alerts=self.alerts(),
+        )
 
     def forked(self) -> None:
         """In a forked child: no listener until one is needed, nothing of what the parent saw."""

@@ -1,0 +1,52 @@
+"""The JSON document as text, written anew only where figures have changed.
+
+The live page asks for it every second. Of many tools few have been called since, so the text of
+each entry is kept for as long as its figures are the same object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from metertap_exporters.json.document import ENTRIES
+
+
+class DocumentText:
+    """A writer that keeps the text of the last document's entries.
+
+    Threads may share it: what is kept is replaced as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[object, str]] = {}
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._kept = {}
+
+    def of(self, outline: Mapping[str, Any]) -> bytes:
+        """Write the document of this outline, as UTF-8 without spaces."""
+        before, now = self._kept, {}
+        members = []
+        for key, value in outline.items():
+            entry = ENTRIES.get(key)
+            if entry is None:
+                members.append(f"{dumped(key)}:{dumped(value)}")
+                continue
+            texts = []
+            for name, figures in value.items():
+                kept = before.get((key, name))
+                if kept is None or kept[0] is not figures:
+                    kept = (figures, f"{dumped(name)}:{dumped(entry(figures))}")
+                now[key, name] = kept
+                texts.append(kept[1])
+            members.append(f"{dumped(key)}:{{{','.join(texts)}}}")
+        self._kept = now
+        return f"{{{','.join(members)}}}".encode()
+
+
+def dumped(value: Any) -> str:
+    """Write a value as JSON; NaN and infinity raise, since no parser reads them."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
