@@ -2,7 +2,7 @@
 
 Runs the demo's server under its real client for a minute and draws the tables that
 `metertap demo` shows, and the screen of `metertap top` with a row unfolded.
-Needs `pip install '.[all]'`.
+Needs `pip install '.[demo]'`.
 """
 
 from __future__ import annotations

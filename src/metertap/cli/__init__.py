@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     demo = commands.add_parser(
-        "demo", help="a real MCP server under load, with live figures; needs metertap[all]"
+        "demo", help="a real MCP server under load, with live figures; needs metertap[demo]"
     )
     demo.add_argument(
         "--duration", type=float, metavar="S", help="end with a summary after S seconds"

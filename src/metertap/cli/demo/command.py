@@ -32,7 +32,7 @@ def demo(*, duration: float | None, port: int) -> int:
     if missing:
         sys.stderr.write(
             f"metertap demo: {' and '.join(missing)} cannot be imported: "
-            "pip install 'metertap[all]'\n"
+            "pip install 'metertap[demo]'\n"
         )
         return 1
     if duration is not None and duration <= 0:
