@@ -28,6 +28,9 @@ CACHE_SYSTEM = "cache.system"
 CACHE_REQUEST_TYPE = "cache.request.type"
 FAULT_PLACE = "metertap.place"
 
+NAMES = (TOOL_NAME, PROMPT_NAME)
+"""Attributes that name what a request asks for."""
+
 EXECUTE_TOOL = "execute_tool"
 """Value of `gen_ai.operation.name` on a `tools/call`."""
 
@@ -45,12 +48,16 @@ _MCP_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One instrument: its name, unit (UCUM), description and, for histograms, bucket bounds."""
+    """One instrument: its name, unit (UCUM), description and, for histograms, bucket bounds.
+
+    `side` says whose operations it measures: a `server`'s or a `client`'s.
+    """
 
     name: str
     unit: str
     description: str
     buckets: tuple[float, ...] = ()
+    side: str = ""
 
 
 TOOL_DURATION = Metric(
@@ -67,12 +74,28 @@ SERVER_DURATION = Metric(
     "s",
     "Duration of MCP requests as the server saw them.",
     buckets=_MCP_BUCKETS,
+    side="server",
 )
 CLIENT_DURATION = Metric(
     "mcp.client.operation.duration",
     "s",
     "Duration of MCP requests as the client saw them.",
     buckets=_MCP_BUCKETS,
+    side="client",
+)
+SERVER_SESSION = Metric(
+    "mcp.server.session.duration",
+    "s",
+    "Duration of MCP sessions as the server saw them.",
+    buckets=_MCP_BUCKETS,
+    side="server",
+)
+CLIENT_SESSION = Metric(
+    "mcp.client.session.duration",
+    "s",
+    "Duration of MCP sessions as the client saw them.",
+    buckets=_MCP_BUCKETS,
+    side="client",
 )
 TOOL_ACTIVE = Metric("metertap.tool.active", "{call}", "Tool calls in progress.")
 SESSION_ACTIVE = Metric("metertap.session.active", "{session}", "Sessions that are open.")

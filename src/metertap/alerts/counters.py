@@ -49,7 +49,6 @@ def read(recorder: Recorder) -> Counters:
         caches[cache.name, cache.system] = (cache.hits, cache.misses)
         overflown += cache.name == catalogue.OTHER and cache.hits + cache.misses > 0
     for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION):
-        # Only what is past the limit stands under the metric's own name.
-        overflown += recorder.find_operation(metric.name) is not None
+        overflown += recorder.has_overflown(metric)
     fault_counts = {place: (count,) for place, count in faults.fault_counts().items()}
     return Counters(tools, caches, fault_counts, overflown, recorder.newest_latencies)

@@ -67,6 +67,8 @@ class OtelInstruments:
                 catalogue.TOOL_FIRST_ITEM,
                 catalogue.SERVER_DURATION,
                 catalogue.CLIENT_DURATION,
+                catalogue.SERVER_SESSION,
+                catalogue.CLIENT_SESSION,
             )
         }
         problem = "asked for" if plain else bulk_histogram.problem(provider, histograms.values())

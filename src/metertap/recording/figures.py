@@ -62,6 +62,31 @@ class CacheFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationFigures:
+    """MCP requests of one method and name, or sessions, as one side saw them at one moment.
+
+    Durations in milliseconds, times in Unix seconds. All that ended are in every number, however
+    they ended; `failed` are those with an `error.type`. The same object as long as nothing changes.
+    """
+
+    side: str
+    """`server` or `client`."""
+    method: str
+    """Empty for sessions."""
+    name: str | None
+    """Of the tool, prompt or resource, where the method has one; `_OTHER` if nobody knows it."""
+    calls: int
+    failed: int
+    error_types: dict[str, int]
+    total_ms: float
+    minimum_ms: float | None
+    maximum_ms: float | None
+    percentiles: Percentiles
+    window_samples: int
+    last_call: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Everything recorded since `start_time`, at one moment."""
 
@@ -73,6 +98,10 @@ class Figures:
     """Since then, however the clock was set meanwhile."""
     requests_by_hand: int = 0
     """Requests in progress that the program counts itself."""
+    operations: tuple[OperationFigures, ...] = ()
+    """MCP requests of servers and clients, by method and name."""
+    sessions: tuple[OperationFigures, ...] = ()
+    """MCP sessions that have ended, of servers and of clients."""
 
     @property
     def concurrent_requests(self) -> int:

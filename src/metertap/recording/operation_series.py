@@ -1,52 +1,154 @@
-"""What is held for one kind of request."""
+"""What is held for one kind of operation: requests of one method and name, or sessions.
+
+OpenTelemetry tells apart more than views do: how a request ended, over which transport, in which
+version of the protocol. Each such combination is a `DataPoint` with attributes of its own; all
+data points of one kind share a buffer, so that their durations stay in completion order.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap import catalogue
 from metertap.recording.batch import Batch, Trace
-from metertap.recording.buffer import Buffer, Host
+from metertap.recording.buffer import Host
+from metertap.recording.figures import OperationFigures
+from metertap.recording.latency_series import LatencySeries
+
+clock = time.perf_counter
 
 
-class OperationSeries(Buffer):
-    """Durations of one kind of request: seconds, or seconds and where they were taken."""
+class DataPoint:
+    """Operations of one kind that have equal attributes: one data point of OpenTelemetry's."""
 
-    __slots__ = ("_attributes", "_begun", "_metric")
+    __slots__ = ("attributes", "error_type", "has_begun", "series")
 
     def __init__(
-        self, metric: catalogue.Metric, attributes: dict[str, str], recorder: Host
+        self, series: OperationSeries, attributes: dict[str, str], error_type: str | None
     ) -> None:
-        super().__init__(recorder)
-        self._metric = metric
-        self._attributes = attributes
-        self._begun = False
+        self.series = series
+        self.attributes = attributes
+        self.error_type = error_type
+        self.has_begun = False
 
     def record(self, seconds: float) -> None:
-        """Record one duration."""
+        """Record one operation that ends now."""
+        series = self.series
         try:
-            self.tick()
+            series.tick()
         except StopIteration:
-            self.due()
-        self.append(seconds)
+            series.due()
+        series.ended = clock()
+        if series.usual is self:
+            series.append(seconds)
+        else:
+            series.put(Sample(self, seconds, series.trace()), begins=not self.has_begun)
 
-    def _take(self, batch: Sequence[Any]) -> None:
-        traces: list[Trace] = []
-        if set(map(type, batch)) != {float}:
-            traces = [
-                Trace(index, *item[1:]) for index, item in enumerate(batch) if type(item) is tuple
-            ]
-            batch = [item[0] if type(item) is tuple else item for item in batch]
-        self._recorder.hand_over(self._metric, Batch(batch, traces), self._attributes)
-        self._begun = True
+
+class Sample(NamedTuple):
+    """A duration that says more than a float: what else it belongs to, or where it was taken."""
+
+    point: DataPoint
+    seconds: float
+    trace: tuple[int, Any] | None
+
+
+class OperationSeries(LatencySeries[OperationFigures]):
+    """Durations of one kind of operation of `metric`, with any outcome.
+
+    In the buffer a float is a duration in seconds at the `usual` data point, the first one that
+    went well, without a sampled span; everything else is a `Sample`.
+    """
+
+    __slots__ = ("_failed", "method", "metric", "name", "points", "usual")
+
+    def __init__(
+        self, metric: catalogue.Metric, method: str, name: str | None, recorder: Host
+    ) -> None:
+        super().__init__(recorder)
+        self.metric = metric
+        self.method = method
+        self.name = name
+        self.points: list[DataPoint] = []
+        self.usual: DataPoint | None = None
+        self._failed = 0
+
+    def point(self, attributes: dict[str, str], error_type: str | None) -> DataPoint:
+        """Return the data point with these very `attributes`. With the recorder's lock held."""
+        if error_type is not None:
+            error_type = self._bounded(error_type, *(point.error_type for point in self.points))
+        for point in self.points:
+            if point.attributes is attributes and point.error_type == error_type:
+                return point
+        point = DataPoint(self, attributes, error_type)
+        self.points.append(point)
+        if self.usual is None and error_type is None:
+            self.usual = point
+        return point
+
+    def trace(self) -> tuple[int, Any] | None:
+        """Return time and context of a sample taken now, if that is under a sampled span."""
+        return self._recorder.trace()
+
+    def start_over(self) -> None:
+        super().start_over()
+        self._failed = 0
 
     def begin_again(self) -> None:
-        self._begun = False
+        for point in self.points:
+            point.has_begun = False
         super().begin_again()
 
+    def _figures_now(self) -> OperationFigures:
+        latencies = self.latencies
+        return OperationFigures(
+            side=self.metric.side,
+            method=self.method,
+            name=self.name,
+            calls=latencies.count,
+            failed=self._failed,
+            error_types=dict(self.error_types),
+            total_ms=latencies.total,
+            minimum_ms=latencies.minimum,
+            maximum_ms=latencies.maximum,
+            percentiles=latencies.window.percentiles(),
+            window_samples=len(latencies.window),
+            last_call=self.last_call,
+        )
+
+    def _take(self, items: Sequence[Any]) -> None:
+        usual = self.usual
+        if usual is not None and set(map(type, items)) == {float}:
+            batch = Batch(items)
+            self.latencies.add_seconds(batch)
+            self._hand_over(usual, batch)
+            return
+        parts: dict[DataPoint, tuple[list[float], list[Trace]]] = {}
+        for item in items:
+            if type(item) is float:
+                assert usual is not None  # else nothing is appended but samples
+                item = Sample(usual, item, None)
+            durations, traces = parts.setdefault(item.point, ([], []))
+            if item.trace is not None:
+                traces.append(Trace(len(durations), *item.trace))
+            durations.append(item.seconds)
+            if item.point.error_type is not None:
+                self._failed += 1
+                self._count_error(item.point.error_type)
+        in_order = [item if type(item) is float else item.seconds for item in items]
+        self.latencies.add_seconds(Batch(in_order))
+        for point, (durations, traces) in parts.items():
+            self._hand_over(point, Batch(durations, traces))
+
+    def _hand_over(self, point: DataPoint, batch: Batch) -> None:
+        self._recorder.hand_over(self.metric, batch, point.attributes)
+        point.has_begun = True
+
     def _has_begun(self) -> bool:
-        return self._begun
+        return self.usual is not None and self.usual.has_begun
 
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
-        return (seconds, time_ns, context)
+        assert self.usual is not None  # else nothing is appended but samples
+        return Sample(self.usual, seconds, (time_ns, context))

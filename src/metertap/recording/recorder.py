@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from metertap import catalogue, faults
 from metertap.labels import as_label
@@ -20,9 +20,12 @@ from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer
 from metertap.recording.cache_series import BOTH, CacheSeries
 from metertap.recording.delivery import Delivery
-from metertap.recording.figures import CacheFigures, Figures, ToolFigures
-from metertap.recording.operation_series import OperationSeries
+from metertap.recording.figures import CacheFigures, Figures, OperationFigures, ToolFigures
+from metertap.recording.latency_series import LatencySeries
+from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
+
+F = TypeVar("F")
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -55,7 +58,9 @@ class Recorder(Delivery):
         self._unlock()
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
-        self._operations: dict[Hashable, OperationSeries] = {}
+        self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
+        self._points: dict[str, dict[Hashable, DataPoint]] = {}
+        self._overflown: dict[str, dict[str, Any]] = {}
         self._sessions = 0
         self._sessions_since = object()
         self.sessions_by_hand = 0
@@ -75,7 +80,7 @@ class Recorder(Delivery):
         with self.lock:
             self.window_size = window_size
             self._series_limit = series_limit
-            for series in self._tools.values():
+            for series in self._with_windows():
                 series.resize()
         self._forget_slots()  # measuring may be switched on or off now
 
@@ -180,36 +185,63 @@ class Recorder(Delivery):
 
     # MCP operations and sessions
 
-    def find_operation(self, key: Hashable) -> OperationSeries | None:
-        """The series of one kind of request, if there is one already."""
-        return self._operations.get(key)
+    def find_operation(self, metric: catalogue.Metric, key: Hashable) -> DataPoint | None:
+        """Return where operations of one kind and ending are recorded, if there is that already."""
+        return self._points.get(metric.name, {}).get(key)
 
     def operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, str]
-    ) -> OperationSeries:
-        """The same, made if new. `key` stands for `metric` and `attributes`, and is cheaper."""
+    ) -> DataPoint:
+        """Return the same, made if new. `key` stands for `attributes`, and is cheaper.
+
+        Past the series limit of `metric` the new ones share attributes, as the SDK does it.
+        """
         with self.lock:
-            if len(self._operations) >= self._series_limit:  # all others of a metric share one
-                key, attributes = metric.name, dict(_OVERFLOW)
-            series = self._operations.get(key)
-            if series is None:
-                series = self._operations[key] = OperationSeries(metric, attributes, self)
-            return series
+            points = self._points.setdefault(metric.name, {})
+            found = points.get(key)
+            if found is None:
+                error_type = attributes.get(catalogue.ERROR_TYPE)
+                series = self._operation_series(metric, attributes)
+                if len(points) < self._series_limit:
+                    found = points[key] = series.point(attributes, error_type)
+                else:
+                    shared = self._overflown.setdefault(metric.name, dict(_OVERFLOW))
+                    found = series.point(shared, error_type)
+        if metric.side:
+            self._activity()
+        return found
+
+    def has_overflown(self, metric: catalogue.Metric) -> bool:
+        """Whether operations of `metric` share a series, there being too many kinds of them."""
+        return metric.name in self._overflown
+
+    def _operation_series(
+        self, metric: catalogue.Metric, attributes: Mapping[str, str]
+    ) -> OperationSeries:
+        method = attributes.get(catalogue.MCP_METHOD, "")
+        name = next((attributes[key] for key in catalogue.NAMES if key in attributes), None)
+        series = self._operations.get((metric.name, method, name))
+        if series is None:
+            series = OperationSeries(metric, method, name, self)
+            self._operations[metric.name, method, name] = series
+        return series
 
     def record_operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, str], seconds: float
     ) -> None:
-        """Record one duration of `metric`. `key` stands for it and its `attributes`."""
+        """Record one duration of `metric`. `key` stands for its `attributes`."""
         self.operation(key, metric, attributes).record(seconds)
 
     def session_opened(self) -> object:
         """Count an open session; returns what `session_closed` is to be given."""
         with self.lock:
             self._sessions += 1
-            return self._sessions_since
+            since = self._sessions_since
+        self._activity()
+        return since
 
     def session_closed(self, opened: object = None) -> None:
-        """Count it no more."""
+        """Count a session no more."""
         with self.lock:
             # One that was open when counting began anew, in a forked child too, was never counted.
             if opened is None or opened is self._sessions_since:
@@ -271,12 +303,15 @@ class Recorder(Delivery):
             start_time=past.until,
             uptime_seconds=time.monotonic() - past.until_monotonic,
             requests_by_hand=self.requests_by_hand,
+            operations=self._operations_of(catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION),
+            sessions=self._operations_of(catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION),
         )
 
     def lifetime(self) -> Figures:
-        """The same since recording began, as counters show it: these never go back.
+        """Tools and caches since recording began, as counters show it: these never go back.
 
-        Percentiles are of the window that there is.
+        Percentiles are of the window that there is. Of operations there is nothing: instruments
+        have them.
         """
         return Figures(
             tools=self._tools_with(self._lifetime_of),
@@ -304,7 +339,9 @@ class Recorder(Delivery):
         for key, series in list(self._tools.items()):
             with self.lock:
                 series.fold()
-                found.append((key, *self._past.counts_with(key, series.counts, series.sampled)))
+                found.append(
+                    (key, *self._past.counts_with(key, series.counts, series.latencies.count))
+                )
         return found
 
     def newest_latencies(
@@ -337,7 +374,11 @@ class Recorder(Delivery):
                 found.append(figures)
         return tuple(found)
 
-    def _figures_of(self, series: ToolSeries) -> ToolFigures:
+    def _operations_of(self, *metrics: catalogue.Metric) -> tuple[OperationFigures, ...]:
+        series = [item for item in list(self._operations.values()) if item.metric in metrics]
+        return tuple(figures for figures in map(self._figures_of, series) if figures.calls)
+
+    def _figures_of(self, series: LatencySeries[F]) -> F:
         same = series.same_figures()
         if same is None:
             with self.lock:
@@ -369,9 +410,9 @@ class Recorder(Delivery):
         return max(self._sessions, self.sessions_by_hand)
 
     def on_activity(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the first tool or cache is seen; at once if one was.
+        """Call `callback` when the first tool, cache, operation or session is seen.
 
-        A forked child sees its first with the first record.
+        At once, if one was. A forked child sees its first with the first record.
         """
         self._activity_callbacks.append(callback)
         if self._seen_activity:
@@ -397,8 +438,11 @@ class Recorder(Delivery):
         if self._is_fresh_fork:
             self._activity()
 
-    def _buffers(self) -> list[Buffer]:
+    def _with_windows(self) -> list[LatencySeries[Any]]:
         return [*list(self._tools.values()), *list(self._operations.values())]
+
+    def _buffers(self) -> list[Buffer]:
+        return [*self._with_windows()]
 
     # Life of the process
 
@@ -416,7 +460,9 @@ class Recorder(Delivery):
             tools = []
             for series in list(self._tools.values()):
                 tools.append(self._lifetime_of(series))
-                series.start_over()
+            for measured in self._with_windows():
+                measured.fold()
+                measured.start_over()
             self._past = Past(time.time(), tools, caches)
             self.sessions_by_hand = self.requests_by_hand = 0
 

@@ -7,6 +7,8 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metertap.recording.batch import Batch
+
 # (name, percent, fewest samples that hold the percentile between two of them; with fewer, the
 # method extends a line beyond the largest sample).
 _PERCENTILES = (("p50", 50, 2), ("p95", 95, 19), ("p99", 99, 99))
@@ -166,6 +168,43 @@ class Window:
             insort(ordered, sample)
 
 
+class LatencyTotals:
+    """Durations in milliseconds: their number, sum and extremes, and a window of the last ones."""
+
+    __slots__ = ("count", "maximum", "minimum", "total", "window")
+
+    def __init__(self, window_size: int) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.minimum: float | None = None
+        self.maximum: float | None = None
+        self.window = Window(window_size)
+
+    def add_seconds(self, batch: Batch) -> None:
+        """Add durations in seconds; raise TypeError, and add none, if they are not all numbers."""
+        total = sum(batch.durations)
+        ordered = batch.ordered
+        self._add(len(ordered), total * 1000.0, ordered[0] * 1000.0, ordered[-1] * 1000.0)
+        self.window.add_seconds(batch.durations)
+
+    def add_milliseconds(self, samples: Sequence[float]) -> None:
+        """Add durations in milliseconds."""
+        self._add(len(samples), sum(samples), min(samples), max(samples))
+        self.window.add_milliseconds(samples)
+
+    def resize(self, window_size: int) -> None:
+        """Keep the newest in a window of that size."""
+        self.window = self.window.resized(window_size)
+
+    def _add(self, count: int, total: float, least: float, most: float) -> None:
+        self.count += count
+        self.total += total
+        if self.minimum is None or least < self.minimum:
+            self.minimum = least
+        if self.maximum is None or most > self.maximum:
+            self.maximum = most
+
+
 @dataclass(frozen=True, slots=True)
 class LatencyFigures:
     """Latencies of some of a tool's calls, in milliseconds."""
@@ -176,37 +215,35 @@ class LatencyFigures:
 
 
 class Latencies:
-    """Latencies of some of a tool's calls: how many, their sum, and a window."""
+    """Latencies of some of a tool's calls: a buffer, and what was taken in from it."""
 
-    __slots__ = ("_count", "_items", "_total", "_window", "append")
+    __slots__ = ("_items", "_totals", "append")
 
     def __init__(self, window_size: int) -> None:
         self._items: list[float] = []
         self.append = self._items.append
-        self._count = 0
-        self._total = 0.0
-        self._window = Window(window_size)
+        self._totals = LatencyTotals(window_size)
 
     @property
     def calls(self) -> int:
         """How many there are, those that wait included."""
-        return self._count + len(self._items)
+        return self._totals.count + len(self._items)
 
     def fold(self) -> None:
         """Take in what was appended, in seconds. With the recorder's lock held."""
         count = len(self._items)
         batch = self._items[:count]
         del self._items[:count]
-        self._count += count
-        self._total += sum(batch) * 1000.0
-        self._window.add_seconds(batch)
+        if batch:
+            self._totals.add_seconds(Batch(batch))
 
     def resize(self, window_size: int) -> None:
         """Keep the newest. With the recorder's lock held."""
         self.fold()
-        self._window = self._window.resized(window_size)
+        self._totals.resize(window_size)
 
     def figures(self) -> LatencyFigures:
-        """With the recorder's lock held."""
+        """Return a copy. With the recorder's lock held."""
         self.fold()
-        return LatencyFigures(self._count, self._total, self._window.percentiles())
+        totals = self._totals
+        return LatencyFigures(totals.count, totals.total, totals.window.percentiles())

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import AnyUrl
 
 from metertap import Tap
+from metertap.state import recorder
 from servers.mcp_stacks import MCP, Stack, of_this_sdk, stacks
 from servers.mcp_tools import Gate
 from support.metric_data import points
@@ -91,6 +92,30 @@ def test_every_request_is_timed_by_its_method_on_both_sides(
         assert found.pop(("tools/list", None, None, None)) >= 1
         found.pop(("server/discover", None, None, None), None)
         assert found == expected, metric
+    # What views are made of says the same as what is exported.
+    for side, metric in (("server", SERVER), ("client", CLIENT)):
+        exported: Counter[tuple[Any, ...]] = Counter()
+        for (method, name, *_), count in operations(reader, metric).items():
+            exported[method, name] += count
+        figures = recorder().figures().operations
+        shown = {(item.method, item.name): item.calls for item in figures if item.side == side}
+        assert shown == exported, side
+
+
+@pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)
+def test_resources_alone_are_activity(stack: Stack) -> None:
+    seen: list[str] = []
+    recorder().on_activity(lambda: seen.append("seen"))
+
+    async def session() -> None:
+        assert stack.empty is not None
+        server = stack.empty("shop")
+        server.resource("data://note", name="note")(lambda: "note")
+        async with stack.connect(server) as session:
+            await session.read_resource(uri("data://note"))
+
+    asyncio.run(session())
+    assert seen == ["seen"]
 
 
 @pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)

@@ -17,8 +17,6 @@ from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors, requests
 from metertap_instrumentation.tools.mcp.requests import KnownNames
 
-_CLIENT = "client"
-
 _recorder = recorder()
 
 _tools = KnownNames()
@@ -88,8 +86,8 @@ def _record(
         elif method == requests.PROMPTS_GET:
             label = _prompts.label(name)
     version = getattr(session, "protocol_version", None)
-    key = (_CLIENT, method, label, error_type, code, version)
-    operation = _recorder.find_operation(key)
+    key = (method, label, error_type, code, version)
+    operation = _recorder.find_operation(catalogue.CLIENT_DURATION, key)
     if operation is None:
         attributes = _attributes(method, label, error_type, code, version)
         operation = _recorder.operation(key, catalogue.CLIENT_DURATION, attributes)

@@ -20,7 +20,6 @@ TOOLS_LIST = "tools/list"
 PROMPTS_GET = "prompts/get"
 
 _NAMES_LIMIT = 1000
-_SERVER = "server"
 
 
 class KnownNames:
@@ -156,10 +155,10 @@ class ServerRequest(Call):
             else:
                 label = self._tool_ended(started, seconds, result, error_type)
         answered = error_type if code is None else str(code)
-        key = (_SERVER, self.method, label, answered, code, self.transport, self.version)
-        operation = _recorder.find_operation(key)
+        key = (self.method, label, answered, code, self.transport, self.version)
+        metric = catalogue.SERVER_DURATION
+        operation = _recorder.find_operation(metric, key)
         if operation is None:
-            metric = catalogue.SERVER_DURATION
             operation = _recorder.operation(key, metric, self._attributes(label, answered, code))
         operation.record(seconds)
         self._let_go()

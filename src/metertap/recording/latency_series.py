@@ -1,0 +1,100 @@
+"""What the series of tools and of operations share: durations that become figures for views."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from metertap import catalogue
+from metertap.labels import as_label
+from metertap.recording.buffer import Buffer, Host
+from metertap.recording.window import LatencyTotals, Window
+
+F = TypeVar("F")
+
+_ERROR_TYPES_LIMIT = 100
+"""Distinct error types kept a series; classes made at run time would otherwise grow without end."""
+_NONE: Mapping[str, int] = {}
+
+
+class LatencySeries(Buffer, Generic[F]):
+    """A buffer whose durations are counted, summed and kept in a window, for figures `F`.
+
+    Latencies here are milliseconds.
+    """
+
+    __slots__ = ("_last_call", "_shown", "error_types", "latencies")
+
+    def __init__(self, recorder: Host) -> None:
+        super().__init__(recorder)
+        self.latencies = LatencyTotals(recorder.window_size)
+        self.error_types: Mapping[str, int] = _NONE  # replaced, never changed
+        self._last_call: tuple[float, float] | None = None  # by both clocks
+        self._shown: tuple[tuple[object, ...], F | None] = (), None
+
+    @property
+    def window(self) -> Window:
+        """The latencies of the last calls."""
+        return self.latencies.window
+
+    @property
+    def last_call(self) -> float | None:
+        """When the last call ended, in Unix seconds."""
+        ended = self.ended
+        if ended is not None and (self._last_call is None or self._last_call[0] != ended):
+            self._last_call = (ended, time.time() - (time.perf_counter() - ended))
+        return None if self._last_call is None else self._last_call[1]
+
+    def figures(self) -> F:
+        """Return a copy to compute views from: the last one, where nothing has changed since.
+
+        With the recorder's lock held.
+        """
+        self.fold()
+        figures = self.same_figures()
+        if figures is None:
+            state = self._state()
+            figures = self._figures_now()
+            self._shown = state, figures
+        return figures
+
+    def same_figures(self) -> F | None:
+        """Return the last copy if nothing has changed since: at less cost, without the lock."""
+        state, figures = self._shown
+        return None if self._items or state != self._state() else figures
+
+    def start_over(self) -> None:
+        """Forget what was counted; calls in progress stay so. With the recorder's lock held."""
+        self.latencies = LatencyTotals(self._recorder.window_size)
+        self.error_types = _NONE
+        self.ended = self._last_call = None
+
+    def resize(self) -> None:
+        """Keep the newest samples, as many as a window holds now. With the recorder's lock held."""
+        self.latencies.resize(self._recorder.window_size)
+
+    @abstractmethod
+    def _figures_now(self) -> F:
+        """Compute the figures. With the recorder's lock held, after a fold."""
+
+    def _state(self) -> tuple[object, ...]:
+        """Return something that differs after whatever may change figures."""
+        return (self.position, self.latencies.count, self.ended, self.window)
+
+    def _count_error(self, error_type: str) -> None:
+        seen = self.error_types.get(error_type, 0)
+        self.error_types = {**self.error_types, error_type: seen + 1}
+
+    def _bounded(self, error_type: str, *others: str | None) -> str:
+        """Return `error_type`, or `_OTHER` where too many are known beside these `others`."""
+        if error_type in self.error_types:
+            return error_type
+        error_type = as_label(error_type)
+        known = {*self.error_types, *others}
+        return (
+            error_type
+            if error_type in known or len(known) < _ERROR_TYPES_LIMIT
+            else catalogue.OTHER
+        )
