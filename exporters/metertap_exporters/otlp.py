@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
 
@@ -47,8 +47,8 @@ class Delivery(MetricExporter):
         self.delivered = False
         self._discards = False
         self._failing = False
-        self._exporting = threading.Lock()
-        self._telling = threading.Lock()
+        self._exporting = locks.lock()
+        self._telling = locks.lock()
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any

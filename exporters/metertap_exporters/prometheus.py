@@ -7,7 +7,6 @@ through one shared queue.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from metertap import catalogue, faults, state
+from metertap import catalogue, faults, locks, state
 from metertap.otel import sdk
 from metertap.recording import Recorder
 from metertap.settings import settings as process_settings
@@ -120,9 +119,8 @@ class PrometheusExporter:
         return SafePrometheusReader(self.registry, self._settings)
 
     def forked(self) -> None:
-        """In a forked child: locks anew, and no listener until one is needed."""
+        """In a forked child: no listener until one is needed."""
         self.endpoint.forked()
-        self._scrapes.forked()
 
 
 class PrometheusReader(SafePrometheusReader):
@@ -156,11 +154,7 @@ class _Serialised:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._lock = threading.Lock()
-
-    def forked(self) -> None:
-        """In a forked child: the parent may have held the lock."""
-        self._lock = threading.Lock()
+        self._lock = locks.lock()
 
     def __call__(self, environ: Environ) -> Response:
         with self._lock:

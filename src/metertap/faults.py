@@ -8,9 +8,10 @@ meters itself.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from types import TracebackType
+
+from metertap import locks
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
@@ -18,7 +19,7 @@ logger = logging.getLogger("metertap")
 _SHOWN_LENGTH = 200
 
 # Reentrant: a finaliser or a signal handler may come here while this thread is inside.
-_lock = threading.RLock()
+_lock = locks.rlock()
 _counts: dict[str, int] = {}
 _warned: set[str] = set()
 
@@ -101,7 +102,5 @@ def fault_counts() -> dict[str, int]:
 
 def reset() -> None:
     """Forget counts and what was told (tests, and the child of a fork)."""
-    global _lock
-    _lock = threading.RLock()
     _counts.clear()
     _warned.clear()

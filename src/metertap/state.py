@@ -8,10 +8,9 @@ is forgotten.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.recording import Recorder
 from metertap.settings.settings import Settings, read
 
@@ -23,7 +22,7 @@ class _State:
 
     def __init__(self) -> None:
         # Reentrant: reading the settings warns, and a logging handler may come back here.
-        self.lock = threading.RLock()
+        self.lock = locks.rlock()
         self.recorder = Recorder()
         self.settings: Settings | None = None
         self.end_fork: Hook = lambda: None
@@ -109,8 +108,8 @@ def _forked_in_parent() -> None:
 
 def _forked() -> None:
     with faults.guarded("fork"):
+        locks.renew()
         faults.reset()
-        _state.lock = threading.RLock()
         _state.recorder.forked()
     _run(_state.child, "fork")
 

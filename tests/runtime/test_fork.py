@@ -254,3 +254,71 @@ prometheus_client.generate_latest(tap.pipeline.prometheus.registry)
 print(json.dumps(sorted(set(sys.modules) - before)))
 """)
     assert found == []
+
+
+def test_locks_that_the_parent_holds_are_free_in_the_child() -> None:
+    # All but the recorder's, which whoever forks takes first.
+    found = ran("""
+from metertap import locks, state
+tap = metertap.instrument(prometheus=True)
+call()
+fetch(tap.pipeline.json.endpoint), fetch(tap.pipeline.prometheus.endpoint)
+metertap.cache_meter("prompts").hit()
+holding, ended = threading.Event(), threading.Event()
+held = [lock for lock in list(locks._made) if hasattr(lock, "acquire")]
+held.remove(state.recorder().lock)
+
+def hold():
+    for lock in held:
+        lock.acquire()
+    holding.set()
+    ended.wait()
+    for lock in held:
+        lock.release()
+
+def child():
+    free = [lock.acquire(blocking=False) for lock in held]
+    for lock in held:
+        lock.release()
+    counts = (call(2), seen(tap))[1]
+    tap.shutdown()
+    with metertap.instrument() as again:
+        call()
+        return all(free), counts, again.snapshot()["tool_metrics"]["search"]["total_calls"]
+
+thread = threading.Thread(target=hold)
+thread.start()
+holding.wait()
+found = in_child(child)
+ended.set()
+thread.join()
+print(json.dumps([len(held) > 10, found]))
+""")
+    assert found == [True, [True, [2, 2, 2, 2], 3]]
+
+
+def test_a_collection_in_progress_ends_before_the_process_forks() -> None:
+    # It holds locks of the SDK's; the child would wait for them with its next record.
+    found = ran(f"""{THEIR_PROVIDER}
+tap = metertap.instrument()
+call()
+entered = threading.Event()
+
+def slow(_options):
+    entered.set()
+    threading.Event().wait(0.3)
+    return ()
+
+metrics.get_meter("slow").create_observable_gauge("slow", callbacks=[slow])
+thread = threading.Thread(target=tap.snapshot)
+thread.start()
+entered.wait()
+
+def child():
+    call(2)
+    return tap.snapshot()["tool_metrics"]["search"]["total_calls"]
+
+print(json.dumps([in_child(child), tap.snapshot()["tool_metrics"]["search"]["total_calls"]]))
+thread.join()
+""")
+    assert found == [2, 1]

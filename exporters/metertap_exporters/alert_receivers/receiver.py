@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert, Key
 from metertap.settings.address import Address
 from metertap_exporters.alert_receivers import payloads
@@ -59,7 +59,7 @@ class Receiver:
         self.kind = kind
         self.address = address
         self._sender = sender
-        self._changed = threading.Condition()
+        self._changed = locks.condition()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._firing: dict[Key, Alert] = {}

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from metertap import faults
+from metertap import faults, locks
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.hosts import HostCheck
 from metertap_exporters.http.server import POLL_SECONDS, Server
@@ -24,7 +24,7 @@ class _Listening:
     """One life of an endpoint, from `start` to `stop`."""
 
     server: Server | None = None
-    ready: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = field(default_factory=locks.event)
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +44,7 @@ class Endpoint:
     problem: str | None = None
     _on_bound: Callable[[Endpoint], None] | None = None
     _listening: _Listening | None = field(default=None, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.Lock = field(default_factory=locks.lock, repr=False)
 
     @property
     def url(self) -> str | None:
@@ -90,7 +90,6 @@ class Endpoint:
 
     def forked(self) -> None:
         """In a forked child: the listener is the parent's; this copy of its sockets is closed."""
-        self._lock = threading.Lock()
         listening, self._listening = self._listening, None
         if listening is not None and listening.server is not None:
             listening.server.forget()

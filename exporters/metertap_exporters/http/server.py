@@ -7,7 +7,6 @@ the program.
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from contextlib import suppress
 from http import HTTPStatus
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from metertap import faults
+from metertap import faults, locks
 from metertap_exporters.http.app import json_error
 
 _SOCKET_TIMEOUT_SECONDS = 5.0
@@ -94,7 +93,7 @@ class Server(ThreadingMixIn, WSGIServer):
             self.address_family = socket.AF_INET6
         self._open: dict[socket.socket, float] = {}  # when each was accepted, oldest first
         self._unread: dict[socket.socket, None] = {}  # those that have not sent their request yet
-        self._connections_lock = threading.Lock()
+        self._connections_lock = locks.lock()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:

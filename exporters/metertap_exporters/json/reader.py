@@ -8,14 +8,13 @@ measure appear too (as estimates); what metertap recorded itself comes from the 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
-from metertap import faults, state
+from metertap import faults, locks, state
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import silent
 from metertap.recording import Recorder
@@ -37,7 +36,7 @@ class JsonMetricReader(MetricReader):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**sdk.series_limits(settings.series_limit))
-        self._collecting = threading.Lock()
+        self._collecting = locks.lock()
         self._latest: MetricsData | None = None
 
     def foreign(self) -> list[ForeignTool]:
@@ -53,10 +52,6 @@ class JsonMetricReader(MetricReader):
                 finally:
                     silent.reset(was_silent)
             return foreign_tools(self._latest)
-
-    def forked(self) -> None:
-        """In a forked child: the parent may have held the lock."""
-        self._collecting = threading.Lock()
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
@@ -125,9 +120,7 @@ class JsonSnapshot:
         """In a forked child: no listener until one is needed, nothing of what the parent saw."""
         self.endpoint.forked()
         self._text.forget()
-        if self.reader is not None:
-            self.reader.forked()
-            self.reader = None
+        self.reader = None
 
     def _serve_metrics(self, environ: Environ) -> Response:
         if not _is_prometheus(environ):

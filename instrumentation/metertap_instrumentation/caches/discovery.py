@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from metertap import faults, state
+from metertap import faults, locks
 from metertap.caching.meters import UNNAMED, read_statistics
 from metertap.patching.patch_set import PatchSet
 from metertap.recording.cache_series import Statistics
@@ -177,7 +176,7 @@ class _Look:
 
     def __init__(self) -> None:
         # Reentrant: what a search sets free may look at the figures as it ends.
-        self._lock = threading.RLock()
+        self._lock = locks.rlock()
         self._on: list[FindingInstrumentation] = []
         self._searched: float | None = None
         self._modules = 0
@@ -210,10 +209,6 @@ class _Look:
                     item.found(cache)
         UNNAMED.look()  # in this look already: its own turn may be over
 
-    def forked(self) -> None:
-        """In a forked child: another thread of the parent may have been looking."""
-        self._lock = threading.RLock()
-
     def _is_due(self) -> bool:
         now, modules = time.monotonic(), len(sys.modules)
         if self._searched is not None and (
@@ -234,5 +229,3 @@ def _search(on: Sequence[FindingInstrumentation]) -> list[tuple[FindingInstrumen
 
 
 LOOK = _Look()
-
-state.on_fork(child=LOOK.forked)

@@ -21,7 +21,7 @@ from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
-from metertap import faults, state
+from metertap import faults, locks, state
 from metertap.recording import Recorder
 from metertap.settings.settings import Settings
 from metertap_instrumentation.process.gate import Gate
@@ -41,7 +41,7 @@ _PAUSE_SECONDS = 1.0
 """Between the first tool or cache and the import. A program that Ctrl-C ends during an import in
 another thread has an exit status of 1 instead of the signal's: short ones are left alone."""
 
-_loading = threading.Lock()
+_loading = locks.lock()
 """Held by the thread that imports. A child forked meanwhile could never import the same."""
 _fork = threading.local()
 _cut_off = False
@@ -54,8 +54,8 @@ class ProcessMetrics:
     def __init__(self, settings: Settings, recorder: Recorder) -> None:
         self._disabled = settings.is_disabled(NAME)
         self._recorder = recorder
-        self._lock = threading.RLock()
-        self._ready = threading.Event()
+        self._lock = locks.rlock()
+        self._ready = locks.event()
         self._begun = False
         self._gates: set[Gate] = set()
         self._problem: str | None = None
@@ -111,11 +111,7 @@ class ProcessMetrics:
 
     def forked(self) -> None:
         """In a forked child: report nothing until a record wakes it; what is imported stays."""
-        self._lock = threading.RLock()
-        ready, self._ready = self._ready.is_set(), threading.Event()
-        if ready:
-            self._ready.set()
-        self._begun = ready
+        self._begun = self._ready.is_set()
         for gate in self._gates:
             gate.is_open = False
 
@@ -189,8 +185,7 @@ def _forked_in_parent() -> None:
 
 
 def _forked() -> None:
-    global _loading, _cut_off
-    _loading = threading.Lock()
+    global _cut_off
     _cut_off = _cut_off or not _fork.waited
 
 

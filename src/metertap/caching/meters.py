@@ -7,13 +7,12 @@ who counts where caches stand on one another.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import faults, state
+from metertap import faults, locks
 from metertap.caching.by_hand import CacheMeter
 from metertap.caching.names import Names
 from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statistics
@@ -153,7 +152,7 @@ class _Unnamed:
     """Meters and readings whose names are found together, in one search, when somebody looks."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = locks.rlock()
         self._meters: list[ObjectMeter] = []
         self._readings: list[tuple[weakref.ref[Any], str, str | None, frozenset[str], Reading]] = []
 
@@ -207,14 +206,8 @@ class _Unnamed:
             finally:
                 self._lock.release()
 
-    def forked(self) -> None:
-        """In a forked child: a thread of the parent may have held the lock."""
-        self._lock = threading.RLock()
-
 
 UNNAMED = _Unnamed()
-
-state.on_fork(child=UNNAMED.forked)
 
 
 def read_statistics(

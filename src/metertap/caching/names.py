@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import types
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from metertap import locks
 from metertap.labels import as_label
 
 KEEPERS: set[str] = set()
@@ -26,7 +26,7 @@ class Names:
 
     def __init__(self) -> None:
         self._given: dict[int, tuple[weakref.ref[Any], str]] = {}
-        self._lock = threading.Lock()
+        self._lock = locks.lock()
 
     def give(self, cache: object, name: str) -> None:
         """`cache` is called `name`."""

@@ -7,7 +7,6 @@ says so for `doctor`.
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,11 +86,12 @@ def _collect_nothing(_reader: MetricReader, **_kwargs: Any) -> None:
     return None
 
 
-def renew_locks(provider: object) -> None:
-    """In a forked child: a thread of the parent may have been collecting, and will never end."""
-    consumer: Any = getattr(provider, "_measurement_consumer", None)
-    if hasattr(consumer, "_lock"):
-        consumer._lock = threading.Lock()
+def collecting(provider: object) -> Any:
+    """Return the lock that every collection of `provider` holds, if it has one.
+
+    It is a plain lock, which no collection may take twice.
+    """
+    return getattr(getattr(provider, "_measurement_consumer", None), "_lock", None)
 
 
 def readers_of(provider: object) -> list[MetricReader]:

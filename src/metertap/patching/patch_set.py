@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.patching.tracebacks import hide_frame
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -197,7 +197,7 @@ class PatchSet:
         self.status = "idle"
         self.problem: str | None = None
         self._installed: list[_Installed] = []
-        self._lock = threading.RLock()
+        self._lock = locks.rlock()
         self._hooked = False
 
     @property

@@ -8,14 +8,13 @@ so does whoever collects.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from itertools import repeat
 from operator import length_hint
 from typing import Any, Protocol
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.catalogue import Metric
 from metertap.recording.batch import Batch
 
@@ -23,13 +22,7 @@ CHUNK = 1024
 """Ticks between two folds: 32 kB of floats at most, and the fixed cost of a fold is small."""
 
 # Held for the swap of an iterator alone. Reentrant: a finaliser may come by in between.
-_swapping = threading.RLock()
-
-
-def forked() -> None:
-    """In a forked child: a thread of the parent may have held the lock."""
-    global _swapping
-    _swapping = threading.RLock()
+_swapping = locks.rlock()
 
 
 class Host(Protocol):

@@ -7,14 +7,13 @@ stays when it is gone, since a counter never goes back.
 from __future__ import annotations
 
 import operator
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
 from operator import length_hint
 from typing import Any, Protocol
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.recording.figures import CacheFigures
 
 EVICTIONS = "evictions"
@@ -145,7 +144,7 @@ class CacheSeries:
         self.readings: list[Reading] = []
         self._kept = (0, 0, 0, 0)  # by caches that are read and are gone
         self._ended: list[CacheSeries] = []  # parts that are to be absorbed
-        self._lock = threading.Lock()
+        self._lock = locks.lock()
 
     def figures(self) -> CacheFigures:
         """A copy to compute views from.

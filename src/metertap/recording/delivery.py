@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, locks
 from metertap.recording.batch import Batch
 from metertap.recording.buffer import Buffer
 
@@ -34,12 +33,8 @@ class Delivery(ABC):
         """Whether samples are handed over one by one, as soon as they are there."""
         self.sampled_context: Callable[[], Any] | None = None
         """Gives the context of a sampled span, or None; itself None while nothing traces."""
-        self._unlock()
-
-    def _unlock(self) -> None:
-        """Nobody is at it: at the beginning, and in a forked child."""
         # Reentrant: a finaliser may run, and record, while this thread holds the lock.
-        self.lock = threading.RLock()
+        self.lock = locks.rlock()
         self.folding = False
 
     @abstractmethod

@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 from metertap import catalogue, faults
 from metertap.labels import as_label
-from metertap.recording import buffer
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer
 from metertap.recording.cache_series import BOTH, CacheSeries
@@ -55,7 +54,7 @@ class Recorder(Delivery):
         self._clear()
 
     def _clear(self) -> None:
-        self._unlock()
+        self.folding = False
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
         self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
@@ -481,7 +480,6 @@ class Recorder(Delivery):
         What is registered stays so: instrumentors know which tools they have told of.
         """
         tools, caches = list(self._tools), self._caches
-        buffer.forked()
         self._clear()
         self._tools = {key: ToolSeries(*key, self) for key in tools}
         self._caches = {key: series.forked() for key, series in caches.items()}

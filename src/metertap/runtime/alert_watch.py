@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.alerts import counters, thresholds
 from metertap.alerts.evaluator import Alert, Evaluator
 from metertap.alerts.thresholds import BadThresholds, Thresholds
@@ -49,8 +49,8 @@ class Watch:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._starting = threading.Lock()
-        self._stop = threading.Event()
+        self._starting = locks.lock()
+        self._stop = locks.event()
         self._thread: threading.Thread | None = None
         self._sender: Sender | None = None
         self._alerts: tuple[Alert, ...] = ()

@@ -9,20 +9,19 @@ and the counts so far.
 from __future__ import annotations
 
 import sys
-import threading
-import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
-from metertap import faults
+from metertap import faults, locks
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import OtelInstruments
 from metertap.otel.replay import Journal
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.recording import Recorder
+from metertap.runtime.providers import instruments_of
 from metertap.runtime.readers import Readers
 from metertap.settings.settings import Settings
 from metertap_instrumentation.process.process_metrics import ProcessMetrics
@@ -36,11 +35,6 @@ FLUSH_MILLISECONDS = 500.0
 """The longest that a shutdown waits for a collector."""
 _SETTLE_SECONDS = 0.5
 """The longest that an application that sets a provider waits for an export in progress."""
-
-# A provider takes an observable instrument once and for good, so ours are made once for each.
-_instruments: weakref.WeakKeyDictionary[MeterProvider, OtelInstruments] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 class Pipeline:
@@ -72,7 +66,7 @@ class Pipeline:
             on_bound=on_bound,
         )
         self.process_metrics = ProcessMetrics(settings, recorder)
-        self._lock = threading.RLock()
+        self._lock = locks.rlock()
         self.provider: MeterProvider | None = None
         self.owned: SdkMeterProvider | None = None
         self.notes: list[str] = []
@@ -154,8 +148,8 @@ class Pipeline:
             self._recorder.instruments = ()
             self._readers.leave()
             for provider in (self.owned, self.provider):
-                if provider is not None and provider in _instruments:
-                    _instruments[provider].close()
+                if provider is not None:
+                    instruments_of(provider).close()
             self.owned = self.provider = None
             self._readers.close()
 
@@ -165,13 +159,11 @@ class Pipeline:
         Most children record nothing. And a fork hook is no place to use the SDK in: others' locks
         may still be held, until their hooks have run.
         """
-        self._lock = threading.RLock()
         self._readers.forked()
         self.process_metrics.forked()
         self._journal = None
         if self.provider is None:
             return
-        sdk.renew_locks(self.owned or self.provider)
         self._asleep = Journal()
         self._recorder.instruments = (self._asleep,)
         self._recorder.forget_activity_callback(self._wake)
@@ -192,11 +184,11 @@ class Pipeline:
             application = self.provider if self.provider is not self.owned else None
             self._readers.leave()
             if self.owned is not None:
-                self._instruments_of(self.owned).close()
+                instruments_of(self.owned).close()
                 self._make_own(application)
             elif application is not None:
                 self._readers.equip(application)
-                self._record_to(self._instruments_of(application))
+                self._record_to(instruments_of(application))
             with self._recorder.lock:
                 for instruments in self._recorder.instruments:
                     kept.replay(instruments)
@@ -255,9 +247,9 @@ class Pipeline:
         self.owned = own
         self.provider = own if application is None else application
         self._readers.equip(own)  # first: a provider keeps nothing for readers that come later
-        ours = self._instruments_of(own)
+        ours = instruments_of(own)
         if application is not None:
-            self._record_to(ours, self._instruments_of(application))
+            self._record_to(ours, instruments_of(application))
         else:
             self._journal = Journal()
             self._record_to(ours, self._journal)
@@ -272,7 +264,7 @@ class Pipeline:
             self._note("the provider in force is disabled: only the JSON view has data")
         self.provider = provider
         self._readers.equip(provider)
-        self._record_to(self._instruments_of(provider))
+        self._record_to(instruments_of(provider))
 
     def _set_provider(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
@@ -304,7 +296,7 @@ class Pipeline:
                 return
             self._journal = None
             self.provider = provider
-            ours, theirs = self._instruments_of(own), self._instruments_of(provider)
+            ours, theirs = instruments_of(own), instruments_of(provider)
             if not sdk.takes_readers(provider):
                 self._note_takes_no_readers(provider)
                 with self._recorder.lock:
@@ -347,12 +339,6 @@ class Pipeline:
         # Not with the recorder's lock: who collects holds the SDK's, and may wait for that one.
         with faults.guarded("process_metrics"), self._lock:
             self.process_metrics.observe(self.owned, self.provider)
-
-    def _instruments_of(self, provider: MeterProvider) -> OtelInstruments:
-        instruments = _instruments.get(provider)
-        if instruments is None:
-            instruments = _instruments[provider] = OtelInstruments(provider)
-        return instruments
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
 
-from metertap import faults, state
+from metertap import faults, locks, state
 from metertap.otel import resource as service_identity
 from metertap.runtime import running
 from metertap.runtime.diagnosis import diagnose
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from metertap.runtime.alert_watch import Watch
     from metertap_exporters.http.endpoint import Endpoint
 
-_lock = threading.RLock()
+_lock = locks.rlock()
 _active: Tap | None = None
 _TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
 """What is told of an endpoint that is there."""
@@ -48,7 +47,7 @@ class Tap:
         )
         self.watch: Watch | None = None
         self._active = False
-        self._registering = threading.Lock()
+        self._registering = locks.lock()
 
     @property
     def is_active(self) -> bool:
@@ -130,7 +129,6 @@ class Tap:
 
     def forked(self) -> None:
         """In a forked child: renew what a fork breaks."""
-        self._registering = threading.Lock()
         if self._active:
             self.pipeline.forked()
             if self.watch is not None:
@@ -212,8 +210,6 @@ def _put_in_force(old: Tap | None, new: Tap | None) -> None:
 
 
 def _forked() -> None:
-    global _lock
-    _lock = threading.RLock()  # another thread of the parent may have held it
     service_identity.forked()
     if _active is not None:
         _active.forked()

@@ -1,0 +1,46 @@
+"""Locks that are free in a forked child, whoever held them in the parent.
+
+A child is forked with one thread. A lock that another thread of the parent holds at that moment
+would never be released there, so every lock of metertap is made here, and `renew` frees all of
+them. They are the threading module's own objects: using one costs nothing more.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any, TypeVar
+
+_made: weakref.WeakSet[Any] = weakref.WeakSet()
+T = TypeVar("T")
+
+
+def lock() -> threading.Lock:
+    """Make a lock that one thread holds, and no thread takes twice."""
+    return _kept(threading.Lock())
+
+
+def rlock() -> threading.RLock:
+    """Make a lock that the thread that holds it may take again."""
+    return _kept(threading.RLock())
+
+
+def condition() -> threading.Condition:
+    """Make a condition with a lock of its own; in a child nobody waits for it."""
+    return _kept(threading.Condition())
+
+
+def event() -> threading.Event:
+    """Make an event; in a child it is as set as it was in the parent."""
+    return _kept(threading.Event())
+
+
+def _kept(made: T) -> T:
+    _made.add(made)
+    return made
+
+
+def renew() -> None:
+    """Free every lock, in a forked child: the threads that held them are not there."""
+    for made in list(_made):
+        made._at_fork_reinit()  # what Python's own modules (logging, threading) call after a fork

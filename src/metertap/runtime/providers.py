@@ -1,0 +1,56 @@
+"""The meter providers that were recorded to: their instruments, and their locks around a fork."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import Any
+
+from opentelemetry.metrics import MeterProvider
+
+from metertap import state
+from metertap.otel import sdk
+from metertap.otel.instruments import OtelInstruments
+
+_WAIT_SECONDS = 1.0
+"""The longest that a fork waits for collections in progress."""
+
+# A provider takes an observable instrument once and for good, so ours are made once for each.
+_instruments: weakref.WeakKeyDictionary[MeterProvider, OtelInstruments] = (
+    weakref.WeakKeyDictionary()
+)
+_held: list[Any] = []
+"""Locks of collections that the fork in progress has to give back."""
+
+
+def instruments_of(provider: MeterProvider) -> OtelInstruments:
+    """Return our instruments on `provider`, made if there are none yet."""
+    instruments = _instruments.get(provider)
+    if instruments is None:
+        instruments = _instruments[provider] = OtelInstruments(provider)
+    return instruments
+
+
+def _before_fork() -> None:
+    """Wait for collections in progress: the child would inherit the locks that they hold."""
+    until = time.monotonic() + _WAIT_SECONDS
+    for provider in list(_instruments):
+        lock = sdk.collecting(provider)
+        if lock is not None and lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            _held.append(lock)
+
+
+def _forked_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _forked() -> None:
+    _held.clear()
+    for provider in list(_instruments):
+        lock = sdk.collecting(provider)
+        if lock is not None:
+            lock._at_fork_reinit()
+
+
+state.on_fork(before=_before_fork, parent=_forked_in_parent, child=_forked)
