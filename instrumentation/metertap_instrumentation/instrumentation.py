@@ -39,15 +39,10 @@ class Instrumentation:
         """Patch what is imported now, and the rest when it is imported."""
         self.switched_off = False
         self.problem = None
-        try:
-            if self.distribution == PYTHON:
-                self.version = sys.version.split()[0]
-            else:
-                self.version = metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            self.version = None
-            return
-        if not self.patch_sets:
+        if not self.patch_sets:  # else the version is known: reading it parses a whole file
+            self.version = self._installed_version()
+            if self.version is None:
+                return
             version = parse_version(self.version)
             lowest, end = self.library.supported
             if not lowest <= version < end:
@@ -59,6 +54,14 @@ class Instrumentation:
             self.patch_sets = self._choose(version)
         for patch_set in self.patch_sets:
             patch_set.install()
+
+    def _installed_version(self) -> str | None:
+        if self.distribution == PYTHON:
+            return sys.version.split()[0]
+        try:
+            return metadata.version(self.distribution)
+        except metadata.PackageNotFoundError:
+            return None
 
     def _outside(self, version: str) -> str:
         part = f"{self.library.part} of " if self.library.part else ""

@@ -18,6 +18,7 @@ from metertap.cli import main
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.recording.cache_series import EVICTIONS, Reading, Statistics
 from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import Library
 from servers.mcp_stacks import stacks
 from servers.otlp_receiver import receiver
 from support import environments
@@ -25,10 +26,11 @@ from support.programs import METERTAP, run
 from support.waiting import wait_for
 
 
-def _instrumentation(module: str, supported: Any = ((0,), (1000,))) -> Instrumentation:
+def _instrumentation(module: str, below: str = "1000") -> Instrumentation:
     """One of pytest, which is installed in any version: a patch of something absent."""
     patches = [PatchSet(module, [Target("does_not_exist", lambda *_: None)])]
-    return Instrumentation("ghost", "pytest", supported, lambda _version: patches)
+    library = Library("tools.ghost", "ghost", "pytest", "pytest", "0", below)
+    return Instrumentation(library, lambda _version: patches)
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFix
     [
         (_instrumentation("json"), r"pytest +\S+ +failed +AttributeError: json:does_not_exist"),
         (
-            _instrumentation("json", ((0,), (1,))),
+            _instrumentation("json", "1"),
             r"pytest +\S+ +unsupported version +pytest \S+ is",
         ),
         (_instrumentation("broken_library"), r"broken import +broken_library: ZeroDivisionError"),
