@@ -57,7 +57,7 @@ def test_a_latency_that_is_no_duration_is_dropped_and_the_call_counts(
     found = tools()["search"]
     assert found["successful_calls"] == 4
     assert (found["window_samples"], found["total_latency_ms"]) == (1, 5.0)
-    assert faults.fault_counts() == {"record.latency": 3}
+    assert faults.fault_counts() == {}
     assert len(warnings_of(caplog)) == 1
 
 
@@ -68,15 +68,22 @@ def test_any_other_latency_is_a_sample(latency_ms: float) -> None:
     assert faults.fault_counts() == {}
 
 
-def test_dropped_samples_are_exported_as_errors_of_ours() -> None:
+def test_a_callers_mistakes_are_told_once_each_and_no_faults_of_the_meter(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     reader = InMemoryMetricReader()
-    with metertap.instrument(meter_provider=MeterProvider([reader]), json_endpoint=False):
-        metertap.record_tool_call("search", True, math.nan)
-        metertap.record_tool_call("search", True, math.nan)
-        (errors,) = points(reader, catalogue.FAULTS.name)
-        durations = points(reader, catalogue.TOOL_DURATION.name)
-    assert (dict(errors.attributes), errors.value) == ({"metertap.place": "record.latency"}, 2)
-    assert durations == []
+    with metertap.instrument(meter_provider=MeterProvider([reader]), json_endpoint=False) as tap:
+        for _ in range(3):
+            metertap.record_tool_call("search", True, math.nan)
+            metertap.record_tool_call("search", False, None, error_type=3)  # type: ignore[arg-type]
+            metertap.record_tool_call(5, True)  # type: ignore[arg-type]
+            collector = metertap.PerformanceMetricsCollector()
+            collector.set_active_sessions(-1)
+            collector.set_concurrent_requests("many")  # type: ignore[arg-type]
+        assert points(reader, catalogue.FAULTS.name) == []
+        assert points(reader, catalogue.TOOL_DURATION.name) == []
+        assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 6
+    assert len(warnings_of(caplog)) == 5
 
 
 @pytest.mark.parametrize("name", [None, 5, b"search", ["search"], {}, "", Silent()])
@@ -93,7 +100,7 @@ def test_what_is_no_name_is_counted_under_other(
         "_OTHER": 2
     }
     assert document["cache_metrics"]["_OTHER"]["total_requests"] == 2
-    assert list(faults.fault_counts()) == ["record.name"]
+    assert faults.fault_counts() == {}
     assert len(warnings_of(caplog)) == 1
 
 

@@ -154,5 +154,5 @@ def _is_count(count: object, place: str) -> bool:
     with faults.guarded(place):
         if isinstance(count, int) and count >= 0:
             return state.is_enabled()
-        faults.fault(place, f"{faults.shown(count)} is not a number of them")
+        faults.warn_once(place, "%s: %s is not a number of them", place, faults.shown(count))
     return False

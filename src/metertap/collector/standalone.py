@@ -61,9 +61,8 @@ class ToolMetrics(_Noted):
                 return
             self.untimed_calls += 1
             if latency_ms is not None:
-                faults.fault(
-                    "tool_metrics", f"{faults.shown(latency_ms)} is not a duration in ms; dropped"
-                )
+                shown = faults.shown(latency_ms)
+                faults.warn_once("tool_metrics", "%s is not a duration in ms; dropped", shown)
 
     def get_stats(self) -> dict[str, Any]:
         """Rates in percent, latencies in milliseconds."""

@@ -119,5 +119,5 @@ def _error_type(given: object) -> str:
         return outcomes.error_type(given)
     if isinstance(given, type):
         return given.__qualname__
-    faults.fault("record_tool_call.error_type", f"{faults.shown(given)} is not an error type")
+    faults.warn_once("record.error_type", "%s is not an error type", faults.shown(given))
     return catalogue.OTHER

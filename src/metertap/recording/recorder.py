@@ -130,7 +130,8 @@ class Recorder(Delivery):
     def _name_by_hand(self, name: object, owner: str, series: Mapping[tuple[str, str], Any]) -> str:
         """`name` as the name of a new one among `series`, or `_OTHER`."""
         if not isinstance(name, str) or not name:
-            faults.fault("record.name", f"{faults.shown(name)} is not a name: {catalogue.OTHER}")
+            shown = faults.shown(name)
+            faults.warn_once("record.name", "%s is not a name: %s", shown, catalogue.OTHER)
             return catalogue.OTHER
         name = as_label(name)
         if (name, owner) in series or len(series) < self._series_limit:
@@ -160,11 +161,11 @@ class Recorder(Delivery):
     ) -> None:
         """Count one call that nobody saw start.
 
-        A latency that is no duration is a fault; the call still counts.
+        A latency that is no duration is the caller's mistake: one warning; the call still counts.
         """
         if latency_ms is not None and not is_duration(latency_ms):
             shown = faults.shown(latency_ms)
-            faults.fault("record.latency", f"{shown} is not a duration in ms; sample dropped")
+            faults.warn_once("record.latency", "%s is not a duration in ms; sample dropped", shown)
             latency_ms = None
         self.started(series)
         seconds = 0.0 if latency_ms is None else latency_ms / 1000.0
