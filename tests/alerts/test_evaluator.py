@@ -13,10 +13,11 @@ import metertap
 from metertap import state
 from metertap.alerts import counters, thresholds
 from metertap.alerts.counters import Counters
+from metertap.alerts.definitions import ALERTS, LOW_HIT_RATE
 from metertap.alerts.evaluator import Alert, Evaluator
-from metertap.alerts.increase import STEPS, Growing, Window
+from metertap.alerts.increase import STEPS, MonotonicCounts, SlidingIncrease
 from metertap_exporters import rules
-from metertap_exporters.rules.model import Alert as Rule
+from metertap_exporters.rules.model import AlertingRule
 
 EVERY = 15.0
 BEGAN = 1_700_000_000.0
@@ -267,32 +268,28 @@ def test_an_alert_fires_when_it_should_and_not_otherwise(case: Case) -> None:
         assert alert.finding.summary == case.summary
 
 
-def test_every_alert_has_a_firing_and_a_silent_case_and_the_name_that_prometheus_gives_it() -> None:
-    table = {"p95_seconds": 1, "tools": {"search": {"no_traffic": "1h"}}}
-    severities = {
-        rule.name: {
-            other.severity for other in group.rules if getattr(other, "name", "") == rule.name
-        }
-        for group in rules.groups(thresholds.read(table))
-        for rule in group.rules
-        if isinstance(rule, Rule)
-    }
-    of_prometheus_alone = {
-        "MetertapSlowerThanLastWeek",  # it has to remember a week
-        "MetertapProcessDown",  # the dead tell nothing
+def test_every_alert_has_a_firing_and_a_silent_case() -> None:
+    in_process = {definition.name for definition in ALERTS if definition.firing}
+    for fires in (True, False):
+        assert {case.alert for case in CASES.values() if case.fires is fires} == in_process
+    # A process remembers no week, and the dead tell nothing.
+    assert {definition.name for definition in ALERTS} - in_process == {
+        "MetertapSlowerThanLastWeek",
+        "MetertapProcessDown",
         "MetertapProcessAbsent",
     }
-    assert {case.alert for case in CASES.values()} == set(severities) - of_prometheus_alone
-    for name in severities.keys() - of_prometheus_alone:
-        cases = [case for case in CASES.values() if case.alert == name]
-        assert {case.fires for case in cases} == {True, False}
-        for case in cases:
-            process = Process({**QUIET, **case.table})
-            process.run(600, lambda case=case, process=process: case.each(process))  # type: ignore[misc]
-            found = {
-                alert.finding.severity for alert in process.alerts if alert.finding.name == name
-            }
-            assert found <= severities[name]
+
+
+def test_prometheus_has_every_alert_with_the_severity_that_the_process_gives_it() -> None:
+    table = {"p95_seconds": 1, "tools": {"search": {"no_traffic": "1h"}}}
+    severities: dict[str, set[str]] = {}
+    for group in rules.groups(thresholds.read(table)):
+        for rule in group.rules:
+            if isinstance(rule, AlertingRule):
+                severities.setdefault(rule.name, set()).add(rule.severity)
+    assert severities.keys() == {definition.name for definition in ALERTS}
+    for definition in ALERTS:
+        assert definition.severity in severities[definition.name]
 
 
 # For, hysteresis, flapping
@@ -353,6 +350,55 @@ def test_an_alert_goes_on_while_its_value_is_close_to_the_threshold() -> None:
     assert process.only().finding == told  # what it says stays true
     process.run(120, failing(process, 44))
     assert process.only().state == "resolved"
+
+
+BOUNDED: dict[str, tuple[dict[str, Any], Callable[[Process, bool], object]]] = {
+    **{
+        f"hit rate {threshold}": (
+            {"hit_rate": threshold},
+            lambda it, good: it.lookups(1000 if good else 0, 0 if good else 1000),
+        )
+        for threshold in (0.001, 0.5, 0.83, 0.91, 0.95, 0.99, 0.9999)
+    },
+    **{
+        f"error rate {threshold}": (
+            {"error_rate": threshold},
+            lambda it, good: it.calls(ok=1000 if good else 0, failed=0 if good else 1000),
+        )
+        for threshold in (0.0001, 0.05, 0.5, 0.99, 0.9999)
+    },
+    **{
+        f"success objective {objective}": (
+            {"success_objective": objective, "error_rate": False},
+            lambda it, good: it.calls(ok=1000 if good else 0, failed=0 if good else 1000),
+        )
+        for objective in (0.936, 0.99, 0.99999)
+    },
+    "the shortest target of p95": (
+        {"p95_seconds": 0.000001},
+        lambda it, good: it.calls(ok=20, ms=0.0 if good else 1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("table", "each"), BOUNDED.values(), ids=BOUNDED)
+def test_the_best_value_that_there_is_resolves_an_alert_and_the_worst_one_fires_it(
+    table: dict[str, Any], each: Callable[[Process, bool], object]
+) -> None:
+    process = Process({**QUIET, "window": "1m", "for": "1m", **table})
+    process.run(600, lambda: each(process, False))
+    assert process.only().state == "firing"
+    process.run(4500, lambda: each(process, True))
+    assert [alert.state for alert in process.alerts if alert.state != "resolved"] == []
+
+
+@pytest.mark.parametrize(
+    ("threshold", "relief"), [(10, 11), (50, 55), (80, 88), (90, 95), (95, 97.5), (99, 99.5)]
+)
+def test_a_hit_rate_has_to_be_better_by_a_tenth_or_half_of_what_is_left(
+    threshold: float, relief: float
+) -> None:
+    assert LOW_HIT_RATE.relief(threshold) == pytest.approx(relief)
 
 
 def test_close_to_a_threshold_is_not_past_it() -> None:
@@ -423,14 +469,14 @@ def test_counting_that_begins_again_makes_no_negative_rate_and_loses_nothing() -
 
 
 def test_counters_that_grow_from_zero_again_go_on() -> None:
-    growing: Growing[str] = Growing()
+    growing: MonotonicCounts[str] = MonotonicCounts()
     seen = [growing.of({"a": counts})["a"] for counts in ((5, 1), (7, 1), (2, 0), (3, 3), (0, 0))]
     assert seen == [(5, 1), (7, 1), (9, 1), (10, 4), (10, 4)]
 
 
 def test_a_window_holds_a_bounded_number_of_moments_and_is_as_long_as_it_says() -> None:
     for seconds, every in ((300.0, 15.0), (3600.0, 15.0), (60.0, 15.0), (1.0, 15.0), (300.0, 0.1)):
-        window: Window[str] = Window(seconds, every, 0.0, {"a": (0,)})
+        window: SlidingIncrease[str] = SlidingIncrease(seconds, every, 0.0, {"a": (0,)})
         longest = 0
         for step in range(1, int(3 * seconds / every) + 10):
             window.move(step * every, {"a": (step,)})

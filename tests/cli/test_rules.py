@@ -9,9 +9,10 @@ import pytest
 
 import metertap
 from metertap.alerts import thresholds
+from metertap.alerts.definitions import ALERTS
 from metertap.cli import main
 from metertap_exporters import rules
-from metertap_exporters.rules.model import Alert
+from metertap_exporters.rules.model import AlertingRule
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -96,15 +97,16 @@ def test_the_table_is_no_unknown_setting_for_a_program_that_is_measured(
     assert "alerts" not in caplog.text
 
 
-def every_alert() -> list[Alert]:
+def every_alert() -> list[AlertingRule]:
     table = {"p95_seconds": 1, "tools": {"search": {"no_traffic": "1h"}}}
     found = rules.groups(thresholds.read(table))
-    return [rule for group in found for rule in group.rules if isinstance(rule, Alert)]
+    return [rule for group in found for rule in group.rules if isinstance(rule, AlertingRule)]
 
 
 def test_every_alert_has_texts_and_a_section_in_the_runbooks() -> None:
     sections = re.findall(r"^## (\w+)$", (DOCS / "runbooks.md").read_text(), re.MULTILINE)
-    assert sorted(sections) == sorted({alert.name for alert in every_alert()})
+    assert sorted(sections) == sorted(definition.name for definition in ALERTS)
+    assert {alert.name for alert in every_alert()} == set(sections)
     for alert in every_alert():
         assert alert.summary
         assert alert.description

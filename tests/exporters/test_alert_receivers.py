@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 
 import metertap
 from metertap import state
+from metertap.alerts.definitions import HIGH_ERROR_RATE
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
 from metertap.alerts.findings import Finding
 from metertap.cli.doctor import doctor
@@ -35,7 +36,7 @@ from support.waiting import wait_for
 from support.warned import warnings_of
 
 SENDER = Sender("shop", "here:9109", "http://127.0.0.1:9109/", "docs/runbooks.md")
-NAME = "MetertapHighErrorRate"
+NAME = HIGH_ERROR_RATE.name
 AT_ONCE = """
 [tool.metertap.alerts]
 every = 0.1
@@ -75,9 +76,8 @@ def receiver_of() -> Iterator[Make]:
 
 
 def alert(state: str = FIRING, tool: str = "search", since: float = 1_700_000_000.0) -> Alert:
-    finding = Finding(
-        NAME, "warning", (("tool", tool),), 300.0, 12.0, 5.0, "%", f"{tool} fails: 12 %"
-    )
+    labels = (("tool", tool),)
+    finding = Finding(HIGH_ERROR_RATE, labels, 300.0, 12.0, 5.0, said=f"{tool} fails: 12 %")
     return Alert(finding, state, since, fired=since)
 
 
@@ -233,7 +233,8 @@ def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
     receiver = receiver_of(kind, hook.url)
     receiver.tell([alert(), alert(tool="other")])
     wait_for(lambda: receiver.last_delivery)
-    finding = alert().finding.over(1.0, "search no longer fails too often: 1 % of 200 calls in 5 s")
+    told_now = "search no longer fails too often: 1 % of 200 calls in 5 s"
+    finding = alert().finding._replace(value=1.0, said=told_now)
     # Of the other one nothing is known any more.
     receiver.tell([Alert(finding, RESOLVED, 1_700_000_060.0, fired=1_700_000_000.0)])
     receiver.flush(5)
@@ -243,7 +244,7 @@ def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
     )
     told = {item["labels"]["tool"]: item["annotations"]["summary"] for item in resolved}
     assert told == {
-        "search": "search no longer fails too often: 1 % of 200 calls in 5 s",
+        "search": told_now,
         "other": "this holds no more: other fails: 12 %",
     }
     assert [item["labels"] for item in fired] == [item["labels"] for item in resolved]

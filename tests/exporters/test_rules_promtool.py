@@ -14,7 +14,7 @@ import pytest
 
 from metertap.alerts import thresholds
 from metertap_exporters import rules
-from metertap_exporters.rules.model import Alert
+from metertap_exporters.rules.model import AlertingRule
 from servers.real import program
 from support.rule_cases import CASES, TABLE, Case
 
@@ -26,9 +26,12 @@ def parsed() -> thresholds.Thresholds:
     return thresholds.read(TABLE)
 
 
-def every_alert(parsed: thresholds.Thresholds) -> list[Alert]:
+def every_alert(parsed: thresholds.Thresholds) -> list[AlertingRule]:
     return [
-        rule for group in rules.groups(parsed) for rule in group.rules if isinstance(rule, Alert)
+        rule
+        for group in rules.groups(parsed)
+        for rule in group.rules
+        if isinstance(rule, AlertingRule)
     ]
 
 

@@ -37,14 +37,14 @@ def shown(alert: Alert) -> dict[str, Any]:
     labels = dict(finding.labels)
     return {
         "name": finding.name,
-        "severity": finding.severity,
+        "severity": finding.definition.severity,
         "state": alert.state,
         "tool": labels.get("tool"),
         "cache": labels.get("cache"),
         "place": labels.get("place"),
         "value": finding.value,
         "threshold": finding.threshold,
-        "unit": finding.unit,
+        "unit": finding.definition.unit,
         "since": alert.since,
         "summary": finding.summary,
     }
@@ -54,7 +54,7 @@ def labels(alert: Alert, sender: Sender) -> dict[str, str]:
     """What identifies an alert."""
     return {
         "alertname": alert.finding.name,
-        "severity": alert.finding.severity,
+        "severity": alert.finding.definition.severity,
         **dict(alert.finding.labels),
         "service": sender.service,
         "instance": sender.instance,

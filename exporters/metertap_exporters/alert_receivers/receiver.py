@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metertap import faults, locks
-from metertap.alerts.evaluator import FIRING, RESOLVED, Alert, Key
+from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
+from metertap.alerts.findings import Key
 from metertap.settings.address import Address
 from metertap_exporters.alert_receivers import payloads
 from metertap_exporters.alert_receivers.payloads import Sender
@@ -125,7 +126,7 @@ class Receiver:
         gone = self._ended.get(known.key)
         if gone is not None:
             return gone
-        return replace(known, finding=known.finding.over(), state=RESOLVED, since=time.time())
+        return replace(known, finding=known.finding.forgotten(), state=RESOLVED, since=time.time())
 
     def _news(self) -> bool:
         return bool(self._resolved) or any(key not in self._known for key in self._firing)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
-from metertap.text import number
 from metertap_exporters.promql import quoted
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordingRule:
     """A series that Prometheus computes and keeps."""
 
     record: str
@@ -21,7 +20,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class AlertingRule:
     """A condition, how long it has to hold, and what to tell."""
 
     name: str
@@ -30,7 +29,7 @@ class Alert:
     severity: str
     summary: str
     description: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Group:
     """Rules that are evaluated one after another."""
 
     name: str
-    rules: Sequence[Recording | Alert]
+    rules: Sequence[RecordingRule | AlertingRule]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Variant:
 def variants(
     label: str, default: T, own: Mapping[str, T], key: Callable[[T], object]
 ) -> Iterator[tuple[Variant, T]]:
-    """The default's rule, and one for each name for which `key` differs from the default's."""
+    """Yield the default's rule, and one for each name whose `key` differs from the default's."""
     exceptions = {name: value for name, value in own.items() if key(value) != key(default)}
     matchers = ", ".join(f"{label}!={quoted(name)}" for name in exceptions)
     yield Variant(f"{{{matchers}}}" if matchers else "", {}), default
@@ -64,15 +63,10 @@ def variants(
 
 
 def only(label: str, name: str) -> Variant:
-    """The rule of one name."""
+    """Make the rule's share that is one name."""
     return Variant(f"{{{label}={quoted(name)}}}", {label: literal(name)})
 
 
 def literal(text: str) -> str:
-    """`text` where Prometheus expands templates."""
+    """Escape `text` for where Prometheus expands templates."""
     return text.replace("{{", '{{"{{"}}')
-
-
-def percent(share: float) -> str:
-    """A share for people."""
-    return f"{number(share * 100)}%"

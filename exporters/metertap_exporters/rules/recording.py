@@ -11,7 +11,7 @@ from metertap.alerts.thresholds import Thresholds
 from metertap.text import prometheus_duration
 from metertap_exporters import promql
 from metertap_exporters.promql import selector
-from metertap_exporters.rules.model import Recording
+from metertap_exporters.rules.model import RecordingRule
 
 WEEK_WINDOW = 3600
 """What today's and last week's percentile are taken over."""
@@ -20,32 +20,21 @@ _BY_TOOL = f"by (job, {promql.TOOL})"
 _BY_CACHE = f"by (job, {promql.CACHE}, {promql.SYSTEM})"
 
 
-def calls(seconds: int) -> str:
-    """Name of the calls per second of a tool."""
-    return f"job_tool:metertap_calls:rate{prometheus_duration(seconds)}"
+_RECORDED = {
+    "calls": "job_tool:metertap_calls:rate",
+    "failure_ratio": "job_tool:metertap_failure_ratio:rate",
+    "p95": "job_tool:metertap_duration_seconds:p95_",
+    "lookups": "job_cache:metertap_lookups:rate",
+    "hit_ratio": "job_cache:metertap_hit_ratio:rate",
+}
 
 
-def failure_ratio(seconds: int) -> str:
-    """Name of the share of a tool's calls that failed."""
-    return f"job_tool:metertap_failure_ratio:rate{prometheus_duration(seconds)}"
+def names(seconds: int) -> dict[str, str]:
+    """Name the recorded series over a window: calls and lookups are per second."""
+    return {figure: f"{name}{prometheus_duration(seconds)}" for figure, name in _RECORDED.items()}
 
 
-def p95(seconds: int) -> str:
-    """Name of a tool's 95th percentile."""
-    return f"job_tool:metertap_duration_seconds:p95_{prometheus_duration(seconds)}"
-
-
-def lookups(seconds: int) -> str:
-    """Name of the lookups per second of a cache."""
-    return f"job_cache:metertap_lookups:rate{prometheus_duration(seconds)}"
-
-
-def hit_ratio(seconds: int) -> str:
-    """Name of the share of a cache's lookups that hit."""
-    return f"job_cache:metertap_hit_ratio:rate{prometheus_duration(seconds)}"
-
-
-def of_tools(thresholds: Thresholds) -> list[Recording]:
+def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
     """What the alerts of tools read, and no more."""
     everyone = (thresholds.tool, *thresholds.tools.values())
     windows = {thresholds.window_seconds}
@@ -57,31 +46,35 @@ def of_tools(thresholds: Thresholds) -> list[Recording]:
         percentiles.add(WEEK_WINDOW)
     rules = []
     for window in sorted(windows):
+        recorded = names(window)
+        calls = recorded["calls"]
         failed = _rate(_BY_TOOL, f"{promql.DURATION}_count", promql.FAILED, window)
+        counted = _rate(_BY_TOOL, f"{promql.DURATION}_count", promql.COUNTED, window)
         rules += [
-            Recording(
-                calls(window), _rate(_BY_TOOL, f"{promql.DURATION}_count", promql.COUNTED, window)
-            ),
-            Recording(failure_ratio(window), _share(failed, calls(window))),
+            RecordingRule(calls, counted),
+            RecordingRule(recorded["failure_ratio"], _share(failed, calls)),
         ]
     for window in sorted(percentiles):
+        recorded = names(window)
         by_bucket = f"by (job, {promql.TOOL}, le)"
         buckets = _rate(by_bucket, f"{promql.DURATION}_bucket", promql.COUNTED, window)
-        # No call, no percentile: what there is none of would be NaN.
-        quantile = f"histogram_quantile(0.95, {buckets})\nand {calls(window)} > 0"
-        rules.append(Recording(p95(window), quantile))
+        # Without calls the percentile would be NaN.
+        quantile = f"histogram_quantile(0.95, {buckets})\nand {recorded['calls']} > 0"
+        rules.append(RecordingRule(recorded["p95"], quantile))
     return rules
 
 
-def of_caches(thresholds: Thresholds) -> list[Recording]:
+def of_caches(thresholds: Thresholds) -> list[RecordingRule]:
     """What the alerts of caches read."""
     if all(cache.hit_rate is None for cache in (thresholds.cache, *thresholds.caches.values())):
         return []
     window = thresholds.window_seconds
     hits = _rate(_BY_CACHE, promql.CACHE_REQUESTS, promql.HIT, window)
+    recorded = names(window)
+    lookups = recorded["lookups"]
     return [
-        Recording(lookups(window), _rate(_BY_CACHE, promql.CACHE_REQUESTS, "", window)),
-        Recording(hit_ratio(window), _share(hits, lookups(window))),
+        RecordingRule(lookups, _rate(_BY_CACHE, promql.CACHE_REQUESTS, "", window)),
+        RecordingRule(recorded["hit_ratio"], _share(hits, lookups)),
     ]
 
 

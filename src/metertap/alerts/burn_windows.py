@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metertap.alerts.thresholds import CRITICAL, WARNING
+from metertap.alerts.definitions import CRITICAL, WARNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The conditions: what is past a threshold at one moment, and what is still close to one.
+"""The figures of one process that thresholds are compared with, moment after moment.
 
 Alerts have the names, severities and meanings that `metertap rules` gives to Prometheus. What needs
 days of data (slower than last week, burn rates over six hours and more) is left to it.
@@ -6,7 +6,7 @@ days of data (slower than last week, burn rates over six hours and more) is left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from metertap import text
 from metertap.alerts.burn_windows import WINDOWS
@@ -21,312 +21,244 @@ from metertap.alerts.counters import (
     Counters,
     ToolKey,
 )
-from metertap.alerts.findings import (
-    Finding,
-    no_longer_burning,
-    no_longer_failing,
-    no_longer_missing,
-    no_longer_slow,
-    p95,
+from metertap.alerts.definitions import (
+    ERROR_BUDGET_BURN,
+    HIGH_ERROR_RATE,
+    LOW_HIT_RATE,
+    METER_FAULTS,
+    NO_TRAFFIC,
+    SERIES_OVERFLOW,
+    SLOW_TOOL,
 )
-from metertap.alerts.increase import Counts, Growing, Window
-from metertap.alerts.thresholds import WARNING, Thresholds, ToolThresholds
+from metertap.alerts.findings import Finding
+from metertap.alerts.increase import Counts, MonotonicCounts, SlidingIncrease
+from metertap.alerts.thresholds import Thresholds
+from metertap.recording.window import percentiles
 
-MARGIN = 0.1
-"""Who fires goes on firing until the value is better than the threshold by so much of it."""
 FAULTS_SECONDS = 900
 """How long a fault of metertap's own is told of."""
 _BURN = WINDOWS[0]
 """The one pair of windows that fits into a process's memory."""
-
 _BURN_LABELS = (
     ("long_window", text.prometheus_duration(_BURN.long)),
     ("short_window", text.prometheus_duration(_BURN.short)),
 )
-
-PERCENT, MILLISECONDS, SECONDS, COUNT = "%", "ms", "s", "count"
+_NO_COUNTS: Counts = (0, 0, 0, 0)
 
 
 class Conditions:
-    """Compares the counters of one process with thresholds, moment after moment."""
+    """Compares tools and caches of one process with its thresholds, moment after moment."""
 
     def __init__(
         self, thresholds: Thresholds, every: float, time: float, counters: Counters
     ) -> None:
         self._thresholds = thresholds
-        self._tools: Growing[ToolKey] = Growing()
-        self._caches: Growing[CacheKey] = Growing()
-        self._faults: Growing[str] = Growing()
+        self._tools: MonotonicCounts[ToolKey] = MonotonicCounts()
+        self._caches: MonotonicCounts[CacheKey] = MonotonicCounts()
+        self._faults: MonotonicCounts[str] = MonotonicCounts()
         tools, caches = self._tools.of(counters.tools), self._caches.of(counters.caches)
         everyone = (thresholds.tool, *thresholds.tools.values())
         lengths = {thresholds.window_seconds}
         if any(tool.success_objective is not None for tool in everyone):
             lengths |= {_BURN.short, _BURN.long}
         self._tool_windows = {
-            seconds: Window(float(seconds), every, time, tools) for seconds in sorted(lengths)
+            seconds: SlidingIncrease(float(seconds), every, time, tools)
+            for seconds in sorted(lengths)
         }
-        self._cache_window = Window(float(thresholds.window_seconds), every, time, caches)
+        seconds = float(thresholds.window_seconds)
+        self._cache_window = SlidingIncrease(seconds, every, time, caches)
         # What went wrong before anybody watched is told of as well.
-        self._fault_window: Window[str] = Window(float(FAULTS_SECONDS), every, time, {})
+        self._fault_window: SlidingIncrease[str] = SlidingIncrease(
+            float(FAULTS_SECONDS), every, time, {}
+        )
         calls = _calls_by_name(tools)
-        self._called: dict[str, tuple[int, float]] = {
+        self._called = {
             name: (calls.get(name, 0), time)
             for name, tool in thresholds.tools.items()
             if tool.no_traffic_seconds is not None
         }
+        self._time, self._counters = time, counters
+        # What tools grew by in each window: all sources of a name together, as in Prometheus.
+        self._grown: dict[int, dict[str, list[tuple[ToolKey, Counts]]]] = {}
 
     def at(self, time: float, counters: Counters) -> Iterator[Finding]:
-        """What is past or close to a threshold now."""
+        """Find what is past a threshold or close to one now."""
+        self._move(time, counters)
+        return (finding for finding in self._findings() if finding.is_close)
+
+    def over(self, finding: Finding) -> Finding:
+        """Say of `finding`, which held before the last `at` and holds no more, what is so now."""
+        subject = [value for name, value in finding.labels if not name.endswith("_window")]
+        found_anew: dict[str, Callable[..., Finding]] = {
+            HIGH_ERROR_RATE.name: self._error_rate,
+            SLOW_TOOL.name: self._p95,
+            ERROR_BUDGET_BURN.name: self._burn_rate,
+            NO_TRAFFIC.name: self._quiet,
+            LOW_HIT_RATE.name: self._hit_rate,
+            SERIES_OVERFLOW.name: self._overflow,
+            METER_FAULTS.name: self._new_faults,
+        }
+        return found_anew[finding.name](*subject).over()
+
+    def _move(self, time: float, counters: Counters) -> None:
+        self._time, self._counters = time, counters
         tools = self._tools.of(counters.tools)
-        for window in self._tool_windows.values():
+        for seconds, window in self._tool_windows.items():
             window.move(time, tools)
+            grown = self._grown[seconds] = {}
+            for key in tools:
+                increase = window.increase(key)
+                if increase is not None:
+                    grown.setdefault(key[0], []).append((key, increase))
         self._cache_window.move(time, self._caches.of(counters.caches))
         self._fault_window.move(time, self._faults.of(counters.faults))
-        yield from self._of_tools(tools, counters)
-        yield from self._not_called(time, tools)
-        yield from self._of_caches(counters)
-        yield from self._of_the_process(counters)
-
-    def over(self, finding: Finding, time: float, counters: Counters) -> Finding:
-        """What to say of `finding`, which holds no more, after the look at this very moment."""
-        labels = dict(finding.labels)
-        if finding.name == "MetertapNoTraffic":
-            name = labels["tool"]
-            _, since = self._called.get(name, (0, time))
-            return finding.over(time - since, f"{name} is called again")
-        if "tool" in labels:
-            return self._tool_over(finding, labels["tool"], counters)
-        if "cache" in labels:
-            return self._cache_over(finding, (labels["cache"], labels["cache_system"]))
-        if "place" in labels:
-            span = text.time_span(self._fault_window.span)
-            place = labels["place"]
-            return finding.over(0, f"metertap itself has had no new fault at {place} in {span}")
-        return finding.over(counters.overflown, "no name is past a limit any more")
-
-    def _tool_over(self, finding: Finding, name: str, counters: Counters) -> Finding:
-        minimum = max(1, self._thresholds.of_tool(name).minimum_calls)
-        keys = [key for key in counters.tools if key[0] == name]
-        if finding.name == "MetertapErrorBudgetBurn":
-            windows = self._tool_windows[_BURN.long], self._tool_windows[_BURN.short]
-            long, short = (
-                (_total(_by_name(keys, window).get(name, [])), window.span) for window in windows
-            )
-            return no_longer_burning(finding, name, long, short, minimum)
-        window = self._tool_windows[self._thresholds.window_seconds]
-        parts = _by_name(keys, window).get(name, [])
-        counts = _total(parts)
-        if finding.name == "MetertapSlowTool":
-            samples = [
-                sample
-                for key, grown in parts
-                for sample in counters.newest(key, grown[SAMPLED], -1.0)
-            ]
-            return no_longer_slow(finding, name, counts, samples, window.span, minimum)
-        return no_longer_failing(finding, name, counts, window.span, minimum)
-
-    def _cache_over(self, finding: Finding, key: CacheKey) -> Finding:
-        window = self._cache_window
-        minimum = max(1, self._thresholds.of_cache(key[0]).minimum_lookups)
-        counts = window.increase(key) or (0, 0)
-        return no_longer_missing(finding, key[0], counts, window.span, minimum)
-
-    def _of_tools(self, tools: Mapping[ToolKey, Counts], counters: Counters) -> Iterator[Finding]:
-        window = self._tool_windows[self._thresholds.window_seconds]
-        grown = _by_name(tools, window)
-        for name, parts in grown.items():
-            limits = self._thresholds.of_tool(name)
-            counts = _total(parts)
-            if counts[FINISHED] < max(1, limits.minimum_calls):
-                continue
-            yield from _failing(name, limits, counts, window.span)
-            yield from _slow(name, limits, parts, counters, window.span)
-        if _BURN.long in self._tool_windows:
-            yield from self._burning(tools)
-
-    def _burning(self, tools: Mapping[ToolKey, Counts]) -> Iterator[Finding]:
-        long, short = self._tool_windows[_BURN.long], self._tool_windows[_BURN.short]
-        for name, parts in _by_name(tools, long).items():
-            limits = self._thresholds.of_tool(name)
-            counts = _total(parts)
-            if (
-                limits.success_objective is None
-                or counts[FINISHED] < max(1, limits.minimum_calls)
-                or not counts[FAILED]
-            ):
-                continue
-            latest = _total(
-                [(key, grown) for key, _ in parts if (grown := short.increase(key)) is not None]
-            )
-            if not latest[FINISHED]:
-                continue
-            limit = _BURN.factor * (1 - limits.success_objective)
-            share = counts[FAILED] / counts[FINISHED]
-            worse = min(share, latest[FAILED] / latest[FINISHED])
-            if worse > limit * (1 - MARGIN):
-                objective = text.share(limits.success_objective)
-                yield Finding(
-                    "MetertapErrorBudgetBurn",
-                    _BURN.severity,
-                    (*_BURN_LABELS, ("tool", name)),
-                    _BURN.for_seconds,
-                    100 * share,
-                    100 * limit,
-                    PERCENT,
-                    f"{name} spends its error budget too fast: {text.share(share)} of "
-                    f"{counts[FINISHED]} calls in {text.time_span(long.span)} failed, and it goes "
-                    f"on; an objective of {objective} allows {text.share(limit)} for so long",
-                    is_past=worse > limit,
-                )
-
-    def _not_called(self, time: float, tools: Mapping[ToolKey, Counts]) -> Iterator[Finding]:
         calls = _calls_by_name(tools) if self._called else {}
-        for name, (calls_then, since) in self._called.items():
-            limits = self._thresholds.of_tool(name)
+        for name, (calls_then, _) in self._called.items():
             if calls.get(name, 0) != calls_then:
                 self._called[name] = (calls[name], time)
-                continue
-            quiet = time - since
-            if limits.no_traffic_seconds is not None and quiet >= limits.no_traffic_seconds:
-                yield Finding(
-                    "MetertapNoTraffic",
-                    WARNING,
-                    (("tool", name),),
-                    limits.for_seconds,
-                    quiet,
-                    limits.no_traffic_seconds,
-                    SECONDS,
-                    f"{name} is not called: no call of any outcome in {text.time_span(quiet)}",
-                )
 
-    def _of_caches(self, counters: Counters) -> Iterator[Finding]:
-        window = self._cache_window
-        for key in counters.caches:
-            grown = window.increase(key)
-            limits = self._thresholds.of_cache(key[0])
-            if grown is None or limits.hit_rate is None:
-                continue
-            lookups = grown[HITS] + grown[MISSES]
-            if lookups < max(1, limits.minimum_lookups):
-                continue
-            share = grown[HITS] / lookups
-            if share < limits.hit_rate * (1 + MARGIN):
-                yield Finding(
-                    "MetertapLowHitRate",
-                    WARNING,
-                    (("cache", key[0]), ("cache_system", key[1])),
-                    limits.for_seconds,
-                    100 * share,
-                    100 * limits.hit_rate,
-                    PERCENT,
-                    f"{key[0]} hardly helps: {text.share(share)} of {lookups} lookups in "
-                    f"{text.time_span(window.span)} hit, "
-                    f"less than {text.share(limits.hit_rate)}",
-                    is_past=share < limits.hit_rate,
-                )
+    def _findings(self) -> Iterator[Finding]:
+        thresholds = self._thresholds
+        for name in self._grown[thresholds.window_seconds]:
+            limits = thresholds.of_tool(name)
+            if limits.error_rate is not None:
+                yield self._error_rate(name)
+            if limits.p95_seconds is not None:
+                yield self._p95(name, is_over=False)
+        for name in self._grown.get(_BURN.long, ()):
+            if thresholds.of_tool(name).success_objective is not None:
+                yield self._burn_rate(name)
+        for name in self._called:
+            yield self._quiet(name)
+        for name, system in self._counters.caches:
+            if thresholds.of_cache(name).hit_rate is not None:
+                yield self._hit_rate(name, system)
+        if thresholds.overflow:
+            yield self._overflow()
+        if thresholds.meter_faults:
+            for place in self._counters.faults:
+                yield self._new_faults(place)
 
-    def _of_the_process(self, counters: Counters) -> Iterator[Finding]:
-        if self._thresholds.overflow and counters.overflown:
-            yield Finding(
-                "MetertapSeriesOverflow",
-                WARNING,
-                (),
-                self._thresholds.tool.for_seconds,
-                counters.overflown,
-                0,
-                COUNT,
-                f"names are past a limit: figures of {counters.overflown} series stand under "
-                "_OTHER instead of their own name",
-            )
-        if not self._thresholds.meter_faults:
-            return
-        for place in counters.faults:
-            grown = self._fault_window.increase(place)
-            if grown is not None:
-                yield Finding(
-                    "MetertapMeterFaults",
-                    WARNING,
-                    (("place", place),),
-                    0,
-                    grown[0],
-                    0,
-                    COUNT,
-                    f"metertap itself has faults: {grown[0]} at {place} in "
-                    f"{text.time_span(self._fault_window.span)}; the program is not disturbed",
-                )
-
-
-def _failing(name: str, limits: ToolThresholds, counts: Counts, span: float) -> Iterator[Finding]:
-    if limits.error_rate is None:
-        return
-    share = counts[FAILED] / counts[FINISHED]
-    if share > limits.error_rate * (1 - MARGIN):
-        yield Finding(
-            "MetertapHighErrorRate",
-            WARNING,
+    def _error_rate(self, name: str) -> Finding:
+        seconds = self._thresholds.window_seconds
+        counts, limits = self._increase(name, seconds), self._thresholds.of_tool(name)
+        return Finding(
+            HIGH_ERROR_RATE,
             (("tool", name),),
             limits.for_seconds,
-            100 * share,
-            100 * limits.error_rate,
-            PERCENT,
-            f"{name} fails: {text.share(share)} of {counts[FINISHED]} calls in "
-            f"{text.time_span(span)}, more than {text.share(limits.error_rate)}",
-            is_past=share > limits.error_rate,
+            _percent(counts[FAILED], counts[FINISHED]),
+            100 * (limits.error_rate or 0),
+            self._tool_windows[seconds].span,
+            counts[FINISHED],
+            max(1, limits.minimum_calls),
         )
 
-
-def _slow(
-    name: str,
-    limits: ToolThresholds,
-    parts: list[tuple[ToolKey, Counts]],
-    counters: Counters,
-    span: float,
-) -> Iterator[Finding]:
-    target = limits.p95_seconds
-    if target is None:
-        return
-    samples: list[float] = []
-    bound = 1000 * target * (1 - MARGIN)
-    # Of several sources, none may be left out of what the others are compared with.
-    above = bound if len(parts) == 1 else -1.0
-    for key, grown in parts:
-        samples += counters.newest(key, grown[SAMPLED], above)
-    # Cheaper than sorting, and most tools are well: beyond it must be a twentieth, or one.
-    if 20 * sum(map(bound.__lt__, samples)) < len(samples) - 19:
-        return
-    found = p95(samples)
-    if found is not None and found > bound:
-        yield Finding(
-            "MetertapSlowTool",
-            WARNING,
+    def _p95(self, name: str, is_over: bool = True) -> Finding:
+        seconds = self._thresholds.window_seconds
+        counts, limits = self._increase(name, seconds), self._thresholds.of_tool(name)
+        minimum = max(1, limits.minimum_calls)
+        target = 1000 * (limits.p95_seconds or 0)
+        relief = SLOW_TOOL.relief(target)
+        parts = self._grown[seconds].get(name, [])
+        samples: list[float] = []
+        if is_over or counts[FINISHED] >= minimum:
+            # Of several sources, none may be left out of what the others are compared with.
+            above = -1.0 if is_over or len(parts) > 1 else relief
+            for key, grown in parts:
+                samples += self._counters.newest(key, grown[SAMPLED], above)
+        # Cheaper than sorting, and most tools are well: beyond it must be a twentieth, or one.
+        count = len(samples)
+        is_well = 20 * sum(map(relief.__lt__, samples)) < count - 19
+        return Finding(
+            SLOW_TOOL,
             (("tool", name),),
             limits.for_seconds,
-            found,
-            1000 * target,
-            MILLISECONDS,
-            f"{name} is slow: 95 % of {len(samples)} calls in {text.time_span(span)} took up to "
-            f"{text.seconds(found / 1000)}, more than {text.seconds(target)}",
-            is_past=found > 1000 * target,
+            None if is_well and not is_over else p95(samples),
+            target,
+            self._tool_windows[seconds].span,
+            counts[FINISHED],
+            minimum,
+            words=lambda: {"samples": str(count)},
         )
 
+    def _burn_rate(self, name: str) -> Finding:
+        counts, latest = (self._increase(name, seconds) for seconds in (_BURN.long, _BURN.short))
+        limits = self._thresholds.of_tool(name)
+        objective = limits.success_objective or 0
+        value = _percent(counts[FAILED], counts[FINISHED])
+        of_latest = _percent(latest[FAILED], latest[FINISHED])
+        span = self._tool_windows[_BURN.short].span
 
-def _by_name(
-    tools: Iterable[ToolKey], window: Window[ToolKey]
-) -> dict[str, list[tuple[ToolKey, Counts]]]:
-    """Increases by tool name: all sources of equal names together, as Prometheus has them."""
-    found: dict[str, list[tuple[ToolKey, Counts]]] = {}
-    for key in tools:
-        grown = window.increase(key)
-        if grown is not None:
-            found.setdefault(key[0], []).append((key, grown))
-    return found
+        def words() -> dict[str, str]:
+            told = "there was none" if of_latest is None else text.share(of_latest / 100)
+            of = f" of {latest[FINISHED]}" if latest[FINISHED] else ""
+            latest_words = f"{told}{of} in {text.time_span(span)}"
+            return {"objective": text.share(objective), "latest": latest_words}
+
+        return Finding(
+            ERROR_BUDGET_BURN,
+            (*_BURN_LABELS, ("tool", name)),
+            _BURN.for_seconds,
+            value,
+            100 * _BURN.factor * (1 - objective),
+            self._tool_windows[_BURN.long].span,
+            counts[FINISHED],
+            max(1, limits.minimum_calls),
+            min(value or 0, of_latest or 0),
+            words,
+        )
+
+    def _quiet(self, name: str) -> Finding:
+        limits = self._thresholds.of_tool(name)
+        quiet = self._time - self._called[name][1]
+        longest = limits.no_traffic_seconds or 0
+        return Finding(NO_TRAFFIC, (("tool", name),), limits.for_seconds, quiet, longest)
+
+    def _hit_rate(self, name: str, system: str) -> Finding:
+        limits = self._thresholds.of_cache(name)
+        counts = self._cache_window.increase((name, system)) or _NO_COUNTS
+        lookups = counts[HITS] + counts[MISSES]
+        return Finding(
+            LOW_HIT_RATE,
+            (("cache", name), ("cache_system", system)),
+            limits.for_seconds,
+            _percent(counts[HITS], lookups),
+            100 * (limits.hit_rate or 0),
+            self._cache_window.span,
+            lookups,
+            max(1, limits.minimum_lookups),
+        )
+
+    def _overflow(self) -> Finding:
+        hold = self._thresholds.tool.for_seconds
+        return Finding(SERIES_OVERFLOW, (), hold, self._counters.overflown, 0)
+
+    def _new_faults(self, place: str) -> Finding:
+        window = self._fault_window
+        (count,) = window.increase(place) or (0,)
+        return Finding(METER_FAULTS, (("place", place),), 0, count, 0, window.span)
+
+    def _increase(self, name: str, seconds: int) -> Counts:
+        """Sum up what a tool's counts grew by in a window, over its sources."""
+        parts = self._grown[seconds].get(name, [])
+        if len(parts) == 1:
+            return parts[0][1]
+        return tuple(map(sum, zip(*(counts for _, counts in parts), strict=True))) or _NO_COUNTS
 
 
-def _total(parts: list[tuple[ToolKey, Counts]]) -> Counts:
-    if len(parts) == 1:
-        return parts[0][1]
-    columns = zip(*(counts for _, counts in parts), strict=True)
-    return tuple(map(sum, columns)) or (0, 0, 0, 0)
+def p95(samples: list[float]) -> float | None:
+    """Sort `samples` and return their 95th percentile, or the longest where that is less.
+
+    The percentile of few samples lies beyond the longest, and nobody is to be alarmed by a latency
+    that no call had. None with fewer than two.
+    """
+    samples.sort()
+    found = percentiles(samples).p95
+    return None if found is None else min(found, samples[-1])
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * (part / whole) if whole else None
 
 
 def _calls_by_name(tools: Mapping[ToolKey, Counts]) -> dict[str, int]:

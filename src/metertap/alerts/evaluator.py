@@ -1,7 +1,7 @@
-"""Alert states: inactive, pending, firing, resolved. No thread and no clock: times are passed in.
+"""Alert states: pending, firing, resolved. No thread and no clock: times are passed in.
 
 A condition has to hold at every evaluation of its `for` before the alert fires. One that fires
-resolves when its value has been better than the threshold by a margin (`conditions.MARGIN`) for a
+resolves when its value has been better than the threshold by a margin (`definitions.MARGIN`) for a
 minute, or for its `for` where that is shorter; too little traffic to tell counts as better.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from metertap.alerts.conditions import Conditions
 from metertap.alerts.counters import Counters
-from metertap.alerts.findings import Finding
+from metertap.alerts.findings import Finding, Key
 from metertap.alerts.thresholds import Thresholds
 
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
@@ -21,15 +21,13 @@ RESOLVE_SECONDS = 60.0
 SHOWN_RESOLVED_SECONDS = 900.0
 """How long an alert that has resolved is still shown."""
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
-
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert at one moment. Times are Unix seconds."""
 
     finding: Finding
-    """What was found when it was past its threshold last; of what has resolved, what is so now."""
+    """The figure when it was last past its threshold; at the end, the figure of that moment."""
     state: str
     since: float
     """When this state began."""
@@ -38,19 +36,19 @@ class Alert:
 
     @property
     def key(self) -> Key:
-        """Stable as long as tools and caches keep their names."""
+        """What makes it the same alert as long as tools and caches keep their names."""
         return self.finding.key
 
 
 @dataclass(slots=True)
 class _Tracked:
     alert: Alert
-    since: float  # by the clock that no one sets
+    since: float  # by the monotonic clock
     better_since: float | None = None
 
 
 class Evaluator:
-    """Makes the alerts of one process of its counters, moment after moment."""
+    """Advances the alerts of one process with its counters, evaluation after evaluation."""
 
     def __init__(
         self, thresholds: Thresholds, every: float, time: float, counters: Counters
@@ -60,25 +58,17 @@ class Evaluator:
         self._tracked: dict[Key, _Tracked] = {}
 
     def evaluate(self, time: float, wall_time: float, counters: Counters) -> tuple[Alert, ...]:
-        """The alerts now. `time` never goes back; `wall_time` is what is shown."""
+        """Return the alerts now. `time` never goes back; `wall_time` is what is shown."""
         found = {finding.key: finding for finding in self._conditions.at(time, counters)}
         for key in [*self._tracked, *(key for key in found if key not in self._tracked)]:
-            self._advance(key, found.get(key), time, wall_time, counters)
+            self._advance(key, found.get(key), time, wall_time)
         return tuple(tracked.alert for tracked in self._tracked.values())
 
-    def _advance(
-        self,
-        key: Key,
-        finding: Finding | None,
-        time: float,
-        wall_time: float,
-        counters: Counters,
-    ) -> None:
+    def _advance(self, key: Key, finding: Finding | None, time: float, wall_time: float) -> None:
         tracked = self._tracked.get(key)
-        is_past = finding is not None and finding.is_past
         if tracked is not None and tracked.alert.state == FIRING:
-            self._go_on(tracked, finding, time, wall_time, counters)
-        elif finding is not None and is_past:
+            self._go_on(tracked, finding, time, wall_time)
+        elif finding is not None and finding.is_past:
             if tracked is None or tracked.alert.state == RESOLVED:
                 tracked = _Tracked(Alert(finding, PENDING, wall_time), time)
                 self._tracked[key] = tracked
@@ -92,12 +82,7 @@ class Evaluator:
             del self._tracked[key]
 
     def _go_on(
-        self,
-        tracked: _Tracked,
-        finding: Finding | None,
-        time: float,
-        wall_time: float,
-        counters: Counters,
+        self, tracked: _Tracked, finding: Finding | None, time: float, wall_time: float
     ) -> None:
         if finding is not None:
             if finding.is_past:
@@ -108,10 +93,10 @@ class Evaluator:
             tracked.better_since = time
         wait = min(RESOLVE_SECONDS, tracked.alert.finding.for_seconds)
         if self._has_lasted(wait, time - tracked.better_since):
-            over = self._conditions.over(tracked.alert.finding, time, counters)
+            over = self._conditions.over(tracked.alert.finding)
             tracked.alert = replace(tracked.alert, finding=over, state=RESOLVED, since=wall_time)
             tracked.since, tracked.better_since = time, None
 
     def _has_lasted(self, seconds: float, lasted: float) -> bool:
-        # No evaluation comes at the very moment.
+        # An evaluation never comes at the very moment, so a tenth of the time between two is given.
         return lasted >= seconds - min(seconds, self._every) / 10

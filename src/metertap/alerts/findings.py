@@ -1,118 +1,105 @@
-"""What is found where a figure is compared with a threshold, and what is said when it is over."""
+"""Figures beside their thresholds, and what is said of them while an alert fires and at its end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from metertap import text
-from metertap.alerts.counters import FAILED, FINISHED, HITS, MISSES
-from metertap.alerts.increase import Counts
-from metertap.recording.window import percentiles
+from metertap.alerts.definitions import MILLISECONDS, PERCENT, SECONDS, Definition
+
+Labels = tuple[tuple[str, str], ...]
+Key = tuple[str, Labels]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A value that is past its threshold, or (`is_past` false) not far enough from it."""
+class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluation
+    """A figure of a tool, a cache or the process at one moment, beside its threshold."""
 
-    name: str
-    severity: str
-    labels: tuple[tuple[str, str], ...]
+    definition: Definition
+    labels: Labels
     for_seconds: float
+    """How long it has to be past its threshold."""
     value: float | None
-    """None only of what is over: there is no figure now."""
+    """In the definition's unit. None: there is no figure."""
     threshold: float
-    unit: str
-    summary: str
-    is_past: bool = True
+    span: float = 0.0
+    """Seconds that the value is taken over."""
+    counted: int = 0
+    """Calls or lookups that it is made of."""
+    minimum: int = 0
+    compared: float | None = None
+    """What is compared with the threshold, where that is not the value."""
+    words: Callable[[], Mapping[str, str]] = dict
+    """Further words of the definition's sentences."""
+    said: str = ""
+    """The sentence, where it is not the definition's for what fires."""
 
     @property
-    def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """What makes it the same alert the next time."""
+    def name(self) -> str:
+        """The alert's name."""
+        return self.definition.name
+
+    @property
+    def key(self) -> Key:
+        """What makes it the same alert at the next evaluation, and after a restart."""
         return self.name, self.labels
 
-    def over(self, value: float | None = None, summary: str | None = None) -> Finding:
-        """The same, which holds no more: with what is so instead, where that is known."""
-        told = summary or f"this holds no more: {self.summary}"
-        return replace(self, value=value, summary=told, is_past=False)
+    @property
+    def is_past(self) -> bool:
+        """Whether it is on the wrong side of its threshold."""
+        return self._is_beyond(self.threshold)
 
+    @property
+    def is_close(self) -> bool:
+        """Whether it is past its threshold, or not yet better by the margin."""
+        return self._is_beyond(self.definition.relief(self.threshold))
 
-def p95(samples: list[float]) -> float | None:
-    """Sorts `samples`. Never beyond the longest: nobody is alarmed by a latency that no call had.
+    @property
+    def summary(self) -> str:
+        """Say it in one sentence."""
+        return self.said or self._filled(self.definition.firing)
 
-    None with fewer than two.
-    """
-    samples.sort()
-    found = percentiles(samples).p95
-    return None if found is None else min(found, samples[-1])
+    def over(self) -> Finding:
+        """Copy it as the end of an alert: it says what is so now."""
+        definition, is_known = self.definition, self.value is not None and self._is_of_enough
+        told = definition.resolved if is_known else definition.too_few or definition.resolved
+        return self._replace(said=self._filled(told))
 
+    def forgotten(self) -> Finding:
+        """Copy it as the end of an alert of which there is no figure any more."""
+        return self._replace(value=None, said=f"this holds no more: {self.summary}")
 
-def no_longer_failing(
-    finding: Finding, name: str, counts: Counts, span: float, minimum: int
-) -> Finding:
-    """Of the rate of failures of the tool `name`."""
-    value = _share(counts)
-    if value is None or counts[FINISHED] < minimum:
-        return finding.over(value, _too_few(name, "still fails", counts, span))
-    calls = f"{text.share(value / 100)} of {counts[FINISHED]} calls"
-    told = f"{name} no longer fails too often: {calls} in {text.time_span(span)}"
-    return finding.over(value, told)
+    @property
+    def _is_of_enough(self) -> bool:
+        return self.counted >= self.minimum
 
+    def _is_beyond(self, limit: float) -> bool:
+        figure = self.value if self.compared is None else self.compared
+        if figure is None or not self._is_of_enough:
+            return False
+        return figure < limit if self.definition.is_low else figure > limit
 
-def no_longer_slow(
-    finding: Finding, name: str, counts: Counts, samples: list[float], span: float, minimum: int
-) -> Finding:
-    """Of the latency of the tool `name`."""
-    value = p95(samples)
-    if value is None or counts[FINISHED] < minimum:
-        return finding.over(value, _too_few(name, "is still slow", counts, span))
-    calls = f"95 % of {len(samples)} calls in {text.time_span(span)}"
-    took = text.seconds(value / 1000)
-    return finding.over(value, f"{name} is no longer slow: {calls} took up to {took}")
+    def _filled(self, sentence: str) -> str:
+        return sentence.format(
+            **dict(self.labels),
+            value=self._shown(self.value),
+            threshold=self._shown(self.threshold),
+            window=text.time_span(self.span),
+            count=self.counted,
+            calls=_number(self.counted, "call"),
+            lookups=_number(self.counted, "lookup"),
+            **self.words(),
+        )
 
-
-def no_longer_burning(
-    finding: Finding,
-    name: str,
-    long: tuple[Counts, float],
-    short: tuple[Counts, float],
-    minimum: int,
-) -> Finding:
-    """Of the error budget of the tool `name`: the counts and the span of both windows."""
-    counts, span = long
-    value, latest = _share(counts), _share(short[0])
-    if value is None or counts[FINISHED] < minimum:
-        told = _too_few(name, "still spends its error budget too fast", counts, span)
-        return finding.over(value, told)
-    told = f"{name} no longer spends its error budget too fast: {text.share(value / 100)} of "
-    told += f"{counts[FINISHED]} calls in {text.time_span(span)} failed, "
-    of = f"{short[0][FINISHED]} in {text.time_span(short[1])}"
-    told += f"and {text.share(latest / 100)} of {of}" if latest is not None else f"of {of}"
-    return finding.over(value, told)
-
-
-def no_longer_missing(
-    finding: Finding, name: str, counts: Counts, span: float, minimum: int
-) -> Finding:
-    """Of the hit rate of the cache `name`."""
-    lookups = counts[HITS] + counts[MISSES]
-    value = 100 * counts[HITS] / lookups if lookups else None
-    during = text.time_span(span)
-    if value is None or lookups < minimum:
-        asked = _number(lookups, "lookup")
-        told = f"{name}: too few lookups to tell whether it helps, {asked} in {during}"
-        return finding.over(value, told)
-    hit = f"{text.share(value / 100)} of {lookups} lookups"
-    return finding.over(value, f"{name} helps: {hit} in {during} hit")
-
-
-def _share(counts: Counts) -> float | None:
-    """Per cent of calls that failed."""
-    return 100 * counts[FAILED] / counts[FINISHED] if counts[FINISHED] else None
-
-
-def _too_few(name: str, what: str, counts: Counts, span: float) -> str:
-    calls = _number(counts[FINISHED], "call")
-    return f"{name}: too few calls to tell whether it {what}, {calls} in {text.time_span(span)}"
+    def _shown(self, figure: float | None) -> str:
+        if figure is None:
+            return text.NONE
+        unit = self.definition.unit
+        if unit == PERCENT:
+            return text.share(figure / 100)
+        if unit == MILLISECONDS:
+            return text.seconds(figure / 1000)
+        return text.time_span(figure) if unit == SECONDS else str(figure)
 
 
 def _number(count: int, what: str) -> str:

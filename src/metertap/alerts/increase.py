@@ -13,7 +13,7 @@ STEPS = 20
 """Moments that are kept of a window: its length is true to a twentieth."""
 
 
-class Growing(Generic[K]):
+class MonotonicCounts(Generic[K]):
     """Counters that never go back, made of some that do when counting begins again."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Growing(Generic[K]):
         return grown
 
 
-class Window(Generic[K]):
+class SlidingIncrease(Generic[K]):
     """What counters grew by in the last `seconds`, or since they are watched if that is less.
 
     It moves in steps of a twentieth, or of one evaluation where that is longer.

@@ -21,10 +21,6 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
 
 
-CRITICAL, WARNING = "critical", "warning"
-"""How urgent an alert is, in the words of Prometheus's own examples."""
-
-
 class BadThresholds(ValueError):
     """What cannot be used: `messages` has one line for each key."""
 

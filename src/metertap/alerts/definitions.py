@@ -1,0 +1,183 @@
+"""Every alert: its name, how urgent it is, its PromQL, and the sentences that people read.
+
+`ALERTS` is the one table for the evaluator of this process, for the rules that Prometheus reads,
+and for the runbooks. Words in braces are filled in by whoever has the figures: `findings` those of
+`firing`, `resolved` and `too_few`, and `metertap_exporters.rules` those of the other texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CRITICAL, WARNING = "critical", "warning"
+"""How urgent an alert is, in the words of Prometheus's own examples."""
+
+PERCENT, MILLISECONDS, SECONDS, COUNT = "%", "ms", "s", "count"
+
+MARGIN = 0.1
+"""A firing alert goes on until its figure is better than the threshold by this share of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One alert of the table. Only Prometheus can tell of one that has no `firing`."""
+
+    name: str
+    severity: str
+    unit: str
+    expr: str
+    summary: str
+    """The title that Prometheus gives it."""
+    description: str
+    """What Prometheus says of it."""
+    firing: str = ""
+    """What a process says of it."""
+    resolved: str = ""
+    """What a process says at its end."""
+    too_few: str = ""
+    """The same, where there are too few calls or lookups to tell."""
+    is_low: bool = False
+    """Whether it fires below its threshold (a percentage) instead of above."""
+
+    def relief(self, threshold: float) -> float:
+        """Compute the figure that has to be passed before a firing alert resolves.
+
+        It is within reach: where a tenth of the threshold would be more, it lies half-way to 100 %.
+        """
+        if self.is_low:
+            return threshold + min(MARGIN * threshold, (100 - threshold) / 2)
+        return threshold * (1 - MARGIN)
+
+
+HIGH_ERROR_RATE = Definition(
+    name="MetertapHighErrorRate",
+    severity=WARNING,
+    unit=PERCENT,
+    expr="{failure_ratio}{of} > {threshold}\nand {calls}{of} * {seconds} >= {minimum}",
+    summary="Tool {tool} of {job} fails too often",
+    description="{value} of its calls in the last {window} failed; the threshold is {percent}.",
+    firing="{tool} fails: {value} of {count} calls in {window}, more than {threshold}",
+    resolved="{tool} no longer fails too often: {value} of {count} calls in {window}",
+    too_few="{tool}: too few calls to tell whether it still fails, {calls} in {window}",
+)
+SLOW_TOOL = Definition(
+    name="MetertapSlowTool",
+    severity=WARNING,
+    unit=MILLISECONDS,
+    expr="{p95}{of} > {threshold}\nand {calls}{of} * {seconds} >= {minimum}",
+    summary="Tool {tool} of {job} is slower than its target",
+    description="Its 95th percentile, estimated from the histogram, is {value} over the last "
+    "{window}; the target is {threshold}s.",
+    firing="{tool} is slow: 95 % of {samples} calls in {window} took up to {value}, more than "
+    "{threshold}",
+    resolved="{tool} is no longer slow: 95 % of {samples} calls in {window} took up to {value}",
+    too_few="{tool}: too few calls to tell whether it is still slow, {calls} in {window}",
+)
+SLOWER_THAN_LAST_WEEK = Definition(
+    name="MetertapSlowerThanLastWeek",
+    severity=WARNING,
+    unit=MILLISECONDS,
+    expr="{p95}{of} > {threshold} * {p95}{of} offset 1w\n"
+    "and {calls}{of} * {seconds} >= {minimum}\n"
+    "and {calls}{of} offset 1w * {seconds} >= {minimum}",
+    summary="Tool {tool} of {job} is slower than a week ago",
+    description="Its 95th percentile, estimated from the histogram, is {value} over the last "
+    "{window}: more than {threshold} times that of the same time a week ago.",
+)
+ERROR_BUDGET_BURN = Definition(
+    name="MetertapErrorBudgetBurn",
+    severity=CRITICAL,  # in Prometheus, that of its pair of windows
+    unit=PERCENT,
+    expr="{failure_ratio}{of} > {factor} * {budget}\n"
+    "and {latest_failure_ratio}{of} > {factor} * {budget}\n"
+    "and {calls}{of} * {seconds} >= {minimum}",
+    summary="Tool {tool} of {job} spends its error budget too fast",
+    description="{value} of its calls in the last {window} failed, and it goes on: {factor} times "
+    "what an objective of {percent} allows, or more.",
+    firing="{tool} spends its error budget too fast: {value} of {count} calls in {window} failed, "
+    "and it goes on; an objective of {objective} allows {threshold} for so long",
+    resolved="{tool} no longer spends its error budget too fast: {value} of {count} calls in "
+    "{window} failed, and {latest}",
+    too_few="{tool}: too few calls to tell whether it still spends its error budget too fast, "
+    "{calls} in {window}",
+)
+NO_TRAFFIC = Definition(
+    name="MetertapNoTraffic",
+    severity=WARNING,
+    unit=SECONDS,
+    # Compared with itself, not by increase(), which misses the first call of a new series.
+    expr="sum by ({by}) ({called}) == sum by ({by}) ({called} offset {window})\n"
+    "or absent_over_time({called}[{window}])",
+    summary="Tool {tool} is not called",
+    description="There was no call of any outcome in the last {window}.",
+    firing="{tool} is not called: no call of any outcome in {value}",
+    resolved="{tool} is called again",
+)
+LOW_HIT_RATE = Definition(
+    name="MetertapLowHitRate",
+    severity=WARNING,
+    unit=PERCENT,
+    expr="{hit_ratio}{of} < {threshold}\nand {lookups}{of} * {seconds} >= {minimum}",
+    summary="Cache {cache} of {job} hardly helps",
+    description="{value} of its lookups in the last {window} hit; the threshold is {percent}.",
+    firing="{cache} hardly helps: {value} of {count} lookups in {window} hit, less than "
+    "{threshold}",
+    resolved="{cache} helps: {value} of {count} lookups in {window} hit",
+    too_few="{cache}: too few lookups to tell whether it helps, {lookups} in {window}",
+    is_low=True,
+)
+PROCESS_DOWN = Definition(
+    name="MetertapProcessDown",
+    severity=CRITICAL,
+    unit=COUNT,
+    expr="{up} == 0",
+    summary="Process {instance} of {job} does not answer",
+    description="Prometheus cannot scrape it: it has ended, hangs, or cannot be reached.",
+)
+PROCESS_ABSENT = Definition(
+    name="MetertapProcessAbsent",
+    severity=CRITICAL,
+    unit=COUNT,
+    expr="absent({up})",
+    summary="No process of {job} is there",
+    description="Prometheus has no target of this job.",
+)
+SERIES_OVERFLOW = Definition(
+    name="MetertapSeriesOverflow",
+    severity=WARNING,
+    unit=COUNT,
+    expr="count by (job, instance) ({overflown} or {calls} > 0 or {lookups} > 0)",
+    summary="Names or series of {instance} of {job} are past a limit",
+    description="Figures of {value} series stand under otel_metric_overflow or _OTHER instead of "
+    "their own name.",
+    firing="names are past a limit: figures of {value} series stand under _OTHER instead of their "
+    "own name",
+    resolved="no name is past a limit any more",
+)
+METER_FAULTS = Definition(
+    name="MetertapMeterFaults",
+    severity=WARNING,
+    unit=COUNT,
+    # Not by increase(): a fault that happens once makes a series that begins with 1.
+    expr="sum by ({by}) ({faults}) - "
+    "(sum by ({by}) ({faults} offset {window}) or 0 * sum by ({by}) ({faults})) > 0",
+    summary="metertap itself has faults in {instance} of {job}",
+    description="{value} in the last {window} at {place}. The program is not disturbed; some "
+    "figures may be missing.",
+    firing="metertap itself has faults: {value} at {place} in {window}; the program is not "
+    "disturbed",
+    resolved="metertap itself has had no new fault at {place} in {window}",
+)
+
+ALERTS = (
+    HIGH_ERROR_RATE,
+    SLOW_TOOL,
+    SLOWER_THAN_LAST_WEEK,
+    NO_TRAFFIC,
+    ERROR_BUDGET_BURN,
+    LOW_HIT_RATE,
+    PROCESS_DOWN,
+    PROCESS_ABSENT,
+    SERIES_OVERFLOW,
+    METER_FAULTS,
+)
