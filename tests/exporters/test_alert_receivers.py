@@ -18,16 +18,20 @@ from jsonschema import Draft202012Validator
 
 import metertap
 from metertap import state
-from metertap.alerts.definitions import HIGH_ERROR_RATE
+from metertap.alerts.definitions import HIGH_ERROR_RATE, Finding
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
-from metertap.alerts.findings import Finding
 from metertap.cli.doctor import doctor
 from metertap.cli.rules import rules
 from metertap.settings import settings
 from metertap.settings.address import Address, parse
 from metertap_exporters.alert_receivers import receiver as receiver_module
 from metertap_exporters.alert_receivers.payloads import Sender
-from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, Kind, Receiver
+from metertap_exporters.alert_receivers.receiver import (
+    ALERTMANAGER,
+    WEBHOOK,
+    Receiver,
+    ReceiverKind,
+)
 from metertap_exporters.json.reader import schema
 from servers.webhook import Webhook, webhook
 from support.forking import ran
@@ -59,14 +63,14 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiver_module, "LAST_RETRY_SECONDS", 0.1)
 
 
-Make = Callable[[Kind, str], Receiver]
+Make = Callable[[ReceiverKind, str], Receiver]
 
 
 @pytest.fixture
 def receiver_of() -> Iterator[Make]:
     made: list[Receiver] = []
 
-    def make(kind: Kind, url: str) -> Receiver:
+    def make(kind: ReceiverKind, url: str) -> Receiver:
         made.append(Receiver(kind, parse(url), lambda: SENDER))
         return made[-1]
 
@@ -88,9 +92,8 @@ def failing(times: int = 20) -> None:
 
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a text into the configuration file."""
+    """Puts a text into the `pyproject.toml` of the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
     return lambda text: (tmp_path / "pyproject.toml").write_text(text) and None
 
 
@@ -167,7 +170,7 @@ def test_a_webhook_is_told_of_each_change_once(hook: Webhook, receiver_of: Make)
 def test_alertmanager_is_told_again_of_what_fires_and_that_it_ends_some_time(
     hook: Webhook, receiver_of: Make
 ) -> None:
-    again = Kind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
+    again = ReceiverKind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
     receiver = receiver_of(again, hook.url + "/prefix/")
     before = time.time()
     receiver.tell([alert()])
@@ -206,7 +209,7 @@ def test_many_alerts_come_in_few_requests_of_bounded_size(hook: Webhook, receive
 
 
 def test_of_many_alerts_each_is_told_again(hook: Webhook, receiver_of: Make) -> None:
-    again = Kind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
+    again = ReceiverKind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
     receiver_of(again, hook.url).tell([alert(tool=f"tool {number}") for number in range(1200)])
     wait_for(lambda: len(hook.requests) >= 6)
     told_again = [item["labels"]["tool"] for body in hook.bodies[3:6] for item in body]
@@ -229,7 +232,7 @@ def test_what_resolves_while_it_is_being_told_is_told_to_have_resolved(
 
 @pytest.mark.parametrize("kind", [WEBHOOK, ALERTMANAGER], ids=lambda kind: kind.name)
 def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
-    kind: Kind, hook: Webhook, receiver_of: Make
+    kind: ReceiverKind, hook: Webhook, receiver_of: Make
 ) -> None:
     receiver = receiver_of(kind, hook.url)
     receiver.tell([alert(), alert(tool="other")])
@@ -351,7 +354,7 @@ def test_what_answers_and_is_no_http_server_is_a_problem(
 def test_one_that_hangs_keeps_nobody_waiting(
     hook: Webhook, receiver_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metertap_exporters.alert_receivers.post.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(receiver_module, "TIMEOUT_SECONDS", 0.3)
     hook.hangs.set()
     receiver = receiver_of(WEBHOOK, hook.url)
     receiver.tell([alert()])
@@ -445,12 +448,11 @@ def test_receivers_are_keys_of_the_table_too(
         '[tool.metertap.alerts]\nalertmanager = "http://am:9093/x"\nwebhook = "https://u:p@h/y"\n'
         "every = 30\nerror_rate = 0.2\n"
     )
-    named = {"METERTAP_CONFIG": "pyproject.toml"}
-    read = settings.read(environ=named)
+    read = settings.read(environ={})
     assert read.alertmanager_url == Address("http", "am", 9093, "/x")
     assert read.alert_webhook_url == Address("https", "h", 443, "/y", "Basic dTpw")
     assert read.alert_every == 30.0
-    wins = settings.read(environ={**named, "METERTAP_ALERTMANAGER_URL": "http://other"})
+    wins = settings.read(environ={"METERTAP_ALERTMANAGER_URL": "http://other"})
     assert wins.alertmanager_url == Address("http", "other", 80, "")
     assert warnings_of(caplog) == []
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from metertap import faults
 from metertap.alerts import thresholds
 from metertap_exporters import rules
 from servers.real_servers import Store, alertmanager, prometheus
+from servers.webhook import webhook
 from support.http import get
 from support.waiting import wait_for
 
@@ -24,29 +23,6 @@ pytestmark = pytest.mark.real
 
 # An odd name: it must reach the webhook as it is.
 TOOL = 'a"} or vector(1) # {{ $value }}'
-
-
-@contextmanager
-def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server that keeps the alerts that it is told of."""
-    told: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.extend(json.loads(body)["alerts"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/", told
-        finally:
-            server.shutdown()
 
 
 @contextmanager
@@ -81,8 +57,8 @@ def test_a_failing_tool_raises_an_alert_that_reaches_a_webhook_and_resolves(tmp_
     with (
         metertap.instrument(prometheus=True) as tap,
         working(fails),
-        webhook() as (address, told),
-        alertmanager(tmp_path / "alertmanager", address) as manager,
+        webhook() as hook,
+        alertmanager(tmp_path / "alertmanager", hook.url) as manager,
         prometheus(
             tmp_path / "prometheus",
             wait_for(lambda: tap.prometheus_url),
@@ -92,15 +68,15 @@ def test_a_failing_tool_raises_an_alert_that_reaches_a_webhook_and_resolves(tmp_
     ):
 
         def of(alert: str, status: str) -> list[dict[str, Any]]:
-            found = list(told)
             return [
                 item
-                for item in found
+                for body in list(hook.bodies)
+                for item in body["alerts"]
                 if item["labels"]["alertname"] == alert and item["status"] == status
             ]
 
         wait_for(lambda: store.value("sum(job_tool:metertap_calls:rate2s)"))
-        assert not told  # it works, and nobody is told of anything
+        assert not hook.requests  # it works, and nobody is told of anything
         fails.set()
         faults.fault("here", "a fault of the test's")
         (raised, *_) = wait_for(lambda: of("MetertapHighErrorRate", "firing"), 30)

@@ -1,1 +1,1 @@
-"""Alert receivers: webhooks and chat services that alerts are posted to."""
+"""Alert receivers: an Alertmanager or a webhook, to which a process posts its alerts."""

@@ -1,7 +1,7 @@
-"""What is sent: alerts for Alertmanager's API v2, and its webhook's JSON (version 4) for others.
+"""The JSON of alerts: for Alertmanager's API v2, in its webhooks' format (version 4) for others.
 
-Labels do not depend on the process's life, so that what fires again after a restart is the same
-alert to whoever receives it.
+Labels do not depend on the process's life, so that an alert that fires again after a restart is the
+same one to whoever receives it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
 
 REPEAT_SECONDS = 60.0
-"""How often Alertmanager is told of what goes on firing, as Prometheus does it."""
+"""How often Alertmanager is told of what goes on firing: as often as Prometheus does it."""
 _NEVER_ENDED = "0001-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who tells: the same for every alert of one process."""
+    """The process that sends alerts, as its receivers see it."""
 
     service: str
     instance: str
     page: str | None = None
-    """Address where the process shows itself."""
+    """Address of the process's live page."""
     runbooks: str = ""
 
 
 def shown(alert: Alert) -> dict[str, Any]:
-    """An alert's part of the JSON document."""
+    """Write an alert's part of the JSON document."""
     finding = alert.finding
     labels = dict(finding.labels)
     return {
@@ -51,7 +51,7 @@ def shown(alert: Alert) -> dict[str, Any]:
 
 
 def labels(alert: Alert, sender: Sender) -> dict[str, str]:
-    """What identifies an alert."""
+    """Collect what identifies an alert at its receivers."""
     return {
         "alertname": alert.finding.name,
         "severity": alert.finding.definition.severity,
@@ -64,10 +64,10 @@ def labels(alert: Alert, sender: Sender) -> dict[str, str]:
 def to_alertmanager(
     firing: Sequence[Alert], resolved: Sequence[Alert], sender: Sender, now: float
 ) -> bytes:
-    """Everything that fires now, and what does no more.
+    """Write all alerts that fire, and those that have resolved, at Unix time `now`.
 
-    What fires ends by itself some time after nobody says so any more: a process that ended tells of
-    no end. That is later than when it could fire again after a restart, so that it goes on.
+    `endsAt` lies in the future for what fires: a process that ends cannot say that its alerts do.
+    It is later than the alert could fire again after a restart, so that a restart is not seen.
     """
     told = []
     for alert in (*firing, *resolved):
@@ -78,7 +78,7 @@ def to_alertmanager(
 
 
 def to_webhook(fired: Sequence[Alert], resolved: Sequence[Alert], sender: Sender) -> bytes:
-    """What began to fire, and what does so no more, as Alertmanager would tell it."""
+    """Write the alerts that began to fire and those that resolved, as Alertmanager would."""
     alerts = []
     for alert in (*fired, *resolved):
         entry = _common(alert, sender)

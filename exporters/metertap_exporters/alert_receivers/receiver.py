@@ -1,51 +1,57 @@
-"""Telling others: a receiver is told what fires and what does so no more, until it says it knows.
+"""An alert receiver: what fires and what has resolved is posted to it until it says it knows.
 
-Nothing queues up. What is kept is what fires now and what the receiver knows; the difference is
-what it has to be told, however long it could not be reached. Each receiver has a thread of its own,
-which is made when there is something to tell, so that one that hangs keeps nobody waiting.
+Nothing queues up. The alerts that fire now and those that the receiver knows of are kept; the
+difference is what it has to be told, however long it could not be reached. Each receiver has a
+thread of its own, made when there is something to tell, so that one that hangs keeps nobody
+waiting.
 """
 
 from __future__ import annotations
 
+import http.client
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from metertap import faults, locks
+from metertap._version import __version__
+from metertap.alerts.definitions import Key
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
-from metertap.alerts.findings import Key
 from metertap.settings.address import Address
 from metertap_exporters.alert_receivers import payloads
 from metertap_exporters.alert_receivers.payloads import Sender
-from metertap_exporters.alert_receivers.post import Post
 
 MOST_ALERTS = 500
-"""In one request; the others come with the next."""
+"""The most alerts in one request; the others come with the next."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
-"""Between two tries: twice as long each time, and never longer than this."""
+"""The longest wait between two tries; each is twice as long as the one before."""
+TIMEOUT_SECONDS = 5.0
+"""The longest that one step of a request may take."""
 LONGEST_SECONDS = 15.0
-"""A request that takes longer is cut, however busy its receiver seems."""
+"""The longest that a whole request may take: then it is cut, however busy its receiver seems."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ReceiverKind:
     """How one kind of receiver is told."""
 
     name: str
     path: str
     repeat_seconds: float | None
-    """How often it wants to hear again of what fires; None: once."""
+    """Seconds after which it wants to hear again of what fires. None: it hears of it once."""
     body: Callable[[Sequence[Alert], Sequence[Alert], Sender, float], bytes]
 
 
-ALERTMANAGER = Kind(
+ALERTMANAGER = ReceiverKind(
     "Alertmanager", "/api/v2/alerts", payloads.REPEAT_SECONDS, payloads.to_alertmanager
 )
-WEBHOOK = Kind(
+WEBHOOK = ReceiverKind(
     "webhook",
     "",
     None,
@@ -54,9 +60,10 @@ WEBHOOK = Kind(
 
 
 class Receiver:
-    """One receiver. All methods return at once, but for `flush`, and never raise."""
+    """One receiver. Its methods may be called by any thread, never raise, and all but `flush`
+    return at once."""
 
-    def __init__(self, kind: Kind, address: Address, sender: Callable[[], Sender]) -> None:
+    def __init__(self, kind: ReceiverKind, address: Address, sender: Callable[[], Sender]) -> None:
         self.kind = kind
         self.address = address
         self._sender = sender
@@ -67,7 +74,7 @@ class Receiver:
         self._ended: dict[Key, Alert] = {}
         self._resolved: dict[Key, Alert] = {}  # those that it has to be told of
         self._known: dict[Key, Alert] = {}  # what it knows to be firing
-        self._told_at: float | None = None  # by the clock that no one sets
+        self._told_at: float | None = None  # by the monotonic clock
         self._failures = 0
         self._retry_at = 0.0
         # Not the module's own generator: a program may have seeded that one.
@@ -77,7 +84,7 @@ class Receiver:
         self.last_delivery: float | None = None
 
     def tell(self, alerts: Sequence[Alert]) -> None:
-        """These are the alerts now."""
+        """Take the alerts of now, and tell the receiver of what is new to it."""
         with self._changed:
             self._firing = {alert.key: alert for alert in alerts if alert.state == FIRING}
             self._ended = {alert.key: alert for alert in alerts if alert.state == RESOLVED}
@@ -94,7 +101,10 @@ class Receiver:
             late[0].cut()
 
     def flush(self, seconds: float) -> None:
-        """Wait until it knows everything; no longer, and not for one that cannot be reached."""
+        """Wait until the receiver knows everything, so many seconds at most.
+
+        One that cannot be reached is not waited for.
+        """
         until = time.monotonic() + seconds
         with self._changed:
             while self._thread is not None and self._news() and self.problem is None:
@@ -103,7 +113,7 @@ class Receiver:
                     break
 
     def close(self) -> None:
-        """Tell nothing more. What fires is not said to be resolved: nobody knows that."""
+        """Tell nothing more. What fires is not reported as resolved, for nobody knows that."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -112,7 +122,7 @@ class Receiver:
             post[0].cut()
 
     def described(self) -> dict[str, Any]:
-        """What `metertap doctor` shows."""
+        """Describe the receiver for `metertap doctor`."""
         return {
             "receiver": self.kind.name,
             "url": str(self.address),
@@ -120,7 +130,7 @@ class Receiver:
             "problem": self.problem,
         }
 
-    # With the condition held
+    # These methods are called with the condition held.
 
     def _end_of(self, known: Alert) -> Alert:
         gone = self._ended.get(known.key)
@@ -132,7 +142,7 @@ class Receiver:
         return bool(self._resolved) or any(key not in self._known for key in self._firing)
 
     def _delay(self) -> float | None:
-        """Seconds until something is to be told; None where there is nothing."""
+        """Compute the seconds until something is to be told; None where there is nothing."""
         now = time.monotonic()
         if self._news():
             return max(0.0, self._retry_at - now)
@@ -147,7 +157,7 @@ class Receiver:
             self._thread.start()
 
     def _next(self) -> tuple[list[Alert], list[Alert]] | None:
-        """Wait for what is to be told; None at the end."""
+        """Wait for what is to be told: what fires, and what resolved. None at the end."""
         while not self._closed:
             delay = self._delay()
             if delay == 0.0:
@@ -162,7 +172,7 @@ class Receiver:
         firing = (new + again)[: MOST_ALERTS - len(resolved)]
         return firing, resolved
 
-    # In the thread
+    # These methods run in the receiver's thread.
 
     def _run(self) -> None:
         while True:
@@ -217,8 +227,62 @@ class Receiver:
                 self._resolved.setdefault(alert.key, self._end_of(alert))
 
 
+class Post:
+    """One request. `run` says what went wrong; another thread may `cut` it.
+
+    It goes straight to its address, without proxies and redirects, and the answer's body is not
+    read. It is made with `http.client` and nothing above it, because what instruments HTTP clients
+    in this process must not take our requests for the program's.
+    """
+
+    def __init__(self, address: Address, target: str, body: bytes) -> None:
+        is_https = address.scheme == "https"
+        make = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
+        self._connection = make(address.host, address.port, timeout=TIMEOUT_SECONDS)
+        self._target = target
+        self._body = body
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"metertap/{__version__}",
+            "Connection": "close",
+        }
+        if address.authorization is not None:
+            self._headers["Authorization"] = address.authorization
+
+    def run(self) -> str | None:
+        """Send it. Return None if it was taken, else why not: never a part of the address."""
+        connection = self._connection
+        try:
+            connection.request("POST", self._target, self._body, self._headers)
+            response = connection.getresponse()
+            try:
+                status = response.status
+            finally:
+                response.close()
+        except TimeoutError:
+            return "no answer in time"
+        except OSError as error:
+            return error.strerror or type(error).__qualname__
+        except Exception as error:  # what answers is no HTTP server
+            return type(error).__qualname__
+        finally:
+            connection.close()
+        if 200 <= status < 300:
+            return None
+        if 300 <= status < 400:
+            return f"answers {status}; redirects are not followed"
+        return f"answers {status}"
+
+    def cut(self) -> None:
+        """End the request, however far it is."""
+        connected: socket.socket | None = self._connection.sock
+        if connected is not None:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+
 def _target(address: Address, path: str) -> str:
-    """`path` below the address, unless that names it already."""
+    """Put `path` below the address's own, unless that ends in it already."""
     own, mark, query = address.target.partition("?")
     if not own.rstrip("/").endswith(path):
         own = own.rstrip("/") + path

@@ -1,4 +1,4 @@
-"""What thresholds are compared with: the counters of this process at one moment."""
+"""The counters of this process at one moment, of which alerts are made."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def _none(_tool: ToolKey, _count: int, _above: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Counts since each began. Equal names from different sources stand apart."""
+    """Counts since each began, by tool name and source, cache name and system, or place."""
 
     tools: Mapping[ToolKey, Counts] = field(default_factory=dict)
     caches: Mapping[CacheKey, Counts] = field(default_factory=dict)
     faults: Mapping[str, Counts] = field(default_factory=dict)
     overflown: int = 0
-    """Series that hold what was past a limit of names or series."""
+    """How many series hold what was past a limit of names or series."""
     newest: Callable[[ToolKey, int, float], list[float]] = _none
-    """The latest so many latencies of a tool, in milliseconds; none where not one is above."""
+    """Returns so many of a tool's latest latencies, in milliseconds; none if not one is above."""
 
 
 def read(recorder: Recorder) -> Counters:
-    """The counters of `recorder`, and the faults of this process."""
+    """Read the counters of `recorder`, and the faults of this process."""
     tools: dict[ToolKey, Counts] = {}
     overflown = 0
     for key, counts, sampled in recorder.tool_counts():

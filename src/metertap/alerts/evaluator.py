@@ -1,18 +1,37 @@
-"""Alert states: pending, firing, resolved. No thread and no clock: times are passed in.
+"""Alerts of one process: its figures beside its thresholds, evaluation after evaluation.
 
-A condition has to hold at every evaluation of its `for` before the alert fires. One that fires
-resolves when its value has been better than the threshold by a margin (`definitions.MARGIN`) for a
-minute, or for its `for` where that is shorter; too little traffic to tell counts as better.
+There is no thread and no clock here: times are passed in. Alerts have the names, severities and
+meanings that `metertap rules` gives to Prometheus. What needs days of data (slower than last week,
+burn rates over six hours and more) is left to it.
+
+A condition has to hold at every evaluation of its `for`, during which the alert is pending, before
+it fires. One that fires resolves when its value has been better than the threshold by a margin
+(`Definition.relief`) for a minute, or for its `for` where that is shorter; too little traffic to
+tell counts as better.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from metertap.alerts.conditions import Conditions
-from metertap.alerts.counters import Counters
-from metertap.alerts.findings import Finding, Key
+from metertap import text
+from metertap.alerts.burn_windows import WINDOWS
+from metertap.alerts.counters import FAILED, FINISHED, HITS, MISSES, Counters
+from metertap.alerts.definitions import (
+    ERROR_BUDGET_BURN,
+    HIGH_ERROR_RATE,
+    LOW_HIT_RATE,
+    METER_FAULTS,
+    NO_TRAFFIC,
+    SERIES_OVERFLOW,
+    SLOW_TOOL,
+    Finding,
+    Key,
+)
+from metertap.alerts.recent import RecentCounts
 from metertap.alerts.thresholds import Thresholds
+from metertap.recording.window import percentiles
 
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
 
@@ -20,6 +39,13 @@ RESOLVE_SECONDS = 60.0
 """The longest that a condition has to be better before its alert resolves."""
 SHOWN_RESOLVED_SECONDS = 900.0
 """How long an alert that has resolved is still shown."""
+
+_BURN = WINDOWS[0]
+"""The one pair of windows that fits into a process's memory."""
+_BURN_LABELS = (
+    ("long_window", text.prometheus_duration(_BURN.long)),
+    ("short_window", text.prometheus_duration(_BURN.short)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +74,25 @@ class _Tracked:
 
 
 class Evaluator:
-    """Advances the alerts of one process with its counters, evaluation after evaluation."""
+    """Advances the alerts of one process with its counters."""
 
     def __init__(
         self, thresholds: Thresholds, every: float, time: float, counters: Counters
     ) -> None:
-        self._conditions = Conditions(thresholds, every, time, counters)
+        """Begin at `time`, when `counters` were counted; `every` is between two evaluations."""
+        self._thresholds = thresholds
         self._every = every
         self._tracked: dict[Key, _Tracked] = {}
+        everyone = (thresholds.tool, *thresholds.tools.values())
+        has_objective = any(tool.success_objective is not None for tool in everyone)
+        burn_lengths = (_BURN.long, _BURN.short) if has_objective else ()
+        length = thresholds.window_seconds
+        self._recent = RecentCounts(length, burn_lengths, every, time, counters)
 
     def evaluate(self, time: float, wall_time: float, counters: Counters) -> tuple[Alert, ...]:
         """Return the alerts now. `time` never goes back; `wall_time` is what is shown."""
-        found = {finding.key: finding for finding in self._conditions.at(time, counters)}
+        self._recent.move(time, counters)
+        found = {finding.key: finding for finding in self._findings() if finding.is_close}
         for key in [*self._tracked, *(key for key in found if key not in self._tracked)]:
             self._advance(key, found.get(key), time, wall_time)
         return tuple(tracked.alert for tracked in self._tracked.values())
@@ -93,10 +126,157 @@ class Evaluator:
             tracked.better_since = time
         wait = min(RESOLVE_SECONDS, tracked.alert.finding.for_seconds)
         if self._has_lasted(wait, time - tracked.better_since):
-            over = self._conditions.over(tracked.alert.finding)
+            over = self._end_of(tracked.alert.finding)
             tracked.alert = replace(tracked.alert, finding=over, state=RESOLVED, since=wall_time)
             tracked.since, tracked.better_since = time, None
 
     def _has_lasted(self, seconds: float, lasted: float) -> bool:
         # An evaluation never comes at the very moment, so a tenth of the time between two is given.
         return lasted >= seconds - min(seconds, self._every) / 10
+
+    def _end_of(self, finding: Finding) -> Finding:
+        """Say of what holds no more what is so now."""
+        subject = [value for name, value in finding.labels if not name.endswith("_window")]
+        found_anew: dict[str, Callable[..., Finding]] = {
+            HIGH_ERROR_RATE.name: self._error_rate,
+            SLOW_TOOL.name: self._p95,
+            ERROR_BUDGET_BURN.name: self._burn_rate,
+            NO_TRAFFIC.name: self._quiet,
+            LOW_HIT_RATE.name: self._hit_rate,
+            SERIES_OVERFLOW.name: self._overflow,
+            METER_FAULTS.name: self._new_faults,
+        }
+        return found_anew[finding.name](*subject).over()
+
+    def _findings(self) -> Iterator[Finding]:
+        thresholds = self._thresholds
+        for name in self._recent.tools(thresholds.window_seconds):
+            limits = thresholds.of_tool(name)
+            if limits.error_rate is not None:
+                yield self._error_rate(name)
+            if limits.p95_seconds is not None:
+                yield self._p95(name, is_over=False)
+        for name in self._recent.tools(_BURN.long):
+            if thresholds.of_tool(name).success_objective is not None:
+                yield self._burn_rate(name)
+        for name, limits in thresholds.tools.items():
+            if limits.no_traffic_seconds is not None:
+                yield self._quiet(name)
+        for name, system in self._recent.counters.caches:
+            if thresholds.of_cache(name).hit_rate is not None:
+                yield self._hit_rate(name, system)
+        if thresholds.overflow:
+            yield self._overflow()
+        if thresholds.meter_faults:
+            for place in self._recent.counters.faults:
+                yield self._new_faults(place)
+
+    def _error_rate(self, name: str) -> Finding:
+        seconds = self._thresholds.window_seconds
+        counts, limits = self._recent.of_tool(name, seconds), self._thresholds.of_tool(name)
+        return Finding(
+            HIGH_ERROR_RATE,
+            (("tool", name),),
+            limits.for_seconds,
+            _percent(counts[FAILED], counts[FINISHED]),
+            100 * (limits.error_rate or 0),
+            self._recent.span(seconds),
+            counts[FINISHED],
+            max(1, limits.minimum_calls),
+        )
+
+    def _p95(self, name: str, is_over: bool = True) -> Finding:
+        seconds = self._thresholds.window_seconds
+        counts, limits = self._recent.of_tool(name, seconds), self._thresholds.of_tool(name)
+        minimum = max(1, limits.minimum_calls)
+        target = 1000 * (limits.p95_seconds or 0)
+        relief = SLOW_TOOL.relief(target)
+        samples: list[float] = []
+        if is_over or counts[FINISHED] >= minimum:
+            samples = self._recent.latencies(name, seconds, -1.0 if is_over else relief)
+        # Cheaper than sorting, and most tools are well: beyond it must be a twentieth, or one.
+        count = len(samples)
+        is_well = 20 * sum(map(relief.__lt__, samples)) < count - 19
+        return Finding(
+            SLOW_TOOL,
+            (("tool", name),),
+            limits.for_seconds,
+            None if is_well and not is_over else p95(samples),
+            target,
+            self._recent.span(seconds),
+            counts[FINISHED],
+            minimum,
+            words=lambda: {"samples": str(count)},
+        )
+
+    def _burn_rate(self, name: str) -> Finding:
+        counts, latest = (
+            self._recent.of_tool(name, seconds) for seconds in (_BURN.long, _BURN.short)
+        )
+        limits = self._thresholds.of_tool(name)
+        objective = limits.success_objective or 0
+        value = _percent(counts[FAILED], counts[FINISHED])
+        of_latest = _percent(latest[FAILED], latest[FINISHED])
+        span = self._recent.span(_BURN.short)
+
+        def words() -> dict[str, str]:
+            told = "there was none" if of_latest is None else text.share(of_latest / 100)
+            of = f" of {latest[FINISHED]}" if latest[FINISHED] else ""
+            latest_words = f"{told}{of} in {text.time_span(span)}"
+            return {"objective": text.share(objective), "latest": latest_words}
+
+        return Finding(
+            ERROR_BUDGET_BURN,
+            (*_BURN_LABELS, ("tool", name)),
+            _BURN.for_seconds,
+            value,
+            100 * _BURN.factor * (1 - objective),
+            self._recent.span(_BURN.long),
+            counts[FINISHED],
+            max(1, limits.minimum_calls),
+            min(value or 0, of_latest or 0),
+            words,
+        )
+
+    def _quiet(self, name: str) -> Finding:
+        limits = self._thresholds.of_tool(name)
+        quiet, longest = self._recent.quiet_seconds(name), limits.no_traffic_seconds or 0
+        return Finding(NO_TRAFFIC, (("tool", name),), limits.for_seconds, quiet, longest)
+
+    def _hit_rate(self, name: str, system: str) -> Finding:
+        limits = self._thresholds.of_cache(name)
+        counts = self._recent.of_cache((name, system))
+        lookups = counts[HITS] + counts[MISSES]
+        return Finding(
+            LOW_HIT_RATE,
+            (("cache", name), ("cache_system", system)),
+            limits.for_seconds,
+            _percent(counts[HITS], lookups),
+            100 * (limits.hit_rate or 0),
+            self._recent.span(self._thresholds.window_seconds),
+            lookups,
+            max(1, limits.minimum_lookups),
+        )
+
+    def _overflow(self) -> Finding:
+        hold = self._thresholds.tool.for_seconds
+        return Finding(SERIES_OVERFLOW, (), hold, self._recent.counters.overflown, 0)
+
+    def _new_faults(self, place: str) -> Finding:
+        count, span = self._recent.new_faults(place), self._recent.fault_span()
+        return Finding(METER_FAULTS, (("place", place),), 0, count, 0, span)
+
+
+def p95(samples: list[float]) -> float | None:
+    """Sort `samples` and return their 95th percentile, or the longest where that is less.
+
+    The percentile of few samples lies beyond the longest, and nobody is to be alarmed by a latency
+    that no call had. None with fewer than two.
+    """
+    samples.sort()
+    found = percentiles(samples).p95
+    return None if found is None else min(found, samples[-1])
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * (part / whole) if whole else None

@@ -1,4 +1,4 @@
-"""Counters over time: what they grew by in the last minutes, in bounded memory."""
+"""Counters over time: how much they grew in the last minutes, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ K = TypeVar("K")
 Counts = tuple[int, ...]
 
 STEPS = 20
-"""Moments that are kept of a window: its length is true to a twentieth."""
+"""Moments that are kept of a window, whose length is therefore exact to a twentieth."""
 
 
 class MonotonicCounts(Generic[K]):
-    """Counters that never go back, made of some that do when counting begins again."""
+    """Makes counters that never go back out of counters that begin again at zero."""
 
     def __init__(self) -> None:
         self._last: dict[K, Counts] = {}
         self._before: dict[K, Counts] = {}
 
     def of(self, counts: Mapping[K, Counts]) -> dict[K, Counts]:
-        """What was counted so far, everything before a new beginning included."""
+        """Return all that was counted so far, before each new beginning too."""
         grown = {}
         for key, now in counts.items():
             last = self._last.get(key)
@@ -34,9 +34,10 @@ class MonotonicCounts(Generic[K]):
 
 
 class SlidingIncrease(Generic[K]):
-    """What counters grew by in the last `seconds`, or since they are watched if that is less.
+    """How much counters grew in the last `seconds`, or since the beginning if that is less.
 
-    It moves in steps of a twentieth, or of one evaluation where that is longer.
+    Its start moves in steps of a twentieth, or of `every` seconds (the time between two moves)
+    where that is longer.
     """
 
     def __init__(
@@ -44,12 +45,12 @@ class SlidingIncrease(Generic[K]):
     ) -> None:
         self.seconds = seconds
         self._step = max(every, seconds / STEPS)
-        self._slack = every / 2  # no evaluation comes at the very moment
+        self._slack = every / 2  # A move never comes at the very moment.
         self._kept: deque[tuple[float, Mapping[K, Counts]]] = deque([(time, counts)])
         self._now = time, counts
 
     def move(self, time: float, counts: Mapping[K, Counts]) -> None:
-        """It is `time` now, and `counts` were counted."""
+        """Let the window end at `time`, when `counts` were counted."""
         kept = self._kept
         while len(kept) > 1 and kept[1][0] <= time - self.seconds + self._slack:
             kept.popleft()
@@ -59,11 +60,11 @@ class SlidingIncrease(Generic[K]):
 
     @property
     def span(self) -> float:
-        """The seconds that it covers now."""
+        """How many seconds it covers now."""
         return min(self.seconds, self._now[0] - self._kept[0][0])
 
     def increase(self, key: K) -> Counts | None:
-        """What `key` grew by; None where it did not."""
+        """Return how much `key` grew; None where it did not."""
         now, before = self._now[1].get(key), self._kept[0][1].get(key)
         if now is None or now == before:
             return None

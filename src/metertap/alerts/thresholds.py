@@ -1,18 +1,19 @@
 """The thresholds of `[tool.metertap.alerts]`: read, checked, and ready for any evaluator.
 
-A key at the top of the table is the default of every tool or cache; a table of its own
-(`[tool.metertap.alerts.tools.NAME]`, `[tool.metertap.alerts.caches.NAME]`) differs from it.
-`false` turns a threshold off. Here is nothing about where the figures come from.
+A key at the top of the table is the default of every tool or cache. A table of one tool or cache
+(`[tool.metertap.alerts.tools.NAME]`, `[tool.metertap.alerts.caches.NAME]`) overrides it. `false`
+turns a threshold off. This module does not know where the figures come from.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
-from metertap import catalogue, parsing
+from metertap import catalogue
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ _DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
 
 
 class BadThresholds(ValueError):
-    """What cannot be used: `messages` has one line for each key."""
+    """Thresholds that cannot be used: `messages` has one line for each key."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__("; ".join(messages))
@@ -35,15 +36,15 @@ class ToolThresholds:
     error_rate: float | None = 0.05
     """Share of calls that fail."""
     p95_seconds: float | None = None
-    """Its 95th percentile should not be above this."""
+    """The highest 95th percentile that it should have."""
     slower_than_last_week: float | None = 2.0
-    """How many times its own 95th percentile of a week ago."""
+    """How many times its 95th percentile of a week ago is too much."""
     success_objective: float | None = 0.99
     """Share of calls that should be ok over 30 days: the rest is the error budget."""
     no_traffic_seconds: int | None = None
-    """Time without any call, of whatever outcome."""
+    """How long it may go without any call, of whatever outcome."""
     minimum_calls: int = 20
-    """With fewer calls in the window no rate or percentile of it is looked at."""
+    """With fewer calls in the window, no rate or percentile of it is compared."""
     for_seconds: int = 300
     """How long a condition has to hold."""
 
@@ -53,30 +54,30 @@ class CacheThresholds:
     """When a cache is worth an alert. None: never."""
 
     hit_rate: float | None = 0.1
-    """Share of lookups that hit, at least."""
+    """The smallest share of lookups that should hit."""
     minimum_lookups: int = 100
-    """With fewer lookups in the window the hit rate is not looked at."""
+    """With fewer lookups in the window, the hit rate is not compared."""
     for_seconds: int = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Everything of the table. `tools` and `caches` hold complete thresholds, not differences."""
+    """The whole table. `tools` and `caches` hold complete thresholds, defaults included."""
 
     tool: ToolThresholds = field(default_factory=ToolThresholds)
     cache: CacheThresholds = field(default_factory=CacheThresholds)
     tools: Mapping[str, ToolThresholds] = field(default_factory=dict)
     caches: Mapping[str, CacheThresholds] = field(default_factory=dict)
     window_seconds: int = 300
-    """What rates and percentiles are taken over."""
+    """The time that rates and percentiles are taken over."""
     jobs: tuple[str, ...] = ("metertap",)
-    """Scrape jobs whose processes should be there; none turns that alert off."""
+    """Scrape jobs whose processes should answer; without any, that alert is off."""
     overflow: bool = True
     """Whether names or series past a limit are worth an alert."""
     meter_faults: bool = True
     """Whether faults of metertap's own are worth an alert."""
     runbooks: str = "docs/runbooks.md"
-    """Address of the document that says what to do."""
+    """Path or address of the document that says what to do."""
 
     def of_tool(self, name: str) -> ToolThresholds:
         return self.tools.get(name, self.tool)
@@ -146,7 +147,7 @@ def _texts(value: object) -> tuple[str, ...]:
 _Parsers = dict[str, tuple[str, Callable[[object], Any]]]
 TOOL_KEYS: _Parsers = {
     "error_rate": ("error_rate", _off(_between(0, 1))),
-    # The histogram ends there: what is slower cannot be told apart.
+    # The histogram ends there: slower calls cannot be told apart.
     "p95_seconds": ("p95_seconds", _off(_between(0, catalogue.TOOL_DURATION.buckets[-1]))),
     "slower_than_last_week": ("slower_than_last_week", _off(_between(1, 1000))),
     # Below it the fastest burn-rate alert could never fire: 14.4 times the budget is everything.
@@ -155,7 +156,7 @@ TOOL_KEYS: _Parsers = {
     "for": ("for_seconds", _duration(0)),
 }
 OWN_TOOL_KEYS: _Parsers = {"no_traffic": ("no_traffic_seconds", _off(_duration(1)))}
-"""What only a tool's own table has: not every tool is called all the time."""
+"""Keys that only a tool's own table may have, because not every tool is called all the time."""
 CACHE_KEYS: _Parsers = {
     "hit_rate": ("hit_rate", _off(_between(0, 1))),
     "minimum_lookups": ("minimum_lookups", _count),
@@ -170,11 +171,11 @@ PROCESS_KEYS: _Parsers = {
 }
 _TABLES = ("tools", "caches")
 _OF_SETTINGS = ("alertmanager", "webhook", "every")
-"""Keys of the same table that are no thresholds: who is told, and how often is looked."""
+"""Keys of the same table that are settings: who is told, and how often alerts are evaluated."""
 
 
 def read(table: Mapping[str, Any]) -> Thresholds:
-    """The thresholds of the table. Raises BadThresholds, which names every key that is wrong."""
+    """Read the thresholds of the table. Raise BadThresholds, which names every wrong key."""
     wrong: list[str] = []
     everything = {**TOOL_KEYS, **CACHE_KEYS, **PROCESS_KEYS}
     given = {key: value for key, value in table.items() if key not in (*_TABLES, *_OF_SETTINGS)}
@@ -217,7 +218,8 @@ def _values(
     values = {}
     for key, value in given.items():
         if key not in parsers:
-            hint = parsing.did_you_mean(parsing.nearest(key, [*parsers, *also]))
+            near = difflib.get_close_matches(key, [*parsers, *also], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
             wrong.append(f"{where}{_key(key)} = {_shown(value)}: there is no such key{hint}")
             continue
         name, parse = parsers[key]
@@ -229,7 +231,7 @@ def _values(
 
 
 def _with(thresholds: T, values: Mapping[str, Any]) -> T:
-    """`thresholds` with those of `values` that are its own."""
+    """Copy `thresholds` with those of `values` that it has a field for."""
     names = {item.name for item in fields(thresholds)}  # type: ignore[arg-type]
     own = {name: value for name, value in values.items() if name in names}
     return replace(thresholds, **own)  # type: ignore[type-var]

@@ -1,12 +1,12 @@
-"""Alerts of this process: looked at every some seconds by a thread, shown, and told to receivers.
+"""Alerts of this process: evaluated by a thread at intervals, shown, and told to receivers.
 
-The thread is there only where alerts are configured, somebody can see them, and a tool or cache was
-seen.
+The thread exists only where alerts are configured, somebody can see them, and a tool or cache was
+used.
 """
 
 from __future__ import annotations
 
-import http.client  # noqa: F401  # not first by a thread: a child forked meanwhile never could
+import http.client  # noqa: F401  # a child forked while a thread imports it first could never import it
 import socket
 import threading
 import time
@@ -27,12 +27,13 @@ from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, R
 _FLUSH_SECONDS = 0.5
 """The longest that a shutdown waits for receivers."""
 _BIND_SECONDS = 1.0
+"""The longest that is waited for the JSON endpoint's address."""
 _MOST_TOLD = 10
-"""Mistakes in the table, a line each."""
+"""The most mistakes in the table that have a warning each."""
 
 
-class Watch:
-    """Evaluates and tells, from `start` to `close`."""
+class AlertWatch:
+    """Evaluates the alerts of this process and tells receivers, from `start` to `close`."""
 
     def __init__(
         self,
@@ -65,16 +66,16 @@ class Watch:
         ]
 
     def start(self) -> None:
-        """Begin with the first tool or cache."""
+        """Begin to evaluate when the first tool or cache is used."""
         self._before = counters.read(self._recorder)
         self._recorder.on_activity(self._begin)
 
     def alerts(self) -> list[dict[str, Any]]:
-        """What the document shows."""
+        """List the alerts as the JSON document shows them."""
         return [payloads.shown(alert) for alert in self._alerts]
 
     def described(self) -> dict[str, Any]:
-        """What `metertap doctor` shows."""
+        """Describe thresholds and receivers for `metertap doctor`."""
         return {
             "every_seconds": self._settings.alert_every,
             "running": self._thread is not None,
@@ -83,14 +84,17 @@ class Watch:
         }
 
     def flush(self, until: float) -> None:
-        """The process ends: wait for receivers that are being told, till `until` at most."""
+        """Stop evaluating, and wait for receivers that are being told, till `until` at most.
+
+        `until` is by the monotonic clock.
+        """
         self._stop.set()
         for receiver in self.receivers:
             with faults.guarded("alerts.flush"):
                 receiver.flush(max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
-        """End: half a second for receivers that are being told, at most."""
+        """End, and wait half a second at most for receivers that are being told."""
         self._recorder.forget_activity_callback(self._begin)
         self.flush(time.monotonic() + _FLUSH_SECONDS)
         for receiver in self.receivers:
@@ -98,12 +102,12 @@ class Watch:
                 receiver.close()
 
     def forked(self) -> None:
-        """In a forked child: nothing is known and nobody told before its own first record."""
+        """Begin again in a forked child, which has its own alerts from its first record on."""
         self._begin_anew()
         self._before = counters.Counters()
 
     def sender(self) -> Sender:
-        """Who this process is to receivers: itself again after a restart.
+        """Name this process for receivers, in the same way after a restart.
 
         `service.instance.id` where the operator gave one; else the machine, and the port of the
         JSON endpoint, which is what tells several processes of a service apart.
@@ -132,7 +136,7 @@ class Watch:
     def _run(self, stop: threading.Event) -> None:
         with faults.guarded("alerts"):
             if self.receivers:
-                self.sender()  # the address of the page may be gone at the end
+                self.sender()  # At the end, the address of the page may be gone.
             every = self._settings.alert_every
             evaluator = Evaluator(self.thresholds, every, self._started, self._before)
             due = time.monotonic() + every
@@ -155,14 +159,14 @@ def watch(
     service: Callable[[], Mapping[str, str]],
     page: Callable[[float], str | None],
     is_seen: bool,
-) -> Watch | None:
-    """What evaluates the alerts that are configured; None where nobody would learn of them."""
-    made = Watch(settings, recorder, service, page)
+) -> AlertWatch | None:
+    """Make what evaluates the configured alerts; None where nobody would learn of them."""
+    made = AlertWatch(settings, recorder, service, page)
     return made if made.receivers or is_seen else None
 
 
 def usable(table: Mapping[str, Any]) -> Thresholds:
-    """The thresholds of the table. What cannot be used is told of once, and its default taken."""
+    """Read the thresholds of the table; for what cannot be used, warn once and take the default."""
     try:
         return thresholds.read(table)
     except BadThresholds as error:
@@ -171,7 +175,7 @@ def usable(table: Mapping[str, Any]) -> Thresholds:
 
 
 def _tell(messages: Sequence[str]) -> None:
-    """Once each; of many, only the first."""
+    """Warn of each mistake once; of many, only of the first."""
     for message in messages[:_MOST_TOLD]:
         faults.warn_once(f"alerts.{message}", "alerts.%s (the default is taken)", message)
     more = len(messages) - _MOST_TOLD
@@ -180,7 +184,7 @@ def _tell(messages: Sequence[str]) -> None:
 
 
 def _without_bad(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """What is left of a table once each key that cannot be used alone is gone."""
+    """Copy a table without the keys whose values cannot be used."""
     kept: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -17,12 +17,12 @@ from metertap.settings.address import Address
 from metertap.settings.settings import TABLE, Settings
 
 if TYPE_CHECKING:
-    from metertap.runtime.alert_watch import Watch
+    from metertap.runtime.alert_watch import AlertWatch
     from metertap_instrumentation.instrumentation import Instrumentation
 
 
 def diagnose(
-    settings: Settings, pipeline: Pipeline, watch: Watch | None, *, active: bool
+    settings: Settings, pipeline: Pipeline, watch: AlertWatch | None, *, active: bool
 ) -> dict[str, Any]:
     """Settings and who set them, what is patched, where records go, what was swallowed."""
     return {

@@ -20,7 +20,7 @@ from metertap.settings.settings import Options, Settings
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from metertap.runtime.alert_watch import Watch
+    from metertap.runtime.alert_watch import AlertWatch
     from metertap_exporters.http.endpoint import Endpoint
 
 _lock = locks.rlock()
@@ -41,11 +41,11 @@ class Tap:
             given,
             state.recorder(),
             meter_provider,
-            on_bound=self._endpoint_settled,
+            on_bound=self._endpoint_bound,
             diagnosis=self.diagnosis,
             alerts=self.alerts,
         )
-        self.watch: Watch | None = None
+        self.watch: AlertWatch | None = None
         self._active = False
         self._registering = locks.lock()
 
@@ -163,20 +163,12 @@ class Tap:
         json = self.pipeline.json
         return None if json is None else json.endpoint.wait(seconds)
 
-    def _endpoint_settled(self, endpoint: Endpoint) -> None:
-        if endpoint.url is not None:
-            faults.info(_TOLD[endpoint.label], endpoint.url)
-        service = self.pipeline.service()
-        json = self.pipeline.json
+    def _endpoint_bound(self, endpoint: Endpoint) -> None:
+        faults.info(_TOLD[endpoint.label], endpoint.url)
+        name = self.pipeline.service().get("name", "python")
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with faults.guarded("listing"), self._registering:
-            running.register(
-                service.get("name", running.UNNAMED),
-                self.json_url,
-                self.prometheus_url,
-                instance_id=service.get("instance_id"),
-                problem=None if json is None else json.endpoint.problem,
-            )
+            running.register(name, self.json_url, self.prometheus_url)
 
 
 def instrument(**options: Unpack[Options]) -> Tap:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from metertap.cli.client import Unreachable
-from metertap.cli.processes import Process, document_of, processes
+from metertap.cli.processes import Process, Unreachable, fetch, processes
 from metertap.cli.top.history import History
 from metertap.cli.top.readings import Reading, Readings
 from metertap.runtime import running
@@ -47,9 +46,22 @@ class Asker(threading.Thread):
 
     def _ask(self) -> Answer:
         try:
-            return Answer(self, self._readings.of(document_of(self._process)))
+            document = fetch(self._process, "/metrics")
         except Unreachable as error:
-            return Answer(self, None, error)
+            return Answer(self, None, str(error), is_refused=_is_refused(error))
+        except Exception as error:  # an address that no part of HTTP can make sense of
+            return Answer(self, None, f"{self._process.url}: {error}")
+        try:
+            return Answer(self, self._readings.of(document))
+        except Exception:
+            problem = f"{self._process.url} answers with a document that this version cannot read"
+            return Answer(self, None, problem)
+
+
+def _is_refused(error: Unreachable) -> bool:
+    """Whether nobody listens there, as against somebody who does not answer."""
+    cause = error.__context__
+    return isinstance(getattr(cause, "reason", cause), ConnectionRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,8 @@ class Answer:
 
     asker: Asker
     reading: Reading | None
-    problem: Unreachable | None = None
+    problem: str | None = None
+    is_refused: bool = False
 
 
 @dataclass(slots=True)
@@ -71,7 +84,8 @@ class Watched:
     reading: Reading | None = None
     answered: float | None = None
     began_anew: float | None = None
-    problem: Unreachable | None = None
+    problem: str | None = None
+    is_refused: bool = False
     gone: float | None = None
     """Since when it is not registered any more."""
     asked: int = 0
@@ -86,9 +100,7 @@ class Watched:
 
     def is_gone(self) -> bool:
         """It answered once, and has ended since."""
-        return self.gone is not None or (
-            self.problem is not None and self.problem.is_refused and self.answered is not None
-        )
+        return self.gone is not None or (self.is_refused and self.answered is not None)
 
     def is_silent(self, now: float) -> bool:
         """It gives no answer, or none yet."""
@@ -189,6 +201,7 @@ class Watching:
 def _take(watched: Watched, answer: Answer) -> None:
     watched.asked += 1
     watched.problem = answer.problem
+    watched.is_refused = answer.is_refused
     if answer.reading is not None:
         watched.answered = time.time()
         if answer.reading.began_anew:

@@ -1,1 +1,0 @@
-"""Metrics as text that Prometheus and OpenMetrics scrapers read."""

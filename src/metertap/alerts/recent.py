@@ -1,0 +1,114 @@
+"""What was counted in the last minutes, of each tool, cache and place of faults of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from metertap.alerts.counters import CALLS, SAMPLED, CacheKey, Counters, ToolKey
+from metertap.alerts.increase import Counts, MonotonicCounts, SlidingIncrease
+
+FAULTS_SECONDS = 900
+"""How long a fault of metertap's own is told of."""
+_NO_COUNTS: Counts = (0, 0, 0, 0)
+
+
+class RecentCounts:
+    """Increases of counters in sliding windows. Tools of equal names are one, as in Prometheus."""
+
+    def __init__(
+        self,
+        length: int,
+        further_lengths: Collection[int],
+        every: float,
+        time: float,
+        counters: Counters,
+    ) -> None:
+        """Begin at `time`. Windows are `length` seconds long, of tools also `further_lengths`.
+
+        `every` are the seconds between two moves.
+        """
+        self._tools: MonotonicCounts[ToolKey] = MonotonicCounts()
+        self._caches: MonotonicCounts[CacheKey] = MonotonicCounts()
+        self._faults: MonotonicCounts[str] = MonotonicCounts()
+        tools, caches = self._tools.of(counters.tools), self._caches.of(counters.caches)
+        self._tool_windows = {
+            seconds: SlidingIncrease(float(seconds), every, time, tools)
+            for seconds in {length, *further_lengths}
+        }
+        self._cache_window = SlidingIncrease(float(length), every, time, caches)
+        # What went wrong before anybody watched is told of as well.
+        self._fault_window: SlidingIncrease[str] = SlidingIncrease(
+            float(FAULTS_SECONDS), every, time, {}
+        )
+        self._began = time
+        self._calls = _calls_by_name(tools)
+        self._called_at: dict[str, float] = {}
+        self._grown: dict[int, dict[str, list[tuple[ToolKey, Counts]]]] = {}
+        self.time, self.counters = time, counters
+
+    def move(self, time: float, counters: Counters) -> None:
+        """Let the windows end at `time`, when `counters` were counted."""
+        self.time, self.counters = time, counters
+        tools = self._tools.of(counters.tools)
+        for length, window in self._tool_windows.items():
+            window.move(time, tools)
+            grown = self._grown[length] = {}
+            for key in tools:
+                increase = window.increase(key)
+                if increase is not None:
+                    grown.setdefault(key[0], []).append((key, increase))
+        self._cache_window.move(time, self._caches.of(counters.caches))
+        self._fault_window.move(time, self._faults.of(counters.faults))
+        calls = _calls_by_name(tools)
+        for name, count in calls.items():
+            if count != self._calls.get(name, 0):
+                self._called_at[name] = time
+        self._calls = calls
+
+    def tools(self, length: int) -> Iterable[str]:
+        """Name the tools that were called in a window."""
+        return self._grown.get(length, ())
+
+    def of_tool(self, name: str, length: int) -> Counts:
+        """Sum up what a tool's counts grew by, over its sources."""
+        parts = self._grown[length].get(name, [])
+        if len(parts) == 1:
+            return parts[0][1]
+        return tuple(map(sum, zip(*(counts for _, counts in parts), strict=True))) or _NO_COUNTS
+
+    def latencies(self, name: str, length: int, above: float) -> list[float]:
+        """List a tool's latencies in milliseconds; none, more cheaply, where not one is `above`."""
+        parts = self._grown[length].get(name, [])
+        # Of several sources, none may be left out of what the others are compared with.
+        above = above if len(parts) == 1 else -1.0
+        found: list[float] = []
+        for key, grown in parts:
+            found += self.counters.newest(key, grown[SAMPLED], above)
+        return found
+
+    def span(self, length: int) -> float:
+        """Tell how many seconds a window covers now: fewer than its length at first."""
+        return self._tool_windows[length].span
+
+    def quiet_seconds(self, name: str) -> float:
+        """Tell for how long a tool was not called, whatever the outcome."""
+        return self.time - self._called_at.get(name, self._began)
+
+    def of_cache(self, key: CacheKey) -> Counts:
+        """Tell what a cache's counts grew by."""
+        return self._cache_window.increase(key) or _NO_COUNTS
+
+    def new_faults(self, place: str) -> int:
+        """Count the faults at a place in the last quarter of an hour."""
+        return (self._fault_window.increase(place) or _NO_COUNTS)[0]
+
+    def fault_span(self) -> float:
+        """Tell how many seconds the window of faults covers now."""
+        return self._fault_window.span
+
+
+def _calls_by_name(tools: Mapping[ToolKey, Counts]) -> dict[str, int]:
+    calls: dict[str, int] = {}
+    for (name, _), counts in tools.items():
+        calls[name] = calls.get(name, 0) + counts[CALLS]
+    return calls
