@@ -17,7 +17,7 @@ def measured(**options: Any) -> Iterator[metertap.Tap]:
     metertap.reset()
     with metertap.instrument(prometheus=True, json_port=0, prometheus_port=0, **options) as tap:
         readers = {name for name, _ in tap.pipeline.readers()}
-        assert {"JsonMetricReader", "SafePrometheusReader"} <= readers
+        assert {"JsonMetricReader", "PrometheusScrapeReader"} <= readers
         yield tap
         assert tap.pipeline.recording_paths() == ["bulk"], "not the path that is promised"
     metertap.reset()

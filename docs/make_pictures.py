@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 
 from metertap.cli.demo import command
 from metertap.cli.demo.client import DemoClient
-from metertap.cli.processes import Process, fetch
+from metertap.cli.processes import Process, document_of
 from metertap.cli.snapshot import tables
 from metertap.cli.tables import to_rich
 from metertap.cli.top.poller import Watching
@@ -39,7 +39,7 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
         await asyncio.sleep(1)
         await asyncio.to_thread(watching.take)
     process = Process(addresses.json_url or "", "metertap-demo", pid)
-    document = await asyncio.to_thread(fetch, process, "/metrics")
+    document = await asyncio.to_thread(document_of, process)
     watching.end()
     client.end()
     await work

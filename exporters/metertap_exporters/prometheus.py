@@ -1,112 +1,125 @@
-"""The Prometheus exporter: OpenTelemetry's standard reader in a registry of its own, and two views.
+"""The Prometheus exporter: what the meter provider collects, and two views beside it.
 
 The views are what a histogram cannot say: exact percentiles of the window, as a summary, and the
-cache hit ratio. Scrapes are serialised, because the standard reader passes its collections
-through one shared queue.
+cache hit ratio.
 """
 
 from __future__ import annotations
 
+import gzip
+import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics.export import ExponentialHistogram, MetricsData
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
-from metertap import catalogue, faults, locks, state
+from metertap import catalogue, state
 from metertap.otel import sdk
-from metertap.recording import Recorder
+from metertap.recording import Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
-from metertap_exporters.http.app import App, Environ, Response, Route, from_wsgi
+from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
+from metertap_exporters.exposition.families import Family, Labels, Quantiles, Series
+from metertap_exporters.exposition.otel import Target, families
+from metertap_exporters.exposition.text import Exposition, only
+from metertap_exporters.http.app import App, Environ, Response
 from metertap_exporters.http.endpoint import Endpoint
+from metertap_exporters.http.shared import SharedRoute
 
-_TOOL_LABEL = "gen_ai_tool_name"
-_SOURCE_LABEL = "source"
-_CACHE_LABELS = ("cache_name", "cache_system")
+_PAUSE_SECONDS = 0.00005
+"""Long enough for a thread that waits for the interpreter to get it."""
 
 
-class Views(Collector):
+class Views:
     """`metertap_tool_latency_seconds` (a summary) and `metertap_cache_hit_ratio`."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._labels: dict[tuple[str, str], Labels] = {}  # the same objects at each scrape
 
-    def collect(self) -> Iterator[Metric]:
-        """Make both families from the recorder's figures. No data is no sample, not 0."""
+    def families(self) -> Iterator[Family]:
+        """Make both from the recorder's figures. No data is no sample, not 0."""
         figures = self._recorder.lifetime()
-        latency = Metric(
+        before, self._labels = self._labels, {}
+        tools = [
+            Series(self._kept(before, tool.name, tool.source), _quantiles(tool))
+            for tool in figures.tools
+        ]
+        yield Family(
             catalogue.LATENCY_SUMMARY,
+            "summary",
             "Latency of tool calls: exact percentiles of the last calls (0.95 of fewer than 19, "
             "0.99 of fewer than 99 lie beyond the longest), count and sum of all.",
-            "summary",
+            groups=[({}, tools)],
         )
-        for tool in figures.tools:
-            labels = {_TOOL_LABEL: tool.name, _SOURCE_LABEL: tool.source}
-            found = tool.percentiles
-            for quantile, value in (("0.5", found.p50), ("0.95", found.p95), ("0.99", found.p99)):
-                if value is not None:
-                    latency.add_sample(
-                        catalogue.LATENCY_SUMMARY, {**labels, "quantile": quantile}, value / 1000.0
-                    )
-            latency.add_sample(f"{catalogue.LATENCY_SUMMARY}_count", labels, tool.sampled)
-            latency.add_sample(f"{catalogue.LATENCY_SUMMARY}_sum", labels, tool.total_ms / 1000.0)
-        yield latency
+        caches = [
+            Series(
+                {"cache_name": cache.name, "cache_system": cache.system},
+                cache.hits / (cache.hits + cache.misses),
+            )
+            for cache in figures.caches
+            if cache.hits or cache.misses
+        ]
+        description = "Hits among all lookups of a cache."
+        yield Family(catalogue.HIT_RATIO, "gauge", description, groups=[({}, caches)])
 
-        ratio = GaugeMetricFamily(
-            catalogue.HIT_RATIO, "Hits among all lookups of a cache.", labels=_CACHE_LABELS
-        )
-        for cache in figures.caches:
-            total = cache.hits + cache.misses
-            if total:
-                ratio.add_metric((cache.name, cache.system), cache.hits / total)
-        yield ratio
+    def _kept(self, before: dict[tuple[str, str], Labels], name: str, source: str) -> Labels:
+        key = name, source
+        labels = before.get(key) or {"gen_ai_tool_name": name, "source": source}
+        self._labels[key] = labels
+        return labels
 
 
-class SafePrometheusReader(PrometheusMetricReader):
-    """The standard reader, which exponential histograms would break: those are left out."""
+def _quantiles(tool: ToolFigures) -> Quantiles:
+    found = tool.percentiles
+    known = [
+        (quantile, value / 1000.0)
+        for quantile, value in (("0.5", found.p50), ("0.95", found.p95), ("0.99", found.p99))
+        if value is not None
+    ]
+    return Quantiles(known, tool.sampled, tool.total_ms / 1000.0)
 
-    def __init__(self, registry: CollectorRegistry, settings: Settings) -> None:
-        super().__init__(registry=registry, **sdk.series_limits(settings.series_limit))
+
+class PrometheusScrapeReader(MetricReader):
+    """What one provider collects when it is asked, every metric cumulative."""
+
+    exports_prometheus = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(**sdk.series_limits(settings.series_limit))
+        self._latest: MetricsData | None = None
+
+    def collected(self) -> MetricsData | None:
+        """Collect now; None where there is nothing. For one thread at a time."""
+        self._latest = None
+        if sdk.is_attached(self):
+            self.collect()
+        latest, self._latest = self._latest, None
+        return latest
 
     def _receive_metrics(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
     ) -> None:
-        super()._receive_metrics(_without_exponential(metrics_data), timeout_millis, **kwargs)
+        self._latest = metrics_data
 
-
-def _without_exponential(metrics_data: MetricsData) -> MetricsData:
-    resources = []
-    for resource in metrics_data.resource_metrics:
-        scopes = []
-        for scope in resource.scope_metrics:
-            kept = [item for item in scope.metrics if type(item.data) is not ExponentialHistogram]
-            if len(kept) < len(scope.metrics):
-                faults.warn_once(
-                    "prometheus exponential",
-                    "a View makes histograms exponential: the Prometheus exporter leaves them out",
-                )
-            scopes.append(replace(scope, metrics=kept))
-        resources.append(replace(resource, scope_metrics=scopes))
-    return replace(metrics_data, resource_metrics=resources)
+    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
+        """Nothing is held open."""
 
 
 class PrometheusExporter:
-    """A registry with the views and, while attached, the provider's metrics; and its endpoint."""
+    """The views and, while a reader is attached, the provider's metrics; and their endpoint."""
 
     def __init__(self, settings: Settings, recorder: Recorder) -> None:
         self._settings = settings
-        self.registry = CollectorRegistry()
-        self.registry.register(Views(recorder))
-        self._scrapes = _Serialised(from_wsgi(make_wsgi_app(self.registry)))
+        self._views = Views(recorder)
+        self._target = Target()
+        self._exposition = Exposition(_give_way)
+        self._route = SharedRoute(self._serve, _asked)
+        self.reader: PrometheusScrapeReader | None = None
         self.endpoint = Endpoint(
             label="prometheus",
-            app=App({"/metrics": self._scrapes}),
+            app=App({"/metrics": self._route}),
             host=settings.prometheus_host,
             port=settings.prometheus_port,
             explicit=settings.is_explicit("prometheus_port"),
@@ -114,16 +127,51 @@ class PrometheusExporter:
             allowed_hosts=settings.allowed_hosts,
         )
 
-    def new_reader(self) -> PrometheusMetricReader:
-        """A reader for one provider; until it is shut down its metrics are in the registry."""
-        return SafePrometheusReader(self.registry, self._settings)
+    def new_reader(self) -> PrometheusScrapeReader:
+        """Make a reader for one provider: from now on its metrics are shown, not another's."""
+        self.reader = PrometheusScrapeReader(self._settings)
+        return self.reader
+
+    def text(self, *, is_openmetrics: bool = False) -> bytes:
+        """Collect, and write all of it. For one thread at a time."""
+        return self._exposition.text(self._families(), is_openmetrics=is_openmetrics)
 
     def forked(self) -> None:
-        """In a forked child: no listener until one is needed."""
+        """In a forked child: no listener until one is needed, and nobody who waits."""
         self.endpoint.forked()
+        self._route.forked()
+
+    def _families(self) -> Iterator[Family]:
+        yield from self._views.families()
+        data = self.reader.collected() if self.reader is not None else None
+        if data is not None:
+            yield self._target.family(data)
+            yield from families(data)
+
+    def _serve(self, environ: Environ) -> Response:
+        wanted, takes_gzipped, names = _asked(environ)
+        body = self.text(is_openmetrics=wanted.is_openmetrics)
+        if names:
+            body = only(body, names)
+        if not takes_gzipped:
+            return Response(200, wanted.content_type, body)
+        body = gzip.compress(body, compresslevel=1)
+        return Response(200, wanted.content_type, body, (("Content-Encoding", "gzip"),))
 
 
-class PrometheusReader(SafePrometheusReader):
+def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:
+    """What tells two scrapes apart: format, compression, and the samples that are wanted."""
+    names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]", ())
+    takes_gzipped = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING"))
+    return accepted(environ.get("HTTP_ACCEPT")), takes_gzipped, frozenset(names)
+
+
+def _give_way() -> None:
+    """Let other threads run: they wait up to 5 ms for one that only computes."""
+    time.sleep(_PAUSE_SECONDS)
+
+
+class PrometheusReader(PrometheusScrapeReader):
     """What `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file make.
 
     The SDK gives no arguments: settings come from the environment. The declarative file may give
@@ -138,7 +186,8 @@ class PrometheusReader(SafePrometheusReader):
             options["prometheus_port"] = port
         settings = process_settings.read(options)
         self.exporter = PrometheusExporter(settings, state.recorder())
-        super().__init__(self.exporter.registry, settings)
+        self.exporter.reader = self
+        super().__init__(settings)
         if settings.enabled:
             state.recorder().on_activity(self.exporter.endpoint.start)
 
@@ -147,15 +196,3 @@ class PrometheusReader(SafePrometheusReader):
         state.recorder().forget_activity_callback(self.exporter.endpoint.start)
         self.exporter.endpoint.stop()
         super().shutdown(timeout_millis, **kwargs)
-
-
-class _Serialised:
-    """A route that is asked by one request at a time."""
-
-    def __init__(self, route: Route) -> None:
-        self._route = route
-        self._lock = locks.lock()
-
-    def __call__(self, environ: Environ) -> Response:
-        with self._lock:
-            return self._route(environ)

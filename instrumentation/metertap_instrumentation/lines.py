@@ -8,12 +8,11 @@ wrong with it is one warning, and a line of `metertap doctor`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from metertap import faults
+from metertap import faults, parsing
 from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import Library
@@ -59,9 +58,8 @@ def unknown(key: str, given: object, known: Iterable[str], hint: str = "") -> Va
 
 
 def nearest(word: str, words: Collection[str]) -> str:
-    """A question to append: was another word meant?"""
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    """Write the end of a refusal that suggests the one of `words` that is most like `word`."""
+    return parsing.did_you_mean(parsing.nearest(word, words))
 
 
 def is_a(error: BaseException, name: str) -> bool:

@@ -44,8 +44,13 @@ def also(monkeypatch: pytest.MonkeyPatch) -> Any:
     return add
 
 
+def unfolded(text: str) -> str:
+    """What is printed, with every cell that is folded on one line."""
+    return " ".join(text.split())
+
+
 def test_the_environment_is_checked_by_patching_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor"]) == 0
+    assert main(["doctor", "--all"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"this environment: metertap {metertap.__version__}, Python 3.")
     assert re.search(
@@ -55,10 +60,29 @@ def test_the_environment_is_checked_by_patching_it(capsys: pytest.CaptureFixture
     assert "failed" not in out
 
 
+def test_settings_and_patches_are_shown_where_all_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = "a" * 150
+    with metertap.instrument(service_name="shop", window_size=50, allowed_hosts=[long]) as tap:
+        metertap.record_cache_hit(long)
+        url = wait_for(lambda: tap.json_url)
+        assert main(["doctor", url]) == 0
+        shorter = capsys.readouterr().out
+        assert main(["doctor", url, "--all"]) == 0
+        longer = capsys.readouterr().out
+    for only_in_all in ("METRICS_WINDOW_SIZE = 50 (keyword)", "ClientSession.send_request"):
+        assert only_in_all not in unfolded(shorter)
+        assert only_in_all in unfolded(longer)
+    for text in (shorter, longer):
+        assert max(map(len, text.splitlines())) <= 100
+        assert text.count("a" * 10) > 1  # what is too long is folded, and none of it is lost
+
+
 def test_doctor_itself_delivers_nothing() -> None:
     with receiver() as collector:
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
-        checked = run(METERTAP, "doctor", env=env)
+        checked = run(METERTAP, "doctor", "--all", env=env)
     assert (checked.status, checked.stderr) == (0, b"")
     assert "http/protobuf" in checked.stdout.decode()
     assert collector.requests == []
@@ -68,7 +92,7 @@ def test_a_measured_process_is_asked(capsys: pytest.CaptureFixture[str]) -> None
     with metertap.instrument(service_name="shop", window_size=50) as tap:
         metertap.record_tool_call("search", True, 1.0)
         url = wait_for(lambda: tap.json_url)
-        assert main(["doctor", url]) == 0
+        assert main(["doctor", url, "--all"]) == 0
         out = capsys.readouterr().out
         assert main(["doctor", url, "--json"]) == 0
         (report,) = json.loads(capsys.readouterr().out)
@@ -132,11 +156,11 @@ def test_a_line_for_an_own_cache_that_is_wrong_is_a_problem(
         '[tool.metertap.caches]\n"json:loads" = { miss = "nothing" }\n"json:dumps" = {}\n'
     )
     monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
-    assert main(["doctor"]) == 1
-    out = capsys.readouterr().out
-    row = r"\[tool\.metertap\.caches\] +– +"
-    assert re.search(rf"{row}failed +json:loads: miss = 'nothing' is unknown; known: none", out)
-    assert re.search(rf"{row}installed +json:dumps", out)
+    assert main(["doctor", "--all"]) == 1
+    out = unfolded(capsys.readouterr().out)
+    row = r"\[tool\.metertap\.caches\] – "
+    assert re.search(rf"{row}failed json:loads: miss = 'nothing' is unknown; known: none", out)
+    assert re.search(rf"{row}installed json:dumps", out)
 
 
 def test_each_line_for_an_own_handler_is_listed_by_what_became_of_it(
@@ -150,14 +174,14 @@ def test_each_line_for_an_own_handler_is_listed_by_what_became_of_it(
         '"nowhere.to.be.found:run" = {}\n'
     )
     monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
-    assert main(["doctor"]) == 1
-    out = capsys.readouterr().out
-    row = r"\[tool\.metertap\.tools\] +– +"
+    assert main(["doctor", "--all"]) == 1
+    out = unfolded(capsys.readouterr().out)
+    row = r"\[tool\.metertap\.tools\] – "
     assert re.search(
-        rf"{row}failed +json:loads: name = 'args:s' is unknown; did you mean arg\?", out
+        rf"{row}failed json:loads: name = 'args:s' is unknown; did you mean arg\?", out
     )
-    assert re.search(rf"{row}installed +json:dumps", out)
-    assert re.search(rf"{row}waits for its import +nowhere\.to\.be\.found:run", out)
+    assert re.search(rf"{row}installed json:dumps", out)
+    assert re.search(rf"{row}waits for its import nowhere\.to\.be\.found:run", out)
 
 
 def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,13 +208,16 @@ def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("instrumentation", "shown"),
     [
-        (_instrumentation("json"), r"pytest +\S+ +failed +AttributeError: json:does_not_exist"),
+        (_instrumentation("json"), r"^  pytest +AttributeError: json:does_not_exist"),
         (
             _instrumentation("json", "1"),
-            r"pytest +\S+ +unsupported version +pytest \S+ is",
+            r"^  pytest +pytest \S+ is",
         ),
-        (_instrumentation("broken_library"), r"broken import +broken_library: ZeroDivisionError"),
-        (_instrumentation("json.nowhere"), r"broken import +json\.nowhere: ModuleNotFoundError"),
+        (
+            _instrumentation("broken_library"),
+            r"^  broken import +broken_library: ZeroDivisionError",
+        ),
+        (_instrumentation("json.nowhere"), r"^  broken import +json\.nowhere: ModuleNotFoundError"),
     ],
     ids=["failed patch", "version", "broken library", "module that is gone"],
 )
@@ -206,7 +233,8 @@ def test_what_cannot_be_measured_is_shown_and_is_the_exit_status(
     monkeypatch.syspath_prepend(tmp_path)
     also(instrumentation)
     assert main(["doctor"]) == 1
-    assert re.search(shown, capsys.readouterr().out)
+    _title, wrong, *_rest = capsys.readouterr().out.splitlines()
+    assert re.search(shown, wrong)  # before all else
 
 
 def test_a_library_that_is_not_installed_is_no_problem(
@@ -214,7 +242,9 @@ def test_a_library_that_is_not_installed_is_no_problem(
 ) -> None:
     also(_instrumentation("nowhere.to.be.found"))
     assert main(["doctor"]) == 0
-    assert "waits for its import" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].strip() == "nothing is wrong"
+    assert re.search(r"pytest +\S+ +on +0 of 1 modules, 1 not imported yet", out)
 
 
 def test_an_endpoint_that_could_not_be_bound_is_a_problem(

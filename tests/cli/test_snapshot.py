@@ -53,7 +53,7 @@ def test_the_table_has_a_row_for_each_tool_and_cache_slowest_first(
     assert [re.split(r"\s{2,}", line.strip()) for line in lines if line.strip()] == [
         ["tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors"],
         ["order", "8", "0", "8", "2.00 s", "≈2.00 s", "≈2.00 s", "0", "ValueError 8"],
-        ["search", "2", "100", "0", "2.00 ms", "≈3.35 ms", "≈3.47 ms", "0"],
+        ["search", "2", "100", "0", "2.00 ms", "≈2.50 ms", "≈2.50 ms", "0"],
         ["a_tool_with_quite_a_long_name", "1", "100", "0", "–", "–", "–", "0"],
         ["≈ an estimate, or of too few calls"],
         ["cache", "system", "lookups", "hit %", "evicted", "refused", "entries"],
@@ -105,6 +105,23 @@ def test_without_an_address_every_measured_process_of_the_user_is_shown() -> Non
         assert titles == [("first", str(pids[0])), ("second", str(pids[1]))]
         assert ended(process, b"\n").status == 0
         assert "second" not in run(METERTAP, "snapshot").stdout.decode()
+
+
+def test_a_worker_that_could_not_bind_the_port_is_named_with_the_reason(free_port: int) -> None:
+    code = "import metertap; metertap.instrument(); metertap.cache_meter('c').hit(); input()"
+    env = {"OTEL_SERVICE_NAME": "shop", "METRICS_JSON_PORT": str(free_port)}
+    with ExitStack() as stack:
+        pids = []
+        for _ in range(2):
+            process = stack.enter_context(started([sys.executable, "-c", code], env=env))
+            entry = Path(os.environ["XDG_RUNTIME_DIR"]) / "metertap" / f"{process.pid}.json"
+            wait_for(entry.exists)
+            pids.append(process.pid)
+        shown = run(METERTAP, "snapshot")
+        assert shown.status == 0
+        assert f"shop pid {pids[0]} " in shown.stdout.decode()
+        assert f"shop pid {pids[1]} is not shown: 127.0.0.1:{free_port} cannot" in shown.told
+        assert run(METERTAP, "snapshot", "--json").told == shown.told
 
 
 def test_nothing_that_is_measured_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,8 +92,9 @@ def failing(times: int = 20) -> None:
 
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a text into the `pyproject.toml` of the working directory."""
+    """Puts a text into the configuration file."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
     return lambda text: (tmp_path / "pyproject.toml").write_text(text) and None
 
 
@@ -448,11 +449,12 @@ def test_receivers_are_keys_of_the_table_too(
         '[tool.metertap.alerts]\nalertmanager = "http://am:9093/x"\nwebhook = "https://u:p@h/y"\n'
         "every = 30\nerror_rate = 0.2\n"
     )
-    read = settings.read(environ={})
+    named = {"METERTAP_CONFIG": "pyproject.toml"}
+    read = settings.read(environ=named)
     assert read.alertmanager_url == Address("http", "am", 9093, "/x")
     assert read.alert_webhook_url == Address("https", "h", 443, "/y", "Basic dTpw")
     assert read.alert_every == 30.0
-    wins = settings.read(environ={"METERTAP_ALERTMANAGER_URL": "http://other"})
+    wins = settings.read(environ={**named, "METERTAP_ALERTMANAGER_URL": "http://other"})
     assert wins.alertmanager_url == Address("http", "other", 80, "")
     assert warnings_of(caplog) == []
 

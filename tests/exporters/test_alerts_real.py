@@ -39,8 +39,8 @@ def manager(
     tmp_path: Path, told: Webhook, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> Iterator[str]:
     """Its address. A process that is instrumented now tells it of alerts."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pyproject.toml").write_text(TABLE)
+    (tmp_path / "metertap.toml").write_text(TABLE)
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
     monkeypatch.setenv("METRICS_JSON_PORT", str(free_port))
     with alertmanager(tmp_path / "alertmanager", told.url) as url:
         monkeypatch.setenv("METERTAP_ALERTMANAGER_URL", url)

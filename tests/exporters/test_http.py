@@ -16,6 +16,7 @@ from metertap_exporters.http import server as serving
 from metertap_exporters.http.app import App, Response, Route, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.hosts import HostCheck
+from metertap_exporters.http.shared import SharedRoute
 from support.http import get
 from support.waiting import wait_for
 
@@ -176,6 +177,52 @@ def test_forty_requests_at_once_are_answered(serve: Serve) -> None:
     url = serve(together=together) + "/together"
     with ThreadPoolExecutor(40) as pool:
         assert [answer.status for answer in pool.map(get, [url] * 40)] == [200] * 40
+
+
+class Slow:
+    """A route that says which of its answers it is, and makes each when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.inside = 0
+        self.at_once = 0
+        self.go_on = threading.Event()
+
+    def __call__(self, _environ: object) -> Response:
+        self.begun += 1
+        number = self.begun
+        self.inside += 1
+        self.at_once = max(self.at_once, self.inside)
+        self.go_on.wait(30)
+        self.inside -= 1
+        return json_response(200, number)
+
+
+def test_those_who_ask_meanwhile_share_the_next_answer() -> None:
+    slow = Slow()
+    route = SharedRoute(slow, lambda environ: environ.get("wanted"))
+    with ThreadPoolExecutor(40) as pool:
+        first = pool.submit(route, {})
+        wait_for(lambda: slow.begun == 1)
+        others = [pool.submit(route, {}) for _ in range(30)]
+        apart = pool.submit(route, {"wanted": "another"})
+        wait_for(lambda: route._waiting == 32)
+        slow.go_on.set()
+        assert first.result().body == b"1"
+        # Never the first: it was begun before they asked, and may lack what they came to see.
+        assert len({answer.result().body for answer in others} | {apart.result().body}) == 2
+        assert {answer.result().body for answer in others} != {apart.result().body}
+    assert (slow.begun, slow.at_once) == (3, 1)
+    assert route({}).body == b"4"
+    assert route._made == {}
+
+
+def test_an_answer_that_could_not_be_made_is_tried_again() -> None:
+    answers: list[Route] = [raises, fine]
+    route = SharedRoute(lambda environ: answers.pop(0)(environ), lambda _environ: None)
+    with pytest.raises(ValueError, match="secret"):
+        route({})
+    assert route({}).status == 200
 
 
 def test_clients_that_say_nothing_block_nobody(serve: Serve) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import prometheus_client
 import pytest
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
-from prometheus_client.registry import Collector
 
 import metertap
 from metertap import Tap, faults
@@ -160,28 +157,6 @@ def test_scrapes_at_the_same_time_are_whole_and_equal(tap: Tap) -> None:
     assert texts == {alone}
 
 
-def test_one_scrape_at_a_time_reads_the_collectors(tap: Tap) -> None:
-    # The standard reader passes what it collects through one queue that scrapes would share.
-    inside: list[int] = []
-    at_once = []
-
-    class Watched(Collector):
-        def collect(self) -> Any:
-            inside.append(1)
-            at_once.append(len(inside))
-            threading.Event().wait(0.01)
-            inside.pop()
-            return iter(())
-
-    record()
-    assert tap.pipeline.prometheus is not None
-    url = wait_for(lambda: tap.prometheus_url) + "/metrics"
-    tap.pipeline.prometheus.registry.register(Watched())
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(get, [url] * 8))
-    assert at_once[-8:] == [1] * 8
-
-
 def test_openmetrics_is_spoken_to_whom_asks_for_it(tap: Tap) -> None:
     record()
     url = wait_for(lambda: tap.prometheus_url) + "/metrics"
@@ -203,19 +178,6 @@ def test_elsewhere_errors_are_json(tap: Tap) -> None:
     answer = get(wait_for(lambda: tap.prometheus_url) + "/")
     assert answer.status == 404
     assert answer.json()["error"]["message"] == "nothing is here; there is /metrics"
-
-
-def test_a_collector_that_raises_is_a_500_in_json(tap: Tap) -> None:
-    class Broken(Collector):
-        def collect(self) -> Any:
-            raise ValueError("secret")
-
-    record()
-    assert tap.pipeline.prometheus is not None
-    tap.pipeline.prometheus.registry.register(Broken())
-    answer = get(wait_for(lambda: tap.prometheus_url) + "/metrics")
-    assert answer.status == 500
-    assert "secret" not in answer.json()["error"]["message"]
 
 
 def test_exponential_histograms_do_not_break_the_scrape(caplog: pytest.LogCaptureFixture) -> None:

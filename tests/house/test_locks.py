@@ -10,6 +10,7 @@ MAKERS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore"
 # Programs of the command line, which do not fork, and what lives shorter than one call.
 ELSEWHERE = {
     "metertap.locks",
+    "metertap.cli.client",
     "metertap.cli.demo.collector",
     "metertap.cli.top.poller",
     "metertap.patching.patch_set",  # a switch that is never waited for

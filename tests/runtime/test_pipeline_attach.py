@@ -84,7 +84,7 @@ def test_shutdown_takes_our_readers_away_and_leaves_their_provider_running(
         assert readers(tap) == [
             ("InMemoryMetricReader", "application"),
             ("JsonMetricReader", "metertap"),
-            ("SafePrometheusReader", "metertap"),
+            ("PrometheusScrapeReader", "metertap"),
         ]
     assert sdk.readers_of(provider) == [theirs]
     counter.add(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -37,9 +38,10 @@ def dead_pid() -> int:
     return process.pid
 
 
-def write(pid: int, started: float = 0.0) -> Path:
+def write(pid: int, started: float | None = None, **more: object) -> Path:
+    started = time.time() if started is None else started
     path = running.directory() / f"{pid}.json"
-    entry = {"pid": pid, "service": f"service {pid}", "started": started}
+    entry = {"pid": pid, "service": f"service {pid}", "started": started, **more}
     path.write_text(json.dumps({**entry, "json_url": "http://127.0.0.1:1", "prometheus_url": None}))
     return path
 
@@ -147,8 +149,8 @@ def test_where_nothing_can_be_listed_nobody_is_found(base: Path) -> None:
 
 def test_files_of_the_dead_are_removed_and_the_living_are_sorted_by_age() -> None:
     dead = write(dead_pid())
-    write(os.getpid(), started=2.0)
-    write(os.getppid(), started=1.0)
+    write(os.getpid(), started=time.time() + 2.0)
+    write(os.getppid(), started=time.time() + 1.0)
     assert [item.pid for item in running.running()] == [os.getppid(), os.getpid()]
     assert not dead.exists()
 
@@ -189,8 +191,75 @@ def test_a_listing_holds_no_command_line() -> None:
     (file,) = running.directory().iterdir()
     assert set(json.loads(file.read_text())) == {
         "pid",
+        "process_start",
         "service",
+        "instance_id",
         "started",
         "json_url",
         "prometheus_url",
+        "problem",
     }
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says when it started")
+def test_a_file_of_a_process_whose_id_another_has_now_is_removed() -> None:
+    running.register("shop", "http://127.0.0.1:1", None)
+    (noted,) = running.directory().iterdir()
+    entry = json.loads(noted.read_text())
+    noted.write_text(json.dumps({**entry, "process_start": entry["process_start"] - 1}))
+    assert running.running() == []
+    assert not noted.exists()
+    older = write(os.getpid(), started=time.time() - 86_400 * 365)  # of before that was noted
+    assert running.running() == []
+    assert not older.exists()
+
+
+def test_a_process_that_could_not_bind_its_port_is_listed_with_the_reason() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with metertap.instrument(json_port=port, service_name="shop"):
+            metertap.cache_meter("any")
+            (listed,) = wait_for(running.running)
+    assert (listed.pid, listed.service, listed.json_url) == (os.getpid(), "shop", None)
+    assert listed.problem is not None
+    assert listed.problem.startswith(f"127.0.0.1:{port} cannot be bound")
+
+
+def test_what_a_process_registers_is_what_its_documents_say() -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.cache_meter("any")
+        (listed,) = wait_for(running.running)
+        assert listed.instance_id == tap.snapshot()["service"]["instance_id"]
+
+
+def test_nothing_is_removed_behind_a_link_that_somebody_put_there(
+    base: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    kept = elsewhere / f"{os.getpid()}.json"
+    kept.write_text("{}")
+    (base / "metertap").symlink_to(elsewhere)
+    running.unregister()
+    assert running.running() == []
+    assert kept.exists()
+
+
+def test_a_link_in_the_place_of_a_file_is_neither_read_nor_written_through(
+    base: Path, tmp_path: Path
+) -> None:
+    target = write(os.getpid()).rename(tmp_path / "target")
+    before = target.read_text()
+    folder = running.directory()
+    for name in (f"{os.getpid()}.json", f"{os.getpid()}.new"):
+        (folder / name).symlink_to(target)
+    assert running.running() == []
+    running.register("shop", "http://127.0.0.1:1", None)
+    assert target.read_text() == before
+    assert [item.service for item in running.running()] == ["shop"]
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up() -> None:
+    os.mkfifo(running.directory() / "1.json")
+    write(os.getpid())
+    assert [item.pid for item in running.running()] == [os.getpid()]

@@ -49,7 +49,7 @@ def test_a_misspelt_key_is_one_warning_with_a_suggestion(caplog: pytest.LogCaptu
     Path("pyproject.toml").write_text(
         '[tool.metertap]\nwindow_sizes = 5\n[tool.metertap.tools]\n"shop:buy" = {}\n'
     )
-    settings.read(environ={})
+    settings.read(environ={"METERTAP_CONFIG": "pyproject.toml"})
     assert warnings_of(caplog) == [
         "window_sizes in pyproject.toml is no setting of metertap and is ignored; "
         "did you mean window_size?"

@@ -74,17 +74,18 @@ BAD = [
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_keyword_wins_over_the_environment_and_that_over_the_file(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     in_file, in_environment, keyword = GIVEN[name]
     from_file, from_environment, from_keyword = READ[name]
     default = getattr(settings.read(environ={}), name)
-    Path("pyproject.toml").write_text(f"[tool.metertap]\n{name} = {in_file}\n")
-    environ = {TABLE[name][0]: in_environment}
+    file = tmp_path / "metertap.toml"
+    file.write_text(f"{name} = {in_file}\n")
+    named = {"METERTAP_CONFIG": str(file)}
+    environ = {**named, TABLE[name][0]: in_environment}
 
     assert default == getattr(Settings(), name)
-    assert getattr(settings.read(environ={}), name) == from_file
+    assert getattr(settings.read(environ=named), name) == from_file
     assert getattr(settings.read(environ=environ), name) == from_environment
     found = settings.read({name: keyword}, environ)
     assert getattr(found, name) == from_keyword

@@ -74,24 +74,6 @@ class App:
         return route(environ)
 
 
-def from_wsgi(app: WsgiApp) -> Route:
-    """A route that asks a WSGI application, and has the whole answer before any of it is sent."""
-
-    def route(environ: Environ) -> Response:
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-
-        def start_response(status: str, headers: list[tuple[str, str]], *_exc_info: Any) -> None:
-            started.append((status, headers))
-
-        body = b"".join(app({**environ, "REQUEST_METHOD": "GET"}, start_response))
-        status, headers = started[-1]
-        named = {name.lower(): value for name, value in headers}
-        others = tuple(pair for pair in headers if pair[0].lower() != "content-type")
-        return Response(int(status[:3]), named.get("content-type", "text/plain"), body, others)
-
-    return route
-
-
 def send(response: Response, environ: Environ, start_response: StartResponse) -> list[bytes]:
     """Answer a WSGI request; to HEAD without the body."""
     reason = response.reason or HTTPStatus(response.status).phrase

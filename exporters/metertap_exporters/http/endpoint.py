@@ -56,7 +56,7 @@ class Endpoint:
         return f"http://{host}:{listening.server.server_port}"
 
     def on_bound(self, callback: Callable[[Endpoint], None] | None) -> None:
-        """Call `callback` whenever the endpoint is bound; now, if it is."""
+        """Call `callback` whenever the endpoint is bound or cannot be; now, if it is bound."""
         with self._lock:
             self._on_bound = callback
             bound = self.url is not None
@@ -105,15 +105,15 @@ class Endpoint:
                     callback = self._on_bound
             finally:
                 listening.ready.set()
-            if server is None:
-                return
             if not wanted:
-                server.server_close()
+                if server is not None:
+                    server.server_close()
                 return
             if callback is not None:
                 with faults.guarded(f"endpoint {self.label}"):
                     callback(self)
-            server.serve_forever(POLL_SECONDS)
+            if server is not None:
+                server.serve_forever(POLL_SECONDS)
 
     def _bind(self) -> Server | None:
         for port in self._ports():

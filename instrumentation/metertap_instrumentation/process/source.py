@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-EXCLUDED_VARIABLE = "OTEL_PYTHON_SYSTEM_METRICS_EXCLUDED_METRICS"
+from metertap.state import settings
 
 # Not its `process.runtime.*`: deprecated names for the same. A version ignores what it has not got.
 _CONFIG: dict[str, list[str] | None] = {
@@ -98,7 +98,7 @@ class Source:
 
 def _config() -> dict[str, list[str] | None]:
     """What is to be reported here, less what the operator excluded."""
-    patterns = [item.strip() for item in os.environ.get(EXCLUDED_VARIABLE, "").split(",")]
+    patterns = settings().excluded_process_metrics
     return {
         name: kinds
         for name, kinds in _CONFIG.items()

@@ -7,13 +7,12 @@ turns a threshold off. This module does not know where the figures come from.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
-from metertap import catalogue
+from metertap import catalogue, parsing
 
 T = TypeVar("T")
 
@@ -218,8 +217,7 @@ def _values(
     values = {}
     for key, value in given.items():
         if key not in parsers:
-            near = difflib.get_close_matches(key, [*parsers, *also], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = parsing.did_you_mean(parsing.nearest(key, [*parsers, *also]))
             wrong.append(f"{where}{_key(key)} = {_shown(value)}: there is no such key{hint}")
             continue
         name, parse = parsers[key]

@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "doctor":
         from metertap.cli.doctor import doctor
 
-        return doctor(options.url, as_json=options.json)
+        return doctor(options.url, as_json=options.json, everything=options.all)
     if options.command == "rules":
         from metertap.cli.rules import rules
 
@@ -88,13 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor = commands.add_parser(
         "doctor",
-        help="show what is measured, what is not, and why",
+        help="show what is wrong and what is measured",
         description="Ask the process at URL, or check this Python environment and every measured "
         "process of this user.",
     )
     for command in (snapshot, doctor):
         command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
         command.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument(
+        "--all", action="store_true", help="show settings, readers and every patch, too"
+    )
 
     top = commands.add_parser(
         "top",

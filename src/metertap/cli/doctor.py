@@ -1,46 +1,78 @@
-"""`metertap doctor [URL]`: what is measured, what is not, and why."""
+"""`metertap doctor [URL]`: what is wrong, what is measured, and with `--all` the rest."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import sys
-from datetime import datetime
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
-from metertap.cli.processes import Unreachable, fetch, processes
-from metertap.cli.tables import Table, printable, show
+from metertap.cli.client import Unreachable
+from metertap.cli.documents import AlertsReport, LibraryReport, ProcessMetricsReport, Report
+from metertap.cli.processes import processes, report_of, unserved
+from metertap.cli.tables import Table, complain, show
 from metertap.runtime import running
 
+_WIDTH = 100
+_COMMAND = "doctor"
+_REST = "metertap doctor --all shows the settings, readers and patches, too."
+Row = tuple[str, str]
+"""What something is called, and what there is to say of it."""
 
-def doctor(url: str | None, *, as_json: bool) -> int:
+
+def doctor(url: str | None, *, as_json: bool, everything: bool = False) -> int:
     """Ask one process, or check this environment and every running process.
 
-    Exit status 1 where something that should be measured is not.
+    Returns exit status 1 where something that should be measured is not.
     """
-    reports: list[tuple[str, dict[str, Any]]] = []
+    reports: list[tuple[str, Report]] = []
     if url is None:
         reports.append(("this environment", _this_environment()))
     status = 0
     for process in processes(url):
         try:
             name = f"{process.name} pid {process.pid}" if process.pid else process.name
-            reports.append((name, fetch(process, "/doctor")))
+            reports.append((name, report_of(process)))
         except Unreachable as error:
-            sys.stderr.write(f"metertap doctor: {printable(str(error))}\n")
+            complain(_COMMAND, str(error))
             status = 1
+    for item, reason in unserved() if url is None else ():
+        complain(_COMMAND, f"{item.service} pid {item.pid} cannot be asked: {reason}")
+        status = 1 if item.problem else status
     if as_json:
         json.dump([{"process": name, **report} for name, report in reports], sys.stdout, indent=2)
         sys.stdout.write("\n")
     for name, report in reports:
-        if not as_json:
-            show(filter(None, (_facts(name, report), _patches(report), _caches(report))))
-        if _problems(report):
+        problems = _problems(report)
+        if problems:
             status = 1
+        if not as_json:
+            show(_tables(name, report, problems, everything), width=_WIDTH)
+    if reports and not (as_json or everything):
+        sys.stdout.write(f"{_REST}\n")
     return status
 
 
-def _this_environment() -> dict[str, Any]:
+def _tables(name: str, report: Report, problems: list[Row], everything: bool) -> Iterator[Table]:
+    title = f"{name}: metertap {report['version']}, Python {report['python']}"
+    first = Table(title, ("", ""), [*(problems or [("", "nothing is wrong")])])
+    first.styles = dict.fromkeys(range(len(problems)), "red")
+    first.rows += [*_worth_knowing(report), *_addresses(report)]
+    yield first
+    yield _libraries(report)
+    if report.get("caches"):  # an older metertap has none
+        yield _caches(report)
+    if everything:
+        yield Table("", ("", ""), [*_rest(report)])
+        yield _patches(report)
+
+
+def _this_environment() -> Report:
     """Instrument this very process, import what could be patched, and see what binds.
 
     Nothing is served or delivered: endpoints wait for a tool or a cache, which never comes.
@@ -48,7 +80,7 @@ def _this_environment() -> dict[str, Any]:
     import metertap_instrumentation
     from metertap.runtime.tap import instrument
 
-    with instrument() as tap:
+    with instrument() as tap, _no_collections():
         tap.pipeline.deliver_nothing()
         tap.pipeline.process_metrics.load()
         modules = [
@@ -57,16 +89,29 @@ def _this_environment() -> dict[str, Any]:
             for patch_set in instrumentation.patch_sets
         ]
         broken = list(filter(None, map(_import, modules)))
-        return {
+        report = {
             **tap.diagnosis(),
-            "service": {},  # which is us
+            "service": {},  # it is this command
             "broken_imports": broken,
             "listing_problem": running.problem(),
         }
+        return cast(Report, report)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector off: it takes a quarter of the time, and imports stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _import(module: str) -> str | None:
-    """Import `module`; returns what is wrong with it, which an absent library is not."""
+    """Import `module`; return what is wrong with it. That a library is absent is nothing wrong."""
     try:
         importlib.import_module(module)
     except Exception as error:
@@ -76,59 +121,128 @@ def _import(module: str) -> str | None:
     return None
 
 
-def _facts(name: str, report: dict[str, Any]) -> Table:
-    table = Table(f"{name}: metertap {report['version']}, Python {report['python']}", ("", ""))
-    rows: list[tuple[str, str]] = []
+def _problems(report: Report) -> list[Row]:
+    """Return what keeps something from being measured, served or told."""
+    found: list[Row] = []
+    for item in report["instrumentations"]:
+        if item["problem"]:
+            found.append((item["library"], item["problem"]))
+        found += [
+            (item["library"], patch["problem"] or f"{patch['module']} could not be patched")
+            for patch in item["patches"]
+            if patch["state"] == "failed"
+        ]
+    found += [("broken import", text) for text in report.get("broken_imports", ())]
+    found += [
+        (f"{item['name']} endpoint", item["problem"])
+        for item in report["endpoints"]
+        if item["problem"]
+    ]
+    if report["otlp_problem"]:
+        found.append(("OTLP", report["otlp_problem"]))
+    process_metrics = report.get("process_metrics")
+    if process_metrics and process_metrics["problem"]:
+        found.append(("process metrics", process_metrics["problem"]))
+    alerts = report.get("alerts")
+    found += [
+        (item["receiver"], f"{item['url']}: {item['problem']}")
+        for item in (alerts["receivers"] if alerts else ())
+        if item["problem"]
+    ]
+    found += [("fault", f"{place}: {count}") for place, count in report["faults"].items()]
+    return found
+
+
+def _worth_knowing(report: Report) -> list[Row]:
+    """Return what changes the figures, and was wanted or is nobody's fault."""
+    found: list[Row] = []
     if report["disabled_because"]:
-        rows.append(("disabled", report["disabled_because"]))
-    service = report["service"]
-    if service:
-        names = filter(None, (service.get("name"), service.get("version")))
-        rows.append(("service", " ".join(names)))
-    if report["provider"]:
-        rows.append(("provider", report["provider"]))
-    rows.extend(("recording", path) for path in report["recording_paths"])
-    rows.extend(
-        ("reader", f"{item['reader']} ({item['added_by']}'s)") for item in report["readers"]
-    )
-    for endpoint in report["endpoints"]:
-        state = endpoint["url"] or endpoint["problem"] or "waits for the first tool or cache"
-        rows.append((f"{endpoint['name']} endpoint", state))
-    rows.append(("OTLP", report["otlp_problem"] or report["otlp"] or "off"))
-    rows.extend(_alerts(report.get("alerts")))
-    if report.get("process_metrics"):  # an older metertap has none
-        rows.append(("process", _process_metrics(report["process_metrics"])))
-    rows.extend(
-        ("setting", f"{item['variable']} = {_shown(item['value'])} ({item['source']})")
-        for item in report["settings"].values()
-        if item["source"] != "default"
-    )
-    rows.extend(("note", note) for note in report["notes"])
-    if report.get("listing_problem"):
-        rows.append(("running processes", f"cannot be listed: {report['listing_problem']}"))
-    rows.extend(("broken import", text) for text in report.get("broken_imports", ()))
-    rows.extend(
+        found.append(("disabled", report["disabled_because"]))
+    if listing_problem := report.get("listing_problem"):
+        found.append(("running processes", f"cannot be listed: {listing_problem}"))
+    found += [("note", note) for note in report["notes"]]
+    found += [
         ("left out", f"{count} hand-made records of {tool!r}: a patch counts these calls already")
         for tool, count in report["left_out_duplicates"].items()
-    )
-    rows.extend(("fault", f"{place}: {count}") for place, count in report["faults"].items())
-    table.rows.extend(rows)
+    ]
+    return found
+
+
+def _addresses(report: Report) -> list[Row]:
+    """Return what the program calls itself, and where it can be asked."""
+    service = report["service"]
+    names = " ".join(filter(None, (service.get("name"), service.get("version"))))
+    found = [("service", names)] if names else []
+    for endpoint in report["endpoints"]:
+        if endpoint["problem"] is None:
+            state = endpoint["url"] or "waits for the first tool or cache"
+            found.append((f"{endpoint['name']} endpoint", state))
+    return found
+
+
+def _libraries(report: Report) -> Table:
+    """Return what is measured of each library that is installed."""
+    table = Table("", ("library", "version", "state", "measured"))
+    for item in report["instrumentations"]:
+        if item["state"] != "not installed":
+            on = item["state"] == "on"
+            table.rows.append(
+                (
+                    item["library"],
+                    item["version"] or "–",
+                    item["state"],
+                    _measured(item) if on else item["problem"] or "",
+                )
+            )
     return table
 
 
-def _alerts(found: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """How alerts are evaluated and told; nothing where there are none, or of an older metertap."""
-    if found is None:
-        return []
-    limits = {**found["thresholds"], **found["thresholds"]["tool"], **found["thresholds"]["cache"]}
+def _measured(item: LibraryReport) -> str:
+    """Return how many of a library's modules are patched, by what became of them."""
+    states = Counter(patch["state"] for patch in item["patches"])
+    parts = [f"{states.pop('installed', 0)} of {len(item['patches'])} modules"]
+    parts += [
+        f"{count} not imported yet" if state == "waiting" else f"{count} {state}"
+        for state, count in states.items()
+    ]
+    return ", ".join(parts)
+
+
+def _rest(report: Report) -> list[Row]:
+    """Return what is neither wrong nor measured: where records go, and what was set."""
+    rows: list[Row] = []
+    if report["provider"]:
+        rows.append(("provider", report["provider"]))
+    rows += [("recording", path) for path in report["recording_paths"]]
+    rows += [("reader", f"{item['reader']} ({item['added_by']}'s)") for item in report["readers"]]
+    rows.append(("OTLP", report["otlp_problem"] or report["otlp"] or "off"))
+    if alerts := report.get("alerts"):  # an older metertap has none
+        rows += _alerts(alerts)
+    if process_metrics := report.get("process_metrics"):
+        rows.append(("process metrics", _process_metrics(process_metrics)))
+    rows += [
+        ("setting", f"{item['variable']} = {_shown(item['value'])} ({item['source']})")
+        for item in report["settings"].values()
+        if item["source"] != "default"
+    ]
+    return rows
+
+
+def _alerts(found: AlertsReport) -> list[Row]:
+    """Return how alerts are evaluated, and who is told."""
+    thresholds = found["thresholds"]
+    limits: dict[str, Any] = {**thresholds}
+    for of_one_kind in (thresholds.get("tool", {}), thresholds.get("cache", {})):
+        limits |= of_one_kind
     named = {
         "error_rate": "error rate above",
         "p95_seconds": "p95 seconds above",
         "success_objective": "success objective",
         "hit_rate": "hit rate below",
     }
-    shown = [f"{text} {limits[key]:g}" for key, text in named.items() if limits[key] is not None]
-    own = len(limits["tools"]) + len(limits["caches"])
+    limited = [(text, limits.get(key)) for key, text in named.items()]
+    shown = [f"{text} {limit:g}" for text, limit in limited if limit is not None]
+    own = len(thresholds.get("tools", ())) + len(thresholds.get("caches", ()))
     if own:
         shown.append(f"others for {own} tools and caches")
     state = "" if found["running"] else " once a tool or cache is seen"
@@ -142,10 +256,10 @@ def _alerts(found: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _time(unix_seconds: float) -> str:
-    return datetime.fromtimestamp(unix_seconds).strftime("%Y-%m-%d %H:%M:%S")
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))
 
 
-def _process_metrics(found: dict[str, Any]) -> str:
+def _process_metrics(found: ProcessMetricsReport) -> str:
     if found["version"] is None:
         return "not installed: pip install 'metertap[system]'"
     library = f"{found['library']} {found['version']}"
@@ -155,10 +269,11 @@ def _process_metrics(found: dict[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    return ",".join(value) if isinstance(value, list) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _patches(report: dict[str, Any]) -> Table:
+def _patches(report: Report) -> Table:
+    """Return what became of every patch."""
     table = Table("", ("library", "version", "state", "patch"))
     for item in report["instrumentations"]:
         base = (item["library"], item["version"] or "–")
@@ -175,29 +290,13 @@ def _patches(report: dict[str, Any]) -> Table:
     return table
 
 
-def _caches(report: dict[str, Any]) -> Table | None:
-    if not report.get("caches"):  # or it is asked of an older metertap
-        return None
+def _caches(report: Report) -> Table:
+    """Return how the figures of each cache are come by, and which its library does not show."""
     table = Table("", ("cache", "system", "figures are", "not shown by it"))
-    for item in report["caches"]:
+    for item in report.get("caches", ()):
         how = {"read": "read", "patched": "counted", "by hand": "counted by hand"}[item["how"]]
         objects = item.get("objects", 0)  # an older metertap does not say
         if objects > 1:
             how = f"{how}, {objects} caches under this name"
         table.rows.append((item["name"], item["system"], how, ", ".join(item["unsupported"])))
     return table
-
-
-def _problems(report: dict[str, Any]) -> bool:
-    failed = any(
-        patch["state"] == "failed"
-        for item in report["instrumentations"]
-        for patch in item["patches"]
-    )
-    unsupported = any(item["problem"] for item in report["instrumentations"])
-    unserved = any(item["problem"] for item in report["endpoints"]) or report["otlp_problem"]
-    broken = report["faults"] or report.get("broken_imports")
-    unread = (report.get("process_metrics") or {}).get("problem")
-    receivers = (report.get("alerts") or {}).get("receivers", ())
-    untold = any(receiver["problem"] for receiver in receivers)
-    return bool(failed or unsupported or unserved or broken or unread or untold)

@@ -1,24 +1,14 @@
-"""Asking processes for their documents over HTTP."""
+"""The processes that a command asks, and what they answer."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from metertap.cli.client import Unreachable, get
+from metertap.cli.documents import Document, Kind, Malformed, Report, Service, read
 from metertap.runtime import running
-
-_SECONDS = 5.0
-_KEYS = {"/metrics": "tool_metrics", "/doctor": "instrumentations"}
-"""What each document is known by: something else may answer at an address."""
-
-
-class Unreachable(Exception):
-    """A process did not answer with a document; the text says why."""
+from metertap.runtime.running import Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,49 +18,71 @@ class Process:
     url: str
     name: str
     pid: int | None = None
+    instance_id: str | None = None
+    """What its documents must say that they are of; None where anybody's are taken."""
 
 
 def processes(url: str | None) -> list[Process]:
-    """The one at `url`, or every measured process of this user."""
+    """Return the process at `url`, or every one of this user that can be asked."""
     if url is not None:
         address = _address(url)
         return [Process(address, address)]
     return [
-        Process(item.json_url, item.service, item.pid)
+        Process(item.json_url, item.service, item.pid, item.instance_id)
         for item in running.running()
         if item.json_url is not None
     ]
 
 
-def fetch(process: Process, path: str) -> dict[str, Any]:
-    """GET one of its JSON documents: `/metrics` or `/doctor`. Raises Unreachable."""
+def unserved() -> list[tuple[Running, str]]:
+    """Return the measured processes of this user that cannot be asked, each with the reason."""
+    return [
+        (item, item.problem or "its JSON endpoint is switched off")
+        for item in running.running()
+        if item.json_url is None
+    ]
+
+
+def document_of(process: Process) -> Document:
+    """Ask a process for its metrics. Raises Unreachable where it does not give them."""
+    return _ask(process, "/metrics", Document)
+
+
+def report_of(process: Process) -> Report:
+    """Ask a process what is measured and what is not. Raises Unreachable."""
+    return _ask(process, "/doctor", Report)
+
+
+def _ask(process: Process, path: str, kind: type[Kind]) -> Kind:
     url = process.url + path
-    # No proxy: these are addresses of this machine, or of one that was named.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=_SECONDS) as response:
-            body = response.read()
-    except urllib.error.HTTPError as error:
-        raise Unreachable(f"{url} answers {error.code} {error.reason}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Unreachable(f"{url}: {getattr(error, 'reason', error)}") from None
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict) or _KEYS[path] not in document:
-        raise Unreachable(f"{url} is not a JSON endpoint of metertap")
+        document = read(get(url), kind)
+    except Malformed as error:
+        reason = f"not a document of metertap that this version can read: {error}"
+        raise Unreachable(url, reason) from None
+    if process.pid is not None and not _is_of(process, document["service"]):
+        raise Unreachable(url, f"another program answers there than process {process.pid}")
     return document
 
 
+def _is_of(process: Process, service: Service) -> bool:
+    """Return whether a document is of the process that registered the address.
+
+    A process that was killed leaves its registration behind, and its port to whoever comes next.
+    """
+    if process.instance_id is not None:
+        return service.get("instance_id") == process.instance_id
+    return service.get("name", running.UNNAMED) == process.name
+
+
 def _address(url: str) -> str:
-    """Scheme, host and port of what the user typed: `9109`, `host:9109`, with or without a path."""
+    """Return scheme, host and port of what was typed: `9109`, `host:9109`, a URL with a path."""
     if url.isdecimal():
         url = f"127.0.0.1:{url}"
     if not url.startswith(("http://", "https://")):
         url = f"http://{url}"
     try:
         parts = urlsplit(url)
-    except ValueError:  # fetching says what is wrong with it
+    except ValueError:  # asking says what is wrong with it
         return url
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))

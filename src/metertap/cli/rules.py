@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from metertap.alerts import thresholds
 from metertap.cli.tables import printable
-from metertap.settings import config_file
+from metertap.settings import config_file, settings
 from metertap_exporters import rules as prometheus_rules
 
 
 def rules(*, config: str | None, out: str | None) -> int:
     """Write the rules. Exit status 2, and nothing written, where a threshold cannot be used."""
-    named = config or os.environ.get(config_file.VARIABLE, "").strip()
+    named = config or settings.config_file_named()
     try:
         table = config_file.load(named)
     except FileNotFoundError as error:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
-from metertap.cli import figures
-from metertap.cli.processes import Process, Unreachable, fetch, processes
-from metertap.cli.tables import Table, printable, show
+from metertap import text
+from metertap.cli.client import Unreachable
+from metertap.cli.documents import Document
+from metertap.cli.percentiles import PERCENTILES, percentile
+from metertap.cli.processes import Process, document_of, processes, unserved
+from metertap.cli.tables import Table, complain, show
 from metertap.runtime import running
 
+_COMMAND = "snapshot"
 _TOOL_HEADERS = ("tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors")
 _LATENCIES = slice(4, 7)
 _CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
 
 
 def snapshot(url: str | None, *, as_json: bool) -> int:
-    """Show one process, or all. Exit status 1 where none answers."""
+    """Show one process, or all of this user. Returns exit status 1 where none answers."""
     found = processes(url)
-    if not found:
+    hidden = unserved() if url is None else []
+    if not found and not hidden:
         none = "no measured process of this user has seen a tool or a cache yet"
-        sys.stderr.write(f"metertap snapshot: {printable(running.problem() or none)}\n")
+        complain(_COMMAND, running.problem() or none)
         return 1
-    documents: list[tuple[Process, dict[str, Any]]] = []
+    documents: list[tuple[Process, Document]] = []
     for process in found:
         try:
-            documents.append((process, fetch(process, "/metrics")))
+            documents.append((process, document_of(process)))
         except Unreachable as error:
-            sys.stderr.write(f"metertap snapshot: {printable(str(error))}\n")
+            complain(_COMMAND, str(error))
+    for item, reason in hidden:
+        complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
     if not documents:
         return 1
     if as_json:
@@ -40,16 +46,16 @@ def snapshot(url: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def tables(document: dict[str, Any], process: Process | None = None) -> list[Table]:
-    """The document's tools and caches, slowest tool first."""
+def tables(document: Document, process: Process | None = None) -> list[Table]:
+    """Return the document's tools, slowest first, and its caches."""
     made = [_tools(document, process)]
     if document["cache_metrics"]:
         made.append(_caches(document))
     return made
 
 
-def _tools(document: dict[str, Any], process: Process | None) -> Table:
-    service = document.get("service", {})
+def _tools(document: Document, process: Process | None) -> Table:
+    service = document["service"]
     title = " ".join(
         part
         for part in (
@@ -67,42 +73,35 @@ def _tools(document: dict[str, Any], process: Process | None) -> Table:
     )
     for name, tool in slowest_first:
         if tool["failed_calls"]:
-            table.styles[len(table.rows)] = "red" if tool["success_rate"] < 90 else "yellow"
+            table.styles[len(table.rows)] = "red" if (tool["success_rate"] or 0) < 90 else "yellow"
         table.rows.append(
             (
                 name,
-                str(tool["total_calls"]),
-                figures.percent(tool["success_rate"]),
-                str(tool["failed_calls"]),
-                *(_percentile(tool, which) for which in ("p50", "p95", "p99")),
-                figures.count(tool["active_calls"]),
+                text.count(tool["total_calls"]),
+                text.percent(tool["success_rate"]),
+                text.count(tool["failed_calls"]),
+                *(percentile(tool, which).text() for which in PERCENTILES),
+                text.count(tool["active_calls"]),
                 ", ".join(f"{kind} {count}" for kind, count in tool["error_types"].items()),
             )
         )
-    if any(figures.ABOUT in cell for row in table.rows for cell in row[_LATENCIES]):
-        table.legend = figures.LEGEND
+    if any(text.ABOUT in cell for row in table.rows for cell in row[_LATENCIES]):
+        table.legend = text.LEGEND
     return table
 
 
-def _percentile(tool: dict[str, Any], which: str) -> str:
-    value = tool[f"{which}_latency_ms"]
-    is_about = tool["method"] == "estimate" or which in tool["extrapolated"]
-    mark = figures.ABOUT if is_about and value is not None else ""
-    return mark + figures.latency(value).strip()
-
-
-def _caches(document: dict[str, Any]) -> Table:
+def _caches(document: Document) -> Table:
     table = Table("", _CACHE_HEADERS, right=frozenset(_CACHE_HEADERS[2:]))
     for name, cache in document["cache_metrics"].items():
         table.rows.append(
             (
                 name,
                 cache["system"],
-                str(cache["total_requests"]),
-                figures.percent(cache["hit_rate"]),
-                figures.count(cache["evictions"]),
-                figures.count(cache["size_rejections"]),
-                figures.count(cache["entries"]),
+                text.count(cache["total_requests"]),
+                text.percent(cache["hit_rate"]),
+                text.count(cache["evictions"]),
+                text.count(cache["size_rejections"]),
+                text.count(cache["entries"]),
             )
         )
     return table

@@ -120,8 +120,8 @@ def exports_otlp(reader: MetricReader) -> bool:
 
 
 def exports_prometheus(reader: MetricReader) -> bool:
-    """Whether `reader` is the standard Prometheus reader."""
-    return any(
+    """Whether `reader` is the standard Prometheus reader, or ours."""
+    return getattr(reader, "exports_prometheus", False) or any(
         cls.__module__.startswith("opentelemetry.exporter.prometheus")
         for cls in type(reader).__mro__
     )

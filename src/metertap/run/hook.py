@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from metertap import faults
-from metertap.otel.resource import program_arguments
 from metertap.runtime.pipeline import FLUSH_MILLISECONDS
 from metertap.runtime.tap import Tap, instrument
+from metertap.settings import program
 
 
 def start(modules_before: Iterable[str]) -> None:
@@ -101,7 +101,7 @@ def _program_folder() -> Path | None:
     """What Python will put first on the path of the program: `sys.path[0]` is not there yet."""
     if getattr(sys.flags, "safe_path", False):
         return None
-    arguments = program_arguments()
+    arguments = program.arguments()
     if not arguments or arguments[0] in {"-", "-c", "-m"}:
         return Path.cwd()
     script = Path(arguments[0]).resolve()

@@ -1,8 +1,11 @@
 """Where running processes can be found: one small file each, in a directory only its user reads.
 
-`$XDG_RUNTIME_DIR/metertap` where that is this user's, else `metertap-<uid>` in the temporary
-directory. A file holds what `metertap snapshot` lists: process id, service name and the addresses
-of the endpoints. No command line: it may hold secrets.
+The directory is `$XDG_RUNTIME_DIR/metertap` where that is this user's, else `metertap-<uid>` in the
+temporary directory. A file holds what `metertap snapshot` lists: the process, its service's name
+and the addresses of the endpoints. No command line: it may hold secrets.
+
+A process is identified by its id, the time at which it started and its service instance, because a
+process that is killed leaves its file behind, and its id and port go to others.
 """
 
 from __future__ import annotations
@@ -17,9 +20,15 @@ from pathlib import Path
 
 from metertap.settings.settings import user_runtime_directory
 
+UNNAMED = "python"
+"""What a service is called that has no name."""
 _FRESH = ".new"
 _FRESH_SECONDS = 60.0
-"""How old a file must be to be one that its process did not come to putting in its place."""
+"""A file of this age that is not in its place yet will never be: its process was killed."""
+_CLOCK_SET_SECONDS = 60.0
+"""By how much the clock may have been set between two times that are compared."""
+_LONGEST = 65_536
+"""Characters of a file that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +38,17 @@ class Running:
     pid: int
     service: str
     started: float
+    """When it registered, in Unix seconds."""
     json_url: str | None
     prometheus_url: str | None
+    instance_id: str | None = None
+    """The `service.instance.id` that its documents have, if they have one."""
+    problem: str | None = None
+    """Why it has no JSON endpoint."""
 
 
 def directory() -> Path:
-    """The directory, made if need be. Raises PermissionError where somebody else owns it."""
+    """Return the directory, made if need be. Raises PermissionError where somebody else owns it."""
     path = _path()
     try:
         path.mkdir(mode=0o700)
@@ -53,7 +67,7 @@ def _path() -> Path:
 
 
 def _is_this_users(base: Path) -> bool:
-    """The XDG specification's condition: `sudo -E`, say, passes on that of another user."""
+    """Return whether the XDG specification's condition holds: `sudo -E` passes on another's."""
     try:
         found = base.stat()
     except OSError:
@@ -73,31 +87,49 @@ def _check_private(path: Path) -> None:
         path.chmod(0o700)
 
 
-def register(service: str, json_url: str | None, prometheus_url: str | None) -> None:
-    """Say where this process answers; replaces what it said before. One thread at a time."""
-    path = directory() / f"{os.getpid()}.json"
+def register(
+    service: str,
+    json_url: str | None,
+    prometheus_url: str | None,
+    *,
+    instance_id: str | None = None,
+    problem: str | None = None,
+) -> None:
+    """Say where this process answers, or why not; replaces what it said before.
+
+    Not safe for several threads at once. Raises OSError where nothing can be written.
+    """
+    pid = os.getpid()
+    path = directory() / f"{pid}.json"
     entry = {
-        "pid": os.getpid(),
+        "pid": pid,
+        "process_start": _start_of(pid),
         "service": service,
+        "instance_id": instance_id,
         "started": time.time(),
         "json_url": json_url,
         "prometheus_url": prometheus_url,
+        "problem": problem,
     }
     fresh = path.with_suffix(_FRESH)
-    fresh.write_text(json.dumps(entry), encoding="utf-8")
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as file:  # "x" follows no link
+        json.dump(entry, file)
     fresh.replace(path)
 
 
 def unregister() -> None:
     """Take back what this process said, if it did. A forked child has nothing to take back."""
     try:
-        (_path() / f"{os.getpid()}.json").unlink(missing_ok=True)
+        path = _path()
+        _check_private(path)
+        (path / f"{os.getpid()}.json").unlink(missing_ok=True)
     except OSError:
         pass  # somebody else's directory, or none: nothing was said there
 
 
 def running() -> list[Running]:
-    """The processes that are alive, oldest first. Files of dead ones are removed.
+    """Return the processes that are alive, oldest first. Files of dead ones are removed.
 
     Never raises: where nothing may be listed nobody is found, and `problem` says why.
     """
@@ -108,33 +140,79 @@ def running() -> list[Running]:
     found = []
     for path in paths:
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
+            entry = json.loads(_text(path))
             process = Running(
                 pid=int(entry["pid"]),
                 service=str(entry["service"]),
                 started=float(entry["started"]),
-                json_url=entry["json_url"],
-                prometheus_url=entry["prometheus_url"],
+                json_url=_text_or_none(entry["json_url"]),
+                prometheus_url=_text_or_none(entry["prometheus_url"]),
+                instance_id=_text_or_none(entry.get("instance_id")),
+                problem=_text_or_none(entry.get("problem")),
             )
-            if _is_alive(process.pid):
+            if _is_running(process, entry.get("process_start")):
                 found.append(process)
             else:
                 path.unlink(missing_ok=True)
-        except (OSError, OverflowError, ValueError, KeyError, TypeError):
+        except (OSError, OverflowError, ValueError, KeyError, TypeError, RecursionError):
             continue
     _remove_unfinished()
     return sorted(found, key=lambda process: process.started)
 
 
+def _text(path: Path) -> str:
+    """Return what this user wrote to `path`. Raises OSError for a link or another user's file."""
+    handle = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    )
+    with open(handle, encoding="utf-8") as file:
+        owner = os.fstat(handle)
+        if not stat.S_ISREG(owner.st_mode) or (
+            hasattr(os, "getuid") and owner.st_uid != os.getuid()
+        ):
+            raise PermissionError(f"{path} is not this user's file")
+        return file.read(_LONGEST)
+
+
+def _text_or_none(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _is_running(process: Running, start: object) -> bool:
+    """Return whether the process that registered is alive, as against one that has its id now."""
+    if not _is_alive(process.pid):
+        return False
+    now = _start_of(process.pid)
+    if now is None:  # this system does not say
+        return True
+    if start is not None:
+        return start == now
+    # An older metertap did not note it. No process registers before it has started.
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - now / os.sysconf("SC_CLK_TCK")
+    return process.started > time.time() - since_boot - _CLOCK_SET_SECONDS
+
+
+def _start_of(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None where only Linux would say."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+        # The name of the program comes before, in parentheses, and may have any character in it.
+        return int(text.rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _remove_unfinished() -> None:
-    """What processes wrote that were killed before they could put it in its place."""
+    """Remove what processes wrote that were killed before they could put it in its place."""
     try:
         paths = _files(_FRESH)
     except OSError:
         return
     for path in paths:
         try:
-            old = time.time() - path.stat().st_mtime > _FRESH_SECONDS
+            old = time.time() - path.lstat().st_mtime > _FRESH_SECONDS
             if old and not _is_alive(int(path.stem)):
                 path.unlink(missing_ok=True)
         except (OSError, OverflowError, ValueError):
@@ -142,7 +220,7 @@ def _remove_unfinished() -> None:
 
 
 def problem() -> str | None:
-    """Why running processes cannot be listed, if they cannot."""
+    """Return why running processes cannot be listed, if they cannot."""
     try:
         _files()
     except OSError as error:
@@ -151,7 +229,7 @@ def problem() -> str | None:
 
 
 def _files(suffix: str = ".json") -> list[Path]:
-    """What processes wrote; none where none has. Raises OSError where that may not be read."""
+    """Return the files that processes wrote. Raises OSError where they may not be listed."""
     path = _path()
     try:
         _check_private(path)

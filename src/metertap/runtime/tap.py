@@ -41,7 +41,7 @@ class Tap:
             given,
             state.recorder(),
             meter_provider,
-            on_bound=self._endpoint_bound,
+            on_bound=self._endpoint_settled,
             diagnosis=self.diagnosis,
             alerts=self.alerts,
         )
@@ -163,12 +163,20 @@ class Tap:
         json = self.pipeline.json
         return None if json is None else json.endpoint.wait(seconds)
 
-    def _endpoint_bound(self, endpoint: Endpoint) -> None:
-        faults.info(_TOLD[endpoint.label], endpoint.url)
-        name = self.pipeline.service().get("name", "python")
+    def _endpoint_settled(self, endpoint: Endpoint) -> None:
+        if endpoint.url is not None:
+            faults.info(_TOLD[endpoint.label], endpoint.url)
+        service = self.pipeline.service()
+        json = self.pipeline.json
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with faults.guarded("listing"), self._registering:
-            running.register(name, self.json_url, self.prometheus_url)
+            running.register(
+                service.get("name", running.UNNAMED),
+                self.json_url,
+                self.prometheus_url,
+                instance_id=service.get("instance_id"),
+                problem=None if json is None else json.endpoint.problem,
+            )
 
 
 def instrument(**options: Unpack[Options]) -> Tap:

@@ -1,32 +1,107 @@
-"""The configuration file: `[tool.metertap]` of `pyproject.toml`, or what `METERTAP_CONFIG` names.
+"""The configuration file: one that `METERTAP_CONFIG` names, or a `pyproject.toml` that is found.
 
-The file that was named may hold the same table, or its keys at top level.
+A named file may hold the table `[tool.metertap]`, or the keys of that table at top level. Without a
+name, the table is looked for in `pyproject.toml` beside the program's own code, then in the working
+directory. Programs are started in folders that somebody else filled (a cloned repository, say), so
+the working directory's file is the program's own only if the program's code lies in it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metertap.faults import shown, warn_once
+from metertap.faults import guarded, shown, warn_once
+from metertap.settings import program
 
 VARIABLE = "METERTAP_CONFIG"
-DEFAULT = "pyproject.toml"  # of the working directory
+DEFAULT = "pyproject.toml"
 
 
-def read(named: str) -> tuple[str, dict[str, Any]]:
-    """Name of the file and its table; an empty one where there is none. Never raises."""
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A configuration file that was read."""
+
+    path: Path
+    table: Mapping[str, Any] = field(default_factory=dict)
+    is_programs: bool = True
+    """Whether it was named, or belongs to the program; else it merely lies where that runs."""
+
+    @property
+    def name(self) -> str:
+        """Its name in warnings."""
+        return self.path.name
+
+
+def read(named: str) -> ConfigFile:
+    """Read the file that was named, or the one that is found. Warns, and never raises."""
+    if named:
+        return ConfigFile(Path(named), _read(Path(named), f"{VARIABLE}=") or {})
+    own: list[Path] = []
+    with guarded("settings.program"):
+        own = list(dict.fromkeys(program.folders()))
+    here = Path(DEFAULT)
+    for path in dict.fromkeys(path for folder in own for path in _beside(folder)):
+        if _is_written_by_owner(path):
+            table = _read(path)
+            if table is not None:
+                return ConfigFile(path, table)
+    table = _read(here)
+    if table is None:
+        return ConfigFile(here)
+    return ConfigFile(here, table, any(_is_within(folder, Path.cwd()) for folder in own))
+
+
+def load(named: str) -> dict[str, Any]:
+    """Read the file for a command that needs it. Raises what keeps it from being read."""
     path = Path(named or DEFAULT)
+    return _table(path, path.read_text(encoding="utf-8")) or {}
+
+
+def _beside(folder: Path) -> Iterator[Path]:
+    """Where the file of code in `folder` may be: there, above its package, and above `src`."""
+    if program.is_installed(folder):
+        return
+    yield folder / DEFAULT
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+        yield folder / DEFAULT
+    if folder.name == "src":
+        yield folder.parent / DEFAULT
+
+
+def _is_within(folder: Path, project: Path) -> bool:
+    """Whether the code in `folder` is the project's, and so may be configured by its file."""
+    return (
+        folder.is_relative_to(project)
+        and not program.is_installed(folder)
+        and _is_written_by_owner(project / DEFAULT, folder)
+    )
+
+
+def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
+    """Whether the owner of `path` could change the program as well; in `/tmp`, anybody writes."""
+    try:
+        writer = path.stat().st_uid
+        return os.name == "nt" or writer in {0, os.getuid(), (code or path.parent).stat().st_uid}
+    except OSError:
+        return False
+
+
+def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
+    """The table of the file, if it has one. `variable` is what names the file in a warning."""
     text = ""
     try:
         text = path.read_text(encoding="utf-8")
-        if named or "metertap" in text:  # the parser takes its time to import
-            return path.name, _table(path, text)
+        if variable or "metertap" in text:  # the parser takes its time to import
+            return _table(path, text)
     except Exception as error:
         # The program's own pyproject.toml may be missing or broken without concerning us.
-        if named or "[tool.metertap" in text:
-            variable = f"{VARIABLE}=" if named else ""
+        if variable or "[tool.metertap" in text:
             warn_once(
                 "configuration file",
                 "%s%s cannot be read (%s) and is ignored",
@@ -34,22 +109,16 @@ def read(named: str) -> tuple[str, dict[str, Any]]:
                 shown(path, str),
                 shown(error, str),
             )
-    return path.name, {}
+    return None
 
 
-def load(named: str) -> dict[str, Any]:
-    """The table of the file, for a command that needs it: raises what keeps it from being read."""
-    path = Path(named or DEFAULT)
-    return _table(path, path.read_text(encoding="utf-8"))
-
-
-def _table(path: Path, text: str) -> dict[str, Any]:
+def _table(path: Path, text: str) -> dict[str, Any] | None:
     if sys.version_info >= (3, 11):
         import tomllib
-    else:  # not a dependency: it is there wherever a build tool or pytest is
+    else:
         import tomli as tomllib
     document = tomllib.loads(text)
     table = document.get("tool", {}).get("metertap")
-    if table is None:
-        table = {} if path.name == DEFAULT else document
-    return dict(table)
+    if table is None and path.name != DEFAULT:
+        table = document
+    return None if table is None else dict(table)

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from metertap.faults import shown, warn_once
-from metertap.settings.values import names, tell_unusable
+from metertap.parsing import names, number, warn_unusable
 
 _OTLP_EXPORTERS = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 """Names in OTEL_METRICS_EXPORTER that mean OTLP, and the protocol that they fix."""
 _OTHER_EXPORTERS = frozenset({"none", "prometheus", "metertap_json", "metertap_prometheus"})
 _EXPORTERS = "opentelemetry_metrics_exporter"
-"""The group of entry points."""
+"""The group of entry points under which packages offer exporters."""
+_EXPORT_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class OtelVariables:
-    """What they say."""
+    """The values of OpenTelemetry's variables, as far as metertap acts on them."""
 
-    is_sdk_disabled: bool
-    otlp: bool
-    otlp_protocol: str
-    prometheus: bool
-    disabled_instrumentations: frozenset[str]
+    is_sdk_disabled: bool = False
+    otlp: bool = False
+    otlp_protocol: str = "http/protobuf"
+    export_interval_seconds: float | None = None
+    """Time between two exports; None where nobody set it."""
+    prometheus: bool = False
+    disabled_instrumentations: frozenset[str] = frozenset()
     """Names of any package's instrumentations."""
-    resource_attributes: Mapping[str, str]
+    excluded_process_metrics: frozenset[str] = frozenset()
+    """Patterns of names of process metrics that are not to be reported."""
+    resource_attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(environ: Mapping[str, str]) -> OtelVariables:
-    """Read them. What cannot be used is one warning."""
+    """Read OpenTelemetry's variables. A value that cannot be used is one warning."""
     exporters = {name.lower() for name in names(environ.get("OTEL_METRICS_EXPORTER", ""))}
     _check_exporters(exporters)
     if "none" in exporters or environ.get("OTEL_CONFIG_FILE", "").strip():
-        exporters = {"none"}  # the declarative file replaces every variable of theirs
+        exporters = {"none"}  # OpenTelemetry's declarative file replaces all of its variables
     _, endpoint = _first_set(
         environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
     )
@@ -43,8 +49,12 @@ def read(environ: Mapping[str, str]) -> OtelVariables:
         # A list of exporters wins over an endpoint.
         otlp=bool(exporters & _OTLP_EXPORTERS.keys()) if exporters else bool(endpoint),
         otlp_protocol=_otlp_protocol(environ, exporters, endpoint),
+        export_interval_seconds=_export_interval_seconds(environ),
         prometheus=bool(exporters & {"prometheus", "metertap_prometheus"}),
         disabled_instrumentations=names(environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")),
+        excluded_process_metrics=names(
+            environ.get("OTEL_PYTHON_SYSTEM_METRICS_EXCLUDED_METRICS", "")
+        ),
         resource_attributes=_resource_attributes(environ),
     )
 
@@ -61,7 +71,7 @@ def _check_exporters(exporters: set[str]) -> None:
 
 
 def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
-    """The first of `variables` that is set, and its value; the last one where none is."""
+    """Return the first of `variables` that is set, and its value; where none is, the last one."""
     variable = next((name for name in variables if environ.get(name, "").strip()), variables[-1])
     return variable, environ.get(variable, "").strip()
 
@@ -69,13 +79,13 @@ def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
 def _is_sdk_disabled(environ: Mapping[str, str]) -> bool:
     variable = "OTEL_SDK_DISABLED"
     word = environ.get(variable, "").strip().lower()
-    if word not in {"true", "false", ""}:  # OpenTelemetry knows these two words only
-        tell_unusable(variable, environ[variable], "true or false is needed", False)
+    if word not in {"true", "false", ""}:  # OpenTelemetry defines these two words only
+        warn_unusable(variable, environ[variable], "true or false is needed", False)
     return word == "true"
 
 
 def _otlp_protocol(environ: Mapping[str, str], exporters: set[str], endpoint: str) -> str:
-    """`http/protobuf` or `grpc`: what is named, else what the endpoint's port is known for."""
+    """Choose `http/protobuf` or `grpc`: what is named, else what the endpoint's port stands for."""
     for exporter in sorted(exporters & _OTLP_EXPORTERS.keys()):
         if (fixed := _OTLP_EXPORTERS[exporter]) is not None:
             return fixed
@@ -86,8 +96,19 @@ def _otlp_protocol(environ: Mapping[str, str], exporters: set[str], endpoint: st
         return named.lower()
     default = "grpc" if _port_of(endpoint) == 4317 else "http/protobuf"
     if named:
-        tell_unusable(variable, named, "grpc or http/protobuf is needed", default)
+        warn_unusable(variable, named, "grpc or http/protobuf is needed", default)
     return default
+
+
+def _export_interval_seconds(environ: Mapping[str, str]) -> float | None:
+    word = environ.get(_EXPORT_INTERVAL, "").strip()
+    if not word:
+        return None
+    try:
+        return number(1, _DAY_MS, "milliseconds")(word) / 1000
+    except ValueError as error:
+        warn_unusable(_EXPORT_INTERVAL, word, str(error), None)
+        return None
 
 
 def _port_of(endpoint: str) -> int | None:
@@ -99,6 +120,6 @@ def _port_of(endpoint: str) -> int | None:
 
 
 def _resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
-    """`OTEL_RESOURCE_ATTRIBUTES`, so that what the operator said is not overwritten."""
+    """Parse `OTEL_RESOURCE_ATTRIBUTES`: what the operator says there must not be overwritten."""
     pairs = (item.partition("=") for item in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
     return {key.strip(): unquote(value.strip()) for key, _, value in pairs if key.strip()}

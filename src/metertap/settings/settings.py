@@ -1,23 +1,35 @@
-"""Settings: read once, in this one place, into a frozen object.
+"""Settings: read in this one place, into a frozen object.
 
 Keyword > environment > file > default. A value that cannot be used is one warning that names the
 setting, the value and what is taken instead; it is never an exception.
+
+From a file that merely lies where the program runs, only settings count that reveal, send and open
+nothing (`_HARMLESS`): whoever wrote that file need not be whoever started the program.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 from metertap.faults import guarded, shown, warn_once
+from metertap.parsing import (
+    boolean,
+    did_you_mean,
+    integer,
+    names,
+    nearest,
+    number,
+    text,
+    warn_unusable,
+)
 from metertap.settings import address, config_file, otel_variables
 from metertap.settings.address import Address
+from metertap.settings.config_file import ConfigFile
 from metertap.settings.otel_variables import OtelVariables
-from metertap.settings.values import boolean, integer, names, seconds, tell_unusable, text
 
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
@@ -46,7 +58,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one process was told. Ports and sizes are validated; `sources` says who set what."""
+    """The settings of one process, validated; `sources` says where each that was set comes from."""
 
     enabled: bool = True
     window_size: int = 1000
@@ -74,23 +86,27 @@ class Settings:
     """Lines of `[tool.metertap.tools]`."""
     otlp: bool = False
     otlp_protocol: str = "http/protobuf"
+    export_interval_seconds: float | None = None
+    """Time between two exports over OTLP, where the operator set one."""
+    excluded_process_metrics: frozenset[str] = frozenset()
+    """Patterns of names of process metrics that are not to be reported."""
     disabled_because: str | None = None
     resource_from_environment: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_alerts(self) -> bool:
-        """Whether alerts are configured: thresholds, or somebody to be told."""
+        """Whether alerts are configured: by thresholds, or by a receiver."""
         told = (self.alertmanager_url, self.alert_webhook_url)
         return self.alerts is not None or any(address is not None for address in told)
 
     def is_disabled(self, instrumentation: str) -> bool:
-        """Whether somebody said so of that name, or of all (`*`)."""
+        """Whether the instrumentation of that name is disabled, by its name or by `*`."""
         disabled = self.disabled_instrumentations | self.disabled_by_opentelemetry
         return not {instrumentation, "*"}.isdisjoint(disabled)
 
     def is_explicit(self, name: str) -> bool:
-        """Whether somebody set `name`, as opposed to the default standing."""
+        """Whether the value of the setting `name` was given; else it is the default."""
         return name in self.sources
 
 
@@ -113,20 +129,35 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "service_name": ("OTEL_SERVICE_NAME", text),
     "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
     "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
-    "alert_every": ("METERTAP_ALERT_EVERY", seconds(0.1, 3600)),
+    "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
 }
 _SECRET = frozenset({"alertmanager_url", "alert_webhook_url"})
-"""An address may hold credentials: what cannot be used of these is not shown."""
+"""Settings whose value may hold credentials: one that cannot be used is not shown."""
+_HARMLESS = frozenset(
+    {
+        "enabled",
+        "window_size",
+        "json_endpoint",
+        "json_port",
+        "prometheus",
+        "prometheus_port",
+        "series_limit",
+        "disabled_instrumentations",
+        "service_name",
+        "alert_every",
+    }
+)
+"""Settings that count from any file that is found."""
 _IN_ALERTS_TABLE = {
     "alertmanager": "alertmanager_url",
     "webhook": "alert_webhook_url",
     "every": "alert_every",
 }
-"""What `[tool.metertap.alerts]` holds beside thresholds."""
+"""Keys of `[tool.metertap.alerts]` that are no thresholds, and the settings that they are."""
 _OTHER_VARIABLES = frozenset({config_file.VARIABLE, "METERTAP_RUN_CHILDREN"})
 _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
-"""Other programs' variables begin so too: only what is nearly one of ours is told of."""
+"""Other programs' variables begin so too, so only near misspellings of ours are warned of."""
 _NOT_VALUES = frozenset({"meter_provider"})  # an object for the pipeline, not a setting
 _TABLES_IN_FILE = ("tools", "caches")
 _ALERTS = "alerts"
@@ -148,11 +179,15 @@ def read(
 ) -> Settings:
     """Read every setting. Never raises."""
     environ = os.environ if environ is None else environ
+    file = config_file.read(environ.get(config_file.VARIABLE, "").strip())
+    table = file.table if file.is_programs else _harmless(file)
+    otel = OtelVariables()
+    with guarded("settings.opentelemetry"):
+        otel = otel_variables.read(environ)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    file, table = config_file.read(environ.get(config_file.VARIABLE, "").strip())
     for source, given in (
-        ("file", _from_file(file, table)),
+        ("file", _from_file(file.name, table)),
         ("environment", _from_environment(environ)),
         ("keyword", _from_keywords(options or {})),
     ):
@@ -163,13 +198,47 @@ def read(
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
                 told = _NOT_SHOWN if name in _SECRET else raw
-                tell_unusable(shown_name, told, shown(error, str), taken)
-    alerts = _lines(file, _ALERTS, table[_ALERTS]) if _ALERTS in table else None
-    tools, caches = (_lines(file, name, table.get(name, {})) for name in _TABLES_IN_FILE)
-    settings = Settings(**values, alerts=alerts, tools=tools, caches=caches, sources=sources)
-    with guarded("settings.opentelemetry"):
-        return _with_opentelemetry(settings, otel_variables.read(environ))
-    return settings
+                warn_unusable(shown_name, told, shown(error, str), taken)
+    disabled_because = None
+    if not values.get("enabled", True):
+        variable = TABLE["enabled"][0]
+        by_variable = sources["enabled"] == "environment"
+        disabled_because = f"{variable if by_variable else 'enabled'} is false"
+    elif otel.is_sdk_disabled:
+        disabled_because = "OTEL_SDK_DISABLED is true"
+    values["enabled"] = disabled_because is None
+    values.setdefault("prometheus", otel.prometheus)
+    return Settings(
+        **values,
+        alerts=_lines(file.name, _ALERTS, table[_ALERTS]) if _ALERTS in table else None,
+        caches=_lines(file.name, "caches", table.get("caches", {})),
+        tools=_lines(file.name, "tools", table.get("tools", {})),
+        otlp=otel.otlp,
+        otlp_protocol=otel.otlp_protocol,
+        export_interval_seconds=otel.export_interval_seconds,
+        excluded_process_metrics=otel.excluded_process_metrics,
+        disabled_by_opentelemetry=otel.disabled_instrumentations,
+        disabled_because=disabled_because,
+        resource_from_environment=otel.resource_attributes,
+        sources=sources,
+    )
+
+
+def _harmless(file: ConfigFile) -> Mapping[str, Any]:
+    """The table without what may reveal, send or open; one warning says what was left out."""
+    ours = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
+    ignored = sorted((file.table.keys() & ours) - _HARMLESS)
+    if ignored:
+        warn_once(
+            "configuration file ignored",
+            "%s in %s is ignored, because the program's own code does not lie in that folder; "
+            "%s=%s makes the file count",
+            ", ".join(ignored),
+            shown(file.path.absolute(), str),
+            config_file.VARIABLE,
+            file.name,
+        )
+    return {name: value for name, value in file.table.items() if name not in ignored}
 
 
 def _from_keywords(options: Mapping[str, Any]) -> _Given:
@@ -192,7 +261,7 @@ def _from_environment(environ: Mapping[str, str]) -> _Given:
     }
     known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
     for variable in environ:
-        nearly_ours = variable.startswith(_SHARED_PREFIXES) and _nearest(variable, known, 0.9)
+        nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)
         if variable not in known and (variable.startswith(_PREFIX) or nearly_ours):
             _tell_unknown(variable, variable, known)
     return given
@@ -216,45 +285,27 @@ def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
 def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return given
-    tell_unusable(f"{name} in {file}", given, "a table is needed", {})
+    warn_unusable(f"{name} in {file}", given, "a table is needed", {})
     return {}
 
 
 def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> None:
     keyword = name.removeprefix(_PREFIX).lower()
-    near = TABLE[keyword][0] if name != keyword and keyword in TABLE else _nearest(name, known)
-    hint = f"; did you mean {near}?" if near else ""
+    near = TABLE[keyword][0] if name != keyword and keyword in TABLE else nearest(name, known)
     warn_once(
-        f"setting {shown_name}", "%s is no setting of metertap and is ignored%s", shown_name, hint
+        f"setting {shown_name}",
+        "%s is no setting of metertap and is ignored%s",
+        shown_name,
+        did_you_mean(near),
     )
 
 
-def _nearest(name: str, known: Collection[str], likeness: float = 0.6) -> str | None:
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
-
-
-def _with_opentelemetry(settings: Settings, theirs: OtelVariables) -> Settings:
-    disabled_because = None
-    if not settings.enabled:
-        variable = TABLE["enabled"][0]
-        by_variable = settings.sources["enabled"] == "environment"
-        disabled_because = f"{variable if by_variable else 'enabled'} is false"
-    elif theirs.is_sdk_disabled:
-        disabled_because = "OTEL_SDK_DISABLED is true"
-    by_us = settings.is_explicit("prometheus")
-    return replace(
-        settings,
-        enabled=disabled_because is None,
-        disabled_because=disabled_because,
-        otlp=theirs.otlp,
-        otlp_protocol=theirs.otlp_protocol,
-        prometheus=settings.prometheus if by_us else theirs.prometheus,
-        disabled_by_opentelemetry=theirs.disabled_instrumentations,
-        resource_from_environment=theirs.resource_attributes,
-    )
+def config_file_named() -> str:
+    """Return the path in `METERTAP_CONFIG`; empty where no file is named."""
+    return os.environ.get(config_file.VARIABLE, "").strip()
 
 
 def user_runtime_directory() -> Path | None:
-    """The user's runtime directory by the XDG specification, where there is one."""
+    """Return the user's runtime directory by the XDG specification, if the environment has one."""
     base = os.environ.get("XDG_RUNTIME_DIR", "").strip()
     return Path(base) if base else None

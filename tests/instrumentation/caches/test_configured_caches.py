@@ -113,6 +113,7 @@ def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     (tmp_path / "cfgshop" / "__init__.py").touch()
     (tmp_path / "cfgshop" / "cache.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     metertap.uninstrument()
@@ -443,7 +444,7 @@ def test_a_module_that_is_not_imported_waits_and_a_broken_one_is_the_programs(
 @pytest.mark.parametrize("text", ["[tool.metertap]\ncaches = 5", "[[tool.metertap.caches]]\na = 1"])
 def test_what_is_no_table_is_one_warning(text: str, caplog: pytest.LogCaptureFixture) -> None:
     Path("pyproject.toml").write_text(text)
-    assert settings.read(environ={}).caches == {}
+    assert settings.read().caches == {}
     (warning,) = warnings_of(caplog)
     assert warning.startswith("caches in pyproject.toml=")
     assert warning.endswith("(a table is needed); {} is taken")
@@ -459,7 +460,7 @@ def test_switched_off_and_undone() -> None:
         with metertap.instrument(**options):
             assert shop().Cache.__dict__["get"] is original
     metertap.reset()
-    Path("pyproject.toml").unlink()
+    Path("pyproject.toml").write_text("")
     with metertap.instrument() as tap:
         assert shop().Cache.__dict__["get"] is original
         libraries = [item["library"] for item in tap.diagnosis()["instrumentations"]]

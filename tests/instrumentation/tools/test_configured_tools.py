@@ -243,6 +243,7 @@ def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     (tmp_path / "toolshop" / "__init__.py").touch()
     (tmp_path / "toolshop" / "server.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     metertap.uninstrument()
@@ -1038,7 +1039,7 @@ def test_a_line_of_a_module_that_is_not_imported_waits_under_its_own_name() -> N
 @pytest.mark.parametrize("text", ["[tool.metertap]\ntools = 5", "[[tool.metertap.tools]]\na = 1"])
 def test_what_is_no_table_is_one_warning(text: str, caplog: pytest.LogCaptureFixture) -> None:
     Path("pyproject.toml").write_text(text)
-    assert settings.read(environ={}).tools == {}
+    assert settings.read().tools == {}
     (warning,) = warnings_of(caplog)
     assert warning.startswith("tools in pyproject.toml=")
     assert warning.endswith("(a table is needed); {} is taken")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.cli.demo.client import CANCELLED, FAILED, OK, REFUSED
+from metertap.cli.documents import Document
 
 _HISTOGRAM_COUNT = "gen_ai_execute_tool_duration_seconds_count"
 
@@ -34,7 +34,7 @@ def of_client(counts: dict[str, Counter[str]]) -> Totals:
     return Totals(sums[OK], sums[FAILED], sums[CANCELLED], sums[REFUSED])
 
 
-def of_document(document: dict[str, Any]) -> Totals:
+def of_document(document: Document) -> Totals:
     """What the JSON document says."""
     tools = document["tool_metrics"].values()
     return Totals(

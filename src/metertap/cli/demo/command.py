@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from metertap.cli.processes import Process, Unreachable, fetch
+from metertap.cli.client import Unreachable, get
+from metertap.cli.documents import Document
+from metertap.cli.processes import Process, document_of
 from metertap.cli.snapshot import tables
 from metertap.cli.tables import Table, has_rich, show, to_rich
 from metertap.runtime import running
@@ -125,12 +126,12 @@ async def _drive(
             await asyncio.wait([work], timeout=_REFRESH_SECONDS)
     await work
     document = await _settled(process)
-    prometheus = await asyncio.to_thread(_read, f"{addresses.prometheus_url}/metrics")
+    prometheus = await asyncio.to_thread(get, f"{addresses.prometheus_url}/metrics")
     show(tables(document, process))
     return {
         "client": agreement.of_client(client.counts),
         "JSON document": agreement.of_document(document),
-        "Prometheus": agreement.of_prometheus(prometheus),
+        "Prometheus": agreement.of_prometheus(prometheus.decode()),
     }
 
 
@@ -155,14 +156,14 @@ def _show_addresses(url: str, addresses: running.Running) -> None:
     sys.stdout.flush()
 
 
-def _document(process: Process) -> dict[str, Any]:
+def _document(process: Process) -> Document:
     try:
-        return fetch(process, "/metrics")
+        return document_of(process)
     except Unreachable as error:
         raise SystemExit(f"metertap demo: {error}") from None
 
 
-async def _settled(process: Process) -> dict[str, Any]:
+async def _settled(process: Process) -> Document:
     """The document once the server has noticed the last cancelled call."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
@@ -171,13 +172,6 @@ async def _settled(process: Process) -> dict[str, Any]:
         if not active or time.monotonic() > deadline:
             return document
         await asyncio.sleep(0.05)
-
-
-def _read(url: str) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as response:
-        text: str = response.read().decode()
-    return text
 
 
 @contextmanager
@@ -189,7 +183,7 @@ def _live() -> Iterator[Any]:
 
         with Live(auto_refresh=False, transient=True) as live:
 
-            def in_place(document: dict[str, Any], _calls: int) -> None:
+            def in_place(document: Document, _calls: int) -> None:
                 parts = [part for table in tables(document) for part in (to_rich(table), "")]
                 live.update(Group(*parts), refresh=True)
 
@@ -197,7 +191,7 @@ def _live() -> Iterator[Any]:
         return
     told = 0.0
 
-    def a_line(document: dict[str, Any], calls: int) -> None:
+    def a_line(document: Document, calls: int) -> None:
         nonlocal told
         if time.monotonic() - told >= 1:
             told = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from metertap.cli import figures
+from metertap import text as figures
 from metertap.cli.tables import printable
 from metertap.cli.top.signs import Signs
 from metertap.cli.top.view import View

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from metertap.cli import figures
+from metertap import text as figures
 from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
 from metertap.cli.top.readings import Cache, Tool

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metertap.cli.tables import Table, printable, show
+from metertap.cli.tables import Table, complain, printable, show
 from metertap.cli.top.columns import Row, Thing
 from metertap.cli.top.poller import Watched, Watching
 from metertap.cli.top.rows import labels, rows, state
@@ -35,8 +35,7 @@ def show_once(urls: Sequence[str], interval: float, *, as_json: bool) -> int:
         )
     for watched in listed:
         if watched.reading is None or watched.problem is not None:
-            problem = watched.problem or f"{watched.process.url} does not answer"
-            sys.stderr.write(f"metertap top: {printable(problem)}\n")
+            complain("top", str(watched.problem or f"{watched.process.url} does not answer"))
     answered = [watched for watched in listed if watched.reading is not None]
     if not answered:
         return 1

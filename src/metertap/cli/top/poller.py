@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from metertap.cli.processes import Process, Unreachable, fetch, processes
+from metertap.cli.client import Unreachable
+from metertap.cli.processes import Process, document_of, processes
 from metertap.cli.top.history import History
 from metertap.cli.top.readings import Reading, Readings
 from metertap.runtime import running
@@ -46,22 +47,9 @@ class Asker(threading.Thread):
 
     def _ask(self) -> Answer:
         try:
-            document = fetch(self._process, "/metrics")
+            return Answer(self, self._readings.of(document_of(self._process)))
         except Unreachable as error:
-            return Answer(self, None, str(error), is_refused=_is_refused(error))
-        except Exception as error:  # an address that no part of HTTP can make sense of
-            return Answer(self, None, f"{self._process.url}: {error}")
-        try:
-            return Answer(self, self._readings.of(document))
-        except Exception:
-            problem = f"{self._process.url} answers with a document that this version cannot read"
-            return Answer(self, None, problem)
-
-
-def _is_refused(error: Unreachable) -> bool:
-    """Whether nobody listens there, as against somebody who does not answer."""
-    cause = error.__context__
-    return isinstance(getattr(cause, "reason", cause), ConnectionRefusedError)
+            return Answer(self, None, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +58,7 @@ class Answer:
 
     asker: Asker
     reading: Reading | None
-    problem: str | None = None
-    is_refused: bool = False
+    problem: Unreachable | None = None
 
 
 @dataclass(slots=True)
@@ -84,8 +71,7 @@ class Watched:
     reading: Reading | None = None
     answered: float | None = None
     began_anew: float | None = None
-    problem: str | None = None
-    is_refused: bool = False
+    problem: Unreachable | None = None
     gone: float | None = None
     """Since when it is not registered any more."""
     asked: int = 0
@@ -100,7 +86,9 @@ class Watched:
 
     def is_gone(self) -> bool:
         """It answered once, and has ended since."""
-        return self.gone is not None or (self.is_refused and self.answered is not None)
+        return self.gone is not None or (
+            self.problem is not None and self.problem.is_refused and self.answered is not None
+        )
 
     def is_silent(self, now: float) -> bool:
         """It gives no answer, or none yet."""
@@ -201,7 +189,6 @@ class Watching:
 def _take(watched: Watched, answer: Answer) -> None:
     watched.asked += 1
     watched.problem = answer.problem
-    watched.is_refused = answer.is_refused
     if answer.reading is not None:
         watched.answered = time.time()
         if answer.reading.began_anew:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from metertap import outcomes
-from metertap.cli import figures
+from metertap import text as figures
 from metertap.cli.top.columns import Row, hits_style
 from metertap.cli.top.details import CacheDetails, Latencies
 from metertap.cli.top.history import bars

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from metertap.cli import figures
+from metertap import text
 from metertap.cli.top.columns import FAILED, Row
 from metertap.cli.top.poller import Watched
 from metertap.cli.top.readings import Cache, Tool
@@ -50,9 +50,8 @@ def state(watched: Watched, now: float) -> tuple[str, str, str]:
     """How a process is: a sign, a style, and words."""
     if watched.is_silent(now):
         since = watched.silent_since()
-        when = f"since {clock(since)} ({figures.duration(now - since)})"
-        problem = (watched.problem or "").removeprefix(f"{watched.process.url}/metrics: ")
-        because = f": {problem}" if problem else ""
+        when = f"since {clock(since)} ({text.duration(now - since)})"
+        because = f": {watched.problem.reason}" if watched.problem else ""
         if watched.is_gone():
             return FAILED, "red", f"gone {when}"
         if watched.answered is None:
@@ -61,18 +60,18 @@ def state(watched: Watched, now: float) -> tuple[str, str, str]:
     reading = watched.reading
     if reading is None:
         return " ", "", "asked …"
-    words = [f"up {figures.duration(reading.uptime_seconds)}"]
+    words = [f"up {text.duration(reading.uptime_seconds)}"]
     if not reading.enabled:
         words.insert(0, "measuring is switched off")
     if watched.began_anew is not None and now - watched.began_anew < _ANEW_SECONDS:
         words.insert(0, f"began anew {clock(watched.began_anew)}")
-    words.append(f"{figures.rate(reading.calls_per_second)} calls/s")
+    words.append(f"{text.rate(reading.calls_per_second)} calls/s")
     words.append(f"{reading.active_calls} active")
     if reading.active_sessions:
         words.append(f"{reading.active_sessions} sessions")
-    cpu = figures.NONE if reading.cpu_percent is None else f"{reading.cpu_percent:.1f} %"
+    cpu = text.NONE if reading.cpu_percent is None else f"{reading.cpu_percent:.1f} %"
     words.append(f"cpu {cpu}")
-    words.append(figures.size(reading.resident_bytes))
+    words.append(text.size(reading.resident_bytes))
     return " ", "", " · ".join(words)
 
 

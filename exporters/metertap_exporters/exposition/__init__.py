@@ -1,0 +1,1 @@
+"""Metrics as text that Prometheus and OpenMetrics scrapers read."""

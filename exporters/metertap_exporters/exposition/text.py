@@ -1,0 +1,238 @@
+"""Metric families as text, in the plain format and as OpenMetrics.
+
+The text of a series' labels is kept from one scrape to the next, since writing labels is most of
+the work and they never change. The text equals that of `prometheus_client`, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from opentelemetry.exporter.prometheus._mapping import sanitize_attribute
+
+from metertap_exporters.exposition.families import (
+    Distribution,
+    Exemplar,
+    Family,
+    Labels,
+    Quantiles,
+    Series,
+)
+
+_LINES = 400
+"""So many lines are written before others may run: about a third of a millisecond."""
+_EXACT_INTEGERS = 1_000_000
+"""Whole numbers below this are written without an exponent."""
+_label_name = lru_cache(maxsize=1000)(sanitize_attribute)
+
+
+class LabelText(NamedTuple):
+    """The labels of one series: before and after the place of `le` or `quantile`, and whole."""
+
+    labels: Labels
+    before: str
+    after: str
+    whole: str
+
+
+class _Kept(NamedTuple):
+    names: frozenset[str]
+    groups: list[tuple[Labels, dict[int, LabelText]]]
+
+
+class Exposition:
+    """A writer that keeps the text of labels. To be used by one thread at a time."""
+
+    def __init__(self, pause: Callable[[], None] = lambda: None) -> None:
+        self._pause = pause
+        self._kept: dict[tuple[str, str, str], _Kept] = {}
+
+    def text(self, families: Iterable[Family], *, is_openmetrics: bool) -> bytes:
+        """Write the families; `pause` is called again and again meanwhile."""
+        before, self._kept = self._kept, {}
+        parts: list[bytes] = []
+        lines: list[str] = []
+        for family in families:
+            lines += _head(family, is_openmetrics)
+            for written in self._lines(family, before, is_openmetrics):
+                lines += written
+                if len(lines) >= _LINES:
+                    parts.append("".join(lines).encode())
+                    lines.clear()
+                    self._pause()
+        if is_openmetrics:
+            lines.append("# EOF\n")
+        parts.append("".join(lines).encode())
+        return b"".join(parts)
+
+    def _lines(
+        self, family: Family, before: dict[tuple[str, str, str], _Kept], is_openmetrics: bool
+    ) -> Iterator[Sequence[str]]:
+        """Write one series after the other."""
+        names = frozenset(
+            name
+            for constant, members in family.groups
+            for name in {*constant, *(key for series in members for key in series.labels)}
+        )
+        key = (family.name, family.kind, family.description)
+        kept = before.get(key)
+        is_known = kept is not None and kept.names == names
+        self._kept[key] = now = _Kept(names, [])
+        columns = sorted({_label_name(name) for name in names})
+        position = _position(columns, {"histogram": "le", "summary": "quantile"}.get(family.kind))
+        write = _WRITERS[family.kind]
+        for number, (constant, members) in enumerate(family.groups):
+            texts: dict[int, LabelText] = {}
+            known: dict[int, LabelText] = {}
+            if is_known and kept is not None and number < len(kept.groups):
+                shared, found = kept.groups[number]
+                known = found if shared == constant else {}
+            now.groups.append((constant, texts))
+            for series in members:
+                labels = series.labels
+                text = known.get(id(labels))
+                if text is None or text.labels is not labels:
+                    text = _label_text(labels, constant, columns, position)
+                texts[id(labels)] = text
+                yield write(family.name, text, series, is_openmetrics)
+
+
+def _position(columns: Sequence[str], extra: str | None) -> int:
+    """Find how many labels come before `extra`: they are in alphabetical order."""
+    return sum(1 for name in columns if extra is not None and name < extra)
+
+
+def _label_text(
+    labels: Labels, constant: Labels, columns: Sequence[str], position: int
+) -> LabelText:
+    values = {_label_name(name): value for name, value in {**constant, **labels}.items()}
+    written = [f'{name}="{_escaped(_label_value(values.get(name, "")))}"' for name in columns]
+    before, after = written[:position], written[position:]
+    return LabelText(
+        labels,
+        "".join(f"{item}," for item in before),
+        "".join(f",{item}" for item in after),
+        f"{{{','.join(written)}}}" if written else "",
+    )
+
+
+def _label_value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _head(family: Family, is_openmetrics: bool) -> list[str]:
+    name, kind, description = family.name, family.kind, family.description
+    if is_openmetrics:
+        lines = [f"# HELP {name} {_escaped(description)}\n", f"# TYPE {name} {kind}\n"]
+        return [*lines, f"# UNIT {name} {family.unit}\n"] if family.unit else lines
+    if kind == "counter":
+        name += "_total"
+    elif kind == "info":
+        name, kind = f"{name}_info", "gauge"
+    description = description.replace("\\", r"\\").replace("\n", r"\n")
+    return [f"# HELP {name} {description}\n", f"# TYPE {name} {kind}\n"]
+
+
+def _number(value: float) -> str:
+    if type(value) is int and 0 <= value < _EXACT_INTEGERS:
+        return f"{value}.0"
+    number = float(value)
+    if not math.isfinite(number):
+        return "NaN" if math.isnan(number) else "+Inf" if number > 0 else "-Inf"
+    text = repr(number)
+    point = text.find(".")
+    if number > 0 and point > 6:  # where Go begins to write an exponent, and Python does not yet
+        mantissa = f"{text[0]}.{text[1:point]}{text[point + 1 :]}".rstrip("0.")
+        return f"{mantissa}e+{point - 1:02d}"
+    return text
+
+
+def _exemplar(exemplar: Exemplar | None, is_openmetrics: bool) -> str:
+    if exemplar is None or not is_openmetrics:
+        return ""
+    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in exemplar.labels)
+    return f" # {{{labels}}} {_number(exemplar.value)} {exemplar.timestamp}"
+
+
+def _counter(name: str, text: LabelText, series: Series, is_openmetrics: bool) -> Sequence[str]:
+    exemplar = _exemplar(series.exemplar, is_openmetrics)
+    return (f"{name}_total{text.whole} {_number(series.value)}{exemplar}\n",)
+
+
+def _gauge(name: str, text: LabelText, series: Series, _is_openmetrics: bool) -> Sequence[str]:
+    return (f"{name}{text.whole} {_number(series.value)}\n",)
+
+
+def _info(name: str, text: LabelText, series: Series, _is_openmetrics: bool) -> Sequence[str]:
+    return (f"{name}_info{text.whole} {_number(series.value)}\n",)
+
+
+def _summary(name: str, text: LabelText, series: Series, _is_openmetrics: bool) -> Sequence[str]:
+    value: Quantiles = series.value
+    return [
+        *(
+            f'{name}{{{text.before}quantile="{quantile}"{text.after}}} {_number(known)}\n'
+            for quantile, known in value.known
+        ),
+        f"{name}_count{text.whole} {_number(value.calls)}\n",
+        f"{name}_sum{text.whole} {_number(value.total)}\n",
+    ]
+
+
+def _histogram(name: str, text: LabelText, series: Series, is_openmetrics: bool) -> Sequence[str]:
+    value: Distribution = series.value
+    start, end = f"{name}_bucket{{{text.before}", f"{text.after}}} "
+    buckets = zip(_upper_bounds(tuple(value.bounds)), accumulate(value.counts), strict=False)
+    exemplars = value.exemplars if is_openmetrics else {}
+    count = sum(value.counts)
+    if not exemplars and count < _EXACT_INTEGERS:
+        lines = [f"{start}{bound}{end}{below}.0\n" for bound, below in buckets]
+    else:
+        lines = [
+            f"{start}{bound}{end}{_number(below)}{_exemplar(exemplars.get(place), True)}\n"
+            for place, (bound, below) in enumerate(buckets)
+        ]
+    # A sum of what may be negative is no counter, as a sum has to be.
+    if value.total is not None and (not value.bounds or value.bounds[0] >= 0):
+        lines.append(f"{name}_count{text.whole} {_number(count)}\n")
+        lines.append(f"{name}_sum{text.whole} {_number(value.total)}\n")
+    return lines
+
+
+@lru_cache(maxsize=100)
+def _upper_bounds(bounds: tuple[float, ...]) -> list[str]:
+    return [f'le="{bound}"' for bound in (*bounds, "+Inf")]
+
+
+_WRITERS: dict[str, Callable[[str, LabelText, Series, bool], Sequence[str]]] = {
+    "counter": _counter,
+    "gauge": _gauge,
+    "histogram": _histogram,
+    "info": _info,
+    "summary": _summary,
+}
+
+
+def only(text: bytes, names: frozenset[str]) -> bytes:
+    """Leave out all samples but those of these names, and the heads of families without any."""
+    kept: list[bytes] = []
+    head: list[bytes] = []
+    wanted = {name.encode() for name in names}
+    for line in text.splitlines(keepends=True):
+        if line.startswith(b"# EOF"):
+            kept.append(line)
+        elif line.startswith(b"#"):
+            head = [line] if line.startswith(b"# HELP") else [*head, line]
+        elif line.partition(b" ")[0].partition(b"{")[0] in wanted:
+            kept += [*head, line]
+            head = []
+    return b"".join(kept)

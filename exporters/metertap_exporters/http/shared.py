@@ -1,0 +1,51 @@
+"""A route whose answer is made once for all who ask at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from metertap import locks
+from metertap_exporters.http.app import Environ, Response, Route
+
+
+class SharedRoute:
+    """Makes one answer at a time, and gives it to every request that had come before it began.
+
+    However many ask at once, two answers are made and held: the one that is being made, and the
+    next, which those share who came meanwhile. `kind` tells requests apart that want
+    different ones.
+    """
+
+    def __init__(self, route: Route, kind: Callable[[Environ], Hashable]) -> None:
+        self._route = route
+        self._kind = kind
+        self._making = locks.lock()
+        self._counting = locks.lock()
+        self._waiting = 0
+        self._begun = 0
+        self._made: dict[Hashable, tuple[int, Response]] = {}
+
+    def forked(self) -> None:
+        """In a forked child: those who waited are threads of the parent."""
+        self._waiting = 0
+        self._made = {}
+
+    def __call__(self, environ: Environ) -> Response:
+        kind = self._kind(environ)
+        with self._counting:
+            self._waiting += 1
+            arrived = self._begun
+        try:
+            with self._making:
+                number, response = self._made.get(kind, (0, None))
+                if response is None or number <= arrived:
+                    self._begun += 1
+                    number = self._begun
+                    response = self._route(environ)
+                    self._made[kind] = number, response
+                return response
+        finally:
+            with self._counting:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._made = {}

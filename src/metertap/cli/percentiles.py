@@ -1,0 +1,59 @@
+"""Percentiles as they are shown to people.
+
+The document has the exact formula, which lies beyond the longest call where there are too few
+calls. Nobody who looks at a table expects a latency that no call had: it shows the longest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from metertap import text
+from metertap.cli.documents import Latencies, Tool
+
+Which = Literal["p50", "p95", "p99"]
+PERCENTILES: tuple[Which, ...] = ("p50", "p95", "p99")
+_FEWEST = {"p50": 2, "p95": 19, "p99": 99}
+"""Of fewer calls, a percentile lies beyond the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """A percentile in milliseconds; None is no data."""
+
+    milliseconds: float | None
+    is_about: bool
+    """Whether it is an estimate, or held down to the longest call."""
+
+    def text(self) -> str:
+        """Return it as it stands in a table."""
+        return self.in_column().strip()
+
+    def in_column(self) -> str:
+        """Return it with a unit of always the same width, so that digits stand in columns."""
+        mark = text.ABOUT if self.is_about and self.milliseconds is not None else ""
+        return mark + text.latency(self.milliseconds)
+
+
+def percentile(tool: Tool, which: Which) -> Percentile:
+    """Return one percentile of a tool's calls, at most its longest call."""
+    is_about = tool["method"] == "estimate" or which in tool["extrapolated"]
+    return _bounded(_value(tool, which), tool["max_latency_ms"], is_about)
+
+
+def percentile_of_part(part: Latencies, longest_ms: float | None, which: Which) -> Percentile:
+    """Return one percentile of some of a tool's calls, at most the tool's longest call."""
+    return _bounded(_value(part, which), longest_ms, part["calls"] < _FEWEST[which])
+
+
+def _value(figures: Tool | Latencies, which: Which) -> float | None:
+    if which == "p50":
+        return figures["p50_latency_ms"]
+    return figures["p95_latency_ms"] if which == "p95" else figures["p99_latency_ms"]
+
+
+def _bounded(value: float | None, longest_ms: float | None, is_about: bool) -> Percentile:
+    if value is not None and longest_ms is not None and value > longest_ms:
+        return Percentile(longest_ms, True)
+    return Percentile(value, is_about)

@@ -1,0 +1,90 @@
+"""Values as people write them in variables, keywords and files: parsed, or refused.
+
+A parser returns the value or raises a `ValueError` that says what is needed. Nothing here knows
+which setting a value is for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection
+
+from metertap.faults import shown, warn_once
+
+
+def boolean(value: object) -> bool:
+    """Parse true or false, in any of the usual spellings (`yes`, `0`, `On`)."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError("true or false is needed")
+
+
+def integer(lowest: int, highest: int) -> Callable[[object], int]:
+    """Make a parser of whole numbers from `lowest` to `highest`."""
+
+    def parse(value: object) -> int:
+        word = str(value).strip()  # the text of True or of 12.0 is refused
+        if word.removeprefix("-").isdecimal() and len(word) < 20 and lowest <= int(word) <= highest:
+            return int(word)
+        raise ValueError(f"a whole number from {lowest} to {highest} is needed")
+
+    return parse
+
+
+def number(lowest: float, highest: float, unit: str) -> Callable[[object], float]:
+    """Make a parser of numbers from `lowest` to `highest`, counted in `unit` ("seconds")."""
+
+    def parse(value: object) -> float:
+        if not isinstance(value, bool):
+            try:
+                found = float(str(value))
+            except ValueError:
+                found = -1.0
+            if lowest <= found <= highest:
+                return found
+        raise ValueError(f"a number of {unit} from {lowest:g} to {highest:g} is needed")
+
+    return parse
+
+
+def text(value: object) -> str:
+    """Parse a text that is not empty."""
+    words = str(value).strip()
+    if not words:
+        raise ValueError("a value is needed")
+    return words
+
+
+def names(value: object) -> frozenset[str]:
+    """Parse names that are separated by commas, or a list of names."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple | set | frozenset):
+        raise ValueError("names separated by commas are needed")
+    return frozenset(word for item in words if (word := str(item).strip()))
+
+
+def nearest(word: str, words: Collection[str], likeness: float = 0.6) -> str | None:
+    """Return the one of `words` that is most like `word`, if any is like enough (0 to 1)."""
+    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=likeness)), None)
+
+
+def did_you_mean(meant: str | None) -> str:
+    """Write the end of a refusal that suggests `meant`; nothing where there is no suggestion."""
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def warn_unusable(shown_name: str, value: object, why: str, taken: object) -> None:
+    """Warn, once, that the value of a setting cannot be used, and say what is taken instead."""
+    warn_once(
+        f"setting {shown_name}",
+        "%s=%s cannot be used (%s); %s is taken",
+        shown_name,
+        shown(value),
+        why,
+        shown(taken),
+    )

@@ -1,0 +1,146 @@
+"""Which program this process runs: its command, its name, and where its own code lies."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+_LAUNCHERS = frozenset(
+    {"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi", "fastmcp", "mcp", "uwsgi"}
+)
+_COMMANDS = frozenset({"run", "dev", "serve"})  # of launchers
+_GENERIC_STEMS = frozenset({"__main__", "main", "app", "server", "run", "index", "asgi", "wsgi"})
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+_APPLICATION = re.compile(rf"(?P<where>{_NAME}|.+\.py)(:{_NAME}(\(.*\))?)?")
+_SCRIPT_IMPORT = re.compile(rf"^\s*from ({_NAME}) import ", re.MULTILINE)
+"""How the script of an entry point finds its function: every installer writes such a line."""
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+class Program(NamedTuple):
+    """What is run: a module, a console script, or (neither) a file or a line of code."""
+
+    name: str
+    module: bool = False
+    script: bool = False
+
+
+def arguments() -> list[str]:
+    """Return the command after the interpreter's own flags: `["-m", "shop.server", …]` or a path.
+
+    It comes from `sys.orig_argv`, because `sys.argv` is not there yet when a site hook starts us. A
+    child that `multiprocessing` started by a command of its own runs its parent's program, which
+    is then in `sys.argv`.
+    """
+    found = list(getattr(sys, "orig_argv", sys.argv))[1:]
+    while found and found[0].startswith("-") and found[0] != "-":
+        flags = found.pop(0)
+        if flags == "--check-hash-based-pycs":
+            del found[:1]
+        elif not flags.startswith("--") and (last := re.search("[mcWX]", flags)):
+            # Short flags may stand together, and a value with its flag: `-um shop`, `-mshop`.
+            value = flags[last.end() :]
+            if last.group() in "mc":
+                found = [f"-{last.group()}", *filter(None, [value]), *found]
+                break
+            if not value:
+                del found[:1]
+    if found[:1] == ["-c"] and found[1:2] and "from multiprocessing." in found[1]:
+        parents = list(getattr(sys, "argv", ()))
+        return parents if parents and parents[0] != "-c" else found
+    return found
+
+
+def described(command: list[str]) -> Program:
+    """Say what `command`, as `arguments` returns it, runs: behind a launcher, the application."""
+    if not command or command[0] in {"-c", "-"}:
+        return Program(PurePath(sys.executable or "python").stem or "python")
+    if command[0] == "-m":
+        found, rest = Program("".join(command[1:2]) or "python", module=True), command[2:]
+    else:
+        name = _file_name(command[0])
+        found, rest = Program(name, script=not command[0].endswith(".py")), command[1:]
+    if found.name in _LAUNCHERS and (where := _application(rest)):
+        if where.endswith(".py"):
+            return Program(_file_name(where))
+        return Program(where, module=True)
+    return found
+
+
+def folders() -> Iterator[Path]:
+    """Find the folders that hold the program's own code: its script's, or its package's.
+
+    A line of code and an interactive session have none: what they run lies nowhere.
+    """
+    command = arguments()
+    if not command or command[0] in {"-c", "-"}:
+        return
+    if command[0] == "-m":
+        launcher, rest, module = "".join(command[1:2]), command[2:], "".join(command[1:2])
+    else:
+        path = Path(command[0]).resolve()
+        launcher, rest, module = _file_name(command[0]), command[1:], _module_of_script(path)
+    if launcher in _LAUNCHERS:
+        module = _application(rest) or ""
+    if module.endswith(".py"):
+        yield Path(module).resolve().parent
+    elif module:
+        yield from _folders_of(module.partition(".")[0])
+    elif command[0] != "-m" and launcher not in _LAUNCHERS:
+        yield path if path.is_dir() else path.parent
+
+
+def is_installed(folder: Path) -> bool:
+    """Say whether `folder` is one that packages are installed to, and so belongs to no project."""
+    return not _INSTALLED.isdisjoint(folder.parts)
+
+
+def _folders_of(package: str) -> Iterator[Path]:
+    """Where the import of `package` would find it, without importing it."""
+    # A site hook runs before Python puts the working directory on the path for -m.
+    spec = PathFinder.find_spec(package, [os.getcwd()]) or find_spec(package)
+    if spec is not None:
+        for folder in spec.submodule_search_locations or [os.path.dirname(spec.origin or "")]:
+            yield Path(folder).resolve()
+
+
+def _module_of_script(path: Path) -> str:
+    """The module whose function the script of an entry point calls; empty for any other file."""
+    if path.suffix not in {"", ".exe"} or not path.is_file():
+        return ""
+    with path.open("rb") as script:
+        head = script.read(2048)
+    if not head.startswith(b"#!"):
+        return ""
+    text = head.decode("utf-8", "replace")
+    found = _SCRIPT_IMPORT.search(text)
+    return found.group(1) if found and "sys.exit(" in text else ""
+
+
+def _file_name(path: str) -> str:
+    pure = PurePath(os.path.abspath(path))
+    stem = pure.stem if pure.suffix in {".py", ".pyz", ".exe", ".pyw"} else pure.name
+    parent = pure.parent.name
+    if stem == "__main__":
+        return parent or stem
+    return f"{parent}-{stem}" if stem in _GENERIC_STEMS and parent else stem
+
+
+def _application(given: list[str]) -> str | None:
+    """Find what a launcher launches, by its looks: `module:attribute`, or a module or file."""
+    # After a flag there may be the flag's value; a launcher's own commands are no module.
+    positional = [
+        argument
+        for flag, argument in zip(["", *given], given, strict=False)
+        if not flag.startswith("-") and argument not in _COMMANDS
+    ]
+    for argument in [*(item for item in given if ":" in item), *positional]:
+        if match := _APPLICATION.fullmatch(argument):
+            return match["where"]
+    return None

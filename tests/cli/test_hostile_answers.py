@@ -1,0 +1,240 @@
+"""Commands where a stranger's program answers: one line, no second address, and an end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+import metertap
+from metertap.cli import client, main
+from metertap.cli.client import Unreachable, get
+from metertap.cli.documents import Document, Malformed, read
+from metertap.runtime import running
+
+COMMANDS = (["snapshot"], ["doctor"], ["top", "--once", "--interval", "0.1"])
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+LIMIT_SECONDS = 0.5
+
+
+@contextmanager
+def answering(answer: Callable[[Any], None]) -> Iterator[str]:
+    """Yield the address of a server that answers each request by `answer(handler)`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            self.connection.recv(65536)
+            with suppress(OSError):
+                answer(self)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def written(body: bytes) -> Callable[[Any], None]:
+    return lambda handler: handler.wfile.write(HEAD + body)
+
+
+def shows_one_line(command: list[str], address: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail with one line on stderr; return the line."""
+    assert main([*command, address]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"metertap {command[0]}: http://{address}/")
+    assert err.rstrip("\n").isprintable()
+    assert len(err) < 400
+    return err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_no_redirect_is_followed(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+    with answering(lambda handler: asked.append(handler.client_address)) as other:
+        to = f"HTTP/1.1 302 Found\r\nLocation: http://{other}/metrics\r\n\r\n".encode()
+        with answering(lambda handler: handler.wfile.write(to)) as address:
+            assert "302 Found" in shows_one_line(command, address, capsys)
+    assert asked == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_an_answer_without_end_is_given_up(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MOST_BYTES", 2**20)
+    sent = []
+
+    def endless(handler: Any) -> None:
+        handler.wfile.write(HEAD)
+        while True:
+            handler.wfile.write(b" " * 2**16)
+            sent.append(2**16)
+
+    with answering(endless) as address:
+        assert "longer than 1 MB" in shows_one_line(command, address, capsys)
+    assert sum(sent) < 50 * 2**20  # what waits in sockets is all that is more
+
+
+DRIPPING = {
+    "status": b"HTTP/1.1 200 OK",
+    "headers": b"HTTP/1.1 200 OK\r\nX-Slow: ",
+    "body": HEAD,
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "informational": b"",
+}
+
+
+@pytest.mark.parametrize("part", DRIPPING)
+def test_an_answer_that_comes_byte_by_byte_is_given_up(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "SECONDS", LIMIT_SECONDS)
+    over = Event()
+    byte = {"chunks": b"1\r\n \r\n", "informational": b"HTTP/1.1 100 Continue\r\n\r\n"}
+
+    def drip(handler: Any) -> None:
+        handler.wfile.write(DRIPPING[part])
+        while not over.wait(LIMIT_SECONDS / 10):
+            handler.wfile.write(byte.get(part, b" "))
+
+    with answering(drip) as address:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="no whole answer within"):
+            get(f"http://{address}/metrics")
+        assert time.monotonic() - began < 20 * LIMIT_SECONDS
+        over.set()
+
+
+def test_a_handshake_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SECONDS", LIMIT_SECONDS)
+    over = Event()
+
+    def drip(handler: Any) -> None:
+        handler.wfile.write(b"\x16\x03\x03\x40\x00")  # a record of 16 kB follows
+        while not over.wait(LIMIT_SECONDS / 10):
+            handler.wfile.write(b"\x00")
+
+    with answering(drip) as address:
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            get(f"https://{address}/metrics")
+        assert time.monotonic() - began < 20 * LIMIT_SECONDS
+        over.set()
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """A real document with every kind of figure."""
+    with metertap.instrument(json_endpoint=False, service_name="shop"):
+        meter = metertap.cache_meter("prompts")
+        metertap.tool(name="search")(meter.hit)()
+        metertap.record_tool_call("search", False, 5.0, "KeyError")
+        found: dict[str, Any] = json.loads(json.dumps(metertap.get_all_metrics()))
+    metertap.reset()
+    return found
+
+
+def test_a_document_of_ours_passes(document: dict[str, Any]) -> None:
+    assert read(json.dumps(document).encode(), Document) == document
+
+
+WRONG = (
+    *(b"", b"{", b"\xff", b"[]", b"null", b"1", b'{"tool_metrics": NaN}', b"[" * 200_000),
+    *(b'{"tool_metrics": {"a": {}}, "instrumentations": []}', b'{"tool_metrics": [1]}'),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("body", WRONG, ids=range(len(WRONG)))
+def test_what_is_no_document_is_one_line(
+    command: list[str], body: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(written(body)) as address:
+        shows_one_line(command, address, capsys)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from places(item, (*path, name))
+
+
+ODD = (None, True, -1, 2**53 + 1, 1e308, float("inf"), "x\x1b[2J", [], [1], {}, {"\n": 1})
+
+
+def with_value(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> bytes:
+    changed = json.loads(json.dumps(document))
+    inner = changed
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    return json.dumps(changed).encode()
+
+
+def test_whatever_stands_in_a_place_is_refused_or_can_be_shown(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bodies = [
+        with_value(document, path, value)
+        for path in places(document)
+        for value in (
+            None,
+            True,
+            -1,
+            2**53 + 1,
+            1e308,
+            float("inf"),
+            "x\x1b[2J",
+            [],
+            [1],
+            {},
+            {"\n": 1},
+        )
+    ]
+    assert len(bodies) > 500
+    refused = 0
+    for body in bodies:
+        try:
+            checked = read(body, Document)
+        except Malformed:
+            refused += 1
+        else:
+            for table in _every_table(checked):
+                assert "\x1b" not in table
+    assert len(bodies) / 3 < refused < len(bodies)
+
+
+def _every_table(document: Document) -> Iterator[str]:
+    from metertap.cli.snapshot import tables
+    from metertap.cli.tables import plain
+
+    yield from map(plain, tables(document))
+
+
+def test_a_registered_address_is_asked_by_who_registered_it(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    document["service"]["instance_id"] = "another"
+    with answering(written(json.dumps(document).encode())) as address:
+        running.register("shop", f"http://{address}", None, instance_id="one")
+        for command in ("snapshot", "top"):
+            assert main([command, *COMMANDS[2][1:]] if command == "top" else [command]) == 1
+            out, err = capsys.readouterr()
+            assert (out, err.count("\n")) == ("", 1)
+            assert "another program answers there" in err
+        running.register("shop", f"http://{address}", None, instance_id="another")
+        assert main(["snapshot"]) == 0
+        running.register("other", f"http://{address}", None)  # of an older metertap
+        assert main(["snapshot"]) == 1
+        running.unregister()

@@ -1,0 +1,222 @@
+"""Whose configuration file counts: the program's own, and not that of the folder it runs in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.programs import RUN, executable, run
+
+TABLE = """
+[tool.metertap]
+window_size = 77
+json_host = "0.0.0.0"
+prometheus_host = "0.0.0.0"
+allowed_hosts = ["evil.example"]
+alertmanager_url = "http://evil.example:9093"
+alert_webhook_url = "http://evil.example/hook"
+[tool.metertap.tools]
+"bank:login" = { name = "arg:password" }
+[tool.metertap.caches]
+"bank:cache" = {}
+[tool.metertap.alerts]
+runbooks = "http://evil.example"
+webhook = "http://evil.example/hook"
+"""
+DANGEROUS = (
+    "alert_webhook_url",
+    "alertmanager_url",
+    "alerts",
+    "allowed_hosts",
+    "caches",
+    "json_host",
+    "prometheus_host",
+    "tools",
+)
+SHOW = f"""
+import json
+from metertap.settings.settings import Settings, read
+found, default, names = read(), Settings(), {DANGEROUS}
+counted = [name for name in names if getattr(found, name) != getattr(default, name)]
+print(json.dumps([found.window_size, counted]))
+"""
+NONE: list[str] = []
+ALL = list(DANGEROUS)
+
+
+def read_by(*command: str, cwd: Path, **env: str) -> tuple[int, list[str], str]:
+    """The window size and the dangerous settings that took effect, and what was warned of."""
+    done = run(
+        *command, cwd=cwd, env={"PYTHONPATH": None, "METRICS_JSON_ENDPOINT_ENABLED": "no", **env}
+    )
+    assert done.status == 0, done.told
+    window_size, counted = json.loads(done.stdout)
+    return window_size, counted, done.told
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a configuration file and nothing else."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(TABLE)
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return folder
+
+
+def script_elsewhere(_project: Path, elsewhere: Path) -> list[str]:
+    (elsewhere / "prog.py").write_text(SHOW)
+    return [sys.executable, str(elsewhere / "prog.py")]
+
+
+def entry_point_of_an_installed_package(_project: Path, elsewhere: Path) -> list[str]:
+    packages = elsewhere / "lib" / "site-packages"
+    (packages / "shoplib").mkdir(parents=True)
+    (packages / "shoplib" / "__init__.py").write_text(f"def main():\n    exec({SHOW!r}, {{}})\n")
+    text = (
+        f"#!{sys.executable}\nimport sys\nsys.path.append({str(packages)!r})\n"
+        "from shoplib import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
+    return [str(executable(elsewhere / "shop", text))]
+
+
+def installed_package_of_a_virtual_environment_inside(project: Path, _elsewhere: Path) -> list[str]:
+    return entry_point_of_an_installed_package(project, project / ".venv")
+
+
+def line_of_code(_project: Path, _elsewhere: Path) -> list[str]:
+    return [sys.executable, "-c", SHOW]
+
+
+Shape = Callable[[Path, Path], list[str]]
+STRANGERS: list[Shape] = [
+    script_elsewhere,
+    entry_point_of_an_installed_package,
+    installed_package_of_a_virtual_environment_inside,
+    line_of_code,
+]
+
+
+@pytest.mark.parametrize("measured", [(), RUN], ids=["instrument", "run"])
+@pytest.mark.parametrize("shape", STRANGERS, ids=lambda shape: shape.__name__)
+def test_a_file_that_lies_where_a_program_runs_cannot_reveal_send_or_open(
+    shape: Shape, measured: tuple[str, ...], project: Path, elsewhere: Path
+) -> None:
+    command = shape(project, elsewhere)
+    window_size, counted, told = read_by(*measured, *command, cwd=project)
+    assert (window_size, counted) == (77, NONE)
+    assert told.count("metertap: ") == 1
+    assert ", ".join(DANGEROUS) + f" in {project / 'pyproject.toml'} is ignored" in told
+    assert "evil.example" not in told
+
+
+def script_in_it(project: Path) -> list[str]:
+    (project / "prog.py").write_text(SHOW)
+    return [sys.executable, str(project / "prog.py")]
+
+
+def script_of_a_package_in_it(project: Path) -> list[str]:
+    (project / "shop" / "inner").mkdir(parents=True)
+    for folder in (project / "shop", project / "shop" / "inner"):
+        (folder / "__init__.py").touch()
+    (project / "shop" / "inner" / "server.py").write_text(SHOW)
+    return [sys.executable, str(project / "shop" / "inner" / "server.py")]
+
+
+def script_below_src(project: Path) -> list[str]:
+    (project / "src").mkdir()
+    (project / "src" / "prog.py").write_text(SHOW)
+    return [sys.executable, str(project / "src" / "prog.py")]
+
+
+def entry_point_of_an_editable_install(project: Path) -> list[str]:
+    package = project / "src" / "ownshop"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"def main():\n    exec({SHOW!r}, {{}})\n")
+    text = (
+        f"#!{sys.executable}\nimport sys\n"
+        "from ownshop import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
+    return [str(executable(project / "bin" / "ownshop", text))]
+
+
+OWN = [
+    script_in_it,
+    script_of_a_package_in_it,
+    script_below_src,
+    entry_point_of_an_editable_install,
+]
+
+
+@pytest.mark.parametrize("measured", [(), RUN], ids=["instrument", "run"])
+@pytest.mark.parametrize("shape", OWN, ids=lambda shape: shape.__name__)
+def test_the_programs_own_file_counts_wherever_it_runs(
+    shape: Callable[[Path], list[str]],
+    measured: tuple[str, ...],
+    project: Path,
+    elsewhere: Path,
+) -> None:
+    command = shape(project)
+    env = {"PYTHONPATH": str(project / "src")}
+    found = read_by(*measured, *command, cwd=elsewhere, **env)
+    assert found[:2] == (77, ALL)
+    assert "ignored" not in found[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("-m", "shop.server"), ("scripts/prog.py",), ("-m", "uvicorn", "shop.server:app")],
+    ids=" ".join,
+)
+def test_the_working_directorys_file_counts_for_code_that_lies_in_it(
+    command: tuple[str, ...], project: Path
+) -> None:
+    (project / "shop").mkdir()
+    (project / "scripts").mkdir()
+    ends = "\nimport os, sys; sys.stdout.flush(); os._exit(0)\n"
+    for name in ("shop/server.py", "scripts/prog.py"):
+        (project / name).write_text(SHOW + ends)
+    window_size, counted, told = read_by(sys.executable, *command, cwd=project)
+    assert (window_size, counted) == (77, ALL)
+    assert "ignored" not in told
+
+
+def test_a_named_file_counts_whole(project: Path, elsewhere: Path) -> None:
+    command = script_elsewhere(project, elsewhere)
+    file = str(project / "pyproject.toml")
+    assert read_by(*command, cwd=elsewhere, METERTAP_CONFIG=file)[:2] == (77, ALL)
+
+
+def test_workers_of_multiprocessing_read_their_parents_file(project: Path, elsewhere: Path) -> None:
+    (project / "prog.py").write_text(
+        "import multiprocessing, sys\n"
+        f"def work():\n    exec({SHOW!r}, {{}})\n    sys.stdout.flush()\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=work)\n"
+        "    child.start(); child.join()\n"
+    )
+    found = read_by(sys.executable, str(project / "prog.py"), cwd=elsewhere)
+    assert found[:2] == (77, ALL)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "chown") or os.getuid() != 0, reason="only root gives files away"
+)
+def test_a_file_of_another_user_beside_the_program_does_not_count(
+    project: Path, elsewhere: Path
+) -> None:
+    command = script_in_it(project)
+    os.chown(project / "pyproject.toml", 12345, 12345)
+    assert read_by(*command, cwd=elsewhere)[:2] == (1000, NONE)
+    assert read_by(*command, cwd=project)[:2] == (77, NONE)
