@@ -11,8 +11,8 @@ import metertap
 from benchmarks import baselines
 from benchmarks.measuring import Result, Work, above, awaited, interleaved, result, timed
 from benchmarks.process import measured
-from metertap.measuring import calls, functions
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring import calls, functions, wrappers
+from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet, Target
 
 _LIBRARY = "benchmarks_library"
@@ -40,8 +40,8 @@ def patched() -> tuple[types.ModuleType, PatchSet]:
             replacement=functions.replacement(attribute, "library", calls.PATCH),
         )
         for attribute, wrapper in (
-            ("work", functions.plain_wrapper),
-            ("work_later", functions.coroutine_wrapper),
+            ("work", wrappers.plain_wrapper),
+            ("work_later", wrappers.coroutine_wrapper),
         )
     ]
     patches = PatchSet(_LIBRARY, targets)

@@ -10,8 +10,9 @@ from typing import Any
 from benchmarks import baselines
 from benchmarks.measuring import Result, Work, above, awaited, interleaved, result, timed
 from benchmarks.process import measured
-from metertap.measuring import calls, functions
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring import calls
+from metertap.measuring.slots import ToolSlot
+from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.tools.configured import Configured
 
@@ -47,8 +48,8 @@ def dispatchers(rounds: int) -> Iterator[Result]:
     with measured():
         dispatcher = _dispatcher()
         sdk = baselines.Sdk()
-        fixed = functions.plain_wrapper(ToolSlot("fixed", "library", calls.PATCH))
-        fixed_later = functions.coroutine_wrapper(ToolSlot("later", "library", calls.PATCH))
+        fixed = plain_wrapper(ToolSlot("fixed", "library", calls.PATCH))
+        fixed_later = coroutine_wrapper(ToolSlot("later", "library", calls.PATCH))
         wrappers = {
             "sdk": sdk.plain,
             "sdk_later": sdk.coroutine,

@@ -67,9 +67,9 @@ def left_out() -> dict[str, int]:
 def test_a_call_inside_one_of_the_same_tool_counts_only_by_the_same_means(
     outer: Means, inner: Means
 ) -> None:
-    """By the same means it is a call of its own: a tool that calls itself."""
+    """By the same means it is a call of its own: here, a block that is inside itself."""
     outer("search", lambda: inner("search", nothing))
-    again = outer == inner
+    again = outer == inner == by_block
     assert total("search") == (2 if again else 1)
     assert left_out() == ({} if again else {"search": 1})
 

@@ -13,7 +13,7 @@ import pytest
 
 import metertap
 from metertap import catalogue
-from metertap.measuring import frameworks
+from metertap.measuring import frameworks, wrappers
 from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import CALLER_ERROR, TOOL_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
@@ -175,7 +175,7 @@ def test_a_tool_that_is_decorated_is_counted_once(framework: Any, means: str) ->
 
 def test_a_tool_that_one_framework_runs_for_another_is_counted_once(framework: Any) -> None:
     other = Named("other")
-    inner = frameworks.plain_wrapper(other)
+    inner = wrappers.plain_wrapper(other)
     framework.tools["search"] = lambda: inner(lambda _name: "found", framework, ("search",), {})
     assert run(framework, "run", "search") == "found"
     assert outcomes() == {"search": {"ok": 1}}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap.measuring import calls, functions
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring import calls, functions, wrappers
+from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet, Target
 
 MODULE = "metertap_test_handlers"
@@ -40,8 +40,8 @@ def handlers() -> Iterator[Handlers]:
     patches = PatchSet(
         MODULE,
         [
-            Target("Owner.plain", functions.plain_wrapper(slot("plain"))),
-            Target("Owner.later", functions.coroutine_wrapper(slot("later"))),
+            Target("Owner.plain", wrappers.plain_wrapper(slot("plain"))),
+            Target("Owner.later", wrappers.coroutine_wrapper(slot("later"))),
         ],
     )
     with metertap.instrument():

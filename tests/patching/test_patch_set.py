@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from metertap import faults
-from metertap.measuring import calls, functions
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring import calls, wrappers
+from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet, Target
 from support.modules import Watching, importable
 from support.warned import warnings_of
@@ -118,7 +118,7 @@ def test_an_inherited_target_leaves_its_base_alone(shop: str) -> None:
 def test_an_inherited_target_raises_without_a_frame_of_ours(shop: str) -> None:
     module = importlib.import_module(shop)
     slot = ToolSlot("failing", "library", calls.PATCH)
-    PatchSet(shop, [Target("Shop.failing", functions.plain_wrapper(slot))]).install()
+    PatchSet(shop, [Target("Shop.failing", wrappers.plain_wrapper(slot))]).install()
     with pytest.raises(LookupError) as raised:
         module.Shop().failing()
     frames = [entry.name for entry in raised.traceback]

@@ -24,15 +24,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults
-from metertap.measuring.calls import INSTANCE, OWNER, Frame
-from metertap.measuring.frameworks import (
-    Handlers,
-    coroutine_method,
-    coroutine_wrapper,
-    plain_method,
-    plain_wrapper,
-)
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring.calls import INSTANCE, OWNER, Frame, give_up
+from metertap.measuring.frameworks import Handlers, coroutine_method, plain_method
+from metertap.measuring.slots import NamedSlot
+from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import SubclassesPatchSet
@@ -58,10 +53,10 @@ class Tools(Handlers):
         name: str = instance.name
         return name
 
-    def inside(self, outer: Frame | None, instance: Any, name: str, kwargs: Any) -> None:
-        """The call in progress may be the same one, further out."""
-        if outer is not None and hands_on(outer, instance, name, kwargs):
-            self.give_up(outer)
+    def inside(self, outer: Frame, instance: Any, name: str, kwargs: Any) -> None:
+        """Give up the call around one that is the same, further in."""
+        if hands_on(outer, instance, name, kwargs):
+            give_up(outer)
 
     def returned(self, result: Any) -> Ending | None:
         """A tool may return the message that says it failed, or have it among others."""
@@ -80,7 +75,7 @@ class Tools(Handlers):
         return Ending.by(error)
 
 
-class _OverrideSlot(ToolSlot):
+class _OverrideSlot(NamedSlot):
     __slots__ = ()
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import catalogue
-from metertap.measuring.frameworks import Handlers, plain_wrapper
+from metertap.measuring.frameworks import Handlers
+from metertap.measuring.wrappers import plain_wrapper
 from metertap.outcomes import CALLER_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation

@@ -65,7 +65,7 @@ class CacheMeter:
         frame = _current()
         if frame is None:
             self._hits[None]()
-        elif frame[0] is not None:
+        elif frame[0]:
             frame[3] = True
             self._hits[frame[0]]()
         else:
@@ -76,7 +76,7 @@ class CacheMeter:
         frame = _current()
         if frame is None:
             self._misses[None]()
-        elif frame[0] is not None:
+        elif frame[0]:
             frame[4] = True
             self._misses[frame[0]]()
         else:

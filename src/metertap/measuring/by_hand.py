@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar, cast, overload
 
 from metertap import catalogue, faults, outcomes
 from metertap.labels import as_label
-from metertap.measuring import calls, functions, generators
-from metertap.measuring.blocks import Measured
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring import calls, functions, generators, wrappers
+from metertap.measuring.blocks import MeasuredBlock
+from metertap.measuring.slots import Slot, ToolSlot
 from metertap.patching.patch_set import Wrapper, WrapperFunction
 from metertap.state import is_enabled, recorder
 
@@ -46,10 +47,11 @@ def _wrap(function: F, name: str | None) -> F:
     with faults.guarded("tool"):
         if is_enabled():
             recorder().tool(as_label(label), SOURCE)  # in the document before its first call
+    slot = ToolSlot(label, SOURCE)
     kind = functions.kind_of(function)
     if type(function) is FunctionType and kind in _FUNCTIONS:
-        return cast(F, _FUNCTIONS[kind](function, ToolSlot(label, SOURCE, calls.DECORATOR)))
-    wrapper = _WRAPPERS[kind](label)
+        return cast(F, _FUNCTIONS[kind](function, slot))
+    wrapper = _WRAPPERS[kind](slot)
     for attribute in ("__name__", "__qualname__"):  # a coroutine or generator shows its function's
         if isinstance(shown := getattr(function, attribute, None), str):
             setattr(wrapper, attribute, shown)
@@ -57,24 +59,12 @@ def _wrap(function: F, name: str | None) -> F:
     return cast(F, measured)
 
 
-def _plain(label: str) -> WrapperFunction:
-    return functions.plain_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
-
-
-def _coroutine(label: str) -> WrapperFunction:
-    return functions.coroutine_wrapper(ToolSlot(label, SOURCE, calls.DECORATOR))
-
-
-def _block(label: str) -> generators.Begin:
-    return lambda *_call: Measured(label, SOURCE, calls.DECORATOR, in_steps=True)
-
-
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}
-_WRAPPERS: dict[str, Callable[[str], WrapperFunction]] = {
-    "plain": _plain,
-    "coroutine": _coroutine,
-    "generator": lambda label: generators.generator_wrapper(_block(label)),
-    "async generator": lambda label: generators.async_generator_wrapper(_block(label)),
+_WRAPPERS: dict[str, Callable[[ToolSlot], WrapperFunction]] = {
+    "plain": wrappers.plain_wrapper,
+    "coroutine": wrappers.coroutine_wrapper,
+    "generator": lambda slot: generators.generator_wrapper(lambda *_call: slot),
+    "async generator": lambda slot: generators.async_generator_wrapper(lambda *_call: slot),
 }
 
 
@@ -83,7 +73,9 @@ def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
 
     An exception that leaves the block makes it a failed call and passes on unchanged.
     """
-    return Measured(name, SOURCE, calls.BLOCK)
+    caller = sys._getframe(1)
+    # A block inside itself is a recursion; inside another one of that name it is the same call.
+    return MeasuredBlock(Slot(name, SOURCE, (caller.f_code, caller.f_lasti)))
 
 
 def record_tool_call(

@@ -1,14 +1,15 @@
-"""The call in progress: what the layers below a measured call tell the layer that counts it.
+"""The call in progress: where every measured call begins and ends, and how others find it.
 
-One layer counts a call (the patch of a library's request kernel, `@metertap.tool`,
-`measure_tool`). The layers inside it see things that it cannot: the exception behind an error
-result, whether the tool exists, a lookup in a cache. They reach it through `current`, a context
-variable, so it follows `await`, tasks and threads that copy their context.
+One layer counts a call: the patch of a library, a line of the configuration file, `@metertap.tool`,
+`measure_tool`. It calls `enter` before the handler runs and `leave` after it. Layers inside see
+what that layer cannot: the exception behind an error result, whether the tool exists, a lookup in a
+cache. They find the call through `current`, a context variable, so it follows `await`, tasks, and
+threads that copy their context.
 
-The variable holds a frame: a list, the cheapest mutable object that there is. Whoever counts the
-call makes it when the call starts, and puts None for its series when the call is over. It stays
-the context's frame until the next one: to take it away would cost as much as to put it there, and
-tasks and timers that the call started keep it in any case.
+The variable holds a frame: a list, the cheapest mutable object in Python. A frame stays in its
+context after its call has ended: taking it away would cost as much as putting it there, and tasks
+and timers that the call started keep it in any case. Ended frames are therefore skipped, and are
+cut out of the chains of newer ones, so that neither time nor memory grows with calls that are over.
 """
 
 from __future__ import annotations
@@ -17,53 +18,190 @@ import time
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from metertap import outcomes
+from metertap import faults
 from metertap.outcomes import Ending
 from metertap.recording import Recorder, ToolSeries
+from metertap.state import recorder
 
 clock = time.perf_counter
 
 Frame = list[Any]
-"""A call from its start on: `[series, owner, parent, hit, missed]`, see the indices below."""
+"""One call, as a list with the entries below. `functions` makes frames of the first five alone."""
 SERIES = 0
-"""Where the call began to count, a `ToolSeries`; None once it is over."""
+"""The `ToolSeries` of the call; `LEFT_OUT` if it counts further out; None once it has ended."""
 OWNER = 1
-"""The `Owner` of the call: a `Call`, or what counts all calls of one function."""
+"""The `Owner` of the call."""
 PARENT = 2
-"""The frame of the call in progress around this one, or None."""
+"""The frame of the call around this one, or None."""
 HIT = 3
 """Whether a cache that was asked during the call had what it was asked for."""
 MISSED = 4
-"""Whether one had not."""
-# Only where a framework runs its tools:
+"""Whether a cache that was asked during the call did not have it."""
 NOTE = 5
-"""How the call really ends, whatever its result looks like: an `Ending`, said by a layer inside."""
+"""An `Ending` that a layer inside has given, whatever the result looks like; or None."""
 STARTED = 6
-"""When it started, by `clock`."""
+"""When the call started, by `clock`."""
 INSTANCE = 7
-"""The object that runs it, by its `id`."""
+"""The `id` of the object that runs the call, where a framework needs to know."""
+DEPTH = 8
+"""At most so many frames are around this one, ended ones included."""
 
-# What counts a call. The same call may be seen by several of them; the outermost counts it.
+LEFT_OUT: Any = False
+"""Stands for the series of a call that another layer, further out, counts already."""
+
 PATCH = "patch"
-DECORATOR = "decorator"
-BLOCK = "block"
+"""`Owner.counted_by` of calls that the patch of a server's request kernel counts."""
+
+_SHORTEN_FROM = 16
+"""Chains of fewer frames than this are not worth being searched for ended ones."""
 
 
 class Owner(Protocol):
-    """What counts a call: its name as the caller gave it, registered or not, and by what means."""
+    """What counts a call."""
 
     name: str
-    counted_by: str
+    """The tool, as the caller named it; registered or not."""
+    counted_by: object
+    """What counts it. A call inside one of the same name and by the same means is a recursion."""
 
 
 current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=None)
+"""The frame of the innermost call around this code, which may have ended."""
+
+
+def enter(
+    owner: Owner, series: ToolSeries, *, spent: float = 0.0, as_current: bool = True
+) -> Frame:
+    """Begin a call that counts on `series`, or is `LEFT_OUT`, and make it the current one.
+
+    `spent` are seconds that the call has taken before. A generator's call is not made the current
+    one here: it is so during each of its steps alone.
+    """
+    if series:
+        tick = series.tick
+        try:
+            tick()
+        except StopIteration:
+            series.due()
+    parent = current.get()
+    depth = 0
+    if parent is not None:
+        parent = around()
+        depth = 0 if parent is None else _depth_in(parent)
+    frame: Frame = [series, owner, parent, False, False, None, 0.0, None, depth]
+    if as_current:
+        current.set(frame)
+    frame[STARTED] = clock() - spent
+    return frame
+
+
+def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None) -> None:
+    """End a call and count it as `ending` says; None: it went well. Never raises.
+
+    `ended` is when the handler returned, by `clock`; now, by default. A call that was given up or
+    left out counts nothing.
+    """
+    if ended is None:
+        ended = clock()
+    series: ToolSeries | None = frame[SERIES]
+    frame[SERIES] = None
+    frame[OWNER] = None  # contexts keep the frame, and shall keep nothing else of the call
+    if not series:
+        return
+    seconds = ended - frame[STARTED]
+    try:
+        if ending is not None:
+            series.end(ending.outcome, ending.error_type, seconds * 1000.0, seconds)
+            return
+        append = series.append
+        append(seconds)
+        series.ended = ended
+        if frame[HIT] or frame[MISSED]:
+            series.looked_up(frame[HIT], frame[MISSED], seconds)
+    except Exception as fault:
+        faults.fault("measure", fault)
+
+
+def give_up(frame: Frame) -> None:
+    """End a call without counting it: it did not happen, or is counted elsewhere."""
+    series: ToolSeries | None = frame[SERIES]
+    frame[SERIES] = frame[OWNER] = None
+    if series:
+        recorder().never_ended(series)
+
+
+def around() -> Frame | None:
+    """Return the frame of the innermost call around this code that has not ended."""
+    frame = current.get()
+    return frame if frame is None or frame[SERIES] is not None else _unended(frame)
+
+
+def in_progress() -> Frame | None:
+    """Return the frame of the innermost call around this code that has not ended and counts."""
+    frame = current.get()
+    while frame is not None and not frame[SERIES]:
+        frame = frame[PARENT]
+    return frame
+
+
+def _unended(frame: Frame | None) -> Frame | None:
+    """Return `frame` or the nearest one around it that has not ended; cut off those between."""
+    ended = []
+    while frame is not None and frame[SERIES] is None:
+        ended.append(frame)
+        frame = frame[PARENT]
+    for passed in ended:
+        passed[PARENT] = frame
+    return frame
+
+
+def _depth_in(parent: Frame) -> int:
+    """Return the depth of a frame inside `parent`; at powers of two, shorten the chain first.
+
+    So a chain is at most twice as long as the calls that were in progress at once, and shortening
+    it costs each call a bounded time, however deep a recursion is.
+    """
+    depth: int = (parent[DEPTH] if len(parent) > DEPTH else 0) + 1
+    if depth < _SHORTEN_FROM or depth & (depth - 1):
+        return depth
+    depth = 1
+    outer = parent[PARENT] = _unended(parent[PARENT])
+    while outer is not None:
+        depth += 1
+        inner, outer = outer, _unended(outer[PARENT])
+        inner[PARENT] = outer
+    return depth
+
+
+def counted_already(name: str, counted_by: object = None) -> bool:
+    """Say whether a call of `name` around this code is the one that would be counted now.
+
+    The innermost call of that name decides. By other means it is the same call, seen by two
+    layers; by the same means it is a tool that calls itself, and makes a call of its own.
+    """
+    frame = current.get()
+    while frame is not None:
+        owner: Owner = frame[OWNER]  # first: when a call ends its owner goes last
+        if frame[SERIES] is not None and owner.name == name:
+            return owner.counted_by != counted_by
+        frame = frame[PARENT]
+    return False
+
+
+def tool_of_lookup(kind: int) -> ToolSeries | None:
+    """Return the series of the call in progress here, whose lookup was a `HIT` or `MISSED`."""
+    frame = in_progress()
+    if frame is None:
+        return None
+    frame[kind] = True
+    series: ToolSeries = frame[SERIES]
+    return series
 
 
 class Call:
-    """One tool call from its start to its record, where these are not in one function.
+    """One request for a tool, which layers inside can tell what they know of it.
 
-    `name` is what the caller asked for, registered or not. `known` is None until somebody knows
-    whether a tool of that name exists.
+    `known` is None until somebody knows whether a tool of that name exists.
     """
 
     # Defaults of the class: most calls never have anything else, and pay for no assignment.
@@ -73,10 +211,8 @@ class Call:
     outcome: str | None = None
     error_type: str | None = None
     frame: Frame | None = None
-    first_item: float | None = None
-    """Seconds until it gave its first item, of those that it yields."""
 
-    def __init__(self, recorder: Recorder, name: str, source: str, counted_by: str) -> None:
+    def __init__(self, recorder: Recorder, name: str, source: str, counted_by: object) -> None:
         self._recorder = recorder
         self.name = name
         self.source = source
@@ -92,68 +228,29 @@ class Call:
         """Whether it is in progress on the series of its own name."""
         return self.frame is not None and self.frame[SERIES].name == self.name
 
-    def start(self, series: ToolSeries, *, as_current: bool = True, spent: float = 0.0) -> None:
-        """Enter: the call is in progress on `series` and, by default, is the current one.
-
-        `spent` are seconds that it has taken before.
-
-        A generator's call is not: it would stay current in its consumer between two items. Each
-        step of it runs under `AsCurrent`.
-        """
-        tick = series.tick
-        try:
-            tick()
-        except StopIteration:
-            series.due()
-        parent = current.get()
-        self.frame = [series, self, None if parent is None else in_progress(), False, False]
-        if as_current:
-            current.set(self.frame)
-        self._started = clock() - spent
+    def start(self, series: ToolSeries) -> None:
+        """Begin on `series`."""
+        self.frame = frame = enter(self, series)
+        self._started: float = frame[STARTED]
 
     def exists(self) -> None:
-        """Said by a layer inside: there is a tool of that name."""
+        """Take note that there is a tool of that name."""
         self.known = True
 
     def note(self, ended: str, error_type: str | None = None) -> None:
-        """Said by a layer inside: how the call really ends, whatever its result looks like."""
+        """Take note of how the call really ends, whatever its result looks like."""
         self.outcome = ended
         self.error_type = error_type
 
-    def note_exception(self, error: BaseException) -> None:
-        """Said by a layer inside: `error` is behind the result that the caller gets."""
-        self.note(outcomes.of_exception(error), outcomes.error_type(error))
-
-    def leave(self) -> tuple[ToolSeries, float]:
-        """Stop being the current call: the series it started on, and the seconds it took.
-
-        It has to be counted then, on that series or on another, or be given up.
-        """
-        assert self.frame is not None
-        seconds = clock() - self._started
-        series: ToolSeries = self.frame[SERIES]
-        self.frame[SERIES] = None
-        return series, seconds
-
     def give_up(self) -> None:
-        """Leave without being counted."""
-        series, _ = self.leave()
-        self._recorder.never_ended(series)
-        self._let_go()
-
-    def yielded(self) -> None:
-        """It has given its first item."""
-        self.first_item = clock() - self._started
+        """End without being counted."""
+        if self.frame is not None:
+            give_up(self.frame)
 
     def finish(self, ending: Ending | None) -> None:
-        """Leave, and count the call as `ending` says; None: it went well."""
-        series, seconds = self.leave()
-        if self.first_item is not None:
-            series.first_item(self.first_item)
-        if ending is None and self.frame is not None:
-            series.looked_up(self.frame[HIT], self.frame[MISSED], seconds)
-        end(series, seconds, ending)
-        self._let_go()
+        """End, and count as `ending` says; None: it went well."""
+        if self.frame is not None:
+            leave(self.frame, ending)
 
     def _let_go(self) -> None:
         """The frame stays in contexts; nothing of the call shall, nor wait for the collector."""
@@ -161,22 +258,13 @@ class Call:
             self.frame[OWNER] = None
 
 
-class AsCurrent:
-    """Context manager: `call` is the current one inside. May be entered again and again."""
-
-    __slots__ = ("_frame", "_token")
-
-    def __init__(self, call: Call) -> None:
-        self._frame = call.frame
-
-    def __enter__(self) -> None:
-        self._token = current.set(self._frame)
-
-    def __exit__(self, *_raised: object) -> None:
-        try:
-            current.reset(self._token)
-        except ValueError:  # left in another context: a generator closed elsewhere
-            pass
+def watched() -> Call | None:
+    """Return the innermost call that counts, if it is a request that can be told something."""
+    frame = current.get()
+    if frame is not None and not frame[SERIES]:
+        frame = in_progress()
+    owner = None if frame is None else frame[OWNER]
+    return owner if isinstance(owner, Call) and owner.counted_by == PATCH else None
 
 
 def end(series: ToolSeries, seconds: float, ending: Ending | None) -> None:
@@ -186,47 +274,3 @@ def end(series: ToolSeries, seconds: float, ending: Ending | None) -> None:
         series.ended = clock()
     else:
         series.end(ending.outcome, ending.error_type, seconds * 1000.0, seconds)
-
-
-def in_progress() -> Frame | None:
-    """The innermost call in progress around this code.
-
-    The current one may be over: tasks and timers that it started keep its context.
-    """
-    frame = current.get()
-    while frame is not None and frame[SERIES] is None:
-        frame = frame[PARENT]
-    return frame
-
-
-def watched() -> Call | None:
-    """The innermost call in progress, if it is a patch that counts it: that one can be told."""
-    frame = current.get()
-    if frame is not None and frame[SERIES] is None:
-        frame = in_progress()
-    owner = None if frame is None else frame[OWNER]
-    return owner if isinstance(owner, Call) and owner.counted_by == PATCH else None
-
-
-def counted_already(name: str, counted_by: str | None = None) -> bool:
-    """Whether a call of `name` in progress around this code is counted by other means.
-
-    By the same means it is a call of its own: a tool that calls itself makes two.
-    """
-    frame = current.get()
-    while frame is not None:
-        owner: Owner = frame[OWNER]
-        if frame[SERIES] is not None and owner.name == name and owner.counted_by != counted_by:
-            return True
-        frame = frame[PARENT]
-    return False
-
-
-def tool_of_lookup(kind: int) -> ToolSeries | None:
-    """The tool whose call is in progress here, and which made a lookup that `HIT` or `MISSED`."""
-    frame = in_progress()
-    if frame is None:
-        return None
-    frame[kind] = True
-    series: ToolSeries = frame[SERIES]
-    return series

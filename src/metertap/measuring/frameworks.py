@@ -1,9 +1,7 @@
 """Measuring what runs the tools of a framework: one function, by which all of them are called.
 
 Which tool it is and how its call ended differ from call to call. A framework says so in a subclass
-of `Handlers`; everything else (the clock, the series, what is counted already, what happens inside
-the call, faults of our own) is here. The wrappers run the function between `begin` and `ended` or
-`raised`, of which none ever raises.
+of `Handlers`; the clock, the series, what is counted already and faults of our own are here.
 """
 
 from __future__ import annotations
@@ -12,16 +10,12 @@ from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls
-from metertap.measuring.calls import HIT, MISSED, NOTE, SERIES, STARTED, Frame, clock, current
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring.calls import INSTANCE, NOTE, OWNER, SERIES, Frame, clock
+from metertap.measuring.slots import NamedSlot, Slot
+from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import Live, Target, WrapperFunction, stand_in
+from metertap.patching.patch_set import Target, comparable
 from metertap.patching.tracebacks import hide_frame
-from metertap.recording import ToolSeries
-from metertap.state import is_enabled, recorder
-
-_get = current.get
-_set = current.set
 
 _PLAIN = frozenset({type(None), str, int, float, bool, dict})
 """Types of results that say nothing of how a call ended, so that nobody has to be asked."""
@@ -35,200 +29,86 @@ class Handlers:
     """
 
     source: str
-    slot_class: type[ToolSlot] = ToolSlot
+    slot_class: type[NamedSlot] = NamedSlot
 
     def __init__(self) -> None:
-        self._slots: dict[str, ToolSlot] = {}
+        self._slots: dict[str, Slot] = {}
 
     # What a framework says. These may raise: that is a fault, and the call goes unmeasured.
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
-        """The tool that is called, `_OTHER` if there is none such; None if this is no call."""
+        """Name the tool that is called, `_OTHER` if there is none such; None if this is no call."""
         raise NotImplementedError
 
-    def inside(self, _outer: Frame | None, _instance: Any, _name: str, _kwargs: Any) -> None:
-        """A call is about to start inside another; it may give that one up."""
+    def inside(self, _outer: Frame, _instance: Any, _name: str, _kwargs: Any) -> None:
+        """Look at the call around one that is about to start, and give it up if it is the same."""
 
     def returned(self, _result: Any) -> Ending | None:
-        """How a call ended that returned this, which is no plain value; None: well."""
+        """Judge a call that returned this, which is no plain value; None: it went well."""
         return None
 
     def raising(self, error: BaseException) -> Ending:
-        """How a call ended that raised `error`."""
+        """Judge a call that raised `error`."""
         return Ending.by(error)
 
-    # What wrappers do
+    # As what measures a wrapper: see `wrappers.Measure`.
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
-        """A call starts, and is the current one; None if it is not to be counted."""
+        """Begin a call; None if it is not to be measured."""
         try:
             name = self.name_of(instance, args, kwargs)
             if name is None:
                 return None
-            parent = _get()
-            if parent is not None and (parent[0] or parent[2]):
-                self.inside(calls.in_progress(), instance, name, kwargs)
-                if calls.counted_already(name, self.source):
-                    return None
-                parent = calls.in_progress()
-            else:
-                parent = None
-            slot = self._slots.get(name) or self._slot(name)
-            series = slot.series or slot.find()
-            if series is None:
-                return None
-            tick = series.tick
-            try:
-                tick()
-            except StopIteration:
-                series.due()
-            frame: Frame = [series, slot, parent, False, False, None, 0.0, id(instance)]
-            _set(frame)
-            frame[STARTED] = clock()
+            outer = calls.around()
+            if outer is not None:
+                self.inside(outer, instance, name, kwargs)
+            slot = self._slots.get(name)
+            if slot is None:
+                slot = self.slot_class(name, self.source, self.source, self._slots)
+            frame = slot.enter()
+            if frame is not None:
+                frame[INSTANCE] = id(instance)
             return frame
         except Exception as fault:
             faults.fault(f"tool {self.source}", fault)
             return None
 
     def ended(self, frame: Frame, result: Any) -> None:
-        """The call that began with `frame` returned `result`."""
+        """End the call of `frame`, which returned `result`."""
         now = clock()
-        seconds = now - frame[STARTED]
-        series: ToolSeries | None = frame[SERIES]
-        if series is None:
-            return  # given up
         ending = frame[NOTE]
-        if ending is None and type(result) not in _PLAIN:
+        if ending is None and frame[SERIES] and type(result) not in _PLAIN:
             try:
                 ending = self.returned(result)
             except Exception as fault:
                 faults.fault(f"tool {self.source}", fault)
-        frame[SERIES] = None
-        try:
-            if ending is not None:
-                calls.end(series, seconds, ending)
-                return
-            append = series.append
-            append(seconds)
-            series.ended = now
-            if frame[HIT] or frame[MISSED]:
-                series.looked_up(frame[HIT], frame[MISSED], seconds)
-        except Exception as fault:
-            faults.fault(f"tool {self.source}", fault)
+        calls.leave(frame, ending, now)
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
-        """The call that began with `frame` raised `error`, which passes through a wrapper."""
+        """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
         now = clock()
         with faults.guarded(f"tool {self.source}"):
             hide_frame(error)
-        if frame is None or frame[SERIES] is None:
-            return  # not to be counted, or given up
-        seconds = now - frame[STARTED]
-        series: ToolSeries = frame[SERIES]
-        frame[SERIES] = None
-        ending = Ending.by(error)
-        with faults.guarded(f"tool {self.source}"):
-            ending = frame[NOTE] or self.raising(error)
-        with faults.guarded(f"tool {self.source}"):
-            calls.end(series, seconds, ending)
-
-    def give_up(self, frame: Frame) -> None:
-        """The call that began with `frame` goes uncounted: it is counted further in."""
-        series: ToolSeries = frame[SERIES]
-        frame[SERIES] = None
-        recorder().never_ended(series)
+        if frame is not None:
+            ending = frame[NOTE]
+            if ending is None and frame[SERIES]:
+                ending = Ending.by(error)
+                with faults.guarded(f"tool {self.source}"):
+                    ending = self.raising(error)
+            calls.leave(frame, ending, now)
 
     def note(self, ending: Ending) -> None:
-        """Said by a layer inside a call in progress: that is how it ends, whatever it returns."""
+        """Take from a layer inside a call how that ends, whatever it returns."""
         frame = calls.in_progress()
-        if frame is not None and frame[calls.OWNER].counted_by == self.source:
+        if frame is not None and frame[OWNER].counted_by == self.source:
             frame[NOTE] = ending
-
-    def _slot(self, name: str) -> ToolSlot:
-        slot = self.slot_class(name, self.source, counted_by=self.source)
-        # Names that did not become a label are not kept, or a client could fill the memory.
-        if is_enabled() and recorder().tool_by_hand(name, self.source).name == name:
-            return self._slots.setdefault(name, slot)
-        return slot
-
-
-# The same call four times: sync and async, in wrapt's proxy and in a function that stands in for
-# the other. What they could share would be one more call around each.
-
-
-def plain_wrapper(handlers: Handlers) -> WrapperFunction:
-    """What wrapt calls instead of a function that runs tools."""
-    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
-
-    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = begin(instance, args, kwargs)
-        try:
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            raised(frame, error)
-            raise
-        if frame is not None:
-            ended(frame, result)
-        return result
-
-    return call
-
-
-def coroutine_wrapper(handlers: Handlers) -> WrapperFunction:
-    """What wrapt calls instead of an async function that runs tools."""
-    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
-
-    async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = begin(instance, args, kwargs)
-        try:
-            result = await wrapped(*args, **kwargs)
-        except BaseException as error:
-            raised(frame, error)
-            raise
-        if frame is not None:
-            ended(frame, result)
-        return result
-
-    return call
 
 
 def plain_method(attribute: str, handlers: Handlers) -> Target:
-    """A method that runs tools, to be patched at the least cost."""
-    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
-
-    def make(method: Any, live: Live) -> Any:
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            frame = begin(self, args, kwargs) if live else None
-            try:
-                result = method(self, *args, **kwargs)
-            except BaseException as error:
-                raised(frame, error)
-                raise
-            if frame is not None:
-                ended(frame, result)
-            return result
-
-        return call
-
-    return stand_in(attribute, make)
+    """Patch a method that runs tools with a plain function."""
+    return comparable(attribute, plain_wrapper(handlers))
 
 
 def coroutine_method(attribute: str, handlers: Handlers) -> Target:
-    """An async method that runs tools, to be patched at the least cost."""
-    begin, ended, raised = handlers.begin, handlers.ended, handlers.raised
-
-    def make(method: Any, live: Live) -> Any:
-        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            frame = begin(self, args, kwargs) if live else None
-            try:
-                result = await method(self, *args, **kwargs)
-            except BaseException as error:
-                raised(frame, error)
-                raise
-            if frame is not None:
-                ended(frame, result)
-            return result
-
-        return call
-
-    return stand_in(attribute, make)
+    """Patch an async method that runs tools with a plain function."""
+    return comparable(attribute, coroutine_wrapper(handlers))

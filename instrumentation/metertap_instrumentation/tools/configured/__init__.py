@@ -36,9 +36,8 @@ from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation import lines
 from metertap_instrumentation.lines import need
 from metertap_instrumentation.tools.configured import names
-from metertap_instrumentation.tools.configured.calls import Calls, test_of
 from metertap_instrumentation.tools.configured.line import TABLE, Line
-from metertap_instrumentation.tools.configured.wrappers import wrapper
+from metertap_instrumentation.tools.configured.wrappers import Calls, test_of, wrapper
 
 
 class _Patch(lines.Patch):

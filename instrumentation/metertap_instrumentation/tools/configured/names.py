@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from metertap import catalogue, faults
-from metertap.measuring import calls
-from metertap.measuring.functions import ToolSlot, kind_of
+from metertap.measuring.functions import kind_of
+from metertap.measuring.slots import NamedSlot, Slot
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.lines import nearest, need
@@ -24,7 +24,7 @@ from metertap_instrumentation.tools.configured.line import Line
 
 SOURCE = "configured"
 
-SlotOf = Callable[[Any, Any, Any], ToolSlot]
+SlotOf = Callable[[Any, Any, Any], Slot]
 """The slot of a call, by wrapt's instance, args and kwargs. Never raises."""
 _COLLECTIONS = frozenset({dict, set, frozenset, list, tuple})
 _NO_SELF = "{} = attr:… is for methods, and {} is none"
@@ -76,56 +76,57 @@ class Function(NamedTuple):
         return list(inspect.signature(self.callable).parameters.values())[self.is_bound :]
 
 
-class _Unknown(ToolSlot):
-    """Of a name that the program does not know: such calls share a series."""
+class _Unknown(Slot):
+    """Counts calls of names that the program does not know: these share a series."""
 
     __slots__ = ()
 
     def find(self) -> ToolSeries | None:
         with faults.guarded("measure"):
             if is_enabled():
-                self.series = recorder().other_tool(self.source)
-        return self.series
+                return recorder().other_tool(self.source)
+        return None
 
-    def is_counted(self) -> bool:
-        with faults.guarded("measure"):  # and nobody is told of names that a client made up
-            return calls.counted_already(self.name, self.counted_by)
-        return False
+    def left_out(self) -> None:
+        """Tell nobody of names that a client made up."""
 
 
-class _Named(ToolSlot):
-    """Of a name as it was given: kept once that is a label, or a client could fill the memory."""
+class _Named(NamedSlot):
+    """Counts calls of a name as it was given."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ()
 
-    def __init__(self, name: str, counted_by: str, kept: dict[str, ToolSlot]) -> None:
-        super().__init__(name, SOURCE, counted_by)
-        self._kept = kept
-
-    def find(self) -> ToolSeries | None:
-        series = super().find()
-        if series is not None and series.name == self.name:
-            self._kept[self.name] = self
-        return series
+    def look_at(self, result: object) -> None:
+        """Warn of what is not over when it is returned and cannot be followed."""
+        self.is_new = False
+        if hasattr(type(result), "__await__"):
+            line = str(self.counted_by)
+            faults.warn_once(
+                f"configured tool {line}",
+                "%s returns a %s: only the making of that is measured; name the async function "
+                "itself",
+                line,
+                type(result).__qualname__,
+            )
 
 
 class Slots:
     """The slots of one line, by name. Another line may name the same call: the outermost counts."""
 
     def __init__(self, line: str) -> None:
-        self._counted_by = f"line {line}"
-        self.kept: dict[str, ToolSlot] = {}
+        self._line = line
+        self.kept: dict[str, Slot] = {}
 
-    def new(self, name: str) -> ToolSlot:
-        """A slot for `name`."""
-        return _Named(name if name.strip() else catalogue.OTHER, self._counted_by, self.kept)
+    def new(self, name: str) -> Slot:
+        """Return a slot for `name`."""
+        return _Named(name if name.strip() else catalogue.OTHER, SOURCE, self._line, self.kept)
 
-    def unknown(self, name: str) -> ToolSlot:
-        """One for a name that is none of the program's."""
-        return _Unknown(name, SOURCE, self._counted_by)
+    def unknown(self, name: str) -> Slot:
+        """Return a slot for a name that is none of the program's."""
+        return _Unknown(name, SOURCE, self._line)
 
 
-def is_unknown(slot: ToolSlot) -> bool:
+def is_unknown(slot: Slot) -> bool:
     """Whether that is the slot of a name that the program does not know."""
     return type(slot) is _Unknown
 
@@ -147,7 +148,7 @@ def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf
         return careful
     kept = slots.kept
 
-    def by_position(instance: Any, args: Any, kwargs: Any) -> ToolSlot:
+    def by_position(instance: Any, args: Any, kwargs: Any) -> Slot:
         try:
             return kept[args[position]]
         except Exception:  # a new one, or given by keyword, or no name
@@ -162,7 +163,7 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
     place = f"configured tool {line.target}"
     kept = slots.kept
 
-    def slot_of(instance: Any, args: Any, kwargs: Any) -> ToolSlot:
+    def slot_of(instance: Any, args: Any, kwargs: Any) -> Slot:
         try:
             name = read(instance, args, kwargs)
             if type(name) is not str:

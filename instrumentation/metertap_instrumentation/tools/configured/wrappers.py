@@ -1,164 +1,163 @@
-"""What stands for the function of a line: one wrapper for each kind of function.
+"""What stands for the function of a line, and how its calls begin and end.
 
-What happens in each is what `metertap.measuring.functions` does, but that the series is found anew
-for each call, and that a plain function may return what is not over yet.
+A line's `caller_errors` and `failed` say how a call ended. A plain function may return what is not
+over yet: a coroutine or generator, whose call is counted when it is run.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from metertap import faults
-from metertap.measuring import generators
-from metertap.measuring.blocks import Measured
-from metertap.measuring.calls import OWNER, Call, Frame, clock, current
-from metertap.measuring.functions import ToolSlot
+from metertap.measuring import calls, generators
+from metertap.measuring.calls import OWNER, SERIES, STARTED, Frame, clock
+from metertap.measuring.slots import Slot
+from metertap.measuring.wrappers import coroutine_wrapper
+from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
 from metertap.patching.patch_set import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
-from metertap.state import recorder
-from metertap_instrumentation.tools.configured.calls import Calls
-from metertap_instrumentation.tools.configured.names import Function
+from metertap_instrumentation.lines import is_a
+from metertap_instrumentation.tools.configured.names import Function, SlotOf, is_unknown
 
-_get = current.get
-_set = current.set
+Test = Callable[[Any], bool]
+"""Says whether a result is a failure that was handled."""
+
+
+def test_of(failed: tuple[str, str] | None) -> Test | None:
+    """Return what a line's `failed` says of a result."""
+    if failed is None:
+        return None
+    word, name = failed
+    if word == "key":
+        return lambda result: issubclass(type(result), Mapping) and bool(result.get(name))
+    if word == "attr":
+        return lambda result: bool(getattr(result, name, False))
+    meant = {"none": None, "false": False}[word]
+    return lambda result: result is meant
+
+
+class Calls:
+    """The calls of one line, as what measures a wrapper. None of the methods ever raises."""
+
+    def __init__(
+        self, target: str, slot_of: SlotOf, caller_errors: tuple[str, ...], failed: Test | None
+    ) -> None:
+        self.slot_of = slot_of
+        self._failed = failed
+        self._caller_errors = caller_errors
+        self._place = f"configured tool {target}"
+
+    def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
+        """Begin a call; None if it is not to be measured."""
+        return self.slot_of(instance, args, kwargs).enter()
+
+    def ended(self, frame: Frame, result: Any) -> None:
+        """End the call of `frame`, which returned `result`."""
+        now = clock()
+        slot: Slot = frame[OWNER]
+        ending = None
+        if self._failed is not None:
+            with faults.guarded(self._place):
+                if self._failed(result):
+                    ending = _of_slot(slot, Ending(TOOL_ERROR, TOOL_ERROR))
+        calls.leave(frame, ending, now)
+        if slot.is_new:
+            slot.look_at(result)
+
+    def raised(self, frame: Frame | None, error: BaseException) -> None:
+        """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
+        now = clock()
+        hide_frame(error)
+        if frame is not None:
+            ending = Ending.by(error)
+            if any(is_a(error, name) for name in self._caller_errors):
+                ending = ending.of_caller()
+            else:
+                ending = _of_slot(frame[OWNER], ending)
+            calls.leave(frame, ending, now)
+
+
+def _of_slot(slot: Slot, failure: Ending) -> Ending:
+    """Return the ending of a call by its name: one that is unknown is the caller's fault."""
+    if is_unknown(slot) and failure.outcome != CANCELLED:
+        return failure.of_caller()
+    return failure
 
 
 def wrapper(own: Calls, function: Function) -> WrapperFunction:
-    """What wrapt calls instead of `function`."""
-    made = {
-        "plain": _plain,
-        "coroutine": _coroutine,
-        "generator": _generator,
-        "async generator": _async_generator,
-    }[function.kind](own)
+    """Return what wrapt is to call instead of `function`."""
+    made = _WRAPPERS[function.kind](own)
     named: WrapperFunction = generators.named_as(function.callable, made)  # coroutines show it
     return named
 
 
-def _plain(own: Calls) -> WrapperFunction:
-    begin, ended, raised, slot_of = own.begin, own.ended, own.raised, own.slot_of
-    judges = own.judges_results
+def _plain_wrapper(own: Calls) -> WrapperFunction:
+    begin, ended, raised = own.begin, own.ended, own.raised
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        slot = slot_of(instance, args, kwargs)
-        frame: Frame | None = None
-        parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
-            frame = begin(slot)
-        elif series := slot.series or slot.find():  # what that does, for less
-            tick = series.tick
-            try:
-                tick()
-            except StopIteration:
-                series.due()
-            frame = [series, slot, None, False, False]
-            _set(frame)
-        started = clock()
+        frame = begin(instance, args, kwargs)
         try:
-            result = wrapped(*args, **kwargs) if kwargs else wrapped(*args)
+            result = wrapped(*args, **kwargs)
         except BaseException as error:
-            seconds = clock() - started
-            hide_frame(error)
-            if frame is not None:
-                raised(frame, seconds, error)
-            raise
-        now = clock()
-        if frame is None:
-            return result
-        if type(result) in _LATER:
-            return _later(own, frame, now - started, result)
-        if judges or frame[3] or frame[4]:
-            ended(frame, now - started, result)
-        else:
-            series = frame[0]
-            append = series.append
-            append(now - started)
-            series.ended = now
-            frame[0] = None
-        if slot.is_new:
-            own.look_at(slot, result)
-        return result
-
-    return call
-
-
-def _coroutine(own: Calls) -> WrapperFunction:
-    begin, ended, raised, slot_of = own.begin, own.ended, own.raised, own.slot_of
-
-    async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = begin(slot_of(instance, args, kwargs))
-        started = clock()
-        try:
-            result = await (wrapped(*args, **kwargs) if kwargs else wrapped(*args))
-        except BaseException as error:
-            seconds = clock() - started
-            hide_frame(error)
-            if frame is not None:
-                raised(frame, seconds, error)
+            raised(frame, error)
             raise
         if frame is not None:
-            ended(frame, clock() - started, result)
+            if type(result) in _LATER and frame[SERIES]:
+                return _later(own, frame, result)
+            ended(frame, result)
         return result
 
     return call
-
-
-def _generator(own: Calls) -> WrapperFunction:
-    return generators.generator_wrapper(_steps_of(own))
-
-
-def _async_generator(own: Calls) -> WrapperFunction:
-    return generators.async_generator_wrapper(_steps_of(own))
 
 
 def _steps_of(own: Calls) -> generators.Begin:
     return lambda instance, args, kwargs: _Steps(own, own.slot_of(instance, args, kwargs))
 
 
-class _Steps(Measured):
-    """A generator's call. Its making may have taken some seconds, which are `spent`."""
+_WRAPPERS: dict[str, Callable[[Calls], WrapperFunction]] = {
+    "plain": _plain_wrapper,
+    "coroutine": coroutine_wrapper,
+    "generator": lambda own: generators.generator_wrapper(_steps_of(own)),
+    "async generator": lambda own: generators.async_generator_wrapper(_steps_of(own)),
+}
 
-    __slots__ = ("_slot", "_spent")
 
-    def __init__(self, own: Calls, slot: ToolSlot, spent: float = 0.0) -> None:
-        super().__init__(
-            slot.name,
-            slot.source,
-            slot.counted_by,
-            in_steps=True,
-            judge=lambda error: own.judged(slot, error),
-        )
+class _Steps:
+    """A generator's call. Making the generator may have taken some seconds, which are `spent`."""
+
+    def __init__(self, own: Calls, slot: Slot, spent: float = 0.0) -> None:
         self._slot = slot
         self._spent = spent
+        self.raised = own.raised
 
-    def __enter__(self) -> None:
-        with faults.guarded("measure"):
-            slot = self._slot
-            series = None if slot.is_counted() else slot.series or slot.find()
-            if series is not None:
-                call = Call(recorder(), slot.name, slot.source, slot.counted_by)
-                call.start(series, as_current=False, spent=self._spent)
-                self._calls.append(call)
+    def start(self) -> Frame | None:
+        """Begin the call, without making it the current one."""
+        return self._slot.enter(spent=self._spent, as_current=False)
+
+    def ended(self, frame: Frame, _result: Any) -> None:
+        """End the call of `frame`."""
+        calls.leave(frame)
 
 
 # What a plain function returns may be run later: in another context, or never. Its call is counted
 # then, by what is returned for it.
 
 
-def _later(own: Calls, frame: Frame, spent: float, made: Any) -> Any:
-    """What to return for a coroutine or generator that was `made`."""
+def _later(own: Calls, frame: Frame, made: Any) -> Any:
+    """Return what stands for a coroutine or generator that was `made`."""
     if type(made) is GeneratorType and made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
-        own.ended(frame, spent, made)  # it can be awaited, and no generator of ours can
+        own.ended(frame, made)  # it can be awaited, and no generator of ours can
         return made
     if sys.getrefcount(made) > _ALONE:
-        own.ended(frame, spent, made)  # the program keeps it: it may run it, or give it out again
+        own.ended(frame, made)  # the program keeps it: it may run it, or give it out again
         return made
-    own.given_up(frame)
-    later = _LATER[type(made)](own, frame[OWNER], _Unrun(made), spent)
+    spent, slot = clock() - frame[STARTED], frame[OWNER]
+    calls.give_up(frame)
+    later = _LATER[type(made)](own, slot, _Unrun(made), spent)
     return generators.named_as(made, later)
 
 
@@ -167,7 +166,7 @@ def _references(made: object) -> int:
 
 
 def _alone() -> int:
-    """References to what a call has returned, counted in `_later`, if nothing else has one."""
+    """Count the references to what a call has returned, in `_later`, if nothing else has one."""
     made = object()
     return _references(made)
 
@@ -184,7 +183,7 @@ class _Unrun:
         self._made = made
 
     def take(self) -> Any:
-        """It is run now."""
+        """Return what was made, to be run now."""
         made, self._made = self._made, None
         return made
 
@@ -193,31 +192,27 @@ class _Unrun:
             self._made.close()  # or it would say that it was never awaited
 
 
-async def _coroutine_later(own: Calls, slot: ToolSlot, unrun: _Unrun, spent: float) -> Any:
-    frame = own.begin(slot)
-    started = clock() - spent
+async def _coroutine_later(own: Calls, slot: Slot, unrun: _Unrun, spent: float) -> Any:
+    frame = slot.enter(spent=spent)
     try:
         result = await unrun.take()
     except BaseException as error:
-        seconds = clock() - started
-        hide_frame(error)
-        if frame is not None:
-            own.raised(frame, seconds, error)
+        own.raised(frame, error)
         raise
     if frame is not None:
-        own.ended(frame, clock() - started, result)
+        own.ended(frame, result)
     return result
 
 
-def _generator_later(own: Calls, slot: ToolSlot, unrun: _Unrun, spent: float) -> Any:
+def _generator_later(own: Calls, slot: Slot, unrun: _Unrun, spent: float) -> Any:
     return generators.steps(unrun.take, _Steps(own, slot, spent))
 
 
-def _async_generator_later(own: Calls, slot: ToolSlot, unrun: _Unrun, spent: float) -> Any:
+def _async_generator_later(own: Calls, slot: Slot, unrun: _Unrun, spent: float) -> Any:
     return generators.async_steps(unrun.take, _Steps(own, slot, spent))
 
 
-_LATER: dict[type, Callable[[Calls, ToolSlot, _Unrun, float], Any]] = {
+_LATER: dict[type, Callable[[Calls, Slot, _Unrun, float], Any]] = {
     CoroutineType: _coroutine_later,
     GeneratorType: _generator_later,
     AsyncGeneratorType: _async_generator_later,

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
-from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native, unknown
+from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native
 
 _WITH_METADATA = (0, 19)
 """From here on the runner calls the function that also says whether the SDK made the result."""
@@ -33,7 +33,6 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
         *functions.patch_sets(runner),
         *mcp_tools.patch_sets(),
         *native.patch_sets(),
-        *unknown.patch_sets(),
     ]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from metertap import faults, outcomes
 from metertap.measuring import calls
-from metertap.measuring.frameworks import Handlers, coroutine_wrapper
+from metertap.measuring.frameworks import Handlers
+from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame

@@ -1,8 +1,11 @@
-"""The OpenAI Agents SDK's own kinds of tools: computer, shell, patches, custom tools.
+"""Tools of the OpenAI Agents SDK's own kinds (computer, shell, patches, custom), and unknown ones.
 
 Each kind has a class whose `execute` does all there is to a call: approval, the program's hooks,
 the tool. A call that waits for an approval, or was denied one, did not happen. The time of hooks
 is in that of the call: the tool itself is called in the middle of a function.
+
+Of a tool that a model asked for and that the agent has not there is nothing to call, so nothing to
+time. Such calls are counted together, whatever their names: those a model made up.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults, outcomes
-from metertap.measuring.calls import NOTE, SERIES, Frame
-from metertap.measuring.frameworks import Handlers, coroutine_wrapper
+from metertap.measuring import calls
+from metertap.measuring.calls import NOTE, Frame
+from metertap.measuring.frameworks import Handlers
+from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
-from metertap.state import recorder
+from metertap.state import is_enabled, recorder
 from metertap_instrumentation.tools.openai_agents.functions import SOURCE, handlers, modules_of
 
 _KINDS = {
@@ -46,11 +51,9 @@ class Native(Handlers):
 
     def ended(self, frame: Frame, result: Any) -> None:
         if frame[NOTE] is _DID_NOT_HAPPEN or type(result).__name__ == "ToolApprovalItem":
-            with faults.guarded("tool openai-agents"):
-                series, frame[SERIES] = frame[SERIES], None
-                recorder().never_ended(series)
-            return
-        super().ended(frame, result)
+            calls.give_up(frame)
+        else:
+            super().ended(frame, result)
 
     def returned(self, result: Any) -> Ending | None:
         """A shell or an editor may say itself that it failed."""
@@ -83,7 +86,14 @@ def patch_sets() -> Sequence[PatchSet]:
         Target("format_shell_error", handle_failure),
         Target("resolve_approval_rejection_message", deny),
     ]
-    return [PatchSet("agents.run_internal.tool_actions", targets)]
+    unknown = [
+        Target("process_model_response", process),
+        Target("_build_tool_not_found_output_items", answer, optional=True),  # in some versions
+    ]
+    return [
+        PatchSet("agents.run_internal.tool_actions", targets),
+        PatchSet("agents.run_internal.turn_resolution", unknown),
+    ]
 
 
 def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -103,3 +113,34 @@ async def deny(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     except BaseException as error:
         hide_frame(error)
         raise
+
+
+def process(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`process_model_response(…)` finds the tools that one answer of the model asks for."""
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        with faults.guarded("tool openai-agents"):
+            hide_frame(error)
+            if type(error).__name__ == "ModelBehaviorError":
+                _count(1, "ModelBehaviorError")
+        raise
+
+
+async def answer(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`_build_tool_not_found_output_items(calls=…, …)` tells the model instead."""
+    with faults.guarded("tool openai-agents"):
+        _count(len(kwargs["calls"]), outcomes.TOOL_ERROR)
+    try:
+        return await wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+
+
+def _count(times: int, error_type: str) -> None:
+    if is_enabled() and times:
+        series = recorder().other_tool(SOURCE)
+        for _ in range(times):
+            # Nothing ran: in no time. Without any, it would be in the document only.
+            recorder().record_tool(series, outcomes.CALLER_ERROR, error_type, 0.0)

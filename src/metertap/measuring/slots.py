@@ -1,0 +1,154 @@
+"""Slots: what counts the calls of one tool, and on which series."""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import Any
+
+from metertap import faults
+from metertap.measuring import calls
+from metertap.measuring.calls import Frame
+from metertap.outcomes import Ending
+from metertap.patching.tracebacks import hide_frame
+from metertap.recording import ToolSeries
+from metertap.state import is_enabled, recorder
+
+
+class Slot:
+    """Counts calls of one tool. Its series is looked up at each call.
+
+    Without `counted_by` a slot is a means of its own: what another one of its name counts around it
+    is the same call.
+    """
+
+    __slots__ = ("counted_by", "name", "source")
+
+    series: ToolSeries | None = None
+    is_closed = False
+    is_new = False
+
+    def __init__(self, name: str, source: str, counted_by: object = None) -> None:
+        self.name = name
+        self.source = source
+        self.counted_by = self if counted_by is None else counted_by
+
+    def find(self) -> ToolSeries | None:
+        """Find the series to record to; None where nothing is recorded. Never raises."""
+        with faults.guarded("measure"):
+            if is_enabled():
+                return recorder().tool_by_hand(self.name, self.source)
+        return None
+
+    def enter(self, *, spent: float = 0.0, as_current: bool = True) -> Frame | None:
+        """Begin a call, as `calls.enter` does; None where nothing is recorded. Never raises."""
+        try:
+            if self.is_closed:
+                return None
+            if calls.counted_already(self.name, self.counted_by):
+                self.left_out()
+                return calls.enter(self, calls.LEFT_OUT, as_current=as_current)
+            # Only now: the document would show a series that nothing is counted on.
+            series = self.series or self.find()
+            if series is None:
+                return None
+            return calls.enter(self, series, spent=spent, as_current=as_current)
+        except Exception as fault:
+            faults.fault("measure", fault)
+            return None
+
+    def left_out(self) -> None:
+        """Take note that another layer counts a call of this slot."""
+        recorder().left_out(self.name)
+
+    # As what measures a wrapper or a generator: see `wrappers.Measure`, `generators.Stepping`.
+
+    def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
+        """Begin a call."""
+        return self.enter()
+
+    def start(self) -> Frame | None:
+        """Begin a generator's call."""
+        return self.enter(as_current=False)
+
+    def ended(self, frame: Frame, result: object) -> None:
+        """End the call of `frame`, which returned `result`."""
+        calls.leave(frame)
+        if self.is_new:
+            self.look_at(result)
+
+    def raised(self, frame: Frame | None, error: BaseException) -> None:
+        """End the call of `frame`, which raised `error`, and hide the caller's frame in that."""
+        if frame is not None:
+            calls.leave(frame, Ending.by(error))
+        hide_frame(error)
+
+    def look_at(self, result: object) -> None:
+        """Look at the first result of a function: it may look plain and not be."""
+
+
+class ToolSlot(Slot):
+    """Counts calls of one tool, and keeps the series that it has found."""
+
+    __slots__ = ("__weakref__", "_is_off", "is_closed", "is_new", "series")
+
+    def __init__(self, name: str, source: str, counted_by: object = None) -> None:
+        super().__init__(name, source, counted_by)
+        self.is_new = True
+        self.is_closed = False
+        self._is_off = False
+        self.series: ToolSeries | None = None
+        recorder().keep(self)
+
+    def forget(self) -> None:
+        """Find the series again: after a fork, a reset or with other settings."""
+        self.series = None
+        self._is_off = False
+
+    def find(self) -> ToolSeries | None:
+        """Find the series to record to, and keep it; None where nothing is recorded."""
+        if self._is_off or self.is_closed:
+            return None
+        with faults.guarded("measure"):
+            if is_enabled():
+                self.series = recorder().tool_by_hand(self.name, self.source)
+            else:
+                self._is_off = True
+                if is_enabled():  # asked again: who switched it on may have told us before that
+                    self._is_off = False
+        return self.series
+
+    def close(self) -> None:
+        """Record nothing from now on, for good."""
+        self.is_closed = True
+        self.series = None
+
+    def look_at(self, result: object) -> None:
+        """Warn of a function that looks plain and is not, by its first result."""
+        self.is_new = False
+        if type(result) is CoroutineType:
+            faults.warn_once(
+                f"tool {self.name}",
+                "tool %s is not async and returns a coroutine: only the making of that is "
+                "measured; decorate the async function itself",
+                self.name,
+            )
+
+
+class NamedSlot(ToolSlot):
+    """Counts calls of a name as it was given to a dispatcher.
+
+    It is put among those that are `kept` once the name is a label: a client that makes names up
+    must not fill the memory.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, name: str, source: str, counted_by: object, kept: dict[str, Slot]) -> None:
+        super().__init__(name, source, counted_by)
+        self._kept = kept
+
+    def find(self) -> ToolSeries | None:
+        series = super().find()
+        if series is not None and series.name == self.name:
+            self._kept[self.name] = self
+        return series

@@ -1,0 +1,57 @@
+"""What wrapt calls instead of a function that is measured, sync or async."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from metertap.measuring.calls import Frame
+from metertap.patching.patch_set import WrapperFunction
+
+
+class Measure(Protocol):
+    """How the calls of a function are counted. None of these ever raises."""
+
+    def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
+        """Begin a call; None if it is not to be measured."""
+
+    def ended(self, frame: Frame, result: Any) -> None:
+        """End the call of `frame`, which returned `result`."""
+
+    def raised(self, frame: Frame | None, error: BaseException) -> None:
+        """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
+
+
+def plain_wrapper(measure: Measure) -> WrapperFunction:
+    """Return what wrapt is to call instead of a function."""
+    begin, ended, raised = measure.begin, measure.ended, measure.raised
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        frame = begin(instance, args, kwargs)
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            raised(frame, error)
+            raise
+        if frame is not None:
+            ended(frame, result)
+        return result
+
+    return call
+
+
+def coroutine_wrapper(measure: Measure) -> WrapperFunction:
+    """Return what wrapt is to call instead of an async function."""
+    begin, ended, raised = measure.begin, measure.ended, measure.raised
+
+    async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        frame = begin(instance, args, kwargs)
+        try:
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            raised(frame, error)
+            raise
+        if frame is not None:
+            ended(frame, result)
+        return result
+
+    return call
