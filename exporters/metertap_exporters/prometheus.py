@@ -18,7 +18,7 @@ from metertap import catalogue, state
 from metertap.otel import sdk
 from metertap.recording import Recorder, ToolFigures
 from metertap.settings import settings as process_settings
-from metertap.settings.settings import Options, Settings
+from metertap.settings.settings import TABLE, Options, Settings
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
 from metertap_exporters.exposition.families import Family, Labels, Quantiles, Series
 from metertap_exporters.exposition.otel import Target, families
@@ -110,9 +110,10 @@ class PrometheusScrapeReader(MetricReader):
 class PrometheusExporter:
     """The views and, while a reader is attached, the provider's metrics; and their endpoint."""
 
-    def __init__(self, settings: Settings, recorder: Recorder) -> None:
-        self._settings = settings
-        self._views = Views(recorder)
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Use `settings` in place of those in force, if they are given."""
+        self._settings = settings = settings or state.settings()
+        self._views = Views(state.recorder())
         self._target = Target()
         self._exposition = Exposition(_give_way)
         self._route = SharedRoute(self._serve, _asked)
@@ -123,7 +124,7 @@ class PrometheusExporter:
             host=settings.prometheus_host,
             port=settings.prometheus_port,
             explicit=settings.is_explicit("prometheus_port"),
-            variable="PROMETHEUS_PORT",
+            variable=TABLE["prometheus_port"][0],
             allowed_hosts=settings.allowed_hosts,
         )
 
@@ -174,8 +175,8 @@ def _give_way() -> None:
 class PrometheusReader(PrometheusScrapeReader):
     """What `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file make.
 
-    The SDK gives no arguments: settings come from the environment. The declarative file may give
-    `host` and `port`.
+    The SDK gives no arguments: the settings in force count. The declarative file may give `host`
+    and `port`.
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
@@ -184,8 +185,8 @@ class PrometheusReader(PrometheusScrapeReader):
             options["prometheus_host"] = host
         if port is not None:
             options["prometheus_port"] = port
-        settings = process_settings.read(options)
-        self.exporter = PrometheusExporter(settings, state.recorder())
+        settings = process_settings.read(options) if options else state.settings()
+        self.exporter = PrometheusExporter(settings)
         self.exporter.reader = self
         super().__init__(settings)
         if settings.enabled:

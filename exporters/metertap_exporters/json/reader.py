@@ -8,19 +8,18 @@ measure appear too (as estimates); what metertap recorded itself comes from the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
 from metertap import faults, locks, state
-from metertap.otel import resource, sdk
+from metertap.otel import sdk
 from metertap.otel.instruments import silent
-from metertap.recording import Recorder
 from metertap.settings import settings as process_settings
-from metertap.settings.settings import Options, Settings
+from metertap.settings.settings import TABLE, Options, Settings
 from metertap_exporters import page
+from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.json.document import outline, with_entries
@@ -63,20 +62,14 @@ class JsonMetricReader(MetricReader):
 
 
 class JsonSnapshot:
-    """The JSON view of one recorder, and the endpoint that serves it.
+    """The JSON view of the recorder and its host, and the endpoint that serves it."""
 
-    Whoever owns the view says what it cannot know: the service's identity, the diagnosis that
-    `/doctor` answers with, and where a Prometheus that came by mistake should go.
-    """
-
-    def __init__(self, settings: Settings, recorder: Recorder) -> None:
-        self._settings = settings
-        self._recorder = recorder
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Use `settings` in place of those in force, if they are given."""
+        self._settings = settings = settings or state.settings()
+        self._recorder = state.recorder()
+        self._host: Host = NoHost()
         self.reader: JsonMetricReader | None = None
-        self.service: Callable[[], Mapping[str, str]] = dict
-        self.diagnosis: Callable[[], Mapping[str, Any]] = dict
-        self.alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None
-        self.where_prometheus_is: Callable[[], str | None] = lambda: None
         self._text = DocumentText()
         shown = page.routes()
         self.endpoint = Endpoint(
@@ -87,16 +80,21 @@ class JsonSnapshot:
                     "/metrics": self._serve_metrics,
                     "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
                     "/schema.json": lambda _environ: json_response(200, schema()),
-                    "/doctor": lambda _environ: json_response(200, self.diagnosis()),
+                    "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
                 },
                 parts=shown.keys() - {"/"},
             ),
             host=settings.json_host,
             port=settings.json_port,
             explicit=settings.is_explicit("json_port"),
-            variable="METRICS_JSON_PORT",
+            variable=TABLE["json_port"][0],
             allowed_hosts=settings.allowed_hosts,
         )
+
+    def show(self, host: Host) -> None:
+        """Show `host` from now on."""
+        self._host = host
+        self.endpoint.on_bound(host.settled)
 
     def document(self) -> dict[str, Any]:
         """Build the JSON document as it is now."""
@@ -111,9 +109,9 @@ class JsonSnapshot:
         return outline(
             self._recorder.figures(),
             enabled=self._settings.enabled,
-            service=self.service(),
+            service=self._host.service(),
             foreign=foreign,
-            alerts=self.alerts(),
+            alerts=self._host.alerts(),
         )
 
     def forked(self) -> None:
@@ -126,7 +124,7 @@ class JsonSnapshot:
         if not _is_prometheus(environ):
             return Response(200, "application/json", self.text())
         # Prometheus shows the status line, and nothing else, as the target's last error.
-        instead = self.where_prometheus_is() or (
+        instead = self._host.where_prometheus_is() or (
             f"set PROMETHEUS_ENABLED=true and scrape port {self._settings.prometheus_port}"
         )
         advice = f"This is the JSON endpoint: {instead}"
@@ -142,8 +140,8 @@ def _is_prometheus(environ: Environ) -> bool:
 class JsonReader(JsonMetricReader):
     """What `OTEL_METRICS_EXPORTER=metertap_json` and the declarative file make.
 
-    The SDK gives no arguments: settings come from the environment. The declarative file may give
-    `host` and `port`.
+    The SDK gives no arguments: the settings in force count. The declarative file may give `host`
+    and `port`.
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
@@ -152,11 +150,10 @@ class JsonReader(JsonMetricReader):
             options["json_host"] = host
         if port is not None:
             options["json_port"] = port
-        settings = process_settings.read(options)
+        settings = process_settings.read(options) if options else state.settings()
         super().__init__(settings)
-        self.view = JsonSnapshot(settings, state.recorder())
+        self.view = JsonSnapshot(settings)
         self.view.reader = self
-        self.view.service = lambda: resource.short_identity(settings)
         if settings.enabled:
             state.recorder().on_activity(self.view.endpoint.start)
 

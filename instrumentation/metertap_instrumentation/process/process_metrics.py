@@ -22,8 +22,6 @@ from typing import Any
 from opentelemetry.metrics import MeterProvider
 
 from metertap import faults, locks, state
-from metertap.recording import Recorder
-from metertap.settings.settings import Settings
 from metertap_instrumentation.process.gate import Gate
 from metertap_instrumentation.process.source import Source
 
@@ -51,9 +49,9 @@ _cut_off = False
 class ProcessMetrics:
     """Process metrics of one tap, on the providers that it records to."""
 
-    def __init__(self, settings: Settings, recorder: Recorder) -> None:
-        self._disabled = settings.is_disabled(NAME)
-        self._recorder = recorder
+    def __init__(self) -> None:
+        self._disabled = state.settings().is_disabled(NAME)
+        self._recorder = state.recorder()
         self._lock = locks.rlock()
         self._ready = locks.event()
         self._begun = False

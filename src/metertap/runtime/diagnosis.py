@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    settings: Settings, pipeline: Pipeline, watch: AlertWatch | None, *, active: bool
+    settings: Settings,
+    pipeline: Pipeline,
+    watch: AlertWatch | None,
+    notes: Sequence[str],
+    *,
+    active: bool,
 ) -> dict[str, Any]:
-    """Settings and who set them, what is patched, where records go, what was swallowed."""
+    """Collect settings and who set them, what is patched, where records go, what was swallowed."""
     return {
         "version": __version__,
         "python": sys.version.split()[0],
@@ -60,7 +66,7 @@ def diagnose(
         "otlp": settings.otlp_protocol if settings.otlp else None,
         "otlp_problem": pipeline.otlp_problem,
         "alerts": None if watch is None else watch.described(),
-        "notes": [*pipeline.notes, *sdk.problems()],
+        "notes": [*notes, *sdk.problems()],
         "left_out_duplicates": dict(state.recorder().duplicates),
         "faults": faults.fault_counts(),
     }
@@ -120,11 +126,7 @@ def _caches() -> list[dict[str, Any]]:
         {
             "name": cache.name,
             "system": cache.system,
-            "how": "by hand"
-            if cache.system == catalogue.MANUAL
-            else "read"
-            if cache.is_read
-            else "patched",
+            "how": _how_it_is_counted(cache),
             "objects": cache.objects,
             "unsupported": [
                 name

@@ -9,25 +9,23 @@ and the counts so far.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
-from metertap import faults, locks
+from metertap import faults, locks, state
 from metertap.otel import resource, sdk
-from metertap.otel.instruments import OtelInstruments
+from metertap.otel.instruments import Observed, OtelInstruments
 from metertap.otel.replay import Journal
-from metertap.patching.patch_set import PatchSet, Target
-from metertap.recording import Recorder
 from metertap.runtime.providers import instruments_of
 from metertap.runtime.readers import Readers
-from metertap.settings.settings import Settings
+from metertap.runtime.sdk_watch import ProviderWatch, ReaderWatch, SpanWatch
+from metertap_exporters.host import Host
 from metertap_instrumentation.process.process_metrics import ProcessMetrics
 
 if TYPE_CHECKING:
-    from metertap_exporters.http.endpoint import Endpoint
     from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.prometheus import PrometheusExporter
 
@@ -37,74 +35,67 @@ _SETTLE_SECONDS = 0.5
 """The longest that an application that sets a provider waits for an export in progress."""
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the instruments of a later provider have to know of those of an earlier one."""
+
+    journal: Journal | None = None
+    """Durations that nobody got, which go along."""
+    observed: Observed | None = None
+    """Counts that a collector got, which must not reach it again."""
+
+    def give(self, instruments: OtelInstruments) -> None:
+        """Let `instruments` begin where the earlier ones ended."""
+        if self.observed is not None:
+            instruments.start_after(self.observed)
+        elif self.journal is not None:
+            self.journal.replay(instruments)
+
+
 class Pipeline:
-    """Instruments, readers and endpoints of one tap.
+    """Instruments, readers and endpoints, with the settings in force when it is made.
 
     `provider` is where records go; `owned` is the same where metertap made it, and the place of
-    our readers where the application's takes none. `notes` are decisions that `doctor` tells.
+    our readers where the application's takes none.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        recorder: Recorder,
-        provider: MeterProvider | None = None,
-        on_bound: Callable[[Endpoint], None] | None = None,
-        diagnosis: Callable[[], Mapping[str, Any]] = dict,
-        alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None,
-    ) -> None:
-        self._settings = settings
-        self._recorder = recorder
+    def __init__(self, host: Host, provider: MeterProvider | None = None) -> None:
+        self._host = host
+        self._settings = state.settings()
+        self._recorder = state.recorder()
         self._chosen = provider
-        self._readers = Readers(
-            settings,
-            recorder,
-            service=self.service,
-            diagnosis=diagnosis,
-            alerts=alerts,
-            note=self._note,
-            on_bound=on_bound,
-        )
-        self.process_metrics = ProcessMetrics(settings, recorder)
+        self._readers = Readers(host)
+        self.process_metrics = ProcessMetrics()
         self._lock = locks.rlock()
         self.provider: MeterProvider | None = None
         self.owned: SdkMeterProvider | None = None
-        self.notes: list[str] = []
         self._journal: Journal | None = None
         self._asleep: Journal | None = None
-        self._watch = PatchSet(
-            sdk.SET_PROVIDER_MODULE,
-            [Target(sdk.SET_PROVIDER_FUNCTION, self._set_provider, optional=True)],
-        )
-        self._watch_readers = PatchSet(
-            sdk.CONSUMER_MODULE,
-            [Target(sdk.ADD_READER_FUNCTION, self._add_reader, optional=True)],
-        )
-
-        self._watch_spans = PatchSet(
-            sdk.TRACE_MODULE,
-            [Target(sdk.START_SPAN_METHOD, self._start_span, optional=True)],
-        )
+        self._watch = ProviderWatch(self.check)
+        self._watches = (self._watch, ReaderWatch(), SpanWatch())
 
     # Life
 
-    def start(self) -> None:
-        """Attach to the provider in force, or make one and watch for the application's."""
-        if self._recorder.sampled_context is None:
-            self._watch_spans.install()
-            if sdk.sampled_context() is not None:
-                self._trace()
-        self._watch_readers.install()
+    def start(self, handover: Handover | None = None) -> None:
+        """Attach to the provider in force, or make one and watch for the application's.
+
+        `handover` is that of the pipeline before, whose place this one takes.
+        """
+        for watch in self._watches[1:]:
+            watch.install()
         with self._lock:
             provider = self._chosen
             if provider is None:
                 provider = sdk.provider_in_force()
             if provider is None:
                 self._make_own()
-                self._watch.install()
-                self.check()  # one may have been set meanwhile
             else:
                 self._attach(provider)
+            if handover is not None:
+                self._take_over(handover)
+            if self._journal is not None:
+                self._watch.install()
+                self.check()  # one may have been set meanwhile
             self.process_metrics.start()
             self._observe_process()
 
@@ -129,20 +120,32 @@ class Pipeline:
             self._readers.otlp.delivery.discard()
 
     def at_exit(self) -> None:
-        """The process ends: push the rest. Everything else dies with the process."""
+        """Push the rest as the process ends. Everything else dies with the process."""
         otlp = self._readers.otlp
         if otlp is not None:
             otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
 
-    def shutdown(self) -> None:
-        """Push the rest, take our readers away and leave every provider; shut none down."""
-        self._watch.uninstall()
-        self._watch_readers.uninstall()
-        self._watch_spans.uninstall()
+    def shutdown(self) -> Handover | None:
+        """Push the rest, take our readers away and leave every provider; shut none down.
+
+        Returns what a pipeline that takes the place of this one is to be given: nothing where the
+        application's provider, which goes on, has it all.
+        """
+        handover = None
+        for watch in self._watches:
+            watch.uninstall()
         with self._lock:
-            self._journal = self._asleep = None
+            journal, self._journal, self._asleep = self._journal, None, None
+            otlp = self._readers.otlp
             with faults.guarded("shutdown.otlp"):
                 self.at_exit()
+            if journal is not None and self.owned is not None:
+                delivered = otlp is not None and otlp.delivery.delivered
+                self._recorder.fold()
+                handover = Handover(
+                    None if delivered else journal,
+                    instruments_of(self.owned).freeze() if delivered else None,
+                )
             self._readers.otlp = None
             self.process_metrics.close()
             self._recorder.instruments = ()
@@ -152,9 +155,10 @@ class Pipeline:
                     instruments_of(provider).close()
             self.owned = self.provider = None
             self._readers.close()
+        return handover
 
     def forked(self) -> None:
-        """In a forked child: nothing of the parent's is used, nothing is made before it is needed.
+        """Use nothing of the parent's in a forked child, and make nothing before it is needed.
 
         Most children record nothing. And a fork hook is no place to use the SDK in: others' locks
         may still be held, until their hooks have run.
@@ -171,7 +175,7 @@ class Pipeline:
         self._readers.listen_again()
 
     def _wake(self) -> None:
-        """The first record of a forked child: readers that count from there.
+        """Give a forked child, at its first record, readers that count from there.
 
         A provider of ours is made anew, since the SDK's counts are the parent's. The
         application's gets new readers of ours; its own are the application's to care for.
@@ -221,7 +225,7 @@ class Pipeline:
         return self._readers.otlp is not None
 
     def service(self) -> dict[str, str]:
-        """Identity of the program: its provider's, unless nobody gave that one a name."""
+        """Return the program's identity: its provider's, unless nobody gave that one a name."""
         found = resource.identity(self._settings)
         if self.owned is None and self.provider is not None:
             theirs = sdk.resource_of(self.provider)
@@ -230,12 +234,16 @@ class Pipeline:
                 found = {key: str(theirs[key]) for key in keys if key in theirs}
         return resource.shortened(found)
 
+    def where_prometheus_is(self) -> str | None:
+        """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
+        return self._readers.where_prometheus_is()
+
     def readers(self) -> list[tuple[str, bool]]:
-        """The readers in force, by class, and whether each is ours."""
+        """List the readers in force, by class, and whether each is ours."""
         return self._readers.described()
 
     def recording_paths(self) -> list[str]:
-        """How records reach the SDK, for each provider that is recorded to."""
+        """Say how records reach the SDK, for each provider that is recorded to."""
         instruments = self._recorder.instruments
         return [item.path for item in instruments if isinstance(item, OtelInstruments)]
 
@@ -261,32 +269,19 @@ class Pipeline:
             self._make_own(provider)
             return
         if sdk.is_disabled(provider):
-            self._note("the provider in force is disabled: only the JSON view has data")
+            self._host.note("the provider in force is disabled: only the JSON view has data")
         self.provider = provider
         self._readers.equip(provider)
         self._record_to(instruments_of(provider))
 
-    def _set_provider(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        result = wrapped(*args, **kwargs)
-        with faults.guarded("pipeline.move"):
-            self.check()
-        return result
-
-    def _start_span(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        with faults.guarded("pipeline.trace"):
-            self._trace()
-        return wrapped(*args, **kwargs)
-
-    def _trace(self) -> None:
-        """The program traces: from now on samples are asked for the span they are taken in."""
-        self._watch_spans.uninstall()
-        self._recorder.trace_with(sdk.sampled_context)
-
-    def _add_reader(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        self._recorder.fold()  # what waits was measured before there was this reader
-        result = wrapped(*args, **kwargs)
-        self._recorder.begin_again()
-        return result
+    def _take_over(self, handover: Handover) -> None:
+        with self._recorder.lock:
+            self._recorder.fold()
+            for instruments in self._recorder.instruments:
+                if isinstance(instruments, OtelInstruments):
+                    handover.give(instruments)
+            if self._journal is not None and handover.journal is not None:
+                handover.journal.replay(self._journal)
 
     def _move(self, provider: MeterProvider) -> None:
         """Leave our own provider for the one that the application set just now."""
@@ -312,16 +307,13 @@ class Pipeline:
             self.owned = None
             self._readers.equip(provider)
             # Not with the recorder's lock: caches have locks of their own, and new names need it.
-            observed = ours.freeze() if delivered else None
+            handover = Handover(journal, ours.freeze() if delivered else None)
             with self._recorder.lock:
                 self._recorder.fold()
-                if observed is not None:
-                    theirs.start_after(observed)
-                else:
-                    journal.replay(theirs)
+                handover.give(theirs)
                 self._record_to(theirs)
             if delivered or journal.overflowed:
-                self._note("the provider was set late: its histograms begin there")
+                self._host.note("the provider was set late: its histograms begin there")
             if otlp is not None:
                 with faults.guarded("pipeline.move"):
                     otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS if delivered else 0)
@@ -340,10 +332,6 @@ class Pipeline:
         with faults.guarded("process_metrics"), self._lock:
             self.process_metrics.observe(self.owned, self.provider)
 
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
     def _note_takes_no_readers(self, provider: MeterProvider) -> None:
         described = f"{type(provider).__module__}.{type(provider).__qualname__}"
-        self._note(f"{described} takes no readers: ours have a provider of their own")
+        self._host.note(f"{described} takes no readers: ours have a provider of their own")

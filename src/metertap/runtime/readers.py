@@ -6,15 +6,14 @@ the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are taken over as t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricReader
 
-from metertap import faults
+from metertap import faults, state
 from metertap.otel import sdk
-from metertap.recording import Recorder
-from metertap.settings.settings import Settings
+from metertap_exporters.host import Host
 
 if TYPE_CHECKING:
     from metertap_exporters.http.endpoint import Endpoint
@@ -26,24 +25,10 @@ if TYPE_CHECKING:
 class Readers:
     """Ours on the provider that was equipped last. Endpoints outlive a change of provider."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        recorder: Recorder,
-        *,
-        service: Callable[[], Mapping[str, str]],
-        diagnosis: Callable[[], Mapping[str, Any]],
-        alerts: Callable[[], list[dict[str, Any]] | None],
-        note: Callable[[str], None],
-        on_bound: Callable[[Endpoint], None] | None,
-    ) -> None:
-        self._settings = settings
-        self._recorder = recorder
-        self._service = service
-        self._diagnosis = diagnosis
-        self._alerts = alerts
-        self._note = note
-        self._on_bound = on_bound
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._settings = state.settings()
+        self._recorder = state.recorder()
         self._provider: Any = None
         self._added: list[MetricReader] = []
         self._endpoints: list[Endpoint] = []  # ours; not those of readers that the SDK made
@@ -104,16 +89,12 @@ class Readers:
             self.json.reader = made_by_sdk
         elif self._settings.json_endpoint:
             if self.json is None:
-                self.json = JsonSnapshot(self._settings, self._recorder)
+                self.json = JsonSnapshot()
             self.json.reader = JsonMetricReader(self._settings)
             self._add(self.json.reader)
         if self.json is None:
             return
-        self.json.service = self._service
-        self.json.diagnosis = self._diagnosis
-        self.json.alerts = self._alerts
-        self.json.where_prometheus_is = self._where_prometheus_is
-        self.json.endpoint.on_bound(self._on_bound)
+        self.json.show(self._host)
         if made_by_sdk is None:
             self._open(self.json.endpoint)
 
@@ -125,9 +106,9 @@ class Readers:
 
         if not exported_already:
             if self.prometheus is None:
-                self.prometheus = PrometheusExporter(self._settings, self._recorder)
+                self.prometheus = PrometheusExporter()
             self._add(self.prometheus.new_reader())
-            self.prometheus.endpoint.on_bound(self._on_bound)
+            self.prometheus.endpoint.on_bound(self._host.settled)
             self._open(self.prometheus.endpoint)
             return
         self._drop(self.prometheus)
@@ -135,9 +116,9 @@ class Readers:
             (item.exporter for item in present if isinstance(item, PrometheusReader)), None
         )
         if self.prometheus is not None:
-            self.prometheus.endpoint.on_bound(self._on_bound)
+            self.prometheus.endpoint.on_bound(self._host.settled)
         elif self._settings.prometheus:
-            self._note(
+            self._host.note(
                 "the application exports Prometheus itself: no second endpoint, and so no "
                 "summary and hit-ratio views"
             )
@@ -146,7 +127,7 @@ class Readers:
         if not self._settings.otlp:
             return
         if any(sdk.exports_otlp(item) for item in present):
-            self._note("the application exports OTLP itself: no second reader")
+            self._host.note("the application exports OTLP itself: no second reader")
             return
         from metertap_exporters.otlp import otlp_reader
 
@@ -181,7 +162,7 @@ class Readers:
         self._recorder.forget_activity_callback(endpoint.start)
         endpoint.stop()
 
-    def _where_prometheus_is(self) -> str | None:
+    def where_prometheus_is(self) -> str | None:
         """Advice for a Prometheus that scrapes the JSON endpoint; None where there is none yet."""
         if self.prometheus is not None:
             endpoint = self.prometheus.endpoint

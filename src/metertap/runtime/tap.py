@@ -1,18 +1,15 @@
-"""The tap: what `instrument()` returns, and the life of everything behind it."""
+"""The tap: what `instrument()` returns, and the life of what stands behind it."""
 
 from __future__ import annotations
 
-import atexit
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
 
 from metertap import faults, locks, state
-from metertap.otel import resource as service_identity
-from metertap.runtime import running
-from metertap.runtime.diagnosis import diagnose
+from metertap.otel import resource
+from metertap.runtime.installation import Installation, document
 from metertap.runtime.pipeline import FLUSH_MILLISECONDS, Pipeline
 from metertap.settings import settings
 from metertap.settings.settings import Options, Settings
@@ -21,12 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from metertap.runtime.alert_watch import AlertWatch
-    from metertap_exporters.http.endpoint import Endpoint
 
 _lock = locks.rlock()
 _active: Tap | None = None
-_TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
-"""What is told of an endpoint that is there."""
 
 
 class Tap:
@@ -35,73 +29,64 @@ class Tap:
     Where measuring is disabled the tap exists, does nothing, and says so in its document.
     """
 
-    def __init__(self, given: Settings, meter_provider: MeterProvider | None = None) -> None:
-        self.settings = given
-        self.pipeline = Pipeline(
-            given,
-            state.recorder(),
-            meter_provider,
-            on_bound=self._endpoint_settled,
-            diagnosis=self.diagnosis,
-            alerts=self.alerts,
-        )
-        self.watch: AlertWatch | None = None
-        self._active = False
-        self._registering = locks.lock()
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._installation.settings
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Where records go; not for programs."""
+        return self._installation.pipeline
+
+    @property
+    def watch(self) -> AlertWatch | None:
+        """What evaluates alerts, if any are configured; not for programs."""
+        return self._installation.watch
 
     @property
     def is_active(self) -> bool:
         """Whether anything is patched and recorded."""
-        return self._active
+        return self._installation.is_active
 
     @property
     def json_url(self) -> str | None:
         """Address of the JSON endpoint; None until the first tool or cache is seen."""
-        json = self.pipeline.json
-        return json.endpoint.url if json is not None else None
+        return self._installation.json_url
 
     @property
     def prometheus_url(self) -> str | None:
         """Address of the Prometheus endpoint; None until the first tool or cache is seen."""
-        prometheus = self.pipeline.prometheus
-        return prometheus.endpoint.url if prometheus is not None else None
+        return self._installation.prometheus_url
 
     def snapshot(self) -> dict[str, Any]:
-        """The JSON document that `GET :9109/metrics` serves, now."""
-        if self.pipeline.json is not None and self._active:
-            self.pipeline.check()
-            return self.pipeline.json.document()
-        return _document(self.settings, self.pipeline.service(), self.alerts())
+        """Return the JSON document that `GET :9109/metrics` serves, as it is now."""
+        return self._installation.document()
 
     def alerts(self) -> list[dict[str, Any]] | None:
-        """Alerts that are pending, fire or have just resolved; None where none are configured."""
-        return self.watch.alerts() if self.watch is not None and self._active else None
+        """Return alerts that are pending or fire, or just resolved; None if none are set up."""
+        return self._installation.alerts()
 
     def diagnosis(self) -> dict[str, Any]:
-        """What is patched, what is not and why, where records go: what `doctor` shows."""
-        return diagnose(self.settings, self.pipeline, self.watch, active=self._active)
+        """Return what is patched, what is not and why, where records go: what `doctor` shows."""
+        return self._installation.diagnosis()
 
-    def flush(self, timeout_milliseconds: float = 500.0) -> None:
+    def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector now, if one is exported to. Never raises."""
         self.pipeline.flush(timeout_milliseconds)
+
+    def at_exit(self) -> None:
+        """Push the rest as the process ends, for half a second at most, and leave the listing."""
+        self._installation.at_exit()
 
     def shutdown(self) -> None:
         """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
         with _lock:
             _put_in_force(self, None)
-            if not self._active:
-                return
-            self._active = False
-            atexit.unregister(self.at_exit)
-            with faults.guarded("shutdown"):
-                _uninstall_instrumentations()
-            with faults.guarded("shutdown"):
-                if self.watch is not None:
-                    self.watch.close()
-            with faults.guarded("shutdown"):
-                self.pipeline.shutdown()
-            with faults.guarded("shutdown"):
-                running.unregister()
+            self._installation.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -113,70 +98,6 @@ class Tap:
         _traceback: TracebackType | None,
     ) -> None:
         self.shutdown()
-
-    def start(self) -> None:
-        """Begin: pipeline first, so that the first patched call has somewhere to go."""
-        if not self.settings.enabled:
-            return
-        self._active = True
-        with faults.guarded("pipeline"):
-            self.pipeline.start()
-        with faults.guarded("alerts"):
-            self._watch_alerts()
-        with faults.guarded("instrumentations"):
-            _install_instrumentations(self.settings)
-        atexit.register(self.at_exit)
-
-    def forked(self) -> None:
-        """In a forked child: renew what a fork breaks."""
-        if self._active:
-            self.pipeline.forked()
-            if self.watch is not None:
-                self.watch.forked()
-
-    def at_exit(self) -> None:
-        """The process ends: push the rest, at most half a second, and leave the listing."""
-        until = time.monotonic() + FLUSH_MILLISECONDS / 1000
-        with faults.guarded("exit"):
-            self.pipeline.at_exit()
-        with faults.guarded("exit"):
-            if self.watch is not None:
-                self.watch.flush(until)
-        with faults.guarded("exit"):
-            running.unregister()
-
-    def _watch_alerts(self) -> None:
-        if self.settings.has_alerts:
-            from metertap.runtime.alert_watch import watch
-
-            self.watch = watch(
-                self.settings,
-                state.recorder(),
-                service=self.pipeline.service,
-                page=self._json_url_within,
-                is_seen=self.pipeline.json is not None,
-            )
-            if self.watch is not None:
-                self.watch.start()
-
-    def _json_url_within(self, seconds: float) -> str | None:
-        json = self.pipeline.json
-        return None if json is None else json.endpoint.wait(seconds)
-
-    def _endpoint_settled(self, endpoint: Endpoint) -> None:
-        if endpoint.url is not None:
-            faults.info(_TOLD[endpoint.label], endpoint.url)
-        service = self.pipeline.service()
-        json = self.pipeline.json
-        # Both endpoints may bind at the same time, and what fails for one fails for the other.
-        with faults.guarded("listing"), self._registering:
-            running.register(
-                service.get("name", running.UNNAMED),
-                self.json_url,
-                self.prometheus_url,
-                instance_id=service.get("instance_id"),
-                problem=None if json is None else json.endpoint.problem,
-            )
 
 
 def instrument(**options: Unpack[Options]) -> Tap:
@@ -199,9 +120,9 @@ def instrument(**options: Unpack[Options]) -> Tap:
             return active
         given = settings.read(options)
         state.configure(given)
-        tap = Tap(given, _provider(options.get("meter_provider")))
+        tap = Tap(Installation(_provider(options.get("meter_provider"))))
         _put_in_force(None, tap)
-        tap.start()
+        tap._installation.start()
         return tap
 
 
@@ -218,9 +139,9 @@ def _put_in_force(old: Tap | None, new: Tap | None) -> None:
 
 
 def _forked() -> None:
-    service_identity.forked()
+    resource.forked()
     if _active is not None:
-        _active.forked()
+        _active._installation.forked()
 
 
 state.on_fork(child=_forked)
@@ -271,26 +192,4 @@ def get_all_metrics() -> dict[str, Any]:
     if tap is not None:
         return tap.snapshot()
     given = state.settings()
-    return _document(given, service_identity.short_identity(given))
-
-
-def _document(
-    given: Settings, service: Any, alerts: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    from metertap_exporters.json.document import document
-
-    figures = state.recorder().figures()
-    return document(figures, enabled=given.enabled, service=service, alerts=alerts)
-
-
-def _install_instrumentations(given: Settings) -> None:
-    import metertap_instrumentation
-
-    metertap_instrumentation.install(given.is_disabled, given.caches, given.tools)
-    metertap_instrumentation.check_names(given.disabled_instrumentations)
-
-
-def _uninstall_instrumentations() -> None:
-    import metertap_instrumentation
-
-    metertap_instrumentation.uninstall()
+    return document(given, resource.short_identity(given))

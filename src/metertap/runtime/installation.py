@@ -1,0 +1,186 @@
+"""What measures this process, all of it together: patches, pipeline, alerts and endpoints."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import MeterProvider
+
+from metertap import faults, locks, state
+from metertap.runtime import running
+from metertap.runtime.diagnosis import diagnose
+from metertap.runtime.pipeline import FLUSH_MILLISECONDS, Pipeline
+from metertap.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from metertap.runtime.alert_watch import AlertWatch
+    from metertap_exporters.http.endpoint import Endpoint
+
+_TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
+"""What is told of an endpoint that is there."""
+
+
+class Installation:
+    """Everything that one process is measured with, by the settings in force when it is made.
+
+    It is the host of the views (`metertap_exporters.host.Host`). Where measuring is disabled it
+    exists and does nothing.
+    """
+
+    def __init__(self, provider: MeterProvider | None = None) -> None:
+        self.settings = state.settings()
+        self.notes: list[str] = []
+        """Decisions that `metertap doctor` shows."""
+        self.pipeline = Pipeline(self, provider)
+        self.watch: AlertWatch | None = None
+        self.is_active = False
+        """Whether anything is patched and recorded."""
+        self._registering = locks.lock()
+
+    def start(self) -> None:
+        """Begin: pipeline first, so that the first patched call has somewhere to go."""
+        if not self.settings.enabled:
+            return
+        self.is_active = True
+        with faults.guarded("pipeline"):
+            self.pipeline.start()
+        with faults.guarded("alerts"):
+            self._watch_alerts()
+        with faults.guarded("instrumentations"):
+            _install_instrumentations(self.settings)
+        atexit.register(self.at_exit)
+
+    def shutdown(self) -> None:
+        """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
+        if not self.is_active:
+            return
+        self.is_active = False
+        atexit.unregister(self.at_exit)
+        with faults.guarded("shutdown"):
+            _uninstall_instrumentations()
+        with faults.guarded("shutdown"):
+            if self.watch is not None:
+                self.watch.close()
+        with faults.guarded("shutdown"):
+            self.pipeline.shutdown()
+        with faults.guarded("shutdown"):
+            running.unregister()
+
+    def forked(self) -> None:
+        """Renew in a forked child what a fork breaks."""
+        if self.is_active:
+            self.pipeline.forked()
+            if self.watch is not None:
+                self.watch.forked()
+
+    def at_exit(self) -> None:
+        """Push the rest as the process ends, for half a second at most, and leave the listing."""
+        until = time.monotonic() + FLUSH_MILLISECONDS / 1000
+        with faults.guarded("exit"):
+            self.pipeline.at_exit()
+        with faults.guarded("exit"):
+            if self.watch is not None:
+                self.watch.flush(until)
+        with faults.guarded("exit"):
+            running.unregister()
+
+    @property
+    def json_url(self) -> str | None:
+        """Address of the JSON endpoint, while it listens."""
+        json = self.pipeline.json
+        return None if json is None else json.endpoint.url
+
+    @property
+    def prometheus_url(self) -> str | None:
+        """Address of the Prometheus endpoint, while it listens."""
+        prometheus = self.pipeline.prometheus
+        return None if prometheus is None else prometheus.endpoint.url
+
+    def document(self) -> dict[str, Any]:
+        """Build the JSON document as it is now."""
+        if self.pipeline.json is not None and self.is_active:
+            self.pipeline.check()
+            return self.pipeline.json.document()
+        return document(self.settings, self.service(), self.alerts())
+
+    # What views ask
+
+    def service(self) -> dict[str, str]:
+        """Return the program's identity."""
+        return self.pipeline.service()
+
+    def diagnosis(self) -> dict[str, Any]:
+        """Return what `metertap doctor` shows."""
+        return diagnose(self.settings, self.pipeline, self.watch, self.notes, active=self.is_active)
+
+    def alerts(self) -> list[dict[str, Any]] | None:
+        """Return the alerts that are pending, fire or have just resolved, if any are configured."""
+        return self.watch.alerts() if self.watch is not None and self.is_active else None
+
+    def where_prometheus_is(self) -> str | None:
+        """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
+        return self.pipeline.where_prometheus_is()
+
+    def note(self, text: str) -> None:
+        """Keep a decision that `metertap doctor` shows."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def settled(self, endpoint: Endpoint) -> None:
+        """List the process, now that `endpoint` listens or cannot."""
+        if endpoint.url is not None:
+            faults.info(_TOLD[endpoint.label], endpoint.url)
+        service = self.service()
+        json = self.pipeline.json
+        # Both endpoints may bind at the same time, and what fails for one fails for the other.
+        with faults.guarded("listing"), self._registering:
+            running.register(
+                service.get("name", running.UNNAMED),
+                self.json_url,
+                self.prometheus_url,
+                instance_id=service.get("instance_id"),
+                problem=None if json is None else json.endpoint.problem,
+            )
+
+    def _watch_alerts(self) -> None:
+        if self.settings.has_alerts:
+            from metertap.runtime.alert_watch import watch
+
+            self.watch = watch(
+                self.settings,
+                state.recorder(),
+                service=self.service,
+                page=self._json_url_within,
+                is_seen=self.pipeline.json is not None,
+            )
+            if self.watch is not None:
+                self.watch.start()
+
+    def _json_url_within(self, seconds: float) -> str | None:
+        json = self.pipeline.json
+        return None if json is None else json.endpoint.wait(seconds)
+
+
+def document(
+    settings: Settings, service: dict[str, str], alerts: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Build the JSON document without a view, and so without what others measured."""
+    from metertap_exporters.json.document import document as of
+
+    figures = state.recorder().figures()
+    return of(figures, enabled=settings.enabled, service=service, alerts=alerts)
+
+
+def _install_instrumentations(settings: Settings) -> None:
+    import metertap_instrumentation
+
+    metertap_instrumentation.install(settings.is_disabled, settings.caches, settings.tools)
+    metertap_instrumentation.check_names(settings.disabled_instrumentations)
+
+
+def _uninstall_instrumentations() -> None:
+    import metertap_instrumentation
+
+    metertap_instrumentation.uninstall()
