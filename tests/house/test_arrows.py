@@ -33,7 +33,6 @@ ARROWS: dict[str, set[str]] = {
         "otel",
         "patching",
         "recording",
-        "settings",
         "state",
     },
     "exporters": {"alerts", "otel", "recording", "settings", "state"},
