@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
 from metertap import catalogue, state
 from metertap.otel import sdk
-from metertap.recording import Recorder, ToolFigures
+from metertap.recording import OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import TABLE, Options, Settings
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
@@ -32,30 +32,46 @@ _PAUSE_SECONDS = 0.00005
 
 
 class Views:
-    """`metertap_tool_latency_seconds` (a summary) and `metertap_cache_hit_ratio`."""
+    """Exact percentiles of tool calls and of MCP operations, and the caches' hit ratios."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._labels: dict[tuple[str, str], Labels] = {}  # the same objects at each scrape
+        self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
 
     def families(self) -> Iterator[Family]:
-        """Make both from the recorder's figures. No data is no sample, not 0."""
+        """Make them from the recorder's figures. No data is no sample, not 0."""
         figures = self._recorder.lifetime()
         before, self._labels = self._labels, {}
         tools = [
-            Series(self._kept(before, tool.name, tool.source), _quantiles(tool))
+            Series(
+                self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
+                _latencies(tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms),
+            )
             for tool in figures.tools
         ]
-        yield Family(
-            catalogue.LATENCY_SUMMARY,
-            "summary",
-            "Latency of tool calls: exact percentiles of the last calls (0.95 of fewer than 19, "
-            "0.99 of fewer than 99 lie beyond the longest), count and sum of all.",
-            groups=[({}, tools)],
+        description = (
+            "Latency of tool calls: exact percentiles of the last ones that succeeded or failed, "
+            "none beyond the longest; count and sum of all that have a duration, of any outcome."
         )
+        yield Family(catalogue.LATENCY_SUMMARY, "summary", description, groups=[({}, tools)])
+        operations = [
+            Series(
+                self._kept(before, side=item.side, mcp_method_name=item.method, name=item.name),
+                _latencies(item),
+            )
+            for item in figures.operations
+        ]
+        if operations:
+            description = (
+                "Duration of MCP requests, by side: exact percentiles of the last ones, of any "
+                "outcome, none beyond the longest. Histograms have their count and sum."
+            )
+            yield Family(
+                catalogue.OPERATION_SUMMARY, "summary", description, groups=[({}, operations)]
+            )
         caches = [
             Series(
-                {"cache_name": cache.name, "cache_system": cache.system},
+                self._kept(before, cache_name=cache.name, cache_system=cache.system),
                 cache.hits / (cache.hits + cache.misses),
             )
             for cache in figures.caches
@@ -64,21 +80,28 @@ class Views:
         description = "Hits among all lookups of a cache."
         yield Family(catalogue.HIT_RATIO, "gauge", description, groups=[({}, caches)])
 
-    def _kept(self, before: dict[tuple[str, str], Labels], name: str, source: str) -> Labels:
-        key = name, source
-        labels = before.get(key) or {"gen_ai_tool_name": name, "source": source}
-        self._labels[key] = labels
-        return labels
+    def _kept(
+        self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None
+    ) -> Labels:
+        """Return the labels of the scrape before, if there were these very ones."""
+        key = (*labels, *labels.values())
+        kept = before.get(key)
+        if kept is None:
+            kept = {name: value for name, value in labels.items() if value is not None}
+        self._labels[key] = kept
+        return kept
 
 
-def _quantiles(tool: ToolFigures) -> Quantiles:
-    found = tool.percentiles
+def _latencies(
+    figures: ToolFigures | OperationFigures, count: int | None = None, total_ms: float = 0.0
+) -> Quantiles:
+    shown = figures.percentiles.at_most(figures.maximum_ms)
     known = [
         (quantile, value / 1000.0)
-        for quantile, value in (("0.5", found.p50), ("0.95", found.p95), ("0.99", found.p99))
+        for quantile, value in (("0.5", shown.p50), ("0.95", shown.p95), ("0.99", shown.p99))
         if value is not None
     ]
-    return Quantiles(known, tool.sampled, tool.total_ms / 1000.0)
+    return Quantiles(known, count, total_ms / 1000.0)
 
 
 class PrometheusScrapeReader(MetricReader):

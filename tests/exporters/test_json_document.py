@@ -74,14 +74,16 @@ def record(ended: str, count: int, name: str = "search", source: str = "manual")
 def test_the_schema_itself_is_valid_and_describes_no_more_than_there_is() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     assert set(schema()["$defs"]["tool"]["required"]) == TOOL
-    for shape in (schema(), schema()["$defs"]["tool"], schema()["$defs"]["cache"]):
+    parts = (schema()["$defs"][name] for name in ("tool", "cache", "operation", "session"))
+    for shape in (schema(), *parts):
         assert set(shape["required"]) == set(shape["properties"])
 
 
 def test_an_empty_document_is_whole() -> None:
     found = checked()
-    assert (found["schema_version"], found["enabled"]) == ("1.0", True)
+    assert (found["schema_version"], found["enabled"]) == ("1.1", True)
     assert (found["tool_metrics"], found["cache_metrics"]) == ({}, {})
+    assert (found["operations"], found["sessions"]) == ([], [])
     assert found["service"]["name"]
     assert abs(found["timestamp"] - time.time()) < 60
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
 import metertap
-from metertap import Tap, faults
+from metertap import Tap, catalogue, faults, outcomes, state
 from support.exposition import Samples, key, samples
 from support.http import get
 from support.waiting import wait_for
@@ -40,6 +40,13 @@ def record() -> None:
     cache.rejected()
     with metertap.measure_tool("cached"):
         cache.miss()
+
+
+def read_resource(name: str, milliseconds: float) -> None:
+    attributes = {catalogue.MCP_METHOD: "resources/read", catalogue.NAMES[-1]: name}
+    state.recorder().record_operation(
+        name, catalogue.SERVER_DURATION, attributes, milliseconds / 1000
+    )
 
 
 def text(tap: Tap) -> bytes:
@@ -95,8 +102,9 @@ def test_the_views_say_what_the_document_says(tap: Tap) -> None:
     search = document["tool_metrics"]["search"]
     labels = {"gen_ai_tool_name": "search", "source": "manual"}
     summary = "metertap_tool_latency_seconds"
-    for quantile, field in (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99")):
-        in_document = search[f"{field}_latency_ms"] / 1000
+    assert search["extrapolated"] == ["p95", "p99"]
+    for quantile, field in (("0.5", "p50_latency_ms"), ("0.95", "max_latency_ms")):
+        in_document = search[field] / 1000
         assert found[key(summary, **labels, quantile=quantile)] == in_document
     assert found[key(f"{summary}_count", **labels)] == search["window_samples"] == 4
     assert found[key(f"{summary}_sum", **labels)] == search["total_latency_ms"] / 1000
@@ -104,16 +112,61 @@ def test_the_views_say_what_the_document_says(tap: Tap) -> None:
     assert found[ratio] * 100 == document["cache_metrics"]["prompts"]["hit_rate"] == 75
 
 
-def test_a_percentile_beyond_the_longest_call_is_explained_where_it_is_published(tap: Tap) -> None:
+def test_no_percentile_lies_beyond_the_longest_call(tap: Tap) -> None:
     for latency in (10.0, 10.0, 10.0, 10.0, 45.0):
         metertap.record_tool_call("few", True, latency)
+    found = scrape(tap)
     labels = {"gen_ai_tool_name": "few", "source": "manual"}
-    beyond = scrape(tap)[key("metertap_tool_latency_seconds", **labels, quantile="0.95")]
-    assert beyond > 0.045
-    assert tap.snapshot()["tool_metrics"]["few"]["extrapolated"] == ["p95", "p99"]
-    pattern = "^# HELP metertap_tool_latency_seconds (.*)$"
-    (told,) = re.findall(pattern, text(tap).decode(), re.MULTILINE)
-    assert "0.95 of fewer than 19, 0.99 of fewer than 99 lie beyond the longest" in told
+    for quantile in ("0.95", "0.99"):
+        assert found[key("metertap_tool_latency_seconds", **labels, quantile=quantile)] == 0.045
+    # The document keeps to the formula, and says of which figures it is so.
+    few = tap.snapshot()["tool_metrics"]["few"]
+    assert few["p95_latency_ms"] > 45.0
+    assert few["extrapolated"] == ["p95", "p99"]
+
+
+def test_the_summary_counts_what_the_histogram_counts(tap: Tap) -> None:
+    for ended in outcomes.ALL:
+        for latency_ms in (1.0, 30.0):
+            recorder = state.recorder()
+            recorder.record_tool(recorder.tool("any", "manual"), ended, None, latency_ms)
+    metertap.record_tool_call("any", True)  # without a duration: neither has it
+    for _ in range(2):
+        found = scrape(tap)
+        labels = {"gen_ai_tool_name": "any"}
+        for suffix in ("count", "sum"):
+            histogram = sum(
+                value
+                for (name, shown), value in found.items()
+                if name == f"gen_ai_execute_tool_duration_seconds_{suffix}"
+                and set(labels.items()) <= shown
+            )
+            summary = found[
+                key(f"metertap_tool_latency_seconds_{suffix}", **labels, source="manual")
+            ]
+            assert summary == pytest.approx(histogram)
+            assert summary == pytest.approx({"count": 14, "sum": 0.217}[suffix])
+        assert tap.snapshot()["tool_metrics"]["any"]["window_samples"] in {8, 0}
+        metertap.reset_metrics()  # and counters go on
+    (told,) = re.findall(
+        "^# HELP metertap_tool_latency_seconds (.*)$", text(tap).decode(), re.MULTILINE
+    )
+    assert told == (
+        "Latency of tool calls: exact percentiles of the last ones that succeeded or failed, none "
+        "beyond the longest; count and sum of all that have a duration, of any outcome."
+    )
+
+
+def test_operations_have_exact_percentiles_by_method_and_name(tap: Tap) -> None:
+    metertap.cache_meter("any")
+    assert b"metertap_operation" not in text(tap)
+    for milliseconds in (10.0, 20.0, 30.0):
+        read_resource("doc://a", milliseconds)
+    found = scrape(tap)
+    labels = {("side", "server"), ("mcp_method_name", "resources/read"), ("name", "doc://a")}
+    for quantile, seconds in (("0.5", 0.02), ("0.95", 0.03), ("0.99", 0.03)):
+        series = frozenset({*labels, ("quantile", quantile)})
+        assert found["metertap_operation_latency_seconds", series] == pytest.approx(seconds)
 
 
 def test_no_data_is_no_sample(tap: Tap) -> None:

@@ -31,10 +31,13 @@ class Distribution(NamedTuple):
 
 
 class Quantiles(NamedTuple):
-    """The value of a summary's series: the quantiles that are known, the count and the sum."""
+    """The value of a summary's series: the quantiles that are known, the count and the sum.
+
+    Without a count, because a histogram has both already, there are quantiles alone.
+    """
 
     known: Sequence[tuple[str, float]]
-    calls: int
+    calls: int | None
     total: float
 
 

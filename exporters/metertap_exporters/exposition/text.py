@@ -178,14 +178,14 @@ def _info(name: str, text: LabelText, series: Series, _is_openmetrics: bool) -> 
 
 def _summary(name: str, text: LabelText, series: Series, _is_openmetrics: bool) -> Sequence[str]:
     value: Quantiles = series.value
-    return [
-        *(
-            f'{name}{{{text.before}quantile="{quantile}"{text.after}}} {_number(known)}\n'
-            for quantile, known in value.known
-        ),
-        f"{name}_count{text.whole} {_number(value.calls)}\n",
-        f"{name}_sum{text.whole} {_number(value.total)}\n",
+    lines = [
+        f'{name}{{{text.before}quantile="{quantile}"{text.after}}} {_number(known)}\n'
+        for quantile, known in value.known
     ]
+    if value.calls is not None:
+        lines.append(f"{name}_count{text.whole} {_number(value.calls)}\n")
+        lines.append(f"{name}_sum{text.whole} {_number(value.total)}\n")
+    return lines
 
 
 def _histogram(name: str, text: LabelText, series: Series, is_openmetrics: bool) -> Sequence[str]:

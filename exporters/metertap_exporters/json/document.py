@@ -13,10 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from metertap import catalogue, outcomes
-from metertap.recording import CacheFigures, Figures, LatencyFigures, ToolFigures
+from metertap.recording import (
+    CacheFigures,
+    Figures,
+    LatencyFigures,
+    OperationFigures,
+    ToolFigures,
+)
 from metertap_exporters.json.foreign import ForeignTool
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+"""The minor number rises where something is added, the major one where anything else changes."""
 
 
 def document(
@@ -41,7 +48,7 @@ def outline(
     foreign: Iterable[ForeignTool],
     alerts: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
-    """Build the document with figures in the place of entries, by the names that are shown.
+    """Build the document with figures in the place of entries, by the names that are shown if any.
 
     Whoever asks again and again makes entries of new figures only: `ENTRIES` says how.
     """
@@ -52,6 +59,8 @@ def outline(
         "service": dict(service or {}),
         "tool_metrics": _with_foreign(tools_by_name(figures.tools), foreign),
         "cache_metrics": caches_by_name(figures.caches),
+        "operations": figures.operations,
+        "sessions": figures.sessions,
         "system_metrics": _system(figures),
         "alerts": alerts,
     }
@@ -59,11 +68,14 @@ def outline(
 
 def with_entries(outline: Mapping[str, Any]) -> dict[str, Any]:
     """Make the document of its outline."""
-    made = {
-        key: {name: entry(item) for name, item in outline[key].items()}
-        for key, entry in ENTRIES.items()
-    }
-    return {**outline, **made}
+    made = dict(outline)
+    for key, entry in ENTRIES.items():
+        figures = outline[key]
+        if isinstance(figures, Mapping):
+            made[key] = {name: entry(item) for name, item in figures.items()}
+        else:
+            made[key] = [entry(item) for item in figures]
+    return made
 
 
 def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
@@ -208,6 +220,46 @@ def _cache(cache: CacheFigures) -> dict[str, Any]:
     }
 
 
+def _operation(figures: OperationFigures) -> dict[str, Any]:
+    return {
+        "side": figures.side,
+        "method": figures.method,
+        "name": figures.name,
+        "total_calls": figures.calls,
+        "failed_calls": figures.failed,
+        "success_rate": _percent(figures.calls - figures.failed, figures.calls),
+        **_durations(figures, "latency_ms"),
+        "error_types": dict(figures.error_types),
+        "last_call_timestamp": figures.last_call,
+    }
+
+
+def _session(figures: OperationFigures) -> dict[str, Any]:
+    return {
+        "side": figures.side,
+        "ended_sessions": figures.calls,
+        "failed_sessions": figures.failed,
+        **_durations(figures, "duration_ms"),
+        "error_types": dict(figures.error_types),
+        "last_end_timestamp": figures.last_call,
+    }
+
+
+def _durations(figures: OperationFigures, unit: str) -> dict[str, Any]:
+    quantiles = figures.percentiles
+    return {
+        f"total_{unit}": figures.total_ms,
+        f"avg_{unit}": figures.total_ms / figures.calls if figures.calls else None,
+        f"min_{unit}": figures.minimum_ms,
+        f"max_{unit}": figures.maximum_ms,
+        f"p50_{unit}": quantiles.p50,
+        f"p95_{unit}": quantiles.p95,
+        f"p99_{unit}": quantiles.p99,
+        "extrapolated": list(quantiles.extrapolated),
+        "window_samples": figures.window_samples,
+    }
+
+
 def _percent(part: int, whole: int) -> float | None:
     return 100.0 * part / whole if whole else None
 
@@ -248,5 +300,7 @@ def _resident_bytes() -> int | None:
 ENTRIES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "tool_metrics": _tool,
     "cache_metrics": _cache,
+    "operations": _operation,
+    "sessions": _session,
 }
-"""How the entry of one tool or cache is made of its figures, by the document's key."""
+"""How one entry is made of its figures, by the document's key."""

@@ -20,7 +20,7 @@ class DocumentText:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], tuple[object, str]] = {}
+        self._kept: dict[tuple[str, str | int], tuple[object, str]] = {}
 
     def forget(self) -> None:
         """Keep nothing."""
@@ -35,14 +35,17 @@ class DocumentText:
             if entry is None:
                 members.append(f"{dumped(key)}:{dumped(value)}")
                 continue
+            named = isinstance(value, Mapping)
             texts = []
-            for name, figures in value.items():
+            for name, figures in value.items() if named else enumerate(value):
                 kept = before.get((key, name))
                 if kept is None or kept[0] is not figures:
-                    kept = (figures, f"{dumped(name)}:{dumped(entry(figures))}")
+                    text = dumped(entry(figures))
+                    kept = (figures, f"{dumped(name)}:{text}" if named else text)
                 now[key, name] = kept
                 texts.append(kept[1])
-            members.append(f"{dumped(key)}:{{{','.join(texts)}}}")
+            entries = ",".join(texts)
+            members.append(f"{dumped(key)}:" + (f"{{{entries}}}" if named else f"[{entries}]"))
         self._kept = now
         return f"{{{','.join(members)}}}".encode()
 

@@ -2,7 +2,7 @@
 
 from metertap.labels import as_label
 from metertap.recording.cache_series import CacheSeries
-from metertap.recording.figures import CacheFigures, Figures, ToolFigures
+from metertap.recording.figures import CacheFigures, Figures, OperationFigures, ToolFigures
 from metertap.recording.recorder import Recorder
 from metertap.recording.tool_series import ToolSeries
 from metertap.recording.window import LatencyFigures, Percentiles, percentiles
@@ -12,6 +12,7 @@ __all__ = [
     "CacheSeries",
     "Figures",
     "LatencyFigures",
+    "OperationFigures",
     "Percentiles",
     "Recorder",
     "ToolFigures",

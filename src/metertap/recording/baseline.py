@@ -61,6 +61,8 @@ def _together(past: ToolFigures, now: ToolFigures) -> ToolFigures:
         minimum_ms=min(known(past.minimum_ms, now.minimum_ms), default=None),
         maximum_ms=max(known(past.maximum_ms, now.maximum_ms), default=None),
         last_call=past.last_call if now.last_call is None else now.last_call,
+        unsampled=past.unsampled + now.unsampled,
+        unsampled_ms=past.unsampled_ms + now.unsampled_ms,
     )
 
 

@@ -20,6 +20,7 @@ class ToolFigures:
     counts: dict[str, int]
     error_types: dict[str, int]
     sampled: int
+    """Successful and failed calls that have a duration: what the latencies below are of."""
     total_ms: float
     minimum_ms: float | None
     maximum_ms: float | None
@@ -31,6 +32,9 @@ class ToolFigures:
     """Calls of which every lookup in a cache hit, and those of which one missed."""
     first_item: LatencyFigures | None
     """Of calls that yield: until the first item."""
+    unsampled: int = 0
+    """Calls that have a duration and ended otherwise: cancelled, caller's errors, interim."""
+    unsampled_ms: float = 0.0
 
     @property
     def succeeded(self) -> int:

@@ -308,10 +308,10 @@ class Recorder(Delivery):
         )
 
     def lifetime(self) -> Figures:
-        """Tools and caches since recording began, as counters show it: these never go back.
+        """Return a copy since recording began, as counters show it: these never go back.
 
-        Percentiles are of the window that there is. Of operations there is nothing: instruments
-        have them.
+        Percentiles are of the window that there is. Of operations and sessions all is since the
+        last `start_over`: instruments count them.
         """
         return Figures(
             tools=self._tools_with(self._lifetime_of),
@@ -320,6 +320,8 @@ class Recorder(Delivery):
             start_time=self.start_time,
             uptime_seconds=time.monotonic() - self._started,
             requests_by_hand=self.requests_by_hand,
+            operations=self._operations_of(catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION),
+            sessions=self._operations_of(catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION),
         )
 
     def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:

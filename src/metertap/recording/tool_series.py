@@ -42,6 +42,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "counts",
         "name",
         "source",
+        "unsampled",
+        "unsampled_ms",
     )
 
     def __init__(self, name: str, source: str, recorder: Host) -> None:
@@ -49,6 +51,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self.name = name
         self.source = source
         self.counts: dict[str, int] = {}  # only those that were seen
+        self.unsampled = 0  # calls whose duration is in no window
+        self.unsampled_ms = 0.0
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
         self._begun: tuple[tuple[str, str | None], ...] = ()  # what every reader has seen
         self._ended = 0  # calls that were folded
@@ -136,6 +140,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
             ),
             first_item=None if self._first_items is None else self._first_items.figures(),
             last_call=self.last_call,
+            unsampled=self.unsampled,
+            unsampled_ms=self.unsampled_ms,
         )
 
     def _take(self, items: Sequence[Any]) -> None:
@@ -168,6 +174,9 @@ class ToolSeries(LatencySeries[ToolFigures]):
                 continue
             if item.outcome in outcomes.SAMPLED:
                 samples.append(item.latency_ms)
+            else:
+                self.unsampled += 1
+                self.unsampled_ms += item.latency_ms
             part = parts.setdefault((item.outcome, item.error_type), ([], []))
             if item.trace is not None:
                 part[1].append(Trace(len(part[0]), *item.trace))
@@ -192,6 +201,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
     def start_over(self) -> None:
         super().start_over()
         self.counts = {}
+        self.unsampled, self.unsampled_ms = 0, 0.0
         self._looked_up = self._first_items = None
 
     def resize(self) -> None:

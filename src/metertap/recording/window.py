@@ -26,6 +26,16 @@ class Percentiles:
     p99: float | None = None
     extrapolated: tuple[str, ...] = ()
 
+    def at_most(self, longest: float | None) -> Percentiles:
+        """Return them as people are shown them: none lies beyond the longest sample."""
+        if longest is None or not self.extrapolated:
+            return self
+        shown = [
+            None if value is None else min(value, longest)
+            for value in (self.p50, self.p95, self.p99)
+        ]
+        return Percentiles(shown[0], shown[1], shown[2], self.extrapolated)
+
 
 def percentiles(ordered: Sequence[float], factor: float = 1.0) -> Percentiles:
     """Equal to `statistics.quantiles(samples, n=100)[49|94|98]`, to the last digit.
