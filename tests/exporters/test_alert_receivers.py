@@ -586,7 +586,7 @@ def test_doctor_shows_thresholds_and_receivers_and_what_is_wrong(
         url = wait_for(lambda: tap.json_url)
         wait_for(lambda: hook.requests and tap.watch and tap.watch.receivers[0].problem)
         wait_for(lambda: tap.watch and tap.watch.receivers[1].last_delivery)
-        assert doctor(url, as_json=False) == 1
+        assert doctor(url, as_json=False, everything=True) == 1
         assert doctor(url, as_json=True) == 1
     shown = capsys.readouterr().out
     assert "every 0.1 s: error rate above 0.05; hit rate below 0.1" in shown

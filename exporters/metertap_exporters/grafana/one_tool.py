@@ -1,89 +1,53 @@
-"""One tool in depth."""
+"""The dashboard of one tool, in depth."""
 
 from __future__ import annotations
 
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query, Variable
 from metertap_exporters.grafana.shared import (
-    ESTIMATED,
+    CALLS,
+    COUNTS,
     PROCESS,
-    SUCCESS,
+    SHARE,
     TOOLS,
-    chosen,
+    calls_by_outcome,
+    calls_now,
+    durations,
+    failures_by_type,
     percentile,
-    percentiles,
     quantile,
     rate,
     ratio,
 )
-from metertap_exporters.grafana.tools import COUNTS, increase_of_buckets
 
 _THIS = f'{promql.TOOL}="$tool"'
-_CALLS = f"{promql.DURATION}_count"
 _NAME = f"{{{{{promql.CACHE}}}}}"
 
 
 def board() -> Board:
-    """The dashboard."""
+    """Build the dashboard."""
     board = Board(
         "metertap-tool",
         "metertap: one tool",
         f"Everything about the tool that is chosen above. {COUNTS}",
         (*PROCESS, Variable("tool", "Tool", TOOLS, many=False)),
     )
-    _now(board)
+    calls_now(board, _THIS, span=6)
     _calls(board)
-    _duration(board)
+    durations(board, _THIS, (0.5, 0.95, 0.99), "")
+    _means_and_first_items(board)
     _caches(board)
     return board
 
 
-def _now(board: Board) -> None:
-    counted, failed = rate(_CALLS, _THIS, promql.COUNTED), rate(_CALLS, _THIS, promql.FAILED)
-    buckets = rate(f"{promql.DURATION}_bucket", _THIS, promql.COUNTED)
-    board.row("Now")
-    board.stat("Calls", COUNTS, "reqps", f"sum({counted})", span=6)
-    board.stat(
-        "Success rate",
-        "ok among ok and failed.",
-        "percentunit",
-        f"1 - {ratio(failed, counted)}",
-        span=6,
-        colours=SUCCESS,
-    )
-    board.stat("p95 (estimated)", ESTIMATED, "s", quantile(0.95, buckets), span=6)
-    board.stat(
-        "In progress",
-        "Calls that have begun and not ended.",
-        "short",
-        f"sum({chosen(promql.TOOL_ACTIVE, _THIS)})",
-        span=6,
-    )
-
-
 def _calls(board: Board) -> None:
-    counted, failed = rate(_CALLS, _THIS, promql.COUNTED), rate(_CALLS, _THIS, promql.FAILED)
+    counted, failed = rate(CALLS, _THIS, promql.COUNTED), rate(CALLS, _THIS, promql.FAILED)
     board.row("Calls and errors")
-    board.series(
-        "Calls by outcome",
-        "cancelled, caller_error (unknown tool, invalid arguments) and interim are no failures "
-        "and in no rate.",
-        "reqps",
-        Query(f"sum by ({promql.OUTCOME}) ({rate(_CALLS, _THIS)})", f"{{{{{promql.OUTCOME}}}}}"),
-        span=8,
-        stacked=True,
-    )
-    board.series(
-        "Failed calls by type of error",
-        "What the tool raised, or tool_error where it said itself that it failed.",
-        "reqps",
-        Query(f"sum by ({promql.ERROR_TYPE}) ({failed})", f"{{{{{promql.ERROR_TYPE}}}}}"),
-        span=8,
-        stacked=True,
-    )
+    calls_by_outcome(board, _THIS, "Calls by outcome")
+    failures_by_type(board, _THIS, (promql.ERROR_TYPE,))
     board.series(
         "Failed calls by instance",
-        "Share of the calls that count.",
+        SHARE,
         "percentunit",
         Query(ratio(failed, counted, "by (instance)"), "{{instance}}"),
         span=8,
@@ -91,16 +55,9 @@ def _calls(board: Board) -> None:
     )
 
 
-def _duration(board: Board) -> None:
+def _means_and_first_items(board: Board) -> None:
     total = rate(f"{promql.DURATION}_sum", _THIS, promql.COUNTED)
-    counted = rate(_CALLS, _THIS, promql.COUNTED)
-    board.row("Duration")
-    percentiles(board, _THIS, (0.5, 0.95, 0.99), "")
-    board.heatmap(
-        "Durations",
-        "How many calls took how long.",
-        f"sum by (le) ({increase_of_buckets(_THIS)})",
-    )
+    counted = rate(CALLS, _THIS, promql.COUNTED)
     board.series(
         "Mean by outcome",
         "Exact: seconds divided by calls.",

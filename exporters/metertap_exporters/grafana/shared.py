@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metertap import catalogue
 from metertap.alerts.thresholds import CacheThresholds, ToolThresholds
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Colours, Query, Variable
 
+CALLS = f"{promql.DURATION}_count"
+BUCKETS = f"{promql.DURATION}_bucket"
 _TARGET = 'job=~"$job", instance=~"$instance"'
 IN_TOOL = f'{promql.TOOL}=~"$tool"'
 IN_CACHE = f'{promql.CACHE}=~"$cache"'
@@ -45,6 +49,11 @@ EXACT = (
 )
 
 
+COUNTS = "Only calls that count are in rates and percentiles: those that ended ok or failed."
+SHARE = "Share of the calls that count."
+IN_PROGRESS = "Calls that have begun and not ended."
+
+
 def chosen(metric: str, *matchers: str) -> str:
     """The series of a metric that the variables choose."""
     return promql.selector(metric, _TARGET, *matchers)
@@ -72,9 +81,62 @@ def quantile(share: float, buckets: str, by: str = "") -> str:
     return f"histogram_quantile({share}, sum by ({by + ', ' if by else ''}le) ({buckets}))"
 
 
-def percentiles(board: Board, tool: str, exact: tuple[float, ...], legend: str) -> None:
-    """Both kinds, side by side: over all instances, and exact for each."""
-    buckets = rate(f"{promql.DURATION}_bucket", tool, promql.COUNTED)
+def percentile(share: float) -> str:
+    """Name a percentile: `p95`."""
+    return f"p{share * 100:g}"
+
+
+def calls_now(board: Board, tool: str, span: int) -> None:
+    """Show how the chosen tools do at this moment: rate, success, p95, calls in progress."""
+    counted, failed = rate(CALLS, tool, promql.COUNTED), rate(CALLS, tool, promql.FAILED)
+    board.row("Now")
+    board.stat("Calls", COUNTS, "reqps", f"sum({counted})", span=span)
+    board.stat(
+        "Success rate",
+        "ok among ok and failed.",
+        "percentunit",
+        f"1 - {ratio(failed, counted)}",
+        span=span,
+        colours=SUCCESS,
+    )
+    buckets = rate(BUCKETS, tool, promql.COUNTED)
+    board.stat("p95 (estimated)", ESTIMATED, "s", quantile(0.95, buckets), span=span)
+    active = f"sum({chosen(promql.TOOL_ACTIVE, tool)})"
+    board.stat("In progress", IN_PROGRESS, "short", active, span=span)
+
+
+def calls_by_outcome(board: Board, tool: str, title: str) -> None:
+    """Show every call, those too that are in no rate."""
+    board.series(
+        title,
+        "cancelled, caller_error (unknown tool, invalid arguments) and interim are no failures "
+        "and in no rate.",
+        "reqps",
+        Query(f"sum by ({promql.OUTCOME}) ({rate(CALLS, tool)})", f"{{{{{promql.OUTCOME}}}}}"),
+        span=8,
+        stacked=True,
+    )
+
+
+def failures_by_type(board: Board, tool: str, by: Sequence[str]) -> None:
+    """Show what failed calls raised, under a legend of the labels in `by`."""
+    board.series(
+        "Failed calls by type of error",
+        "What the tool raised, or tool_error where it said itself that it failed.",
+        "reqps",
+        Query(
+            f"sum by ({', '.join(by)}) ({rate(CALLS, tool, promql.FAILED)})",
+            ": ".join(f"{{{{{label}}}}}" for label in by),
+        ),
+        span=8,
+        stacked=True,
+    )
+
+
+def durations(board: Board, tool: str, exact: tuple[float, ...], legend: str) -> None:
+    """Show percentiles over all instances, exact ones of each, and a heatmap."""
+    buckets = rate(BUCKETS, tool, promql.COUNTED)
+    board.row("Duration")
     board.series(
         "Percentiles over all instances (estimated)",
         ESTIMATED,
@@ -93,8 +155,7 @@ def percentiles(board: Board, tool: str, exact: tuple[float, ...], legend: str) 
             for share in exact
         ),
     )
-
-
-def percentile(share: float) -> str:
-    """`p95`."""
-    return f"p{share * 100:g}"
+    increase_of_buckets = f"increase({chosen(BUCKETS, tool, promql.COUNTED)}[$__rate_interval])"
+    board.heatmap(
+        "Durations", "How many calls took how long.", f"sum by (le) ({increase_of_buckets})"
+    )

@@ -5,29 +5,33 @@ from __future__ import annotations
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query
 from metertap_exporters.grafana.shared import (
+    BUCKETS,
+    CALLS,
+    COUNTS,
     ESTIMATED,
+    IN_PROGRESS,
     IN_TOOL,
     NONE_EXPECTED,
     PROCESS,
-    SUCCESS,
+    SHARE,
     TOOL,
+    calls_by_outcome,
+    calls_now,
     chosen,
+    durations,
+    failures_by_type,
     increase,
-    percentiles,
     quantile,
     rate,
     ratio,
 )
 
-_CALLS = f"{promql.DURATION}_count"
-_BUCKETS = f"{promql.DURATION}_bucket"
 _BY_TOOL = f"by ({promql.TOOL})"
 _NAME = f"{{{{{promql.TOOL}}}}}"
-COUNTS = "Only calls that count are in rates and percentiles: those that ended ok or failed."
 
 
 def board() -> Board:
-    """The dashboard."""
+    """Build the dashboard."""
     board = Board(
         "metertap-tools",
         "metertap: tools",
@@ -36,18 +40,12 @@ def board() -> Board:
     )
     _now(board)
     _rate_and_errors(board)
-    board.row("Duration")
-    percentiles(board, IN_TOOL, (0.95,), _NAME)
-    board.heatmap(
-        "Durations",
-        "How many calls took how long.",
-        f"sum by (le) ({increase_of_buckets(IN_TOOL)})",
-    )
+    durations(board, IN_TOOL, (0.95,), _NAME)
     board.series(
         "p95 by tool, over all instances (estimated)",
         ESTIMATED,
         "s",
-        Query(quantile(0.95, rate(_BUCKETS, IN_TOOL, promql.COUNTED), promql.TOOL), _NAME),
+        Query(quantile(0.95, rate(BUCKETS, IN_TOOL, promql.COUNTED), promql.TOOL), _NAME),
     )
     _worst(board)
     _requests(board)
@@ -55,36 +53,8 @@ def board() -> Board:
     return board
 
 
-def increase_of_buckets(*matchers: str) -> str:
-    """What a heatmap is made of."""
-    buckets = chosen(_BUCKETS, *matchers, promql.COUNTED)
-    return f"increase({buckets}[$__rate_interval])"
-
-
 def _now(board: Board) -> None:
-    counted = rate(_CALLS, IN_TOOL, promql.COUNTED)
-    failed = rate(_CALLS, IN_TOOL, promql.FAILED)
-    board.row("Now")
-    board.stat("Calls", COUNTS, "reqps", f"sum({counted})")
-    board.stat(
-        "Success rate",
-        "ok among ok and failed.",
-        "percentunit",
-        f"1 - {ratio(failed, counted)}",
-        colours=SUCCESS,
-    )
-    board.stat(
-        "p95 (estimated)",
-        ESTIMATED,
-        "s",
-        quantile(0.95, rate(_BUCKETS, IN_TOOL, promql.COUNTED)),
-    )
-    board.stat(
-        "In progress",
-        "Calls that have begun and not ended.",
-        "short",
-        f"sum({chosen(promql.TOOL_ACTIVE, IN_TOOL)})",
-    )
+    calls_now(board, IN_TOOL, span=4)
     board.stat(
         "Sessions",
         "MCP sessions that are open.",
@@ -100,51 +70,29 @@ def _now(board: Board) -> None:
 
 
 def _rate_and_errors(board: Board) -> None:
-    counted = rate(_CALLS, IN_TOOL, promql.COUNTED)
-    failed = rate(_CALLS, IN_TOOL, promql.FAILED)
+    counted = rate(CALLS, IN_TOOL, promql.COUNTED)
+    failed = rate(CALLS, IN_TOOL, promql.FAILED)
     board.row("Rate")
     board.series("Calls by tool", COUNTS, "reqps", Query(f"sum {_BY_TOOL} ({counted})", _NAME))
-    board.series(
-        "Calls in progress",
-        "Calls that have begun and not ended.",
-        "short",
-        Query(f"sum {_BY_TOOL} ({chosen(promql.TOOL_ACTIVE, IN_TOOL)})", _NAME),
-    )
+    active = f"sum {_BY_TOOL} ({chosen(promql.TOOL_ACTIVE, IN_TOOL)})"
+    board.series("Calls in progress", IN_PROGRESS, "short", Query(active, _NAME))
     board.row("Errors")
     board.series(
         "Failed calls by tool",
-        "Share of the calls that count.",
+        SHARE,
         "percentunit",
         Query(ratio(failed, counted, _BY_TOOL), _NAME),
         span=8,
         rare=True,
     )
-    board.series(
-        "Failed calls by type of error",
-        "What the tool raised, or tool_error where it said itself that it failed.",
-        "reqps",
-        Query(
-            f"sum by ({promql.OUTCOME}, {promql.ERROR_TYPE}) ({failed})",
-            f"{{{{{promql.OUTCOME}}}}}: {{{{{promql.ERROR_TYPE}}}}}",
-        ),
-        span=8,
-        stacked=True,
-    )
-    board.series(
-        "All calls by outcome",
-        "cancelled, caller_error (unknown tool, invalid arguments) and interim are no failures "
-        "and in no rate.",
-        "reqps",
-        Query(f"sum by ({promql.OUTCOME}) ({rate(_CALLS, IN_TOOL)})", f"{{{{{promql.OUTCOME}}}}}"),
-        span=8,
-        stacked=True,
-    )
+    failures_by_type(board, IN_TOOL, (promql.OUTCOME, promql.ERROR_TYPE))
+    calls_by_outcome(board, IN_TOOL, "All calls by outcome")
 
 
 def _worst(board: Board) -> None:
-    counted = increase(_CALLS, IN_TOOL, promql.COUNTED)
-    failed = increase(_CALLS, IN_TOOL, promql.FAILED)
-    buckets = increase(_BUCKETS, IN_TOOL, promql.COUNTED)
+    counted = increase(CALLS, IN_TOOL, promql.COUNTED)
+    failed = increase(CALLS, IN_TOOL, promql.FAILED)
+    buckets = increase(BUCKETS, IN_TOOL, promql.COUNTED)
     # Without calls there is no percentile, which Prometheus calls NaN.
     slow = f"{quantile(0.95, buckets, promql.TOOL)} and sum {_BY_TOOL} ({counted}) > 0"
     calls = ("short", f"sum {_BY_TOOL} ({counted})")
@@ -157,7 +105,7 @@ def _worst(board: Board) -> None:
     )
     board.table(
         "Most failing tools",
-        "Share of the calls that count.",
+        SHARE,
         {
             "Failed": ("percentunit", f"topk(10, {ratio(failed, counted, _BY_TOOL)} > 0)"),
             "Calls": calls,
