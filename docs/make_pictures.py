@@ -20,9 +20,9 @@ from metertap.cli.demo.client import DemoClient
 from metertap.cli.processes import Process, document_of
 from metertap.cli.snapshot import tables
 from metertap.cli.tables import to_rich
-from metertap.cli.top.poller import Watching
+from metertap.cli.top.poller import Poller
 from metertap.cli.top.screen import Screen
-from metertap.cli.top.view import View
+from metertap.cli.top.table_state import View
 
 _SECONDS = 60
 _WIDTH = 100
@@ -34,20 +34,20 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
     client = DemoClient(url)
     work = asyncio.create_task(client.run())
     addresses = await command._addresses(pid)
-    watching = Watching([addresses.json_url or ""], 1.0)
+    poller = Poller([addresses.json_url or ""], 1.0)
     for _ in range(_SECONDS):
         await asyncio.sleep(1)
-        await asyncio.to_thread(watching.take)
+        await asyncio.to_thread(poller.take)
     process = Process(addresses.json_url or "", "metertap-demo", pid)
     document = await asyncio.to_thread(document_of, process)
-    watching.end()
+    poller.end()
     client.end()
     await work
     parts: list[RenderableType] = []
     for table in tables(document, process):
         parts += (to_rich(table), "")
     view = View()
-    screen = Screen(watching, view)
+    screen = Screen(poller, view)
     screen.draw(_WIDTH, _LINES, time.time())  # there has to be a row, to be unfolded
     for key in ("enter", "down"):  # the tool that asks a cache
         view.press(key)

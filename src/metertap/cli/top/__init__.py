@@ -5,29 +5,81 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from metertap.cli.tables import has_rich
+from metertap.cli.tables import complain, has_rich
+
+if TYPE_CHECKING:
+    from metertap.cli.top.poller import Poller
+    from metertap.cli.top.screen import Screen
+    from metertap.cli.top.table_state import View
+    from metertap.cli.top.terminal import Terminal
+
+_GATHER_SECONDS = 0.1
+"""Answers of several processes that come within this time are drawn together."""
+_REDRAW_SECONDS = 1.1
+"""The screen is drawn at least this often, for it shows the time of day."""
 
 
 def top(urls: Sequence[str], *, once: bool, as_json: bool, interval: float) -> int:
-    """Show them live, or once where that is asked for or the terminal can do no more."""
+    """Show processes live, or once where that is asked for or the terminal can do no more."""
     if not (once or as_json) and _can_be_live():
         if has_rich():
-            from metertap.cli.top.live import live
-
-            return live(urls, interval)
-        sys.stderr.write("metertap top: the live view needs rich: pip install 'metertap[cli]'\n")
+            return _live(urls, interval)
+        complain("top", "the live view needs rich: pip install 'metertap[cli]'")
     from metertap.cli.top.once import show_once
 
     return show_once(urls, interval, as_json=as_json)
 
 
 def _can_be_live() -> bool:
-    """Whether somebody looks who can press keys, at a terminal that can move its cursor."""
+    """Return whether somebody can press keys, at a terminal that can move its cursor."""
     return (
         sys.stdin.isatty()
         and sys.stdout.isatty()
         and os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
         and importlib.util.find_spec("termios") is not None
     )
+
+
+def _live(urls: Sequence[str], interval: float) -> int:
+    """Show processes until `q`, Ctrl-C or the end of the terminal."""
+    # Not at the top of the file: without rich, the tables are shown once all the same.
+    from metertap.cli.top.poller import Poller
+    from metertap.cli.top.screen import Screen
+    from metertap.cli.top.table_state import View
+    from metertap.cli.top.terminal import Terminal
+
+    view = View()
+    with Terminal() as terminal:
+        poller = Poller(urls, interval, terminal.told)
+        screen = Screen(poller, view, encoding=terminal.encoding)
+        try:
+            _run(terminal, poller, screen, view, min(interval, 1.0))
+        finally:
+            poller.end()
+    return 0
+
+
+def _run(terminal: Terminal, poller: Poller, screen: Screen, view: View, tick: float) -> None:
+    """Ask, draw, and act on keys, until the view or the terminal has ended."""
+    due = discovered = float("-inf")
+    while not (view.has_ended or terminal.has_ended):
+        now = time.monotonic()
+        changed = poller.take()
+        if now - discovered >= tick:
+            changed |= poller.discover()
+            discovered = now
+        if changed:
+            due = min(due, now + _GATHER_SECONDS)
+        if now >= due:
+            size = terminal.size()
+            terminal.show(screen.draw(*size, time.time()), size)
+            due = now + _REDRAW_SECONDS
+        pressed, must_draw = terminal.wait(min(due, discovered + tick) - time.monotonic())
+        for key in pressed:
+            view.press(key)
+        if pressed or must_draw:
+            due = float("-inf")

@@ -1,14 +1,18 @@
-"""The columns of both tables: what is in them, how they are sorted, which are left out first."""
+"""The rows and columns of the tables: what is in a cell, how rows are sorted, what is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
-from metertap import text as figures
+from metertap import text
+from metertap.cli.percentiles import Which, percentile
 from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
+from metertap.cli.top.poller import Watched
 from metertap.cli.top.readings import Cache, Tool
 
 FAILED = "✕"
@@ -17,49 +21,110 @@ _FEWEST_LOOKUPS = 20
 _POOR_HIT_RATE = 50.0
 _POOR_SUCCESS_RATE = 90.0
 
-Thing = TypeVar("Thing", bound=Tool | Cache)
+_ANEW_SECONDS = 30.0
+"""How long it is said of a process that it began anew."""
+
+Entry = TypeVar("Entry", bound=Tool | Cache)
+"""What a row is of."""
 Value = float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Generic[Thing]):
+class Row(Generic[Entry]):
     """One tool or cache of one process."""
 
     process: str
     is_gone: bool
-    thing: Thing
+    """Whether its process gives no answer: these are its last figures."""
+    entry: Entry
     key: Key
-    """What it is, wherever it stands and whatever its process is called now."""
     history: History
-
-    def is_unused(self) -> bool:
-        """Whether nobody has ever asked it."""
-        if isinstance(self.thing, Cache):
-            return self.thing.total_requests == 0
-        return self.thing.total_calls == 0
 
 
 @dataclass(frozen=True, slots=True)
-class Column(Generic[Thing]):
-    """One column. `rank`: those of a higher one are left out first; 0 never is."""
+class Column(Generic[Entry]):
+    """One column, its text, and the value that rows are sorted by."""
 
     title: str
     key: str
-    about: str
+    """The key that sorts by it."""
     rank: int
-    value: Callable[[Row[Thing]], Value]
-    text: Callable[[Row[Thing]], str]
-    style: Callable[[Thing], str] = lambda _thing: ""
+    """Columns of a higher rank are left out first; one of rank 0 never is."""
+    value: Callable[[Row[Entry]], Value]
+    text: Callable[[Row[Entry]], str]
+    style: Callable[[Entry], str] = lambda _entry: ""
     is_words: bool = False
     ascends: bool = False
-    """Whether the smallest comes first unless it is reversed."""
+    """Whether the smallest comes first unless the order is reversed."""
 
 
-def _process(rank: int) -> Column[Thing]:
+def labels(listed: Sequence[Watched]) -> list[str]:
+    """Return what each process is called: its service, with its pid or port where two share it."""
+    names = Counter(watched.name for watched in listed)
+
+    def label(watched: Watched) -> str:
+        if names[watched.name] == 1:
+            return watched.name
+        process = watched.process
+        return f"{watched.name}:{process.pid or process.url.rpartition(':')[2]}"
+
+    return [label(watched) for watched in listed]
+
+
+def rows(listed: Sequence[Watched], now: float) -> tuple[list[Row[Tool]], list[Row[Cache]]]:
+    """Return a row for every tool, and one for every cache."""
+    tools: list[Row[Tool]] = []
+    caches: list[Row[Cache]] = []
+    for label, watched in zip(labels(listed), listed, strict=True):
+        if watched.reading is None:
+            continue
+        silent, where = watched.is_silent(now), (watched.process.url, watched.process.pid)
+        history = watched.history
+        for tool in watched.reading.tools:
+            tools.append(Row(label, silent, tool, (*where, tool.name), history))
+        for cache in watched.reading.caches:
+            caches.append(Row(label, silent, cache, (*where, cache.name), history))
+    return tools, caches
+
+
+def condition(watched: Watched, now: float) -> tuple[str, str, str]:
+    """Return how a process is doing: a sign, a style, and words."""
+    if watched.is_silent(now):
+        since = watched.silent_since()
+        when = f"since {clock(since)} ({text.duration(now - since)})"
+        because = f": {watched.problem.reason}" if watched.problem else ""
+        if watched.is_gone():
+            return FAILED, "red", f"gone {when}"
+        if watched.answered is None:
+            return "?", "yellow", f"no answer yet{because}"
+        return "?", "yellow", f"no answer {when}{because}"
+    reading = watched.reading
+    if reading is None:
+        return " ", "", "asked …"
+    words = [f"up {text.duration(reading.uptime_seconds)}"]
+    if not reading.enabled:
+        words.insert(0, "measuring is switched off")
+    if watched.began_anew is not None and now - watched.began_anew < _ANEW_SECONDS:
+        words.insert(0, f"began anew {clock(watched.began_anew)}")
+    words.append(f"{text.rate(reading.calls_per_second)} calls/s")
+    words.append(f"{reading.active_calls} active")
+    if reading.active_sessions:
+        words.append(f"{reading.active_sessions} sessions")
+    cpu = text.NONE if reading.cpu_percent is None else f"{reading.cpu_percent:.1f} %"
+    words.append(f"cpu {cpu}")
+    words.append(text.size(reading.resident_bytes))
+    return " ", "", " · ".join(words)
+
+
+def clock(unix_seconds: float) -> str:
+    """Return the time of day here."""
+    return time.strftime("%H:%M:%S", time.localtime(unix_seconds))
+
+
+def _process(rank: int) -> Column[Entry]:
     return Column(
         "process",
         "o",
-        "the process that has it",
         rank,
         lambda row: row.process.casefold(),
         lambda row: f"{FAILED} {row.process}" if row.is_gone else row.process,
@@ -68,49 +133,41 @@ def _process(rank: int) -> Column[Thing]:
     )
 
 
-def _name(title: str) -> Column[Thing]:
+def _name(title: str) -> Column[Entry]:
     return Column(
         title,
         "n",
-        "name",
         0,
-        lambda row: row.thing.name.casefold(),
-        lambda row: row.thing.name,
+        lambda row: row.entry.name.casefold(),
+        lambda row: row.entry.name,
         is_words=True,
         ascends=True,
     )
 
 
-def _percentile(which: Literal["p50", "p95", "p99"], key: str, rank: int) -> Column[Tool]:
-    def value(row: Row[Tool]) -> float | None:
-        return {
-            "p50": row.thing.p50_latency_ms,
-            "p95": row.thing.p95_latency_ms,
-            "p99": row.thing.p99_latency_ms,
-        }[which]
-
-    def text(row: Row[Tool]) -> str:
-        found = value(row)
-        mark = figures.ABOUT if which in row.thing.approximate and found is not None else ""
-        return mark + figures.latency(found)
-
-    about = f"{which} of the last calls; {figures.ABOUT} is an estimate, or of too few calls"
-    return Column(which, key, about, rank, value, text)
+def _percentile(which: Which, key: str, rank: int) -> Column[Tool]:
+    return Column(
+        which,
+        key,
+        rank,
+        lambda row: percentile(row.entry.figures, which).milliseconds,
+        lambda row: percentile(row.entry.figures, which).in_column(),
+    )
 
 
-def _now(text: Callable[[Thing], str]) -> Callable[[Row[Thing]], str]:
-    """What a process that is gone has none of."""
-    return lambda row: figures.NONE if row.is_gone else text(row.thing)
+def _now(written: Callable[[Entry], str]) -> Callable[[Row[Entry]], str]:
+    """Return the text of something that a process which is gone has none of."""
+    return lambda row: text.NONE if row.is_gone else written(row.entry)
 
 
 def _success_style(tool: Tool) -> str:
     if not tool.failed_lately:
         return ""
-    return "red" if (tool.success_rate or 0) < _POOR_SUCCESS_RATE else "yellow"
+    return "red" if (tool.figures["success_rate"] or 0) < _POOR_SUCCESS_RATE else "yellow"
 
 
 def hits_style(hit_rate: float | None, lookups: int) -> str:
-    """Of a hit rate: one that is poor is seen."""
+    """Return the style of a hit rate, so that a poor one is seen."""
     is_poor = hit_rate is not None and hit_rate < _POOR_HIT_RATE
     return "yellow" if is_poor and lookups >= _FEWEST_LOOKUPS else ""
 
@@ -120,20 +177,18 @@ TOOLS: tuple[Column[Tool], ...] = (
     Column(
         "calls/s",
         "c",
-        "calls a second, between the last two looks",
         3,
-        lambda row: None if row.is_gone else row.thing.calls_per_second,
-        _now(lambda tool: figures.rate(tool.calls_per_second)),
+        lambda row: None if row.is_gone else row.entry.calls_per_second,
+        _now(lambda tool: text.rate(tool.calls_per_second)),
     ),
     Column(
         "ok %",
         "s",
-        f"ok among ok and failed, since counting began; {FAILED} failed in the last minute",
         1,
-        lambda row: row.thing.success_rate,
+        lambda row: row.entry.figures["success_rate"],
         lambda row: (
-            (FAILED if row.thing.failed_lately else "")
-            + figures.percent(row.thing.success_rate).rjust(5)
+            (FAILED if row.entry.failed_lately else "")
+            + text.percent(row.entry.figures["success_rate"]).rjust(5)
         ),
         style=_success_style,
         ascends=True,
@@ -144,26 +199,23 @@ TOOLS: tuple[Column[Tool], ...] = (
     Column(
         "active",
         "a",
-        "calls in progress",
         5,
-        lambda row: None if row.is_gone else row.thing.active_calls,
-        _now(lambda tool: figures.count(tool.active_calls)),
+        lambda row: None if row.is_gone else row.entry.figures["active_calls"],
+        _now(lambda tool: text.count(tool.figures["active_calls"])),
     ),
     Column(
         "calls",
         "t",
-        "calls of every outcome, since counting began",
         7,
-        lambda row: row.thing.total_calls,
-        lambda row: figures.count(row.thing.total_calls),
+        lambda row: row.entry.figures["total_calls"],
+        lambda row: text.count(row.entry.figures["total_calls"]),
     ),
     Column(
         "last error",
         "e",
-        "the error type seen last; at first, the most frequent",
         2,
-        lambda row: row.thing.last_error_type,
-        lambda row: row.thing.last_error_type or figures.NONE,
+        lambda row: row.entry.last_error_type,
+        lambda row: row.entry.last_error_type or text.NONE,
         is_words=True,
         ascends=True,
     ),
@@ -174,52 +226,46 @@ CACHES: tuple[Column[Cache], ...] = (
     Column(
         "lookups/s",
         "c",
-        "lookups a second, between the last two looks",
         3,
-        lambda row: None if row.is_gone else row.thing.lookups_per_second,
-        _now(lambda cache: figures.rate(cache.lookups_per_second)),
+        lambda row: None if row.is_gone else row.entry.lookups_per_second,
+        _now(lambda cache: text.rate(cache.lookups_per_second)),
     ),
     Column(
         "hit %",
         "s",
-        "hits among lookups, since counting began",
         0,
-        lambda row: row.thing.hit_rate,
-        lambda row: figures.percent(row.thing.hit_rate),
-        style=lambda cache: hits_style(cache.hit_rate, cache.total_requests),
+        lambda row: row.entry.figures["hit_rate"],
+        lambda row: text.percent(row.entry.figures["hit_rate"]),
+        style=lambda cache: hits_style(cache.figures["hit_rate"], cache.figures["total_requests"]),
         ascends=True,
     ),
     Column(
         "lookups",
         "t",
-        "lookups since counting began",
         2,
-        lambda row: row.thing.total_requests,
-        lambda row: figures.count(row.thing.total_requests),
+        lambda row: row.entry.figures["total_requests"],
+        lambda row: text.count(row.entry.figures["total_requests"]),
     ),
     Column(
         "evicted",
         "v",
-        "entries evicted, since counting began",
         4,
-        lambda row: row.thing.evictions,
-        lambda row: figures.count(row.thing.evictions),
+        lambda row: row.entry.figures["evictions"],
+        lambda row: text.count(row.entry.figures["evictions"]),
     ),
     Column(
         "entries",
         "a",
-        "entries now",
         5,
-        lambda row: None if row.is_gone else row.thing.entries,
-        _now(lambda cache: figures.count(cache.entries)),
+        lambda row: None if row.is_gone else row.entry.figures["entries"],
+        _now(lambda cache: text.count(cache.figures["entries"])),
     ),
     Column(
         "library",
         "l",
-        "the cache's library",
         6,
-        lambda row: row.thing.system.casefold(),
-        lambda row: row.thing.system,
+        lambda row: row.entry.figures["system"].casefold(),
+        lambda row: row.entry.figures["system"],
         is_words=True,
         ascends=True,
     ),

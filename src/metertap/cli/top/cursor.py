@@ -1,4 +1,4 @@
-"""Where somebody is in a table: the row that is selected, what is unfolded, how far it scrolled."""
+"""The cursor in a table: which row is selected, whether it is unfolded, what is scrolled."""
 
 from __future__ import annotations
 
@@ -6,35 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Key = tuple[str, int | None, str]
-"""What a row is, wherever it stands: address and process id of its process, and its name."""
+"""The identity of a row wherever it stands: its process's address and id, and its own name."""
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1}
 _TURNS = {"page up": -1, "page down": 1}
 _ENDS = {"home", "g", "end", "G"}
-_UNFOLDS = {"right"}
-_TURNS_OVER = {"enter"}
 
 
 @dataclass(slots=True)
-class Place:
-    """It follows the row that is selected, not its number: rows move with every look."""
+class Cursor:
+    """A cursor that follows the selected row, not its number: rows move with every look."""
 
     order: Sequence[Key] = ()
-    """The rows as they stand."""
+    """The rows from top to bottom."""
     selected: Key | None = None
-    """It is kept while its row is not there, as under a filter: it may come back."""
+    """Stays while the row is not there, as under a filter, for the row may come back."""
     is_unfolded: bool = False
-    """Whether details stand under the row that is selected."""
+    """Whether details stand under the selected row."""
     top: int = 0
-    """The first row that is shown."""
+    """The number of the first row that is shown."""
     into: int = 0
-    """How many lines of the details are scrolled past."""
+    """The lines of the details that are scrolled past."""
     page: int = 1
-    """How many lines there is room for."""
+    """The lines that there is room for."""
     below: int = 0
-    """How many lines the details have."""
+    """The lines that the details have."""
 
     def at(self) -> int | None:
-        """Where the row is that is selected; None where none is, or it is not there."""
+        """Return the number of the selected row; None where none is selected or it is not there."""
         if self.selected is None:
             return None
         try:
@@ -43,13 +41,13 @@ class Place:
             return None
 
     def is_open(self) -> bool:
-        """Whether details are shown."""
+        """Return whether details are shown."""
         return self.is_unfolded and self.at() is not None
 
     def settle(self, page: int, below: int) -> None:
-        """There is room for `page` lines, and details of `below`: stay within that.
+        """Scroll so that `page` lines show the selected row and its `below` lines of details.
 
-        The selected row is shown, and of its details as much as there is room for.
+        Called before each drawing, since the room, the rows and the details may have changed.
         """
         self.page = max(1, page)
         self.below = below if self.is_open() else 0
@@ -62,20 +60,20 @@ class Place:
             self.top = min(self.top, at)
 
     def to_start(self) -> None:
-        """The first rows are shown, or those up to the selected one."""
+        """Scroll to the first rows, or to those that end with the selected one."""
         self.top = 0
 
     def press(self, key: str) -> bool:
-        """Move, unfold or fold; whether the key is for that."""
+        """Move, unfold or fold, and return whether the key is for that."""
         if key in _MOVES:
             self._move(_MOVES[key])
         elif key in _TURNS:
             self._turn(_TURNS[key])
         elif key in _ENDS:
             self._go(0 if key in {"home", "g"} else len(self.order) - 1)
-        elif key in _TURNS_OVER and self.is_open():
+        elif key == "enter" and self.is_open():
             self.fold()
-        elif key in _UNFOLDS or key in _TURNS_OVER:
+        elif key in {"right", "enter"}:
             self._unfold()
         elif key == "left":
             self.fold()
@@ -89,7 +87,7 @@ class Place:
         self.into = self.below = 0
 
     def release(self) -> None:
-        """Select nothing: what stands at the top is shown from now on, whatever it is."""
+        """Select nothing, so that the top of the table is shown, whatever stands there."""
         self.fold()
         self.selected = None
         self.top = 0
@@ -98,7 +96,7 @@ class Place:
         return max(0, self.below + 1 - self.page) if self.page > 1 else 0
 
     def _move(self, lines: int) -> None:
-        """Through the details that there is no room for, then to the next row."""
+        """Move through the details that there is no room for, then to the next row."""
         at = self.at()
         if at is None:
             self._begin()
@@ -110,7 +108,7 @@ class Place:
             self.into = into
 
     def _turn(self, pages: int) -> None:
-        """A page on: of details that are longer, of rows otherwise."""
+        """Turn a page: of the details where they are longer than that, else of the rows."""
         at = self.at()
         lines = pages * self.page
         into = max(0, min(self.into + lines - pages, self._deepest()))  # the row itself stays
@@ -133,7 +131,7 @@ class Place:
         self.is_unfolded = True
 
     def _begin(self) -> None:
-        """Nothing is selected: begin with the first row that is seen."""
+        """Select the first row that is seen."""
         self.fold()
         self._select(self.top)
 

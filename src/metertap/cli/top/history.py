@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from metertap.cli.percentiles import percentile
 from metertap.cli.top.readings import Reading
 
 _STEPS = 60
@@ -38,7 +39,10 @@ class History:
         frame = _Frame(
             step,
             reading.uptime_seconds,
-            {tool.name: (tool.total_calls, tool.p95_latency_ms) for tool in reading.tools},
+            {
+                tool.name: (tool.uses, percentile(tool.figures, "p95").milliseconds)
+                for tool in reading.tools
+            },
         )
         if self._frames and self._frames[-1].step == step:
             self._frames[-1] = frame

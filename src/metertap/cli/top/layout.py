@@ -1,19 +1,68 @@
-"""How wide each column is, and which ones there is room for."""
+"""How things are laid out in the room that there is: columns, wrapped lines, signs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
+from rich.text import Text
 
+from metertap.cli.tables import printable
+
+Item = tuple[str, str]
+"""A text and its style."""
 _ROOMY = 100
 """From this width on there are two blanks between columns."""
+_LABEL = 12
+_BETWEEN = " · "
+_LEAST_FIRST = 17
+_MOST_FIRST = 60
+_STAND_INS = str.maketrans(
+    {"–": "-", "≈": "~", "…": "~", "✕": "x", "▲": "^", "▼": "v", "·": "-", "µ": "u"}
+    | {"←": "<", "→": ">", "↑": "^", "↓": "v", "“": '"', "”": '"', "│": "|", "’": "'"}
+    | dict(zip("▁▂▃▄▅▆▇█", "_.,-~=+#", strict=True))
+)
+"""What is shown for a sign in a terminal that has it not; each is as wide as the sign."""
+
+
+class Signs:
+    """The signs that can be shown in one encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        try:
+            "–≈…✕▲▼·µ←↑“│▁█".encode(encoding)
+            self._has_all = True
+        except (UnicodeError, LookupError):
+            self._has_all = False
+
+    def plain(self, text: str) -> str:
+        """Return `text` in signs that can be shown."""
+        return text if self._has_all else text.translate(_STAND_INS)
+
+    def text(self, text: str, style: str = "") -> Text:
+        """Return one line of text in signs that can be shown."""
+        return Text(self.plain(text), style=style, no_wrap=True, end="\n")
+
+    def of(self, line: Text) -> Text:
+        """Change a line to signs that can be shown, and return it styled as it was."""
+        if not self._has_all:
+            line.plain = self.plain(line.plain)
+        return line
+
+    def cut(self, line: Text, width: int) -> Text:
+        """Cut a line off at `width`, and return it."""
+        line.truncate(width, overflow="ellipsis" if self._has_all else "crop")
+        return line
+
+
+# Columns
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a column would like: its natural width, the least it can do with, its rank."""
+class ColumnRequest:
+    """What a column asks for: its natural width, the least it can do with, its rank."""
 
     natural: int
     least: int
@@ -21,7 +70,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class ColumnLayout:
     """The columns that there is room for, their widths, and the blanks between them."""
 
     columns: tuple[int, ...]
@@ -29,33 +78,36 @@ class Fit:
     gap: int
 
 
-def fit(wishes: Sequence[Wish], width: int) -> Fit:
-    """Leave out columns of the highest rank until the rest fits; share out what is left."""
+def lay_out(requests: Sequence[ColumnRequest], width: int) -> ColumnLayout:
+    """Leave out columns of the highest rank until the rest fits, and share out what is left."""
     gap = 2 if width >= _ROOMY else 1
-    kept = list(range(len(wishes)))
+    kept = list(range(len(requests)))
 
     def least() -> int:
-        return sum(wishes[index].least for index in kept) + gap * (len(kept) - 1)
+        return sum(requests[index].least for index in kept) + gap * (len(kept) - 1)
 
     while least() > width:
-        last = max(kept, key=lambda index: wishes[index].rank)
-        if wishes[last].rank == 0:
+        last = max(kept, key=lambda index: requests[index].rank)
+        if requests[last].rank == 0:
             break  # the terminal cuts off what is too much even so
         kept.remove(last)
-    widths = {index: wishes[index].least for index in kept}
+    widths = {index: requests[index].least for index in kept}
     spare = width - least()
     while spare > 0:
-        wanting = [index for index in kept if widths[index] < wishes[index].natural]
+        wanting = [index for index in kept if widths[index] < requests[index].natural]
         if not wanting:
             break
-        worst = min(wanting, key=lambda index: widths[index] / wishes[index].natural)
+        worst = min(wanting, key=lambda index: widths[index] / requests[index].natural)
         widths[worst] += 1
         spare -= 1
-    return Fit(tuple(kept), tuple(widths.values()), gap)
+    return ColumnLayout(tuple(kept), tuple(widths.values()), gap)
 
 
 def shortened(text: str, width: int, ellipsis: str = "…") -> str:
-    """`text` in `width` cells, its middle left out where it is too long: both ends tell apart."""
+    """Return `text` in `width` cells, without its middle where it is too long.
+
+    Names that begin alike, or end alike, can still be told apart.
+    """
     if cell_len(text) <= width:
         return text
     if width < 2:
@@ -69,3 +121,66 @@ def shortened(text: str, width: int, ellipsis: str = "…") -> str:
     while cell_len(start) > head:
         start = start[:-1]
     return start + ellipsis + end
+
+
+# Lines under labels
+
+
+def items(label: str, found: Iterable[Item], width: int) -> list[Text]:
+    """Return things under a label; a line ends between two of them."""
+    room = max(1, width - _LABEL)
+    lines = [_labelled(label)]
+    for text, style in found:
+        text = shortened(printable(text), room)
+        is_first = lines[-1].cell_len <= _LABEL
+        if not is_first and lines[-1].cell_len + len(_BETWEEN) + cell_len(text) > width:
+            lines.append(_labelled(""))
+            is_first = True
+        if not is_first:
+            lines[-1].append(_BETWEEN, "dim")
+        lines[-1].append(text, style)
+    return lines
+
+
+def sentence(label: str, text: str, width: int) -> list[Text]:
+    """Return words under a label."""
+    parts = textwrap.wrap(text, max(1, width - _LABEL)) or [""]
+    return [_labelled("" if at else label).append(part) for at, part in enumerate(parts)]
+
+
+def grid(
+    titles: Sequence[str], ranks: Sequence[int], rows: Sequence[Sequence[Item]], width: int
+) -> list[Text]:
+    """Return names at the left and figures in columns; high ranks are left out first."""
+    cells = [[(title, "dim") for title in titles], *rows]
+    cells = [[(printable(text), style) for text, style in row] for row in cells]
+    requests = []
+    for index, rank in enumerate(ranks):
+        natural = max(cell_len(row[index][0]) for row in cells)
+        if index:
+            requests.append(ColumnRequest(natural + 1, natural + 1, rank))
+        else:
+            natural = min(natural, _MOST_FIRST)
+            requests.append(ColumnRequest(natural, min(natural, _LEAST_FIRST), rank))
+    layout = lay_out(requests, width)
+    lines = []
+    for row in cells:
+        line = _line("")
+        for index, wide in zip(layout.columns, layout.widths, strict=True):
+            text, style = row[index]
+            text = shortened(text, wide)
+            blanks = " " * (wide - cell_len(text))
+            if index:
+                line.append(" " * layout.gap + blanks).append(text, style)
+            else:
+                line.append(text, style).append(blanks)
+        lines.append(line)
+    return lines
+
+
+def _labelled(label: str) -> Text:
+    return _line("").append(label.ljust(_LABEL), "dim")
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, end="\n")

@@ -1,4 +1,4 @@
-"""The same once, for scripts and for terminals that cannot move their cursor."""
+"""The tables once, for scripts and for terminals that cannot move their cursor."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metertap.cli.tables import Table, complain, printable, show
-from metertap.cli.top.columns import Row, Thing
-from metertap.cli.top.poller import Watched, Watching
-from metertap.cli.top.rows import labels, rows, state
-from metertap.cli.top.table_state import Part
-from metertap.cli.top.view import View
+from metertap.cli.percentiles import PERCENTILES, percentile
+from metertap.cli.tables import Table, complain, show
+from metertap.cli.top.columns import Entry, Row, condition, labels, rows
+from metertap.cli.top.poller import Poller, Watched
+from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.table_state import TableState, View
 
+_COMMAND = "top"
 _PATIENCE_SECONDS = 6.0
 _STEP_SECONDS = 0.02
 
 
 def show_once(urls: Sequence[str], interval: float, *, as_json: bool) -> int:
-    """Two looks at each process, `interval` apart. Exit status 1 where none answers."""
-    watching = Watching(urls, interval)
-    watching.discover()
-    _look_twice(watching, interval)
-    watching.end()
-    if watching.problem is not None:
-        sys.stderr.write(f"metertap top: {printable(watching.problem)}\n")
-    listed = watching.listed()
-    if not listed and watching.problem is None:
-        sys.stderr.write(
-            "metertap top: no measured process of this user has seen a tool or a cache yet\n"
-        )
+    """Show two looks at each process, `interval` apart. Returns exit status 1 if none answers."""
+    poller = Poller(urls, interval)
+    poller.discover()
+    _look_twice(poller, interval)
+    poller.end()
+    if poller.problem is not None:
+        complain(_COMMAND, poller.problem)
+    for item, reason in poller.unserved:
+        complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
+    listed = poller.listed()
+    if not (listed or poller.unserved or poller.problem):
+        complain(_COMMAND, "no measured process of this user has seen a tool or a cache yet")
     for watched in listed:
         if watched.reading is None or watched.problem is not None:
-            complain("top", str(watched.problem or f"{watched.process.url} does not answer"))
+            complain(_COMMAND, str(watched.problem or f"{watched.process.url} does not answer"))
     answered = [watched for watched in listed if watched.reading is not None]
     if not answered:
         return 1
@@ -46,19 +47,41 @@ def show_once(urls: Sequence[str], interval: float, *, as_json: bool) -> int:
     return 0
 
 
-def _look_twice(watching: Watching, interval: float) -> None:
-    """Until every process has answered twice, or has said why not."""
+def _look_twice(poller: Poller, interval: float) -> None:
+    """Wait until every process has answered twice, or has said why not."""
     deadline = time.monotonic() + interval + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        watching.take()
-        if all(watched.asked >= 2 or watched.problem for watched in watching.listed()):
+        poller.take()
+        if all(watched.asked >= 2 or watched.problem for watched in poller.listed()):
             return
         time.sleep(_STEP_SECONDS)
 
 
 def _as_json(watched: Watched) -> dict[str, Any]:
     process = {"url": watched.process.url, "pid": watched.process.pid}
-    return process | (asdict(watched.reading) if watched.reading is not None else {})
+    reading = watched.reading
+    if reading is None:
+        return process
+    tools = [_with_details(tool, _more_of(tool)) for tool in reading.tools]
+    caches = [_with_details(cache, {}) for cache in reading.caches]
+    return {**process, **asdict(reading), "tools": tools, "caches": caches}
+
+
+def _with_details(entry: Tool | Cache, more: dict[str, Any]) -> dict[str, Any]:
+    """Return the document's figures of an entry beside what two documents tell of it."""
+    own = asdict(entry)
+    figures = own.pop("figures")
+    return {**figures, **own, **more, "details": {**figures, **more}}
+
+
+def _more_of(tool: Tool) -> dict[str, Any]:
+    by_cache = tool.figures["with_cache"]
+    return {
+        "approximate": [which for which in PERCENTILES if percentile(tool.figures, which).is_about],
+        "is_estimate": tool.figures["method"] == "estimate",
+        "all_hit": by_cache and by_cache["all_hit"],
+        "missed": by_cache and by_cache["missed"],
+    }
 
 
 def _tables(listed: Sequence[Watched]) -> list[Table]:
@@ -67,7 +90,8 @@ def _tables(listed: Sequence[Watched]) -> list[Table]:
     tools, caches = rows(listed, now)
     made = [_processes(listed, now)] if len(listed) > 1 else []
     title = _title(listed[0], now) if len(listed) == 1 else ""
-    view.tools.has_processes = view.caches.has_processes = len(listed) > 1
+    for table in view.tables:
+        table.has_processes = len(listed) > 1
     made.append(_table(view.tools, tools, title))
     if caches:
         made.append(_table(view.caches, caches, ""))
@@ -78,20 +102,20 @@ def _processes(listed: Sequence[Watched], now: float) -> Table:
     table = Table("", ("process", "pid", "address", "state"))
     for label, watched in zip(labels(listed), listed, strict=True):
         pid = "–" if watched.process.pid is None else str(watched.process.pid)
-        table.rows.append((label, pid, watched.process.url, state(watched, now)[2]))
+        table.rows.append((label, pid, watched.process.url, condition(watched, now)[2]))
     return table
 
 
 def _title(watched: Watched, now: float) -> str:
     process = watched.process
     pid = f"pid {process.pid} " if process.pid is not None else ""
-    return f"{watched.name} {pid}{process.url} {state(watched, now)[2]}"
+    return f"{watched.name} {pid}{process.url} {condition(watched, now)[2]}"
 
 
-def _table(part: Part[Thing], found: Sequence[Row[Thing]], title: str) -> Table:
-    columns = part.columns()
+def _table(table_state: TableState[Entry], found: Sequence[Row[Entry]], title: str) -> Table:
+    columns = table_state.columns()
     numbers = frozenset(column.title for column in columns if not column.is_words)
     table = Table(title, [column.title for column in columns], right=numbers)
-    for row in part.arrange(found):
+    for row in table_state.arrange(found):
         table.rows.append([column.text(row).strip() for column in columns])
     return table

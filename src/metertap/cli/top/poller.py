@@ -1,4 +1,4 @@
-"""Asking processes for their documents, each in a thread of its own: a slow one delays no other."""
+"""Asks processes for their documents, each in a thread of its own: a slow one delays no other."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from metertap.cli.client import Unreachable
-from metertap.cli.processes import Process, document_of, processes
+from metertap.cli.processes import Process, document_of, processes, unserved
 from metertap.cli.top.history import History
 from metertap.cli.top.readings import Reading, Readings
 from metertap.runtime import running
+from metertap.runtime.running import Running
 
 _MOST_GONE = 5
 _GONE_SECONDS = 600.0
 _SLOW_SECONDS = 2.0
-"""An answer that takes longer is said to be missing."""
+"""After this time it is said that an answer is missing."""
 
 Told = Callable[[], None]
 
 
 class Asker(threading.Thread):
-    """Asks one process again and again, the next time only after the answer."""
+    """Thread that asks one process again and again, the next time only after the answer."""
 
     def __init__(self, process: Process, interval: float, answer: Callable[[Answer], None]) -> None:
-        super().__init__(daemon=True)  # one that waits for a process that hangs holds up nobody
+        super().__init__(daemon=True)  # a process that hangs does not hold up the end
         self.interval = interval
         self._process = process
         self._answer = answer
@@ -37,12 +38,12 @@ class Asker(threading.Thread):
         """Ask until `end()`."""
         while not self._ended.is_set():
             self._answer(self._ask())
-            # All ask at the same time, so that the screen is drawn once for all.
+            # All threads ask at the same time, so that the screen is drawn once for all.
             wait = self.interval - time.monotonic() % self.interval
             self._ended.wait(wait if wait > self.interval / 4 else wait + self.interval)
 
     def end(self) -> None:
-        """Ask no more."""
+        """Let the thread end, after an answer that is awaited."""
         self._ended.set()
 
     def _ask(self) -> Answer:
@@ -54,7 +55,7 @@ class Asker(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of asking once."""
+    """The outcome of asking one process once."""
 
     asker: Asker
     reading: Reading | None
@@ -73,37 +74,37 @@ class Watched:
     began_anew: float | None = None
     problem: Unreachable | None = None
     gone: float | None = None
-    """Since when it is not registered any more."""
+    """When it was seen not to be registered any more."""
     asked: int = 0
     history: History = field(default_factory=History)
 
     @property
     def name(self) -> str:
-        """What its service is called; its address before that is known."""
+        """The name of its service, or its address before that is known."""
         if self.reading is not None and self.reading.service:
             return self.reading.service
         return self.process.name.removeprefix("http://")
 
     def is_gone(self) -> bool:
-        """It answered once, and has ended since."""
+        """Return whether it answered once, and has ended since."""
         return self.gone is not None or (
             self.problem is not None and self.problem.is_refused and self.answered is not None
         )
 
     def is_silent(self, now: float) -> bool:
-        """It gives no answer, or none yet."""
+        """Return whether it gives no answer, or none yet."""
         last = self.since if self.answered is None else self.answered
         late = now - last > _SLOW_SECONDS + (self.asker.interval if self.asker else 0)
         return self.is_gone() or self.problem is not None or late
 
     def silent_since(self) -> float:
-        """When it was last heard of."""
+        """Return when it was last heard of."""
         if self.gone is not None:
             return self.gone
         return self.since if self.answered is None else self.answered
 
 
-class Watching:
+class Poller:
     """The processes at the addresses given, or every measured process of this user."""
 
     def __init__(self, urls: Sequence[str], interval: float, told: Told = lambda: None) -> None:
@@ -113,17 +114,21 @@ class Watching:
         self._found: dict[tuple[str, int | None], Watched] = {}
         self._discovers = not urls
         self.problem: str | None = None
+        """Why running processes cannot be listed."""
+        self.unserved: list[tuple[Running, str]] = []
+        """Measured processes that cannot be asked, each with the reason."""
         for url in urls:
             for process in processes(url):
                 self._watch(process)
 
     def discover(self) -> bool:
-        """Look for processes, unless they were given; whether any came or went."""
+        """Look for processes, unless they were given; return whether any came or went."""
         if not self._discovers:
             return False
         self.problem = running.problem()
         if self.problem is not None:
             return False
+        self.unserved = unserved()
         registered = {(item.url, item.pid): item for item in processes(None)}
         changed = False
         for key, process in registered.items():
@@ -142,7 +147,7 @@ class Watching:
         return changed
 
     def take(self) -> bool:
-        """Take in what has been answered; whether anything was."""
+        """Take in what has been answered; return whether anything was."""
         changed = False
         while True:
             try:
@@ -155,11 +160,11 @@ class Watching:
                     _take(watched, answer)
 
     def listed(self) -> list[Watched]:
-        """Those that are there, in the order of their appearance; then those that are gone."""
+        """Return the processes in the order of their appearance, those that are gone last."""
         return sorted(self._found.values(), key=lambda watched: watched.gone is not None)
 
     def end(self) -> None:
-        """Ask nobody any more."""
+        """End every thread that asks."""
         for watched in self._found.values():
             if watched.asker is not None:
                 watched.asker.end()

@@ -1,52 +1,64 @@
-"""The whole screen: a line for each process, the table of tools, that of caches, the keys."""
+"""The whole screen: a line for each process, its alerts, the tables, and what keys are for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from metertap import text
 from metertap.cli.tables import printable
 from metertap.cli.top import row_details
-from metertap.cli.top.bottom import every_key, footer
-from metertap.cli.top.layout import shortened
-from metertap.cli.top.poller import Watched, Watching
-from metertap.cli.top.rows import clock, labels, rows, state
-from metertap.cli.top.signs import Signs
+from metertap.cli.top.columns import clock, condition, labels, rows
+from metertap.cli.top.layout import Signs, shortened
+from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.table import RULE, table
-from metertap.cli.top.view import View
+from metertap.cli.top.table_state import TableState, View
 
 _LEAST_WORDS = 9
-_ROOM_FOR_BOTH = 8
-"""With fewer lines there is only one of the tables at a time."""
+_LEAST_LINES = 4
+"""With fewer lines for each, not all tables are shown at once."""
+_LETTERS = 5
+"""Columns whose keys stand in one line of help."""
+_KEYS = (
+    ("q  Ctrl-C", "quit"),
+    ("/", "filter by the name of a tool, cache or process; Enter keeps it"),
+    ("↑ ↓  k j", "select a row; Page Up, Page Down, Home, End"),
+    ("→  Enter", "unfold it: errors, latency with caches; hit rate by tool"),
+    ("←  Enter", "fold it"),
+    ("Esc", "fold; then clear the filter; then select nothing"),
+    ("< >", "sort by the next column; a letter below goes there"),
+    ("r", "reverse the order; so does the letter once more"),
+    ("Tab", "another table gets the keys, and the room"),
+    ("Ctrl-Z", "suspend"),
+)
 
 
 class Screen:
     """Draws what is watched as it is looked at, in exactly the lines that there are."""
 
-    def __init__(self, watching: Watching, view: View, *, encoding: str = "utf-8") -> None:
-        self._watching = watching
+    def __init__(self, poller: Poller, view: View, *, encoding: str = "utf-8") -> None:
+        self._poller = poller
         self._view = view
         self._signs = Signs(encoding)
 
     def draw(self, width: int, height: int, now: float) -> RenderableType:
-        """The screen at this moment."""
-        listed = self._watching.listed()
+        """Return the screen at this moment."""
+        listed = self._poller.listed()
         lines = [self._title(listed, width, now)]
         lines += self._processes(listed, width, max(1, height // 4), now)
         lines += self._alerts(listed, width, max(1, height // 5))
         room = max(0, height - len(lines) - 1)
         parts: list[RenderableType] = list(lines)
         if self._view.shows_keys:
-            parts += every_key(self._view, room, self._signs)
+            parts += help(self._view, room, self._signs)
         else:
             parts += self._tables(listed, width, room, now)
         parts.append(footer(self._view, width, self._signs))
         return Group(*parts)
-
-    # The top
 
     def _title(self, listed: Sequence[Watched], width: int, now: float) -> Text:
         left = self._signs.text("").append(self._signs.plain("metertap top"), "bold")
@@ -56,8 +68,8 @@ class Screen:
         if gone:
             words += f", {gone} not answering"
         left.append(self._signs.plain(words))
-        if self._watching.problem is not None:
-            left.append(self._signs.plain(f"  {printable(self._watching.problem)}"), "yellow")
+        if self._poller.problem is not None:
+            left.append(self._signs.plain(f"  {printable(self._poller.problem)}"), "yellow")
         time = clock(now)
         left.truncate(max(0, width - len(time) - 1))
         left.pad_right(max(0, width - len(time) - left.cell_len))
@@ -66,12 +78,21 @@ class Screen:
     def _processes(
         self, listed: Sequence[Watched], width: int, most: int, now: float
     ) -> list[Text]:
-        if not listed:
-            return [
+        hidden = [
+            self._signs.cut(
                 self._signs.text(
-                    " No measured process of this user yet; waiting for one.", "yellow"
-                )
-            ]
+                    printable(f"? {item.service}  pid {item.pid} cannot be asked: {reason}"),
+                    "yellow",
+                ),
+                width,
+            )
+            for item, reason in self._poller.unserved[:most]
+        ]
+        if not (listed or hidden):
+            waiting = " No measured process of this user yet; waiting for one."
+            return [self._signs.text(waiting, "yellow")]
+        if not listed:
+            return hidden
         names = [printable(label) for label in labels(listed)]
         room = min(max(map(cell_len, names)), max(_LEAST_WORDS, width // 4))
         lines = []
@@ -81,7 +102,7 @@ class Screen:
         for name, watched in zip(names, listed, strict=True):
             if watched not in shown:
                 continue
-            sign, style, words = state(watched, now)
+            sign, style, words = condition(watched, now)
             line = self._signs.text(f"{sign} ", style)
             shorter = shortened(name, room)
             line.append(self._signs.plain(shorter + " " * (room - cell_len(shorter))), "bold")
@@ -93,7 +114,7 @@ class Screen:
             lines.append(self._signs.cut(line, width))
         if len(shown) < len(listed):
             lines.append(self._signs.text(f"  … and {len(listed) - len(shown)} more", "dim"))
-        return lines
+        return [*lines, *hidden]
 
     def _alerts(self, listed: Sequence[Watched], width: int, most: int) -> list[Text]:
         found = [
@@ -102,17 +123,17 @@ class Screen:
             if watched.reading is not None and not watched.is_gone()
             for alert in watched.reading.alerts
         ]
-        found.sort(key=lambda item: item[1].state != "firing")
+        found.sort(key=lambda item: item[1]["state"] != "firing")
         shown = found if len(found) <= most else found[: max(1, most - 1)]
         lines = []
         for label, alert in shown:
-            fires = alert.state == "firing"
-            word = f"✕ {alert.severity}" if fires else f"· {alert.state}"
+            fires = alert["state"] == "firing"
+            word = f"✕ {alert['severity']}" if fires else f"· {alert['state']}"
             line = self._signs.text(f"{word}  ", "red" if fires else "dim")
             if label:
                 line.append(self._signs.plain(f"{printable(label)}  "), "bold")
-            line.append(self._signs.plain(printable(alert.summary)))
-            line.append(self._signs.plain(f"  since {clock(alert.since)}"), "dim")
+            line.append(self._signs.plain(printable(alert["summary"])))
+            line.append(self._signs.plain(f"  since {clock(alert['since'])}"), "dim")
             lines.append(self._signs.cut(line, width))
         if len(shown) < len(found):
             lines.append(self._signs.text(f"  … and {len(found) - len(shown)} more alerts", "dim"))
@@ -124,38 +145,103 @@ class Screen:
         self, listed: Sequence[Watched], width: int, room: int, now: float
     ) -> Iterable[RenderableType]:
         view = self._view
-        every_tool, every_cache = rows(listed, now)
-        view.tools.has_processes = view.caches.has_processes = len(listed) > 1
         tools, caches = view.tools, view.caches
-        # Both tables have their figures under each other.
-        names = [row.thing.name for row in tools.arrange(every_tool)]
-        names += [row.thing.name for row in caches.arrange(every_cache)]
+        every_tool, every_cache = rows(listed, now)
+        # The tables have their figures under each other.
+        names = [row.entry.name for row in tools.arrange(every_tool)]
+        names += [row.entry.name for row in caches.arrange(every_cache)]
         widest = max((cell_len(printable(name)) for name in names), default=0)
-        tools.widen("tool", widest)
-        caches.widen("cache", widest)
+        for state in view.tables:
+            state.has_processes = len(listed) > 1
+            state.widen(state.columns()[0].title, widest)
         tool, cache = tools.unfolded(), caches.unfolded()
-        of_tool = [] if tool is None else row_details.of_tool(tool, width - RULE, now)
-        of_cache = [] if cache is None else row_details.of_cache(cache, width - RULE, now)
-        to_caches = view.focused() is caches
-        if every_cache and room >= _ROOM_FOR_BOTH:
-            wish = (len(tools.shown) + len(of_tool), len(caches.shown) + len(of_cache))
-            for_tools, for_caches = _shares(max(1, wish[0]), max(1, wish[1]), room - 3, to_caches)
-            yield from table(tools, of_tool, width, for_tools, not to_caches, self._signs)
-            yield Text("")
-            yield from table(caches, of_cache, width, for_caches, to_caches, self._signs)
-        elif to_caches:
-            yield from table(caches, of_cache, width, room - 1, True, self._signs)
-        else:
-            yield from table(tools, of_tool, width, room - 1, True, self._signs)
+        details = {
+            tools.title: row_details.of_tool(tool, width - RULE, now) if tool else [],
+            caches.title: row_details.of_cache(cache, width - RULE, now) if cache else [],
+        }
+        focused = view.focused()
+        there = _those_with_room(view.with_rows(), focused, room)
+        needs = [max(1, len(state.shown) + len(details[state.title])) for state in there]
+        given = shares(needs, room - 2 * len(there) + 1, there.index(focused))
+        for at, (state, lines) in enumerate(zip(there, given, strict=True)):
+            if at:
+                yield Text("")
+            yield from table(
+                state, details[state.title], width, lines, state is focused, self._signs
+            )
 
 
-def _shares(tools: int, caches: int, room: int, caches_have_focus: bool) -> tuple[int, int]:
-    """How many lines each table gets. The one that has the keys gets two thirds, if it must."""
-    if tools + caches <= room:
-        return tools, room - tools
-    most = room - room // 3
-    if caches_have_focus:
-        given = min(caches, max(most, room - tools))
-        return room - given, given
-    given = min(tools, max(most, room - caches))
-    return given, room - given
+def _those_with_room(
+    states: list[TableState[Any]], focused: TableState[Any], room: int
+) -> list[TableState[Any]]:
+    """Leave out tables from the last one on until those that stay have room; never the focused."""
+    kept = list(states)
+    while len(kept) > 1 and room < _LEAST_LINES * len(kept):
+        kept.remove([state for state in kept if state is not focused][-1])
+    return kept
+
+
+def shares(needs: Sequence[int], room: int, focused: int) -> list[int]:
+    """Share out lines among tables; the focused one gets two thirds if not all have enough."""
+    if sum(needs) <= room:
+        return [*needs[:-1], room - sum(needs[:-1])]
+    others = [at for at in range(len(needs)) if at != focused]
+    least = sum(_fair([needs[at] for at in others], room // 3))
+    given = {focused: min(needs[focused], room - least) if others else room}
+    given |= zip(others, _fair([needs[at] for at in others], room - given[focused]), strict=True)
+    return [given[at] for at in range(len(needs))]
+
+
+def _fair(needs: Sequence[int], room: int) -> list[int]:
+    """Share out lines evenly, but none to a table that needs no more."""
+    given = [0] * len(needs)
+    for served, at in enumerate(sorted(range(len(needs)), key=lambda at: needs[at])):
+        given[at] = min(needs[at], room // (len(needs) - served))
+        room -= given[at]
+    return given
+
+
+def help(view: View, room: int, signs: Signs) -> list[Text]:
+    """Return what every key is for, in `room` lines."""
+    lines = [Text("")]
+    for key, about in _KEYS:
+        lines.append(signs.text(f"  {key:<10}", "bold").append(signs.plain(about), "not bold"))
+    for state in view.tables:
+        letters = state.letters()
+        for first in range(0, len(letters), _LETTERS):
+            title = "" if first else state.title.capitalize()
+            line = signs.text(f"  {title:<10}", "bold")
+            for letter, column in letters[first : first + _LETTERS]:
+                line.append(signs.plain(letter), "bold")
+                line.append(signs.plain(f" {column:<11}"), "not bold")
+            lines.append(line)
+    lines.append(signs.text(f"  {text.LEGEND}   ✕ failed in the last minute"))
+    lines += [Text("") for _ in range(room)]
+    return lines[:room]
+
+
+def footer(view: View, width: int, signs: Signs) -> Text:
+    """Return the line of the keys that are of use now."""
+    if view.is_typing:
+        line = signs.text("/", "bold").append(signs.plain(printable(view.filter)))
+        line.append(" ", "reverse")
+        line.append(signs.plain("  Enter keeps it, Esc clears it"), "dim")
+    else:
+        is_open = view.focused().cursor.is_open()
+        line = Text()
+        if view.filter:
+            clears = "" if is_open else ", Esc clears it"  # it folds first
+            line = signs.text(f"filter “{printable(view.filter)}”{clears}  ")
+        for key, about in (
+            ("q", "quit"),
+            ("/", "filter"),
+            ("<>", "sort by"),
+            ("r", "reverse"),
+            ("↑↓", "row"),
+            ("←" if is_open else "→", "fold" if is_open else "unfold"),
+            ("Tab", view.next_table().title),
+            ("?", "keys"),
+        ):
+            line.append(signs.plain(key), "bold").append(signs.plain(f" {about}  "), "dim")
+    line.truncate(max(0, width - 1))
+    return line

@@ -1,4 +1,4 @@
-"""One table: a header, the rows that there is room for, the details under the selected one."""
+"""How one table is drawn: a header, the rows that fit, the details under the selected one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from metertap.cli.tables import printable
-from metertap.cli.top.columns import Row, Thing
-from metertap.cli.top.layout import Wish, fit, shortened
-from metertap.cli.top.signs import Signs
-from metertap.cli.top.table_state import Part
+from metertap.cli.top.columns import Entry, Row
+from metertap.cli.top.layout import ColumnRequest, Signs, lay_out, shortened
+from metertap.cli.top.table_state import TableState
 
 _LEAST_NAME = 24
 _LEAST_WORDS = 9
@@ -26,94 +25,94 @@ RULE = 2
 
 
 def table(
-    part: Part[Thing],
+    state: TableState[Entry],
     details: Sequence[Text],
     width: int,
     room: int,
     has_focus: bool,
     signs: Signs,
 ) -> Iterable[RenderableType]:
-    """A header and `room` lines."""
+    """Yield a header and `room` lines."""
     if room < 0:
         return
-    place = part.place
-    place.settle(room, len(details))
-    at = place.at()
+    cursor = state.cursor
+    cursor.settle(room, len(details))
+    at = cursor.at()
     # The selected row is the last one above its details.
-    split = len(part.shown) if at is None or not details else at + 1
-    above = part.shown[place.top : min(split, place.top + room)]
-    unfolded = details[place.into : place.into + max(0, room - len(above))]
-    below = part.shown[split : split + max(0, room - len(above) - len(unfolded))]
-    selected = part.shown[at] if at is not None and has_focus else None
-    columns = _Columns(part, width, len(above) + len(below), signs)
+    split = len(state.shown) if at is None or not details else at + 1
+    above = state.shown[cursor.top : min(split, cursor.top + room)]
+    unfolded = details[cursor.into : cursor.into + max(0, room - len(above))]
+    below = state.shown[split : split + max(0, room - len(above) - len(unfolded))]
+    selected = state.shown[at] if at is not None and has_focus else None
+    columns = _Columns(state, width, len(above) + len(below), signs)
     yield columns.table(above, selected, header="bold reverse" if has_focus else "bold")
     for line, text in enumerate(unfolded):
         yield _ruled(
             text,
-            hides_before=line == 0 and place.into > 0,
-            hides_after=line == len(unfolded) - 1 and place.into + len(unfolded) < len(details),
+            hides_before=line == 0 and cursor.into > 0,
+            hides_after=line == len(unfolded) - 1 and cursor.into + len(unfolded) < len(details),
             signs=signs,
         )
     if below:
         yield columns.table(below, selected)
     lines = len(above) + len(unfolded) + len(below)
-    if not part.shown and room > 0:
-        yield _empty(part, signs)
+    if not state.shown and room > 0:
+        yield _empty(state, signs)
         lines = 1
     yield from (Text("") for _ in range(room - lines))
 
 
 def _ruled(text: Text, *, hides_before: bool, hides_after: bool, signs: Signs) -> Text:
-    """A line of details; arrows say that there are more of them."""
+    """Return a line of details, with an arrow where there are more that are not shown."""
     rule = "▲" if hides_before else "▼" if hides_after else "│"
     return signs.text(f"{rule} ", "cyan").append(signs.of(text))
 
 
-def _empty(part: Part[Thing], signs: Signs) -> Text:
-    thing = part.columns()[0].title
-    if part.rows:
-        return signs.text(f"No {thing} has “{printable(part.wanted)}” in its name.", "dim")
-    return signs.text(f"No {thing} has been seen yet.", "dim")
+def _empty(state: TableState[Entry], signs: Signs) -> Text:
+    entry = state.columns()[0].title
+    if state.rows:
+        return signs.text(f"No {entry} has “{printable(state.wanted)}” in its name.", "dim")
+    return signs.text(f"No {entry} has been seen yet.", "dim")
 
 
-class _Columns(Generic[Thing]):
+class _Columns(Generic[Entry]):
     """The columns that there is room for, the same above details and below them."""
 
-    def __init__(self, part: Part[Thing], width: int, rows: int, signs: Signs) -> None:
+    def __init__(self, state: TableState[Entry], width: int, rows: int, signs: Signs) -> None:
         self._signs = signs
-        self._columns = columns = part.columns()
-        sorting = part.sorting()
-        arrow = "▼" if part.descends() else "▲"
+        self._columns = columns = state.columns()
+        sorting = state.sorting()
+        arrow = "▼" if state.descends() else "▲"
         titles = [column.title + (arrow if column is sorting else "") for column in columns]
-        wishes = []
+        requests = []
         for index, column in enumerate(columns):
-            texts = (cell_len(printable(column.text(row))) for row in part.shown)
+            texts = (cell_len(printable(column.text(row))) for row in state.shown)
             natural = max((cell_len(titles[index]), *texts))
-            # A column does not become narrower: everything would move with each figure.
-            natural = part.widen(column.title, natural)
+            # A column never becomes narrower, or everything would move with each figure.
+            natural = state.widen(column.title, natural)
             if index == 0:
                 natural = max(natural, _LEAST_FIRST)
             least = natural
             if column.is_words:
                 natural = min(natural, _MOST_NAME)
                 least = min(natural, _LEAST_NAME if index == 0 else _LEAST_WORDS)
-            wishes.append(Wish(natural, least, 0 if column is sorting else column.rank))
-        self._fitted = fitted = fit(wishes, width)
-        self._widths = widths = list(fitted.widths)
-        extents = _extents(part.place.top, rows, len(part.shown), len(part.rows))
+            requests.append(ColumnRequest(natural, least, 0 if column is sorting else column.rank))
+        self._layout = layout = lay_out(requests, width)
+        self._widths = widths = list(layout.widths)
+        extents = _extents(state.cursor.top, rows, len(state.shown), len(state.rows))
         titles[0] += next((it for it in extents if cell_len(titles[0] + it) <= widths[0]), "")
-        if columns[fitted.columns[-1]].is_words:  # the header is one bar
-            widths[-1] += max(0, width - sum(widths) - fitted.gap * (len(widths) - 1))
+        if columns[layout.columns[-1]].is_words:  # the header is one bar
+            widths[-1] += max(0, width - sum(widths) - layout.gap * (len(widths) - 1))
         self._titles = titles
 
     def table(
-        self, rows: Sequence[Row[Thing]], selected: Row[Thing] | None, *, header: str = ""
+        self, rows: Sequence[Row[Entry]], selected: Row[Entry] | None, *, header: str = ""
     ) -> Table:
-        """Some of the rows, with a header where it has a style."""
-        found = Table(box=None, padding=(0, self._fitted.gap, 0, 0), pad_edge=False, expand=False)
+        """Return some of the rows, with a header where it has a style."""
+        found = Table(box=None, padding=(0, self._layout.gap, 0, 0), pad_edge=False, expand=False)
         found.show_header = bool(header)
         found.header_style = header
-        shown = list(zip(self._fitted.columns, self._widths, strict=True))
+        shown = list(zip(self._layout.columns, self._widths, strict=True))
         for index, wide in shown:
             found.add_column(
                 self._signs.text(shortened(self._titles[index], wide)),
@@ -127,14 +126,14 @@ class _Columns(Generic[Thing]):
             for index, wide in shown:
                 column = self._columns[index]
                 text = shortened(printable(column.text(row)), wide)
-                cells.append(self._signs.text(text, column.style(row.thing)))
-            style = "dim" if row.is_gone or row.is_unused() else ""
+                cells.append(self._signs.text(text, column.style(row.entry)))
+            style = "dim" if row.is_gone or not row.entry.uses else ""
             found.add_row(*cells, style=f"{style} reverse" if row is selected else style)
         return found
 
 
 def _extents(top: int, shown: int, filtered: int, total: int) -> list[str]:
-    """Which of the rows are shown, and of how many; the longest way of saying it is first."""
+    """Return ways to say which rows are shown and of how many, the longest first."""
     if shown == filtered == total:
         return [f" {total}"]
     if shown == filtered:

@@ -1,38 +1,42 @@
-"""One of the two tables as it is looked at: its rows sorted, its columns, the place in it."""
+"""What whoever looks has chosen: sorting, filter, cursor; and what each key does to that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
-from metertap.cli.top.columns import Column, Row, Thing
-from metertap.cli.top.cursor import Place
+from metertap.cli.top.columns import CACHES, TOOLS, Column, Entry, Row
+from metertap.cli.top.cursor import Cursor
+from metertap.cli.top.readings import Cache, Tool
 
 _NEXT = {"<": -1, ">": 1}
+_LONGEST_FILTER = 100
 
 
 @dataclass(slots=True)
-class Part(Generic[Thing]):
-    """A table as it is looked at."""
+class TableState(Generic[Entry]):
+    """One table as it is looked at: its rows sorted, its columns, the cursor in it."""
 
-    every_column: Sequence[Column[Thing]]
+    title: str
+    """What its rows are: `tools`, `caches`."""
+    every_column: Sequence[Column[Entry]]
     sorted_by: str
     is_reversed: bool = False
     has_processes: bool = False
-    """Whether there is a column for the process: there is more than one."""
-    rows: Sequence[Row[Thing]] = ()
-    """Every one that there is."""
+    """Whether there is a column for the process, as there is with more than one."""
+    rows: Sequence[Row[Entry]] = ()
+    """Every row that there is."""
     wanted: str = ""
     """What a name must have in it."""
-    shown: Sequence[Row[Thing]] = ()
-    """Those that the filter lets through, sorted."""
-    place: Place = field(default_factory=Place)
+    shown: Sequence[Row[Entry]] = ()
+    """The rows that the filter lets through, sorted."""
+    cursor: Cursor = field(default_factory=Cursor)
     widest: dict[str, int] = field(default_factory=dict)
-    """Width of each column so far."""
+    """The width of each column so far."""
 
-    def columns(self) -> list[Column[Thing]]:
-        """The columns that there can be, from left to right."""
+    def columns(self) -> list[Column[Entry]]:
+        """Return the columns that there can be, from left to right."""
         return [
             column
             for column in self.every_column
@@ -40,48 +44,51 @@ class Part(Generic[Thing]):
         ]
 
     def letters(self) -> list[tuple[str, str]]:
-        """The key and the title of each column."""
+        """Return the key and the title of each column."""
         return [(column.key, column.title) for column in self.columns()]
 
-    def sorting(self) -> Column[Thing]:
-        """The column that it is sorted by."""
+    def sorting(self) -> Column[Entry]:
+        """Return the column that the table is sorted by."""
         columns = self.columns()
         return next((column for column in columns if column.title == self.sorted_by), columns[0])
 
     def descends(self) -> bool:
-        """Whether the largest comes first."""
+        """Return whether the largest comes first."""
         return self.sorting().ascends == self.is_reversed
 
-    def arrange(self, rows: Sequence[Row[Thing]]) -> Sequence[Row[Thing]]:
-        """The rows that the filter lets through, sorted. No data, and what is gone, is last."""
+    def arrange(self, rows: Sequence[Row[Entry]]) -> Sequence[Row[Entry]]:
+        """Take new rows, and return those that the filter lets through, sorted.
+
+        Rows without data come last, and after them those of processes that are gone.
+        """
         wanted = self.wanted.casefold()
         self.rows = rows
         shown = [
             row
             for row in rows
-            if wanted in row.thing.name.casefold() or wanted in row.process.casefold()
+            if wanted in row.entry.name.casefold() or wanted in row.process.casefold()
         ]
         value = self.sorting().value
-        shown.sort(key=lambda row: (row.thing.name.casefold(), row.process))
+        shown.sort(key=lambda row: (row.entry.name.casefold(), row.process))
         known = [row for row in shown if value(row) is not None]
         known.sort(key=lambda row: value(row) or 0, reverse=self.descends())
         unknown = [row for row in shown if value(row) is None]
         self.shown = sorted((*known, *unknown), key=lambda row: row.is_gone)
-        self.place.order = [row.key for row in self.shown]
+        self.cursor.order = [row.key for row in self.shown]
         return self.shown
 
     def search(self, wanted: str) -> None:
-        """Let through what has this in its name."""
+        """Let through what has `wanted` in its name."""
         self.wanted = wanted
         self.widest.clear()
         self._from_start()
 
     def widen(self, title: str, width: int) -> int:
-        """The most that a column has ever needed."""
+        """Return the most that a column has ever needed, `width` among it."""
         found = self.widest[title] = max(width, self.widest.get(title, 0))
         return found
 
-    def sort_by(self, column: Column[Thing]) -> None:
+    def sort_by(self, column: Column[Entry]) -> None:
         """Sort by a column; by the same one again, the other way round."""
         if column.title == self.sorting().title:
             self.is_reversed = not self.is_reversed
@@ -89,14 +96,14 @@ class Part(Generic[Thing]):
             self.sorted_by, self.is_reversed = column.title, False
         self._from_start()
 
-    def unfolded(self) -> Row[Thing] | None:
-        """The row whose details are shown."""
-        at = self.place.at()
-        return self.shown[at] if self.place.is_unfolded and at is not None else None
+    def unfolded(self) -> Row[Entry] | None:
+        """Return the row whose details are shown."""
+        at = self.cursor.at()
+        return self.shown[at] if self.cursor.is_unfolded and at is not None else None
 
     def press(self, key: str) -> None:
         """Move, unfold or sort."""
-        if self.place.press(key):
+        if self.cursor.press(key):
             return
         columns = self.columns()
         if key == "r":
@@ -109,6 +116,93 @@ class Part(Generic[Thing]):
                     self.sort_by(column)
 
     def _from_start(self) -> None:
-        """The order is another: a key that follows at once already moves in that."""
-        self.place.to_start()
+        """Sort at once, so that a key that follows already moves in the new order."""
+        self.cursor.to_start()
         self.arrange(self.rows)
+
+
+def _tools() -> TableState[Tool]:
+    return TableState("tools", TOOLS, "p95")
+
+
+def _caches() -> TableState[Cache]:
+    return TableState("caches", CACHES, "hit %")
+
+
+@dataclass(slots=True)
+class View:
+    """Everything that keys change."""
+
+    tools: TableState[Tool] = field(default_factory=_tools)
+    caches: TableState[Cache] = field(default_factory=_caches)
+    focus: str = "tools"
+    """The title of the table that was chosen last."""
+    filter: str = ""
+    is_typing: bool = False
+    shows_keys: bool = False
+    has_ended: bool = False
+
+    @property
+    def tables(self) -> list[TableState[Any]]:
+        """The tables from top to bottom."""
+        return [self.tools, self.caches]
+
+    def press(self, key: str) -> None:
+        """Do what a key is for; one that is for nothing does nothing."""
+        if self.is_typing:
+            self._type(key)
+        elif key == "q":
+            self.has_ended = True
+        elif self.shows_keys:
+            self.shows_keys = False
+        elif key == "?":
+            self.shows_keys = True
+        elif key == "/":
+            self.is_typing = True
+        elif key == "escape":
+            self._step_back()
+        elif key in {"tab", "back tab"}:
+            self.focus = self.next_table(-1 if key == "back tab" else 1).title
+        else:
+            self.focused().press(key)
+
+    def with_rows(self) -> list[TableState[Any]]:
+        """Return the tables that are shown: that of tools, and what has rows beside it."""
+        return [table for table in self.tables if table is self.tools or table.rows]
+
+    def focused(self) -> TableState[Any]:
+        """Return the table that keys are for."""
+        shown = self.with_rows()
+        return next((table for table in shown if table.title == self.focus), self.tools)
+
+    def next_table(self, step: int = 1) -> TableState[Any]:
+        """Return the table that Tab goes to."""
+        shown = self.with_rows()
+        return shown[(shown.index(self.focused()) + step) % len(shown)]
+
+    def _step_back(self) -> None:
+        """Undo one thing: what is unfolded, the filter, the selection."""
+        cursor = self.focused().cursor
+        if cursor.is_open():
+            cursor.fold()
+        elif self.filter:
+            self._filter("")
+        else:
+            cursor.release()
+
+    def _type(self, key: str) -> None:
+        if key in {"enter", "escape"}:
+            self.is_typing = False
+            if key == "escape":
+                self._filter("")
+        elif key == "backspace":
+            self._filter(self.filter[:-1])
+        elif key == "clear line":
+            self._filter("")
+        elif len(key) == 1:
+            self._filter((self.filter + key)[:_LONGEST_FILTER])
+
+    def _filter(self, text: str) -> None:
+        self.filter = text
+        for table in self.tables:
+            table.search(text)
