@@ -17,7 +17,9 @@ def document(calls: int, at: float, p95: float | None, started: float = 1000.0) 
         found: dict[str, Any] = json.loads(json.dumps(metertap.get_all_metrics()))
     found["system_metrics"] |= {"uptime_seconds": at, "start_time": started}
     found["tool_metrics"]["search"] |= {
-        **{"total_calls": calls, "p95_latency_ms": p95, "max_latency_ms": p95},
+        "total_calls": calls,
+        "p95_latency_ms": p95,
+        "max_latency_ms": p95,
     }
     return found
 
