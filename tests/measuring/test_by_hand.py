@@ -115,7 +115,7 @@ def run(call: Callable[..., Any], fail: bool) -> None:
         (Shop().below_static_method, "below_static_method"),
         (metertap.tool(name="renamed")(len), "renamed"),
         (metertap.tool(name="async object")(Called()), "async object"),
-        (metertap.tool(functools.partial(plain.__wrapped__)), "partial"),  # type: ignore[attr-defined]
+        (metertap.tool(functools.partial(plain.__wrapped__)), "plain"),  # type: ignore[attr-defined]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from importlib import import_module, util
 from typing import Any
@@ -131,30 +132,190 @@ def test_a_call_that_is_over_counts_nothing_that_comes_later() -> None:
     assert total("search") == 2
 
 
-def test_calls_that_start_one_another_do_not_keep_one_another() -> None:
+def chain_length() -> int:
+    frame, length = calls.current.get(), 0
+    while frame is not None:
+        frame, length = frame[calls.PARENT], length + 1
+    return length
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["one by one", "overlapping"])
+@pytest.mark.parametrize("names", [["tick"], ["tick", "tack"]], ids=len)
+def test_calls_that_start_one_another_do_not_keep_one_another(
+    names: list[str], ended: bool
+) -> None:
     """A timer that sets itself again hands its context on for ever."""
 
-    async def main() -> None:
-        loop, done, ticks = asyncio.get_running_loop(), asyncio.Event(), 0
+    async def main() -> list[int]:
+        loop, done, lengths = asyncio.get_running_loop(), asyncio.Event(), []
+        running: set[asyncio.Task[None]] = set()
 
-        @metertap.tool
-        def tick() -> None:
-            nonlocal ticks
-            ticks += 1
-            if ticks < 50:
-                loop.call_soon(tick)
-            else:
-                frame, chain = calls.current.get(), 0
-                while frame is not None:
-                    frame, chain = frame[calls.PARENT], chain + 1
-                assert chain <= 3
+        def start(number: int) -> None:
+            lengths.append(chain_length())
+            if number == 500:
                 done.set()
+                return
+            task = loop.create_task(tools[number % len(tools)](number + 1))
+            running.add(task)
+            task.add_done_callback(running.discard)
 
-        tick()
-        await asyncio.wait_for(done.wait(), 10)
+        async def visit(number: int) -> None:
+            start(number)
+            for _ in range(0 if ended else 5):
+                await asyncio.sleep(0)
 
-    asyncio.run(main())
-    assert total("tick") == 50
+        tools = [metertap.tool(name=name)(visit) for name in names]
+        start(0)
+        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.gather(*running)
+        return lengths
+
+    assert max(asyncio.run(main())) <= 32
+    assert sum(map(total, names)) == 500
+
+
+def test_a_deep_recursion_keeps_all_its_calls() -> None:
+    depths = []
+
+    @metertap.tool
+    def descend(depth: int) -> None:
+        depths.append(chain_length())
+        if depth:
+            descend(depth - 1)
+
+    descend(100)
+    assert depths == list(range(1, 102))
+    assert total("descend") == 101
+
+
+def retried(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands between two decorators of one tool, and calls the inner one more than once."""
+
+    @functools.wraps(function)
+    def again(*args: Any) -> Any:
+        function(*args)
+        return function(*args)
+
+    return again
+
+
+def test_a_function_that_is_decorated_twice_is_called_once() -> None:
+    @metertap.tool
+    def search() -> int:
+        return 1
+
+    @metertap.tool
+    async def search_later() -> int:
+        return 1
+
+    @metertap.tool
+    def search_in_steps() -> Iterator[int]:
+        yield 1
+
+    assert metertap.tool(search)() == 1
+    assert metertap.tool(retried(search))() == 1
+    assert asyncio.run(metertap.tool(search_later)()) == 1
+    assert list(metertap.tool(search_in_steps)()) == [1]
+    assert (total("search"), total("search_later"), total("search_in_steps")) == (2, 1, 1)
+    assert left_out() == {"search": 3, "search_later": 1, "search_in_steps": 1}
+
+
+def test_a_method_that_calls_its_base_class_is_called_once() -> None:
+    class Shop:
+        @metertap.tool
+        def search(self) -> int:
+            return 1
+
+    class Branch(Shop):
+        @metertap.tool
+        def search(self) -> int:
+            return super().search() + 1
+
+    assert Branch().search() == 2
+    assert total("search") == 1
+
+
+def test_blocks_in_one_another_are_one_call() -> None:
+    @metertap.tool(name="search")
+    def inner() -> None:
+        with metertap.measure_tool("search"):
+            pass
+
+    @metertap.tool(name="search")
+    def outer() -> None:
+        with metertap.measure_tool("search"), metertap.measure_tool("search"):
+            inner()
+
+    for _ in range(21):
+        outer()
+        with metertap.measure_tool("search"), metertap.measure_tool("search"):
+            inner()
+    assert total("search") == 42
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda function: function,
+        metertap.tool(name="descend"),
+        lambda function: metertap.tool(name="descend")(lambda depth: function(depth)),
+    ],
+    ids=["itself", "decorated twice", "inside another"],
+)
+def test_a_recursion_counts_each_call_whatever_is_around_it(wrapped: Any) -> None:
+    @metertap.tool
+    def descend(depth: int) -> None:
+        if depth:
+            descend(depth - 1)
+
+    wrapped(descend)(4)
+    assert total("descend") == 5
+
+
+def test_a_recursion_through_both_decorators_counts_each_call_once() -> None:
+    @metertap.tool
+    @metertap.tool
+    def descend(depth: int) -> None:
+        if depth:
+            descend(depth - 1)
+
+    descend(4)
+    assert total("descend") == 5
+
+
+def test_a_recursion_inside_blocks_counts_each_call_once() -> None:
+    @metertap.tool
+    def descend(depth: int) -> None:
+        with metertap.measure_tool("descend"):
+            if depth:
+                descend(depth - 1)
+
+    def by_blocks(depth: int) -> None:
+        with metertap.measure_tool("block"), metertap.measure_tool("block"):
+            if depth:
+                by_blocks(depth - 1)
+
+    descend(4)
+    with metertap.measure_tool("descend"):
+        descend(4)
+    by_blocks(4)
+    assert (total("descend"), total("block")) == (10, 5)
+
+
+def test_lookups_in_a_call_that_is_left_out_are_those_of_the_call_outside() -> None:
+    meter = metertap.cache_meter("prompts")
+
+    @metertap.tool
+    def search() -> None:
+        meter.hit()
+        meter.miss()
+
+    metertap.tool(search)()
+    meter.hit()
+    found = metertap.get_all_metrics()
+    by_tool = found["cache_metrics"]["prompts"]["by_tool"]
+    assert by_tool == {"search": {"hits": 1, "misses": 1, "hit_rate": 50.0}}
+    assert found["tool_metrics"]["search"]["with_cache"]["missed"]["calls"] == 1
 
 
 def test_threads_that_copy_the_context_are_inside_the_call() -> None:

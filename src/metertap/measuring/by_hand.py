@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast, overload
 
 from metertap import catalogue, faults, outcomes
 from metertap.labels import as_label
-from metertap.measuring import calls, functions, generators, wrappers
+from metertap.measuring import callables, calls, functions, generators, wrappers
 from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
 from metertap.patching.patch_set import Wrapper, WrapperFunction
@@ -43,20 +43,39 @@ def tool(function: F | None = None, /, *, name: str | None = None) -> F | Callab
 
 
 def _wrap(function: F, name: str | None) -> F:
-    label = name or str(getattr(function, "__name__", type(function).__qualname__))
     with faults.guarded("tool"):
-        if is_enabled():
-            recorder().tool(as_label(label), SOURCE)  # in the document before its first call
+        return cast(F, _measured(function, name))
+    return function
+
+
+def _measured(function: Any, name: str | None) -> Any:
+    label = name or callables.name_of(function)
+    rebuilt = callables.rebuilt(function, lambda inner: _measured(inner, label))
+    if rebuilt is not None:
+        return rebuilt
+    if not callables.is_measurable(function):
+        faults.warn_once(
+            f"tool {type(function).__qualname__}",
+            "@metertap.tool cannot measure %s; decorate a function",
+            faults.shown(function),
+        )
+        return function
+    if label is None:
+        label = "<lambda>"
+        faults.warn_once(
+            "tool <lambda>",
+            'lambdas are all one tool, "%s"; give each a name: metertap.tool(name="search")',
+            label,
+        )
+    if is_enabled():
+        recorder().tool(as_label(label), SOURCE)  # in the document before its first call
     slot = ToolSlot(label, SOURCE)
-    kind = functions.kind_of(function)
+    kind = callables.kind_of(function)
     if type(function) is FunctionType and kind in _FUNCTIONS:
-        return cast(F, _FUNCTIONS[kind](function, slot))
+        return _FUNCTIONS[kind](function, slot)
     wrapper = _WRAPPERS[kind](slot)
-    for attribute in ("__name__", "__qualname__"):  # a coroutine or generator shows its function's
-        if isinstance(shown := getattr(function, attribute, None), str):
-            setattr(wrapper, attribute, shown)
-    measured: Any = Wrapper(function, wrapper)
-    return cast(F, measured)
+    # A coroutine or generator shows the name of its function.
+    return Wrapper(function, generators.named_as(function, wrapper))
 
 
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}

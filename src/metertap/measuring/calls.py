@@ -176,14 +176,19 @@ def _depth_in(parent: Frame) -> int:
 def counted_already(name: str, counted_by: object = None) -> bool:
     """Say whether a call of `name` around this code is the one that would be counted now.
 
-    The innermost call of that name decides. By other means it is the same call, seen by two
-    layers; by the same means it is a tool that calls itself, and makes a call of its own.
+    By other means it is the same call, seen by two layers (decorated twice, or patched and
+    decorated). By the same means it is a tool that calls itself, and makes a call of its own. The
+    innermost call of that name decides, with all layers that have left it out.
     """
     frame = current.get()
     while frame is not None:
         owner: Owner = frame[OWNER]  # first: when a call ends its owner goes last
-        if frame[SERIES] is not None and owner.name == name:
-            return owner.counted_by != counted_by
+        series = frame[SERIES]
+        if series is not None and owner.name == name:
+            if owner.counted_by == counted_by:
+                return False
+            if series is not LEFT_OUT:
+                return True
         frame = frame[PARENT]
     return False
 

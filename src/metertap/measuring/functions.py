@@ -122,24 +122,3 @@ def replacement(
         return measured(function, slot), slot.close
 
     return stand_in
-
-
-def kind_of(function: Any) -> str:
-    """Say how the calls of `function` are measured, which depends on what they return.
-
-    It is `plain`, `coroutine`, `generator` or `async generator`.
-    """
-    called = getattr(function, "__func__", function)  # of a class method or static method
-    if isinstance(called, functools.partialmethod):
-        called = called.func
-    if not inspect.isroutine(called) and not isinstance(called, functools.partial):
-        called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
-    if inspect.isasyncgenfunction(called):
-        return "async generator"
-    if inspect.isgeneratorfunction(called):
-        while isinstance(called, functools.partial):
-            called = called.func
-        # One that is awaited (`types.coroutine`) is left alone: none of ours could be.
-        awaited = called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
-        return "plain" if awaited else "generator"
-    return "coroutine" if inspect.iscoroutinefunction(called) else "plain"

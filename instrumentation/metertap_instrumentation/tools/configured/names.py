@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from metertap import catalogue, faults
-from metertap.measuring.functions import kind_of
+from metertap.measuring.callables import kind_of
 from metertap.measuring.slots import NamedSlot, Slot
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder

@@ -1,0 +1,89 @@
+"""What is decorated: how its calls are measured, what it is called, and what it is made of."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+Decorate = Callable[[Any], Any]
+
+_MADE_OF = {
+    property: "fget",
+    functools.cached_property: "func",
+    functools.partial: "func",
+    functools.partialmethod: "func",
+    functools.singledispatchmethod: "func",
+    staticmethod: "__func__",
+    classmethod: "__func__",
+}
+"""Objects that are made of a function, and the attribute that has it."""
+_NAMELESS = "<lambda>"
+
+
+def kind_of(function: Any) -> str:
+    """Say how the calls of `function` are measured, which depends on what they return.
+
+    It is `plain`, `coroutine`, `generator` or `async generator`.
+    """
+    called = getattr(function, "__func__", function)  # of a class method or static method
+    if isinstance(called, functools.singledispatchmethod):
+        called = called.func
+    if not inspect.isroutine(called) and not isinstance(called, functools.partial):
+        called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
+    if inspect.isasyncgenfunction(called):
+        return "async generator"
+    if inspect.isgeneratorfunction(called):
+        while isinstance(called, functools.partial):
+            called = called.func
+        # One that is awaited (`types.coroutine`) is left alone: none of ours could be.
+        awaited = called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
+        return "plain" if awaited else "generator"
+    return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
+
+
+def name_of(function: Any) -> str | None:
+    """Name a callable: as it says itself, or as the function it is made of, or as its class.
+
+    None for a lambda, which has no name of its own.
+    """
+    name = getattr(function, "__name__", None)
+    if isinstance(name, str) and not isinstance(function, functools.partial):
+        return None if name == _NAMELESS else name
+    inner = _inner(function)
+    return type(function).__name__ if inner is None else name_of(inner)
+
+
+def rebuilt(function: Any, decorate: Decorate) -> Any:
+    """Return a descriptor like `function` whose own function is decorated; None if it is none.
+
+    A proxy around one would stand between the program and the value of a property.
+    """
+    kind = type(function)
+    if kind in {staticmethod, classmethod}:
+        return kind(decorate(function.__func__))
+    if isinstance(function, property):
+        return None if function.fget is None else function.getter(decorate(function.fget))
+    if isinstance(function, functools.cached_property):
+        again = copy.copy(function)
+        again.func = decorate(function.func)
+        return again
+    if kind is functools.partialmethod:
+        return kind(decorate(function.func), *function.args, **function.keywords)
+    return None
+
+
+def is_measurable(function: Any) -> bool:
+    """Say whether calls of `function` can be seen at all."""
+    return callable(function) or isinstance(
+        function, (staticmethod, classmethod, functools.singledispatchmethod)
+    )
+
+
+def _inner(function: Any) -> Any:
+    for kind, attribute in _MADE_OF.items():
+        if isinstance(function, kind):
+            return getattr(function, attribute)
+    return None
