@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "alerts": {"recording"},
     "state": {"recording", "settings"},
     "measuring": {"patching", "recording", "state"},
-    "caching": {"measuring", "recording", "state"},
+    "caching": {"measuring", "patching", "recording", "state"},
     "instrumentation": {
         "caching",
         "measuring",

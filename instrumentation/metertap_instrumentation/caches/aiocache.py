@@ -10,28 +10,28 @@ A cache is called by its alias in `aiocache.caches`, if it has one.
 
 Not seen: evictions (entries expire by a timer or in the server); a backend that overrides `get`
 without calling it. With plugins, which must not see anything of ours, a default is told from a
-stored value by identity. `OptimisticLock` reads the server past `get`.
+stored value by identity, and so it is where `BaseCache.get` is not aiocache's own code.
+`OptimisticLock` reads the server past `get`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from metertap import faults
-from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.caching.adapter import Asked, counts, is_own, replaced, within
+from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import PatchSet, Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.patch_set import Live, PatchSet, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 
 _NOTHING: Any = object()
-# Not the cache itself: a connection that is opened meanwhile keeps its context while it lives.
-_HERE = "aiocache"
+_DEFAULT = 1  # its place among the arguments of `get`
 
 _layer = layer.get
 KEEPERS.add("aiocache")  # its decorators; the function that is decorated is what tells
@@ -46,87 +46,76 @@ meters = ObjectMeters("aiocache", supports=frozenset(), natural_name=_alias)
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    lookups = [stand_in("BaseCache.get", get), stand_in("BaseCache.multi_get", multi_get)]
     return [
-        PatchSet(
-            "aiocache.base",
-            [Target("BaseCache.get", get), Target("BaseCache.multi_get", multi_get)],
-        ),
-        PatchSet("aiocache.decorators", [Target("cached_stampede.decorator", stampede)]),
+        PatchSet("aiocache.base", lookups),
+        PatchSet("aiocache.decorators", [stand_in("cached_stampede.decorator", stampede)]),
     ]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["caches.aiocache"], _patch_sets)
 
 
-async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.get(key, default)`."""
-    default = nothing = None
-    try:
-        if _layer() is not None:
-            return await wrapped(*args, **kwargs)
-        with faults.guarded("aiocache"):
-            default = nothing = args[1] if len(args) > 1 else kwargs.get("default")
-            if default is not None and not instance.plugins:
-                args, kwargs = _with_default(args, kwargs, _NOTHING)
-                nothing = _NOTHING
-        with counting(_HERE):
-            value = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("aiocache"):
-            hide_frame(error)
-        raise
-    with faults.guarded("aiocache"):
-        # Switched off it answers None, whatever the default is.
-        if value is not None or (nothing is None and not _switched_off()):
-            _looked_up(instance, found=value is not nothing)
+def _ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
+    if _layer() is not None:
+        return None
+    default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
+    return (default, default), args, kwargs
+
+
+def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
+    """The same of aiocache's own method: a default of ours tells a miss from a stored value."""
+    asked = _ask(cache, args, kwargs)
+    if asked is None or asked[0][0] is None or cache.plugins:
+        return asked
+    new = replaced(args, kwargs, _DEFAULT, "default", _NOTHING)
+    return ((asked[0][0], _NOTHING), *new)
+
+
+def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
+    default, given = defaults
+    # Switched off it answers None, whatever the default is.
+    if value is not None or (given is None and os.environ.get("AIOCACHE_DISABLE") != "1"):
+        _looked_up(cache, found=value is not given)
     return default if value is _NOTHING else value
 
 
-async def multi_get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.multi_get(keys)`: None stands for what is not there."""
-    try:
-        if _layer() is not None:
-            return await wrapped(*args, **kwargs)
-        with counting(_HERE):
-            values = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("aiocache"):
-            hide_frame(error)
-        raise
-    with faults.guarded("aiocache"):
-        for value in values:
-            _looked_up(instance, found=value is not None)
+def _answered_many(cache: Any, _asked: None, values: Any) -> Any:
+    for value in values:  # None stands for what is not there
+        _looked_up(cache, found=value is not None)
     return values
 
 
-async def stampede(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """One call of a function under `@cached_stampede`."""
-    put_off = _PutOff(getattr(instance, "cache", None))
-    token = _put_off.set(put_off)
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("aiocache"):
-            hide_frame(error)
-        raise
-    finally:
-        with faults.guarded("aiocache"):
-            _put_off.reset(token)
-            if put_off.missed and not put_off.settled:  # it never got its lock
-                meters.of(put_off.cache).miss()
+def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count `await cache.get(key, default)`."""
+    ask = _ask_known if is_own(method, "aiocache") else _ask
+    return counts("aiocache", _answered, ask=ask)(method, live)
 
 
-class _PutOff:
+multi_get = counts("aiocache", _answered_many)
+"""`await cache.multi_get(keys)`."""
+
+
+class _PutOff(setting):
     """The first miss of a call of `@cached_stampede`, which is settled by the second look."""
 
     __slots__ = ("cache", "missed", "settled")
 
     def __init__(self, cache: Any) -> None:
+        super().__init__(_put_off, self)
         self.cache = cache
         self.missed = self.settled = False
 
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        with faults.guarded("aiocache"):
+            if self.missed and not self.settled:  # it never got its lock
+                meters.of(self.cache).miss()
+
 
 _put_off: ContextVar[_PutOff | None] = ContextVar("metertap_aiocache_put_off", default=None)
+stampede = within(lambda decorator, *_call: _PutOff(getattr(decorator, "cache", None)))
+"""One call of a function under `@cached_stampede`."""
 
 
 def _looked_up(cache: Any, *, found: bool) -> None:
@@ -141,13 +130,3 @@ def _looked_up(cache: Any, *, found: bool) -> None:
         meter.hit()
     else:
         meter.miss()
-
-
-def _with_default(args: Any, kwargs: Any, default: Any) -> tuple[Any, Any]:
-    if len(args) > 1:
-        return (args[0], default, *args[2:]), kwargs
-    return args, {**kwargs, "default": default}
-
-
-def _switched_off() -> bool:
-    return os.environ.get("AIOCACHE_DISABLE") == "1"

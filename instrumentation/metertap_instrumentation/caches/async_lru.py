@@ -12,11 +12,9 @@ the only counts there were. Evictions and entries that expire, which are not cou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from metertap import faults
-from metertap.patching.patch_set import PatchSet, Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.caching.adapter import after
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 
@@ -25,21 +23,11 @@ _CLASS = "_LRUCacheWrapper"
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [PatchSet(_MODULE, [Target(f"{_CLASS}.__init__", init)])]
+    return [PatchSet(_MODULE, [stand_in(f"{_CLASS}.__init__", init)])]
 
 
 INSTRUMENTATION = FindingInstrumentation(
     LIBRARIES["caches.async_lru"], _patch_sets, module=_MODULE, class_name=_CLASS
 )
-
-
-def init(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """A coroutine function is decorated."""
-    try:
-        result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("async_lru"):
-            hide_frame(error)
-        raise
-    INSTRUMENTATION.made(instance)
-    return result
+init = after("async_lru", lambda made, *_call: INSTRUMENTATION.made(made))
+"""A coroutine function is decorated."""

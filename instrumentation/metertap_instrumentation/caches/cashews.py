@@ -4,9 +4,11 @@ All commands of a `Cache` are sent by `Wrapper._with_middlewares_for_backend`, a
 middlewares around the backend's own method. The innermost of them is ours: what a middleware
 answers itself is no lookup (a cache that is disabled, `invalidate_further()`), and neither is what
 a backend does among its own stores (a transaction, the copy that a client keeps of redis). A
-default of our own tells a stored None from nothing; nobody above the backend sees it. Whatever
-other caches are asked meanwhile (redis, diskcache) is part of the command; diskcache is asked in
-another thread, which is why `DiskCache._run_in_executor` is wrapped, too.
+default of ours tells a stored None from nothing, and only cashews' own backends get it: one of the
+program's, which may send a default anywhere, gets the caller's, and a stored value that is the
+default is a miss there. Whatever other caches are asked meanwhile (redis, diskcache) is part of the
+command; diskcache is asked in another thread, which is why `DiskCache._run_in_executor` is wrapped,
+too.
 
 A cache is called by the name that it was given (`cashews.cache` is `default`), else by what it is
 bound to. Functions that `@cache(...)` decorates share the line of their cache.
@@ -19,14 +21,15 @@ Redis that is down looks empty, unless its `suppress` is switched off; that is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from metertap import faults
+from metertap.caching.adapter import Asked, counts
 from metertap.caching.meters import ObjectMeters, counting, layer
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import Live, PatchSet, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
@@ -49,56 +52,69 @@ meters = ObjectMeters("cashews", supports=frozenset(), natural_name=_name)
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    send = stand_in("Wrapper._with_middlewares_for_backend", with_middlewares)
+    # Imported with cashews where diskcache is installed.
+    in_threads = stand_in("DiskCache._run_in_executor", run_in_executor)
     return [
-        PatchSet(
-            "cashews.wrapper.wrapper",
-            [Target("Wrapper._with_middlewares_for_backend", with_middlewares)],
-        ),
-        # Imported with cashews where diskcache is installed.
-        PatchSet(
-            "cashews.backends.diskcache", [Target("DiskCache._run_in_executor", run_in_executor)]
-        ),
+        PatchSet("cashews.wrapper.wrapper", [send]),
+        PatchSet("cashews.backends.diskcache", [in_threads]),
     ]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["caches.cashews"], _patch_sets)
 
 
-def with_middlewares(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """What sends a command to a backend: the first middleware is the innermost."""
-    with faults.guarded("cashews"):
-        command, backend, middlewares = args
-        around = lookup if command.value in _LOOKUPS else no_lookup
-        args = (command, backend, [partial(around, instance), *middlewares])
-    return wrapped(*args, **kwargs)
+def with_middlewares(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count what is sent to a backend, by its innermost middleware: the first one."""
+
+    def call(self: Any, cmd: Any, backend: Any, middlewares: Any) -> Any:
+        if live:
+            around = lookup if cmd.value in _LOOKUPS else no_lookup
+            middlewares = [partial(around, self), *middlewares]
+        return method(self, cmd, backend, middlewares)
+
+    return call
 
 
 async def lookup(
-    cache: Any, call: Any, command: Any, _backend: Any, *args: Any, **kwargs: Any
+    cache: Any, call: Any, command: Any, backend: Any, *args: Any, **kwargs: Any
 ) -> Any:
     """A middleware for what looks something up; `get_raw` has no default, but None."""
-    nothing = None if command.value == "get_raw" else _NOTHING
+    given = default = kwargs.get("default")
     try:
         if _layer() is not None:
             return await call(*args, **kwargs)
+        if command.value != "get_raw" and _is_own(backend):
+            kwargs["default"] = given = _NOTHING
         with counting(_HERE):
-            found = await call(*args, **({**kwargs, "default": nothing} if nothing else kwargs))
+            found = await call(*args, **kwargs)
     except BaseException as error:
-        with faults.guarded("cashews"):
-            hide_frame(error)
+        hide_frame(error)
         raise
     many = command.value == "get_many"
     with faults.guarded("cashews"):
         meter = meters.of(cache)
         for value in found if many else (found,):
-            if value is nothing:
+            if value is given:
                 meter.miss()
             else:
                 meter.hit()
-    default = kwargs.get("default")
+    if given is not _NOTHING:
+        return found
     if many:
         return tuple(default if value is _NOTHING else value for value in found)
     return default if found is _NOTHING else found
+
+
+def _is_own(backend: Any) -> bool:
+    """Whether what a default is handed to is cashews' own, with nothing overridden."""
+    return _is_own_class(type(backend)) and _is_own_class(
+        type(getattr(backend, "_serializer", None))
+    )
+
+
+def _is_own_class(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in {"builtins", "cashews"}
 
 
 async def no_lookup(
@@ -109,18 +125,13 @@ async def no_lookup(
         with counting(_layer() or _HERE):
             return await call(*args, **kwargs)
     except BaseException as error:
-        with faults.guarded("cashews"):
-            hide_frame(error)
+        hide_frame(error)
         raise
 
 
-def run_in_executor(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """Threads of an executor do not know in whose name they are asked."""
-    with faults.guarded("cashews"):
-        asked_by = _layer()
-        if asked_by is not None and args:
-            args = (_asked_by, asked_by, *args)
-    return wrapped(*args, **kwargs)
+def _in_whose_name(_backend: Any, args: Any, kwargs: Any) -> Asked | None:
+    asked_by = _layer()
+    return None if asked_by is None else (None, (_asked_by, asked_by, *args), kwargs)
 
 
 def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
@@ -128,6 +139,9 @@ def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
         with counting(layer_above):
             return call(*args)
     except BaseException as error:
-        with faults.guarded("cashews"):
-            hide_frame(error)
+        hide_frame(error)
         raise
+
+
+run_in_executor = counts("cashews", lambda *call: call[-1], ask=_in_whose_name, layers=None)
+"""Threads of an executor are told in whose name they are asked; the answer counts elsewhere."""

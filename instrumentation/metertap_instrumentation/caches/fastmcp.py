@@ -14,17 +14,18 @@ given; entries that are too large, or evicted.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import faults
+from metertap import faults, state
+from metertap.caching.adapter import after, within
 from metertap.caching.meters import counting, read_statistics
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap.patching.subclasses import instances
-from metertap.patching.tracebacks import hide_frame
 from metertap.recording.cache_series import Statistics
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
@@ -33,7 +34,9 @@ _CACHING = "fastmcp.server.middleware.caching"
 
 # By identity: a middleware may say that it equals another.
 _known: dict[int, weakref.ref[Any]] = {}
-_stores: weakref.WeakSet[Any] = weakref.WeakSet()
+_stores: dict[int, weakref.ref[Any]] = {}
+"""Stores that keep statistics of a response cache."""
+state.on_reset(_known.clear)  # the recorder has forgotten what it is to read
 
 
 class _Servers(PatchSet):
@@ -50,53 +53,16 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     return [
         _Servers(
             "fastmcp.server.server",
-            [Target("FastMCP.__init__", attached), Target("FastMCP.add_middleware", attached)],
+            [stand_in("FastMCP.__init__", attached), stand_in("FastMCP.add_middleware", attached)],
         ),
         PatchSet(
-            "key_value.aio.wrappers.statistics.wrapper", [Target("StatisticsWrapper.get", get)]
+            "key_value.aio.wrappers.statistics.wrapper", [stand_in("StatisticsWrapper.get", get)]
         ),
-        PatchSet("key_value.aio.stores.memory.store", [Target("MemoryCollection.get", in_memory)]),
+        PatchSet("key_value.aio.stores.memory.store", [stand_in("MemoryCollection.get", within())]),
     ]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["caches.fastmcp"], _patch_sets)
-
-
-def attached(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`FastMCP(middleware=[...])` and `server.add_middleware(...)`."""
-    try:
-        result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("fastmcp"):
-            hide_frame(error)
-        raise
-    with faults.guarded("fastmcp"):
-        _look_at(instance)
-    return result
-
-
-async def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """A lookup that is in the statistics of a response cache, or of something else's."""
-    if instance not in _stores:
-        return await wrapped(*args, **kwargs)
-    try:
-        with counting():
-            return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("fastmcp"):
-            hide_frame(error)
-        raise
-
-
-def in_memory(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """What a store in memory asks is a dictionary that forgets, no cache of the program's."""
-    try:
-        with counting():
-            return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("fastmcp"):
-            hide_frame(error)
-        raise
 
 
 def _look_at(server: Any) -> None:
@@ -108,13 +74,23 @@ def _look_at(server: Any) -> None:
             _found(middleware, server)
 
 
+attached = after("fastmcp", lambda server, *_call: _look_at(server))
+"""`FastMCP(middleware=[...])` and `server.add_middleware(...)`."""
+get = within(lambda store, *_call: counting() if id(store) in _stores else contextlib.nullcontext())
+"""A lookup that is in the statistics of a response cache, or of something else's."""
+
+
 def _found(middleware: Any, server: Any) -> None:
-    identity = id(middleware)
-    if identity in _known:
+    if id(middleware) in _known:
         return
-    _known[identity] = weakref.ref(middleware, lambda _: _known.pop(identity, None))
-    _stores.add(middleware._stats)
+    _remember(_known, middleware)
+    _remember(_stores, middleware._stats)
     read_statistics(middleware, "fastmcp", read, natural_name=name(server))
+
+
+def _remember(known: dict[int, weakref.ref[Any]], item: Any) -> None:
+    identity = id(item)
+    known[identity] = weakref.ref(item, lambda _: known.pop(identity, None))
 
 
 def read(middleware: Any) -> Statistics:

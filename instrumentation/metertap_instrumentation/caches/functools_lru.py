@@ -42,8 +42,7 @@ def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         made = wrapped(*args, **kwargs)
     except BaseException as error:
-        with faults.guarded("functools"):
-            hide_frame(error)
+        hide_frame(error)
         raise
     with faults.guarded("functools"):
         if not hasattr(made, "cache_info"):
@@ -57,8 +56,7 @@ def decorate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     try:
         made = wrapped(*args, **kwargs)
     except BaseException as error:
-        with faults.guarded("functools"):
-            hide_frame(error)
+        hide_frame(error)
         raise
     INSTRUMENTATION.made(made)
     return made

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import faults
-from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.caching.adapter import after, within
+from metertap.caching.meters import ObjectMeter, ObjectMeters, layer
+from metertap.patching.patch_set import Make, PatchSet, stand_in
 from metertap.patching.subclasses import instances
-from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 
@@ -38,19 +37,19 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
         PatchSet(
             "gptcache.report",
             [
-                Target("Report.search", search),
-                Target("Report.hint_cache", hit),
-                Target("Report.llm", missed),
-                Target("Report.save", missed),
+                stand_in("Report.search", search),
+                stand_in("Report.hint_cache", hit),
+                stand_in("Report.llm", missed),
+                stand_in("Report.save", missed),
             ],
         ),
         PatchSet(
             "gptcache.manager.data_manager",
             [
-                Target("MapDataManager.search", inside),
-                Target("SSDataManager.search", inside),
-                Target("SSDataManager.get_scalar_data", inside),
-                Target("SSDataManager.hit_cache_callback", inside),
+                stand_in("MapDataManager.search", within()),
+                stand_in("SSDataManager.search", within()),
+                stand_in("SSDataManager.get_scalar_data", within()),
+                stand_in("SSDataManager.hit_cache_callback", within()),
             ],
         ),
     ]
@@ -59,48 +58,29 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
 INSTRUMENTATION = Instrumentation(LIBRARIES["caches.gptcache"], _patch_sets)
 
 
-def search(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """The cache was searched; what for, and with what result, will be seen."""
-    result = wrapped(*args, **kwargs)
-    with faults.guarded("gptcache"):
-        before = _searched.get()
-        if before is not None:
-            before.miss()
-        _searched.set(meters.of(_cache_of(instance)) if _layer() is None else None)
-    return result
+def _searched_for(report: Any, _result: Any, _args: Any, _kwargs: Any) -> None:
+    before = _searched.get()
+    if before is not None:
+        before.miss()
+    _searched.set(meters.of(_cache_of(report)) if _layer() is None else None)
 
 
-def hit(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """An answer was found."""
-    result = wrapped(*args, **kwargs)
-    with faults.guarded("gptcache"):
+def _ended(count: Callable[[ObjectMeter], None]) -> Make:
+    def note(_report: Any, _result: Any, _args: Any, _kwargs: Any) -> None:
         meter = _searched.get()
         if meter is not None:
             _searched.set(None)
-            meter.hit()
-    return result
+            count(meter)
+
+    return after("gptcache", note)
 
 
-def missed(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """The model was asked, or its answer is kept: of whatever was searched, there was none."""
-    result = wrapped(*args, **kwargs)
-    with faults.guarded("gptcache"):
-        meter = _searched.get()
-        if meter is not None:
-            _searched.set(None)
-            meter.miss()
-    return result
-
-
-def inside(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """A data manager at work: the caches that it asks are no caches of the program's."""
-    try:
-        with counting():
-            return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("gptcache"):
-            hide_frame(error)
-        raise
+search = after("gptcache", _searched_for)
+"""The cache was searched; what for, and with what result, will be seen."""
+hit = _ended(ObjectMeter.hit)
+"""An answer was found."""
+missed = _ended(ObjectMeter.miss)
+"""The model was asked, or its answer is kept: of whatever was searched, there was none."""
 
 
 def _cache_of(report: Any) -> Any:

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import faults
-from metertap.caching.meters import ObjectMeters, counting, layer
-from metertap.patching.patch_set import PatchSet, Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.caching.adapter import counts
+from metertap.caching.meters import ObjectMeters
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 
@@ -30,25 +29,15 @@ def _name(cache: Any) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-_layer = layer.get
 meters = ObjectMeters("redisvl", supports=frozenset(), natural_name=_name)
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    gets = ("get_by_key", "aget_by_key", "mget_by_keys", "amget_by_keys")
+    checks = ("check", "acheck")
     return [
-        PatchSet(
-            _EMBEDDINGS,
-            [
-                Target("EmbeddingsCache.get_by_key", get),
-                Target("EmbeddingsCache.aget_by_key", aget),
-                Target("EmbeddingsCache.mget_by_keys", get),
-                Target("EmbeddingsCache.amget_by_keys", aget),
-            ],
-        ),
-        PatchSet(
-            _SEMANTIC,
-            [Target("SemanticCache.check", check), Target("SemanticCache.acheck", acheck)],
-        ),
+        PatchSet(_EMBEDDINGS, [stand_in(f"EmbeddingsCache.{name}", get) for name in gets]),
+        PatchSet(_SEMANTIC, [stand_in(f"SemanticCache.{name}", check) for name in checks]),
     ]
 
 
@@ -59,70 +48,26 @@ INSTRUMENTATION = Instrumentation(
 )
 
 
-def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.get_by_key(key)` and `cache.mget_by_keys(keys)`."""
-    if _layer() is not None:
-        return wrapped(*args, **kwargs)
-    try:
-        with counting():
-            found = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("redisvl"):
-            hide_frame(error)
-        raise
-    with faults.guarded("redisvl"):
-        _count(instance, found)
-    return found
-
-
-async def aget(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.aget_by_key(key)` and `await cache.amget_by_keys(keys)`."""
-    if _layer() is not None:
-        return await wrapped(*args, **kwargs)
-    try:
-        with counting():
-            found = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("redisvl"):
-            hide_frame(error)
-        raise
-    with faults.guarded("redisvl"):
-        _count(instance, found)
-    return found
-
-
-def check(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.check(prompt)`."""
-    try:
-        found = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("redisvl"):
-            hide_frame(error)
-        raise
-    with faults.guarded("redisvl"):
-        if _layer() is None:
-            _count(instance, bool(found) or None)
-    return found
-
-
-async def acheck(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.acheck(prompt)`."""
-    try:
-        found = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("redisvl"):
-            hide_frame(error)
-        raise
-    with faults.guarded("redisvl"):
-        if _layer() is None:
-            _count(instance, bool(found) or None)
-    return found
-
-
-def _count(instance: Any, found: Any) -> None:
-    meter = meters.of(instance)
+def _found(cache: Any, _asked: None, found: Any) -> Any:
+    meter = meters.of(cache)
     for item in found if isinstance(found, list) else (found,):
         if item is None:
             meter.miss()
         else:
             meter.hit()
+    return found
+
+
+def _checked(cache: Any, _asked: None, found: Any) -> Any:
+    meter = meters.of(cache)
+    if found:
+        meter.hit()
+    else:
+        meter.miss()
+    return found
+
+
+get = counts("redisvl", _found)
+"""`cache.get_by_key(key)` and `cache.mget_by_keys(keys)`, awaited or not."""
+check = counts("redisvl", _checked, layers=None)
+"""`cache.check(prompt)`, awaited or not."""

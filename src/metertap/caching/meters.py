@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import faults, locks
+from metertap import faults, locks, state
 from metertap.caching.by_hand import CacheMeter
 from metertap.caching.names import Names
 from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statistics
@@ -25,26 +25,33 @@ Adapters of caches that stand on other caches put it there (`counting`); all ada
 """
 
 
-class counting:  # lower case: `with counting():`
-    """Whatever caches are asked inside, this lookup is counted outside, once.
+class setting:  # lower case: `with setting(variable, value):`
+    """Set a context variable inside, also in a coroutine that is left in another context."""
+
+    __slots__ = ("_token", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[Any], value: Any) -> None:
+        self._variable = variable
+        self._value = value
+
+    def __enter__(self) -> Any:
+        self._token = self._variable.set(self._value)
+        return self._value
+
+    def __exit__(self, *_raised: object) -> None:
+        try:
+            self._variable.reset(self._token)
+        except ValueError:  # a coroutine that is closed elsewhere
+            pass
+
+
+def counting(by: object = "a layer above") -> setting:
+    """Count the lookup outside, once, whatever caches are asked inside.
 
     `by` is for adapters that ask what is outside. Not the cache: a connection that is opened inside
     keeps its context, and with it what stands there.
     """
-
-    __slots__ = ("_by", "_token")
-
-    def __init__(self, by: object = "a layer above") -> None:
-        self._by = by
-
-    def __enter__(self) -> None:
-        self._token = layer.set(self._by)
-
-    def __exit__(self, *_raised: object) -> None:
-        try:
-            layer.reset(self._token)
-        except ValueError:  # left in another context
-            pass
+    return setting(layer, by)
 
 
 NAMES = Names()
@@ -206,8 +213,14 @@ class _Unnamed:
             finally:
                 self._lock.release()
 
+    def reset(self) -> None:
+        """Forget what waits for a name: it counted for a recorder that has forgotten it."""
+        with self._lock:
+            self._meters, self._readings = [], []
+
 
 UNNAMED = _Unnamed()
+state.on_reset(UNNAMED.reset)
 
 
 def read_statistics(

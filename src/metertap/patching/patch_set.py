@@ -34,6 +34,8 @@ StandIn = tuple[Callable[..., Any], Callable[[], None]]
 Replacement = Callable[[Callable[..., Any]], StandIn]
 Live = list[bool]
 """Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
+Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
+"""Makes the function that takes a method's place. It gets the instance first."""
 
 _ABSENT: Any = object()
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
@@ -105,7 +107,7 @@ class Target:
 
 def stand_in(
     attribute: str,
-    make: Callable[[Callable[..., Any], Live], Callable[..., Any]],
+    make: Make,
     *,
     optional: bool = False,
     own: bool = False,
@@ -118,11 +120,23 @@ def stand_in(
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         # No plain function stands there (somebody else has wrapped it): made anew for each call.
-        return make(lambda _self, *args, **kwargs: wrapped(*args, **kwargs), [True])(
-            instance, *args, **kwargs
-        )
+        if instance is None:
+            return wrapped(*args, **kwargs)
+        return make(_unbound(wrapped), [True])(instance, *args, **kwargs)
 
     return Target(attribute, wrapper, optional, own, _replacement(make))
+
+
+def _unbound(wrapped: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a bound method the parameter for its instance again, and let it stay async if it is."""
+
+    def function(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    async def later(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await wrapped(*args, **kwargs)
+
+    return later if inspect.iscoroutinefunction(wrapped) else function
 
 
 def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
@@ -156,7 +170,7 @@ def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
     return Target(attribute, wrapper, replacement=_replacement(make))
 
 
-def _replacement(make: Callable[[Callable[..., Any], Live], Callable[..., Any]]) -> Replacement:
+def _replacement(make: Make) -> Replacement:
     def replacement(method: Callable[..., Any]) -> StandIn:
         live = [True]
         function = functools.wraps(method)(make(method, live))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metertap import faults
-from metertap.patching.patch_set import PatchSet, Target, WrapperFunction, is_patched, make_stand_in
+from metertap.patching.patch_set import PatchSet, Target, is_patched, make_stand_in
 from metertap.patching.tracebacks import hide_frame
 
 _HOOK = "__init_subclass__"
@@ -37,9 +37,9 @@ class SubclassesPatchSet(PatchSet):
         self,
         module: str,
         base: str,
-        wrappers: Mapping[str, WrapperFunction],
+        wrappers: Mapping[str, Any],
         *,
-        target: Callable[[str, WrapperFunction], Target] = Target,
+        target: Callable[[str, Any], Target] = Target,
     ) -> None:
         self._of = {name: target(f"{base}.{name}", wrapper) for name, wrapper in wrappers.items()}
         super().__init__(module, list(self._of.values()))

@@ -17,6 +17,7 @@ from fastmcp import Client, FastMCP  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def measured() -> Iterator[metertap.Tap]:
+    gc.collect()  # servers of other tests would be found
     with metertap.instrument() as tap:
         yield tap
 
@@ -44,6 +45,16 @@ def call(of: Any, *numbers: int) -> None:
 def found() -> dict[str, Any]:
     metrics: dict[str, Any] = metertap.get_all_metrics()["cache_metrics"]
     return metrics
+
+
+def test_after_a_reset_it_is_found_again() -> None:
+    shop = server("shop", caching.ResponseCachingMiddleware())
+    assert set(found()) == {"shop.responses"}
+    metertap.reset()
+    assert found() == {}
+    with metertap.instrument():
+        assert set(found()) == {"shop.responses"}
+    assert shop is not None
 
 
 def test_it_is_read_and_nothing_below_it_counts() -> None:

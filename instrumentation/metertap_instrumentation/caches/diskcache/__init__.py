@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap_instrumentation.caches.diskcache.evictions import cull, cull_some, expire, transact
 from metertap_instrumentation.caches.diskcache.lookups import get, not_a_lookup, setdefault
 from metertap_instrumentation.caches.diskcache.meters import FanoutPatchSet, made
@@ -41,19 +41,22 @@ def _patch_sets(_version: Version) -> Sequence[PatchSet]:
         PatchSet(
             "diskcache.core",
             [
-                Target("Cache.get", get),
-                Target("Cache._transact", transact),
-                Target("Cache._cull", cull_some),
-                Target("Cache.cull", cull),
-                Target("Cache.expire", expire),
+                stand_in("Cache.get", get),
+                stand_in("Cache._transact", transact),
+                stand_in("Cache._cull", cull_some),
+                stand_in("Cache.cull", cull),
+                stand_in("Cache.expire", expire),
             ],
         ),
-        FanoutPatchSet("diskcache.fanout", [Target("FanoutCache.__init__", made)]),
+        FanoutPatchSet("diskcache.fanout", [stand_in("FanoutCache.__init__", made)]),
         PatchSet(
             "diskcache.persistent",
-            [Target("Index.__contains__", not_a_lookup), Target("Index.setdefault", setdefault)],
+            [
+                stand_in("Index.__contains__", not_a_lookup),
+                stand_in("Index.setdefault", setdefault),
+            ],
         ),
-        PatchSet("diskcache.recipes", [Target(name, not_a_lookup) for name in recipes]),
+        PatchSet("diskcache.recipes", [stand_in(name, not_a_lookup) for name in recipes]),
     ]
 
 

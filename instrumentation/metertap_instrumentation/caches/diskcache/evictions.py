@@ -3,75 +3,68 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import faults
-from metertap.patching.patch_set import WrapperFunction
+from metertap import faults, state
+from metertap.caching.adapter import within
+from metertap.caching.meters import setting
+from metertap.patching.patch_set import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _removing: ContextVar[bool] = ContextVar("metertap_diskcache_removing", default=False)
 _transactions: dict[int, Transaction] = {}
 """By the identity of a cache: of all its transactions only one is not waiting."""
+state.on_fork(child=_transactions.clear)  # those of the parent's threads are not the child's
 
 
-def transact(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`with cache._transact() as (sql, cleanup):`, in which everything is written."""
-    transaction = wrapped(*args, **kwargs)  # this only makes a generator
-    with faults.guarded("diskcache"):
-        return Transaction(instance, transaction)
-    return transaction
+def transact(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count what a `with cache._transact() as (sql, cleanup):` evicts. All is written in one."""
+
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        transaction = method(self, *args, **kwargs)  # this only makes a generator
+        return Transaction(self, transaction) if live else transaction
+
+    return call
 
 
-def cull_some(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache._cull(now, sql, cleanup)`: makes room, in the transaction that stores something.
+def cull_some(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count what `cache._cull(now, sql, cleanup)` evicts, which makes room for what is stored.
 
     It drops what is expired first, then what the policy says.
     """
-    dropped: Sequence[Any] = ()
-    by_policy: list[int] = []  # where that begins in what is dropped
-    with faults.guarded("diskcache"):
-        now, sql, cleanup, *rest = args
-        dropped = cleanup.__self__
 
-        def seen(statement: str, *values: Any) -> Any:
-            if "expire_time <" not in statement:
-                by_policy[:] = [len(dropped)]
-            return sql(statement, *values)
-
-        args = (now, seen, cleanup, *rest)
-    try:
-        result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("diskcache"):
-            hide_frame(error)
-        raise
-    if by_policy:
-        with faults.guarded("diskcache"):
-            _transactions[id(instance)].evicted += len(dropped) - by_policy[0]
-    return result
-
-
-def _removing_as(evicts: bool) -> WrapperFunction:
-    def wrapper(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        token = _removing.set(evicts)
-        try:
-            return wrapped(*args, **kwargs)
-        except BaseException as error:
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        dropped: Sequence[Any] = ()
+        by_policy: list[int] = []  # where that begins in what is dropped
+        if live:
             with faults.guarded("diskcache"):
-                hide_frame(error)
+                now, sql, cleanup, *rest = args
+                dropped = cleanup.__self__
+
+                def seen(statement: str, *values: Any) -> Any:
+                    if "expire_time <" not in statement:
+                        by_policy[:] = [len(dropped)]
+                    return sql(statement, *values)
+
+                args = (now, seen, cleanup, *rest)
+        try:
+            result = method(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
             raise
-        finally:
-            _removing.reset(token)
+        if by_policy and (transaction := _transactions.get(id(self))) is not None:
+            transaction.evicted += len(dropped) - by_policy[0]
+        return result
 
-    return wrapper
+    return call
 
 
-cull = _removing_as(True)
+cull = within(lambda *_call: setting(_removing, True))
 """`cache.cull()`: expires, and then does nothing but evict."""
-expire = _removing_as(False)
+expire = within(lambda *_call: setting(_removing, False))
 """`cache.expire()`: evicts nothing, as a part of `cull` neither."""
 
 

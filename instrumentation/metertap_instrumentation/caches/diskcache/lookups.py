@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
-from metertap import faults
+from metertap.caching.adapter import Asked, counts, is_own, replaced, within
 from metertap.caching.meters import counting, layer
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.patch_set import Live
 from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _NOTHING: Any = object()
 _DEFAULT = 1  # its place among the arguments of `get`
 
 _layer = layer.get
-
-
-def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.get(key, default)`, with a default that tells a miss from a stored value."""
-    default = None
-    counted = False
-    with faults.guarded("diskcache"):
-        outer = _layer()
-        if outer is None or (type(outer) is _First and outer.is_first()):
-            counted = True
-            if len(args) > _DEFAULT:
-                default = args[_DEFAULT]
-                args = (*args[:_DEFAULT], _NOTHING, *args[_DEFAULT + 1 :])
-            else:
-                default = kwargs.get("default")
-                kwargs = {**kwargs, "default": _NOTHING}
-    try:
-        value = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("diskcache"):
-            hide_frame(error)
-        raise
-    if not counted:
-        return value
-    found = True
-    if value is _NOTHING:
-        value, found = default, False
-    elif type(value) is tuple and value and value[0] is _NOTHING:  # with its tag or expiry
-        value, found = (default, *value[1:]), False
-    try:
-        meter = meter_of(instance)
-        if found:
-            meter.hit()
-        else:
-            meter.miss()
-    except Exception as fault:
-        faults.fault("diskcache", fault)
-    return value
-
-
-def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """Reads entries to see whether they are there, or to change them."""
-    try:
-        with counting(instance):
-            return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("diskcache"):
-            hide_frame(error)
-        raise
-
-
-def setdefault(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`index.setdefault(key, default)`."""
-    try:
-        if _layer() is not None:
-            return wrapped(*args, **kwargs)
-        with counting(_First()):
-            return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("diskcache"):
-            hide_frame(error)
-        raise
 
 
 class _First:
@@ -88,3 +28,50 @@ class _First:
     def is_first(self) -> bool:
         looked, self._looked = self._looked, True
         return not looked
+
+
+def _ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
+    outer = _layer()
+    if outer is not None and not (type(outer) is _First and outer.is_first()):
+        return None
+    default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
+    return (default, default), args, kwargs
+
+
+def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
+    """The same of diskcache's own method: a default of ours tells a miss from a stored value."""
+    asked = _ask(cache, args, kwargs)
+    if asked is None:
+        return None
+    new = replaced(args, kwargs, _DEFAULT, "default", _NOTHING)
+    return ((asked[0][0], _NOTHING), *new)
+
+
+def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
+    default, given = defaults
+    found = True
+    if value is given:
+        value, found = default, False
+    elif given is _NOTHING and type(value) is tuple and value and value[0] is given:
+        # With its tag or its expiry.
+        value, found = (default, *value[1:]), False
+    meter = meter_of(cache)
+    if found:
+        meter.hit()
+    else:
+        meter.miss()
+    return value
+
+
+def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count `cache.get(key, default)`, in which nothing else is looked up."""
+    ask = _ask_known if is_own(method, "diskcache") else _ask
+    return counts("diskcache", _answered, ask=ask, layers=None)(method, live)
+
+
+not_a_lookup = within()
+"""Reads entries to see whether they are there, or to change them."""
+setdefault = within(
+    lambda *_call: counting(_First()) if _layer() is None else contextlib.nullcontext()
+)
+"""`index.setdefault(key, default)`."""

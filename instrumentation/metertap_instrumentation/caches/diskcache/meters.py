@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from metertap import faults
+from metertap.caching.adapter import after
 from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.subclasses import instances
 from metertap.recording.cache_series import EVICTIONS
 
 _wholes: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
@@ -57,25 +56,10 @@ class FanoutPatchSet(PatchSet):
     """Of the module with `FanoutCache`: knows the shards of every one."""
 
     def follow(self, module: Any) -> None:
-        """Those that were made before have shards, too."""
-        classes = tuple(_and_subclasses(module.FanoutCache))
-        for found in gc.get_referrers(*classes):
-            if type(found) in classes:
-                with faults.guarded("diskcache"):
-                    _remember(found)
-
-
-def made(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`FanoutCache(directory)`."""
-    try:
-        result = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("diskcache"):
-            hide_frame(error)
-        raise
-    with faults.guarded("diskcache"):
-        _remember(instance)
-    return result
+        """Take the shards of those that were made before, too."""
+        for found in instances(module.FanoutCache):
+            with faults.guarded("diskcache"):
+                _remember(found)
 
 
 def _remember(fanout: Any) -> None:
@@ -84,7 +68,5 @@ def _remember(fanout: Any) -> None:
         _wholes[shard] = whole
 
 
-def _and_subclasses(cls: Any) -> Iterator[Any]:
-    yield cls
-    for subclass in cls.__subclasses__():
-        yield from _and_subclasses(subclass)
+made = after("diskcache", lambda fanout, *_call: _remember(fanout))
+"""`FanoutCache(directory)`."""

@@ -7,9 +7,10 @@ its parent, a backend its redis) is part of it. `has_key`, `in`, `incr` and `inc
 where a backend has nothing better: no lookups. `get_or_set` looks again once it has stored: its
 first look counts.
 
-Django's and diskcache's own `get` are given a default that tells a miss from a stored None. The
-program's own may do anything with its default, so it is given the program's; what its parent finds
-decides, or else whether it answers with the default.
+Django's and diskcache's own `get` are given a default that tells a miss from a stored None, if no
+client of the program's class gets it from them. The program's own may do anything with its default,
+so it is given the program's; what its parent finds decides, or else whether it answers with the
+default: then a stored None is a miss.
 
 A cache is called by its alias in `CACHES`: Django makes one backend a thread and alias, all of one
 name. Not seen: evictions; a backend class that is made without `caches` and was defined after
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap_instrumentation.caches.django.backends import (
     BACKENDS,
     MODULE,
@@ -34,7 +35,7 @@ from metertap_instrumentation.libraries import LIBRARIES, Version
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
     kinds = ("db", "dummy", "filebased", "locmem", "memcached", "redis")
-    handler = [Target("CacheHandler.create_connection", create_connection)]
+    handler = [stand_in("CacheHandler.create_connection", create_connection)]
     modules = [*(f"{MODULE}.{kind}" for kind in kinds), "diskcache.djangocache"]
     return [
         BACKENDS,

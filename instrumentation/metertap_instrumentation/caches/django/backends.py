@@ -5,21 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from metertap import faults
-from metertap.patching.patch_set import PatchSet, comparable
+from metertap.caching.adapter import after, within
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap.patching.subclasses import SubclassesPatchSet
-from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.caches.django.lookups import (
-    aget,
-    aget_many,
-    aget_or_set,
-    get,
-    get_many,
-    get_or_set,
-    not_a_lookup,
-    not_an_async_lookup,
-)
-from metertap_instrumentation.caches.django.meters import made
+from metertap_instrumentation.caches.django.lookups import get, get_many, get_or_set, made
 
 MODULE = "django.core.cache.backends"
 
@@ -52,32 +41,19 @@ class Backend(PatchSet):
                 BACKENDS.adopt(found)
 
 
-def create_connection(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`caches[alias]`, for the first time in a thread."""
-    try:
-        backend = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    with faults.guarded("django"):
-        BACKENDS.adopt(type(backend))
-        made(backend, args[0] if args else kwargs["alias"])
-    return backend
+def _connected(_handler: Any, backend: Any, args: Any, kwargs: Any) -> None:
+    BACKENDS.adopt(type(backend))
+    made(backend, args[0] if args else kwargs["alias"])
 
 
+create_connection = after("django", _connected)
+"""`caches[alias]`, for the first time in a thread."""
+_lookups = {"get": get, "get_many": get_many, "get_or_set": get_or_set}
+_none = dict.fromkeys(("has_key", "incr", "incr_version"), within())
+_sync = {**_lookups, **_none}
 BACKENDS = Backends(
     f"{MODULE}.base",
     "BaseCache",
-    {
-        "get": get,
-        "get_many": get_many,
-        "get_or_set": get_or_set,
-        "aget": aget,
-        "aget_many": aget_many,
-        "aget_or_set": aget_or_set,
-        **dict.fromkeys(("has_key", "incr", "incr_version"), not_a_lookup),
-        **dict.fromkeys(("ahas_key", "aincr", "aincr_version"), not_an_async_lookup),
-    },
-    target=comparable,  # Django 6.1 asks whether a backend has a method of its own
+    {**_sync, **{f"a{name}": make for name, make in _sync.items()}},
+    target=stand_in,
 )

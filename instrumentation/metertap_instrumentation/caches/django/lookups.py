@@ -1,36 +1,66 @@
-"""The methods of backends: what they look up, and whether it was there."""
+"""What the methods of backends look up, whether it was there, and what a backend is called."""
 
 from __future__ import annotations
 
-from collections.abc import Sized
+import sys
+import weakref
+from collections.abc import Callable, Sized
 from contextvars import ContextVar
 from typing import Any
 
-from metertap import faults
-from metertap.caching.meters import counting, layer
-from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.caches.django.meters import meters
+from metertap.caching.adapter import ASKED, Asked, counts, is_own, replaced, within
+from metertap.caching.meters import ObjectMeters, layer, setting
+from metertap.patching.patch_set import Live
 
 _NOTHING: Any = object()
-_KNOWN = ("django.core.cache.backends.", "diskcache.")
+_KNOWN = frozenset({"builtins", "collections", "diskcache", "django", "pylibmc", "pymemcache"})
+"""Packages whose code may get a default of ours."""
 _DEFAULT = 1  # its place among the arguments of `get`
 
-_layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
+_aliases: dict[int, tuple[weakref.ref[Any], str]] = {}
+
+
+def _alias(cache: Any) -> str | None:
+    made = _aliases.get(id(cache))
+    if made is not None and made[0]() is cache:
+        return made[1]
+    handler = sys.modules["django.core.cache"].caches  # it may have been made before us
+    return next(
+        (alias for alias in handler if getattr(handler._connections, alias, None) is cache), None
+    )
+
+
+def made(backend: Any, alias: str) -> None:
+    """Call `backend`, which some thread got, by its alias in `CACHES`."""
+    identity = id(backend)
+    _aliases[identity] = weakref.ref(backend, lambda ended: _forget(identity, ended)), alias
+
+
+def _forget(identity: int, ended: weakref.ref[Any]) -> None:
+    if (made := _aliases.get(identity)) is not None and made[0] is ended:
+        del _aliases[identity]
+
+
+_layer = layer.get
+meters = ObjectMeters("django", supports=frozenset(), natural_name=_alias)
 _find = meters.find
 
 
 class _Lookup:
-    """The layer of a lookup in `cache`; `found` is what the parents' methods said, if asked."""
+    """The layer of one lookup. `found` is what the methods of the parent classes said, if asked."""
 
-    __slots__ = ("cache", "found")
+    __slots__ = ("asked", "cache", "default", "found", "given")
 
-    def __init__(self, cache: Any) -> None:
+    def __init__(self, cache: Any, asked: Any, default: Any) -> None:
         self.cache = cache
+        self.asked = asked
+        self.default = default
+        self.given = default
         self.found: bool | None = None
 
 
 class _Once:
-    """A `get_or_set` of one key, which is looked up once however often it is asked for."""
+    """One `get_or_set` of a key, which is looked up once however often it is asked for."""
 
     __slots__ = ("asked", "looked")
 
@@ -42,173 +72,67 @@ class _Once:
 _once: ContextVar[_Once | None] = ContextVar("metertap_django_once", default=None)
 
 
-def get(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.get(key, default)`."""
-    default = given = lookup = None
-    try:
-        lookup = _new_lookup(instance)
-        if lookup is not None:
-            default = given = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
-            if wrapped.__module__.startswith(_KNOWN):
-                given = _NOTHING
-                if len(args) > _DEFAULT:
-                    args = (*args[:_DEFAULT], _NOTHING, *args[_DEFAULT + 1 :])
-                else:
-                    kwargs = {**kwargs, "default": _NOTHING}
-    except Exception as fault:
-        faults.fault("django", fault)
-    try:
-        if lookup is None:
-            return wrapped(*args, **kwargs)
-        token = _set_layer(lookup)  # as `counting` does, which takes its time
-        try:
-            value = wrapped(*args, **kwargs)
-        finally:
-            _reset_layer(token)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    found = value is not given
-    if value is _NOTHING:
-        value = default
-    elif type(value) is tuple and value and value[0] is _NOTHING:  # diskcache's, with its tag
-        value, found = (default, *value[1:]), False
-    _looked_up(lookup, found, args, kwargs)
-    return value
+def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, ...]:
+    """Tell what a call asks for; `version` is that argument's place."""
+    return (
+        id(cache),
+        args[0] if args else kwargs.get("key"),
+        args[version] if len(args) > version else kwargs.get("version"),
+    )
 
 
-async def aget(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.aget(key, default)`: asks `get`, in a thread, unless a backend can do better."""
-    lookup = default = None
-    with faults.guarded("django"):
-        lookup = _new_lookup(instance)
-        default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
-    try:
-        if lookup is None:
-            return await wrapped(*args, **kwargs)
-        with counting(lookup):
-            value = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    _looked_up(lookup, value is not default, args, kwargs)
-    return value
-
-
-def get_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.get_many(keys)`: its answer lacks what was not there."""
-    asked: list[Any] | None = None
-    with faults.guarded("django"):
-        if _layer() is None:
-            asked, args, kwargs = _keys(args, kwargs)
-    try:
-        if asked is None:
-            return wrapped(*args, **kwargs)
-        with counting(instance):
-            found = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    _found_of(instance, asked, found)
-    return found
-
-
-async def aget_many(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.aget_many(keys)`."""
-    asked: list[Any] | None = None
-    with faults.guarded("django"):
-        if _layer() is None:
-            asked, args, kwargs = _keys(args, kwargs)
-    try:
-        if asked is None:
-            return await wrapped(*args, **kwargs)
-        with counting(instance):
-            found = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    _found_of(instance, asked, found)
-    return found
-
-
-def get_or_set(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`cache.get_or_set(key, default)`. The default may be a function, with lookups of its own."""
-    token = _once.set(_once_of(instance, args, kwargs))
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    finally:
-        with faults.guarded("django"):
-            _once.reset(token)
-
-
-async def aget_or_set(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`await cache.aget_or_set(key, default)`."""
-    token = _once.set(_once_of(instance, args, kwargs))
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-    finally:
-        with faults.guarded("django"):
-            _once.reset(token)
-
-
-def not_a_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """Reads an entry to see whether it is there, or to change it."""
-    try:
-        with counting(instance):
-            return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-
-
-async def not_an_async_lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """The same, awaited."""
-    try:
-        with counting(instance):
-            return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("django"):
-            hide_frame(error)
-        raise
-
-
-def _new_lookup(cache: Any) -> _Lookup | None:
-    """None for what is part of another's lookup."""
+def _ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
     outer = _layer()
-    if outer is None or (type(outer) is _Lookup and outer.cache is cache):
-        return _Lookup(cache)
-    return None
+    if outer is not None and not (type(outer) is _Lookup and outer.cache is cache):
+        return None  # it is part of another cache's lookup
+    asked = None if _once.get() is None else _asked_for(cache, args, kwargs, 2)
+    default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
+    return _Lookup(cache, asked, default), args, kwargs
 
 
-def _looked_up(lookup: _Lookup, found: bool, args: Any, kwargs: Any) -> None:
-    try:
-        if lookup.found is not None:
-            found = lookup.found
-        outer = _layer()
-        if type(outer) is _Lookup:
-            outer.found = found or outer.found or False
-            return
-        once = _once.get()
-        if once is not None and once.asked == _asked(lookup.cache, args, kwargs, 2):
-            if once.looked:
-                return
-            once.looked = True
-        _count(lookup.cache, found)
-    except Exception as fault:
-        faults.fault("django", fault)
+def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
+    """The same of a method whose code is known: a default of ours tells a miss from a None."""
+    asked = _ask(cache, args, kwargs)
+    if asked is None or not _asks_only_known(cache):
+        return asked
+    asked[0].given = _NOTHING
+    return (asked[0], *replaced(args, kwargs, _DEFAULT, "default", _NOTHING))
+
+
+def _asks_only_known(cache: Any) -> bool:
+    """Whether the client that a backend hands the default to is no class of the program's."""
+    held = vars(cache)
+    client = held.get("_cache")
+    if client is not None:
+        return _is_known(type(client))
+    if _is_known(type(cache)):  # its client is made by the first call
+        return _is_known(held.get("_class", dict))
+    return not hasattr(type(cache), "_cache")
+
+
+def _is_known(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _KNOWN
+
+
+def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
+    found = value is not lookup.given
+    if value is _NOTHING:
+        value = lookup.default
+    elif type(value) is tuple and value and value[0] is _NOTHING:  # diskcache's, with its tag
+        value, found = (lookup.default, *value[1:]), False
+    if lookup.found is not None:
+        found = lookup.found
+    outer = _layer()
+    if type(outer) is _Lookup:
+        outer.found = found or outer.found or False
+        return value
+    once = _once.get()
+    if once is not None and once.asked == lookup.asked:
+        if once.looked:
+            return value
+        once.looked = True
+    _count(cache, found)
+    return value
 
 
 def _count(cache: Any, found: bool) -> None:
@@ -219,35 +143,52 @@ def _count(cache: Any, found: bool) -> None:
         meter.miss()
 
 
-def _asked(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, ...]:
-    """What a call asks for; `version` is that argument's place."""
-    return (
-        id(cache),
-        args[0] if args else kwargs.get("key"),
-        args[version] if len(args) > version else kwargs.get("version"),
-    )
+def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count `cache.get(key, default)`, or `await cache.aget(...)`, which may ask it in a thread."""
+    known = any(is_own(method, package) for package in ("django", "diskcache"))
+    # What Django's own `aget` asks is `get`, which the program may have overridden.
+    ask = _ask_known if known and method.__name__ == "get" else _ask
+    return counts("django", _looked_up, ask=ask, layers=ASKED)(method, live)
 
 
-def _once_of(cache: Any, args: Any, kwargs: Any) -> _Once:
-    return _Once(*_asked(cache, args, kwargs, 3))
-
-
-def _keys(args: Any, kwargs: Any) -> tuple[list[Any], Any, Any]:
-    """The keys that are asked for, and the arguments to call with: an iterator is read once."""
+def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
     keys = args[0] if args else kwargs["keys"]
-    if isinstance(keys, Sized):
-        return list(keys), args, kwargs  # type: ignore[call-overload]
+    if _layer() is not None or not isinstance(keys, Sized):
+        return None
+    return list(keys), args, kwargs  # type: ignore[call-overload]
+
+
+def _ask_many_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
+    """The same of a method whose code is known: its keys may be an iterator, which is read once."""
+    keys = args[0] if args else kwargs["keys"]
+    if _layer() is not None or isinstance(keys, Sized):
+        return _ask_many(cache, args, kwargs)
     asked: list[Any] = []
 
     def noted(key: Any) -> Any:
         asked.append(key)
         return key
 
-    passed = map(noted, keys)  # no frame of ours between the program's iterator and its reader
-    return asked, *(((passed, *args[1:]), kwargs) if args else (args, {**kwargs, "keys": passed}))
+    # No frame of ours is between the program's iterator and its reader.
+    return (asked, *replaced(args, kwargs, 0, "keys", map(noted, keys)))
 
 
-def _found_of(cache: Any, asked: list[Any], found: Any) -> None:
-    with faults.guarded("django"):
-        for key in asked:
-            _count(cache, key in found)
+def _looked_up_many(cache: Any, asked: list[Any], found: Any) -> Any:
+    for key in asked:
+        _count(cache, key in found)
+    return found
+
+
+def get_many(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count `cache.get_many(keys)` or `aget_many`: the answer lacks what was not there.
+
+    An iterator that is handed to the program's own method is left alone: what that asks counts.
+    """
+    ask = _ask_many_known if is_own(method, "django") else _ask_many
+    return counts("django", _looked_up_many, ask=ask)(method, live)
+
+
+get_or_set = within(
+    lambda cache, args, kwargs: setting(_once, _Once(*_asked_for(cache, args, kwargs, 3)))
+)
+"""`cache.get_or_set(key, default)`. The default may be a function, with lookups of its own."""

@@ -18,67 +18,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.patching.patch_set import PatchSet, Target
-from metertap_instrumentation.caches.redis.commands import (
-    async_execute_command,
-    async_not_a_lookup,
-    execute_command,
-    not_a_lookup,
-)
+from metertap.caching.adapter import within
+from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap_instrumentation.caches.redis.lookups import execute, execute_command
 from metertap_instrumentation.caches.redis.meters import derive
-from metertap_instrumentation.caches.redis.pipelines import async_execute, execute
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 
 
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+def _clients(client: str, pipeline: str, *more: Target) -> list[Target]:
     return [
-        PatchSet(
-            "redis.client",
-            [
-                Target("Redis.execute_command", execute_command),
-                Target("Redis.pipeline", derive),
-                Target("Redis.client", derive),
-                Target("Pipeline.immediate_execute_command", execute_command),
-                Target("Pipeline.execute", execute),
-            ],
-        ),
-        PatchSet(
-            "redis.asyncio.client",
-            [
-                Target("Redis.execute_command", async_execute_command),
-                Target("Redis.pipeline", derive),
-                Target("Redis.client", derive),
-                Target("Pipeline.immediate_execute_command", async_execute_command),
-                Target("Pipeline.execute", async_execute),
-            ],
-        ),
-        PatchSet(
-            "redis.cluster",
-            [
-                Target("RedisCluster.execute_command", execute_command),
-                Target("RedisCluster.pipeline", derive),
-                Target("ClusterPipeline.execute_command", execute_command),
-                Target("ClusterPipeline.execute", execute),
-            ],
-        ),
-        PatchSet(
-            "redis.asyncio.cluster",
-            [
-                Target("RedisCluster.execute_command", async_execute_command),
-                Target("RedisCluster.pipeline", derive),
-                Target("ClusterPipeline.execute_command", execute_command),
-                Target("ClusterPipeline.execute", async_execute),
-            ],
-        ),
-        PatchSet(
-            "redis.lock",
-            [Target("Lock.locked", not_a_lookup), Target("Lock.owned", not_a_lookup)],
-        ),
-        PatchSet(
-            "redis.asyncio.lock",
-            [Target("Lock.locked", async_not_a_lookup), Target("Lock.owned", async_not_a_lookup)],
-        ),
+        stand_in(f"{client}.execute_command", execute_command),
+        stand_in(f"{client}.pipeline", derive),
+        stand_in(f"{pipeline}.execute", execute),
+        *more,
+    ]
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    single = [
+        stand_in("Redis.client", derive),
+        stand_in("Pipeline.immediate_execute_command", execute_command),
+    ]
+    queueing = stand_in("ClusterPipeline.execute_command", execute_command)
+    looks = [stand_in("Lock.locked", within()), stand_in("Lock.owned", within())]
+    return [
+        PatchSet("redis.client", _clients("Redis", "Pipeline", *single)),
+        PatchSet("redis.asyncio.client", _clients("Redis", "Pipeline", *single)),
+        PatchSet("redis.cluster", _clients("RedisCluster", "ClusterPipeline", queueing)),
+        PatchSet("redis.asyncio.cluster", _clients("RedisCluster", "ClusterPipeline", queueing)),
+        PatchSet("redis.lock", looks),
+        PatchSet("redis.asyncio.lock", looks),
     ]
 
 

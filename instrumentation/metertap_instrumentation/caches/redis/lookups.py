@@ -1,9 +1,10 @@
-"""Which commands are lookups, and what their answers say."""
+"""Which commands are lookups, alone or in a pipeline, and what their answers say."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from metertap.caching.adapter import Asked, counts
 from metertap.caching.meters import layer
 from metertap_instrumentation.caches.redis.meters import meter_of
 
@@ -20,18 +21,48 @@ _layer = layer.get
 
 
 def lookup(args: Any) -> bool | None:
-    """Whether a command that is to be counted here answers with a list; None for others."""
+    """Say whether a command is a lookup that answers with a list; None for no lookup."""
     try:
-        many = _LOOKUPS.get(args[0])
+        return _LOOKUPS.get(args[0])
     except (IndexError, TypeError):  # the library says what is wrong with it
         return None
-    return many if _layer() is None else None
 
 
-def count(client: Any, asked: list[bool | None], answers: Any) -> None:
-    """Count lookups: `asked` as `lookup` says, `answers` to all commands."""
-    if not any(many is not None for many in asked) or len(asked) != len(answers):
-        return
+def _command(_client: Any, args: Any, kwargs: Any) -> Asked | None:
+    many = lookup(args)
+    return None if many is None or _layer() is not None else (many, args, kwargs)
+
+
+def _answered(client: Any, many: bool, answer: Any) -> Any:
+    if answer is not client:  # a pipeline that only queues the command answers with itself
+        _count(client, [many], [answer])
+    return answer
+
+
+def _queued(pipeline: Any, args: Any, kwargs: Any) -> Asked | None:
+    """Note what a pipeline is about to execute: `lookup` of each command. It forgets them then."""
+    if _layer() is not None:
+        return None
+    queued: list[bool | None] = []
+    if isinstance(stack := getattr(pipeline, "command_stack", None), list) and stack:
+        queued = [lookup(getattr(item, "args", None) or item[0]) for item in stack]
+    else:
+        holder = getattr(pipeline, "_execution_strategy", pipeline)  # of a cluster since 6.2
+        for name in ("_command_queue", "_command_stack"):
+            if stack := getattr(holder, name, None):
+                queued = [lookup(item.args) for item in stack]
+                break
+    return queued, args, kwargs
+
+
+def _executed(pipeline: Any, queued: list[bool | None], answers: Any) -> Any:
+    if any(many is not None for many in queued) and len(queued) == len(answers):
+        _count(pipeline, queued, answers)
+    return answers
+
+
+def _count(client: Any, asked: list[bool | None], answers: Any) -> None:
+    """Count the lookups among the commands `asked`, by the answers to all of them."""
     meter = meter_of(client)
     for many, answer in zip(asked, answers, strict=True):
         if many is None or isinstance(answer, Exception):
@@ -43,3 +74,9 @@ def count(client: Any, asked: list[bool | None], answers: Any) -> None:
                 meter.miss()
             else:
                 meter.hit()
+
+
+execute_command = counts("redis", _answered, ask=_command, layers=None)
+"""One command; nothing that it asks is a lookup."""
+execute = counts("redis", _executed, ask=_queued)
+"""All commands of a pipeline; in a cluster, some of them are executed one by one once more."""

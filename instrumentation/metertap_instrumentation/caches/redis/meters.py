@@ -6,10 +6,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
-from metertap import faults
+from metertap.caching.adapter import after
 from metertap.caching.meters import NAMES, ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
-from metertap.patching.tracebacks import hide_frame
 
 _parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 """The client that a pipeline, or a client of one connection, comes from."""
@@ -46,17 +45,12 @@ meters = ObjectMeters("redis", supports=frozenset(), natural_name=_natural_name,
 KEEPERS.add("redis")  # a pool in a client: the program did not choose that name
 
 
-def derive(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`client.pipeline()`: its lookups are the client's."""
-    try:
-        derived = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("redis"):
-            hide_frame(error)
-        raise
-    with faults.guarded("redis"):
-        _parents[derived] = _parents.get(instance) or weakref.ref(instance)
-    return derived
+def _derived(client: Any, derived: Any, _args: Any, _kwargs: Any) -> None:
+    _parents[derived] = _parents.get(client) or weakref.ref(client)
+
+
+derive = after("redis", _derived)
+"""`client.pipeline()` and `client.client()`: lookups of what they give are the client's."""
 
 
 def meter_of(client: Any) -> Meter:

@@ -1,0 +1,63 @@
+"""cachetools: every lookup in a `Cache` of any kind, `@cached` and `@cachedmethod` included.
+
+`__getitem__` is wrapped in each class that has its own, for they bind `Cache.__getitem__` as a
+default argument and never look it up again. `get` and `setdefault` end there when they hit, so of
+them only misses are counted. `pop`, `popitem` and eviction end there too: what they read is no
+lookup, nor is the `setdefault` by which a decorator with a lock stores what its function gave. An
+entry that `__setitem__` drops to make room is an eviction, one that is too old is none, whatever
+drops it; a value that is larger than the cache is a rejection.
+
+A decorator may keep its results in a plain mapping instead (`@cached({})`). Such a cache is called
+as the function is, and counts the lookups that the decorator makes: its hits and misses are those
+of the library's own `cache_info()`.
+
+Not seen: a subclass that overrides `__getitem__` without calling it; before cachetools 8, a
+function that was decorated over a plain mapping before `instrument()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metertap.caching.adapter import within
+from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap_instrumentation.caches.cachetools.lookups import (
+    MODULE,
+    get,
+    getitem,
+    popitem,
+    setdefault,
+    setitem,
+)
+from metertap_instrumentation.caches.cachetools.mappings import asked, cached, cachedmethod
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
+
+_KINDS = ("FIFOCache", "LFUCache", "LRUCache", "RRCache", "TTLCache", "TLRUCache")
+_DECORATED = ("Basic", "Locked", "Condition", "Info", "LockedInfo", "ConditionInfo")
+
+
+def _patch_sets(version: Version) -> Sequence[PatchSet]:
+    targets = [
+        stand_in("Cache.__getitem__", getitem),
+        stand_in("Cache.__setitem__", setitem),
+        stand_in("Cache.get", get),
+        stand_in("Cache.pop", within()),  # it reads what it removes, as `expire` does
+        stand_in("Cache.popitem", popitem),
+        stand_in("Cache.setdefault", setdefault),
+    ]
+    for kind in _KINDS:
+        targets += [
+            stand_in(f"{kind}.__getitem__", getitem, own=True),
+            stand_in(f"{kind}.__setitem__", setitem, own=True),
+            stand_in(f"{kind}.popitem", popitem, own=True),
+            stand_in(f"{kind}.expire", within(), own=True),
+        ]
+    if version < (8,):
+        targets += [Target("cached", cached), Target("cachedmethod", cachedmethod)]
+        return [PatchSet(MODULE, targets)]
+    calls = [stand_in(f"_{kind}Mixin.__call__", asked) for kind in _DECORATED]
+    return [PatchSet(MODULE, targets), PatchSet(f"{MODULE}._decorator", calls)]
+
+
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.cachetools"], _patch_sets)
