@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import pytest
 
+from metertap_exporters.http import connections
 from metertap_exporters.http import server as serving
 from metertap_exporters.http.app import App, Response, Route, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.hosts import HostCheck
 from metertap_exporters.http.shared import SharedRoute
 from support.http import get
+from support.serving import connect, read, served
 from support.waiting import wait_for
 
 Serve = Callable[..., str]
@@ -26,26 +27,8 @@ Serve = Callable[..., str]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Serves routes on a free port of loopback; returns the URL."""
-    endpoints: list[Endpoint] = []
-
-    def serve(**routes: Route) -> str:
-        endpoint = Endpoint(
-            label="test",
-            app=App({f"/{name}": route for name, route in routes.items()}),
-            host="127.0.0.1",
-            port=0,
-            explicit=True,
-            variable="PORT",
-        )
-        endpoints.append(endpoint)
-        endpoint.start()
-        url = endpoint.wait(10)
-        assert url is not None
-        return url
-
-    yield serve
-    for endpoint in endpoints:
-        endpoint.stop()
+    with ExitStack() as endpoints:
+        yield lambda **routes: endpoints.enter_context(served(**routes))
 
 
 def fine(_environ: object) -> Response:
@@ -228,7 +211,7 @@ def test_an_answer_that_could_not_be_made_is_tried_again() -> None:
 def test_clients_that_say_nothing_block_nobody(serve: Serve) -> None:
     url = serve(fine=fine)
     with ExitStack() as clients:
-        for _ in range(2 * serving._CONNECTIONS):
+        for _ in range(2 * connections.LIMIT):
             clients.enter_context(connect(url))
         assert get(url + "/fine").status == 200
 
@@ -244,7 +227,7 @@ def test_a_client_that_says_nothing_is_cut_off(
 def test_a_client_that_sends_a_byte_at_a_time_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "_CONNECTION_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "SECONDS", 0.3)
     with connect(serve(fine=fine)) as client:
         client.settimeout(0.02)
         deadline = time.monotonic() + 20
@@ -268,6 +251,7 @@ def test_a_client_that_does_not_read_is_cut_off(
     body = b"x" * 50_000_000
     with connect(serve(big=lambda _environ: Response(200, "text/plain", body))) as client:
         client.sendall(b"GET /big HTTP/1.0\r\n\r\n")
+        assert client.recv(1)
         wait_for(lambda: threads("process_request_thread") == 0)
         assert len(read(client)) < len(body)
 
@@ -320,24 +304,6 @@ def test_an_endpoint_that_is_stopped_while_it_binds_leaves_no_listener() -> None
         endpoint.start()
         endpoint.stop()
     wait_for(lambda: threads("metertap-restless") == 0)
-
-
-def connect(url: str) -> socket.socket:
-    address = urlsplit(url)
-    assert address.hostname is not None
-    assert address.port is not None
-    return socket.create_connection((address.hostname, address.port), timeout=20)
-
-
-def read(client: socket.socket) -> bytes:
-    """All that comes until the other side ends the connection, however it does."""
-    received = b""
-    try:
-        while chunk := client.recv(1 << 20):
-            received += chunk
-    except ConnectionResetError:
-        pass
-    return received
 
 
 def threads(name: str) -> int:

@@ -6,7 +6,7 @@ GET and HEAD only.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +18,20 @@ StartResponse = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        ("default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer: no page of another origin may show or load it, and it may load nothing."""
+
+
+@dataclass(frozen=True)
 class Response:
     """One answer; `reason` replaces the standard phrase of the status line."""
 
@@ -74,16 +87,30 @@ class App:
         return route(environ)
 
 
-def send(response: Response, environ: Environ, start_response: StartResponse) -> list[bytes]:
+class _Sent:
+    """The body of an answer. The answer stays while it is written, for others to share."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._response.body
+
+
+def send(response: Response, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer a WSGI request; to HEAD without the body."""
     reason = response.reason or HTTPStatus(response.status).phrase
-    headers = [
-        ("Content-Type", response.content_type),
-        ("Content-Length", str(len(response.body))),
-        ("X-Content-Type-Options", "nosniff"),
-        *response.headers,
-    ]
-    if not any(name == "Cache-Control" for name, _ in headers):
-        headers.append(("Cache-Control", "no-store"))
-    start_response(f"{response.status} {reason}", headers)
-    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [response.body]
+    start_response(f"{response.status} {reason}", headers_of(response))
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else _Sent(response)
+
+
+def headers_of(response: Response) -> list[tuple[str, str]]:
+    """List the headers of an answer; what it says itself stands before what all have."""
+    headers = {
+        "Content-Type": response.content_type,
+        "Content-Length": str(len(response.body)),
+        "Cache-Control": "no-store",
+        **SECURITY_HEADERS,
+        **dict(response.headers),
+    }
+    return list(headers.items())

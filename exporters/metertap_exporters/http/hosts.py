@@ -1,17 +1,20 @@
 """Which `Host` an endpoint answers to.
 
-A foreign one is refused: a web page must not read a developer's metrics by DNS rebinding.
+A foreign one is refused: a web page must not read a developer's metrics by DNS rebinding. One that
+is no host at all is an error, as HTTP/1.1 has it: none, several, or more than a name and a port.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from metertap_exporters.http.app import StartResponse, WsgiApp, json_error, send
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{0,5})?", re.ASCII)
 
 
 class HostCheck:
@@ -25,6 +28,9 @@ class HostCheck:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST")
+        # Several of them are one with commas here, which is no host.
+        if host_name(host) is None if host is not None else _needs_host(environ):
+            return send(json_error(400, "one valid Host is needed"), environ, start_response)
         if self.accepts(host):
             return self._app(environ, start_response)
         message = f"Host {host!r} is not served here"
@@ -36,17 +42,27 @@ class HostCheck:
         """Whether a request with this `Host` header is answered."""
         if header is None:
             return self._loopback  # HTTP/1.0; browsers always send one
-        name = _host_name(header)
+        name = host_name(header)
+        if name is None:
+            return False
         if name in _LOOPBACK_NAMES or _is_loopback_address(name) or name == self._bound:
             return True
         return not self._loopback and ("*" in self._allowed or name in self._allowed)
 
 
-def _host_name(header: str) -> str:
-    header = header.strip().lower()
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.rpartition(":")[0] if header.count(":") == 1 else header
+def host_name(header: str) -> str | None:
+    """Read the name or address from a `Host` header; None if it is anything but that and a port."""
+    matched = _HOST.fullmatch(header.strip(" \t").lower())
+    if matched is None:
+        return None
+    address = matched["v6"]
+    if address is None:
+        return matched["name"]
+    return address if _is_address(address) else None
+
+
+def _needs_host(environ: dict[str, Any]) -> bool:
+    return environ.get("SERVER_PROTOCOL") not in {"HTTP/0.9", "HTTP/1.0"}
 
 
 def is_loopback(host: str) -> bool:
@@ -56,7 +72,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_loopback_address(host: str) -> bool:
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True

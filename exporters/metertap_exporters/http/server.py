@@ -1,13 +1,14 @@
 """The HTTP server under both endpoints: WSGI in daemon threads, one request a connection.
 
-It bounds the number of connections and the time that each may take, and never blocks or outlives
-the program.
+It never blocks or outlives the program; `metertap_exporters.http.connections` has its bounds.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import socket
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
@@ -16,19 +17,47 @@ from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from metertap import faults, locks
-from metertap_exporters.http.app import json_error
+from metertap_exporters.http.app import headers_of, json_error
+from metertap_exporters.http.connections import Connections
 
 _SOCKET_TIMEOUT_SECONDS = 5.0
-_CONNECTION_SECONDS = 10.0
-"""No connection lasts longer, however slowly its client reads or writes."""
-_CONNECTIONS = 64
-"""Past these, a new one takes the place of the oldest that has not said yet what it wants."""
+_CHUNK_BYTES = 64 * 1024
+"""A client that does not take so much in a moment is slow."""
+_SEND_BUFFER_BYTES = 256 * 1024
+"""What the system holds of an answer for a client that does not read."""
 POLL_SECONDS = 0.25
 """How often late connections are looked for."""
+_BACK_OFF_SECONDS = 0.25
+"""How long nothing is accepted where the system has no descriptor or memory for it."""
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class _Paced(io.BufferedIOBase):
+    """The file that an answer is written to, part by part, so that a slow reader is noticed."""
+
+    def __init__(self, connection: socket.socket, written: Callable[[bytes | None], None]) -> None:
+        self._connection = connection
+        self._written = written
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, body: Any) -> int:
+        """Write all of it, or raise OSError."""
+        try:
+            with memoryview(body) as view:
+                for start in range(0, len(view), _CHUNK_BYTES):
+                    self._written(body)
+                    self._connection.sendall(view[start : start + _CHUNK_BYTES])
+                return len(view)
+        finally:
+            self._written(None)
 
 
 class _QuietHandler(ServerHandler):
     """A client that goes away is no error; another failure is a fault of ours."""
+
+    server_software = "metertap"
 
     def log_exception(
         self,
@@ -42,8 +71,19 @@ class _QuietHandler(ServerHandler):
 class _Handler(WSGIRequestHandler):
     timeout = _SOCKET_TIMEOUT_SECONDS
     default_request_version = "HTTP/1.0"  # an answer to what is no request has headers too
-    server_version = "metertap"
-    sys_version = ""
+    server: Server
+
+    def setup(self) -> None:
+        """Make the files of the connection."""
+        super().setup()
+        with suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        connection, connections = self.connection, self.server.connections
+        self.wfile = _Paced(connection, lambda body: connections.writes(connection, body))
+
+    def version_string(self) -> str:
+        """Name the server, and no version of anything."""
+        return _QuietHandler.server_software
 
     def address_string(self) -> str:
         return str(self.client_address[0])  # the default may ask a name server
@@ -55,8 +95,8 @@ class _Handler(WSGIRequestHandler):
         """Answer what is no HTTP request: as JSON, like every other error."""
         response = json_error(code, message or HTTPStatus(code).phrase)
         self.send_response(code)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(response.body)))
+        for name, value in headers_of(response):
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(response.body)
 
@@ -69,7 +109,8 @@ class _Handler(WSGIRequestHandler):
             return
         if not self.parse_request():
             return
-        self.server.is_read(self.connection)  # type: ignore[attr-defined]  # it is our Server
+        if not self.server.connections.asked(self.connection):
+            return
         handler = _QuietHandler(
             self.rfile,
             self.wfile,  # type: ignore[arg-type]  # typeshed wants a BytesIO; wsgiref writes only
@@ -78,7 +119,7 @@ class _Handler(WSGIRequestHandler):
             multithread=True,
         )
         handler.request_handler = self  # type: ignore[attr-defined]  # as wsgiref itself does
-        handler.run(self.server.get_app())  # type: ignore[attr-defined]  # it is a WSGIServer
+        handler.run(self.server.get_app())  # type: ignore[arg-type]  # typeshed knows no None
 
 
 class Server(ThreadingMixIn, WSGIServer):
@@ -91,9 +132,8 @@ class Server(ThreadingMixIn, WSGIServer):
     def __init__(self, address: tuple[str, int]) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self._open: dict[socket.socket, float] = {}  # when each was accepted, oldest first
-        self._unread: dict[socket.socket, None] = {}  # those that have not sent their request yet
-        self._connections_lock = locks.lock()
+        self.connections = Connections()
+        self._stopped = locks.event()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -106,46 +146,35 @@ class Server(ThreadingMixIn, WSGIServer):
         self.server_port = self.server_address[1]
         self.setup_environ()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; where there is nothing to do it with, wait before the next try."""
+        try:
+            accepted: tuple[socket.socket, Any] = super().get_request()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self.connections.end_slow()
+                self._stopped.wait(_BACK_OFF_SECONDS)
+            raise
+        return accepted
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        idle = None
-        with self._connections_lock:
-            full = len(self._open) >= _CONNECTIONS
-            if full:
-                idle = next(iter(self._unread), None)
-            accepted = not full or idle is not None
-            if idle is not None:
-                del self._unread[idle]
-            if accepted:
-                self._open[request] = time.monotonic()
-                self._unread[request] = None
-        if idle is not None:
-            _cut(idle)
-        if accepted:
+        if self.connections.admit(request):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
-    def is_read(self, request: socket.socket) -> None:
-        """The client of `request` has said what it wants."""
-        with self._connections_lock:
-            self._unread.pop(request, None)
-
     def shutdown_request(self, request: Any) -> None:
-        with self._connections_lock:
-            self._open.pop(request, None)
-            self._unread.pop(request, None)
+        self.connections.closed(request)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called at each poll of the serving loop: end connections that take too long."""
-        oldest = time.monotonic() - _CONNECTION_SECONDS
-        with self._connections_lock:
-            late = [request for request, since in self._open.items() if since < oldest]
-        for request in late:
-            _cut(request)
+        """Called at each poll of the serving loop."""
+        self.connections.end_late()
 
     def stop(self) -> None:
         """Serve no more, and close the listener."""
+        self._stopped.set()
+        self.connections.close()
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # on Linux the serving loop wakes up at once
         self.shutdown()
@@ -154,14 +183,7 @@ class Server(ThreadingMixIn, WSGIServer):
     def forget(self) -> None:
         """In a forked child: close its copies of the parent's sockets, which stay open there."""
         self.socket.close()
-        for request in list(self._open):
-            request.close()
+        self.connections.forget()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that vanish or stall are their own affair; nothing is printed."""
-
-
-def _cut(request: socket.socket) -> None:
-    """End a connection that another thread is waiting on; that thread closes it."""
-    with suppress(OSError):
-        request.shutdown(socket.SHUT_RDWR)

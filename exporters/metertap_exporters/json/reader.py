@@ -22,6 +22,7 @@ from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
+from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.json.document import outline, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools
 from metertap_exporters.json.text import DocumentText
@@ -71,13 +72,14 @@ class JsonSnapshot:
         self._host: Host = NoHost()
         self.reader: JsonMetricReader | None = None
         self._text = DocumentText()
+        self._metrics = SharedRoute(self._serve_metrics, _is_prometheus)
         shown = page.routes()
         self.endpoint = Endpoint(
             label="json",
             app=App(
                 {
                     **shown,
-                    "/metrics": self._serve_metrics,
+                    "/metrics": self._metrics,
                     "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
                     "/schema.json": lambda _environ: json_response(200, schema()),
                     "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
@@ -117,6 +119,7 @@ class JsonSnapshot:
     def forked(self) -> None:
         """In a forked child: no listener until one is needed, nothing of what the parent saw."""
         self.endpoint.forked()
+        self._metrics.forked()
         self._text.forget()
         self.reader = None
 

@@ -11,7 +11,9 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
+from weakref import WeakValueDictionary
 
+from metertap import locks
 from metertap_exporters.http.app import Environ, Response, Route, json_error, json_response
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -26,13 +28,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-_SECURITY_HEADERS = (
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Frame-Options", "DENY"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-)
+_PAGE_HEADERS = (("Content-Security-Policy", CONTENT_SECURITY_POLICY),)
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -61,7 +57,7 @@ def routes() -> dict[str, Route]:
     served: dict[str, Route] = {f"/{name}": _file(name) for name in FILES[1:]}
     served["/"] = _file(FILES[0])
     served["/page.json"] = _facts
-    served[LIBRARY_PATH] = _library
+    served[LIBRARY_PATH] = _SharedLibrary()
     return served
 
 
@@ -91,7 +87,7 @@ def _kept(read: Callable[[], bytes], content_type: str) -> Route:
     def route(environ: Environ) -> Response:
         body = read()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = (*_SECURITY_HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))
+        headers = (*_PAGE_HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))
         if environ.get("HTTP_IF_NONE_MATCH") == tag:
             return Response(304, content_type, b"", headers)
         return Response(200, content_type, body, headers)
@@ -115,11 +111,25 @@ def _version(library: Path) -> str:
     return f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
 
 
-def _library(environ: Environ) -> Response:
-    library = chart_library()
-    if library is None:
-        return json_error(404, f"the charts' library is not installed: {INSTALL}")
-    is_exact = environ.get("QUERY_STRING") == _version(library)
-    kept = "private, max-age=31536000, immutable" if is_exact else "no-store"
-    headers = (*_SECURITY_HEADERS, ("Cache-Control", kept))
-    return Response(200, _TYPES[".js"], library.read_bytes(), headers)
+class _SharedLibrary:
+    """The route of the charts' library: some megabytes, in memory once while anybody reads them."""
+
+    def __init__(self) -> None:
+        self._reading = locks.lock()
+        self._answers: WeakValueDictionary[str, Response] = WeakValueDictionary()
+
+    def __call__(self, environ: Environ) -> Response:
+        library = chart_library()
+        if library is None:
+            return json_error(404, f"the charts' library is not installed: {INSTALL}")
+        version = _version(library)
+        is_exact = environ.get("QUERY_STRING") == version
+        kept = "private, max-age=31536000, immutable" if is_exact else "no-store"
+        with self._reading:
+            answer = self._answers.get(version + kept)
+            if answer is None:
+                answer = Response(
+                    200, _TYPES[".js"], library.read_bytes(), (("Cache-Control", kept),)
+                )
+                self._answers[version + kept] = answer
+        return answer

@@ -1,0 +1,139 @@
+"""Which connections of an endpoint are open, and which of them give way to others.
+
+There are bounds on their number, on the time that each may take, and on the memory of the answers
+that are being written. Where a bound is reached, the client goes that has kept the endpoint
+waiting for longest: one that does not say what it wants, or does not read its answer. One that
+waits for its answer, or reads it, never does.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from metertap import locks
+
+LIMIT = 64
+"""So many connections may be open."""
+SECONDS = 10.0
+"""No connection lasts longer, however slowly its client reads or writes."""
+BODY_BYTES = 32 * 1024 * 1024
+"""While the answers that are being written take more memory, no further one is made."""
+PATIENCE_SECONDS = 0.5
+"""Who keeps the endpoint waiting for longer than this is slow: others may take its place."""
+_WAIT_SECONDS = 5.0  # for a place to become free, before a new connection is refused
+_LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One client: since when it is connected, and since when it is waited for."""
+
+    socket: socket.socket
+    since: float = field(default_factory=time.monotonic)
+    waiting_since: float | None = field(default_factory=time.monotonic)
+    """When it was last waited for to send or to read; None while it waits for its answer."""
+    body: bytes | None = None
+    """The answer that is being written."""
+
+
+class Connections:
+    """The open connections of one server. Every thread may call every method."""
+
+    def __init__(self) -> None:
+        self._open: dict[socket.socket, Connection] = {}
+        self._changed = locks.condition()
+        self._is_closed = False
+
+    def admit(self, opened: socket.socket) -> bool:
+        """Take a new connection in; False where every other one is busy, and stays so."""
+        with self._changed:
+            if not self._wait(lambda: len(self._open) < LIMIT, _WAIT_SECONDS):
+                return False
+            self._open[opened] = Connection(opened)
+            return True
+
+    def asked(self, connection: socket.socket) -> bool:
+        """Note that a client has said what it wants; wait until there is memory for an answer.
+
+        False where the connection was ended meanwhile.
+        """
+        with self._changed:
+            known = self._open.get(connection)
+            if known is None:
+                return False
+            known.waiting_since = None
+            return self._wait(lambda: self._body_bytes() < BODY_BYTES, SECONDS)
+
+    def writes(self, connection: socket.socket, body: bytes | None) -> None:
+        """Note that a part of `body` is about to be written to a client, or that all of it was."""
+        known = self._open.get(connection)  # no lock: nobody else changes what is written here
+        if known is not None:
+            known.body = body
+            known.waiting_since = None if body is None else time.monotonic()
+
+    def closed(self, connection: socket.socket) -> None:
+        """Forget a connection: it has ended."""
+        with self._changed:
+            self._open.pop(connection, None)
+            self._changed.notify_all()
+
+    def end_late(self) -> None:
+        """End connections that have lasted too long."""
+        oldest = time.monotonic() - SECONDS
+        with self._changed:
+            _end(known for known in self._open.values() if known.since < oldest)
+
+    def end_slow(self) -> None:
+        """End every connection that keeps the endpoint waiting."""
+        with self._changed:
+            _end(self._slow())
+
+    def close(self) -> None:
+        """Admit nobody any more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """In a forked child: close its copies of the parent's sockets, which stay open there."""
+        for connection in list(self._open):
+            connection.close()
+
+    def _wait(self, is_free: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `is_free()`, ending one slow connection after the other meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not is_free():
+            if self._is_closed or time.monotonic() > deadline:
+                return False
+            slow = self._slow()
+            if slow:
+                _end(slow[:1])
+            self._changed.wait(_LOOK_SECONDS)
+        return True
+
+    def _slow(self) -> list[Connection]:
+        """Find who has kept the endpoint waiting for too long, the longest first."""
+        latest = time.monotonic() - PATIENCE_SECONDS
+        waited_for = [
+            (known.waiting_since, position, known)
+            for position, known in enumerate(self._open.values())
+            if known.waiting_since is not None and known.waiting_since < latest
+        ]
+        return [known for _, _, known in sorted(waited_for)]
+
+    def _body_bytes(self) -> int:
+        """Add up the answers that are being written; one that many read counts once."""
+        bodies = {id(known.body): known.body for known in self._open.values()}
+        return sum(len(body) for body in bodies.values() if body is not None)
+
+
+def _end(connections: Iterable[Connection]) -> None:
+    """End connections that other threads wait on; these threads close them."""
+    for known in connections:
+        known.waiting_since = None  # once is enough
+        with suppress(OSError):
+            known.socket.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,265 @@
+"""What an endpoint refuses and bounds: foreign hosts, slow clients, memory and descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from metertap_exporters.http import connections
+from metertap_exporters.http.app import SECURITY_HEADERS, Response, json_response
+from support.http import get
+from support.programs import run
+from support.serving import connect, said, served
+from support.waiting import wait_for
+
+BIG = b"x" * 6_000_000
+
+
+def fine(_environ: object) -> Response:
+    return json_response(200, {"fine": True})
+
+
+def big(_environ: object) -> Response:
+    return Response(200, "text/plain", BIG)
+
+
+def unshared(_environ: object) -> Response:
+    return Response(200, "text/plain", b"y" * len(BIG))
+
+
+def raises(_environ: object) -> Response:
+    raise ValueError("secret")
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with served(fine=fine, big=big, unshared=unshared, raises=raises) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def silent_readers(url: str, path: str, count: int) -> Iterator[list[socket.socket]]:
+    """Clients that ask for a large answer and read nothing of it."""
+    with contextlib.ExitStack() as clients:
+        opened = []
+        for _ in range(count):
+            client = clients.enter_context(connect(url, receive_buffer=4096))
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            opened.append(client)
+        yield opened
+
+
+@pytest.mark.parametrize("path", ["/big", "/unshared"])
+def test_silent_readers_shut_nobody_out(url: str, path: str) -> None:
+    with silent_readers(url, path, connections.LIMIT + 10):
+        for _ in range(3):
+            assert get(url + "/fine").status == 200
+
+
+def test_a_reader_of_a_byte_at_a_time_gives_way_too(url: str) -> None:
+    done = threading.Event()
+
+    def trickle(clients: list[socket.socket]) -> None:
+        while not done.wait(0.02):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.recv(1)
+
+    with silent_readers(url, "/big", connections.LIMIT) as clients:
+        thread = threading.Thread(target=trickle, args=(clients,))
+        thread.start()
+        try:
+            assert get(url + "/fine").status == 200
+        finally:
+            done.set()
+            thread.join()
+
+
+def test_those_who_read_are_answered_whole_among_those_who_do_not(url: str) -> None:
+    with silent_readers(url, "/big", connections.LIMIT), ThreadPoolExecutor(40) as pool:
+        for answer in pool.map(get, [url + "/big"] * 40):
+            assert (answer.status, len(answer.body)) == (200, len(BIG))
+
+
+def test_those_who_wait_for_their_answer_are_never_ended() -> None:
+    go_on = threading.Event()
+    inside = []
+
+    def slow(_environ: object) -> Response:
+        inside.append(1)
+        go_on.wait(30)
+        return json_response(200, {})
+
+    with served(slow=slow, fine=fine) as url, ThreadPoolExecutor(connections.LIMIT + 1) as pool:
+        waiting = [pool.submit(get, url + "/slow") for _ in range(connections.LIMIT)]
+        wait_for(lambda: len(inside) == connections.LIMIT)
+        late = pool.submit(get, url + "/fine")  # waits for a place, and is not refused
+        time.sleep(2 * connections.PATIENCE_SECONDS)
+        go_on.set()
+        assert late.result().status == 200
+        assert [answer.result().status for answer in waiting] == [200] * connections.LIMIT
+
+
+def test_answers_that_nobody_reads_take_bounded_memory() -> None:
+    made = []
+
+    def unshared(_environ: object) -> Response:
+        made.append(1)
+        return Response(200, "text/plain", b"z" * len(BIG))
+
+    with served(unshared=unshared) as url, silent_readers(url, "/unshared", 40):
+        wait_for(lambda: len(made) >= connections.BODY_BYTES // len(BIG))
+        time.sleep(0.2)  # without patience for the slow ones no more is made
+        assert len(made) <= 2 * connections.BODY_BYTES // len(BIG)
+
+
+PROGRAM = """
+import resource, socket, sys, time
+from metertap_exporters.http.app import App, json_response
+from metertap_exporters.http.endpoint import Endpoint
+endpoint = Endpoint("test", App({"/": lambda _: json_response(200, 1)}), "127.0.0.1", 0, True, "")
+endpoint.start()
+port = int(endpoint.wait(20).rpartition(":")[2])
+clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+taken = []
+try:
+    while True:
+        taken.append(open("/dev/null"))
+except OSError:
+    pass
+taken.pop().close()
+waits = socket.socket()
+waits.setblocking(False)
+waits.connect_ex(("127.0.0.1", port))  # in the backlog: there is no descriptor to accept it with
+before = time.process_time()
+time.sleep(1.5)
+spent = time.process_time() - before
+for file in taken: file.close()
+waits.settimeout(20)
+waits.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+print(spent < 0.5, waits.recv(100).split()[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits of descriptors")
+def test_where_descriptors_are_exhausted_it_waits_and_then_serves() -> None:
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n{PROGRAM}"
+    program = run(sys.executable, "-c", limited)
+    assert (program.stdout, program.status) == (b"True b'200'\n", 0), program.told
+
+
+# Host
+
+VALID = (
+    "localhost",
+    "LocalHost:9109",
+    "127.0.0.1:1",
+    "[::1]",
+    "[::1]:80",
+    "localhost:",
+    " localhost ",
+)
+FOREIGN = (
+    "example.org",
+    "example.org:9109",
+    "localhost.",
+    "0x7f.1",
+    "127.1",
+    "2130706433",
+    "[::2]",
+)
+INVALID = (
+    "",
+    "user@localhost",
+    "localhost@example.org",
+    "localhost:80@example.org",
+    "user:password@127.0.0.1",
+    "localhost:80evil",
+    "localhost:80:90",
+    "localhost:-1",
+    "localhost:123456",
+    "localhost evil",
+    "localhost/",
+    "localhost#",
+    "localhost?x",
+    "localhost\\example.org",
+    "[::1]example.org",
+    "[::1].example.org",
+    "[::1]:80x",
+    "[::1",
+    "::1",
+    "[localhost]",
+    "[127.0.0.1]x",
+    "localhost,example.org",
+    "localhost, localhost",
+    "http://localhost",
+    "lo\xe7alhost",
+    "localhost\x00",
+)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"), [(VALID, 200), (FOREIGN, 403), (INVALID, 400)], ids=("ok", "403", "400")
+)
+def test_a_host_is_a_name_and_a_port_and_nothing_else(
+    url: str, hosts: tuple[str, ...], status: int
+) -> None:
+    for host in hosts:
+        request = f"GET /fine HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
+        assert said(url, request).split()[1] == str(status).encode(), host
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"GET /fine HTTP/1.1\r\n\r\n", 400),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\nhost: example.org\r\n\r\n", 400),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\n example.org\r\n\r\n", 400),
+        (b"GET /fine HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+        (b"GET /fine HTTP/1.0\r\n\r\n", 200),
+        (b"GET /fine HTTP/1.0\r\nHost: example.org\r\n\r\n", 403),
+    ],
+)
+def test_a_request_has_one_host(url: str, headers: bytes, status: int) -> None:
+    assert said(url, headers).split()[1] == str(status).encode()
+
+
+# Headers
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "GET /fine",
+        "HEAD /fine",
+        "GET /nowhere",
+        "POST /fine",
+        "GET /raises",
+        "GET /fine HTTP/1.1\r\nHost: example.org",
+        "GET /fine HTTP/1.1\r\nHost: @",
+        "nonsense",
+        "GET /" + "x" * 70_000,
+        "BREW /fine",
+    ],
+)
+def test_every_answer_forbids_to_be_shown_elsewhere(url: str, request_: str) -> None:
+    if " HTTP/" not in request_ and request_ != "nonsense":
+        request_ += " HTTP/1.1\r\nHost: localhost"
+    head = said(url, f"{request_}\r\n\r\n".encode()).partition(b"\r\n\r\n")[0].decode()
+    lines = head.split("\r\n")[1:]
+    names = [line.partition(":")[0] for line in lines]
+    assert len(names) == len(set(names))
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert headers["Server"] == "metertap"
+    assert SECURITY_HEADERS.items() <= headers.items()
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
