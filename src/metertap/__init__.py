@@ -90,7 +90,12 @@ def __getattr__(name: str) -> Any:
     # Imported when first asked for: OpenTelemetry takes a while, and `metertap run` has no need.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    except Exception as error:  # a package that metertap needs is absent or broken
+        from metertap import unavailable
+
+        value = unavailable.stand_in(name, error)
     globals()[name] = value
     return value
 

@@ -18,13 +18,24 @@ Hook = Callable[[], None]
 
 
 class _State:
-    __slots__ = ("child", "end_fork", "lock", "parent", "prepare", "recorder", "reset", "settings")
+    __slots__ = (
+        "child",
+        "enabled",
+        "end_fork",
+        "lock",
+        "parent",
+        "prepare",
+        "recorder",
+        "reset",
+        "settings",
+    )
 
     def __init__(self) -> None:
         # Reentrant: reading the settings warns, and a logging handler may come back here.
         self.lock = locks.rlock()
         self.recorder = Recorder()
         self.settings: Settings | None = None
+        self.enabled: bool | None = None  # None: not before somebody has read the settings
         self.end_fork: Hook = lambda: None
         self.prepare: list[Hook] = []
         self.parent: list[Hook] = []
@@ -50,16 +61,27 @@ def settings() -> Settings:
 
 
 def is_enabled() -> bool:
-    """Say whether anything is to be recorded at all."""
-    found = _state.settings
-    return (found if found is not None else settings()).enabled
+    """Say whether anything is to be recorded at all.
+
+    So it is before the first `instrument()` as well, and from `stop` to the next one it is not.
+    """
+    enabled = _state.enabled
+    return settings().enabled if enabled is None else enabled
 
 
 def configure(new: Settings) -> None:
-    """Put `new` in force."""
+    """Put `new` in force, and record from now on if it says so."""
     with _state.lock:
         _state.settings = new
+        _state.enabled = new.enabled
         _state.recorder.configure(new.window_size, new.series_limit)
+
+
+def stop() -> None:
+    """Record nothing until `configure` is called again."""
+    with _state.lock:
+        _state.enabled = False
+        _state.recorder.forget_slots()
 
 
 def on_fork(
@@ -82,7 +104,7 @@ def on_reset(hook: Hook) -> None:
 
 def reset() -> None:
     """Forget settings, records, fault counts and what was registered with `on_reset`."""
-    _state.settings = None
+    _state.settings = _state.enabled = None
     _state.recorder.reset()
     _state.recorder.instruments = ()
     faults.reset()

@@ -138,12 +138,17 @@ def test_what_it_records_is_in_the_document(collector: PerformanceMetricsCollect
     )
 
 
-def test_it_records_before_and_after_instrument(collector: PerformanceMetricsCollector) -> None:
+def test_it_records_before_instrument_and_not_after_its_end(
+    collector: PerformanceMetricsCollector,
+) -> None:
     use(collector)
     with metertap.instrument(json_endpoint=False) as tap:
         use(collector)
         assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 10
     use(collector)
+    assert collector.tool_metrics["search"].total_calls == 10
+    with metertap.instrument(json_endpoint=False):
+        use(collector)
     assert collector.tool_metrics["search"].total_calls == 15
     assert collector.cache_metrics["prompts"].hits == 6
 

@@ -13,7 +13,17 @@ PACKAGES = {
     "metertap_instrumentation": ROOT / "instrumentation" / "metertap_instrumentation",
     "metertap_exporters": ROOT / "exporters" / "metertap_exporters",
 }
-GROUND = {"_version", "catalogue", "faults", "labels", "locks", "outcomes", "parsing", "text"}
+GROUND = {
+    "_version",
+    "catalogue",
+    "faults",
+    "labels",
+    "locks",
+    "outcomes",
+    "parsing",
+    "text",
+    "unavailable",
+}
 """Modules of `metertap` that stand alone: every room may import them, and they import none."""
 
 # Each room, and the rooms that it may import beside the ground. Whoever adds an arrow adds it here.

@@ -1,7 +1,7 @@
 """Counting the lookups of a cache by hand, for caches that no instrumentor knows.
 
-Every name here works before, after and without `instrument()`; when measuring is disabled it
-does nothing.
+Every name here works before and without `instrument()`. After its end, and where measuring is
+disabled, it does nothing.
 """
 
 from __future__ import annotations

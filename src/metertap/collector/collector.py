@@ -2,7 +2,7 @@
 
 For programs that were written against a collector of that name: they change one import. It keeps
 nothing itself: records go where those of `metertap.record_tool_call` go, and figures are those of
-the document. So it works before, after and without `instrument()`, from any thread, and shows
+the document. So it works before and without `instrument()`, from any thread, and shows
 what patches measured beside what was recorded here.
 
 A record of a call that something else counts at that moment is left out. A record of a cache that

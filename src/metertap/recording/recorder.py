@@ -72,7 +72,7 @@ class Recorder(Delivery):
         """When counters began; figures begin again with each `start_over`."""
         self._past = Past(self.start_time)
         self._started = self._past.until_monotonic
-        self._forget_slots()
+        self.forget_slots()
 
     def configure(self, window_size: int, series_limit: int) -> None:
         """Take sizes from settings; windows that exist keep their newest samples."""
@@ -81,14 +81,15 @@ class Recorder(Delivery):
             self._series_limit = series_limit
             for series in self._with_windows():
                 series.resize()
-        self._forget_slots()  # measuring may be switched on or off now
+        self.forget_slots()  # measuring may be switched on or off now
 
     def keep(self, slot: Slot) -> None:
         """Tell `slot` when what it found is no longer in force."""
         with self.lock:
             self._slots.add(slot)
 
-    def _forget_slots(self) -> None:
+    def forget_slots(self) -> None:
+        """Have every slot look up again what it records to, and whether it does."""
         with self.lock:  # other threads make caches and tools meanwhile
             slots = list(self._slots)
         for slot in slots:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
 """What is told of an endpoint that is there."""
+_PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opentelemetry")
+"""Settings that say what is patched."""
 
 
 class Installation:
@@ -67,6 +69,30 @@ class Installation:
             self.pipeline.shutdown()
         with faults.guarded("shutdown"):
             running.unregister()
+
+    def replace(self, provider: MeterProvider | None) -> None:
+        """Go on with the settings that are in force now. Nothing that was recorded is lost."""
+        before, self.settings = self.settings, state.settings()
+        self.notes.clear()
+        if not (self.is_active and self.settings.enabled):
+            self.shutdown()
+            self.pipeline = Pipeline(self, provider)
+            self.start()
+            return
+        with faults.guarded("alerts"):
+            if self.watch is not None:
+                self.watch.close()
+        self.watch = None
+        with faults.guarded("pipeline"):
+            handover = self.pipeline.shutdown()
+            self.pipeline = Pipeline(self, provider)
+            self.pipeline.start(handover)
+        with faults.guarded("alerts"):
+            self._watch_alerts()
+        with faults.guarded("instrumentations"):
+            if any(getattr(before, name) != getattr(self.settings, name) for name in _PATCHING):
+                _uninstall_instrumentations()
+                _install_instrumentations(self.settings)
 
     def forked(self) -> None:
         """Renew in a forked child what a fork breaks."""

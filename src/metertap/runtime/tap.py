@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.metrics import MeterProvider
 
-from metertap import faults, locks, state
+from metertap import faults, locks, state, unavailable
 from metertap.otel import resource
+from metertap.runtime.callers import Caller, caller_of
 from metertap.runtime.installation import Installation, document
 from metertap.runtime.pipeline import FLUSH_MILLISECONDS, Pipeline
 from metertap.settings import settings
-from metertap.settings.settings import Options, Settings
+from metertap.settings.settings import TABLE, Options, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -20,17 +24,102 @@ if TYPE_CHECKING:
     from metertap.runtime.alert_watch import AlertWatch
 
 _lock = locks.rlock()
-_active: Tap | None = None
+_fork = threading.local()
+_FORK_WAITS_SECONDS = 1.0
+
+
+class _Owners:
+    """Who has this process measured, and by whose settings. To be used with the lock held."""
+
+    def __init__(self) -> None:
+        self.installation: Installation | None = None
+        self.taps: dict[str, Tap] = {}
+        """By module. The last one that ends, ends the installation."""
+        self.decider = Caller("", ("", 0))
+        """Whose call of `instrument()` decided the settings."""
+        self.asked: Mapping[str, Any] = {}
+        """The keywords of that call."""
+
+    def hold(self, caller: Caller, asked: Mapping[str, Any]) -> Tap:
+        """Return the tap of the caller's module, with an installation by the right settings."""
+        provider = _provider(asked.get("meter_provider"))
+        if self.installation is None:
+            self._decide(caller, asked)
+            state.configure(settings.read(asked))
+            self.installation = Installation(provider)
+            self.installation.start()
+        elif caller.is_application and not self.decider.is_application:
+            given = settings.read(asked)
+            before, asked_before = self.decider, self.asked
+            self._decide(caller, asked)
+            self._warn_of(before, asked_before, given, f"by the application, in {caller.module}")
+            if given != self.installation.settings or provider is not None:
+                state.configure(given)
+                self.installation.replace(provider)
+        elif asked:
+            because = f"before, in {self.decider.module}"
+            self._warn_of(caller, asked, self.installation.settings, because)
+        tap = self.taps.get(caller.module)
+        if tap is None:
+            tap = self.taps[caller.module] = Tap(self.installation, caller.module)
+        tap._places[caller.place] = None
+        return tap
+
+    def end(self, tap: Tap) -> None:
+        """Forget `tap`; the last one takes the installation with it."""
+        if self.taps.get(tap._module) is tap:
+            del self.taps[tap._module]
+            installation = self.installation
+            if not self.taps and installation is not None:
+                self.installation = None
+                state.stop()
+                installation.shutdown()
+
+    def _decide(self, caller: Caller, asked: Mapping[str, Any]) -> None:
+        self.decider, self.asked = caller, dict(asked)
+
+    def _warn_of(
+        self, caller: Caller, asked: Mapping[str, Any], in_force: Settings, because: str
+    ) -> None:
+        """Say once which keywords of `caller` have no effect, because of another call."""
+        wanted = settings.read(asked)
+        lost = [
+            name
+            for name, value in asked.items()
+            if value is not None
+            and name in TABLE
+            and getattr(wanted, name) != getattr(in_force, name)
+        ]
+        provider = asked.get("meter_provider")
+        if provider is not None and provider is not self.asked.get("meter_provider"):
+            lost.append("meter_provider")
+        if lost:
+            faults.warn_once(
+                f"instrument {caller.module}",
+                "instrument() was called %s; keywords of the call in %s are ignored: %s",
+                because,
+                caller.module,
+                ", ".join(lost),
+            )
+
+
+_owners = _Owners()
 
 
 class Tap:
-    """One process's measuring: patches, pipeline and endpoints. Use as a context manager, or not.
+    """A module's share in the measuring of this process. Use it as a context manager, or not.
+
+    Everything that measures is there once, whoever asks for it. Each place in the code that calls
+    `instrument()` holds it until a `shutdown()` from the same module; the last one ends it.
 
     Where measuring is disabled the tap exists, does nothing, and says so in its document.
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, module: str) -> None:
         self._installation = installation
+        self._module = module
+        self._places: dict[tuple[str, int], None] = {}
+        self._entered = 0  # blocks that hold it, instead of the place that began them
 
     @property
     def settings(self) -> Settings:
@@ -83,12 +172,30 @@ class Tap:
         self._installation.at_exit()
 
     def shutdown(self) -> None:
-        """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
+        """Give up what one call of `instrument()` holds. Never raises.
+
+        The last one of the process pushes what is left, stops the endpoints and undoes every patch,
+        and nothing is recorded until the next `instrument()`. What was recorded stays.
+        """
         with _lock:
-            _put_in_force(self, None)
-            self._installation.shutdown()
+            if self._places:
+                self._places.popitem()
+            elif self._entered:
+                self._entered -= 1
+            if not self._places and not self._entered:
+                _owners.end(self)
+
+    def _give_up(self) -> None:
+        """Give up all that the module holds. With the lock held."""
+        self._places.clear()
+        self._entered = 0
+        _owners.end(self)
 
     def __enter__(self) -> Self:
+        with _lock:
+            if self._places:
+                self._places.popitem()
+            self._entered += 1
         return self
 
     def __exit__(
@@ -97,54 +204,36 @@ class Tap:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self.shutdown()
+        with _lock:
+            self._entered = max(0, self._entered - 1)
+            if not self._places and not self._entered:
+                _owners.end(self)
 
 
 def instrument(**options: Unpack[Options]) -> Tap:
     """Measure every tool handler and every cache of this process from here on.
 
-    The one call. It may come before or after the libraries are imported, and repeating it returns
-    the same tap. It never raises: a setting that cannot be used is one warning. Every keyword has
-    an environment variable (see `metertap.settings.settings`); `meter_provider` says which
-    provider to record to instead of the global one.
+    The one call. It may come before or after the libraries are imported, and a module that repeats
+    it gets the same tap. It never raises: a setting that cannot be used is one warning. Every
+    keyword has an environment variable (see `metertap.settings.settings`); `meter_provider` says
+    which provider to record to instead of the global one.
+
+    The first call of the application decides the settings, and replaces those that a library's call
+    had decided before it. What another call asks for otherwise is one warning.
     """
-    with _lock:
-        active = _active
-        if active is not None:
-            if options:
-                faults.warn_once(
-                    "instrument again",
-                    "instrument() was called before; "
-                    "keywords are ignored until its tap is shut down",
-                )
-            return active
-        given = settings.read(options)
-        state.configure(given)
-        tap = Tap(Installation(_provider(options.get("meter_provider"))))
-        _put_in_force(None, tap)
-        tap._installation.start()
-        return tap
+    try:
+        caller = caller_of(sys._getframe(1))
+        with _lock:
+            return _owners.hold(caller, options)
+    except Exception as error:  # a fault of ours: the program runs unmeasured
+        faults.fault("instrument", error)
+        state.stop()
+        return cast(Tap, unavailable.Tap())
 
 
 def active_tap() -> Tap | None:
-    """Return the tap that is in force, if there is one."""
-    return _active
-
-
-def _put_in_force(old: Tap | None, new: Tap | None) -> None:
-    """Let `new` be the active tap, if `old` is."""
-    global _active
-    if _active is old:
-        _active = new
-
-
-def _forked() -> None:
-    resource.forked()
-    if _active is not None:
-        _active._installation.forked()
-
-
-state.on_fork(child=_forked)
+    """Return a tap that is in force, if there is one."""
+    return next(iter(list(_owners.taps.values())), None)
 
 
 def _provider(given: Any) -> MeterProvider | None:
@@ -161,15 +250,29 @@ def _provider(given: Any) -> MeterProvider | None:
 
 
 def uninstrument() -> None:
-    """Shut the active tap down, if there is one: every patched attribute is what it was."""
-    tap = _active
-    if tap is not None:
-        tap.shutdown()
+    """Shut everything down, whoever asked for it: every patched attribute is what it was.
+
+    Called by a library that instrumented too, it gives up that library's share alone.
+    """
+    with faults.guarded("uninstrument"):
+        caller = caller_of(sys._getframe(1))
+        with _lock:
+            own = _owners.taps.get(caller.module)
+            if own is not None and not caller.is_application:
+                own._give_up()
+            else:
+                _end_all()
+
+
+def _end_all() -> None:
+    with _lock:
+        for tap in list(_owners.taps.values()):
+            tap._give_up()
 
 
 def reset() -> None:
     """Shut down and forget everything recorded and every setting read. For tests."""
-    uninstrument()
+    _end_all()
     state.reset()
 
 
@@ -187,9 +290,28 @@ def reset_metrics() -> None:
 
 
 def get_all_metrics() -> dict[str, Any]:
-    """The JSON document now, with or without an active tap."""
-    tap = _active
-    if tap is not None:
-        return tap.snapshot()
+    """Return the JSON document as it is now, with or without an active tap."""
+    installation = _owners.installation
+    if installation is not None:
+        return installation.document()
     given = state.settings()
     return document(given, resource.short_identity(given))
+
+
+def _before_fork() -> None:
+    """Wait for whoever instruments or shuts down: the child would inherit half of it."""
+    _fork.waited = _lock.acquire(timeout=_FORK_WAITS_SECONDS)
+
+
+def _forked_in_parent() -> None:
+    if _fork.waited:
+        _lock.release()
+
+
+def _forked() -> None:
+    resource.forked()
+    if _owners.installation is not None:
+        _owners.installation.forked()
+
+
+state.on_fork(before=_before_fork, parent=_forked_in_parent, child=_forked)

@@ -1,0 +1,51 @@
+"""Who calls `instrument()`: the application itself, or a library that it uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from metertap import faults
+from metertap.settings import program
+
+_OURS = "metertap."
+"""Callers of our own package act for the operator: `metertap run`, OpenTelemetry's loader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A module that calls, and the place of the call in it."""
+
+    module: str
+    place: tuple[str, int]
+    file: str | None = None
+
+    @property
+    def is_application(self) -> bool:
+        """Whether the module is the program's own.
+
+        The program's own is `__main__`, what is not installed among packages, and what lies beside
+        the module or script that is run.
+        """
+        if self.module.startswith(_OURS):
+            return False
+        if self.module in {"__main__", "__mp_main__"} or self.file is None:
+            return True
+        file = Path(self.file).absolute()
+        if not program.is_installed(file):
+            return True
+        with faults.guarded("caller"):
+            return any(file.is_relative_to(folder) for folder in program.folders())
+        return False
+
+
+def caller_of(frame: FrameType) -> Caller:
+    """Say who runs in `frame`."""
+    found = frame.f_globals
+    file = found.get("__file__")
+    return Caller(
+        module=str(found.get("__name__", "__main__")),
+        place=(frame.f_code.co_filename, frame.f_lineno),
+        file=file if isinstance(file, str) else None,
+    )

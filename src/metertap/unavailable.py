@@ -1,0 +1,167 @@
+"""What the public names are where metertap itself cannot be used: they do nothing.
+
+A program must run where a package that metertap needs cannot be imported, or is broken. Functions
+that are decorated stay as they are, blocks are run, records go nowhere, and one warning says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from metertap import faults
+from metertap._version import __version__
+
+
+class Tap:
+    """A tap that measures nothing."""
+
+    settings = pipeline = watch = json_url = prometheus_url = None
+    is_active = False
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return a document that says that nothing is measured."""
+        return get_all_metrics()
+
+    def diagnosis(self) -> dict[str, Any]:
+        """Return why nothing is measured."""
+        return {"version": __version__, "active": False, "faults": faults.fault_counts()}
+
+    def alerts(self) -> None:
+        """Return None: there are no alerts."""
+
+    def flush(self, timeout_milliseconds: float = 500.0) -> None:
+        """Do nothing."""
+
+    def at_exit(self) -> None:
+        """Do nothing."""
+
+    def shutdown(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> Tap:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        """Do nothing."""
+
+
+class CacheMeter:
+    """A meter that counts nothing."""
+
+    def __init__(self, name: str = "", system: str = "") -> None:
+        """Take the arguments of the real one."""
+
+    def hit(self) -> None:
+        """Do nothing."""
+
+    miss = rejected = hit
+
+    def evicted(self, entries: int = 1) -> None:
+        """Do nothing."""
+
+
+class PerformanceMetricsCollector:
+    """A collector that records nothing and has nothing to show."""
+
+    @classmethod
+    def get_instance(cls) -> PerformanceMetricsCollector:
+        """Return one."""
+        return cls()
+
+    def is_enabled(self) -> bool:
+        """Return False: nothing is recorded."""
+        return False
+
+    def get_all_metrics(self) -> dict[str, Any]:
+        """Return a document that says that nothing is measured."""
+        return get_all_metrics()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return dict if name.startswith("get_") else nothing
+
+
+def get_collector() -> PerformanceMetricsCollector:
+    """Return a collector that records nothing."""
+    return PerformanceMetricsCollector()
+
+
+def instrument(**_options: Any) -> Tap:
+    """Return a tap that measures nothing."""
+    return Tap()
+
+
+def get_all_metrics() -> dict[str, Any]:
+    """Return a document that says that nothing is measured."""
+    now = time.time()
+    return {
+        "schema_version": "1.0",
+        "enabled": False,
+        "timestamp": now,
+        "service": {},
+        "tool_metrics": {},
+        "cache_metrics": {},
+        "system_metrics": {
+            "active_sessions": 0,
+            "concurrent_requests": 0,
+            "total_requests": 0,
+            "start_time": now,
+            "uptime_seconds": 0.0,
+            "process": {"cpu_seconds": None, "resident_bytes": None, "threads": None},
+        },
+        "alerts": None,
+    }
+
+
+def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Return the function as it is."""
+    return (lambda undecorated: undecorated) if function is None else function
+
+
+def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
+    """Return a context manager that does nothing."""
+    return contextlib.nullcontext()
+
+
+def cache_meter(name: str) -> CacheMeter:
+    """Return a meter that counts nothing."""
+    return CacheMeter()
+
+
+def nothing(*_args: Any, **_kwargs: Any) -> None:
+    """Do nothing."""
+
+
+_DOING_NOTHING = frozenset(
+    {
+        "name_cache",
+        "record_cache_eviction",
+        "record_cache_hit",
+        "record_cache_miss",
+        "record_cache_size_rejection",
+        "record_tool_call",
+        "reset",
+        "reset_metrics",
+        "uninstrument",
+    }
+)
+
+
+def stand_in(name: str, error: Exception) -> Any:
+    """Return what stands for the public `name`, which cannot be imported because of `error`.
+
+    Raises `error` for a name that has nothing to stand for it.
+    """
+    if name not in _DOING_NOTHING and name not in globals():
+        raise error
+    faults.warn_once(
+        "unavailable",
+        "the program runs unmeasured: %s: %s",
+        type(error).__qualname__,
+        faults.shown(error, str),
+    )
+    return nothing if name in _DOING_NOTHING else globals()[name]

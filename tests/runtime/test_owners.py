@@ -1,0 +1,267 @@
+"""Who has the process measured: the application, and libraries that instrument too."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import metertap
+from metertap.runtime.tap import active_tap
+from servers.otlp_receiver import receiver
+from support.metric_data import points
+from support.programs import run
+from support.waiting import wait_for
+from support.warned import warnings_of
+
+LIBRARY = """
+import metertap
+
+def start(**options):
+    return metertap.instrument(**options)
+
+def end():
+    metertap.uninstrument()
+"""
+
+
+@pytest.fixture
+def library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], ModuleType]]:
+    """Makes installed libraries that instrument."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    made = set()
+
+    def make(name: str) -> ModuleType:
+        (folder / f"{name}.py").write_text(LIBRARY)
+        made.add(name)
+        return importlib.import_module(name)
+
+    yield make
+    for name in made:
+        del sys.modules[name]
+
+
+def calls() -> int:
+    metertap.record_tool_call("search", True, 1.0)
+    found = metertap.get_all_metrics()["tool_metrics"].get("search")
+    return 0 if found is None else int(found["total_calls"])
+
+
+def test_the_last_owner_ends_it(library: Callable[[str], ModuleType]) -> None:
+    theirs = library("shoplib").start()
+    others = library("otherlib").start()
+    with metertap.instrument() as ours:
+        theirs.shutdown()
+        theirs.shutdown()  # a second time it holds nothing
+        assert (ours.is_active, calls()) == (True, 1)
+    assert others.is_active
+    assert calls() == 2
+    others.shutdown()
+    assert (others.is_active, active_tap()) == (False, None)
+    assert calls() == 2
+
+
+def test_an_application_that_ends_leaves_a_library_measured(
+    library: Callable[[str], ModuleType],
+) -> None:
+    ours = metertap.instrument()
+    theirs = library("shoplib").start()
+    ours.shutdown()
+    assert theirs.is_active
+    theirs.shutdown()
+    assert not theirs.is_active
+
+
+def test_two_places_of_one_module_are_two_owners() -> None:
+    first = metertap.instrument()
+    second = metertap.instrument()
+    first.shutdown()
+    assert second.is_active
+    second.shutdown()
+    assert not second.is_active
+
+
+def test_one_place_that_calls_again_is_one_owner() -> None:
+    taps = [metertap.instrument() for _ in range(3)]
+    taps[0].shutdown()
+    assert not taps[0].is_active
+
+
+def test_blocks_within_blocks_end_with_the_outermost() -> None:
+    def block(depth: int) -> bool:
+        with metertap.instrument() as tap:
+            return block(depth - 1) and tap.is_active if depth else tap.is_active
+
+    assert block(3)
+    assert active_tap() is None
+
+
+def test_a_shutdown_within_its_block_ends_it() -> None:
+    with metertap.instrument() as tap:
+        tap.shutdown()
+        assert not tap.is_active
+
+
+def test_uninstrument_of_a_library_ends_its_own_share_alone(
+    library: Callable[[str], ModuleType],
+) -> None:
+    theirs = library("shoplib")
+    theirs.start()
+    ours = metertap.instrument()
+    theirs.end()
+    assert ours.is_active
+    theirs.start()
+    metertap.uninstrument()  # the application means everything
+    assert not ours.is_active
+
+
+def test_the_applications_keywords_win_over_those_of_a_library_before_it(
+    library: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = library("shoplib").start(json_endpoint=False, window_size=20)
+    with metertap.instrument(window_size=50) as ours:
+        assert (ours.settings.window_size, theirs.settings.window_size) == (50, 50)
+        assert wait_for(lambda: calls() and ours.json_url)
+        (told,) = warnings_of(caplog)
+        assert "shoplib" in told
+        assert told.endswith("json_endpoint, window_size")
+
+
+def test_a_library_after_the_application_changes_nothing(
+    library: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    with metertap.instrument(window_size=50) as ours:
+        library("shoplib").start(window_size=50)
+        assert warnings_of(caplog) == []
+        library("otherlib").start(window_size=20, alert_webhook_url="http://user:secret@host/")
+        library("otherlib").start(window_size=20)
+        assert ours.settings.window_size == 50
+        (told,) = warnings_of(caplog)
+        assert told.endswith("window_size, alert_webhook_url")
+
+
+def test_nothing_is_lost_when_the_application_takes_over(
+    library: Callable[[str], ModuleType],
+) -> None:
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    library("shoplib").start(json_endpoint=False)
+    calls()
+    with metertap.instrument(json_endpoint=True) as ours:
+        calls()
+        assert ours.snapshot()["tool_metrics"]["search"]["total_calls"] == 2
+        reader = InMemoryMetricReader()
+        assert ours.pipeline.owned is not None
+        ours.pipeline.owned.add_metric_reader(reader)
+        assert calls() == 3
+        assert sum(p.count for p in points(reader, "gen_ai.execute_tool.duration")) == 1
+        with metertap.instrument():
+            url = wait_for(lambda: ours.json_url)
+            assert url
+
+
+def test_what_a_library_delivered_is_not_delivered_again(
+    library: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        theirs = library("shoplib").start(window_size=20)
+        calls()
+        theirs.flush(10_000)
+        delivered = len(collector.requests)
+        with metertap.instrument(window_size=50) as ours:
+            calls()
+            ours.flush(10_000)
+            counts = [
+                point.count
+                for request in collector.requests[delivered + 1 :]
+                for resource in request.resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+                if metric.name == "gen_ai.execute_tool.duration"
+                for point in metric.histogram.data_points
+            ]
+            assert counts[-1] == 1
+
+
+def test_after_the_end_nothing_is_recorded_until_it_begins_again() -> None:
+    @metertap.tool
+    def search() -> None:
+        """A tool."""
+
+    prompts = metertap.cache_meter("prompts")
+
+    def use() -> None:
+        search()
+        with metertap.measure_tool("block"):
+            prompts.hit()
+        metertap.record_cache_miss("prompts")
+        metertap.record_tool_call("by_hand", True, 1.0)
+
+    def counts() -> list[int]:
+        document = metertap.get_all_metrics()
+        prompted = document["cache_metrics"]["prompts"]
+        tools = (document["tool_metrics"][name] for name in ("search", "block", "by_hand"))
+        return [*(tool["total_calls"] for tool in tools), prompted["hits"], prompted["misses"]]
+
+    use()  # before the first, records by hand count
+    assert counts() == [1] * 5
+    for _ in range(2):
+        with metertap.instrument():
+            use()
+        use()
+    assert counts() == [3] * 5
+
+
+def test_what_cannot_be_imported_leaves_the_program_as_it_is() -> None:
+    program = """
+import sys
+sys.modules[MISSING] = None
+import metertap
+from metertap import *
+
+@metertap.tool
+def search(): return "found"
+
+@metertap.tool(name="other")
+def other(): return "found"
+
+with metertap.instrument() as tap:
+    with metertap.measure_tool("block"):
+        print(search(), other())
+    metertap.cache_meter("prompts").hit()
+    metertap.record_tool_call("by hand", True, 1.0)
+    metertap.get_collector().record_cache_hit("prompts")
+    print(tap.is_active, tap.snapshot()["enabled"], tap.snapshot()["tool_metrics"])
+metertap.uninstrument()
+"""
+    for missing in ("wrapt", "opentelemetry.sdk.metrics", "opentelemetry"):
+        done = run(sys.executable, "-c", program.replace("MISSING", repr(missing)))
+        assert (done.status, done.stdout) == (0, b"found found\nFalse False {}\n"), done.told
+        assert len(done.told.splitlines()) == 1, done.told
+
+
+@pytest.mark.parametrize("broken", ["settings.settings.read", "runtime.installation.Installation"])
+def test_a_fault_of_its_own_in_instrument_is_one_warning(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from metertap.runtime import tap as taps
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    name = broken.rpartition(".")[2]
+    monkeypatch.setattr(taps.settings if name == "read" else taps, name, fail)
+    with metertap.instrument() as tap:
+        assert not tap.is_active
+        assert tap.snapshot()["enabled"] is False
+    (told,) = warnings_of(caplog)
+    assert "a fault" in told
