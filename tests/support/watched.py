@@ -17,11 +17,19 @@ from support.http import get
 from support.programs import METERTAP, started
 from support.waiting import wait_for
 
+HOSTILE = "[red]a\x1b[2J\x07[/red]\n\u202eb"
+ESCAPED = r"[red]a\x1b[2J\x07[/red]\n\u202eb"
+"""A name that would act on a terminal, and how it is shown."""
 FAST = ("--interval", "0.2")
 PROGRAM = """
 import sys, metertap
+from metertap import catalogue, state
 tap = metertap.instrument()
 record = metertap.record_tool_call
+def record_operation(metric, seconds, method='', name='', error=''):
+    given = {catalogue.MCP_METHOD: method, catalogue.TOOL_NAME: name, catalogue.ERROR_TYPE: error}
+    attributes = {key: value for key, value in given.items() if value}
+    state.recorder().record_operation(tuple(attributes.items()), metric, attributes, seconds)
 for line in sys.stdin:
     exec(line)
     print(flush=True)

@@ -89,6 +89,41 @@ class Cache(TypedDict):
     by_tool: dict[str, Lookups] | None
 
 
+class Operation(TypedDict):
+    """Figures of the MCP requests of one method and name, as one side saw them."""
+
+    side: Literal["server", "client"]
+    method: str
+    name: str | None
+    total_calls: int
+    failed_calls: int
+    success_rate: float | None
+    avg_latency_ms: float | None
+    min_latency_ms: float | None
+    max_latency_ms: float | None
+    p50_latency_ms: float | None
+    p95_latency_ms: float | None
+    p99_latency_ms: float | None
+    extrapolated: list[str]
+    window_samples: int
+    error_types: dict[str, int]
+    last_call_timestamp: float | None
+
+
+class Session(TypedDict):
+    """Figures of the MCP sessions of one side that have ended."""
+
+    side: Literal["server", "client"]
+    ended_sessions: int
+    failed_sessions: int
+    max_duration_ms: float | None
+    p50_duration_ms: float | None
+    p95_duration_ms: float | None
+    p99_duration_ms: float | None
+    extrapolated: list[str]
+    error_types: dict[str, int]
+
+
 class ProcessUse(TypedDict):
     """What the process takes of its machine."""
 
@@ -133,8 +168,10 @@ class _Always(TypedDict):
 
 
 class Document(_Always, total=False):
-    """The metrics document. Older processes have no alerts."""
+    """The metrics document. Older processes have no alerts, operations or sessions."""
 
+    operations: list[Operation]
+    sessions: list[Session]
     alerts: list[Alert] | None
 
 

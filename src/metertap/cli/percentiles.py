@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metertap import text
-from metertap.cli.documents import Latencies, Tool
+from metertap.cli.documents import Latencies, Operation, Session, Tool
 
 Which = Literal["p50", "p95", "p99"]
 PERCENTILES: tuple[Which, ...] = ("p50", "p95", "p99")
@@ -42,12 +42,29 @@ def percentile(tool: Tool, which: Which) -> Percentile:
     return _bounded(_value(tool, which), tool["max_latency_ms"], is_about)
 
 
+def percentile_of_operation(operation: Operation, which: Which) -> Percentile:
+    """Return one percentile of an operation's calls, at most its longest call."""
+    value, longest_ms = _value(operation, which), operation["max_latency_ms"]
+    return _bounded(value, longest_ms, which in operation["extrapolated"])
+
+
+def percentile_of_sessions(session: Session, which: Which) -> Percentile:
+    """Return one percentile of the durations of sessions, at most the longest session."""
+    durations = {
+        "p50": session["p50_duration_ms"],
+        "p95": session["p95_duration_ms"],
+        "p99": session["p99_duration_ms"],
+    }
+    is_about = which in session["extrapolated"]
+    return _bounded(durations[which], session["max_duration_ms"], is_about)
+
+
 def percentile_of_part(part: Latencies, longest_ms: float | None, which: Which) -> Percentile:
     """Return one percentile of some of a tool's calls, at most the tool's longest call."""
     return _bounded(_value(part, which), longest_ms, part["calls"] < _FEWEST[which])
 
 
-def _value(figures: Tool | Latencies, which: Which) -> float | None:
+def _value(figures: Tool | Operation | Latencies, which: Which) -> float | None:
     if which == "p50":
         return figures["p50_latency_ms"]
     return figures["p95_latency_ms"] if which == "p95" else figures["p99_latency_ms"]

@@ -1,13 +1,13 @@
 """`PerformanceMetricsCollector`: one object that records by hand and shows what was measured.
 
-For programs that were written against a collector of that name: they change one import. It keeps
-nothing itself: records go where those of `metertap.record_tool_call` go, and figures are those of
-the document. So it works before and without `instrument()`, from any thread, and shows
+It is for programs that were written against a collector of that name: they change one import. It
+keeps nothing itself: records go where those of `metertap.record_tool_call` go, and figures are
+those of the document. So it works before and without `instrument()`, from any thread, and shows
 what patches measured beside what was recorded here.
 
 A record of a call that something else counts at that moment is left out. A record of a cache that
-is patched as well is an entry of its own, of the system `manual` (`prompts@manual`): neither entry
-counts a lookup twice, and the lines that make the second may go.
+is patched as well is an entry of its own, of the system `manual` (`prompts@manual`). Neither entry
+counts a lookup twice, so the program's own lines may be removed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class PerformanceMetricsCollector:
 
     def __new__(cls) -> Self:
         with faults.guarded("collector"):
-            state.is_enabled()  # reads the settings now, and not while the first call is timed
-        # setdefault is whole: threads that come first together get the same.
+            state.is_enabled()  # reads the settings now rather than while the first call is timed
+        # setdefault is atomic: threads that come first together get the same object.
         one: Self = _collectors.setdefault(cls, super().__new__(cls))
         return one
 
@@ -47,48 +47,28 @@ class PerformanceMetricsCollector:
 
     @classmethod
     def get_instance(cls) -> Self:
-        """The same as calling the class."""
+        """Return the collector of this process, as calling the class does."""
         return cls()
 
     def is_enabled(self) -> bool:
-        """Whether anything is recorded."""
+        """Return whether anything is recorded."""
         return state.is_enabled()
 
-    # Recording
+    # Recording: see the functions of these names in `metertap`.
 
-    def record_tool_call(
-        self,
-        tool_name: str,
-        success: bool,
-        latency_ms: float | None = None,
-        error_type: str | None = None,
-    ) -> None:
-        """Count one call that the program timed itself, unless something else counts it."""
-        by_hand.record_tool_call(tool_name, success, latency_ms, error_type)
-
-    def record_cache_hit(self, cache_name: str) -> None:
-        """Count one lookup that found its entry."""
-        caches_by_hand.record_cache_hit(cache_name)
-
-    def record_cache_miss(self, cache_name: str) -> None:
-        """Count one lookup that found nothing."""
-        caches_by_hand.record_cache_miss(cache_name)
-
-    def record_cache_eviction(self, cache_name: str) -> None:
-        """Count one entry that was dropped."""
-        caches_by_hand.record_cache_eviction(cache_name)
-
-    def record_cache_size_rejection(self, cache_name: str) -> None:
-        """Count one entry that was refused because of its size."""
-        caches_by_hand.record_cache_size_rejection(cache_name)
+    record_tool_call = staticmethod(by_hand.record_tool_call)
+    record_cache_hit = staticmethod(caches_by_hand.record_cache_hit)
+    record_cache_miss = staticmethod(caches_by_hand.record_cache_miss)
+    record_cache_eviction = staticmethod(caches_by_hand.record_cache_eviction)
+    record_cache_size_rejection = staticmethod(caches_by_hand.record_cache_size_rejection)
 
     def set_active_sessions(self, count: int) -> None:
-        """So many sessions are open. Where they are measured too, the larger number is shown."""
+        """Say how many sessions are open. The larger of this and what is measured is shown."""
         if _is_count(count, "set_active_sessions"):
             recorder().sessions_by_hand = count
 
     def set_concurrent_requests(self, count: int) -> None:
-        """So many requests are in progress. The larger of this and what is measured is shown."""
+        """Say how many requests are in progress. The larger of this and the measured is shown."""
         if _is_count(count, "set_concurrent_requests"):
             recorder().requests_by_hand = count
 
@@ -116,19 +96,19 @@ class PerformanceMetricsCollector:
         return LiveSystemMetrics()
 
     def get_tool_metrics(self, tool_name: str | None = None) -> dict[str, Any]:
-        """Statistics of one tool (of an unknown one: none); without a name, of all by name."""
+        """Return statistics of one tool, none of an unknown one; without a name, of all by name."""
         return _stats(self.tool_metrics, tool_name)
 
     def get_cache_metrics(self, cache_name: str | None = None) -> dict[str, Any]:
-        """Statistics of one cache (of an unknown one: none); without a name, of all by name."""
+        """Return statistics of one cache, none of an unknown one; without a name, of all."""
         return _stats(self.cache_metrics, cache_name)
 
     def get_system_metrics(self) -> dict[str, Any]:
-        """Statistics of the process."""
+        """Return statistics of the process."""
         return self.system_metrics.get_stats()
 
     def get_all_metrics(self) -> dict[str, Any]:
-        """The document: what `metertap.get_all_metrics()` gives."""
+        """Return the document, as `metertap.get_all_metrics` does."""
         return tap.get_all_metrics()
 
     def reset_metrics(self) -> None:
@@ -139,7 +119,7 @@ class PerformanceMetricsCollector:
 
 
 def get_collector() -> PerformanceMetricsCollector:
-    """The collector of this process."""
+    """Return the collector of this process."""
     return PerformanceMetricsCollector()
 
 
@@ -150,7 +130,7 @@ def _stats(views: Mapping[str, ToolMetrics | CacheMetrics], name: str | None) ->
 
 
 def _is_count(count: object, place: str) -> bool:
-    """Whether `count` is to be recorded: it is a number, and measuring is on."""
+    """Return whether `count` is to be recorded: it is a number, and measuring is on."""
     with faults.guarded(place):
         if isinstance(count, int) and count >= 0:
             return state.is_enabled()

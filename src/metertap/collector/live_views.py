@@ -1,12 +1,15 @@
 """What is measured, in the classes of `metertap.collector.standalone`: read when somebody looks.
 
-Records of a view are records by hand of the tool or cache of that name; no record is made of a
+Records of a view are records by hand of the tool or cache of that name. No record is made of a
 call that something else counts at that moment.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, cast
 
 from metertap import faults
 from metertap.caching import by_hand as caches_by_hand
@@ -15,62 +18,71 @@ from metertap.measuring import by_hand
 from metertap.state import recorder
 
 
-class _Shown:
-    """A field of a view: read when it is asked for."""
+class _LiveField:
+    """A field of a view: its value is read each time that it is asked for."""
 
-    def __set_name__(self, _owner: type, name: str) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
 
     def __get__(self, view: _View | None, _owner: type | None = None) -> Any:
         return self if view is None else getattr(view._now(), self._name)
 
     def __set__(self, _view: _View, _value: object) -> None:
-        faults.warn_once("collector", "%s is what was measured, and cannot be set", self._name)
+        faults.fault("collector", f"{self._name} is what was measured, and cannot be set")
 
 
 class _View:
-    """Shows what is measured at the moment of each look. A copy or pickle stays as it was then."""
+    """A dataclass of the program's own whose fields show what is measured at each look.
+
+    A copy or pickle of it is an object of that dataclass, with the figures of that moment.
+    """
+
+    _key: tuple[str, ...] = ()
+    """What the recorder knows the tool or cache by."""
+
+    def __init__(self, *key: str) -> None:
+        self._key = key
+
+    def __init_subclass__(cls) -> None:
+        for field in dataclasses.fields(cast(Any, cls)):
+            setattr(cls, field.name, _LiveField(field.name))
 
     def _now(self) -> Any:
-        """The figures, in an object of the class that the view is one of."""
+        """Return the figures, in an object of the dataclass that the view is one of."""
         raise NotImplementedError
 
     def get_stats(self) -> dict[str, Any]:
-        """The statistics now, all of one moment."""
+        """Return the statistics, all of one moment."""
         stats: dict[str, Any] = self._now().get_stats()
         return stats
 
     def __reduce__(self) -> Any:
-        return _the_same, (self._now(),)
+        return _identity, (self._now(),)
 
 
-def _the_same(figures: object) -> object:
+def _identity(figures: object) -> object:
     return figures
 
 
+def _by_hand(method: Callable[..., None], record: Callable[..., None]) -> Callable[..., None]:
+    """Return `method` as a view has it: a record by hand of the tool or cache of that name."""
+
+    @functools.wraps(method)
+    def of_view(view: _View, *arguments: Any, **keywords: Any) -> None:
+        record(view._key[0], *arguments, **keywords)
+
+    return of_view
+
+
 class LiveToolMetrics(_View, ToolMetrics):
-    """One tool as it is measured. Its records are records by hand of a tool of that name."""
+    """One tool as it is measured."""
 
-    tool_name: Any = _Shown()
-    total_calls: Any = _Shown()
-    successful_calls: Any = _Shown()
-    failed_calls: Any = _Shown()
-    total_latency_ms: Any = _Shown()
-    latency_samples: Any = _Shown()
-    error_types: Any = _Shown()
-
-    def __init__(self, name: str, source: str) -> None:
-        self._key = (name, source)
-
-    def record_call(
-        self, success: bool, latency_ms: float | None = None, error_type: str | None = None
-    ) -> None:
-        """Count one call, unless something else counts it."""
-        by_hand.record_tool_call(self._key[0], success, latency_ms, error_type)
+    record_call = _by_hand(ToolMetrics.record_call, by_hand.record_tool_call)
 
     def _now(self) -> ToolMetrics:
-        now = ToolMetrics(self._key[0])
-        if (found := recorder().figures_of_tool(*self._key)) is not None:
+        name, source = self._key
+        now = ToolMetrics(name)
+        if (found := recorder().figures_of_tool(name, source)) is not None:
             figures, samples = found
             now.total_calls = sum(figures.counts.values())
             now.successful_calls, now.failed_calls = figures.succeeded, figures.failed
@@ -84,39 +96,19 @@ class LiveToolMetrics(_View, ToolMetrics):
 
 
 class LiveCacheMetrics(_View, CacheMetrics):
-    """One cache as it is measured; None is what its library does not show.
+    """One cache as it is measured; None is what its library does not show."""
 
-    Its records are records by hand of a cache of that name.
-    """
-
-    cache_name: Any = _Shown()
-    hits: Any = _Shown()
-    misses: Any = _Shown()
-    evictions: Any = _Shown()
-    size_rejections: Any = _Shown()
-
-    def __init__(self, name: str, system: str) -> None:
-        self._key = (name, system)
-
-    def record_hit(self) -> None:
-        """Count one lookup that found its entry."""
-        caches_by_hand.record_cache_hit(self._key[0])
-
-    def record_miss(self) -> None:
-        """Count one lookup that found nothing."""
-        caches_by_hand.record_cache_miss(self._key[0])
-
-    def record_eviction(self) -> None:
-        """Count one entry that was dropped."""
-        caches_by_hand.record_cache_eviction(self._key[0])
-
-    def record_size_rejection(self) -> None:
-        """Count one entry that was refused because of its size."""
-        caches_by_hand.record_cache_size_rejection(self._key[0])
+    record_hit = _by_hand(CacheMetrics.record_hit, caches_by_hand.record_cache_hit)
+    record_miss = _by_hand(CacheMetrics.record_miss, caches_by_hand.record_cache_miss)
+    record_eviction = _by_hand(CacheMetrics.record_eviction, caches_by_hand.record_cache_eviction)
+    record_size_rejection = _by_hand(
+        CacheMetrics.record_size_rejection, caches_by_hand.record_cache_size_rejection
+    )
 
     def _now(self) -> CacheMetrics:
-        now: Any = CacheMetrics(self._key[0])
-        if (found := recorder().figures_of_cache(*self._key)) is not None:
+        name, system = self._key
+        now: Any = CacheMetrics(name)
+        if (found := recorder().figures_of_cache(name, system)) is not None:
             now.hits, now.misses = found.hits, found.misses
             now.evictions, now.size_rejections = found.evictions, found.rejections
         shown: CacheMetrics = now
@@ -125,14 +117,6 @@ class LiveCacheMetrics(_View, CacheMetrics):
 
 class LiveSystemMetrics(_View, SystemMetrics):
     """The process as it is measured."""
-
-    active_sessions: Any = _Shown()
-    concurrent_requests: Any = _Shown()
-    total_requests: Any = _Shown()
-    start_time: Any = _Shown()
-
-    def __init__(self) -> None:
-        """Nothing is held."""
 
     def _now(self) -> SystemMetrics:
         found = recorder().figures(caches=False)

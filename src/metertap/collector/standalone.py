@@ -1,8 +1,8 @@
 """`ToolMetrics`, `CacheMetrics`, `SystemMetrics`: figures that a program keeps for itself.
 
-Whoever makes one records into it, and it is seen nowhere else. What is measured is shown in the
-same classes by `metertap.collector.collector`. As in the document, a statistic is None where there
-are no data for it. None of them takes a lock.
+A program that makes one records into it, and sees the figures there alone. What is measured is
+shown in the same classes by `metertap.collector.collector`. As in the document, a statistic is None
+where there are no data for it. No object of these classes takes a lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _window() -> deque[float]:
 
 
 class _Noted:
-    """What statistics need beside the fields. Of a class that is no dataclass, so no fields."""
+    """What statistics need beside the fields; this is no dataclass, so that these are none."""
 
     untimed_calls: int = 0
     latency_extremes: tuple[float, float] | None = None
@@ -30,7 +30,7 @@ class _Noted:
 
 @dataclass
 class ToolMetrics(_Noted):
-    """Calls of one tool. Percentiles are of the last METRICS_WINDOW_SIZE latencies."""
+    """Figures of one tool. Percentiles are of the last METRICS_WINDOW_SIZE latencies."""
 
     tool_name: str
     total_calls: int = 0
@@ -43,7 +43,7 @@ class ToolMetrics(_Noted):
     def record_call(
         self, success: bool, latency_ms: float | None = None, error_type: str | None = None
     ) -> None:
-        """Count one call. Without a latency it leaves no sample behind."""
+        """Count one call. One without a latency, in milliseconds, leaves no sample behind."""
         with faults.guarded("tool_metrics"):
             self.total_calls += 1
             if success:
@@ -65,7 +65,7 @@ class ToolMetrics(_Noted):
                 faults.warn_once("tool_metrics", "%s is not a duration in ms; dropped", shown)
 
     def get_stats(self) -> dict[str, Any]:
-        """Rates in percent, latencies in milliseconds."""
+        """Return the statistics: rates in percent, latencies in milliseconds."""
         samples = sorted(self.latency_samples)
         found = percentiles(samples)
         timed = self.total_calls - self.untimed_calls
@@ -97,7 +97,7 @@ def _name_of(error_type: Any) -> str:
 
 @dataclass
 class CacheMetrics:
-    """What one cache did."""
+    """Figures of one cache."""
 
     cache_name: str
     hits: int = 0
@@ -122,7 +122,7 @@ class CacheMetrics:
         self.size_rejections += 1
 
     def get_stats(self) -> dict[str, Any]:
-        """Its counts, and the hit rate in percent."""
+        """Return the counts, and the hit rate in percent."""
         total = self.hits + self.misses
         return {
             "cache_name": self.cache_name,
@@ -137,7 +137,7 @@ class CacheMetrics:
 
 @dataclass
 class SystemMetrics:
-    """What the process as a whole does. Times in seconds."""
+    """Figures of the process as a whole. Times are in seconds."""
 
     active_sessions: int = 0
     concurrent_requests: int = 0
@@ -146,11 +146,11 @@ class SystemMetrics:
 
     @property
     def uptime(self) -> float:
-        """Seconds since `start_time`."""
-        return max(0.0, time.time() - self.start_time)  # clocks are set back
+        """The seconds since `start_time`."""
+        return max(0.0, time.time() - self.start_time)  # a clock may be set back
 
     def get_stats(self) -> dict[str, Any]:
-        """All of it, with the uptime in seconds and in hours."""
+        """Return the figures, with the uptime in seconds and in hours."""
         uptime = self.uptime
         return {
             "active_sessions": self.active_sessions,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from metertap import text
-from metertap.cli.percentiles import Which, percentile
+from metertap.cli.percentiles import Which, percentile_of_sessions
 from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
 from metertap.cli.top.poller import Watched
-from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.readings import Cache, Operation, Tool
 
 FAILED = "✕"
 _FEWEST_LOOKUPS = 20
@@ -24,7 +24,8 @@ _POOR_SUCCESS_RATE = 90.0
 _ANEW_SECONDS = 30.0
 """How long it is said of a process that it began anew."""
 
-Entry = TypeVar("Entry", bound=Tool | Cache)
+Called = TypeVar("Called", Tool, Operation)
+Entry = TypeVar("Entry", bound=Tool | Operation | Cache)
 """What a row is of."""
 Value = float | str | None
 
@@ -71,20 +72,31 @@ def labels(listed: Sequence[Watched]) -> list[str]:
     return [label(watched) for watched in listed]
 
 
-def rows(listed: Sequence[Watched], now: float) -> tuple[list[Row[Tool]], list[Row[Cache]]]:
-    """Return a row for every tool, and one for every cache."""
-    tools: list[Row[Tool]] = []
-    caches: list[Row[Cache]] = []
+@dataclass(slots=True)
+class Rows:
+    """The rows of every table."""
+
+    tools: list[Row[Tool]] = field(default_factory=list)
+    operations: list[Row[Operation]] = field(default_factory=list)
+    caches: list[Row[Cache]] = field(default_factory=list)
+
+
+def rows(listed: Sequence[Watched], now: float) -> Rows:
+    """Return a row for every tool, operation and cache."""
+    found = Rows()
     for label, watched in zip(labels(listed), listed, strict=True):
         if watched.reading is None:
             continue
         silent, where = watched.is_silent(now), (watched.process.url, watched.process.pid)
         history = watched.history
         for tool in watched.reading.tools:
-            tools.append(Row(label, silent, tool, (*where, tool.name), history))
+            found.tools.append(Row(label, silent, tool, (*where, tool.name), history))
+        for operation in watched.reading.operations:
+            key = (*where, f"{operation.figures['side']} {operation.name}")
+            found.operations.append(Row(label, silent, operation, key, history))
         for cache in watched.reading.caches:
-            caches.append(Row(label, silent, cache, (*where, cache.name), history))
-    return tools, caches
+            found.caches.append(Row(label, silent, cache, (*where, cache.name), history))
+    return found
 
 
 def condition(watched: Watched, now: float) -> tuple[str, str, str]:
@@ -110,6 +122,9 @@ def condition(watched: Watched, now: float) -> tuple[str, str, str]:
     words.append(f"{reading.active_calls} active")
     if reading.active_sessions:
         words.append(f"{reading.active_sessions} sessions")
+    for session in reading.sessions:
+        lasted = percentile_of_sessions(session, "p50").text()
+        words.append(f"{session['ended_sessions']} {session['side']} sessions ended, p50 {lasted}")
     cpu = text.NONE if reading.cpu_percent is None else f"{reading.cpu_percent:.1f} %"
     words.append(f"cpu {cpu}")
     words.append(text.size(reading.resident_bytes))
@@ -145,43 +160,28 @@ def _name(title: str) -> Column[Entry]:
     )
 
 
-def _percentile(which: Which, key: str, rank: int) -> Column[Tool]:
+def _percentile(which: Which, key: str, rank: int) -> Column[Called]:
     return Column(
         which,
         key,
         rank,
-        lambda row: percentile(row.entry.figures, which).milliseconds,
-        lambda row: percentile(row.entry.figures, which).in_column(),
+        lambda row: row.entry.percentile(which).milliseconds,
+        lambda row: row.entry.percentile(which).in_column(),
     )
 
 
-def _now(written: Callable[[Entry], str]) -> Callable[[Row[Entry]], str]:
-    """Return the text of something that a process which is gone has none of."""
-    return lambda row: text.NONE if row.is_gone else written(row.entry)
-
-
-def _success_style(tool: Tool) -> str:
-    if not tool.failed_lately:
-        return ""
-    return "red" if (tool.figures["success_rate"] or 0) < _POOR_SUCCESS_RATE else "yellow"
-
-
-def hits_style(hit_rate: float | None, lookups: int) -> str:
-    """Return the style of a hit rate, so that a poor one is seen."""
-    is_poor = hit_rate is not None and hit_rate < _POOR_HIT_RATE
-    return "yellow" if is_poor and lookups >= _FEWEST_LOOKUPS else ""
-
-
-TOOLS: tuple[Column[Tool], ...] = (
-    _name("tool"),
-    Column(
+def _call_rate(rank: int) -> Column[Called]:
+    return Column(
         "calls/s",
         "c",
-        3,
+        rank,
         lambda row: None if row.is_gone else row.entry.calls_per_second,
-        _now(lambda tool: text.rate(tool.calls_per_second)),
-    ),
-    Column(
+        lambda row: text.NONE if row.is_gone else text.rate(row.entry.calls_per_second),
+    )
+
+
+def _success_rate() -> Column[Called]:
+    return Column(
         "ok %",
         "s",
         1,
@@ -192,7 +192,52 @@ TOOLS: tuple[Column[Tool], ...] = (
         ),
         style=_success_style,
         ascends=True,
-    ),
+    )
+
+
+def _calls(rank: int) -> Column[Called]:
+    return Column(
+        "calls",
+        "t",
+        rank,
+        lambda row: row.entry.figures["total_calls"],
+        lambda row: text.count(row.entry.figures["total_calls"]),
+    )
+
+
+def _last_error() -> Column[Called]:
+    return Column(
+        "last error",
+        "e",
+        2,
+        lambda row: row.entry.last_error_type,
+        lambda row: row.entry.last_error_type or text.NONE,
+        is_words=True,
+        ascends=True,
+    )
+
+
+def _now(written: Callable[[Entry], str]) -> Callable[[Row[Entry]], str]:
+    """Return the text of something that a process which is gone has none of."""
+    return lambda row: text.NONE if row.is_gone else written(row.entry)
+
+
+def _success_style(called: Tool | Operation) -> str:
+    if not called.failed_lately:
+        return ""
+    return "red" if (called.figures["success_rate"] or 0) < _POOR_SUCCESS_RATE else "yellow"
+
+
+def hits_style(hit_rate: float | None, lookups: int) -> str:
+    """Return the style of a hit rate, so that a poor one is seen."""
+    is_poor = hit_rate is not None and hit_rate < _POOR_HIT_RATE
+    return "yellow" if is_poor and lookups >= _FEWEST_LOOKUPS else ""
+
+
+TOOLS: tuple[Column[Tool], ...] = (
+    _name("tool"),
+    _call_rate(3),
+    _success_rate(),
     _percentile("p50", "5", 6),
     _percentile("p95", "p", 0),
     _percentile("p99", "9", 4),
@@ -203,22 +248,26 @@ TOOLS: tuple[Column[Tool], ...] = (
         lambda row: None if row.is_gone else row.entry.figures["active_calls"],
         _now(lambda tool: text.count(tool.figures["active_calls"])),
     ),
+    _calls(7),
+    _last_error(),
+    _process(3),
+)
+OPERATIONS: tuple[Column[Operation], ...] = (
+    _name("operation"),
+    _call_rate(3),
+    _success_rate(),
+    _percentile("p50", "5", 6),
+    _percentile("p95", "p", 0),
+    _percentile("p99", "9", 4),
     Column(
-        "calls",
-        "t",
-        7,
-        lambda row: row.entry.figures["total_calls"],
-        lambda row: text.count(row.entry.figures["total_calls"]),
+        "side",
+        "d",
+        5,
+        lambda row: row.entry.figures["side"],
+        lambda row: row.entry.figures["side"],
     ),
-    Column(
-        "last error",
-        "e",
-        2,
-        lambda row: row.entry.last_error_type,
-        lambda row: row.entry.last_error_type or text.NONE,
-        is_words=True,
-        ascends=True,
-    ),
+    _calls(7),
+    _last_error(),
     _process(3),
 )
 CACHES: tuple[Column[Cache], ...] = (

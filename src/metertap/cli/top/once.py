@@ -13,7 +13,7 @@ from metertap.cli.percentiles import PERCENTILES, percentile
 from metertap.cli.tables import Table, complain, show
 from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched
-from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.readings import Cache, Operation, Tool
 from metertap.cli.top.table_state import TableState, View
 
 _COMMAND = "top"
@@ -63,15 +63,17 @@ def _as_json(watched: Watched) -> dict[str, Any]:
     if reading is None:
         return process
     tools = [_with_details(tool, _more_of(tool)) for tool in reading.tools]
+    operations = [_with_details(operation, {}) for operation in reading.operations]
     caches = [_with_details(cache, {}) for cache in reading.caches]
-    return {**process, **asdict(reading), "tools": tools, "caches": caches}
+    lists = {"tools": tools, "operations": operations, "caches": caches}
+    return {**process, **asdict(reading), **lists}
 
 
-def _with_details(entry: Tool | Cache, more: dict[str, Any]) -> dict[str, Any]:
+def _with_details(entry: Tool | Operation | Cache, more: dict[str, Any]) -> dict[str, Any]:
     """Return the document's figures of an entry beside what two documents tell of it."""
     own = asdict(entry)
     figures = own.pop("figures")
-    return {**figures, **own, **more, "details": {**figures, **more}}
+    return {**own, **figures, **more, "details": {**figures, **more}}
 
 
 def _more_of(tool: Tool) -> dict[str, Any]:
@@ -87,14 +89,16 @@ def _more_of(tool: Tool) -> dict[str, Any]:
 def _tables(listed: Sequence[Watched]) -> list[Table]:
     now = time.time()
     view = View()
-    tools, caches = rows(listed, now)
+    found = rows(listed, now)
     made = [_processes(listed, now)] if len(listed) > 1 else []
     title = _title(listed[0], now) if len(listed) == 1 else ""
     for table in view.tables:
         table.has_processes = len(listed) > 1
-    made.append(_table(view.tools, tools, title))
-    if caches:
-        made.append(_table(view.caches, caches, ""))
+    made.append(_table(view.tools, found.tools, title))
+    if found.operations:
+        made.append(_table(view.operations, found.operations, ""))
+    if found.caches:
+        made.append(_table(view.caches, found.caches, ""))
     return made
 
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from metertap.cli import documents
 from metertap.cli.documents import Document
+from metertap.cli.percentiles import Percentile, Which, percentile, percentile_of_operation
 
 _RECENT_SECONDS = 60.0
 """How long a tool that failed is marked."""
 _LEAST_SECONDS = 0.05
 """Two documents that are closer say nothing about a rate."""
 _ALARMING = ("firing", "pending")
+_Called = documents.Tool | documents.Operation
+_Key = str | tuple[str, str, str | None]
+"""A tool's name, or an operation's side, method and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,31 @@ class Tool:
     def uses(self) -> int:
         """Calls since counting began."""
         return self.figures["total_calls"]
+
+    def percentile(self, which: Which) -> Percentile:
+        """Return a percentile of the last calls."""
+        return percentile(self.figures, which)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The MCP requests of one method and name, as one side of one process saw them."""
+
+    name: str
+    """The method, and the name of the tool, prompt or resource where it has one."""
+    figures: documents.Operation
+    calls_per_second: float | None
+    last_error_type: str | None
+    failed_lately: bool
+
+    @property
+    def uses(self) -> int:
+        """Requests since counting began."""
+        return self.figures["total_calls"]
+
+    def percentile(self, which: Which) -> Percentile:
+        """Return a percentile of the last requests."""
+        return percentile_of_operation(self.figures, which)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,9 @@ class Reading:
     resident_bytes: int | None
     tools: tuple[Tool, ...]
     caches: tuple[Cache, ...]
+    operations: tuple[Operation, ...] = ()
+    sessions: tuple[documents.Session, ...] = ()
+    """MCP sessions that have ended, by side."""
     alerts: tuple[documents.Alert, ...] = ()
     """Those that fire, then those that may soon."""
 
@@ -71,8 +103,8 @@ class Readings:
 
     def __init__(self) -> None:
         self._before: Document | None = None
-        self._failed_at: dict[str, float] = {}
-        self._errors: dict[str, str] = {}
+        self._failed_at: dict[_Key, float] = {}
+        self._errors: dict[_Key, str] = {}
 
     def of(self, document: Document) -> Reading:
         """Return the reading of a document that comes after those given before."""
@@ -85,9 +117,17 @@ class Readings:
         self._before = document
         service, system = document["service"], document["system_metrics"]
         elapsed = _elapsed(before, document)
+        earlier = None if before is None else _called(before)
+        changes = {
+            key: self._change(key, figures, earlier, elapsed, system["uptime_seconds"])
+            for key, figures in _called(document).items()
+        }
         tools = tuple(
-            self._tool(name, tool, before, elapsed, system["uptime_seconds"])
-            for name, tool in document["tool_metrics"].items()
+            Tool(name, tool, *changes[name]) for name, tool in document["tool_metrics"].items()
+        )
+        operations = tuple(
+            Operation(_name(operation), operation, *changes[_key(operation)])
+            for operation in document.get("operations", ())
         )
         caches = tuple(
             _cache(name, cache, before, elapsed)
@@ -111,37 +151,54 @@ class Readings:
             resident_bytes=system["process"]["resident_bytes"],
             tools=tools,
             caches=caches,
+            operations=operations,
+            sessions=tuple(document.get("sessions", ())),
             alerts=_alerts(document),
         )
 
-    def _tool(
+    def _change(
         self,
-        name: str,
-        tool: documents.Tool,
-        before: Document | None,
+        key: _Key,
+        figures: _Called,
+        before: dict[_Key, _Called] | None,
         elapsed: float | None,
         uptime: float,
-    ) -> Tool:
-        earlier = None if before is None else before["tool_metrics"].get(name)
+    ) -> tuple[float | None, str | None, bool]:
+        """Return calls a second, the last error type, and whether something failed lately."""
+        # One that was not there before began at 0: it appeared meanwhile.
+        earlier = None if before is None else before.get(key)
         failed_earlier = 0 if earlier is None else earlier["failed_calls"]
-        if before is not None and tool["failed_calls"] > failed_earlier:
-            self._failed_at[name] = uptime
-        types = tool["error_types"]
+        if before is not None and figures["failed_calls"] > failed_earlier:
+            self._failed_at[key] = uptime
+        types = figures["error_types"]
         if types:
             types_earlier = {} if earlier is None else earlier["error_types"]
             more = {kind: count - types_earlier.get(kind, 0) for kind, count in types.items()}
             latest = max(more, key=lambda kind: more[kind])
-            if more[latest] > 0 or name not in self._errors:
-                self._errors[name] = latest
-        # One that was not there before began at 0: it appeared meanwhile.
+            if more[latest] > 0 or key not in self._errors:
+                self._errors[key] = latest
         calls_earlier = 0 if earlier is None else earlier["total_calls"]
-        return Tool(
-            name=name,
-            figures=tool,
-            calls_per_second=_rate(tool["total_calls"], calls_earlier, elapsed),
-            last_error_type=self._errors.get(name),
-            failed_lately=uptime - self._failed_at.get(name, float("-inf")) <= _RECENT_SECONDS,
+        return (
+            _rate(figures["total_calls"], calls_earlier, elapsed),
+            self._errors.get(key),
+            uptime - self._failed_at.get(key, float("-inf")) <= _RECENT_SECONDS,
         )
+
+
+def _called(document: Document) -> dict[_Key, _Called]:
+    """Return everything that is called: tools by name, MCP operations by side, method and name."""
+    found: dict[_Key, _Called] = {}
+    found.update(document["tool_metrics"])
+    found.update((_key(operation), operation) for operation in document.get("operations", ()))
+    return found
+
+
+def _key(operation: documents.Operation) -> _Key:
+    return operation["side"], operation["method"], operation["name"]
+
+
+def _name(operation: documents.Operation) -> str:
+    return " ".join(filter(None, (operation["method"], operation["name"])))
 
 
 def _identity(document: Document) -> tuple[str | None, float]:

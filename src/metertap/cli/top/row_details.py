@@ -10,7 +10,7 @@ from metertap.cli.percentiles import PERCENTILES, percentile_of_part
 from metertap.cli.top.columns import Row, hits_style
 from metertap.cli.top.history import bars
 from metertap.cli.top.layout import Item, grid, items, sentence
-from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.readings import Cache, Operation, Tool
 
 _UNSUPPORTED = "unsupported"
 _LEAST_BARS = 8
@@ -22,9 +22,7 @@ def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
     """Return outcomes, errors, latency with caches and without, and the last minutes."""
     name, tool = row.entry.name, row.entry.figures
     lines = items("outcomes", _outcomes(tool), width)
-    errors = sorted(tool["error_types"].items(), key=lambda item: (-item[1], item[0]))
-    shown: list[Item] = [(f"{kind} {count}", "") for kind, count in errors]
-    lines += items("errors", shown or [("none", "dim")], width)
+    lines += items("errors", _errors(tool), width)
     lines += _latencies(tool, width)
     history = row.history
     for label, values, written in (
@@ -37,8 +35,17 @@ def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
             span = text.duration(len(values) * history.step_seconds)
             about: list[Item] = [(bars(values), ""), (f"most {written(most).strip()}", "")]
             lines += items(label, [*about, (f"last {span}", "dim")], width)
-    lines += items("all calls", _lifetime(tool, now), width)
+    lifetime = [*_lifetime(tool, now), (f"source {tool['source']}", "dim")]
+    lines += items("all calls", lifetime, width)
     return lines
+
+
+def of_operation(row: Row[Operation], width: int, now: float) -> list[Text]:
+    """Return errors, and the latencies of all requests."""
+    operation = row.entry.figures
+    lines = items("errors", _errors(operation), width)
+    lifetime = [*_lifetime(operation, now), (f"seen by the {operation['side']}", "dim")]
+    return lines + items("all requests", lifetime, width)
 
 
 def of_cache(row: Row[Cache], width: int, _now: float) -> list[Text]:
@@ -98,20 +105,25 @@ def _latency_row(name: str, part: documents.Latencies, longest_ms: float | None)
     return [(cell, "") for cell in cells]
 
 
-def _lifetime(tool: documents.Tool, now: float) -> list[Item]:
-    shown = [
+def _errors(figures: documents.Tool | documents.Operation) -> list[Item]:
+    errors = sorted(figures["error_types"].items(), key=lambda item: (-item[1], item[0]))
+    return [(f"{kind} {count}", "") for kind, count in errors] or [("none", "dim")]
+
+
+def _lifetime(figures: documents.Tool | documents.Operation, now: float) -> list[Item]:
+    shown: list[Item] = [
         (f"{name} {text.latency(value).strip()}", "")
         for name, value in (
-            ("shortest", tool["min_latency_ms"]),
-            ("mean", tool["avg_latency_ms"]),
-            ("longest", tool["max_latency_ms"]),
+            ("shortest", figures["min_latency_ms"]),
+            ("mean", figures["avg_latency_ms"]),
+            ("longest", figures["max_latency_ms"]),
         )
     ]
-    if tool["window_samples"] is not None:
-        shown.append((f"percentiles of the last {tool['window_samples']}", ""))
-    if tool["last_call_timestamp"] is not None:
-        shown.append((f"last call {text.duration(now - tool['last_call_timestamp'])} ago", ""))
-    return [*shown, (f"source {tool['source']}", "dim")]
+    if figures["window_samples"] is not None:
+        shown.append((f"percentiles of the last {figures['window_samples']}", ""))
+    if figures["last_call_timestamp"] is not None:
+        shown.append((f"last call {text.duration(now - figures['last_call_timestamp'])} ago", ""))
+    return shown
 
 
 def _by_tool(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -12,7 +12,7 @@ from rich.text import Text
 from metertap import text
 from metertap.cli.tables import printable
 from metertap.cli.top import row_details
-from metertap.cli.top.columns import clock, condition, labels, rows
+from metertap.cli.top.columns import Entry, Row, clock, condition, labels, rows
 from metertap.cli.top.layout import Signs, shortened
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.table import RULE, table
@@ -145,19 +145,19 @@ class Screen:
         self, listed: Sequence[Watched], width: int, room: int, now: float
     ) -> Iterable[RenderableType]:
         view = self._view
-        tools, caches = view.tools, view.caches
-        every_tool, every_cache = rows(listed, now)
+        found = rows(listed, now)
+        names = [row.entry.name for row in view.tools.arrange(found.tools)]
+        names += [row.entry.name for row in view.operations.arrange(found.operations)]
+        names += [row.entry.name for row in view.caches.arrange(found.caches)]
         # The tables have their figures under each other.
-        names = [row.entry.name for row in tools.arrange(every_tool)]
-        names += [row.entry.name for row in caches.arrange(every_cache)]
         widest = max((cell_len(printable(name)) for name in names), default=0)
         for state in view.tables:
             state.has_processes = len(listed) > 1
             state.widen(state.columns()[0].title, widest)
-        tool, cache = tools.unfolded(), caches.unfolded()
         details = {
-            tools.title: row_details.of_tool(tool, width - RULE, now) if tool else [],
-            caches.title: row_details.of_cache(cache, width - RULE, now) if cache else [],
+            view.tools.title: _details(view.tools, row_details.of_tool, width, now),
+            view.operations.title: _details(view.operations, row_details.of_operation, width, now),
+            view.caches.title: _details(view.caches, row_details.of_cache, width, now),
         }
         focused = view.focused()
         there = _those_with_room(view.with_rows(), focused, room)
@@ -169,6 +169,16 @@ class Screen:
             yield from table(
                 state, details[state.title], width, lines, state is focused, self._signs
             )
+
+
+def _details(
+    state: TableState[Entry],
+    of: Callable[[Row[Entry], int, float], list[Text]],
+    width: int,
+    now: float,
+) -> list[Text]:
+    row = state.unfolded()
+    return [] if row is None else of(row, width - RULE, now)
 
 
 def _those_with_room(

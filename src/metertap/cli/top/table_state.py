@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-from metertap.cli.top.columns import CACHES, TOOLS, Column, Entry, Row
+from metertap.cli.top.columns import CACHES, OPERATIONS, TOOLS, Column, Entry, Row
 from metertap.cli.top.cursor import Cursor
-from metertap.cli.top.readings import Cache, Tool
+from metertap.cli.top.readings import Cache, Operation, Tool
 
 _NEXT = {"<": -1, ">": 1}
 _LONGEST_FILTER = 100
@@ -125,6 +125,10 @@ def _tools() -> TableState[Tool]:
     return TableState("tools", TOOLS, "p95")
 
 
+def _operations() -> TableState[Operation]:
+    return TableState("operations", OPERATIONS, "p95")
+
+
 def _caches() -> TableState[Cache]:
     return TableState("caches", CACHES, "hit %")
 
@@ -134,6 +138,7 @@ class View:
     """Everything that keys change."""
 
     tools: TableState[Tool] = field(default_factory=_tools)
+    operations: TableState[Operation] = field(default_factory=_operations)
     caches: TableState[Cache] = field(default_factory=_caches)
     focus: str = "tools"
     """The title of the table that was chosen last."""
@@ -145,7 +150,7 @@ class View:
     @property
     def tables(self) -> list[TableState[Any]]:
         """The tables from top to bottom."""
-        return [self.tools, self.caches]
+        return [self.tools, self.operations, self.caches]
 
     def press(self, key: str) -> None:
         """Do what a key is for; one that is for nothing does nothing."""

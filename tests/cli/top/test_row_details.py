@@ -1,49 +1,25 @@
-"""`metertap top`: selecting a row, and what unfolds under it."""
+"""Selecting a row, and the details that unfold under it."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from metertap import text as figures
-from metertap.cli import main
 from servers.real_servers import free_port
 
 pytest.importorskip("rich", reason="the live view needs rich")
 pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
 
 from support.emulated_terminal import EmulatedTerminal
-from support.watched import FAST, Measured, measured, names, top
+from support.watched import ESCAPED, HOSTILE, Measured, measured, names, top
 
-HOSTILE = "[red]a\x1b[2J\x07[/red]\n\u202eb"
-ESCAPED = r"[red]a\x1b[2J\x07[/red]\n\u202eb"
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
+
+
 PAGE_DOWN, HOME = "\x1b[6~", "\x1b[H"
-ASKING = (
-    "prices, spare = metertap.cache_meter('prices'), metertap.cache_meter('spare')",
-    "ask = lambda hits: [prices.hit() if hit == 'h' else prices.miss() for hit in hits]",
-    "price, quote = (metertap.tool(name=name)(ask) for name in ('price', 'quote'))",
-    "[price('h') for _ in range(25)]; [price('hm') for _ in range(5)]; quote('mm'); ask('hhh')",
-)
-
-
-@pytest.fixture
-def shop() -> Iterator[Measured]:
-    with measured("shop") as found:
-        yield found
-
-
-@pytest.fixture
-def asked(shop: Measured) -> Measured:
-    """One of its caches was asked by two tools, and by nobody's call."""
-    for line in ASKING:
-        shop.do(line)
-    return shop
 
 
 @pytest.fixture
@@ -96,9 +72,6 @@ def selected(terminal: EmulatedTerminal) -> list[str]:
 
 def shows_selected(terminal: EmulatedTerminal, name: str) -> str:
     return terminal.shows(lambda _text: selected(terminal) == [name])
-
-
-# What unfolds
 
 
 def test_a_tools_outcomes_and_errors_are_the_documents(shop: Measured) -> None:
@@ -237,9 +210,6 @@ def test_details_in_a_terminal_without_such_characters(asked: Measured) -> None:
     assert "?" not in screen.rpartition("\n")[0]
 
 
-# Selecting
-
-
 def test_keys_select_unfold_and_fold(three: Measured) -> None:
     with top(three.url, columns=120) as terminal:
         terminal.shows(lambda text: names(text) == ["slow", "middle", "quick", "first"])
@@ -345,7 +315,9 @@ def test_details_longer_than_the_terminal_scroll(asked: Measured) -> None:
         terminal.press("jj\r")
         terminal.shows(lambda text: above_details(text) == "price")
         terminal.resize(60, 10)
-        screen = terminal.shows(lambda text: len(text.splitlines()) == 10 and "▼ " in text)
+        screen = terminal.shows(
+            lambda text: len(text.splitlines()) == 10 and re.search("(?m)^▼ ", text)
+        )
         assert max(map(len, screen.splitlines())) <= 60
         assert (above_details(screen), selected(terminal)) == ("price", ["price"])
         assert details(screen)[0].startswith("outcomes")
@@ -381,8 +353,8 @@ def test_two_hundred_tools_of_a_cache_are_paged_through(shop: Measured) -> None:
     with top(shop.url, columns=80, lines=24) as terminal:
         terminal.shows(lambda text: "prices" in text)
         terminal.press("\t\r")
-        screen = terminal.shows(lambda text: "▼ " in text)
-        assert figures_of(screen, "t000") == ["100", "200", "200", "0"]
+        whole = ["100", "200", "200", "0"]
+        screen = terminal.shows(lambda text: figures_of(text, "t000") == whole)
         seen: list[str] = []
         for _ in range(40):
             seen += re.findall(r"(?m)^[│▲▼] (t\d{3}) ", screen)
@@ -392,9 +364,6 @@ def test_two_hundred_tools_of_a_cache_are_paged_through(shop: Measured) -> None:
             terminal.press(PAGE_DOWN)
             screen = terminal.shows(lambda text, before=before: details(text) != before)
         assert sorted(set(seen)) == [f"t{n:03}" for n in range(200)]  # a page leaves none out
-
-
-# What comes between
 
 
 def test_a_filter_hides_what_is_unfolded_and_gives_it_back(three: Measured) -> None:
@@ -473,26 +442,3 @@ def test_keys_are_for_the_table_that_is_there(three: Measured) -> None:
         terminal.shows(lambda text: "slow" in text)
         terminal.press("\tj")  # there is no cache
         shows_selected(terminal, "slow")
-
-
-# Once
-
-
-def test_json_has_the_details_of_the_document(
-    asked: Measured, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["top", *FAST, "--json", asked.url]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    document = asked.document()
-    caches: dict[str, Any] = {cache["name"]: cache for cache in found["caches"]}
-    tools: dict[str, Any] = {tool["name"]: tool for tool in found["tools"]}
-    of_cache = document["cache_metrics"]["prices"]
-    assert caches["prices"]["details"]["by_tool"] == of_cache["by_tool"]
-    of_tool = document["tool_metrics"]["price"]
-    assert tools["price"]["details"]["all_hit"] == of_tool["with_cache"]["all_hit"]
-    assert tools["price"]["details"]["outcomes"] == of_tool["outcomes"]
-
-
-def test_once_unfolds_nothing(asked: Measured, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["top", *FAST, "--once", asked.url]) == 0
-    assert "looked up by" not in capsys.readouterr().out

@@ -1,0 +1,34 @@
+"""What the tests of `metertap top` watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("rich", reason="the live view needs rich")
+pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
+
+from support.watched import Measured, measured
+
+ASKING = (
+    "prices, spare = metertap.cache_meter('prices'), metertap.cache_meter('spare')",
+    "ask = lambda hits: [prices.hit() if hit == 'h' else prices.miss() for hit in hits]",
+    "price, quote = (metertap.tool(name=name)(ask) for name in ('price', 'quote'))",
+    "[price('h') for _ in range(25)]; [price('hm') for _ in range(5)]; quote('mm'); ask('hhh')",
+)
+
+
+@pytest.fixture
+def shop() -> Iterator[Measured]:
+    """A process that measures."""
+    with measured("shop") as found:
+        yield found
+
+
+@pytest.fixture
+def asked(shop: Measured) -> Measured:
+    """One of its caches was asked by two tools, and by nobody's call."""
+    for line in ASKING:
+        shop.do(line)
+    return shop

@@ -1,0 +1,169 @@
+"""Processes that come, go, hang and come back while they are watched."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+import metertap
+from servers.real_servers import free_port
+from support.waiting import wait_for
+
+pytest.importorskip("rich", reason="the live view needs rich")
+pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
+
+from support.watched import Measured, cells, measured, names, top
+
+
+def test_processes_are_discovered_and_said_to_be_gone(shop: Measured) -> None:
+    with top(columns=140) as terminal:
+        terminal.shows(lambda text: re.search(rf"1 process .*\n +shop +up .*pid {shop.pid}", text))
+        assert "process" not in terminal.lines()[2]  # one needs no column
+        with measured("billing", first="record('charge', True, 1.0)") as billing:
+            screen = terminal.shows(lambda text: "2 processes" in text and "charge" in text)
+            assert cells(screen, "charge")[-1] == "billing"
+            assert cells(screen, "first")[-1] == "shop"
+            terminal.press("/billing\r")  # a process is a name, too
+            terminal.shows(lambda text: names(text) == ["charge"])
+            terminal.press("\x1b")
+        assert billing.process.returncode is not None
+        gone = r"✕ billing +gone since \d\d:\d\d:\d\d \(\d+ s\)"
+        screen = terminal.shows(lambda text: re.search(gone, text))
+        assert "1 process, 1 not answering" in screen
+        # Its last figures stay; what it does now is not known, and said to be of one that is gone.
+        row = cells(screen, "charge")
+        assert (row[1], row[6], row[-1]) == ("–", "–", "✕billing")
+        assert cells(screen, "first")[6] == "0"
+
+
+def test_two_of_one_name_are_told_apart(shop: Measured) -> None:
+    with measured("shop") as other, top(columns=140) as terminal:
+        for process in (shop, other):
+            in_both = partial(_count, f"shop:{process.pid}", 2)
+            terminal.shows(in_both)
+
+
+def test_an_address_that_is_gone_and_back_is_said_to_be() -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        first = stack.enter_context(measured("shop", port))
+        terminal = stack.enter_context(top(str(port), columns=140))
+        first.do("[record('search', True, 1.0) for _ in range(50)]")
+        terminal.shows(lambda text: cells(text, "search")[7:8] == ["50"])
+        first.process.kill()
+        gone = terminal.shows(lambda text: re.search(r"✕ shop +gone since ", text))
+        assert cells(gone, "search")[7] == "50"
+        stack.enter_context(measured("shop", port, first="record('search', True, 1.0)"))
+        screen = terminal.shows(lambda text: cells(text, "search")[7:8] == ["1"])
+        assert re.search(r"shop +began anew \d\d:\d\d:\d\d", screen)
+        terminal.shows(lambda text: cells(text, "search")[1] == "0")
+        assert not re.search(r"search +-\d", terminal.text())  # no rate is below 0
+
+
+def test_exactly_the_given_addresses_are_watched(shop: Measured) -> None:
+    with (
+        measured("billing") as billing,
+        measured("third"),
+        top(shop.url, billing.url.removeprefix("http://"), shop.url, columns=140) as terminal,
+    ):
+        screen = terminal.shows(lambda text: "billing  " in text and "shop  " in text)
+        assert "2 processes" in screen
+        assert "third" not in screen
+
+
+def test_nobody_yet_is_waited_for() -> None:
+    with top(columns=100) as terminal:
+        terminal.shows(lambda text: "No measured process of this user yet" in text)
+        with measured("late"):
+            terminal.shows(lambda text: "late  " in text and "first" in text)
+
+
+def test_an_address_where_nobody_answers_says_why(shop: Measured) -> None:
+    with top("127.0.0.1:1", shop.url, "http://[", columns=140) as terminal:
+        screen = terminal.shows(
+            lambda text: (
+                re.search(r"\? 127.0.0.1:1 .*no answer yet: .*Connection refused", text)
+                and "first" in text
+            )
+        )
+        assert "1 process, 2 not answering" in screen
+
+
+class Hanging:
+    """A server that takes its time, and remembers how many were waiting at once."""
+
+    def __init__(self, answer: Callable[[], bytes]) -> None:
+        self.let_go = Event()
+        self.asked = 0
+        self.most = 0
+        waiting = 0
+        hanging = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                nonlocal waiting
+                hanging.asked += 1
+                waiting += 1
+                hanging.most = max(hanging.most, waiting)
+                hanging.let_go.wait(60)
+                waiting -= 1
+                body = answer()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with suppress(OSError):  # nobody waits for it any more
+                    self.wfile.write(body)
+
+            def log_message(self, *_arguments: Any) -> None:
+                """Nothing is printed."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    with metertap.instrument(service_name="sleepy"):
+        metertap.record_tool_call("nap", True, 1.0)
+        found = Hanging(lambda: json.dumps(metertap.get_all_metrics()).encode())
+        yield found
+        found.let_go.set()
+        found.server.shutdown()
+        found.server.server_close()
+
+
+def test_a_process_that_hangs_freezes_nothing(shop: Measured, hanging: Hanging) -> None:
+    hanging.let_go.set()
+    with top(hanging.url, shop.url, columns=140) as terminal:
+        terminal.shows(lambda text: "nap" in text and "first" in text)
+        hanging.let_go.clear()
+        terminal.shows(lambda text: re.search(r"\? sleepy +no answer since .* \(\d+ s\)", text))
+        shop.do("record('second', True, 1.0)")
+        terminal.shows(lambda text: "second" in text, 3.0)
+        assert hanging.most == 1
+        terminal.press("n")
+        terminal.shows(lambda text: "tool▲ 3" in text, 3.0)
+        hanging.let_go.set()
+        terminal.shows(lambda text: re.search(r"  sleepy +up ", text))
+        hanging.let_go.clear()
+        asked = hanging.asked
+        wait_for(lambda: terminal._read(0.05) is None or hanging.asked > asked)
+        terminal.press("q")
+        began = time.monotonic()
+        assert terminal.ends() == 0  # while it hangs
+        assert time.monotonic() - began < 3
+
+
+def _count(what: str, times: int, text: str) -> bool:
+    return text.count(what) == times
