@@ -114,7 +114,10 @@ async def _drive(
     _show_addresses(url, addresses)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, client.end)
-    process = Process(addresses.json_url or "", "metertap-demo", server.pid)
+    # The service may be named by OTEL_SERVICE_NAME.
+    process = Process(
+        addresses.json_url or "", addresses.service, server.pid, addresses.instance_id
+    )
     deadline = None if duration is None else time.monotonic() + duration
     with _live() as show_document:
         while not work.done():
