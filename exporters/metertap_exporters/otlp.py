@@ -1,15 +1,17 @@
 """OTLP by the standard variables, over HTTP or gRPC; the exporters are OpenTelemetry's own.
 
-`Delivery` stands around an exporter for what a guest in somebody's process owes: a collector that
-is not there is one warning and not one a minute, and it is known whether anything was delivered.
-The exporters go on trying for ten seconds whatever they are told, so nobody waits for them longer
-than they said.
+`Delivery` stands around an exporter, because metertap is a guest in somebody's process: a collector
+that cannot be reached is one warning and not one for each export, and it is known whether anything
+was delivered. The exporters go on trying for ten seconds whatever time they are given, so nobody
+waits for an export longer than for the time that was given.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,10 +23,14 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from metertap import faults, locks
+from metertap import faults, locks, state
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
 
+INTERVAL_SECONDS = 5.0
+"""Time between two exports where nobody set one."""
+FIRST_SECONDS = 1.0
+"""Time from the first tool or cache to the first export."""
 _LOGGERS = (
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
@@ -34,7 +40,7 @@ _LOGGERS = (
 
 
 class Delivery(MetricExporter):
-    """An exporter that says once what goes wrong and remembers whether anything arrived."""
+    """An exporter that warns once of a failure, and remembers whether anything was delivered."""
 
     def __init__(self, inner: MetricExporter, protocol: str) -> None:
         # An exporter's preferences are attributes that the SDK itself reads from outside.
@@ -81,9 +87,10 @@ class Delivery(MetricExporter):
             faults.warn("OTLP: the collector answers again")
 
     def settle(self, timeout_seconds: float) -> bool:
-        """Whether anything was delivered. If nothing was, nothing will be: it is discarded.
+        """Say whether anything was delivered; if nothing was, discard everything from now on.
 
-        Waits for an export in progress; one that lasts longer is on its way to nobody.
+        Waits for an export in progress, `timeout_seconds` at most. One that lasts longer will not
+        be delivered.
         """
         ended = self._exporting.acquire(timeout=timeout_seconds)
         if not self.delivered:
@@ -106,18 +113,26 @@ class Delivery(MetricExporter):
             self.inner.shutdown(timeout_millis=max(0.0, timeout_millis))
 
 
-_made: list[OtlpReader] = []
-"""Kept alive: before SDK 1.45 a reader that is gone makes every later fork print a traceback."""
-
-
 class OtlpReader(PeriodicExportingMetricReader):
-    """A periodic reader that exports OTLP, and whose shutdown is short and may be repeated."""
+    """A periodic reader that exports OTLP; its shutdown is short and may be repeated.
+
+    Unless the operator set an interval (`OTEL_METRIC_EXPORT_INTERVAL`), it exports every
+    `INTERVAL_SECONDS`, and first of all `FIRST_SECONDS` after the first tool or cache is seen. That
+    bounds what a process loses that ends without notice.
+    """
 
     def __init__(self, delivery: Delivery, settings: Settings) -> None:
-        super().__init__(delivery, **sdk.series_limits(settings.series_limit))
+        # The base class has a thread of its own unless the interval is infinite. That one knows
+        # no first export, and outlives every reader in the child of a fork.
+        super().__init__(delivery, math.inf, **sdk.series_limits(settings.series_limit))
         self.delivery = delivery
+        self._interval = settings.export_interval_seconds or INTERVAL_SECONDS
+        self._changed = locks.event()
         self._closed = False
-        _made.append(self)
+        self._thread = threading.Thread(target=self._run, name="metertap-otlp", daemon=True)
+        self._thread.start()
+        if settings.export_interval_seconds is None:
+            state.recorder().on_activity(self._changed.set)
 
     def force_flush(self, timeout_millis: float = 500) -> bool:
         """Export now. Returns after `timeout_millis` at most, and says whether it was enough."""
@@ -133,18 +148,42 @@ class OtlpReader(PeriodicExportingMetricReader):
 
     def shutdown(self, timeout_millis: float = 500, **kwargs: Any) -> None:
         """Export once more, for at most `timeout_millis`, and end."""
-        if not self._closed:
-            self._closed = True
-            super().shutdown(timeout_millis=timeout_millis, **kwargs)
+        if self._closed:
+            return
+        until = time.monotonic() + timeout_millis / 1000
+        self._close()
+        self._changed.set()
+        self._thread.join(max(0.0, timeout_millis / 1000))
+        left = max(0.0, until - time.monotonic())
+        super().shutdown(timeout_millis=left * 1000, **kwargs)
 
     def forked(self) -> None:
-        """In a forked child: thread, connection and counts are the parent's. Do nothing more."""
-        self._closed = True
+        """Do nothing more in a forked child: thread, connection and counts are the parent's."""
+        self._close()
         self.delivery.discard()
+
+    def _close(self) -> None:
+        self._closed = True
+        state.recorder().forget_activity_callback(self._changed.set)
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval
+        while not self._closed:
+            if self._changed.wait(max(0.0, due - time.monotonic())):
+                self._changed.clear()
+                due = min(due, time.monotonic() + FIRST_SECONDS)
+                continue
+            due = max(due + self._interval, time.monotonic())
+            self._export_now()
+        self._export_now()
+
+    def _export_now(self) -> None:
+        with faults.guarded("otlp"):
+            self.collect(timeout_millis=self._export_timeout_millis)
 
 
 def otlp_reader(settings: Settings) -> OtlpReader:
-    """A reader that exports by the protocol of the settings, `http/protobuf` or `grpc`.
+    """Make a reader that exports by the protocol of the settings, `http/protobuf` or `grpc`.
 
     Raises ModuleNotFoundError where the exporter of that protocol is not installed.
     """
@@ -165,7 +204,7 @@ def otlp_reader(settings: Settings) -> OtlpReader:
 
 
 class _ThisThread(logging.Filter):
-    """Drops what the exporters log in threads that are exporting for metertap."""
+    """A filter that drops what the exporters log in threads that are exporting for metertap."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ _PAUSE_SECONDS = 0.00005
 
 
 class Views:
-    """Exact percentiles of tool calls and MCP operations, longest calls, and caches' hit ratios."""
+    """Exact percentiles of tool calls and of MCP operations, and the caches' hit ratios."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -54,13 +54,6 @@ class Views:
             "none beyond the longest; count and sum of all that have a duration, of any outcome."
         )
         yield Family(catalogue.LATENCY_SUMMARY, "summary", description, groups=[({}, tools)])
-        longest = [
-            Series(series.labels, tool.maximum_ms / 1000.0)
-            for series, tool in zip(tools, figures.tools, strict=True)
-            if tool.maximum_ms is not None
-        ]
-        description = "Latency of the longest tool call that succeeded or failed since the start."
-        yield Family(catalogue.LATENCY_MAX, "gauge", description, groups=[({}, longest)])
         operations = [
             Series(
                 self._kept(before, side=item.side, mcp_method_name=item.method, name=item.name),

@@ -9,7 +9,7 @@ from metertap import catalogue, outcomes
 
 
 def label(attribute: str) -> str:
-    """Name the label that an attribute becomes."""
+    """The label that an attribute becomes."""
     return attribute.replace(".", "_")
 
 
@@ -37,26 +37,22 @@ PLACE = label(catalogue.FAULT_PLACE)
 METHOD = label(catalogue.MCP_METHOD)
 
 FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
-"""Matches calls that failed."""
+"""Calls that failed."""
 COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
-"""Matches calls that rates and percentiles are made of: ok and failed."""
+"""Calls that rates and percentiles are made of: ok and failed."""
+NOT_COUNTED = f'{OUTCOME}!~"{"|".join(sorted(outcomes.SAMPLED))}"'
 HIT = f'{label(catalogue.CACHE_REQUEST_TYPE)}="hit"'
 OVERFLOW = 'otel_metric_overflow="true"'
-"""Matches the one series of a metric that holds what was past its limit."""
+"""The one series that holds whatever was past a metric's limit."""
 
 
 def selector(metric: str, *matchers: str) -> str:
-    """Select series of a metric: `metric{matchers}`."""
+    """`metric{matchers}`."""
     return f"{metric}{{{', '.join(matchers)}}}" if matchers else metric
 
 
-def at_most(estimate: str, longest: str) -> str:
-    """Hold an estimated percentile down to the longest call, where Prometheus has that."""
-    return f"({longest} < {estimate}\nor {estimate})"
-
-
 def quoted(text: str) -> str:
-    """Quote `text` for PromQL and for YAML: nothing in it can end the string."""
+    """A string of PromQL, and as well one of YAML: nothing in `text` can end it."""
     return f'"{"".join(_escaped(character) for character in text)}"'
 
 

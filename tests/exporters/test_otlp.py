@@ -52,6 +52,7 @@ def test_the_preferred_temporality_is_kept(
     preference: str, expected: list[tuple[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")
     with receiver() as collector:
         monkeypatch.setenv(ENDPOINT, collector.endpoint)
         with metertap.instrument() as tap:

@@ -131,7 +131,7 @@ def test_sigterm_ends_a_program_that_holds_the_locks_of_what_is_flushed() -> Non
 from metertap import state
 from metertap.runtime.tap import active_tap
 state.recorder().lock.acquire()
-active_tap().pipeline._readers.otlp._shutdown_event._cond.acquire()
+active_tap().pipeline._readers.otlp._changed._cond.acquire()
 """
     with receiver() as collector:
         ended_as = _until_ready(holding + READY, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)

@@ -42,6 +42,22 @@ class Receiver:
             if attribute.key == "service.name"
         }
 
+    def calls_by_process(self) -> dict[int, int]:
+        """Process id → calls of tools, by the last cumulative histograms of each process."""
+        found: dict[int, int] = {}
+        for request in list(self.requests):
+            for sent in request.resource_metrics:
+                (pid,) = (
+                    pair.value.int_value
+                    for pair in sent.resource.attributes
+                    if pair.key == "process.pid"
+                )
+                for scope in sent.scope_metrics:
+                    for metric in scope.metrics:
+                        if metric.name == "gen_ai.execute_tool.duration":
+                            found[pid] = sum(point.count for point in metric.histogram.data_points)
+        return found
+
     def tool_calls(self) -> dict[tuple[str, str], int]:
         """(tool, outcome) → calls, by the last cumulative histogram of each."""
         found = {}

@@ -1,13 +1,13 @@
-"""The dashboard of caches: whether they help, and which tools."""
+"""Caches: whether they help, and whom."""
 
 from __future__ import annotations
 
 from metertap import catalogue
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.panels import HITS
-from metertap_exporters.grafana.queries import (
+from metertap_exporters.grafana.shared import (
     CACHE,
+    HITS,
     IN_CACHE,
     IN_TOOL,
     PROCESS,
@@ -24,7 +24,7 @@ _OF_TOOLS = f'{promql.TOOL}!=""'
 
 
 def board() -> Board:
-    """Build the dashboard."""
+    """The dashboard."""
     board = Board(
         "metertap-caches",
         "metertap: caches",

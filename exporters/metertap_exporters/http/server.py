@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -162,6 +163,11 @@ class Server(ThreadingMixIn, WSGIServer):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        thread = threading.current_thread()
+        thread.name = f"metertap-{thread.name}"
+        super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         self.connections.closed(request)

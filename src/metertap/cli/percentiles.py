@@ -27,11 +27,11 @@ class Percentile:
     """Whether it is an estimate, or held down to the longest call."""
 
     def text(self) -> str:
-        """Return the percentile as text, with its unit."""
+        """Return it as it stands in a table."""
         return self.in_column().strip()
 
     def in_column(self) -> str:
-        """Return the same with units of one width, so that digits stand under each other."""
+        """Return it with a unit of always the same width, so that digits stand in columns."""
         mark = text.ABOUT if self.is_about and self.milliseconds is not None else ""
         return mark + text.latency(self.milliseconds)
 

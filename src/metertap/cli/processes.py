@@ -13,13 +13,13 @@ from metertap.runtime.running import Running
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process that can be asked: its address, and what it registered as."""
+    """One process that answers: where, and as whom it registered."""
 
     url: str
     name: str
     pid: int | None = None
     instance_id: str | None = None
-    """The instance that its documents must be of, where it registered one."""
+    """What its documents must say that they are of; None where anybody's are taken."""
 
 
 def processes(url: str | None) -> list[Process]:

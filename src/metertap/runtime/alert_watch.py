@@ -95,8 +95,13 @@ class AlertWatch:
 
     def close(self) -> None:
         """End, and wait half a second at most for receivers that are being told."""
-        self._recorder.forget_activity_callback(self._begin)
         self.flush(time.monotonic() + _FLUSH_SECONDS)
+        self.end()
+
+    def end(self) -> None:
+        """Ask the threads of this and of the receivers to end, and return at once."""
+        self._recorder.forget_activity_callback(self._begin)
+        self._stop.set()
         for receiver in self.receivers:
             with faults.guarded("alerts.close"):
                 receiver.close()

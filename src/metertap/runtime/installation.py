@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ from opentelemetry.metrics import MeterProvider
 from metertap import faults, locks, state
 from metertap.runtime import running
 from metertap.runtime.diagnosis import diagnose
-from metertap.runtime.pipeline import FLUSH_MILLISECONDS, Pipeline
+from metertap.runtime.endings import END_SECONDS, Endings
+from metertap.runtime.pipeline import Pipeline
 from metertap.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Installation:
         self.is_active = False
         """Whether anything is patched and recorded."""
         self._registering = locks.lock()
+        self._endings = Endings(self._push_the_rest, self._stop_threads)
 
     def start(self) -> None:
         """Begin: pipeline first, so that the first patched call has somewhere to go."""
@@ -52,14 +53,15 @@ class Installation:
             self._watch_alerts()
         with faults.guarded("instrumentations"):
             _install_instrumentations(self.settings)
-        atexit.register(self.at_exit)
+        with faults.guarded("endings"):
+            self._endings.watch(pushes=self.pipeline.pushes)
 
     def shutdown(self) -> None:
         """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
         if not self.is_active:
             return
         self.is_active = False
-        atexit.unregister(self.at_exit)
+        self._endings.forget()
         with faults.guarded("shutdown"):
             _uninstall_instrumentations()
         with faults.guarded("shutdown"):
@@ -100,15 +102,32 @@ class Installation:
             self.pipeline.forked()
             if self.watch is not None:
                 self.watch.forked()
+            # After the pipeline's own callback, which gives the child something to push with.
+            state.recorder().forget_activity_callback(self._woken)
+            state.recorder().on_activity(self._woken)
 
-    def at_exit(self) -> None:
-        """Push the rest as the process ends, for half a second at most, and leave the listing."""
-        until = time.monotonic() + FLUSH_MILLISECONDS / 1000
+    def _woken(self) -> None:
+        state.recorder().forget_activity_callback(self._woken)
+        self._endings.woken(pushes=self.pipeline.pushes)
+
+    def _push_the_rest(self) -> None:
+        """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
+        until = time.monotonic() + END_SECONDS
         with faults.guarded("exit"):
             self.pipeline.at_exit()
         with faults.guarded("exit"):
             if self.watch is not None:
                 self.watch.flush(until)
+        with faults.guarded("exit"):
+            running.unregister()
+
+    def _stop_threads(self) -> None:
+        """Ask every thread to end; the last may be an endpoint that is just coming up."""
+        with faults.guarded("exit"):
+            self.pipeline.close_endpoints()
+        with faults.guarded("exit"):
+            if self.watch is not None:
+                self.watch.end()
         with faults.guarded("exit"):
             running.unregister()
 

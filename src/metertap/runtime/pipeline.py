@@ -8,7 +8,6 @@ and the counts so far.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from metertap import faults, locks, state
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import Observed, OtelInstruments
 from metertap.otel.replay import Journal
+from metertap.runtime.endings import END_SECONDS
 from metertap.runtime.providers import instruments_of
 from metertap.runtime.readers import Readers
 from metertap.runtime.sdk_watch import ProviderWatch, ReaderWatch, SpanWatch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from metertap_exporters.prometheus import PrometheusExporter
 
 FLUSH_MILLISECONDS = 500.0
-"""The longest that a shutdown waits for a collector."""
+"""The longest that a flush waits for a collector, unless it is told."""
 _SETTLE_SECONDS = 0.5
 """The longest that an application that sets a provider waits for an export in progress."""
 
@@ -120,10 +120,14 @@ class Pipeline:
             self._readers.otlp.delivery.discard()
 
     def at_exit(self) -> None:
-        """Push the rest as the process ends. Everything else dies with the process."""
+        """Push the rest, as the process ends."""
         otlp = self._readers.otlp
         if otlp is not None:
-            otlp.shutdown(timeout_millis=FLUSH_MILLISECONDS)
+            otlp.shutdown(timeout_millis=END_SECONDS * 1000)
+
+    def close_endpoints(self) -> None:
+        """Serve no more."""
+        self._readers.close()
 
     def shutdown(self) -> Handover | None:
         """Push the rest, take our readers away and leave every provider; shut none down.
@@ -196,9 +200,6 @@ class Pipeline:
             with self._recorder.lock:
                 for instruments in self._recorder.instruments:
                     kept.replay(instruments)
-            if self.pushes and "multiprocessing.util" in sys.modules:
-                # A child of multiprocessing ends without running exit handlers.
-                sys.modules["multiprocessing.util"].Finalize(None, self.at_exit, exitpriority=0)
             self._observe_process()
             self.check()  # the application may have set a provider meanwhile
 

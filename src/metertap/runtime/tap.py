@@ -167,10 +167,6 @@ class Tap:
         """Push what was measured to the collector now, if one is exported to. Never raises."""
         self.pipeline.flush(timeout_milliseconds)
 
-    def at_exit(self) -> None:
-        """Push the rest as the process ends, for half a second at most, and leave the listing."""
-        self._installation.at_exit()
-
     def shutdown(self) -> None:
         """Give up what one call of `instrument()` holds. Never raises.
 

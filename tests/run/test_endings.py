@@ -1,0 +1,389 @@
+"""Every way in which a process ends: what reaches a collector, and that the end is the program's.
+
+These are the rows of the table in docs/reliability.md. The interval between two exports is ten
+minutes here, so that what arrives was pushed because the process ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from servers.otlp_receiver import Receiver, receiver
+from support.programs import METERTAP, Ended, ended, started
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="these are the ends that POSIX has")
+
+CALLS = 300
+PRELUDE = f"""
+import asyncio, concurrent.futures, multiprocessing, os, signal, sys, threading, time
+import metertap
+{{instrument}}
+
+@metertap.tool
+def search():
+    pass
+
+def work(*_):
+    for _ in range({CALLS}):
+        search()
+
+def ready(pause=signal.pause):
+    os.write(1, b"ready\\n")
+    pause()
+
+"""
+IN_CHILD = """
+if __name__ == "__main__":
+    context = multiprocessing.get_context("{method}")
+    {body}
+"""
+WORKS_AND_WAITS = """
+def work_and_wait(told):
+    work()
+    told.set()
+    time.sleep(60)
+"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A program, and the signal that it gets once it has said that it is ready."""
+
+    name: str
+    code: str
+    sent: signal.Signals | None = None
+    status: int = 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def child(name: str, method: str, body: str, before: str = "", status: int = 0) -> Ending:
+    return Ending(name, before + IN_CHILD.format(method=method, body=body), status=status)
+
+
+RUN = "p = context.Process(target=work); p.start(); p.join(); sys.exit(p.exitcode)"
+TERMINATED = (
+    "told = context.Event(); p = context.Process(target=work_and_wait, args=(told,)); "
+    "p.start(); told.wait(60); p.terminate(); p.join(); sys.exit(-p.exitcode)"
+)
+POOL = "with context.Pool(1) as pool: pool.apply(work)"
+EXECUTOR = (
+    "with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool: "
+    "pool.submit(work).result()"
+)
+OWN_HANDLER = """
+def mine(number, frame):
+    os.write(1, b"mine\\n")
+    sys.exit(7)
+signal.signal(signal.SIGTERM, mine)
+"""
+CHAINED_HANDLER = """
+def mine(number, frame):
+    if callable(before):
+        before(number, frame)
+    sys.exit(7)
+before = signal.signal(signal.SIGTERM, mine)
+"""
+RESTORED_HANDLER = """
+def mine(number, frame):
+    signal.signal(number, before)
+    signal.raise_signal(number)
+before = signal.signal(signal.SIGTERM, mine)
+"""
+DEFAULT_RESTORED = """
+def mine(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+signal.signal(signal.SIGTERM, mine)
+"""
+IN_ASYNCIO = """
+async def main():
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    work()
+    ready(lambda: None)
+    await ended.wait()
+asyncio.run(main())
+sys.exit(4)
+"""
+ENDINGS = [
+    Ending("return", "work()"),
+    Ending("sys.exit", "work(); sys.exit(3)", status=3),
+    Ending("exception", "work(); raise ValueError", status=1),
+    Ending("sys.exit with threads", "threading.Thread(target=work).start(); sys.exit(3)", None, 3),
+    Ending("KeyboardInterrupt", "work(); raise KeyboardInterrupt", None, -signal.SIGINT),
+    Ending("SIGINT", "work(); ready()", signal.SIGINT, -signal.SIGINT),
+    Ending("SIGTERM", "work(); ready()", signal.SIGTERM, -signal.SIGTERM),
+    Ending(
+        "SIGTERM while busy",
+        "work(); ready(lambda: None)\nwhile True: pass",
+        signal.SIGTERM,
+        -signal.SIGTERM,
+    ),
+    Ending("SIGHUP", "work(); ready()", signal.SIGHUP, -signal.SIGHUP),
+    Ending("SIGTERM, own handler", OWN_HANDLER + "work(); ready()", signal.SIGTERM, 7),
+    Ending("SIGTERM, chained handler", CHAINED_HANDLER + "work(); ready()", signal.SIGTERM, 7),
+    Ending("SIGTERM, in asyncio", IN_ASYNCIO, signal.SIGTERM, 4),
+    Ending(
+        "SIGTERM, raised again",
+        RESTORED_HANDLER + "work(); ready()",
+        signal.SIGTERM,
+        -signal.SIGTERM,
+    ),
+    Ending(
+        "SIGTERM, default restored",
+        DEFAULT_RESTORED + "work(); ready()",
+        signal.SIGTERM,
+        -signal.SIGTERM,
+    ),
+    Ending(
+        "SIGTERM, ignored",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); work(); "
+        "ready(lambda: (sys.stdin.read(), sys.exit(5)))",
+        signal.SIGTERM,
+        5,
+    ),
+    Ending("forked child", "pid = os.fork()\nif pid: os.waitpid(pid, 0)\nelse: work()"),
+    *(child(f"{method} child", method, RUN) for method in ("fork", "spawn", "forkserver")),
+    *(
+        child(f"{method} child terminated", method, TERMINATED, WORKS_AND_WAITS, signal.SIGTERM)
+        for method in ("fork", "spawn", "forkserver")
+    ),
+    *(child(f"{method} pool", method, POOL) for method in ("fork", "spawn", "forkserver")),
+    *(child(f"{method} executor", method, EXECUTOR) for method in ("fork", "spawn", "forkserver")),
+]
+
+
+def end(command: list[str], ending: Ending, **env: str) -> Ended:
+    with started(command, env=env) as process:
+        if ending.sent is not None:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(ending.sent)
+        return ended(process)
+
+
+def to(collector: Receiver) -> dict[str, str]:
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_METRIC_EXPORT_INTERVAL": "600000",
+    }
+
+
+@pytest.fixture(params=["instrument", "run"])
+def program_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], list[str]]:
+    """Writes a program that measures itself, or is measured by `metertap run --children`."""
+
+    def write(code: str) -> list[str]:
+        instruments = request.param == "instrument"
+        text = PRELUDE.format(instrument="metertap.instrument()" if instruments else "") + code
+        (tmp_path / "shop.py").write_text(text)
+        run = [] if instruments else [METERTAP, "run", "--children", "--"]
+        return [*run, sys.executable, str(tmp_path / "shop.py")]
+
+    return write
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=str)
+def test_all_calls_arrive_and_the_end_is_the_programs(
+    ending: Ending, program_of: Callable[[str], list[str]]
+) -> None:
+    with receiver() as collector:
+        found = end(program_of(ending.code), ending, **to(collector))
+    assert found.status == ending.status, found.told
+    assert sum(collector.calls_by_process().values()) == CALLS
+    assert "metertap" not in found.told.replace("import metertap", "").replace("metertap.tool", "")
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=str)
+def test_the_end_is_the_same_unmeasured(ending: Ending, tmp_path: Path) -> None:
+    text = (
+        PRELUDE.format(instrument="").replace("import metertap", "").replace("@metertap.tool", "")
+    )
+    (tmp_path / "shop.py").write_text(text + ending.code)
+    assert end([sys.executable, str(tmp_path / "shop.py")], ending).status == ending.status
+
+
+APP = """
+import metertap
+{instrument}
+
+@metertap.tool
+def search():
+    pass
+
+async def app(scope, receive, send):
+    search()
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b"found"}})
+"""
+
+
+@pytest.mark.parametrize("measured", ["instrument", "run"])
+@pytest.mark.parametrize(
+    ("sent", "workers", "status"),
+    [
+        (signal.SIGTERM, (), -signal.SIGTERM),  # which it raises again when it has shut down
+        (signal.SIGINT, (), 0),
+        (signal.SIGTERM, ("--workers", "2"), 0),
+        (signal.SIGINT, ("--workers", "2"), 0),
+    ],
+)
+def test_a_web_server_and_its_workers_lose_nothing(
+    sent: signal.Signals,
+    workers: tuple[str, ...],
+    status: int,
+    measured: str,
+    tmp_path: Path,
+    free_port: int,
+) -> None:
+    instrument = "metertap.instrument()" if measured == "instrument" else ""
+    (tmp_path / "shopapp.py").write_text(APP.format(instrument=instrument))
+    run = [METERTAP, "run", "--children", "--"] if measured == "run" else []
+    server = [sys.executable, "-m", "uvicorn", "shopapp:app", "--lifespan", "off"]
+    command = [*run, *server, "--port", str(free_port), *workers]
+    with receiver() as collector, started(command, env=to(collector), cwd=tmp_path) as process:
+        wait_for(lambda: _get(free_port), 60)
+        calls = 1 + sum(_get(free_port) for _ in range(20))
+        process.send_signal(sent)
+        assert ended(process).status == status
+    assert calls == 21
+    assert sum(collector.calls_by_process().values()) == calls
+
+
+def _get(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            return bool(answer.read() == b"found")
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "sudden",
+    ["os._exit(9)", *(f"os.kill(os.getpid(), signal.{name})" for name in ("SIGKILL", "SIGUSR1"))],
+)
+def test_a_sudden_end_loses_what_came_after_the_last_export(
+    sudden: str, program_of: Callable[[str], list[str]]
+) -> None:
+    command = program_of(f"work(); ready(lambda: sys.stdin.read()); work(); {sudden}")
+    with receiver() as collector:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        with started(command, env=env) as process:
+            wait_for(lambda: sum(collector.calls_by_process().values()) == CALLS, 60)
+            status = ended(process).status
+    assert status in {9, -signal.SIGKILL, -signal.SIGUSR1}
+    assert sum(collector.calls_by_process().values()) == CALLS
+
+
+def test_a_handler_below_python_is_kept(tmp_path: Path) -> None:
+    # Only the operating system knows of it; Python says that the signal has its default action.
+    path = tmp_path / "shop.py"
+    first = "import faulthandler, signal; faulthandler.register(signal.SIGHUP)\n"
+    path.write_text(first + PRELUDE.format(instrument="metertap.instrument()") + "work(); ready()")
+    command = [sys.executable, str(path)]
+    with receiver() as collector, started(command, env=to(collector)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        assert b"most recent call first" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert ended(process).status == -signal.SIGTERM
+    assert sum(collector.calls_by_process().values()) == CALLS
+
+
+def test_a_tap_that_is_shut_down_leaves_the_ends_as_they_were() -> None:
+    code = """
+import signal, metertap
+before = [signal.getsignal(number) for number in (15, 1)], signal.raise_signal
+tap = metertap.instrument()
+during = [signal.getsignal(number) for number in (15, 1)], signal.raise_signal
+tap.shutdown()
+print(before == ([signal.getsignal(number) for number in (15, 1)], signal.raise_signal) != during)
+"""
+    with receiver() as collector:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **to(collector)},
+            capture_output=True,
+            check=True,
+        )
+    assert done.stdout == b"True\n"
+
+
+NO_FILES_LEFT = """
+import os, resource, socket, sys, time, metertap
+tap = metertap.instrument()
+with metertap.measure_tool("search"):
+    pass
+while tap.json_url is None:
+    time.sleep(0.01)
+client = socket.socket()
+port = int(tap.json_url.rsplit(":", 1)[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+kept = []
+try:
+    while True:
+        kept.append(os.open("/dev/null", 0))
+except OSError:
+    pass
+if sys.argv[1] == "client":
+    client.connect(("127.0.0.1", port))
+    time.sleep(0.3)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("waits", ["nobody", "client"])
+def test_a_process_without_file_descriptors_ends_by_itself(waits: str) -> None:
+    # A thread of ours that is alive while Python finalises would end it with SIGABRT.
+    command = [sys.executable, "-c", NO_FILES_LEFT, waits]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (3, b"")
+
+
+INTERRUPTED = """
+import sys, threading, time, metertap
+metertap.instrument()
+with metertap.measure_tool("search"):
+    pass
+{also}
+# Meanwhile the endpoint's thread imports what it needs, and so executes texts.
+threading.Thread(target=time.sleep, args=(1,)).start()
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("also", "end", "status"),
+    [
+        ("", "raise KeyboardInterrupt", -signal.SIGINT),
+        ("", "raise type('Mine', (KeyboardInterrupt,), {})", 1),
+        ("", "sys.exit(1)", 1),
+        ("", "raise ValueError", 1),
+        (
+            "import code; code.InteractiveConsole().runsource('raise KeyboardInterrupt')",
+            "sys.exit(0)",
+            0,
+        ),
+    ],
+)
+def test_an_interrupt_at_the_top_ends_the_process_and_no_other_does(
+    also: str, end: str, status: int
+) -> None:
+    code = INTERRUPTED.format(also=also, end=end)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == status
