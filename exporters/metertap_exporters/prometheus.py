@@ -7,7 +7,6 @@ cache hit ratio.
 from __future__ import annotations
 
 import gzip
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +15,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
 from metertap import catalogue, state
 from metertap.otel import sdk
+from metertap.otel.instruments import paced
 from metertap.recording import OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import TABLE, Options, Settings
@@ -26,9 +26,7 @@ from metertap_exporters.exposition.text import Exposition, only
 from metertap_exporters.http.app import App, Environ, Response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
-
-_PAUSE_SECONDS = 0.00005
-"""Long enough for a thread that waits for the interpreter to get it."""
+from metertap_exporters.pause import pause
 
 
 class Views:
@@ -117,7 +115,11 @@ class PrometheusScrapeReader(MetricReader):
         """Collect now; None where there is nothing. For one thread at a time."""
         self._latest = None
         if sdk.is_attached(self):
-            self.collect()
+            was_paced = paced.set(pause)
+            try:
+                self.collect()
+            finally:
+                paced.reset(was_paced)
         latest, self._latest = self._latest, None
         return latest
 
@@ -138,7 +140,7 @@ class PrometheusExporter:
         self._settings = settings = settings or state.settings()
         self._views = Views(state.recorder())
         self._target = Target()
-        self._exposition = Exposition(_give_way)
+        self._exposition = Exposition(pause)
         self._route = SharedRoute(self._serve, _asked)
         self.reader: PrometheusScrapeReader | None = None
         self.endpoint = Endpoint(
@@ -188,11 +190,6 @@ def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:
     names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]", ())
     takes_gzipped = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING"))
     return accepted(environ.get("HTTP_ACCEPT")), takes_gzipped, frozenset(names)
-
-
-def _give_way() -> None:
-    """Let other threads run: they wait up to 5 ms for one that only computes."""
-    time.sleep(_PAUSE_SECONDS)
 
 
 class PrometheusReader(PrometheusScrapeReader):
