@@ -27,6 +27,9 @@ class Host(Protocol):
     def where_prometheus_is(self) -> str | None:
         """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
 
+    def opens_at_once(self, endpoint: Endpoint) -> bool:
+        """Say whether `endpoint` is to listen before anything is measured."""
+
     def settled(self, endpoint: Endpoint) -> None:
         """Take note that `endpoint` listens now, or cannot."""
 
@@ -52,6 +55,10 @@ class NoHost:
     def where_prometheus_is(self) -> str | None:
         """Return None: no other endpoint is known."""
         return None
+
+    def opens_at_once(self, endpoint: Endpoint) -> bool:
+        """Return False: the host that comes says so."""
+        return False
 
     def settled(self, endpoint: Endpoint) -> None:
         """Do nothing: the process is not listed."""

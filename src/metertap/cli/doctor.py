@@ -75,7 +75,7 @@ def _tables(name: str, report: Report, problems: list[Row], everything: bool) ->
 def _this_environment() -> Report:
     """Instrument this very process, import what could be patched, and see what binds.
 
-    Nothing is served or delivered: endpoints wait for a tool or a cache, which never comes.
+    Nothing is delivered, or served: for a command, endpoints wait for a tool, which never comes.
     """
     import metertap_instrumentation
     from metertap.runtime.tap import instrument

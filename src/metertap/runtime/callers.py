@@ -22,13 +22,18 @@ class Caller:
     file: str | None = None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the call comes from metertap itself, and so from the operator."""
+        return self.module.startswith(_OURS)
+
+    @property
     def is_application(self) -> bool:
         """Whether the module is the program's own.
 
         The program's own is `__main__`, what is not installed among packages, and what lies beside
         the module or script that is run.
         """
-        if self.module.startswith(_OURS):
+        if self.is_ours:
             return False
         if self.module in {"__main__", "__mp_main__"} or self.file is None:
             return True

@@ -9,8 +9,10 @@ from opentelemetry.metrics import MeterProvider
 
 from metertap import faults, locks, state
 from metertap.runtime import running
+from metertap.runtime.callers import Caller
 from metertap.runtime.diagnosis import diagnose
 from metertap.runtime.endings import END_SECONDS, Endings
+from metertap.runtime.opening import opens_at_once, supervisor_watches
 from metertap.runtime.pipeline import Pipeline
 from metertap.settings.settings import Settings
 
@@ -31,7 +33,8 @@ class Installation:
     exists and does nothing.
     """
 
-    def __init__(self, provider: MeterProvider | None = None) -> None:
+    def __init__(self, caller: Caller, provider: MeterProvider | None = None) -> None:
+        self._caller = caller
         self.settings = state.settings()
         self.notes: list[str] = []
         """Decisions that `metertap doctor` shows."""
@@ -41,6 +44,7 @@ class Installation:
         """Whether anything is patched and recorded."""
         self._registering = locks.lock()
         self._endings = Endings(self._push_the_rest, self._stop_threads)
+        self._watches = supervisor_watches(self._supervise)
 
     def start(self) -> None:
         """Begin: pipeline first, so that the first patched call has somewhere to go."""
@@ -49,6 +53,9 @@ class Installation:
         self.is_active = True
         with faults.guarded("pipeline"):
             self.pipeline.start()
+        with faults.guarded("supervisors"):
+            for watch in self._watches:
+                watch.install()
         with faults.guarded("alerts"):
             self._watch_alerts()
         with faults.guarded("instrumentations"):
@@ -63,6 +70,9 @@ class Installation:
         self.is_active = False
         self._endings.forget()
         with faults.guarded("shutdown"):
+            for watch in self._watches:
+                watch.uninstall()
+        with faults.guarded("shutdown"):
             _uninstall_instrumentations()
         with faults.guarded("shutdown"):
             if self.watch is not None:
@@ -72,8 +82,9 @@ class Installation:
         with faults.guarded("shutdown"):
             running.unregister()
 
-    def replace(self, provider: MeterProvider | None) -> None:
+    def replace(self, caller: Caller, provider: MeterProvider | None) -> None:
         """Go on with the settings that are in force now. Nothing that was recorded is lost."""
+        self._caller = caller
         before, self.settings = self.settings, state.settings()
         self.notes.clear()
         if not (self.is_active and self.settings.enabled):
@@ -89,6 +100,9 @@ class Installation:
             handover = self.pipeline.shutdown()
             self.pipeline = Pipeline(self, provider)
             self.pipeline.start(handover)
+        with faults.guarded("endings"):
+            self._endings.forget()
+            self._endings.watch(pushes=self.pipeline.pushes)
         with faults.guarded("alerts"):
             self._watch_alerts()
         with faults.guarded("instrumentations"):
@@ -168,6 +182,10 @@ class Installation:
         """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
         return self.pipeline.where_prometheus_is()
 
+    def opens_at_once(self, endpoint: Endpoint) -> bool:
+        """Say whether `endpoint` is to listen before anything is measured."""
+        return opens_at_once(endpoint, self._caller)
+
     def note(self, text: str) -> None:
         """Keep a decision that `metertap doctor` shows."""
         if text not in self.notes:
@@ -188,6 +206,11 @@ class Installation:
                 instance_id=service.get("instance_id"),
                 problem=None if json is None else json.endpoint.problem,
             )
+
+    def _supervise(self) -> None:
+        """Leave the ports to the children: this process starts and restarts them, no more."""
+        self.pipeline.rest()
+        running.unregister()
 
     def _watch_alerts(self) -> None:
         if self.settings.has_alerts:

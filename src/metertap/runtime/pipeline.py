@@ -161,6 +161,10 @@ class Pipeline:
             self._readers.close()
         return handover
 
+    def rest(self) -> None:
+        """Listen no more in this process; children that it forks may."""
+        self._readers.rest()
+
     def forked(self) -> None:
         """Use nothing of the parent's in a forked child, and make nothing before it is needed.
 

@@ -59,6 +59,13 @@ class Readers:
             with faults.guarded("readers.close"):
                 self._close(endpoint)
 
+    def rest(self) -> None:
+        """Listen no more in this process; children that it forks may."""
+        for view in (self.json, self.prometheus):
+            if view is not None:
+                self._recorder.forget_activity_callback(view.endpoint.start)
+                view.endpoint.stop()
+
     def forked(self) -> None:
         """In a forked child: nothing is pushed and nobody listens until a record wakes it."""
         for view in (self.json, self.prometheus):
@@ -69,7 +76,7 @@ class Readers:
             self.otlp = None
 
     def listen_again(self) -> None:
-        """In a forked child: bind at its own first tool or cache."""
+        """Have the endpoints open at the first record of a forked child."""
         for endpoint in self._endpoints:
             self._recorder.forget_activity_callback(endpoint.start)
             self._recorder.on_activity(endpoint.start)
@@ -97,6 +104,8 @@ class Readers:
         self.json.show(self._host)
         if made_by_sdk is None:
             self._open(self.json.endpoint)
+        elif self._host.opens_at_once(self.json.endpoint):
+            self.json.endpoint.start()
 
     def _add_prometheus(self, present: Sequence[MetricReader]) -> None:
         exported_already = any(sdk.exports_prometheus(item) for item in present)
@@ -117,6 +126,8 @@ class Readers:
         )
         if self.prometheus is not None:
             self.prometheus.endpoint.on_bound(self._host.settled)
+            if self._host.opens_at_once(self.prometheus.endpoint):
+                self.prometheus.endpoint.start()
         elif self._settings.prometheus:
             self._host.note(
                 "the application exports Prometheus itself: no second endpoint, and so no "
@@ -152,6 +163,8 @@ class Readers:
         if endpoint not in self._endpoints:
             self._endpoints.append(endpoint)
             self._recorder.on_activity(endpoint.start)
+            if self._host.opens_at_once(endpoint):
+                endpoint.start()
 
     def _drop(self, view: JsonSnapshot | PrometheusExporter | None) -> None:
         if view is not None and view.endpoint in self._endpoints:

@@ -46,7 +46,7 @@ class _Owners:
         if self.installation is None:
             self._decide(caller, asked)
             state.configure(settings.read(asked))
-            self.installation = Installation(provider)
+            self.installation = Installation(caller, provider)
             self.installation.start()
         elif caller.is_application and not self.decider.is_application:
             given = settings.read(asked)
@@ -55,7 +55,7 @@ class _Owners:
             self._warn_of(before, asked_before, given, f"by the application, in {caller.module}")
             if given != self.installation.settings or provider is not None:
                 state.configure(given)
-                self.installation.replace(provider)
+                self.installation.replace(caller, provider)
         elif asked:
             because = f"before, in {self.decider.module}"
             self._warn_of(caller, asked, self.installation.settings, because)
@@ -143,12 +143,12 @@ class Tap:
 
     @property
     def json_url(self) -> str | None:
-        """Address of the JSON endpoint; None until the first tool or cache is seen."""
+        """Address of the JSON endpoint; None while it does not listen."""
         return self._installation.json_url
 
     @property
     def prometheus_url(self) -> str | None:
-        """Address of the Prometheus endpoint; None until the first tool or cache is seen."""
+        """Address of the Prometheus endpoint; None while it does not listen."""
         return self._installation.prometheus_url
 
     def snapshot(self) -> dict[str, Any]:

@@ -91,6 +91,8 @@ class Settings:
     excluded_process_metrics: frozenset[str] = frozenset()
     """Patterns of names of process metrics that are not to be reported."""
     disabled_because: str | None = None
+    run_children: bool = False
+    """Whether `metertap run` measures the program's children, which get the same settings."""
     resource_from_environment: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -154,7 +156,8 @@ _IN_ALERTS_TABLE = {
     "every": "alert_every",
 }
 """Keys of `[tool.metertap.alerts]` that are no thresholds, and the settings that they are."""
-_OTHER_VARIABLES = frozenset({config_file.VARIABLE, "METERTAP_RUN_CHILDREN"})
+_RUN_CHILDREN = "METERTAP_RUN_CHILDREN"
+_OTHER_VARIABLES = frozenset({config_file.VARIABLE, _RUN_CHILDREN})
 _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
 """Other programs' variables begin so too, so only near misspellings of ours are warned of."""
@@ -219,6 +222,7 @@ def read(
         excluded_process_metrics=otel.excluded_process_metrics,
         disabled_by_opentelemetry=otel.disabled_instrumentations,
         disabled_because=disabled_because,
+        run_children=bool(environ.get(_RUN_CHILDREN)),
         resource_from_environment=otel.resource_attributes,
         sources=sources,
     )

@@ -1,0 +1,68 @@
+"""When endpoints open: at once, or with the first thing that is measured.
+
+Whoever scrapes a port that is known expects an answer from the start: a server that is idle is not
+down, and one whose instrumentation is broken has a diagnosis to show. Where a process is one of
+several that are started with the same port, those that measure nothing must leave it to the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from metertap import faults, state
+from metertap.patching.patch_set import PatchSet, Target
+from metertap.runtime.callers import Caller
+from metertap_exporters.http.endpoint import Endpoint
+
+_COMMANDS = "metertap.cli."
+"""Commands that look at their own process serve nobody."""
+_SUPERVISORS = {
+    "uvicorn.supervisors.basereload": "BaseReload.run",
+    "uvicorn.supervisors.multiprocess": "Multiprocess.run",
+    "gunicorn.arbiter": "Arbiter.run",
+    "django.utils.autoreload": "restart_with_reloader",
+    "werkzeug._reloader": "ReloaderLoop.restart_with_reloader",
+    "watchfiles.run": "start_process",
+}
+"""Functions by which a process begins to start and restart others, which do the work."""
+
+
+def opens_at_once(endpoint: Endpoint, caller: Caller) -> bool:
+    """Say whether `endpoint` is to listen before anything is measured.
+
+    So it is where the program itself called `instrument()`, and where the operator set the port. A
+    child of multiprocessing waits, since all of them are told the same port; so does a port that
+    is chosen by the system, which nobody can know before it is listed.
+    """
+    if endpoint.port == 0 or _is_child() or caller.module.startswith(_COMMANDS):
+        return False
+    return not caller.is_ours or (endpoint.explicit and not state.settings().run_children)
+
+
+def _is_child() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    # While it imports the program's main module, a child does not know its parent yet.
+    is_importing = getattr(process.current_process(), "_inheriting", False)
+    return is_importing or process.parent_process() is not None
+
+
+class SupervisorWatch(PatchSet):
+    """Calls `supervises` when this process begins to supervise others by one kind of supervisor."""
+
+    def __init__(self, module: str, function: str, supervises: Callable[[], None]) -> None:
+        self._supervises = supervises
+        super().__init__(module, [Target(function, self._run, optional=True)])
+
+    def _run(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        with faults.guarded("supervisor"):
+            self._supervises()
+        return wrapped(*args, **kwargs)
+
+
+def supervisor_watches(supervises: Callable[[], None]) -> list[SupervisorWatch]:
+    """Make the watches for all supervisors that are known."""
+    return [SupervisorWatch(*target, supervises) for target in _SUPERVISORS.items()]
