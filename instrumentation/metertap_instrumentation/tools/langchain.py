@@ -132,6 +132,7 @@ _overrides = Overrides()
 
 def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`_handle_tool_error(error, flag=...)` and its like: what `run` answers instead of raising."""
+    _tools.handler_ended()
     try:
         answer = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -141,6 +142,23 @@ def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     with faults.guarded("langchain"):
         _tools.note(handled(args[0] if args else kwargs["e"]))
     return answer
+
+
+def read_arguments(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`BaseTool._to_args_and_kwargs(…)`: the tool's own code runs right after it."""
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+    finally:
+        _tools.handler_begins()
+
+
+def after_handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """What `run` does first when the tool's own code has returned, or has raised."""
+    _tools.handler_ended()
+    return wrapped(*args, **kwargs)
 
 
 class _Tools(SubclassesPatchSet):
@@ -154,11 +172,17 @@ class _Tools(SubclassesPatchSet):
             coroutine_method("BaseTool.arun", _tools),
             Target("_handle_tool_error", handler),
             Target("_handle_validation_error", handler),
+            Target("BaseTool._to_args_and_kwargs", read_arguments),
+            Target("_format_output", after_handler),
         )
 
 
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [_Tools()]
+    raising = [
+        Target(f"{manager}.on_tool_error", after_handler)
+        for manager in ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
+    ]
+    return [_Tools(), PatchSet("langchain_core.callbacks.manager", raising)]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.langchain"], _patch_sets)

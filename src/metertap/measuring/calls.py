@@ -45,6 +45,8 @@ INSTANCE = 7
 """The `id` of the object that runs the call, where a framework needs to know."""
 DEPTH = 8
 """At most so many frames are around this one, ended ones included."""
+ENDED = 9
+"""When the handler ended, by `clock`, if a layer inside has seen that; or None."""
 
 LEFT_OUT: Any = False
 """Stands for the series of a call that another layer, further out, counts already."""
@@ -88,7 +90,7 @@ def enter(
     if parent is not None:
         parent = around()
         depth = 0 if parent is None else _depth_in(parent)
-    frame: Frame = [series, owner, parent, False, False, None, 0.0, None, depth]
+    frame: Frame = [series, owner, parent, False, False, None, 0.0, None, depth, None]
     if as_current:
         current.set(frame)
     frame[STARTED] = clock() - spent
@@ -98,11 +100,13 @@ def enter(
 def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None) -> None:
     """End a call and count it as `ending` says; None: it went well. Never raises.
 
-    `ended` is when the handler returned, by `clock`; now, by default. A call that was given up or
-    left out counts nothing.
+    `ended` is when the handler returned, by `clock`, unless a layer inside knows better; now, by
+    default. A call that was given up or left out counts nothing.
     """
     if ended is None:
         ended = clock()
+    if frame[ENDED] is not None:
+        ended = frame[ENDED]
     series: ToolSeries | None = frame[SERIES]
     frame[SERIES] = None
     frame[OWNER] = None  # contexts keep the frame, and shall keep nothing else of the call

@@ -6,13 +6,14 @@ of `Handlers`; the clock, the series, what is counted already and faults of our 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls
-from metertap.measuring.calls import INSTANCE, NOTE, OWNER, SERIES, Frame, clock
+from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import NamedSlot, Slot
-from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
+from metertap.measuring.wrappers import Measure, coroutine_wrapper, plain_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import Target, comparable
 from metertap.patching.tracebacks import hide_frame
@@ -97,18 +98,74 @@ class Handlers:
                     ending = self.raising(error)
             calls.leave(frame, ending, now)
 
+    # What layers inside a call say of it. None of these ever raises.
+
     def note(self, ending: Ending) -> None:
-        """Take from a layer inside a call how that ends, whatever it returns."""
-        frame = calls.in_progress()
-        if frame is not None and frame[OWNER].counted_by == self.source:
+        """Take note of how the call in progress ends, whatever it returns."""
+        frame = self._in_progress()
+        if frame is not None:
             frame[NOTE] = ending
 
+    def handler_begins(self) -> None:
+        """Take note that the tool's own code begins now: what came before was the framework's."""
+        frame = self._in_progress()
+        if frame is not None:
+            if frame[ENDED] is None:
+                frame[STARTED] = clock()
+            frame[ENDED] = None  # or it is tried again
 
-def plain_method(attribute: str, handlers: Handlers) -> Target:
+    def handler_ended(self) -> None:
+        """Take note that the tool's own code has ended: what follows is the framework's."""
+        frame = self._in_progress()
+        if frame is not None and frame[ENDED] is None:
+            frame[ENDED] = clock()
+
+    def untimed(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        """Call `wrapped`, which is the framework's own, outside of the handler's time."""
+        frame = self._in_progress()
+        started = clock()
+        try:
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        finally:
+            if frame is not None and frame[ENDED] is None:
+                frame[STARTED] += clock() - started
+
+    def _in_progress(self) -> Frame | None:
+        """Return the frame of the innermost call, if this framework counts it."""
+        frame = calls.in_progress()
+        owner = None if frame is None else frame[OWNER]
+        return frame if owner is not None and owner.counted_by == self.source else None
+
+
+class HandlerTime:
+    """The tool's own code, as what measures a wrapper: it tells the call when that ran."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+
+    def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
+        """Tell the call in progress that its handler begins."""
+        self._handlers.handler_begins()
+        return calls.current.get()
+
+    def ended(self, _frame: Frame, _result: Any) -> None:
+        """Tell the call in progress that its handler returned."""
+        self._handlers.handler_ended()
+
+    def raised(self, _frame: Frame | None, error: BaseException) -> None:
+        """Tell the call in progress that its handler raised, and hide the wrapper's frame."""
+        self._handlers.handler_ended()
+        hide_frame(error)
+
+
+def plain_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
     """Patch a method that runs tools with a plain function."""
-    return comparable(attribute, plain_wrapper(handlers))
+    return replace(comparable(attribute, plain_wrapper(measure)), optional=optional)
 
 
-def coroutine_method(attribute: str, handlers: Handlers) -> Target:
+def coroutine_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
     """Patch an async method that runs tools with a plain function."""
-    return comparable(attribute, coroutine_wrapper(handlers))
+    return replace(comparable(attribute, coroutine_wrapper(measure)), optional=optional)

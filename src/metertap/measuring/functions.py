@@ -106,7 +106,7 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
 
 def _failed(frame: Frame | None, started: float, error: BaseException) -> None:
     if frame is not None:
-        frame[NOTE:] = None, started  # which the short frames lack
+        frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
         leave(frame, Ending.by(error))
     hide_frame(error)
 

@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import itertools
 import json
-import logging
 from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 from typing import Any
@@ -19,11 +18,11 @@ import pytest
 
 pytest.importorskip("claude_agent_sdk")
 
-import claude_agent_sdk
 from claude_agent_sdk import Transport, create_sdk_mcp_server, tool
 from claude_agent_sdk._internal.query import Query
 
 import metertap
+from kits.tool_kit import ToolKit
 from metertap import Tap
 from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools import claude_agent_sdk as instrumentor
@@ -155,14 +154,25 @@ def ran(*tools: Any, calls: list[tuple[str, dict[str, Any]]], listed: bool = Tru
     return asyncio.run(main())
 
 
-def test_each_call_is_counted_once(tap: Tap) -> None:
-    answers = ran(add, calls=[("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})])
-    assert [answer["result"]["content"][0]["text"] for answer in answers] == ["3", "7"]
-    assert counted() == {"add": {"ok": 2}}
-    found = metertap.get_all_metrics()["tool_metrics"]["add"]
-    assert found["source"] == "mcp:shop"
-    assert found["active_calls"] == 0
-    assert tap.diagnosis()["faults"] == {}
+class TestTools(ToolKit):
+    source = "mcp:shop"
+    instrumentation = instrumentor.INSTRUMENTATION
+    raises = False
+    names_are_made_up = True
+    faulty = ()  # what counts the calls is mcp's, and its tests break that
+
+    def make(self, function: Callable[..., Any]) -> Any:
+        @tool(function.__name__, "", {"text": str})
+        async def work(arguments: dict[str, Any]) -> dict[str, Any]:
+            result = function(**arguments)
+            return text(await result if inspect.isawaitable(result) else result)
+
+        return work
+
+    async def use(self, tools: list[Any], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        async with session(*tools) as command_line:
+            answers = [await command_line.call(name, **given) for name, given in calls]
+        return [answer["result"]["content"][0]["text"] for answer in answers]
 
 
 def test_tools_are_in_the_document_before_their_first_call(tap: Tap) -> None:
@@ -231,28 +241,6 @@ def test_a_call_that_the_session_ends_is_cancelled(tap: Tap) -> None:
     assert counted() == {"waits": {"cancelled": 1}}
 
 
-def test_calls_at_once_are_counted_each(tap: Tap) -> None:
-    async def main() -> None:
-        async with session(add) as command_line:
-            await asyncio.gather(*(command_line.call("add", a=number, b=1) for number in range(20)))
-
-    asyncio.run(main())
-    assert counted() == {"add": {"ok": 20}}
-
-
-def test_lookups_in_caches_are_the_tools(tap: Tap) -> None:
-    prompts = metertap.cache_meter("prompts")
-
-    @tool("search", "", {})
-    async def search(_arguments: dict[str, Any]) -> dict[str, Any]:
-        prompts.hit()
-        return text("found")
-
-    ran(search, calls=[("search", {})])
-    by_tool = metertap.get_all_metrics()["cache_metrics"]["prompts"]["by_tool"]
-    assert by_tool["search"]["hits"] == 1
-
-
 def test_servers_and_methods_that_there_are_not_are_no_tool_calls(tap: Tap) -> None:
     async def main() -> list[Any]:
         async with session(add) as command_line:
@@ -274,39 +262,3 @@ def test_answers_are_what_they_were() -> None:
     plain = ran(add, raising(Odd("x")), calls=asked)
     with metertap.instrument(json_endpoint=False):
         assert ran(add, raising(Odd("x")), calls=asked) == plain
-
-
-def test_what_is_wrapped_looks_the_same_and_is_put_back() -> None:
-    def standing() -> Any:
-        if RUN_BY_MCP:
-            return vars(claude_agent_sdk)["_tool_error_result"]
-        return vars(Query)["_handle_sdk_mcp_request"]
-
-    def described() -> tuple[Any, ...]:
-        it = standing()
-        return inspect.signature(it), inspect.iscoroutinefunction(it), it.__doc__, it.__qualname__
-
-    original, description = standing(), described()
-    with metertap.instrument(json_endpoint=False):
-        assert (
-            len([path for item in instrumentor.INSTRUMENTATION.patch_sets for path in item.bound])
-            == 1
-        )
-        assert standing() is not original
-        assert described() == description
-    assert standing() is original
-
-
-def test_nothing_of_arguments_and_results_gets_out(
-    tap: Tap, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with caplog.at_level(logging.DEBUG, logger="metertap"):
-        ran(
-            add,
-            raising(Odd(SECRET)),
-            calls=[("add", {"a": SECRET}), ("breaks", {"x": SECRET}), (SECRET, {})],
-        )
-    said = [record.getMessage() for record in caplog.records if record.name == "metertap"]
-    shown = json.dumps(metertap.get_all_metrics()) + "".join(said) + str(tap.diagnosis())
-    assert SECRET not in shown
-    assert capsys.readouterr().out == ""

@@ -22,8 +22,11 @@ import pytest
 
 import metertap
 import metertap_instrumentation
+from kits.tool_kit import ToolKit
 from metertap import faults
+from metertap.measuring.slots import ToolSlot
 from metertap.settings import settings
+from metertap_instrumentation.tools import configured as lines_of_tools
 from support.warned import warnings_of
 
 SHOP = """
@@ -205,6 +208,12 @@ class Rpc:
     def handle(self, method, ending=None):
         return end(ending)
 
+def run_tool(function, text):
+    return function(text)
+
+async def run_tool_later(function, text):
+    return await function(text)
+
 def run_that(tool_name, action):
     action()
 
@@ -282,6 +291,29 @@ def outcomes(name: str) -> dict[str, int]:
 
 async def collected(items: Any) -> list[Any]:
     return [item async for item in items]
+
+
+class TestLines(ToolKit):
+    source = "configured"
+    instrumentation = lines_of_tools.INSTRUMENTATION
+    refused = None
+    faulty = ((ToolSlot, "find"),)
+
+    @pytest.fixture(autouse=True)
+    def measured(self, shop_is_importable: None) -> Iterator[metertap.Tap]:
+        configured(dict.fromkeys(("run_tool", "run_tool_later"), '{ name = "const:work" }'))
+        shop()
+        with measured() as tap:
+            yield tap
+
+    def make(self, function: Callable[..., Any]) -> Any:
+        return function
+
+    async def use(self, tools: list[Any], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        (function,) = tools
+        if inspect.iscoroutinefunction(function):
+            return [await shop().run_tool_later(function, **given) for _, given in calls]
+        return [shop().run_tool(function, **given) for _, given in calls]
 
 
 BY_ARGUMENT = '{ name = "arg:tool_name" }'
@@ -620,26 +652,6 @@ def _run_to_its_end(coroutine: Any) -> None:
         pass
 
 
-def test_a_coroutine_is_cancelled_and_timed_out_as_without() -> None:
-    configured({"ToolServer.wait": BY_ARGUMENT, "ToolServer.rewait": BY_ARGUMENT})
-
-    async def main() -> None:
-        for method in (shop().server.wait, shop().server.rewait):
-            task = asyncio.ensure_future(method("buy"))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert figures()["buy"]["active_calls"] == 1
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(method("buy"), 0.5)
-        assert outcomes("buy") == {"cancelled": 4}
-
-    with measured():
-        asyncio.run(main())
-
-
 def test_a_generator_is_timed_to_its_last_item_and_apart_to_its_first() -> None:
     streams = ("stream", "restream", "astream", "reastream")
     configured({f"ToolServer.{name}": f'{{ name = "const:{name}" }}' for name in streams})
@@ -886,20 +898,6 @@ def test_a_line_inside_or_around_a_langchain_tool_is_the_same_call() -> None:
         assert (counted(), figures()["find"]["source"]) == ({"find": 1}, "langchain")
         assert shop().invoke("find", find) == "find"
         assert counted() == {"find": 1, "find@configured": 1}
-
-
-def test_a_cache_that_is_asked_inside_is_asked_by_that_tool() -> None:
-    configured({"run_that": BY_ARGUMENT, "run_that_later": BY_ARGUMENT})
-    with measured():
-        prompts = metertap.cache_meter("prompts")
-        shop().run_that("buy", prompts.hit)
-        asyncio.run(shop().run_that_later("search", prompts.miss))
-        by_tool = metertap.get_all_metrics()["cache_metrics"]["prompts"]["by_tool"]
-        assert {tool: (item["hits"], item["misses"]) for tool, item in by_tool.items()} == {
-            "buy": (1, 0),
-            "search": (0, 1),
-        }
-        assert figures()["buy"]["with_cache"]["all_hit"]["calls"] == 1
 
 
 # Lines that are wrong

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
-from functools import lru_cache
 from typing import Annotated, Any
 
 import pytest
 
-import metertap
+from kits.tool_kit import ToolKit
 from metertap import Tap
+from metertap_instrumentation.tools import langchain
 
 core_tools: Any = pytest.importorskip("langchain_core.tools")
 from langchain_core.messages import ToolMessage  # noqa: E402
@@ -69,6 +69,23 @@ class Bare(BaseTool):  # type: ignore[misc]
 
     async def _arun(self, given: str) -> str:
         return given
+
+
+class TestTools(ToolKit):
+    source = "langchain"
+    instrumentation = langchain.INSTRUMENTATION
+
+    def make(self, function: Callable[..., Any]) -> Any:
+        is_async = inspect.iscoroutinefunction(function)
+        functions = {"coroutine": function} if is_async else {"func": function}
+        return StructuredTool.from_function(**functions, name=function.__name__)
+
+    async def use(self, tools: list[Any], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        by_name = {item.name: item for item in tools}
+        found = [(by_name[name], arguments) for name, arguments in calls]
+        return [
+            await it.ainvoke(given) if it.coroutine else it.invoke(given) for it, given in found
+        ]
 
 
 # Every public way to run a tool
@@ -354,27 +371,6 @@ def test_an_inner_tools_bad_arguments_are_the_outer_ones_exception(tap: Tap) -> 
     assert counted(tap, "outer") == {"exception": 1}
 
 
-def test_a_cancelled_call(tap: Tap) -> None:
-    began = asyncio.Event()
-
-    @tool  # type: ignore[untyped-decorator]
-    async def waits() -> None:
-        """Wait."""
-        began.set()
-        await asyncio.Event().wait()
-
-    async def cancelled() -> None:
-        call = asyncio.ensure_future(waits.ainvoke({}))
-        await began.wait()
-        assert tap.snapshot()["tool_metrics"]["waits"]["active_calls"] == 1
-        call.cancel()
-        await asyncio.wait([call])
-        assert call.cancelled()
-
-    asyncio.run(cancelled())
-    assert counted(tap, "waits") == {"cancelled": 1}
-
-
 def test_a_time_limit_outside_cancels_the_call(tap: Tap) -> None:
     @tool  # type: ignore[untyped-decorator]
     async def waits() -> None:
@@ -473,48 +469,6 @@ def test_a_tool_in_which_a_model_asks_for_one_of_its_name_is_two_calls(tap: Tap)
     assert counted(tap, "double") == {"ok": 2}
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_a_measured_function_as_a_tool_is_one_call(is_async: bool, tap: Tap) -> None:
-    if is_async:
-
-        @tool  # type: ignore[untyped-decorator]
-        @metertap.tool
-        async def work(number: int) -> int:
-            """Work."""
-            return number
-
-        assert asyncio.run(work.ainvoke({"number": 1})) == 1
-    else:
-
-        @tool  # type: ignore[untyped-decorator]
-        @metertap.tool
-        def work(number: int) -> int:
-            """Work."""
-            return number
-
-        assert work.invoke({"number": 1}) == 1
-    assert counted(tap, "work") == {"ok": 1}
-    assert list(tap.snapshot()["tool_metrics"]) == ["work"]
-
-
-def test_a_lookup_in_a_cache_is_the_tools(tap: Tap) -> None:
-    prices = metertap.cache_meter("prices")
-
-    @lru_cache
-    def kept(number: int) -> int:
-        prices.miss()
-        return number
-
-    @tool  # type: ignore[untyped-decorator]
-    def price(number: int) -> int:
-        """Look it up."""
-        return kept(number)
-
-    price.invoke({"number": 1})
-    (name, lookups), *others = tap.snapshot()["cache_metrics"]["prices"]["by_tool"].items()
-    assert (name, lookups["hits"], lookups["misses"], others) == ("price", 0, 1, [])
-
-
 # Classes with a `run` of their own
 
 
@@ -586,23 +540,6 @@ def test_each_attempt_of_a_run_that_tries_again_is_a_call(tap: Tap) -> None:
 # What stays as it was
 
 
-def test_context_variables_are_as_without(tap: Tap) -> None:
-    user: ContextVar[str] = ContextVar("user", default="nobody")
-
-    @tool  # type: ignore[untyped-decorator]
-    def who() -> str:
-        """Say who."""
-        found = user.get()
-        user.set("changed inside")
-        return found
-
-    user.set("ann")
-    assert who.invoke({}) == "ann"
-    assert asyncio.run(who.ainvoke({})) == "ann"
-    assert user.get() == "ann"
-    assert counted(tap, "who") == {"ok": 2}
-
-
 def test_what_a_tool_returns_is_the_same_object(tap: Tap) -> None:
     result = object()
     assert returning(result).invoke({}) is result
@@ -624,17 +561,6 @@ def test_nothing_of_a_call_gets_into_the_document(tap: Tap) -> None:
     shown = json.dumps([tap.snapshot(), tap.diagnosis()], default=str)
     assert SECRET not in shown
     assert tap.diagnosis()["faults"] == {}
-
-
-def test_a_tool_that_was_made_before_is_measured_and_one_made_meanwhile_is_not_after() -> None:
-    with metertap.instrument(json_endpoint=False) as tap:
-        double.invoke({"number": 1})
-        meanwhile = returning("a")
-        assert counted(tap, "double") == {"ok": 1}
-    assert meanwhile.invoke({}) == "a"
-    double.invoke({"number": 1})
-    with metertap.instrument(json_endpoint=False) as tap:
-        assert counted(tap, "one") == {}
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is newer")

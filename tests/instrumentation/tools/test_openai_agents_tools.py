@@ -6,11 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import copy
-import functools
-import importlib
 import inspect
-import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -34,6 +30,7 @@ from agents import (
 )
 
 import metertap
+from kits.tool_kit import ToolKit
 from metertap import Tap
 from metertap_instrumentation.tools import openai_agents
 from metertap_instrumentation.tools.openai_agents import functions
@@ -70,6 +67,21 @@ def add(a: int, b: int) -> int:
 async def add_later(a: int, b: int) -> int:
     await asyncio.sleep(0)
     return a + b
+
+
+class TestFunctionTools(ToolKit):
+    source = "openai-agents"
+    instrumentation = openai_agents.INSTRUMENTATION
+    failed = timed_out = "tool_error"
+    raises = False
+    names_are_made_up = True
+    modules = ("agents.realtime.session", "agents.mcp.server")
+
+    def make(self, function: Callable[..., Any]) -> Any:
+        return function_tool(function)
+
+    async def use(self, tools: list[Any], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        return outputs(await run(tools, *([call(name, **given)] for name, given in calls)))
 
 
 # Ways to run a tool
@@ -181,24 +193,6 @@ def test_a_tool_that_runs_an_agent_with_itself_makes_two_calls(tap: Tap) -> None
 
     asyncio.run(run([deeper], [call("deeper")]))
     assert counted() == {"deeper": {"ok": 2}}
-
-
-def test_a_decorated_function_as_a_tool_is_one_call(tap: Tap) -> None:
-    @function_tool
-    @metertap.tool
-    def decorated(number: int) -> int:
-        return number
-
-    @function_tool
-    @metertap.tool
-    async def decorated_later(number: int) -> int:
-        return number
-
-    turn = [call("decorated", number=1), call("decorated_later", number=2)]
-    assert outputs(asyncio.run(run([decorated, decorated_later], turn))) == [1, 2]
-    found = document()["tool_metrics"]
-    assert sum(tool["total_calls"] for tool in found.values()) == 2
-    assert {tool["source"] for tool in found.values() if tool["total_calls"]} == {"openai-agents"}
 
 
 def test_attempts_that_the_model_makes_count_each(tap: Tap) -> None:
@@ -425,31 +419,6 @@ def test_what_a_tool_handles_inside_is_not_its_ending(tap: Tap) -> None:
     assert counted() == {"careful": {"ok": 1}, "breaks": {"tool_error": 1}}
 
 
-def test_a_cancelled_run_cancels_its_call(tap: Tap) -> None:
-    async def main() -> None:
-        begun = asyncio.Event()
-
-        @function_tool
-        async def waits() -> str:
-            begun.set()
-            await asyncio.Event().wait()
-            return "never"
-
-        running = asyncio.create_task(run([waits], [call("waits")]))
-        await asyncio.wait_for(begun.wait(), 10)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(run([waits], [call("waits")]), 0.5)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 10)
-
-    asyncio.run(main())
-    assert counted() == {"waits": {"cancelled": 2}}
-    assert document()["tool_metrics"]["waits"]["window_samples"] == 0
-
-
 def test_a_tool_that_cancels_itself_says_nothing_of_the_agent_that_it_belongs_to(tap: Tap) -> None:
     inner = agent([raising(asyncio.CancelledError())], [call("breaks")], name="inner")
     with contextlib.suppress(asyncio.CancelledError):  # of the whole run, in early versions
@@ -463,29 +432,6 @@ def test_a_tool_that_cancels_itself_says_nothing_of_the_agent_that_it_belongs_to
 
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-
-
-def test_tools_see_the_context_that_they_would_see(tap: Tap) -> None:
-    seen: list[str] = []
-
-    @function_tool
-    async def look() -> str:
-        seen.append(variable.get())
-        variable.set("by the tool")
-        return "seen"
-
-    @function_tool
-    def look_in_a_thread() -> str:
-        seen.append(variable.get())
-        return "seen"
-
-    async def main() -> str:
-        variable.set("by the program")
-        await run([look, look_in_a_thread], [call("look"), call("look_in_a_thread")])
-        return variable.get()
-
-    assert asyncio.run(main()) == "by the program"
-    assert seen == ["by the program"] * 2
 
 
 def test_a_lookup_in_a_cache_is_the_tools(tap: Tap) -> None:
@@ -507,18 +453,6 @@ def test_a_lookup_in_a_cache_is_the_tools(tap: Tap) -> None:
         "price": {"hits": 1, "misses": 0, "hit_rate": 100.0},
         "price_in_time": {"hits": 0, "misses": 1, "hit_rate": 0.0},
     }
-
-
-def test_a_lookup_in_a_thread_is_the_tools(tap: Tap) -> None:
-    prompts = metertap.cache_meter("prompts")
-
-    @function_tool
-    def look_up() -> str:
-        prompts.hit()
-        return "found"
-
-    asyncio.run(run([look_up], [call("look_up")]))
-    assert document()["cache_metrics"]["prompts"]["by_tool"]["look_up"]["hits"] == 1
 
 
 def test_many_calls_at_once_are_counted_each(tap: Tap) -> None:
@@ -562,46 +496,6 @@ def test_failures_of_the_failure_function_pass_too(tap: Tap) -> None:
     assert counted() == {"breaks": {"exception": 1}}
 
 
-def described(path: str) -> tuple[Any, ...]:
-    function = attribute(path)
-    return (
-        inspect.signature(function),
-        inspect.iscoroutinefunction(function),
-        function.__doc__,
-        function.__name__,
-        function.__module__,
-    )
-
-
-def attribute(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-
-
-def standing(path: str) -> Any:
-    module, _, name = path.partition(":")
-    *owners, last = name.split(".")
-    return vars(functools.reduce(getattr, owners, importlib.import_module(module))).get(last)
-
-
-def test_what_is_wrapped_looks_the_same_and_is_put_back() -> None:
-    pytest.importorskip("websockets")
-    for late in ("agents.realtime.session", "agents.mcp.server"):
-        importlib.import_module(late)  # or there is nothing to wrap in it yet
-    with metertap.instrument(json_endpoint=False):
-        sets = openai_agents.INSTRUMENTATION.patch_sets
-        paths = [path for item in sets for path in item.bound]
-        assert {item.status for item in sets} == {"installed"}
-        measured = {path: (standing(path), described(path)) for path in paths}
-    assert len(paths) >= 13
-    for path, (wrapper, description) in measured.items():
-        assert standing(path) is wrapper.__wrapped__
-        assert described(path) == description
-    with metertap.instrument(json_endpoint=False):
-        asyncio.run(run([add], [call("add", a=1, b=2)]))
-        assert counted() == {"add": {"ok": 1}}
-
-
 def test_tools_are_described_and_copied_as_before() -> None:
     def search(query: str, limit: int = 5) -> str:
         """Search.
@@ -620,36 +514,6 @@ def test_tools_are_described_and_copied_as_before() -> None:
         copied.name = "look_for"
         asyncio.run(run([copied], [call("look_for", query="x", limit=1)]))
         assert counted() == {"look_for": {"ok": 1}}
-
-
-def test_nothing_of_arguments_and_results_gets_out(
-    tap: Tap, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    @function_tool
-    def keeps(secret: str) -> str:
-        return secret
-
-    @function_tool
-    def loses(secret: str) -> str:
-        raise Odd(secret)
-
-    with caplog.at_level(logging.DEBUG, logger="metertap"):
-        turns = [
-            [call("keeps", secret=SECRET), call("loses", secret=SECRET)],
-            [call("keeps", secret=[SECRET])],
-            [call("keeps", f'{{"secret": "{SECRET}')],
-        ]
-        asyncio.run(run([keeps, loses], *turns))
-        with pytest.raises(ModelBehaviorError):
-            asyncio.run(run([keeps], [call(SECRET, secret=SECRET)]))
-    assert counted() == {
-        "keeps": {"ok": 1, "caller_error": 2},
-        "loses": {"tool_error": 1},
-        "_OTHER": {"caller_error": 1},
-    }
-    said = [record.getMessage() for record in caplog.records if record.name == "metertap"]
-    assert SECRET not in json.dumps(document()) + "".join(said) + str(tap.diagnosis())
-    assert capsys.readouterr().out == ""
 
 
 def example() -> list[Any]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
-import inspect
 import pickle
 import sys
-import threading
 import traceback
 from typing import Any
 
@@ -28,11 +26,9 @@ from pydantic_ai.toolsets import FunctionToolset
 
 import metertap
 from metertap import Tap
-from metertap_instrumentation.tools import pydantic_ai
 from metertap_instrumentation.tools.pydantic_ai import endings
 from servers.pydantic_ai_agents import VERSION, WAYS, agent, counted, once
 from support.metric_data import points
-from support.patched import in_namespace
 
 SPLIT = VERSION >= (1, 63)
 METHODS = ("validate_tool_call", "execute_tool_call") if SPLIT else ("handle_call",)
@@ -101,42 +97,6 @@ def test_the_model_and_the_program_see_the_same(way: str, more: Any) -> None:
         assert sum(tool["total_calls"] for tool in tap.snapshot()["tool_metrics"].values()) >= 6
 
 
-def test_a_tool_sees_the_context_that_it_was_called_in(tap: Tap) -> None:
-    found: list[tuple[str, str]] = []
-
-    def in_a_thread() -> None:
-        found.append((requests.get(), threading.current_thread().name))
-
-    async def in_the_loop() -> None:
-        found.append((requests.get(), threading.current_thread().name))
-        requests.set("the tool's")
-
-    async def run() -> None:
-        requests.set("the run's")
-        await agent(
-            *once("in_a_thread", "in_the_loop", "in_the_loop"), tools=[in_a_thread, in_the_loop]
-        ).run("go")
-
-    asyncio.run(run())
-    main = threading.main_thread().name
-    assert [name for name, _ in found] == ["the run's"] * 3
-    assert [thread == main for _, thread in found] == [False, True, True]
-    assert counted(tap.snapshot()) == {"in_a_thread": {"ok": 1}, "in_the_loop": {"ok": 2}}
-
-
-def test_an_exception_is_the_same_object(tap: Tap) -> None:
-    error = KeyError("gone")
-
-    def loses() -> str:
-        raise error
-
-    with pytest.raises(KeyError) as caught:
-        agent(*once("loses"), tools=[loses]).run_sync("go")
-    assert caught.value is error
-    assert (error.__cause__, error.__notes__ if hasattr(error, "__notes__") else []) == (None, [])
-    assert counted(tap.snapshot()) == {"loses": {"exception": 1}}
-
-
 def frames_of(error: BaseException | None) -> list[str]:
     """The functions in a traceback, and in those of what was behind it."""
     found = []
@@ -164,31 +124,6 @@ def test_tracebacks_show_no_frame_of_ours(name: str, arguments: Any) -> None:
         assert failing() == without
         assert counted(tap.snapshot())
     assert not any("metertap" in frame for frame in without)
-
-
-def methods() -> dict[str, Any]:
-    return {name: in_namespace(f"{MODULE}:ToolManager.{name}") for name in METHODS}
-
-
-def test_methods_keep_what_is_known_of_them_and_are_put_back() -> None:
-    before = methods()
-    facts = [
-        (inspect.signature(method), inspect.iscoroutinefunction(method), method.__doc__)
-        for method in before.values()
-    ]
-    with metertap.instrument(json_endpoint=False):
-        patched = methods()
-        assert all(patched[name] is not before[name] for name in METHODS)
-        assert facts == [
-            (inspect.signature(method), inspect.iscoroutinefunction(method), method.__doc__)
-            for method in patched.values()
-        ]
-        names = [(method.__name__, method.__qualname__) for method in patched.values()]
-        assert names == [(name, f"ToolManager.{name}") for name in METHODS]
-        for method in patched.values():
-            assert pickle.loads(pickle.dumps(method)) is method
-    assert all(method is before[name] for name, method in methods().items())
-    assert pydantic_ai.INSTRUMENTATION.problem is None
 
 
 def schemas() -> list[Any]:

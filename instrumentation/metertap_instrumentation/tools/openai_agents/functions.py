@@ -60,11 +60,14 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
         ),
         PatchSet("agents.exceptions", [Target("ToolTimeoutError.__init__", time_out)]),
         PatchSet("agents.agent", [Target("record_agent_tool_run_result", interrupt)]),
+        # The SDK logs before a tool runs, and after.
+        PatchSet("agents.logger", [Target("logger.handle", handlers.untimed)]),
     ]
 
 
 async def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`maybe_invoke_…(function_tool=…, context=…, error=…)`: the text for the model, or None."""
+    handlers.handler_ended()
     try:
         text = await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -80,6 +83,7 @@ def time_out(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`ToolTimeoutError(tool_name=…, …)`: the tool's own limit; a text for it may be the result."""
     with faults.guarded("tool openai-agents"):
         name = args[0] if args else kwargs.get("tool_name")
+        handlers.handler_ended()
         handlers.say(name, Ending(outcomes.TIMEOUT, "ToolTimeoutError"))
     try:
         return wrapped(*args, **kwargs)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap.measuring.frameworks import coroutine_method
+from metertap.measuring.frameworks import HandlerTime, coroutine_method
 from metertap.patching.patch_set import PatchSet, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
@@ -29,9 +29,12 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     if version < (1, 63):
         targets = [coroutine_method("ToolManager.handle_call", WholeCalls())]
     else:
+        made = Calls()
         targets = [
             stand_in("ToolManager.validate_tool_call", validate),
-            coroutine_method("ToolManager.execute_tool_call", Calls()),
+            coroutine_method("ToolManager.execute_tool_call", made),
+            # Without the hooks of the agent's capabilities, tracing among them.
+            coroutine_method("ToolManager._raw_execute", HandlerTime(made), optional=True),
         ]
     module = "pydantic_ai._tool_manager" if version < (1, 78) else "pydantic_ai.tool_manager"
     return [PatchSet(module, targets)]
