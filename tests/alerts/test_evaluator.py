@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import state
+from metertap import faults, state
 from metertap.alerts import counters, thresholds
 from metertap.alerts.counters import Counters
 from metertap.alerts.definitions import ALERTS, LOW_HIT_RATE
@@ -688,6 +689,22 @@ def test_faults_and_names_past_a_limit_that_are_over_say_so() -> None:
     process.run(1000)
     told = {item.finding.summary: item.finding.value for item in process.alerts}
     assert told["metertap itself has had no new fault at fold in 15 min"] == 0
+
+
+def test_what_a_program_passes_wrongly_is_no_fault_of_the_meter() -> None:
+    recorder = state.recorder()
+    table = {"overflow": False, "error_rate": False, "success_objective": False}
+    evaluator = Evaluator(thresholds.read(table), EVERY, 0.0, counters.read(recorder))
+    wrong: Any = 3
+    metertap.record_tool_call("search", True, math.nan)
+    metertap.record_tool_call("", True, 1.0)
+    metertap.record_tool_call("search", False, 1.0, error_type=wrong)
+    metertap.cache_meter("prices").evicted(-1)
+    metertap.name_cache({}, "prices")
+    assert evaluator.evaluate(EVERY, BEGAN, counters.read(recorder)) == ()
+    faults.fault("here", "a fault of the test's")
+    (alert,) = evaluator.evaluate(2 * EVERY, BEGAN, counters.read(recorder))
+    assert (alert.finding.name, alert.state) == ("MetertapMeterFaults", "firing")
 
 
 def test_names_past_the_limit_are_an_overflow_and_unknown_tools_are_not() -> None:

@@ -20,16 +20,16 @@ NAME = "MetertapHighErrorRate"
 TABLE = """
 [tool.metertap.alerts]
 every = 0.1
-window = "1s"
+window = "2s"
 for = "0s"
-minimum_calls = 5
+minimum_calls = 20
 success_objective = false
 """
 
 
 @pytest.fixture
 def told() -> Iterator[Webhook]:
-    """What Alertmanager passes alerts on to."""
+    """The webhook to which Alertmanager passes alerts on."""
     with webhook() as made:
         yield made
 
@@ -38,7 +38,7 @@ def told() -> Iterator[Webhook]:
 def manager(
     tmp_path: Path, told: Webhook, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> Iterator[str]:
-    """Its address. A process that is instrumented now tells it of alerts."""
+    """The address of an Alertmanager that a process instrumented from now on tells of alerts."""
     (tmp_path / "metertap.toml").write_text(TABLE)
     monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
     monkeypatch.setenv("METRICS_JSON_PORT", str(free_port))
@@ -48,7 +48,7 @@ def manager(
 
 
 def known(manager: str) -> list[dict[str, Any]]:
-    """The alerts that Alertmanager has."""
+    """List the alerts that Alertmanager has."""
     found: list[dict[str, Any]] = get(f"{manager}/api/v2/alerts").json()
     return found
 
@@ -128,7 +128,7 @@ def test_alertmanager_takes_every_alert_whatever_a_tool_is_called(
     names = ['a"b\\c', "two\nlines", "ünïcödé 工具", "<img onerror=x>", "{{ .Labels }}", "-" * 200]
     with metertap.instrument() as tap:
         for name in names:
-            for _ in range(10):
+            for _ in range(20):
                 metertap.record_tool_call(name, False, 1.0)
         wait_for(lambda: len(known(manager)) == len(names))
         assert {alert["labels"]["tool"] for alert in known(manager)} == set(names)
