@@ -11,8 +11,9 @@ A decorator may keep its results in a plain mapping instead (`@cached({})`). Suc
 as the function is, and counts the lookups that the decorator makes: its hits and misses are those
 of the library's own `cache_info()`.
 
-Not seen: a subclass that overrides `__getitem__` without calling it; before cachetools 8, a
-function that was decorated over a plain mapping before `instrument()`.
+Not seen: a subclass that overrides `__getitem__` without calling it; a function that was decorated
+over a plain mapping before `instrument()` and before cachetools 8; with cachetools 7, a method that
+is decorated over one.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
             stand_in(f"{kind}.expire", within(), own=True),
         ]
     if version < (8,):
-        targets += [Target("cached", cached), Target("cachedmethod", cachedmethod)]
+        targets.append(Target("cached", cached))
+        if version < (7,):
+            targets.append(Target("cachedmethod", cachedmethod))
         return [PatchSet(MODULE, targets)]
     calls = [stand_in(f"_{kind}Mixin.__call__", asked) for kind in _DECORATED]
     return [PatchSet(MODULE, targets), PatchSet(f"{MODULE}._decorator", calls)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import wrapt
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
 
 from metertap import faults
-from metertap.caching.meters import ObjectMeter, ObjectMeters, layer
+from metertap.caching.meters import ObjectMeters, layer
 from metertap.patching.patch_set import Live, Wrapper
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.applications import name_of
@@ -18,82 +17,126 @@ from metertap_instrumentation.caches.cachetools.lookups import cache_class
 _layer = layer.get
 # A plain mapping cannot be held weakly, and has no name: the decorated function stands for it.
 meters = ObjectMeters("cachetools", supports=frozenset(), natural_name=name_of)
-_on_caches: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Decorated methods of objects that keep their results in a `Cache`."""
 
 
-# Generic in wrapt's type stubs only.
-if TYPE_CHECKING:
-    _Proxy = wrapt.ObjectProxy[Any]
-else:
-    _Proxy = wrapt.ObjectProxy
+class _Counted(MutableMapping[Any, Any]):
+    """The mapping that a decorator looks in. Its lookups count for the decorated function `of`."""
 
-
-class _Counted(_Proxy):
-    """A mapping whose lookups count for the decorated function `of`."""
+    __slots__ = ("_meter", "mapping")
 
     def __init__(self, mapping: Any, of: Any) -> None:
-        super().__init__(mapping)
-        self._self_of = of
+        self.mapping = mapping
+        self._meter = meters.of(of)
 
     def __getitem__(self, key: Any) -> Any:
-        found = False
         try:
-            value = self.__wrapped__[key]
-            found = True
+            value = self.mapping[key]
         except BaseException as error:
             hide_frame(error)
-            if not isinstance(error, KeyError):
-                raise
-            self._self_looked_up(found)
+            if isinstance(error, KeyError) and _layer() is None:
+                self._meter.miss()
             raise
-        self._self_looked_up(found)
+        if _layer() is None:
+            self._meter.hit()
         return value
 
-    def _self_looked_up(self, found: bool) -> None:
-        if _layer() is None:
-            with faults.guarded("cachetools"):
-                meter: ObjectMeter = meters.of(self._self_of)
-                if found:
-                    meter.hit()
-                else:
-                    meter.miss()
+    def __setitem__(self, key: Any, value: Any) -> None:
+        try:
+            self.mapping[key] = value
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Store what a function gave, under a lock: no lookup."""
+        try:
+            return self.mapping.setdefault(key, default)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    def __delitem__(self, key: Any) -> None:
+        del self.mapping[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.mapping)
+
+    def __len__(self) -> int:
+        return len(self.mapping)
+
+    def clear(self) -> None:
+        """Empty the mapping at once."""
+        self.mapping.clear()
 
 
-class _Asked:
-    """A decorated function whose mapping counts, for as long as one call of it lasts."""
+def _counted(cache: Any, of: Any) -> Any:
+    """What a decorator is to look in, instead of `cache`; a `Cache` counts by its own methods."""
+    if cache is None or isinstance(cache, cache_class()):
+        return cache
+    with faults.guarded("cachetools"):
+        return _Counted(cache, of)
+    return cache
 
-    __slots__ = ("_of",)
 
-    def __init__(self, of: Any) -> None:
-        object.__setattr__(self, "_of", of)
+# From cachetools 8 on a decorated function is an object that reads its attribute `cache` once in
+# each call. The call is made on a twin of it, which shares its `__dict__` and whose `cache` counts.
 
-    @property
-    def cache(self) -> Any:
-        """What the decorator looks in: read once a call, for a method's is made by the program."""
-        cache = self._of.cache
-        if isinstance(cache, cache_class()):  # its own methods count
-            if "cache" not in vars(self._of):
-                _on_caches.add(self._of)
-            return cache
-        # All objects of a class share one line: that of the method.
-        return _Counted(cache, self._of if "cache" in vars(self._of) else self._of.__wrapped__)
+_twins: dict[int, Any] = {}
+"""By the identity of a decorated function; None for one that looks in a `Cache`."""
+_ends: dict[int, weakref.ref[Any]] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._of, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._of, name, value)
+@functools.cache
+def _twin_class(kind: Any) -> Any:
+    class Twin(kind):  # type: ignore[misc]
+        __slots__ = ("counted", "of")
+        counted: Any
+        of: weakref.ref[Any]
+
+        @property
+        def cache(self) -> Any:
+            held = vars(self)
+            cache = held["cache"] if "cache" in held else super().cache
+            counted = self.counted
+            if type(counted) is not _Counted or counted.mapping is not cache:
+                # All objects of a class share one line, which is that of the method.
+                of = self.of() if "cache" in held else held["__wrapped__"]
+                counted = self.counted = _counted(cache, of)
+                if counted is cache:
+                    _twins[id(self.of())] = None
+            return counted
+
+    return Twin
+
+
+def _twin_of(function: Any) -> Any:
+    identity = id(function)
+
+    def ended(_reference: Any) -> None:
+        _twins.pop(identity, None)
+        _ends.pop(identity, None)
+
+    kind: Any = type(function)
+    twin = object.__new__(_twin_class(kind))
+    twin.__dict__ = vars(function)
+    twin.of, twin.counted = weakref.ref(function, ended), None
+    _ends[identity], _twins[identity] = twin.of, twin
+    return twin
 
 
 def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count what the call of a decorated function looks up in a plain mapping (cachetools 8)."""
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        twin = self
+        if live:
+            try:
+                twin = _twins[id(self)] or self
+            except KeyError:
+                with faults.guarded("cachetools"):
+                    twin = _twin_of(self)
         try:
-            if not live or _stands_on_cache(self):
-                return method(self, *args, **kwargs)
-            return method(_Asked(self), *args, **kwargs)
+            return method(twin, *args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
@@ -101,50 +144,38 @@ def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     return call
 
 
-def _stands_on_cache(function: Any) -> bool:
-    held = vars(function)
-    if "cache" in held:
-        return isinstance(held["cache"], cache_class())
-    return function in _on_caches
+# Before, it is a function that closes over the mapping, so the decorator is given another one.
 
 
 def cached(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Count the lookups of `@cached({})` (before cachetools 8)."""
-    cache = args[0] if args else kwargs.get("cache")
-    if cache is None or isinstance(cache, cache_class()):
-        return wrapped(*args, **kwargs)
-    return _decorating(wrapped, args, kwargs, lambda of: _Counted(cache, of))
+    return _decorating(wrapped, args, kwargs, _counted)
 
 
 def cachedmethod(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Count the lookups of `@cachedmethod(lambda self: {})` (before cachetools 8)."""
-    cache = args[0] if args else kwargs.get("cache")
 
-    def counted(of: Any) -> Any:
-        def cache_of(instance: Any) -> Any:
-            found = cache(instance)
-            is_plain = found is not None and not isinstance(found, cache_class())
-            return _Counted(found, of) if is_plain else found
+    def counted(cache: Any, of: Any) -> Any:
+        return (lambda instance: _counted(cache(instance), of)) if callable(cache) else cache
 
-        return cache_of
-
-    return (
-        _decorating(wrapped, args, kwargs, counted) if callable(cache) else wrapped(*args, **kwargs)
-    )
+    return _decorating(wrapped, args, kwargs, counted)
 
 
-def _decorating(wrapped: Any, args: Any, kwargs: Any, counted: Callable[[Any], Any]) -> Any:
+def _decorating(wrapped: Any, args: Any, kwargs: Any, counted: Callable[[Any, Any], Any]) -> Any:
     decorator = wrapped(*args, **kwargs)  # raises what is wrong with the arguments
+    cache = args[0] if args else kwargs["cache"]
+    if isinstance(cache, cache_class()):
+        return decorator
 
     def decorate(_decorator: Any, _instance: Any, functions: Any, named: Any) -> Any:
         if named or len(functions) != 1:
             return decorator(*functions, **named)
-        (function,) = functions
-        cache = counted(function)
-        rest = {**kwargs, "cache": cache} if "cache" in kwargs else kwargs
-        made = wrapped(*((cache, *args[1:]) if args else ()), **rest)(function)
+        new = counted(cache, functions[0])
+        made = (wrapped(new, *args[1:], **kwargs) if args else wrapped(**{**kwargs, "cache": new}))(
+            *functions
+        )
         if "cache" in vars(made):
-            made.cache = args[0] if args else kwargs["cache"]
+            made.cache = cache
         return made
 
     return Wrapper(decorator, decorate)
