@@ -22,6 +22,7 @@ class _State:
         "child",
         "enabled",
         "end_fork",
+        "is_forked",
         "lock",
         "parent",
         "prepare",
@@ -37,6 +38,7 @@ class _State:
         self.settings: Settings | None = None
         self.enabled: bool | None = None  # None: not before somebody has read the settings
         self.end_fork: Hook = lambda: None
+        self.is_forked = False
         self.prepare: list[Hook] = []
         self.parent: list[Hook] = []
         self.child: list[Hook] = []
@@ -67,6 +69,11 @@ def is_enabled() -> bool:
     """
     enabled = _state.enabled
     return settings().enabled if enabled is None else enabled
+
+
+def is_forked() -> bool:
+    """Say whether this process was forked from one that had metertap imported."""
+    return _state.is_forked
 
 
 def configure(new: Settings) -> None:
@@ -129,6 +136,7 @@ def _forked_in_parent() -> None:
 
 
 def _forked() -> None:
+    _state.is_forked = True
     with faults.guarded("fork"):
         locks.renew()
         faults.reset()

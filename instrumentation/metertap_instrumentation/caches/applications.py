@@ -69,6 +69,14 @@ def name_of(function: Any) -> str | None:
     return f"{found[0]}.{found[1]}" if found is not None else None
 
 
+def left_of(function: Any) -> Any:
+    """What may be kept of a function that ends, to ask `is_applications` and `name_of` later."""
+    left = types.SimpleNamespace()
+    if (names := _names(function)) is not None:
+        left.__module__, left.__qualname__ = names
+    return left
+
+
 def _known(function: Any) -> bool | None:
     """None is a function that is installed: it depends on which program runs."""
     found = _names(function)

@@ -5,13 +5,16 @@ A cache counts its own hits and misses, so these are read and a lookup costs not
 caller that joins a call in progress is a hit, as the library has it.
 
 Not seen: lookups between two looks at the figures, where `cache_clear()` follows them, another
-event loop (for which the library clears the cache itself), or the end of the function: with them go
-the only counts there were. Evictions and entries that expire, which are not counted (entries are).
+event loop (for which the library clears the cache itself): with them go the only counts there were.
+What a function counted is kept when it ends, which it tells by its finaliser. Evictions and entries
+that expire, which are not counted (entries are).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from metertap.caching.adapter import after
 from metertap.patching.patch_set import PatchSet, stand_in
@@ -22,8 +25,29 @@ _MODULE = "async_lru"
 _CLASS = "_LRUCacheWrapper"
 
 
+class _Ends(PatchSet):
+    """The library's module, whose class gets a finaliser, which costs lookups nothing."""
+
+    def follow(self, module: Any) -> None:
+        """Hear of functions that end, unless the class has a finaliser of its own."""
+        cls = getattr(module, _CLASS)
+        if not hasattr(cls, "__del__"):
+            cls.__del__ = _end
+
+    def uninstall(self) -> None:
+        """Undo."""
+        cls = getattr(sys.modules.get(_MODULE), _CLASS, None)
+        if cls is not None and vars(cls).get("__del__") is _end:
+            del cls.__del__
+        super().uninstall()
+
+
+def _end(cache: Any) -> None:
+    INSTRUMENTATION.ended(cache)
+
+
 def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [PatchSet(_MODULE, [stand_in(f"{_CLASS}.__init__", init)])]
+    return [_Ends(_MODULE, [stand_in(f"{_CLASS}.__init__", init)])]
 
 
 INSTRUMENTATION = FindingInstrumentation(

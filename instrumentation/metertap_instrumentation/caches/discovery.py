@@ -5,27 +5,33 @@ made before are looked for among the interpreter's objects when somebody first l
 and again, at most once a minute, when modules were imported since: these may make caches with a
 decorator that they got before it was patched. What a cache has counted before counts, too.
 
+A forked child shows what it looked up itself: what its parent knew of is read at the fork, and what
+the child finds by a search of its own begins then.
+
 Not seen: caches in objects that `gc.freeze()` set aside before the first look; what a cache counted
-after it was read last, if it ends or is cleared then.
+after it was read last, if it is cleared then, or ends without telling (`ended`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from metertap import faults, locks
-from metertap.caching.meters import UNNAMED, read_statistics
+from metertap import faults, locks, state
+from metertap.caching.meters import FORK_WAITS_SECONDS, NAMES, UNNAMED, read_statistics
 from metertap.patching.patch_set import PatchSet
-from metertap.recording.cache_series import Statistics
+from metertap.recording.cache_series import Reading, Statistics
 from metertap.state import recorder
 from metertap_instrumentation.caches.applications import (
     is_applications,
     is_surely_applications,
+    left_of,
     name_of,
 )
 from metertap_instrumentation.instrumentation import Instrumentation
@@ -50,6 +56,7 @@ class FindingInstrumentation(Instrumentation):
         self._module = module
         self._class_name = class_name
         self._made: dict[int, weakref.ref[Any]] = {}
+        self._ended: deque[tuple[Any, str | None, Any]] = deque()
         self._readers: dict[int, weakref.ref[_Reader]] = {}
 
     def install(self) -> None:
@@ -96,12 +103,55 @@ class FindingInstrumentation(Instrumentation):
         made = [self._made.pop(identity, None) for identity in list(self._made)]
         return [cache for reference in made if reference and (cache := reference()) is not None]
 
-    def found(self, cache: Any) -> None:
-        """Read `cache` from now on, if it is the application's and is not read already."""
-        if self._reader(cache) is None and is_applications(cache):
-            reader = _Reader(cache, self)
-            self._readers[id(cache)] = weakref.ref(reader)
-            read_statistics(cache, self.name, reader, natural_name=name_of(cache))
+    def found(self, cache: Any, *, from_now: bool = False) -> bool:
+        """Read `cache` from now on, if it is the application's and is not read already.
+
+        What it counted before counts, too, unless it is to begin `from_now`.
+        """
+        if self._reader(cache) is not None or not is_applications(cache):
+            return False
+        reader = _Reader(cache, self)
+        if from_now:
+            reader.skip()
+        self._readers[id(cache)] = weakref.ref(reader)
+        reading = read_statistics(cache, self.name, reader, natural_name=name_of(cache))
+        reader.reading = weakref.ref(reading)
+        return True
+
+    def ended(self, cache: Any) -> None:
+        """Keep what `cache` counted: it says that it ends, as only some can.
+
+        This is part of a finaliser, which must not wait: what is new is looked at later.
+        """
+        if not self.is_on:
+            return
+        with faults.guarded(self.name):
+            identity = id(cache)
+            reference = self._readers.get(identity)
+            reader = reference() if reference is not None else None
+            if reader is not None and reader.cache() in (None, cache):
+                reader.end(cache)
+            elif not state.is_forked() or identity in self._made:
+                info = cache.cache_info()
+                if info.hits or info.misses:
+                    self._ended.append((left_of(cache), NAMES.given(cache), info))
+
+    def count_ended(self) -> None:
+        """Count what caches that ended before they were found had counted."""
+        while self._ended:
+            left, given, info = self._ended.popleft()
+            if is_applications(left):
+                reading = Reading(lambda: None)
+                reading.take(Statistics(info.hits, info.misses))
+                name = given or name_of(left) or self.name
+                recorder().cache_by_hand(name, self.name, frozenset()).readings.append(reading)
+
+    def forked(self) -> bool:
+        """Begin from zero in a forked child; whether its parent had not found everything."""
+        left = bool(self._made)
+        self._made.clear()
+        self._ended.clear()
+        return left
 
     def forget_ended(self) -> None:
         """Drop what is not read any more: its cache is gone, or everything was reset."""
@@ -124,12 +174,15 @@ class FindingInstrumentation(Instrumentation):
         # Endpoints wait for the first cache that is seen: in a program without tools nobody would
         # ever look. The search that finds all of them takes too long for `instrument()`.
         kinds = frozenset(self.kinds())
+        found = False
         for module in list(sys.modules.values()) if kinds else ():
             namespace = getattr(module, "__dict__", None)
             if type(namespace) is dict:
                 for value in list(namespace.values()):
                     if type(value) in kinds and is_surely_applications(value):
-                        self.found(value)
+                        found = self.found(value, from_now=state.is_forked()) or found
+        if found:
+            recorder().activity()
         UNNAMED.look()
 
 
@@ -140,13 +193,14 @@ class _Reader:
     measured. The series that it is read for holds it, and nothing else does.
     """
 
-    __slots__ = ("__weakref__", "_last", "_of", "_read", "cache")
+    __slots__ = ("__weakref__", "_last", "_of", "_read", "cache", "reading")
 
     def __init__(self, cache: Any, of: FindingInstrumentation) -> None:
         self.cache = weakref.ref(cache)
         self._of = of
         self._last: Any = (0, 0)
         self._read = Statistics(0, 0)
+        self.reading: weakref.ref[Reading]
 
     def __call__(self, cache: Any) -> Statistics:
         if not self._of.is_on:
@@ -162,6 +216,12 @@ class _Reader:
                 entries=info.currsize,
             )
         return self._read
+
+    def end(self, cache: Any) -> None:
+        """Read `cache` for the last time."""
+        reading = self.reading()
+        if reading is not None:
+            reading.take(self(cache))
 
     def skip(self) -> None:
         """What was looked up since this was read last does not count."""
@@ -180,6 +240,7 @@ class _Look:
         self._on: list[FindingInstrumentation] = []
         self._searched: float | None = None
         self._modules = 0
+        self._found_at_fork = False
 
     def add(self, instrumentation: FindingInstrumentation) -> None:
         """Look for this one's caches, too."""
@@ -196,23 +257,54 @@ class _Look:
     def look(self) -> None:
         """Find what is new."""
         with self._lock:
-            on = list(self._on)
-            found = [(item, cache) for item in on for cache in item.take_made()]
-            if on and self._is_due():
-                found += _search(on)
-            if not found:
+            if not self._find():
                 return
-            for item in on:
-                item.forget_ended()
-            for item, cache in found:
-                with faults.guarded(item.name):
-                    item.found(cache)
+        recorder().activity()
         UNNAMED.look()  # in this look already: its own turn may be over
 
-    def _is_due(self) -> bool:
+    def _find(self, *, at_fork: bool = False) -> bool:
+        on = list(self._on)
+        found = [(item, cache, False) for item in on for cache in item.take_made()]
+        if on and self._is_due(at_fork):
+            found += [(item, cache, state.is_forked()) for item, cache in _search(on)]
+        for item in on:
+            with faults.guarded(item.name):
+                item.count_ended()
+                if found:
+                    item.forget_ended()
+        new = False
+        for item, cache, from_now in found:
+            with faults.guarded(item.name):
+                new = item.found(cache, from_now=from_now) or new
+        return new
+
+    def before_fork(self) -> None:
+        """Find everything, so that a child can tell what its parent looked up from its own.
+
+        To look for caches takes as long as it does for the first view of the figures, and is done
+        again only when modules were imported since.
+        """
+        if self._on and self._lock.acquire(timeout=FORK_WAITS_SECONDS):
+            self._found_at_fork = self._find(at_fork=True)
+
+    def forked_in_parent(self) -> None:
+        """Go on, in the parent."""
+        with contextlib.suppress(RuntimeError):  # it was not waited for any longer
+            self._lock.release()
+        if self._found_at_fork:
+            self._found_at_fork = False
+            recorder().activity()
+
+    def forked(self) -> None:
+        """Begin from zero in a forked child: after this, what was found is read from here on."""
+        for item in self._on:
+            if item.forked():
+                self._searched = None
+
+    def _is_due(self, at_fork: bool) -> bool:
         now, modules = time.monotonic(), len(sys.modules)
         if self._searched is not None and (
-            modules <= self._modules or now - self._searched < RESCAN_SECONDS
+            modules <= self._modules or (now - self._searched < RESCAN_SECONDS and not at_fork)
         ):
             return False
         self._searched, self._modules = now, modules
@@ -229,3 +321,4 @@ def _search(on: Sequence[FindingInstrumentation]) -> list[tuple[FindingInstrumen
 
 
 LOOK = _Look()
+state.on_fork(before=LOOK.before_fork, parent=LOOK.forked_in_parent, child=LOOK.forked)

@@ -27,6 +27,7 @@ from metertap.caching.meters import counting, read_statistics
 from metertap.patching.patch_set import PatchSet, stand_in
 from metertap.patching.subclasses import instances
 from metertap.recording.cache_series import Statistics
+from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 
@@ -85,7 +86,10 @@ def _found(middleware: Any, server: Any) -> None:
         return
     _remember(_known, middleware)
     _remember(_stores, middleware._stats)
-    read_statistics(middleware, "fastmcp", read, natural_name=name(server))
+    reading = read_statistics(middleware, "fastmcp", read, natural_name=name(server))
+    if state.is_forked():  # what was looked up before may have been the parent's
+        reading.start_over()
+    recorder().activity()
 
 
 def _remember(known: dict[int, weakref.ref[Any]], item: Any) -> None:

@@ -7,6 +7,7 @@ who counts where caches stand on one another.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -54,6 +55,8 @@ def counting(by: object = "a layer above") -> setting:
     return setting(layer, by)
 
 
+FORK_WAITS_SECONDS = 1.0
+"""The longest that a fork waits for caches that are looked for."""
 NAMES = Names()
 """What users called their caches, and what was found."""
 
@@ -182,7 +185,6 @@ class _Unnamed:
         with self._lock:
             self._readings.append((weakref.ref(cache), system, natural_name, supports, reading))
         recorder().on_look(self.look)
-        recorder().activity()
 
     def look(self) -> None:
         """Name everything that has none yet."""
@@ -213,6 +215,20 @@ class _Unnamed:
             finally:
                 self._lock.release()
 
+    def before_fork(self) -> None:
+        """Wait for a look in progress: its readings are on their way to their series."""
+        self._lock.acquire(timeout=FORK_WAITS_SECONDS)
+
+    def forked_in_parent(self) -> None:
+        """Go on, in the parent."""
+        with contextlib.suppress(RuntimeError):  # it was not waited for any longer
+            self._lock.release()
+
+    def forked(self) -> None:
+        """Begin from zero in a forked child, which shall not show what its parent looked up."""
+        for *_, reading in self._readings:
+            reading.start_over()
+
     def reset(self) -> None:
         """Forget what waits for a name: it counted for a recorder that has forgotten it."""
         with self._lock:
@@ -221,6 +237,7 @@ class _Unnamed:
 
 UNNAMED = _Unnamed()
 state.on_reset(UNNAMED.reset)
+state.on_fork(before=UNNAMED.before_fork, parent=UNNAMED.forked_in_parent, child=UNNAMED.forked)
 
 
 def read_statistics(
@@ -230,7 +247,7 @@ def read_statistics(
     *,
     natural_name: str | None = None,
     supports: frozenset[str] = frozenset(),
-) -> None:
+) -> Reading:
     """Show `cache` by the statistics that it keeps itself. It is held weakly."""
     reference = weakref.ref(cache)
 
@@ -238,7 +255,9 @@ def read_statistics(
         alive = reference()
         return None if alive is None else read(alive)
 
-    UNNAMED.read(cache, system, natural_name, supports, Reading(now))
+    reading = Reading(now)
+    UNNAMED.read(cache, system, natural_name, supports, reading)
+    return reading
 
 
 def name_cache(cache: object, name: str) -> None:

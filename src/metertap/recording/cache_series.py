@@ -93,7 +93,7 @@ class Reading:
     kept. `read` returns None once the object is gone.
     """
 
-    __slots__ = ("_before", "_last", "read")
+    __slots__ = ("__weakref__", "_before", "_last", "read")
 
     def __init__(self, read: Callable[[], Statistics | None]) -> None:
         self.read = read
@@ -108,11 +108,15 @@ class Reading:
             found = None
         if found is None:
             return self._total(), None, False
+        self.take(found)
+        return self._total(), found.entries, True
+
+    def take(self, found: Statistics) -> None:
+        """Take what the cache says of itself, as it does when it ends."""
         raw = (found.hits, found.misses, found.evictions or 0, found.rejections or 0)
         if raw != self._last and any(map(operator.lt, raw, self._last)):  # cleared
             self._before = self._total()
         self._last = raw
-        return self._total(), found.entries, True
 
     def start_over(self) -> None:
         """Count from zero from now on."""

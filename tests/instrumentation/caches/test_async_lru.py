@@ -29,6 +29,7 @@ def loop() -> Iterator[None]:
 
 class Kit(ReadCacheKit):
     system = "async_lru"
+    tells_its_end = True
 
     def decorate(self, name: str = "price", module: str = "shop", *, fails: bool = False) -> Any:
         async def function(item: Any) -> Any:
