@@ -20,7 +20,7 @@ from metertap.recording import OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import TABLE, Options, Settings
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
-from metertap_exporters.exposition.families import Family, Labels, Quantiles, Series
+from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
 from metertap_exporters.exposition.otel import Target, families
 from metertap_exporters.exposition.text import Exposition, only
 from metertap_exporters.http.app import App, Environ, Response
@@ -40,43 +40,53 @@ class Views:
         """Make them from the recorder's figures. No data is no sample, not 0."""
         figures = self._recorder.lifetime()
         before, self._labels = self._labels, {}
-        tools = [
-            Series(
-                self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
-                _latencies(tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms),
-            )
-            for tool in figures.tools
-        ]
-        description = (
+        yield _family(
+            catalogue.LATENCY_SUMMARY,
+            "summary",
             "Latency of tool calls: exact percentiles of the last ones that succeeded or failed, "
-            "none beyond the longest; count and sum of all that have a duration, of any outcome."
+            "none beyond the longest; count and sum of all that have a duration, of any outcome.",
+            ("gen_ai_tool_name", "source"),
+            (
+                Series(
+                    self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
+                    _latencies(
+                        tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms
+                    ),
+                )
+                for tool in figures.tools
+            ),
         )
-        yield Family(catalogue.LATENCY_SUMMARY, "summary", description, groups=[({}, tools)])
-        operations = [
-            Series(
-                self._kept(before, side=item.side, mcp_method_name=item.method, name=item.name),
-                _latencies(item),
-            )
-            for item in figures.operations
-        ]
-        if operations:
-            description = (
+        if figures.operations:
+            yield _family(
+                catalogue.OPERATION_SUMMARY,
+                "summary",
                 "Duration of MCP requests, by side: exact percentiles of the last ones, of any "
-                "outcome, none beyond the longest. Histograms have their count and sum."
+                "outcome, none beyond the longest. Histograms have their count and sum.",
+                ("side", "mcp_method_name", "name"),
+                (
+                    Series(
+                        self._kept(
+                            before, side=item.side, mcp_method_name=item.method, name=item.name
+                        ),
+                        _latencies(item),
+                    )
+                    for item in figures.operations
+                ),
             )
-            yield Family(
-                catalogue.OPERATION_SUMMARY, "summary", description, groups=[({}, operations)]
-            )
-        caches = [
-            Series(
-                self._kept(before, cache_name=cache.name, cache_system=cache.system),
-                cache.hits / (cache.hits + cache.misses),
-            )
-            for cache in figures.caches
-            if cache.hits or cache.misses
-        ]
-        description = "Hits among all lookups of a cache."
-        yield Family(catalogue.HIT_RATIO, "gauge", description, groups=[({}, caches)])
+        yield _family(
+            catalogue.HIT_RATIO,
+            "gauge",
+            "Hits among all lookups of a cache.",
+            ("cache_name", "cache_system"),
+            (
+                Series(
+                    self._kept(before, cache_name=cache.name, cache_system=cache.system),
+                    cache.hits / (cache.hits + cache.misses),
+                )
+                for cache in figures.caches
+                if cache.hits or cache.misses
+            ),
+        )
 
     def _kept(
         self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None
@@ -88,6 +98,12 @@ class Views:
             kept = {name: value for name, value in labels.items() if value is not None}
         self._labels[key] = kept
         return kept
+
+
+def _family(
+    name: str, kind: str, description: str, labels: tuple[str, ...], series: Iterator[Series]
+) -> Family:
+    return Family(name, kind, description, groups=[Group({}, frozenset(labels), series)])
 
 
 def _latencies(

@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 import metertap
 from metertap import Tap
 from metertap_exporters.exposition.accept import PLAIN, accepted, takes_gzip
-from metertap_exporters.exposition.families import Family, Series
+from metertap_exporters.exposition.families import Family, Group, Series
 from metertap_exporters.exposition.text import Exposition, only
 from support.http import get
 from support.waiting import wait_for
@@ -88,7 +88,9 @@ def test_numbers_are_written_as_prometheus_client_writes_them() -> None:
     values = [0, 1, 999_999, 1_000_000, 10**20, -5, 0.1, 1e-9, 1e6, 123456.0, 1234567.0, 1e21]
     values += [float("inf"), float("-inf"), float("nan"), True, -1e7, 100000000000.0]
     values += [chosen.lognormvariate(0, 20) for _ in range(500)]
-    family = Family("x", "gauge", "", groups=[({}, [Series({}, value) for value in values])])
+    family = Family(
+        "x", "gauge", "", groups=[Group({}, frozenset(), [Series({}, value) for value in values])]
+    )
     written = Exposition().text([family], is_openmetrics=False).decode().splitlines()[2:]
     assert written == [f"x {openmetrics.exposition.floatToGoString(value)}" for value in values]
 
@@ -96,7 +98,7 @@ def test_numbers_are_written_as_prometheus_client_writes_them() -> None:
 def test_others_run_while_a_long_text_is_written() -> None:
     pauses = []
     series = [Series({"n": str(number)}, number) for number in range(5_000)]
-    family = Family("x", "gauge", "", groups=[({}, series)])
+    family = Family("x", "gauge", "", groups=[Group({}, frozenset({"n"}), series)])
     text = Exposition(lambda: pauses.append(None)).text([family], is_openmetrics=False)
     assert text.count(b"\n") == 5_002
     assert len(pauses) >= 10
@@ -106,7 +108,10 @@ def test_labels_that_are_gone_are_not_kept() -> None:
     exposition = Exposition()
     for number in range(3):
         series = Series({"n": str(number)}, 1)
-        exposition.text([Family("x", "gauge", "", groups=[({}, [series])])], is_openmetrics=False)
+        exposition.text(
+            [Family("x", "gauge", "", groups=[Group({}, frozenset({"n"}), [series])])],
+            is_openmetrics=False,
+        )
         ((_, texts),) = exposition._kept["x", "gauge", ""].groups
         assert [kept.labels for kept in texts.values()] == [{"n": str(number)}]
     exposition.text([], is_openmetrics=False)

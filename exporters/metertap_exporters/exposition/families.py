@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -49,9 +49,21 @@ class Series(NamedTuple):
     exemplar: Exemplar | None = None
 
 
+class Group(NamedTuple):
+    """Series that have some labels with equal values, which are `constant`.
+
+    `names` are those of all other labels. The series are made one by one as they are written: a
+    thousand that exist at once would make the garbage collector look through the whole program.
+    """
+
+    constant: Labels
+    names: frozenset[str]
+    series: Iterable[Series]
+
+
 @dataclass(slots=True)
 class Family:
-    """All series of one name, by the labels that are the same for many of them.
+    """All series of one name.
 
     `name` is without the `_total` and `_info` that the text adds; `kind` is counter, gauge,
     histogram, summary or info.
@@ -61,4 +73,4 @@ class Family:
     kind: str
     description: str
     unit: str = ""
-    groups: list[tuple[Labels, list[Series]]] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)

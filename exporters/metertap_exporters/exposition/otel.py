@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from metertap import faults
-from metertap_exporters.exposition.families import Distribution, Exemplar, Family, Series
+from metertap_exporters.exposition.families import Distribution, Exemplar, Family, Group, Series
 
 _NO_EXEMPLARS: Mapping[int, Exemplar] = {}
 _EXEMPLAR_CHARACTERS = 128
@@ -41,8 +41,8 @@ class Target:
             for resource in data.resource_metrics:
                 attributes |= resource.resource.attributes
             labels = {sanitize_attribute(name): value for name, value in attributes.items()}
-            series = Series(labels, 1)
-            self._family = Family("target", "info", "Target metadata", groups=[({}, [series])])
+            group = Group({}, frozenset(labels), [Series(labels, 1)])
+            self._family = Family("target", "info", "Target metadata", groups=[group])
         return self._family
 
 
@@ -61,8 +61,10 @@ def families(data: MetricsData) -> Iterable[Family]:
                 family = found.setdefault(
                     (name, kind, description, unit), Family(name, kind, description, unit)
                 )
+                points = metric.data.data_points
+                names = frozenset(name for point in points for name in point.attributes or ())
                 make = _distribution if kind == "histogram" else _value
-                family.groups.append((labels, [make(point) for point in metric.data.data_points]))
+                family.groups.append(Group(labels, names, map(make, points)))
     return found.values()
 
 

@@ -74,11 +74,7 @@ class Exposition:
         self, family: Family, before: dict[tuple[str, str, str], _Kept], is_openmetrics: bool
     ) -> Iterator[Sequence[str]]:
         """Write one series after the other."""
-        names = frozenset(
-            name
-            for constant, members in family.groups
-            for name in {*constant, *(key for series in members for key in series.labels)}
-        )
+        names = frozenset().union(*(group.names.union(group.constant) for group in family.groups))
         key = (family.name, family.kind, family.description)
         kept = before.get(key)
         is_known = kept is not None and kept.names == names
@@ -86,7 +82,7 @@ class Exposition:
         columns = sorted({_label_name(name) for name in names})
         position = _position(columns, {"histogram": "le", "summary": "quantile"}.get(family.kind))
         write = _WRITERS[family.kind]
-        for number, (constant, members) in enumerate(family.groups):
+        for number, (constant, _, members) in enumerate(family.groups):
             texts: dict[int, LabelText] = {}
             known: dict[int, LabelText] = {}
             if is_known and kept is not None and number < len(kept.groups):
