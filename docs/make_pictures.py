@@ -30,7 +30,7 @@ _LINES = 24
 
 
 async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableType]:
-    """The demo's tables, and the screen of `top`, while the client is at work."""
+    """Return the demo's tables, and the screen of `top`, while the client is at work."""
     client = DemoClient(url)
     work = asyncio.create_task(client.run())
     addresses = await command._addresses(pid)
@@ -48,7 +48,7 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
         parts += (to_rich(table), "")
     view = View()
     screen = Screen(poller, view)
-    screen.draw(_WIDTH, _LINES, time.time())  # there has to be a row, to be unfolded
+    screen.draw(_WIDTH, _LINES, time.time())  # before a row can be unfolded, there must be one
     for key in ("enter", "down"):  # the tool that asks a cache
         view.press(key)
     return parts, screen.draw(_WIDTH, _LINES, time.time())

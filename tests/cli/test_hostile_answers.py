@@ -222,6 +222,21 @@ def _every_table(document: Document) -> Iterator[str]:
     yield from map(plain, tables(document))
 
 
+def test_names_of_any_length_fill_neither_the_memory_nor_the_terminal(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = document["tool_metrics"]["search"]
+    long = {"a" * 4_000_000: tool, "\x07" * 1_000_000: tool}
+    many = {f"tool {number}": tool for number in range(1000)}
+    changed = {**document, "tool_metrics": {**long, **many}}
+    with answering(written(json.dumps(changed).encode())) as address:
+        for command in (["snapshot"], COMMANDS[2]):
+            assert main([*command, address]) == 0
+            out = capsys.readouterr().out
+            assert "tool 999" in out
+            assert len(out) < 10_000_000
+
+
 def test_a_registered_address_is_asked_by_who_registered_it(
     document: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

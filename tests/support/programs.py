@@ -64,7 +64,7 @@ def started(
 
 def ended(process: subprocess.Popen[bytes], given: bytes | None = None) -> Ended:
     """Wait for its end, after writing `given` to its stdin and closing that."""
-    stdout, stderr = process.communicate(given, timeout=60)
+    stdout, stderr = process.communicate(given, timeout=180)
     return Ended(process.pid, process.returncode, stdout, stderr)
 
 
@@ -97,7 +97,7 @@ def run_in_terminal(*command: str, columns: int) -> Ended:
         while part := os.read(ours, 65536):
             shown += part
     os.close(ours)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=180)
     return Ended(process.pid, process.returncode, shown.replace(b"\r\n", b"\n"), told)
 
 

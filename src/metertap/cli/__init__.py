@@ -11,7 +11,7 @@ from metertap._version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. 2 is a wrong command line, as argparse has it."""
+    """Run one command and return its exit status; 2 is a wrong command line, as in argparse."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `metertap snapshot | head`
-        # What is still in the buffer has nowhere to go, and Python would complain when it ends.
+        # What is still in the buffer cannot be written, and Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status

@@ -22,7 +22,7 @@ _MOST_TOLD = 200
 
 
 class Unreachable(Exception):
-    """A process did not give what it was asked for; the text is one line that says why."""
+    """An answer that could not be had; the text is one line that says why."""
 
     def __init__(self, address: str, reason: str, *, is_refused: bool = False) -> None:
         shorter = reason if len(reason) <= _MOST_TOLD else f"{reason[:_MOST_TOLD]}…"

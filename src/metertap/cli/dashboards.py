@@ -10,7 +10,7 @@ from metertap.cli.tables import printable
 
 
 def dashboards(*, out: str, prometheus: str) -> int:
-    """Write DIR/provisioning. Exit status 1 where that cannot be done."""
+    """Write DIR/provisioning. Returns exit status 1 where that cannot be done."""
     from metertap_exporters import grafana
     from metertap_exporters.grafana.board import PACKAGE
 

@@ -17,7 +17,7 @@ _LARGEST = 2**53
 
 
 class Malformed(ValueError):
-    """A text is no document of the kind that was asked for; says where it is wrong."""
+    """A text that is no document of the wanted kind; the message says where it is wrong."""
 
 
 # The metrics document: `GET /metrics`, described by exporters/metertap_exporters/schema.json.
@@ -125,7 +125,7 @@ class Session(TypedDict):
 
 
 class ProcessUse(TypedDict):
-    """What the process takes of its machine."""
+    """CPU time and memory that the process uses."""
 
     cpu_seconds: float
     resident_bytes: int | None
@@ -143,7 +143,7 @@ class System(TypedDict):
 
 
 class Service(TypedDict, total=False):
-    """What the program calls itself."""
+    """Name, version and instance of the program, as it calls itself."""
 
     name: str
     version: str
@@ -151,7 +151,7 @@ class Service(TypedDict, total=False):
 
 
 class Alert(TypedDict):
-    """Something that the process itself found alarming."""
+    """An alert that the process itself raised."""
 
     severity: str
     state: str
@@ -187,7 +187,7 @@ class SettingReport(TypedDict):
 
 
 class PatchReport(TypedDict):
-    """What became of the patches of one module."""
+    """The state of the patches of one module."""
 
     module: str
     state: str
@@ -217,7 +217,7 @@ class _CacheAlways(TypedDict):
 
 
 class CacheReport(_CacheAlways, total=False):
-    """How the figures of one cache are come by."""
+    """The way in which the figures of one cache are obtained."""
 
     objects: int
 
@@ -230,7 +230,7 @@ class ReaderReport(TypedDict):
 
 
 class EndpointReport(TypedDict):
-    """Where an endpoint answers, or why it does not."""
+    """The address of an endpoint, or the reason why it has none."""
 
     name: str
     url: str | None
@@ -238,7 +238,7 @@ class EndpointReport(TypedDict):
 
 
 class ProcessMetricsReport(TypedDict):
-    """Whether the process's own metrics are recorded, and by what."""
+    """The state of the process's own metrics, and the library that records them."""
 
     library: str
     version: str | None
@@ -266,7 +266,7 @@ class Thresholds(Limits, total=False):
 
 
 class ReceiverReport(TypedDict):
-    """Who is told of alerts, and how that went."""
+    """A receiver of alerts, and its last delivery."""
 
     receiver: str
     url: str
@@ -275,7 +275,7 @@ class ReceiverReport(TypedDict):
 
 
 class AlertsReport(TypedDict):
-    """How alerts are evaluated and who is told."""
+    """The thresholds and the receivers of alerts."""
 
     every_seconds: float
     running: bool

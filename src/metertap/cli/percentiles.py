@@ -27,11 +27,11 @@ class Percentile:
     """Whether it is an estimate, or held down to the longest call."""
 
     def text(self) -> str:
-        """Return it as it stands in a table."""
+        """Return the percentile as text, with its unit."""
         return self.in_column().strip()
 
     def in_column(self) -> str:
-        """Return it with a unit of always the same width, so that digits stand in columns."""
+        """Return the same with units of one width, so that digits stand under each other."""
         mark = text.ABOUT if self.is_about and self.milliseconds is not None else ""
         return mark + text.latency(self.milliseconds)
 

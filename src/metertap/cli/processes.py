@@ -13,13 +13,13 @@ from metertap.runtime.running import Running
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process that answers: where, and as whom it registered."""
+    """One process that can be asked: its address, and what it registered as."""
 
     url: str
     name: str
     pid: int | None = None
     instance_id: str | None = None
-    """What its documents must say that they are of; None where anybody's are taken."""
+    """The instance that its documents must be of, where it registered one."""
 
 
 def processes(url: str | None) -> list[Process]:

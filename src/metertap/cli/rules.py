@@ -12,7 +12,7 @@ from metertap_exporters import rules as prometheus_rules
 
 
 def rules(*, config: str | None, out: str | None) -> int:
-    """Write the rules. Exit status 2, and nothing written, where a threshold cannot be used."""
+    """Write the rules. Returns exit status 2, and writes none, if a threshold cannot be used."""
     named = config or settings.config_file_named()
     try:
         table = config_file.load(named)

@@ -14,6 +14,9 @@ from typing import Any
 _NARROWEST = 10
 """Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
 
+_LONGEST = 1000
+"""Characters of one text that are shown."""
+
 
 @dataclass(slots=True)
 class Table:
@@ -23,19 +26,20 @@ class Table:
     headers: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     right: frozenset[str] = frozenset()
-    styles: dict[int, str] = field(default_factory=dict)  # row → style, where there is colour
+    styles: dict[int, str] = field(default_factory=dict)  # by row number; for terminals with colour
     legend: str = ""
-    """One line below."""
+    """A line below the table."""
 
 
 def printable(text: str) -> str:
     """Return `text` with everything escaped that a terminal would act on instead of showing it.
 
     Names come from other processes: control sequences, line ends, characters that reverse the
-    direction of a line.
+    direction of a line. What is longer than anything that people read is cut off.
     """
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown
     )
 
 

@@ -181,7 +181,7 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _is_running(process: Running, start: object) -> bool:
-    """Return whether the process that registered is alive, as against one that has its id now."""
+    """Return whether the process that registered is alive, and none that got its id since."""
     if not _is_alive(process.pid):
         return False
     now = _start_of(process.pid)
@@ -195,7 +195,7 @@ def _is_running(process: Running, start: object) -> bool:
 
 
 def _start_of(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where only Linux would say."""
+    """Return when a process started, in clock ticks since boot; None where the system hides it."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
         # The name of the program comes before, in parentheses, and may have any character in it.

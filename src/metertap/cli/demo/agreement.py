@@ -14,7 +14,7 @@ _HISTOGRAM_COUNT = "gen_ai_execute_tool_duration_seconds_count"
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Calls by how they ended."""
+    """Numbers of calls by how they ended."""
 
     ok: int
     failed: int
@@ -27,7 +27,7 @@ class Totals:
 
 
 def of_client(counts: dict[str, Counter[str]]) -> Totals:
-    """What the client counted."""
+    """Return what the client counted."""
     sums: Counter[str] = Counter()
     for results in counts.values():
         sums.update(results)
@@ -35,7 +35,7 @@ def of_client(counts: dict[str, Counter[str]]) -> Totals:
 
 
 def of_document(document: Document) -> Totals:
-    """What the JSON document says."""
+    """Return what the JSON document says."""
     tools = document["tool_metrics"].values()
     return Totals(
         sum(tool["successful_calls"] for tool in tools),
@@ -46,7 +46,7 @@ def of_document(document: Document) -> Totals:
 
 
 def of_prometheus(text: str) -> Totals:
-    """What a scrape says."""
+    """Return what a scrape of Prometheus says."""
     from prometheus_client.parser import text_string_to_metric_families
 
     sums: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def of_prometheus(text: str) -> Totals:
 
 
 def of_otlp(outcomes: dict[str, Counter[str]]) -> Totals:
-    """What the collector received."""
+    """Return what the collector received."""
     sums: Counter[str] = Counter()
     for counts in outcomes.values():
         sums.update(counts)

@@ -18,14 +18,14 @@ _WORKERS = 6
 _PATIENCE_SECONDS = 0.15
 _PRODUCTS = tuple(f"product {number}" for number in range(9))
 
-# tool → how often it is called, in proportion
+# How often each tool is called, in proportion. "bad" is a call of `order` with wrong arguments.
 _MIX = {"search": 50, "price": 30, "recommend": 6, "order": 10, "report": 2, "bad": 1, "nope": 1}
 
 OK, FAILED, CANCELLED, REFUSED = "ok", "failed", "cancelled", "refused"
 
 
 class DemoClient:
-    """Drives the server at `url`; `counts[tool][result]` is what it counted itself."""
+    """Client that calls the server at `url`, and counts its answers in `counts[tool][result]`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -34,7 +34,7 @@ class DemoClient:
 
     @property
     def total(self) -> int:
-        """Calls that have ended."""
+        """The number of calls that have ended."""
         return sum(sum(results.values()) for results in self.counts.values())
 
     def end(self) -> None:
@@ -42,7 +42,7 @@ class DemoClient:
         self._ending.set()
 
     async def run(self) -> None:
-        """Call until `end`; returns when the last call has ended."""
+        """Call tools until `end` is called; return when the last call has ended."""
         async with _connected(self._url) as session:
             await session.list_tools()
             await asyncio.gather(*(self._work(session) for _ in range(_WORKERS)))
@@ -94,7 +94,7 @@ async def _connected(url: str) -> AsyncIterator[Any]:
 
 
 async def _give_up(session: Any, tool: str, arguments: dict[str, Any]) -> None:
-    """Call, wait a moment, and cancel."""
+    """Call a tool, wait a moment, and cancel the call."""
     mcp1_id = getattr(session, "_request_id", None)
     patience = _PATIENCE_SECONDS if mcp1_id is None else timedelta(seconds=_PATIENCE_SECONDS)
     try:

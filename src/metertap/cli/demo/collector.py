@@ -15,18 +15,18 @@ from metertap import catalogue
 
 
 class Collector:
-    """Receives on a free port of 127.0.0.1 from `start` to `stop`."""
+    """Collector that receives on a free port of 127.0.0.1 from `start` to `stop`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Cumulative points: the last one of a series is its count.
+        # Points are cumulative, so that the last one of a series has its count.
         self._latest: dict[tuple[str, str, str], int] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
 
     @property
     def endpoint(self) -> str:
-        """What `OTEL_EXPORTER_OTLP_ENDPOINT` is to be."""
+        """The value for `OTEL_EXPORTER_OTLP_ENDPOINT`."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:
@@ -37,7 +37,7 @@ class Collector:
         self._server.server_close()
 
     def outcomes(self) -> dict[str, Counter[str]]:
-        """Calls by tool and outcome, as they arrived over OTLP."""
+        """Return the numbers of calls by tool and outcome, as they arrived over OTLP."""
         found: dict[str, Counter[str]] = {}
         with self._lock:
             for (tool, ended, _), count in self._latest.items():

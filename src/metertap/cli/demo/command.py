@@ -28,7 +28,7 @@ _LAST_CALLS_SECONDS = 30.0
 
 
 def demo(*, duration: float | None, port: int) -> int:
-    """Run until `duration` seconds are over, or Ctrl-C. Exit status 1 where figures disagree."""
+    """Run for `duration` seconds, or until Ctrl-C. Returns exit status 1 if figures disagree."""
     missing = [name for name in ("mcp", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(
@@ -58,7 +58,7 @@ def demo(*, duration: float | None, port: int) -> int:
 
 
 def _collector() -> Any:
-    """A collector of the demo's own, unless the user has one or OTLP is not installed."""
+    """Start the demo's own collector, unless the user has one or OTLP is not installed."""
     if any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
         return None
     if importlib.util.find_spec("opentelemetry.exporter.otlp") is None:
@@ -81,11 +81,11 @@ def _server(port: int, collector: Any) -> Iterator[tuple[subprocess.Popen[str], 
         environment["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
     server = subprocess.Popen(
         [*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server", str(port)],
-        stdin=subprocess.PIPE,  # it ends when we do, however that happens
+        stdin=subprocess.PIPE,  # the server ends when this is closed, however the demo ends
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
-        start_new_session=True,  # Ctrl-C is for us; the server ends when we say so
+        start_new_session=True,  # Ctrl-C ends the demo, which then ends the server
     )
     try:
         assert server.stdout is not None
@@ -114,7 +114,10 @@ async def _drive(
     _show_addresses(url, addresses)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, client.end)
-    process = Process(addresses.json_url or "", "metertap-demo", server.pid)
+    # The service may be named by OTEL_SERVICE_NAME.
+    process = Process(
+        addresses.json_url or "", addresses.service, server.pid, addresses.instance_id
+    )
     deadline = None if duration is None else time.monotonic() + duration
     with _live() as show_document:
         while not work.done():
@@ -136,7 +139,7 @@ async def _drive(
 
 
 async def _addresses(pid: int) -> running.Running:
-    """Where the server's endpoints are, from what it registered when it bound them."""
+    """Return where the server's endpoints are, from what it registered when it bound them."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         for found in running.running():
@@ -164,7 +167,7 @@ def _document(process: Process) -> Document:
 
 
 async def _settled(process: Process) -> Document:
-    """The document once the server has noticed the last cancelled call."""
+    """Return the document once the server has noticed the last cancelled call."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
         document = await asyncio.to_thread(_document, process)
@@ -176,7 +179,7 @@ async def _settled(process: Process) -> Document:
 
 @contextmanager
 def _live() -> Iterator[Any]:
-    """A function that shows a document: in place on a terminal, a line a second elsewhere."""
+    """Yield a function that shows a document: in place on a terminal, else a line a second."""
     if has_rich() and sys.stdout.isatty():
         from rich.console import Group
         from rich.live import Live

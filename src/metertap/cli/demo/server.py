@@ -27,7 +27,7 @@ Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 
 def make_server() -> Any:
-    """A server with tools that are fast, slow, failing, cached, and too slow to wait for."""
+    """Return a server with tools that are fast, slow, failing, cached, and too slow to wait for."""
     server = _server_class()("demo-shop", log_level="CRITICAL")
     prices: dict[str, float] = {}
     price_cache = metertap.cache_meter("prices")
@@ -96,7 +96,7 @@ def main() -> None:
 
     threading.Thread(target=_end_with_stdin, daemon=True).start()
 
-    # Its failures are part of the show, their tracebacks are not.
+    # Tools fail on purpose, and their tracebacks would fill the terminal.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
     server = make_server()
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0

@@ -32,7 +32,7 @@ Value = float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Row(Generic[Entry]):
-    """One tool or cache of one process."""
+    """One tool, operation or cache of one process."""
 
     process: str
     is_gone: bool
@@ -218,7 +218,7 @@ def _last_error() -> Column[Called]:
 
 
 def _now(written: Callable[[Entry], str]) -> Callable[[Row[Entry]], str]:
-    """Return the text of something that a process which is gone has none of."""
+    """Return a text that is a dash for a process that is gone."""
     return lambda row: text.NONE if row.is_gone else written(row.entry)
 
 

@@ -1,4 +1,4 @@
-"""What was seen of one process over the last minutes, for a line of small bars."""
+"""The last minutes of one process, and how they are drawn as a line of small bars."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Frame:
 
 
 class History:
-    """The last look of each step. Times are those of the process's own clock."""
+    """The last look within each step of time, by the process's own clock."""
 
     def __init__(self, interval: float = 1.0) -> None:
         # Two looks fall into each step, so that none of them stays empty.
@@ -32,7 +32,7 @@ class History:
         self._frames: deque[_Frame] = deque(maxlen=_STEPS + 1)
 
     def add(self, reading: Reading) -> None:
-        """Take in one look."""
+        """Add one reading."""
         if reading.began_anew:
             self._frames.clear()
         step = int(reading.uptime_seconds // self.step_seconds)
@@ -50,22 +50,24 @@ class History:
             self._frames.append(frame)
 
     def calls_per_second(self, tool: str) -> list[float | None]:
-        """In each step, the latest last; None where nobody looked, or before it was known."""
+        """Return the rate in each step, the latest last; None where nobody looked."""
         rates: list[float | None] = []
         for before, frame in self._pairs():
             rate = None
             if before is not None and tool in frame.tools and frame.at > before.at:
-                calls, _ = before.tools.get(tool, (0, None))  # it appeared meanwhile
+                calls, _ = before.tools.get(
+                    tool, (0, None)
+                )  # one that appeared meanwhile began at 0
                 change = frame.tools[tool][0] - calls
                 rate = change / (frame.at - before.at) if change >= 0 else None
             rates += [None] * self._missed(before, frame)
             rates.append(rate)
         while rates and rates[0] is None:
-            del rates[0]  # a rate takes two looks
+            del rates[0]  # a rate needs two looks
         return rates[-_STEPS:]
 
     def p95_latency_ms(self, tool: str) -> list[float | None]:
-        """At the end of each step, the latest last."""
+        """Return the p95 at the end of each step, in milliseconds, the latest last."""
         found: list[float | None] = []
         for before, frame in self._pairs():
             found += [None] * self._missed(before, frame)
@@ -82,12 +84,12 @@ class History:
 
     @staticmethod
     def _missed(before: _Frame | None, frame: _Frame) -> int:
-        """Steps without a look, as while the process hung."""
+        """Return the number of steps without a look, as while the process hung."""
         return 0 if before is None else min(_STEPS, frame.step - before.step - 1)
 
 
 def bars(values: list[float | None]) -> str:
-    """A bar for each value; the highest is full, none is blank, and only 0 is the lowest."""
+    """Return a bar for each value: blank for None, the lowest for 0 alone, full for the highest."""
     most = max((value for value in values if value is not None), default=0.0)
 
     def bar(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The keys that a terminal sends, out of bytes that may come in parts."""
+"""Names of the keys that a terminal sends, from bytes that may come in parts."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Keys:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an escape sequence has begun; `flush()` when no more comes."""
+        """Whether an escape sequence has begun: call `flush` if it does not go on."""
         return bool(self._left)
 
     def feed(self, data: bytes) -> list[str]:
-        """The keys that are complete now. One that is not known is left out."""
+        """Return the keys that are complete now, without those that are not known."""
         text = self._left + self._decoder.decode(data)
         self._left = ""
         found: list[str] = []
@@ -69,6 +69,6 @@ class Keys:
         return [key for key in found if len(key) > 1 or (key.isprintable() and key)]
 
     def flush(self) -> list[str]:
-        """What has begun is not continued: it was the escape key alone."""
+        """Return the escape key if an escape sequence has begun and does not go on."""
         left, self._left = self._left, ""
         return ["escape"] if left == "\x1b" else []

@@ -105,7 +105,7 @@ class Watched:
 
 
 class Poller:
-    """The processes at the addresses given, or every measured process of this user."""
+    """Asks the processes at the given addresses, or every measured process of this user."""
 
     def __init__(self, urls: Sequence[str], interval: float, told: Told = lambda: None) -> None:
         self._interval = interval
@@ -180,9 +180,9 @@ class Poller:
     def _watch(self, process: Process) -> None:
         key = (process.url, process.pid)
         if key in self._found and self._found[key].gone is None:
-            return  # the same address twice
+            return  # the same address was given twice
         asker = Asker(process, self._interval, self._answered)
-        self._found.pop(key, None)  # it comes last: it is the newest
+        self._found.pop(key, None)  # the newest comes last
         self._found[key] = Watched(process, time.time(), asker, history=History(self._interval))
         asker.start()
 

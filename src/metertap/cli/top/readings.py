@@ -223,7 +223,7 @@ def _cache(
 
 
 def _rate(now: float, before: float, elapsed: float | None) -> float | None:
-    """Return the change a second; None where there is no time between, or it went back."""
+    """Return the change per second; None without a time between, or if the count went back."""
     return None if elapsed is None or now < before else (now - before) / elapsed
 
 

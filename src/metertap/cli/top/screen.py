@@ -96,7 +96,7 @@ class Screen:
         names = [printable(label) for label in labels(listed)]
         room = min(max(map(cell_len, names)), max(_LEAST_WORDS, width // 4))
         lines = []
-        # What is not well is seen whatever the number of the others.
+        # Processes that do not answer are shown however many others there are.
         order = sorted(zip(names, listed, strict=True), key=lambda item: not item[1].is_silent(now))
         shown = [item[1] for item in order[: most if len(order) <= most else max(1, most - 1)]]
         for name, watched in zip(names, listed, strict=True):
@@ -138,8 +138,6 @@ class Screen:
         if len(shown) < len(found):
             lines.append(self._signs.text(f"  … and {len(found) - len(shown)} more alerts", "dim"))
         return lines
-
-    # The tables
 
     def _tables(
         self, listed: Sequence[Watched], width: int, room: int, now: float
@@ -184,7 +182,7 @@ def _details(
 def _those_with_room(
     states: list[TableState[Any]], focused: TableState[Any], room: int
 ) -> list[TableState[Any]]:
-    """Leave out tables from the last one on until those that stay have room; never the focused."""
+    """Leave out tables, the last one first and never the focused, until the rest have room."""
     kept = list(states)
     while len(kept) > 1 and room < _LEAST_LINES * len(kept):
         kept.remove([state for state in kept if state is not focused][-1])
@@ -240,7 +238,7 @@ def footer(view: View, width: int, signs: Signs) -> Text:
         is_open = view.focused().cursor.is_open()
         line = Text()
         if view.filter:
-            clears = "" if is_open else ", Esc clears it"  # it folds first
+            clears = "" if is_open else ", Esc clears it"  # Esc folds first
             line = signs.text(f"filter “{printable(view.filter)}”{clears}  ")
         for key, about in (
             ("q", "quit"),

@@ -76,7 +76,7 @@ def _empty(state: TableState[Entry], signs: Signs) -> Text:
 
 
 class _Columns(Generic[Entry]):
-    """The columns that there is room for, the same above details and below them."""
+    """The columns that there is room for, alike above the details and below them."""
 
     def __init__(self, state: TableState[Entry], width: int, rows: int, signs: Signs) -> None:
         self._signs = signs
@@ -101,7 +101,7 @@ class _Columns(Generic[Entry]):
         self._widths = widths = list(layout.widths)
         extents = _extents(state.cursor.top, rows, len(state.shown), len(state.rows))
         titles[0] += next((it for it in extents if cell_len(titles[0] + it) <= widths[0]), "")
-        if columns[layout.columns[-1]].is_words:  # the header is one bar
+        if columns[layout.columns[-1]].is_words:  # so that the header is one bar across the screen
             widths[-1] += max(0, width - sum(widths) - layout.gap * (len(widths) - 1))
         self._titles = titles
 
@@ -119,7 +119,7 @@ class _Columns(Generic[Entry]):
                 justify="left" if self._columns[index].is_words else "right",
                 width=wide,
                 no_wrap=True,
-                overflow="crop",  # it fits
+                overflow="crop",  # it was made to fit
             )
         for row in rows:
             cells = []

@@ -1,6 +1,6 @@
-"""The terminal while the live view has it: keys at once, another screen, signals as events.
+"""The terminal during the live view: keys without Enter, a screen of its own, signals as events.
 
-However the view ends, what was there before is there again: modes, screen, cursor, handlers.
+However the view ends, modes, screen, cursor and signal handlers are put back as they were.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEAVE_SCREEN = b"\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
 class Terminal:
-    """A context in which the terminal is ours. `told()` ends a wait, from any thread."""
+    """Context in which the live view has the terminal. `told` may be called from any thread."""
 
     def __init__(self) -> None:
         self.has_ended = False
@@ -72,19 +72,19 @@ class Terminal:
     ) -> None:
         self._leave()
         if self._ending is not None and error is None:
-            # As if it had never been caught: whoever sent it sees that it did what it does.
+            # The process ends by the signal, as whoever sent it expects.
             signal.signal(self._ending, signal.SIG_DFL)
             os.kill(os.getpid(), self._ending)
 
     def told(self) -> None:
-        """Something is there to be shown."""
+        """End the wait, because there is something new to show."""
         try:
             self._wakes.send(b"\0")
         except OSError:
-            pass  # so much is there already that it wakes anyway; or it is over
+            pass  # the buffer is full, so that the wait ends anyway; or the view has ended
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines. Not what the environment says: that does not follow a resize."""
+        """Return columns and lines, not from the environment, which does not follow a resize."""
         try:
             columns, lines = os.get_terminal_size(sys.stdout.fileno())
         except OSError:
@@ -92,13 +92,13 @@ class Terminal:
         return columns or 80, lines or 24
 
     def show(self, screen: RenderableType, size: tuple[int, int]) -> None:
-        """Put a screen in the place of the one before."""
+        """Draw a screen in the place of the one before."""
         self._console.size = ConsoleDimensions(*size)
         if self._live is not None:
             self._live.update(screen, refresh=True)
 
     def wait(self, seconds: float) -> tuple[list[str], bool]:
-        """The keys pressed meanwhile, and whether the screen must be drawn again at once."""
+        """Return the keys pressed meanwhile, and whether to draw the screen again at once."""
         deadline = time.monotonic() + seconds
         if self._keys.is_waiting:
             seconds = min(seconds, _ESCAPE_SECONDS)
@@ -150,7 +150,7 @@ class Terminal:
         self._give_back()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        # Here it stands still until it is continued.
+        # The process stops here, and goes on here when it is continued.
         signal.signal(signal.SIGTSTP, self._note)
         self._take()
 
@@ -175,7 +175,7 @@ class Terminal:
         try:
             if live is not None:
                 live.stop()
-        except Exception:  # what could not be written is in its buffer still, before all else
+        except Exception:  # its buffer still holds what could not be written
             os.write(sys.stdout.fileno(), _LEAVE_SCREEN)
         finally:
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
@@ -184,7 +184,7 @@ class Terminal:
         try:
             self._give_back()
         except (OSError, termios.error):
-            pass  # the terminal is gone: there is nothing to give back
+            pass  # the terminal is gone, and with it what would be put back
         finally:
             signal.set_wakeup_fd(self._wakeup)
             for number, handler in self._handlers.items():
