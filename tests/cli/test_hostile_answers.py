@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import metertap
-from metertap.cli import client, main
+from metertap import catalogue, state
+from metertap.cli import client, doctor, main, snapshot
 from metertap.cli.client import Unreachable, get
-from metertap.cli.documents import Document, Malformed, read
+from metertap.cli.documents import Alert, Cache, Document, Latencies, Operation, Session, Tool
+from metertap.cli.processes import Process
+from metertap.cli.reports import Report
+from metertap.cli.tables import Table, plain
+from metertap.cli.top import once
+from metertap.cli.top.poller import Poller, Watched
+from metertap.cli.top.readings import Readings
+from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
+from metertap_exporters.json.reader import schema
 
 COMMANDS = (["snapshot"], ["doctor"], ["top", "--once", "--interval", "0.1"])
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -137,13 +148,37 @@ def document() -> dict[str, Any]:
         meter = metertap.cache_meter("prompts")
         metertap.tool(name="search")(meter.hit)()
         metertap.record_tool_call("search", False, 5.0, "KeyError")
+        attributes = {catalogue.MCP_METHOD: "tools/call", catalogue.TOOL_NAME: "search"}
+        for metric in (catalogue.SERVER_DURATION, catalogue.SERVER_SESSION):
+            state.recorder().record_operation("a", metric, attributes, 1.0)
         found: dict[str, Any] = json.loads(json.dumps(metertap.get_all_metrics()))
     metertap.reset()
     return found
 
 
-def test_a_document_of_ours_passes(document: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """A real report with every kind of line."""
+    with metertap.instrument(json_endpoint=False, alert_webhook_url="http://127.0.0.1:1/") as tap:
+        metertap.cache_meter("prompts").hit()
+        found: dict[str, Any] = json.loads(json.dumps(tap.diagnosis()))
+    metertap.reset()
+    return found
+
+
+def test_documents_of_ours_pass(document: dict[str, Any], report: dict[str, Any]) -> None:
     assert read(json.dumps(document).encode(), Document) == document
+    assert read(json.dumps(report).encode(), Report) == report
+
+
+def test_what_is_read_of_a_document_is_what_its_schema_describes() -> None:
+    described = schema()
+    kinds = {"tool": Tool, "cache": Cache, "operation": Operation, "session": Session}
+    kinds |= {"alert": Alert, "latencies": Latencies}
+    for name, kind in (("", Document), *kinds.items()):
+        part = described["$defs"][name] if name else described
+        assert get_type_hints(kind).keys() <= part["properties"].keys()
+        assert kind.__required_keys__ <= set(part["required"])
 
 
 WRONG = (
@@ -162,12 +197,14 @@ def test_what_is_no_document_is_one_line(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a document."""
+    """Yield every place in a document; of a list, the first item's."""
     if path:
         yield path
     if isinstance(value, dict):
         for name, item in value.items():
             yield from places(item, (*path, name))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*path, 0))
 
 
 ODD = (None, True, -1, 2**53 + 1, 1e308, float("inf"), "x\x1b[2J", [], [1], {}, {"\n": 1})
@@ -182,44 +219,74 @@ def with_value(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> b
     return json.dumps(changed).encode()
 
 
+def tables_of_snapshot(document: Document) -> Iterable[Table]:
+    return snapshot.tables(document)
+
+
+def watched_twice(document: Document) -> Watched:
+    """Return a process after two looks, the second after a second."""
+    later = copy.deepcopy(document)
+    later["system_metrics"]["uptime_seconds"] += 1
+    readings = Readings()
+    readings.of(document)
+    watched = Watched(Process("http://127.0.0.1:1", "shop"), time.time(), answered=time.time())
+    watched.reading = readings.of(later)
+    watched.history.add(watched.reading)
+    return watched
+
+
+def tables_of_top(document: Document) -> Iterable[Table]:
+    return once._tables([watched_twice(document)])
+
+
+def screens_of_top(document: Document) -> Iterable[Table]:
+    """Return screens on which one row of each table in turn is unfolded."""
+    console = pytest.importorskip("rich.console", reason="the live view needs rich").Console
+    from metertap.cli.top.screen import Screen
+    from metertap.cli.top.table_state import View
+
+    poller, view = Poller((), 1.0), View()
+    poller._found = {("", None): watched_twice(document)}
+    screen = Screen(poller, view)
+    for keys in ((), ("enter",), ("tab", "enter"), ("tab", "enter")):
+        screen.draw(140, 40, time.time())
+        for key in keys:
+            view.press(key)
+        file = io.StringIO()
+        console(file=file, width=140).print(screen.draw(140, 40, time.time()))
+        yield Table("", ("",), [[line] for line in file.getvalue().splitlines()])
+
+
+def tables_of_doctor(report: Report) -> Iterable[Table]:
+    return doctor._tables("shop", report, doctor._problems(report), True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (Document, tables_of_snapshot),
+        (Document, tables_of_top),
+        (Report, tables_of_doctor),
+        (Document, screens_of_top),
+    ],
+    ids=["snapshot", "top --once", "doctor", "top"],
+)
 def test_whatever_stands_in_a_place_is_refused_or_can_be_shown(
-    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    kind: Any, shown: Callable[[Any], Iterable[Table]], document: Any, report: Any
 ) -> None:
-    bodies = [
-        with_value(document, path, value)
-        for path in places(document)
-        for value in (
-            None,
-            True,
-            -1,
-            2**53 + 1,
-            1e308,
-            float("inf"),
-            "x\x1b[2J",
-            [],
-            [1],
-            {},
-            {"\n": 1},
-        )
-    ]
+    real = document if kind is Document else report
+    bodies = [with_value(real, path, value) for path in places(real) for value in ODD]
     assert len(bodies) > 500
     refused = 0
     for body in bodies:
         try:
-            checked = read(body, Document)
+            checked = read(body, kind)
         except Malformed:
             refused += 1
-        else:
-            for table in _every_table(checked):
-                assert "\x1b" not in table
+            continue
+        for table in shown(checked):
+            assert "\x1b" not in plain(table, 100)
     assert len(bodies) / 3 < refused < len(bodies)
-
-
-def _every_table(document: Document) -> Iterator[str]:
-    from metertap.cli.snapshot import tables
-    from metertap.cli.tables import plain
-
-    yield from map(plain, tables(document))
 
 
 def test_names_of_any_length_fill_neither_the_memory_nor_the_terminal(

@@ -60,7 +60,7 @@ class EmulatedTerminal:
     def text(self) -> str:
         return "\n".join(self.lines())
 
-    def shows(self, what: Callable[[str], object], seconds: float = 20.0) -> str:
+    def shows(self, what: Callable[[str], object], seconds: float = 60.0) -> str:
         """The screen once `what(screen)` is true of it; fails the test when it never is."""
         deadline = time.monotonic() + seconds
         while True:
@@ -71,7 +71,7 @@ class EmulatedTerminal:
                 return self.text()
             assert time.monotonic() < deadline, f"not on the screen in {seconds} s:\n{self.text()}"
 
-    def ends(self, seconds: float = 20.0) -> int:
+    def ends(self, seconds: float = 60.0) -> int:
         """Its exit status; everything that it wrote is on the screen then."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from metertap.cli.client import Unreachable
-from metertap.cli.documents import AlertsReport, LibraryReport, ProcessMetricsReport, Report
 from metertap.cli.processes import processes, report_of, unserved
+from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
 from metertap.cli.tables import Table, complain, show
 from metertap.runtime import running
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from metertap.cli.client import Unreachable, get
-from metertap.cli.documents import Document, Kind, Malformed, Report, Service, read
+from metertap.cli.documents import Document, Service
+from metertap.cli.reports import Report
+from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
 from metertap.runtime.running import Running
+
+Kind = TypeVar("Kind", Document, Report)
 
 
 @dataclass(frozen=True, slots=True)

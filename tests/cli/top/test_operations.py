@@ -9,7 +9,8 @@ import pytest
 
 from metertap import text
 from metertap.cli import main
-from metertap.cli.documents import Document, read
+from metertap.cli.documents import Document
+from metertap.cli.typed_json import read
 from support.watched import ESCAPED, FAST, HOSTILE, Measured, cells, names, top
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
+import select
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -16,6 +16,7 @@ import pytest
 
 import metertap
 from servers.real_servers import free_port
+from support.emulated_terminal import EmulatedTerminal
 from support.waiting import wait_for
 
 pytest.importorskip("rich", reason="the live view needs rich")
@@ -114,14 +115,19 @@ class Hanging:
                 hanging.asked += 1
                 waiting += 1
                 hanging.most = max(hanging.most, waiting)
-                hanging.let_go.wait(60)
+                while not (hanging.let_go.wait(0.02) or self.is_given_up()):
+                    pass
                 waiting -= 1
                 body = answer()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
                 with suppress(OSError):  # nobody waits for it any more
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
                     self.wfile.write(body)
+
+            def is_given_up(self) -> bool:
+                ready, _, _ = select.select([self.connection], [], [], 0)
+                return bool(ready)  # nothing but its end comes after a request
 
             def log_message(self, *_arguments: Any) -> None:
                 """Nothing is printed."""
@@ -149,20 +155,27 @@ def test_a_process_that_hangs_freezes_nothing(shop: Measured, hanging: Hanging) 
         terminal.shows(lambda text: "nap" in text and "first" in text)
         hanging.let_go.clear()
         terminal.shows(lambda text: re.search(r"\? sleepy +no answer since .* \(\d+ s\)", text))
-        shop.do("record('second', True, 1.0)")
-        terminal.shows(lambda text: "second" in text, 3.0)
+        assert any(_is_alive_while_it_hangs(terminal, shop, hanging, number) for number in range(5))
         assert hanging.most == 1
-        terminal.press("n")
-        terminal.shows(lambda text: "tool▲ 3" in text, 3.0)
         hanging.let_go.set()
         terminal.shows(lambda text: re.search(r"  sleepy +up ", text))
         hanging.let_go.clear()
         asked = hanging.asked
         wait_for(lambda: terminal._read(0.05) is None or hanging.asked > asked)
         terminal.press("q")
-        began = time.monotonic()
         assert terminal.ends() == 0  # while it hangs
-        assert time.monotonic() - began < 3
+
+
+def _is_alive_while_it_hangs(
+    terminal: EmulatedTerminal, shop: Measured, hanging: Hanging, number: int
+) -> bool:
+    """Whether figures and keys were shown within one request that hung."""
+    asked = hanging.asked
+    shop.do(f"record('tool_{number}', True, 1.0)")
+    terminal.shows(lambda text: f"tool_{number}" in text)
+    terminal.press("nc"[number % 2])
+    terminal.shows(lambda text: ("tool▲", "calls/s▼")[number % 2] in text)
+    return hanging.asked == asked
 
 
 def _count(what: str, times: int, text: str) -> bool:

