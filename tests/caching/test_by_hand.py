@@ -7,12 +7,15 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import catalogue, faults, state
 from support.metric_data import by_attributes
+
+pytestmark = pytest.mark.interpreter
 
 
 def caches() -> dict[str, Any]:

@@ -13,6 +13,8 @@ import pytest
 from metertap.cli.demo.agreement import Totals, of_document, of_otlp
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.mcp
+
 pytest.importorskip("mcp", reason="the demo's server needs mcp")
 
 

@@ -19,6 +19,8 @@ import metertap
 from metertap import catalogue
 from metertap_exporters.json.reader import schema
 
+pytestmark = pytest.mark.sdk
+
 TOOL, SERVER, CLIENT = (
     catalogue.TOOL_DURATION.name,
     catalogue.SERVER_DURATION.name,

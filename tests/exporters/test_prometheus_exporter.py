@@ -19,6 +19,8 @@ from support.http import get
 from support.waiting import wait_for
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.sdk
+
 
 @pytest.fixture
 def tap() -> Iterator[Tap]:

@@ -11,6 +11,8 @@ import pytest
 from metertap import faults
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 
 class Unspeakable(Exception):
     def __str__(self) -> str:

@@ -12,6 +12,8 @@ import pytest
 
 from metertap import outcomes
 
+pytestmark = pytest.mark.interpreter
+
 
 def named(name: str, *bases: type[BaseException]) -> BaseException:
     """An exception like a library's: of a class that is called so."""

@@ -9,6 +9,8 @@ import pytest
 
 from metertap import text
 
+pytestmark = pytest.mark.interpreter
+
 SHOWN: dict[Callable[[Any], str], dict[Any, str]] = {
     text.latency: {
         None: "–   ",

@@ -15,6 +15,8 @@ from metertap.measuring import calls
 from support.waiting import wait_for
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 
 def tools() -> dict[str, Any]:
     found: dict[str, Any] = metertap.get_all_metrics()["tool_metrics"]

@@ -14,6 +14,8 @@ import pytest
 import metertap
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 
 def query(database: str, text: str) -> tuple[str, str]:
     return database, text

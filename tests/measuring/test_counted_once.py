@@ -16,6 +16,8 @@ from metertap import state
 from metertap.measuring import calls
 from support.waiting import wait_for
 
+pytestmark = [pytest.mark.interpreter, pytest.mark.mcp]
+
 Means = Callable[[str, Callable[[], object]], None]
 
 

@@ -18,6 +18,8 @@ from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import CALLER_ERROR, TOOL_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
 
+pytestmark = pytest.mark.interpreter
+
 MODULE = "metertap_test_framework"
 
 

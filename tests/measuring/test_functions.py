@@ -16,6 +16,8 @@ from metertap.measuring import calls, functions, wrappers
 from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet, Target
 
+pytestmark = pytest.mark.interpreter
+
 MODULE = "metertap_test_handlers"
 
 

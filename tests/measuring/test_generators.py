@@ -19,6 +19,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from support import metric_data
 
+pytestmark = pytest.mark.interpreter
+
 Step = tuple[str, Any]
 
 

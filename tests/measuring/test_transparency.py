@@ -20,6 +20,8 @@ import pytest
 
 import metertap
 
+pytestmark = pytest.mark.interpreter
+
 
 def plain(number: int, *, text: str = "x") -> str:
     """What it does."""

@@ -38,6 +38,8 @@ from metertap.otel.instruments import OtelInstruments
 from metertap.otel.sdk import sampled_context
 from metertap.recording import Recorder, buffer
 
+pytestmark = pytest.mark.sdk
+
 LIMIT = 3
 TOOLS = ("search", "fetch", "index")
 ENDINGS = ((outcomes.OK, None), (outcomes.OK, None), (outcomes.EXCEPTION, "KeyError"))

@@ -37,6 +37,8 @@ from metertap.otel.instruments import OtelInstruments
 from metertap.recording import CacheSeries, Recorder
 from metertap.recording.cache_series import Reading, Statistics
 
+pytestmark = pytest.mark.sdk
+
 LIMIT = 3
 TOOLS = [("search", "library"), ("search", "manual"), ("fetch", "library"), ("index", "manual")]
 CACHES = [("prompts", "one"), ("prompts", "another"), ("pages", "one")]

@@ -19,6 +19,8 @@ from metertap.otel import bulk_histogram
 from metertap.recording import buffer
 from support.metric_data import points
 
+pytestmark = pytest.mark.sdk
+
 DURATION = "gen_ai.execute_tool.duration"
 
 

@@ -11,6 +11,8 @@ import pytest
 from metertap._version import __version__
 from support.programs import executable, run
 
+pytestmark = pytest.mark.sdk
+
 SHOW = """
 import json, metertap
 with metertap.instrument() as tap:

@@ -10,6 +10,8 @@ import pytest
 from metertap.otel import resource
 from metertap.settings.settings import Settings
 
+pytestmark = pytest.mark.sdk
+
 PYTHON = PurePath(sys.executable).stem
 
 

@@ -16,6 +16,8 @@ from metertap.patching.patch_set import PatchSet, Target
 from support.modules import Watching, importable
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.interpreter
+
 SLOW = """
     import patched_gate
 

@@ -18,6 +18,8 @@ from metertap.patching.patch_set import PatchSet, Target
 from support.modules import Watching, importable
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 SOURCE = """
     class Base:
         def inherited(self, number):

@@ -19,6 +19,8 @@ import wrapt
 from metertap.patching.patch_set import Live, PatchSet, comparable, stand_in
 from support.modules import importable
 
+pytestmark = pytest.mark.interpreter
+
 SOURCE = '''
     class Shop:
         def sell(self, number: int, *, gift: bool = False) -> tuple:

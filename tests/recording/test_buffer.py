@@ -5,8 +5,12 @@ from __future__ import annotations
 from itertools import repeat
 from typing import Any
 
+import pytest
+
 from metertap import state
 from metertap.recording.buffer import CHUNK
+
+pytestmark = pytest.mark.interpreter
 
 
 def test_a_chunk_that_others_have_emptied_meanwhile_is_followed_by_another() -> None:

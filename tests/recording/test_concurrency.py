@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -14,6 +15,8 @@ import metertap
 from metertap import catalogue, outcomes, recording
 from metertap.recording import Recorder
 from support.metric_data import points
+
+pytestmark = pytest.mark.interpreter
 
 THREADS = 16
 EACH = 100_000

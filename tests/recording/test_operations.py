@@ -11,6 +11,8 @@ from metertap import catalogue
 from metertap.recording import Recorder
 from metertap.recording.figures import OperationFigures
 
+pytestmark = pytest.mark.mcp
+
 
 def record(
     recorder: Recorder,

@@ -26,6 +26,8 @@ from support.http import get
 from support.metric_data import points
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.sdk
+
 DURATION = "gen_ai.execute_tool.duration"
 
 

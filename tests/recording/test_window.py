@@ -17,6 +17,8 @@ from metertap import outcomes, state
 from metertap.recording import percentiles
 from metertap.recording.window import Window
 
+pytestmark = pytest.mark.interpreter
+
 QUANTILES = {"p50_latency_ms": 49, "p95_latency_ms": 94, "p99_latency_ms": 98}
 NOT_SAMPLED = [outcomes.CANCELLED, outcomes.CALLER_ERROR, outcomes.INTERIM]
 

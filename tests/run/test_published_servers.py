@@ -18,6 +18,8 @@ from mcp.client.stdio import stdio_client
 
 from support.programs import METERTAP, RUN, run
 
+pytestmark = pytest.mark.mcp
+
 Call = tuple[str, dict[str, Any]]
 
 TIME: list[Call] = [

@@ -13,6 +13,8 @@ import pytest
 
 from support.programs import PROGRAMS, RUN, Ended, executable, run
 
+pytestmark = pytest.mark.interpreter
+
 WITNESS = PROGRAMS / "witness.py"
 PYTHON = sys.executable
 

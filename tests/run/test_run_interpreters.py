@@ -10,6 +10,8 @@ import pytest
 from support import environments
 from support.programs import RUN, executable, run
 
+pytestmark = pytest.mark.interpreter
+
 PYTHON = sys.executable
 UNMEASURED = "metertap: the program runs unmeasured, because "
 IS_MEASURED = "import sys; print('metertap' in sys.modules)"

@@ -14,6 +14,8 @@ from support import environments
 from support.json_rpc import talk
 from support.programs import METERTAP, PROGRAMS, RUN, Ended, ended, run, started
 
+pytestmark = pytest.mark.interpreter
+
 SHOP = (sys.executable, str(PROGRAMS / "shop.py"))
 RECORDS = """
 import metertap

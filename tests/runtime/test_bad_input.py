@@ -16,6 +16,8 @@ from metertap import catalogue, faults
 from support.metric_data import points
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 NO_DURATIONS: list[Any] = [
     math.nan,
     math.inf,

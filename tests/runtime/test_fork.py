@@ -9,7 +9,11 @@ import pytest
 from servers.otlp_receiver import receiver
 from support.forking import ran
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.sdk,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
+]
 
 THEIR_PROVIDER = """
 from opentelemetry import metrics

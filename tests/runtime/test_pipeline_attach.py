@@ -28,6 +28,8 @@ from support.metric_data import by_attributes, points
 from support.providers import ApiProvider
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.sdk
+
 DURATION = "gen_ai.execute_tool.duration"
 
 

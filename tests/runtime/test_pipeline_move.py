@@ -22,6 +22,8 @@ from support.metric_data import points
 from support.providers import ApiProvider
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.sdk
+
 DURATION = "gen_ai.execute_tool.duration"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 

@@ -16,6 +16,8 @@ from metertap import state
 from metertap.runtime.tap import active_tap
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.sdk
+
 
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A program in an interpreter of its own."""

@@ -14,6 +14,8 @@ import pytest
 from servers.otlp_receiver import receiver
 from support.programs import run
 
+pytestmark = pytest.mark.sdk
+
 OPENTELEMETRY_INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
 needs_distro = pytest.mark.skipif(

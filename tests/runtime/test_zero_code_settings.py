@@ -15,6 +15,8 @@ from metertap.runtime.tap import active_tap
 from metertap.runtime.zero_code import MetertapInstrumentor
 from support.programs import Ended, run
 
+pytestmark = pytest.mark.sdk
+
 needs_distro = pytest.mark.skipif(
     find_spec("opentelemetry.distro") is None or find_spec("opentelemetry.configuration") is None,
     reason="opentelemetry-distro or opentelemetry-configuration is not installed",

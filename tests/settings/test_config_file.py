@@ -9,6 +9,8 @@ import pytest
 from metertap.settings import settings
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 
 @pytest.fixture(autouse=True)
 def in_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from kits.cache_kit import SENTINEL, CacheKit
 from metertap.caching.meters import layer
 from servers.real_servers import free_port, memcached, redis_server
 
+pytestmark = pytest.mark.library("aiocache")
+
 aiocache = pytest.importorskip("aiocache")
 plugins = pytest.importorskip("aiocache.plugins")
 

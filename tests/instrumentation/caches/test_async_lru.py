@@ -16,6 +16,8 @@ from kits.async_caches import close_loop, run
 from kits.read_cache_kit import ReadCacheKit, named
 from metertap import Tap
 
+pytestmark = [pytest.mark.interpreter, pytest.mark.library("async_lru")]
+
 async_lru = pytest.importorskip("async_lru")
 
 INIT = async_lru._LRUCacheWrapper.__init__

@@ -13,6 +13,8 @@ import metertap
 from kits.cache_kit import SENTINEL, CacheKit
 from metertap.runtime.tap import active_tap
 
+pytestmark = pytest.mark.library("cachetools")
+
 cachetools = pytest.importorskip("cachetools")
 
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 import metertap
 
+pytestmark = pytest.mark.library("cachetools")
+
 cachetools = pytest.importorskip("cachetools")
 functions = pytest.importorskip("cachetools.func")
 

@@ -19,6 +19,8 @@ from kits.cache_kit import SENTINEL, CacheKit
 from metertap.caching.meters import layer
 from servers.real_servers import redis_server
 
+pytestmark = pytest.mark.library("cashews")
+
 cashews = pytest.importorskip("cashews")
 
 

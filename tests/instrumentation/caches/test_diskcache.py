@@ -16,6 +16,8 @@ import pytest
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit
 
+pytestmark = pytest.mark.library("diskcache")
+
 diskcache = pytest.importorskip("diskcache")
 
 Document = dict[str, Any]

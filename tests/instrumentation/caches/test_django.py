@@ -37,6 +37,8 @@ from django.core.cache.backends.locmem import LocMemCache  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.test.utils import override_settings  # noqa: E402
 
+pytestmark = pytest.mark.library("django")
+
 BACKENDS = "django.core.cache.backends"
 HERE = __name__
 

@@ -14,6 +14,8 @@ import metertap
 caching: Any = pytest.importorskip("fastmcp.server.middleware.caching")
 from fastmcp import Client, FastMCP  # noqa: E402
 
+pytestmark = [pytest.mark.mcp, pytest.mark.library("fastmcp")]
+
 
 @pytest.fixture(autouse=True)
 def measured() -> Iterator[metertap.Tap]:

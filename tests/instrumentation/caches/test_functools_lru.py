@@ -27,6 +27,8 @@ from metertap_instrumentation.caches.applications import name_of
 from support.forking import ran
 from support.modules import importable
 
+pytestmark = pytest.mark.interpreter
+
 EARLY = functools.lru_cache
 _CLASS: Any = functools._lru_cache_wrapper
 

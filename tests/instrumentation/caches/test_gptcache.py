@@ -19,6 +19,8 @@ from gptcache.adapter import adapter, api  # noqa: E402
 from gptcache.manager import get_data_manager  # noqa: E402
 from gptcache.processor.pre import get_prompt  # noqa: E402
 
+pytestmark = pytest.mark.library("gptcache")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ caches: Any = pytest.importorskip("langchain_core.caches")
 from langchain_core.language_models import FakeListLLM  # noqa: E402
 from langchain_core.outputs import Generation  # noqa: E402
 
+pytestmark = pytest.mark.library("langchain")
+
 MODEL = "a model"
 
 

@@ -24,6 +24,8 @@ from servers.real_servers import free_port, redis_server
 from servers.redis_cluster import redis_cluster
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.library("redis")
+
 redis = pytest.importorskip("redis")
 aredis = pytest.importorskip("redis.asyncio")
 

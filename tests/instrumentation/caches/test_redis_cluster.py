@@ -15,6 +15,8 @@ import metertap
 from kits.async_caches import close_loop, run
 from servers.redis_cluster import Cluster, Node, redis_cluster, slot_of
 
+pytestmark = pytest.mark.library("redis")
+
 redis = pytest.importorskip("redis")
 aredis = pytest.importorskip("redis.asyncio")
 NoBackoff = pytest.importorskip("redis.backoff").NoBackoff

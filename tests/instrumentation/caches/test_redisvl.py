@@ -15,6 +15,8 @@ import metertap
 from kits.cache_kit import SENTINEL, CacheKit
 from servers.real_servers import free_port, redis_server
 
+pytestmark = pytest.mark.library("redis")
+
 embeddings: Any = pytest.importorskip("redisvl.extensions.cache.embeddings")
 
 MODEL = "a model"

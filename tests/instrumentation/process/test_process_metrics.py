@@ -34,6 +34,8 @@ from support.programs import run
 from support.providers import ApiProvider
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.sdk
+
 system_metrics = pytest.importorskip("opentelemetry.instrumentation.system_metrics")
 
 UTILIZATION = "process.cpu.utilization"  # no data in the first second

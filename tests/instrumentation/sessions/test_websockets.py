@@ -29,6 +29,8 @@ from servers.websocket_servers import KINDS, PATH_REFUSED, VERSION, Serve, clien
 from support.metric_data import points
 from support.waiting import wait_for
 
+pytestmark = [pytest.mark.mcp, pytest.mark.library("websockets")]
+
 each_kind = pytest.mark.parametrize("serve", [pytest.param(KINDS[name], id=name) for name in KINDS])
 
 

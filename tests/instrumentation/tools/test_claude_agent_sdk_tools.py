@@ -33,7 +33,10 @@ SAYS_ERRORS = VERSION >= (0, 1, 81)  # before, the SDK dropped `is_error`
 SECRET = "sk-marker-4711"
 
 # The SDK leaves its streams to the garbage collector, measured or not.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+pytestmark = [
+    pytest.mark.library("claude_agent_sdk"),
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
+]
 
 
 class CommandLine(Transport):

@@ -29,6 +29,8 @@ from metertap.settings import settings
 from metertap_instrumentation.tools import configured as lines_of_tools
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.interpreter
+
 SHOP = """
 import asyncio
 import enum

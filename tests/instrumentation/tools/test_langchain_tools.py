@@ -22,6 +22,8 @@ from langchain_core.messages import ToolMessage  # noqa: E402
 from langchain_core.runnables import RunnableLambda  # noqa: E402
 from pydantic import BaseModel, ValidationError, field_validator  # noqa: E402
 
+pytestmark = pytest.mark.library("langchain")
+
 BaseTool: Any = core_tools.BaseTool
 StructuredTool: Any = core_tools.StructuredTool
 ToolException: Any = core_tools.ToolException

@@ -24,6 +24,8 @@ core_tools: Any = pytest.importorskip("langchain_core.tools")
 base: Any = importlib.import_module("langchain_core.tools.base")
 from pydantic import ValidationError  # noqa: E402
 
+pytestmark = pytest.mark.library("langchain")
+
 ToolException: Any = core_tools.ToolException
 METHODS = ("run", "arun", "__init_subclass__")
 

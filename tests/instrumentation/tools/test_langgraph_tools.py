@@ -20,6 +20,8 @@ from langgraph.errors import NodeInterrupt
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
+pytestmark = pytest.mark.library("langgraph")
+
 try:  # the last is where it went
     from langgraph.prebuilt import create_react_agent
 except ImportError:

@@ -21,6 +21,8 @@ from mcp import Client, MCPError
 from mcp.server import Server
 from mcp.server.mcpserver import MCPServer
 
+pytestmark = pytest.mark.mcp
+
 sdk = of_this_sdk()
 each_era = pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 

@@ -12,6 +12,8 @@ import pytest
 
 from servers.mcp_stacks import MCP
 
+pytestmark = pytest.mark.mcp
+
 if MCP >= (2,):
     pytest.skip("opentelemetry-instrumentation-mcp knows the SDK 1.x", allow_module_level=True)
 try:

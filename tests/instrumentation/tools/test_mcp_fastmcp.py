@@ -13,6 +13,8 @@ from metertap import Tap
 from servers.mcp_stacks import counted, error_types, stacks
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.mcp
+
 fastmcp = pytest.importorskip("fastmcp", reason="the fastmcp package is not installed")
 
 VERSION = tuple(int(part) for part in fastmcp.__version__.split(".")[:2])

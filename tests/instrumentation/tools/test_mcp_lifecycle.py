@@ -20,6 +20,8 @@ from servers.mcp_stacks import MCP, Stack, counted, stacks
 from servers.mcp_tools import Gate
 from support.patched import bound, in_namespace, set_in_namespace
 
+pytestmark = pytest.mark.mcp
+
 TESTS = Path(__file__).parents[2]
 STACKS = stacks()  # imports everything that is patched
 

@@ -16,6 +16,8 @@ from metertap import Tap
 from servers.mcp_stacks import MCP, Handle, Stack, counted, of_this_sdk, stacks
 from support.metric_data import points
 
+pytestmark = pytest.mark.mcp
+
 sdk = of_this_sdk()
 HIGH_LEVEL = [stack for stack in stacks() if stack.empty is not None]
 

@@ -11,6 +11,8 @@ import pytest
 from metertap import Tap
 from servers.mcp_stacks import MCP, Stack, counted, error_types, of_this_sdk, stacks
 
+pytestmark = pytest.mark.mcp
+
 sdk = of_this_sdk()
 HIGH_LEVEL = [stack for stack in stacks() if stack.empty is not None]
 IN_PROCESS = [  # fastmcp has it since 3

@@ -19,7 +19,7 @@ from servers.mcp_tools import Gate
 from support.metric_data import points
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.usefixtures("tap")
+pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]
 
 sdk = of_this_sdk()
 SERVER, CLIENT = "mcp.server.operation.duration", "mcp.client.operation.duration"

@@ -10,6 +10,8 @@ from metertap import Tap
 from servers.mcp_stacks import Stack, counted, end, error_types, stacks
 from servers.mcp_tools import Ending, Gate
 
+pytestmark = pytest.mark.mcp
+
 CASES = [
     pytest.param(stack, ending, id=f"{stack}: {ending}")
     for stack in stacks()

@@ -21,6 +21,8 @@ from servers.mcp_tools import Gate
 from support.metric_data import points
 from support.patched import bound, in_namespace
 
+pytestmark = pytest.mark.mcp
+
 STACKS = stacks()
 
 

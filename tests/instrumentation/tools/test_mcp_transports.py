@@ -23,6 +23,8 @@ from support import http
 from support.metric_data import points
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.mcp
+
 TESTS = Path(__file__).parents[2]
 SERVERS = list({stack.empty: stack for stack in stacks() if stack.empty is not None}.values())
 each_server_and_era = pytest.mark.parametrize(

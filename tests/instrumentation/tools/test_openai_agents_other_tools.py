@@ -23,6 +23,8 @@ import metertap
 from metertap import Tap
 from servers.openai_agents_runs import Scripted, call, outputs, run
 
+pytestmark = pytest.mark.library("openai_agents")
+
 SERVER = """
 try:
     from mcp.server.mcpserver import MCPServer as Server

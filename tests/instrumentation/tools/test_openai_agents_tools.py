@@ -36,6 +36,8 @@ from metertap_instrumentation.tools import openai_agents
 from metertap_instrumentation.tools.openai_agents import functions
 from servers.openai_agents_runs import agent, call, outputs, run, text
 
+pytestmark = pytest.mark.library("openai_agents")
+
 SECRET = "sk-marker-4711"
 
 

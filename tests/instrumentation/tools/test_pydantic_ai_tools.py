@@ -33,6 +33,8 @@ from metertap import Tap, catalogue
 from metertap_instrumentation.tools import pydantic_ai
 from servers.pydantic_ai_agents import VERSION, WAYS, agent, calling, counted, error_types, once
 
+pytestmark = pytest.mark.library("pydantic_ai")
+
 ToolFailed: Any = getattr(exceptions, "ToolFailed", None)
 HAS_VALIDATORS = VERSION >= (1, 63)
 

@@ -30,6 +30,8 @@ from metertap_instrumentation.tools.pydantic_ai import endings
 from servers.pydantic_ai_agents import VERSION, WAYS, agent, counted, once
 from support.metric_data import points
 
+pytestmark = pytest.mark.library("pydantic_ai")
+
 SPLIT = VERSION >= (1, 63)
 METHODS = ("validate_tool_call", "execute_tool_call") if SPLIT else ("handle_call",)
 MODULE = "pydantic_ai.tool_manager" if VERSION >= (1, 78) else "pydantic_ai._tool_manager"
