@@ -168,12 +168,28 @@ def test_error_types_of_one_tool_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("entries", [-1, 1.5, "2", None, Silent()])
-def test_what_is_no_number_of_evictions_is_dropped(entries: Any) -> None:
+def test_what_is_no_number_of_evictions_is_dropped(
+    entries: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     meter = metertap.cache_meter("prompts")
     meter.evicted(entries)
     meter.evicted(2)
     assert metertap.get_all_metrics()["cache_metrics"]["prompts"]["evictions"] == 2
-    assert faults.fault_counts() == {"cache_meter.evicted": 1}
+    assert faults.fault_counts() == {}
+    assert [text.partition(" is ")[2] for text in warnings_of(caplog)] == [
+        "not a number of entries"
+    ]
+
+
+@pytest.mark.parametrize(("cache", "name"), [({}, "prices"), (set(), "prices"), (Silent(), "")])
+def test_a_cache_that_cannot_be_named_is_one_warning(
+    cache: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        metertap.name_cache(cache, name)
+    assert faults.fault_counts() == {}
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith("name_cache: ")
 
 
 def test_a_truth_value_that_raises_is_a_fault_and_no_exception() -> None:

@@ -89,9 +89,8 @@ class CacheMeter:
                 if isinstance(entries, int) and entries >= 0:
                     recorder().cache_evicted(series, entries)
                 else:
-                    faults.fault(
-                        "cache_meter.evicted", f"{faults.shown(entries)} is not a number of entries"
-                    )
+                    shown = faults.shown(entries)
+                    faults.warn_once("cache.evicted", "%s is not a number of entries", shown)
 
     def rejected(self) -> None:
         """The cache refused an entry because of its size."""

@@ -263,4 +263,7 @@ def read_statistics(
 def name_cache(cache: object, name: str) -> None:
     """Call `cache` by `name` in every view, whatever it is bound to. Before it is first used."""
     with faults.guarded("name_cache"):
-        NAMES.give(cache, name)
+        try:
+            NAMES.give(cache, name)
+        except TypeError as error:  # a mistake of the caller's
+            faults.warn_once("name_cache", "name_cache: %s", faults.shown(error, str))

@@ -28,7 +28,9 @@ class _LiveField:
         return self if view is None else getattr(view._now(), self._name)
 
     def __set__(self, _view: _View, _value: object) -> None:
-        faults.fault("collector", f"{self._name} is what was measured, and cannot be set")
+        faults.warn_once(
+            f"set {self._name}", "%s is what was measured, and cannot be set", self._name
+        )
 
 
 class _View:
