@@ -308,3 +308,26 @@ print(json.dumps([in_child(child), tap.snapshot()["tool_metrics"]["search"]["tot
 thread.join()
 """)
     assert found == [2, 1]
+
+
+def test_the_bulk_path_stays_in_force_in_a_child_on_the_applications_provider() -> None:
+    found = ran("""
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
+view = View(
+    instrument_name="gen_ai.execute_tool.duration",
+    attribute_keys={"gen_ai.tool.name", "metertap.outcome"},
+)
+tap = metertap.instrument(meter_provider=MeterProvider([InMemoryMetricReader()], views=[view]))
+call(3)
+tap.snapshot()
+
+def child():
+    call(3)
+    tap.snapshot()
+    return tap.pipeline.recording_paths()
+
+print(json.dumps([tap.pipeline.recording_paths(), in_child(child)]))
+""")
+    assert found == [["bulk"], ["bulk"]]

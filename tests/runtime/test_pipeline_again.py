@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
 
 import metertap
+from metertap.otel import sdk
 from metertap.otel.instruments import OtelInstruments
 from metertap.state import recorder
 from servers.otlp_receiver import receiver
@@ -124,3 +126,35 @@ def test_instruments_that_start_after_another_count_the_rest() -> None:
     record()
     metertap.cache_meter("answers").hit()  # one that the first never saw
     assert counts(reader)[1] == 2
+
+
+def narrow() -> MeterProvider:
+    """A provider with a View that leaves attributes away: series could share a data point."""
+    view = View(instrument_name=DURATION, attribute_keys={"gen_ai.tool.name", "metertap.outcome"})
+    return MeterProvider([InMemoryMetricReader()], views=[view], shutdown_on_exit=False)
+
+
+def limited() -> MeterProvider:
+    """A provider whose reader takes two series of a metric."""
+    return MeterProvider([InMemoryMetricReader(**sdk.series_limits(2))], shutdown_on_exit=False)
+
+
+@pytest.mark.parametrize("make", [narrow, limited])
+def test_the_bulk_path_stays_in_force_after_resets(make: Callable[[], MeterProvider]) -> None:
+    provider = make()
+    for _ in range(4):
+        with metertap.instrument(meter_provider=provider) as tap:
+            record()
+            assert tap.pipeline.recording_paths() == ["bulk"]
+        metertap.reset()
+
+
+def test_series_that_share_a_data_point_are_noticed_after_a_reset() -> None:
+    provider = narrow()
+    for name in ("ValueError", "KeyError"):
+        with metertap.instrument(meter_provider=provider) as tap:
+            metertap.record_tool_call("search", False, 20.0, name)
+            record()
+            paths = tap.pipeline.recording_paths()
+        metertap.reset()
+    assert paths == ["value by value: series share a data point (past a limit, or by a View)"]

@@ -80,6 +80,9 @@ class PlainHistogram:
     def __init__(self, _provider: MeterProvider, histogram: Any) -> None:
         self._histogram = histogram
 
+    def begin_again(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
         """Record durations; exemplars are of the context that this runs in."""
         for seconds in batch.durations:
@@ -93,6 +96,9 @@ class BulkHistogram:
     attributes away), the order of values between series matters, at least for the last digit of
     the sum: `in_order` turns true, and all values have to come at once. `is_full` says that the
     next new series may bring that about.
+
+    A series is told by what its attributes say. After a reset and in a forked child the recorder
+    makes new attributes for the same series, which goes on under the SDK's own key.
     """
 
     def __init__(self, provider: Any, histogram: Any) -> None:
@@ -103,8 +109,13 @@ class BulkHistogram:
         self._storages: Any = None
         self._matches: list[Any] = []
         self._limit: float = math.inf
-        self._streams: dict[int, dict[str, str]] = {}  # by id, which they keep from being reused
+        self._known: dict[int, dict[str, str]] = {}  # by id, which they keep from being reused
+        self._streams: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
         self._keys: dict[frozenset[str] | None, dict[int, Any]] = {}
+
+    def begin_again(self) -> None:
+        """Forget the recorder's attributes, whose series may be gone; not what the SDK has."""
+        self._known, self._keys = {}, {}
 
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
         """Record durations. `attributes` is the same object for the same series."""
@@ -114,8 +125,10 @@ class BulkHistogram:
         if self._storages is not self._consumer._reader_storages:  # replaced, never changed
             self._find_matches()
             self._look_at_limits()
-        if id(attributes) not in self._streams:
-            self._streams[id(attributes)] = attributes
+        if id(attributes) not in self._known:
+            self._known[id(attributes)] = attributes
+            # The first stands for all: its id is a key as long as it is kept.
+            self._streams.setdefault(frozenset(attributes.items()), attributes)
             self._look_at_limits()
         for match in self._matches:
             self._record(match, batch, attributes)

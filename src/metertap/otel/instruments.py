@@ -113,6 +113,8 @@ class OtelInstruments:
         """Observe `recorder` from now on."""
         self._recorder = recorder
         self._frozen = None
+        for histogram in self._histograms.values():
+            histogram.begin_again()
 
     def close(self) -> None:
         """Observe nothing from now on."""
