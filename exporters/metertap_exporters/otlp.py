@@ -147,15 +147,18 @@ class OtlpReader(PeriodicExportingMetricReader):
         return flushed.wait(timeout_millis / 1000.0)
 
     def shutdown(self, timeout_millis: float = 500, **kwargs: Any) -> None:
-        """Export once more, for at most `timeout_millis`, and end."""
-        if self._closed:
-            return
+        """Export once more, for at most `timeout_millis`, and end.
+
+        May be repeated, also while it is under way: each call returns when that export is done.
+        """
         until = time.monotonic() + timeout_millis / 1000
+        is_first = not self._closed
         self._close()
         self._changed.set()
-        self._thread.join(max(0.0, timeout_millis / 1000))
-        left = max(0.0, until - time.monotonic())
-        super().shutdown(timeout_millis=left * 1000, **kwargs)
+        self._thread.join(timeout_millis / 1000)
+        if is_first:
+            left = max(0.0, until - time.monotonic())
+            super().shutdown(timeout_millis=left * 1000, **kwargs)
 
     def forked(self) -> None:
         """Do nothing more in a forked child: thread, connection and counts are the parent's."""
@@ -179,7 +182,8 @@ class OtlpReader(PeriodicExportingMetricReader):
 
     def _export_now(self) -> None:
         with faults.guarded("otlp"):
-            self.collect(timeout_millis=self._export_timeout_millis)
+            if sdk.is_attached(self):  # it may be due before the provider has it
+                self.collect(timeout_millis=self._export_timeout_millis)
 
 
 def otlp_reader(settings: Settings) -> OtlpReader:

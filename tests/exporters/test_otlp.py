@@ -8,10 +8,12 @@ import time
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 import metertap
-from metertap_exporters.otlp import Delivery
+from metertap.settings.settings import Settings
+from metertap_exporters.otlp import FIRST_SECONDS, Delivery, OtlpReader
 from servers.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
 from support.programs import ended, started
 from support.waiting import wait_for
@@ -240,3 +242,45 @@ def test_measuring_goes_on_while_an_export_hangs(monkeypatch: pytest.MonkeyPatch
             wait_for(otlp.delivery._exporting.locked)
             metertap.record_tool_call("search", True, 1.0)
             assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 2
+
+
+def test_a_shutdown_that_is_repeated_waits_for_the_one_under_way() -> None:
+    # A process may be told to end (SIGTERM) while its exit handlers push the rest.
+    exporter = Scripted(SUCCESS)
+    reader = OtlpReader(Delivery(exporter, "grpc"), Settings(export_interval_seconds=600.0))
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("test").create_counter("calls").add(1)
+    exporter.released.clear()
+    first = threading.Thread(target=reader.shutdown, args=(10_000,))
+    first.start()
+    exporter.entered.wait(10)
+    second = threading.Thread(target=reader.shutdown, args=(10_000,))
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    exporter.released.set()
+    second.join(10)
+    first.join(10)
+    assert exporter.results == []
+
+
+def test_the_first_export_comes_soon_and_the_others_at_an_interval_of_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with receiver() as collector:
+        monkeypatch.setenv(ENDPOINT, collector.endpoint)
+        with metertap.instrument():
+            metertap.record_tool_call("search", True, 1.0)
+            wait_for(lambda: collector.tool_calls() == {("search", "ok"): 1})
+            metertap.record_tool_call("search", True, 1.0)
+            wait_for(lambda: collector.tool_calls() == {("search", "ok"): 2}, 60)
+
+
+def test_the_operators_interval_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")
+    with receiver() as collector:
+        monkeypatch.setenv(ENDPOINT, collector.endpoint)
+        with metertap.instrument():
+            metertap.record_tool_call("search", True, 1.0)
+            threading.Event().wait(2 * FIRST_SECONDS)
+            assert collector.requests == []
