@@ -181,7 +181,7 @@ def test_what_is_no_number_of_evictions_is_dropped(
     ]
 
 
-@pytest.mark.parametrize(("cache", "name"), [({}, "prices"), (set(), "prices"), (Silent(), "")])
+@pytest.mark.parametrize(("cache", "name"), [({}, "prices"), ((), "prices"), (Silent(), "")])
 def test_a_cache_that_cannot_be_named_is_one_warning(
     cache: Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
