@@ -30,7 +30,7 @@ from metertap_exporters.pause import pause
 
 
 class Views:
-    """Exact percentiles of tool calls and of MCP operations, and the caches' hit ratios."""
+    """Exact percentiles of tool calls and MCP operations, longest calls, and caches' hit ratios."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -54,6 +54,20 @@ class Views:
                     ),
                 )
                 for tool in figures.tools
+            ),
+        )
+        yield _family(
+            catalogue.LATENCY_MAX,
+            "gauge",
+            "Latency of the longest tool call that succeeded or failed since the start.",
+            ("gen_ai_tool_name", "source"),
+            (
+                Series(
+                    self._kept(self._labels, gen_ai_tool_name=tool.name, source=tool.source),
+                    tool.maximum_ms / 1000.0,
+                )
+                for tool in figures.tools
+                if tool.maximum_ms is not None
             ),
         )
         if figures.operations:

@@ -9,7 +9,7 @@ from metertap import catalogue, outcomes
 
 
 def label(attribute: str) -> str:
-    """The label that an attribute becomes."""
+    """Name the label that an attribute becomes."""
     return attribute.replace(".", "_")
 
 
@@ -37,22 +37,26 @@ PLACE = label(catalogue.FAULT_PLACE)
 METHOD = label(catalogue.MCP_METHOD)
 
 FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
-"""Calls that failed."""
+"""Matches calls that failed."""
 COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
-"""Calls that rates and percentiles are made of: ok and failed."""
-NOT_COUNTED = f'{OUTCOME}!~"{"|".join(sorted(outcomes.SAMPLED))}"'
+"""Matches calls that rates and percentiles are made of: ok and failed."""
 HIT = f'{label(catalogue.CACHE_REQUEST_TYPE)}="hit"'
 OVERFLOW = 'otel_metric_overflow="true"'
-"""The one series that holds whatever was past a metric's limit."""
+"""Matches the one series of a metric that holds what was past its limit."""
 
 
 def selector(metric: str, *matchers: str) -> str:
-    """`metric{matchers}`."""
+    """Select series of a metric: `metric{matchers}`."""
     return f"{metric}{{{', '.join(matchers)}}}" if matchers else metric
 
 
+def at_most(estimate: str, longest: str) -> str:
+    """Hold an estimated percentile down to the longest call, where Prometheus has that."""
+    return f"({longest} < {estimate}\nor {estimate})"
+
+
 def quoted(text: str) -> str:
-    """A string of PromQL, and as well one of YAML: nothing in `text` can end it."""
+    """Quote `text` for PromQL and for YAML: nothing in it can end the string."""
     return f'"{"".join(_escaped(character) for character in text)}"'
 
 

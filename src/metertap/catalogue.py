@@ -110,5 +110,6 @@ FAULTS = Metric("metertap.errors", "{error}", "Faults of metertap's own that it 
 # Views that only the Prometheus exporter has
 
 LATENCY_SUMMARY = "metertap_tool_latency_seconds"
+LATENCY_MAX = "metertap_tool_latency_max_seconds"
 OPERATION_SUMMARY = "metertap_operation_latency_seconds"
 HIT_RATIO = "metertap_cache_hit_ratio"

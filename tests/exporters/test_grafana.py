@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 from metertap import catalogue
+from metertap.catalogue import Metric
 from metertap.cli import main
+from metertap_exporters import promql
+from metertap_exporters.promql import label
 
 dashboard_model = pytest.importorskip(
     "grafana_foundation_sdk.models.dashboard", reason="the dashboards are built with it"
@@ -49,14 +53,42 @@ def test_the_kept_files_are_byte_for_byte_what_the_command_writes(
     assert read(tmp_path) == read(KEPT), "metertap dashboards --out dashboards"
 
 
-def test_there_is_a_dashboard_of_tools_one_tool_caches_and_costs() -> None:
+def test_there_is_a_dashboard_of_tools_one_tool_and_caches() -> None:
     assert {board["uid"] for board in boards().values()} == {
         "metertap-tools",
         "metertap-tool",
         "metertap-caches",
-        "metertap-costs",
     }
-    assert "Needs cost tracking" in boards()["dashboards/metertap/costs.json"]["description"]
+
+
+def test_every_query_asks_for_a_metric_that_metertap_publishes() -> None:
+    """A dashboard of figures that nothing records would only be empty panels."""
+    published = [
+        catalogue.LATENCY_SUMMARY,
+        catalogue.LATENCY_MAX,
+        catalogue.HIT_RATIO,
+        *(label(item.name) for item in vars(catalogue).values() if isinstance(item, Metric)),
+    ]
+    for board in boards().values():
+        for panel in panels(board):
+            for target in panel["targets"]:
+                metrics = re.findall(r"(\w*){job=~", target["expr"])
+                assert metrics
+                for metric in metrics:
+                    # The only query without a name finds whatever is past a limit.
+                    is_overflow = not metric and "otel_metric_overflow" in target["expr"]
+                    assert is_overflow or metric.startswith(tuple(published)), metric
+
+
+def test_estimates_are_held_down_to_the_longest_call_and_marked() -> None:
+    for board in boards().values():
+        for panel in panels(board):
+            for target in panel["targets"]:
+                if "histogram_quantile" not in target["expr"]:
+                    continue
+                assert "≈" in panel["description"] or "≈" in panel["title"]
+                if promql.DURATION in target["expr"]:
+                    assert f"max_over_time({catalogue.LATENCY_MAX}" in target["expr"]
 
 
 @pytest.mark.parametrize("name", boards())

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import metertap
-from metertap import Tap
+from metertap import Tap, catalogue, state
 from metertap_exporters.page import page as served
 from servers.real import program
 from support.http import get
@@ -269,7 +269,46 @@ def test_an_estimate_and_an_extrapolation_say_so(tap: Tap, opened: Open) -> None
     record("few", *range(1, 30))
     seen = opened(url_of(tap))
     assert seen.cell("few", "p50") == "15.0 ms"
-    assert seen.cell("few", "p99").startswith("≈")
+    assert seen.cell("few", "p99") == "≈ 29.0 ms"  # the longest call, and not beyond it
+    assert metertap.get_all_metrics()["tool_metrics"]["few"]["p99_latency_ms"] > 29.0
+    assert "p95 28.5 ms" in seen.texts("#slowest .answer")[0].replace("\n", " ")
+
+
+def record_operation(
+    metric: catalogue.Metric, seconds: float, method: str = "", name: str = "", error: str = ""
+) -> None:
+    given = {catalogue.MCP_METHOD: method, catalogue.TOOL_NAME: name, catalogue.ERROR_TYPE: error}
+    attributes = {key: value for key, value in given.items() if value}
+    state.recorder().record_operation(tuple(attributes.items()), metric, attributes, seconds)
+
+
+def test_requests_and_sessions_are_shown_where_there_are_any(tap: Tap, opened: Open) -> None:
+    seen = opened(url_of(tap))
+    assert not seen.tab.locator("#mcp").is_visible()
+    for milliseconds in range(1, 31):
+        record_operation(catalogue.SERVER_DURATION, milliseconds / 1000, "tools/call", MARKUP)
+    record_operation(catalogue.SERVER_DURATION, 0.2, "tools/list", error="TimeoutError")
+    record_operation(catalogue.CLIENT_DURATION, 0.3, "tools/list")
+    for seconds in (60.0, 120.0):
+        record_operation(catalogue.SERVER_SESSION, seconds)
+    seen.tab.wait_for_selector("#operations tr.row >> nth=2")
+    rows = seen.tab.locator("#operations tr.row")
+    assert rows.locator(".name").all_inner_texts() == [
+        f"tools/call {MARKUP}",
+        "tools/list",
+        "tools/list",
+    ]
+    assert seen.texts('#operations [data-label="Seen by"]') == ["server", "client", "server"]
+    assert seen.texts('#operations [data-label="Success"]')[0] == "100%"
+    assert seen.texts('#operations [data-label="p99"]')[0] == "≈ 30.0ms"
+    assert seen.texts('#operations [data-label="Success"]')[2] == "0%"
+    rows.locator(".name").nth(2).click()
+    seen.tab.wait_for_selector("#operations .details .error")
+    assert seen.texts("#operations .details .error dt") == ["TimeoutError"]
+    (told,) = seen.texts("#sessions")
+    assert told.startswith("Sessions that have ended: 2 as server (half of them within 90.0 s,")
+    seen.tab.locator("#filter").fill("call")
+    assert seen.texts("#operations-count") == ["1 of 3"]
 
 
 def test_sorting_by_the_headings(tap: Tap, opened: Open) -> None:

@@ -110,6 +110,8 @@ def test_the_views_say_what_the_document_says(tap: Tap) -> None:
         assert found[key(summary, **labels, quantile=quantile)] == in_document
     assert found[key(f"{summary}_count", **labels)] == search["window_samples"] == 4
     assert found[key(f"{summary}_sum", **labels)] == search["total_latency_ms"] / 1000
+    longest = found[key("metertap_tool_latency_max_seconds", **labels)]
+    assert longest == search["max_latency_ms"] / 1000
     ratio = key("metertap_cache_hit_ratio", cache_name="prompts", cache_system="manual")
     assert found[ratio] * 100 == document["cache_metrics"]["prompts"]["hit_rate"] == 75
 

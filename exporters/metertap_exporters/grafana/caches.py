@@ -1,13 +1,13 @@
-"""Caches: whether they help, and whom."""
+"""The dashboard of caches: whether they help, and which tools."""
 
 from __future__ import annotations
 
 from metertap import catalogue
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.shared import (
+from metertap_exporters.grafana.panels import HITS
+from metertap_exporters.grafana.queries import (
     CACHE,
-    HITS,
     IN_CACHE,
     IN_TOOL,
     PROCESS,
@@ -24,7 +24,7 @@ _OF_TOOLS = f'{promql.TOOL}!=""'
 
 
 def board() -> Board:
-    """The dashboard."""
+    """Build the dashboard."""
     board = Board(
         "metertap-caches",
         "metertap: caches",

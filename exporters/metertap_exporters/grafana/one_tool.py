@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query, Variable
-from metertap_exporters.grafana.shared import (
-    CALLS,
+from metertap_exporters.grafana.panels import (
     COUNTS,
-    PROCESS,
     SHARE,
-    TOOLS,
     calls_by_outcome,
     calls_now,
     durations,
     failures_by_type,
+)
+from metertap_exporters.grafana.queries import (
+    CALLS,
+    PROCESS,
+    TOOLS,
     percentile,
     quantile,
     rate,
@@ -70,10 +72,10 @@ def _means_and_first_items(board: Board) -> None:
     )
     first = rate(f"{promql.FIRST_ITEM}_bucket", _THIS)
     board.series(
-        "Time to the first item (estimated)",
+        "≈ Time to the first item (estimated)",
         "Of a tool that yields; others have none.",
         "s",
-        *(Query(quantile(share, first), percentile(share)) for share in (0.5, 0.95)),
+        *(Query(quantile(share, first), f"≈ {percentile(share)}") for share in (0.5, 0.95)),
         span=6,
     )
 

@@ -1,18 +1,18 @@
-"""The two files that tell Grafana of a data source and of dashboards."""
+"""The two files that tell Grafana where its data source and its dashboards are."""
 
 from __future__ import annotations
 
 from metertap_exporters.promql import quoted
 
 DASHBOARDS = "metertap"
-"""Folder of the dashboards beside their YAML file; Grafana's name of the folder as well."""
+"""Name of the folder with the dashboards, on disk and in Grafana."""
 
 MOUNTED = "/etc/grafana/provisioning"
-"""Where Grafana looks for the provisioning folder."""
+"""The path at which Grafana looks for the provisioning folder."""
 
 
 def dashboards_file() -> str:
-    """Grafana reads the dashboards from the folder beside this file."""
+    """Write the file that names the folder of the dashboards, which lies beside it."""
     return f"""\
 # Written by `metertap dashboards`. The path is one of the machine where Grafana runs.
 apiVersion: 1
@@ -26,7 +26,10 @@ providers:
 
 
 def datasources_file(prometheus: str) -> str:
-    """The Prometheus that scrapes the measured processes. `$` would begin a variable there."""
+    """Write the file that names the Prometheus at the address `prometheus`.
+
+    `$` is doubled, because it begins a variable there.
+    """
     return f"""\
 # Written by `metertap dashboards`. Not needed where Grafana has a Prometheus already.
 apiVersion: 1

@@ -1,27 +1,30 @@
-"""Tools: rate, errors and duration of them all, and which are worst."""
+"""The dashboard of all tools: rate, errors and duration, and which are worst."""
 
 from __future__ import annotations
 
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.shared import (
-    BUCKETS,
-    CALLS,
+from metertap_exporters.grafana.panels import (
     COUNTS,
     ESTIMATED,
     IN_PROGRESS,
-    IN_TOOL,
     NONE_EXPECTED,
-    PROCESS,
+    REQUESTS_ESTIMATED,
     SHARE,
-    TOOL,
     calls_by_outcome,
     calls_now,
-    chosen,
     durations,
     failures_by_type,
+)
+from metertap_exporters.grafana.queries import (
+    CALLS,
+    IN_TOOL,
+    PROCESS,
+    TOOL,
+    chosen,
     increase,
     quantile,
+    quantile_of_calls,
     rate,
     ratio,
 )
@@ -42,10 +45,10 @@ def board() -> Board:
     _rate_and_errors(board)
     durations(board, IN_TOOL, (0.95,), _NAME)
     board.series(
-        "p95 by tool, over all instances (estimated)",
+        "≈ p95 by tool, over all instances (estimated)",
         ESTIMATED,
         "s",
-        Query(quantile(0.95, rate(BUCKETS, IN_TOOL, promql.COUNTED), promql.TOOL), _NAME),
+        Query(quantile_of_calls(0.95, IN_TOOL, promql.TOOL), _NAME),
     )
     _worst(board)
     _requests(board)
@@ -92,15 +95,15 @@ def _rate_and_errors(board: Board) -> None:
 def _worst(board: Board) -> None:
     counted = increase(CALLS, IN_TOOL, promql.COUNTED)
     failed = increase(CALLS, IN_TOOL, promql.FAILED)
-    buckets = increase(BUCKETS, IN_TOOL, promql.COUNTED)
+    p95 = quantile_of_calls(0.95, IN_TOOL, promql.TOOL, "$__range")
     # Without calls there is no percentile, which Prometheus calls NaN.
-    slow = f"{quantile(0.95, buckets, promql.TOOL)} and sum {_BY_TOOL} ({counted}) > 0"
+    slow = f"{p95} and sum {_BY_TOOL} ({counted}) > 0"
     calls = ("short", f"sum {_BY_TOOL} ({counted})")
     board.row("Worst, over the time shown")
     board.table(
         "Slowest tools",
         ESTIMATED,
-        {"p95": ("s", f"topk(10, {slow})"), "Calls": calls},
+        {"≈ p95": ("s", f"topk(10, {slow})"), "Calls": calls},
         {promql.TOOL: "Tool"},
     )
     board.table(
@@ -125,8 +128,8 @@ def _requests(board: Board) -> None:
         Query(f"sum by ({promql.METHOD}) ({rate(count)})", name),
     )
     board.series(
-        "p95 by method (estimated)",
-        ESTIMATED,
+        "≈ p95 by method (estimated)",
+        REQUESTS_ESTIMATED,
         "s",
         Query(quantile(0.95, rate(buckets), promql.METHOD), name),
     )

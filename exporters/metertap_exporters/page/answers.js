@@ -1,6 +1,6 @@
 // The three things that stand out: the slowest tool, the one that fails most, the cache that helps least.
 
-import { count, duration, joined, latency, percent } from "./figures.js";
+import { count, duration, joined, latency, percent, percentile } from "./figures.js";
 import { say } from "./table.js";
 
 const FEWEST_LOOKUPS = 20; // of fewer, a hit rate says nothing
@@ -14,9 +14,9 @@ export class Answers {
 
   update(tools, caches) {
     const called = tools.filter((row) => row.recent && row.recent.ok + row.recent.failed > 0);
-    const [slow] = most(called.length ? called : tools, (row) => row.tool.p95_latency_ms);
-    answer("slowest", slow, "", slow && `p95 ${about(slow.tool)}${joined(latency(slow.tool.p95_latency_ms))}`,
-      slow ? `p50 ${joined(latency(slow.tool.p50_latency_ms))}, longest ${joined(latency(slow.tool.max_latency_ms))}` : "no tool has been called twice yet");
+    const [slow] = most(called.length ? called : tools, (row) => percentile(row.tool, "p95")[0]);
+    answer("slowest", slow, "", slow && `p95 ${told(slow.tool, "p95")}`,
+      slow ? `p50 ${told(slow.tool, "p50")}, longest ${joined(latency(slow.tool.max_latency_ms))}` : "no tool has been called twice yet");
 
     const [failing, share] = most(called, (row) => row.recent.failed / (row.recent.ok + row.recent.failed) || null);
     if (failing) {
@@ -36,9 +36,10 @@ export class Answers {
   }
 }
 
-/** The mark of a p95 that no call had. */
-function about(tool) {
-  return tool.method === "estimate" || tool.extrapolated.includes("p95") ? "≈ " : "";
+/** A percentile and the mark of one that no call had. */
+function told(tool, key) {
+  const [ms, mark] = percentile(tool, key);
+  return mark ? `${mark} ${joined(latency(ms))}` : joined(latency(ms));
 }
 
 function most(rows, value) {

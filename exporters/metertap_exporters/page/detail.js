@@ -2,6 +2,8 @@
 
 import { Chart, library } from "./charts.js";
 import { NONE, count, duration, joined, latency, percent } from "./figures.js";
+
+const FEWEST_FOR_P95 = 19; // of fewer calls, the formula leads beyond the longest
 import { element, say, sayOf } from "./table.js";
 
 export function toolDetail(name, history) {
@@ -67,14 +69,41 @@ function toolFacts(tool, now) {
   if (tool.with_cache) {
     for (const [key, title] of [["all_hit", "p95 when caches hit"], ["missed", "p95 when one missed"]]) {
       const part = tool.with_cache[key];
-      facts.push([title, `${joined(latency(part.p95_latency_ms))}  ·  ${joined(count(part.calls))} calls`]);
+      facts.push([title, `${atMostTheLongest(part, tool)}  ·  ${joined(count(part.calls))} calls`]);
     }
   }
-  if (tool.first_item) facts.push(["p95 to the first item", joined(latency(tool.first_item.p95_latency_ms))]);
-  for (const [type, number] of Object.entries(tool.error_types).sort((a, b) => b[1] - a[1]).slice(0, 8)) {
-    facts.push([type, `${joined(count(number))} ×`, "error"]);
-  }
-  return facts;
+  if (tool.first_item) facts.push(["p95 to the first item", atMostTheLongest(tool.first_item, tool)]);
+  return [...facts, ...errorFacts(tool)];
+}
+
+/** The p95 of a part of a tool's calls: of few, at most the longest call, and marked. */
+function atMostTheLongest({ calls, p95_latency_ms: p95 }, tool) {
+  if (p95 === null || calls >= FEWEST_FOR_P95) return joined(latency(p95));
+  return `≈ ${joined(latency(Math.min(p95, tool.max_latency_ms ?? p95)))}`;
+}
+
+function errorFacts({ error_types: types }) {
+  const frequent = Object.entries(types).sort((a, b) => b[1] - a[1]).slice(0, 8);
+  return frequent.map(([type, number]) => [type, `${joined(count(number))} ×`, "error"]);
+}
+
+export function operationDetail() {
+  const whole = element("div", "unfolded");
+  const facts = new Facts();
+  whole.append(facts.element);
+  return {
+    element: whole,
+    update({ operation, now }) {
+      facts.update([
+        ["shortest, mean, longest", [operation.min_latency_ms, operation.avg_latency_ms, operation.max_latency_ms].map((ms) => joined(latency(ms))).join("  ·  ")],
+        ["percentiles of", `the last ${joined(count(operation.window_samples))} requests`],
+        ["with an error", joined(count(operation.failed_calls))],
+        ["last request", operation.last_call_timestamp === null ? NONE : `${duration(now - operation.last_call_timestamp)} ago`],
+        ...errorFacts(operation),
+      ]);
+    },
+    close() {},
+  };
 }
 
 /** A list of titles and texts, patched in place. */

@@ -12,6 +12,14 @@ export function latency(ms) {
   return [digits(ms / 60_000), "min"];
 }
 
+/** A percentile as people are shown it: [milliseconds, mark, why the mark]. None lies beyond the longest call. */
+export function percentile(of, key) {
+  const ms = of[`${key}_latency_ms`];
+  if (of.method === "estimate") return [ms, "≈", "estimated from another instrumentation’s histogram"];
+  if (ms === null || !of.extrapolated?.includes(key)) return [ms, "", ""];
+  return [Math.min(ms, of.max_latency_ms ?? ms), "≈", "the longest call: there are too few for this percentile"];
+}
+
 /** Percent of something. */
 export function percent(value) {
   if (value === null || value === undefined) return [NONE, ""];

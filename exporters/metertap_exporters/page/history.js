@@ -2,6 +2,8 @@
 //
 // The process keeps nothing for it. It survives a reload in sessionStorage.
 
+import { percentile } from "./figures.js";
+
 const SECONDS = 600;
 const KEY = "metertap.history";
 const MOST_CHARACTERS = 2_000_000;
@@ -52,13 +54,13 @@ export class History {
   #addTool(at, name, tool) {
     const points = kept(this.tools, name);
     const last = points.at(-1);
-    if (!last || last.total !== tool.total_calls || last.p95 !== tool.p95_latency_ms) {
+    if (!last || last.total !== tool.total_calls || last.p95 !== percentile(tool, "p95")[0]) {
       const counts = tool.outcomes
         ? OUTCOMES.map((outcome) => tool.outcomes[outcome] ?? 0)
         : [tool.successful_calls, 0, tool.failed_calls, 0, 0, 0, 0];
       points.push({
         at, counts, total: tool.total_calls,
-        p50: tool.p50_latency_ms, p95: tool.p95_latency_ms, p99: tool.p99_latency_ms,
+        p50: percentile(tool, "p50")[0], p95: percentile(tool, "p95")[0], p99: percentile(tool, "p99")[0],
       });
     }
     const types = Object.entries(tool.error_types);

@@ -2,8 +2,8 @@
 
 import { Alerts } from "./alerts.js";
 import { Answers } from "./answers.js";
-import { cacheDetail, toolDetail } from "./detail.js";
-import { NONE, bytes, clock, count, duration, joined, latency, percent, rate } from "./figures.js";
+import { cacheDetail, operationDetail, toolDetail } from "./detail.js";
+import { NONE, bytes, clock, count, duration, joined, latency, percent, percentile, rate } from "./figures.js";
 import { History } from "./history.js";
 import { Table, say } from "./table.js";
 
@@ -21,17 +21,21 @@ let goneSince = null;
 let timer = null;
 let asking = false;
 
-const percentile = (key) => ({
+/** The column of a percentile of what `of` finds in a row: a tool or an operation. */
+const percentileColumn = (key, of) => ({
   key, title: key, hasUnit: true,
-  about: `${key} of the tool’s last calls`,
-  value: ({ tool }) => tool[`${key}_latency_ms`],
-  text: ({ tool }) => {
-    const extrapolated = tool.extrapolated.includes(key);
-    const [mark, about] = tool.method === "estimate" ? ["≈", "estimated from another instrumentation’s histogram"]
-      : extrapolated ? ["≈", "beyond the longest call: there are too few for this percentile"] : ["", ""];
-    return [...latency(tool[`${key}_latency_ms`]), mark, about];
+  about: `${key} of the last calls`,
+  value: (row) => percentile(of(row), key)[0],
+  text: (row) => {
+    const [ms, mark, about] = percentile(of(row), key);
+    return [...latency(ms), mark, about];
   },
+  share: key === "p95" ? (row) => share(percentile(of(row), key)[0], row.slowest) : undefined,
 });
+const share = (ms, slowest) => (ms === null ? null : Math.max(0, ms) / slowest);
+const slowestOf = (all) => Math.max(0.001, ...all.map((one) => percentile(one, "p95")[0] ?? 0));
+const toolOf = ({ tool }) => tool;
+const operationOf = ({ operation }) => operation;
 
 const tools = new Table(byId("tools"), {
   sort: view.tools ?? { key: "p95", down: true },
@@ -45,9 +49,9 @@ const tools = new Table(byId("tools"), {
       value: ({ tool }) => tool.success_rate,
       text: ({ tool, recent }) => [...percent(tool.success_rate), ...(recent?.failed ? ["✕", "failed in the last minute"] : [])],
     },
-    percentile("p50"),
-    { ...percentile("p95"), share: ({ tool, slowest }) => (tool.p95_latency_ms === null ? null : Math.max(0, tool.p95_latency_ms) / slowest) },
-    percentile("p99"),
+    percentileColumn("p50", toolOf),
+    percentileColumn("p95", toolOf),
+    percentileColumn("p99", toolOf),
     { key: "active", title: "Active", about: "calls in progress", value: ({ tool }) => tool.active_calls, text: ({ tool }) => count(tool.active_calls) },
     { key: "calls", title: "Calls", about: "of every outcome, since counting began", value: ({ tool }) => tool.total_calls, text: ({ tool }) => count(tool.total_calls) },
     { key: "error", title: "Last error", words: true, about: "the error type seen last; at first, the most frequent", value: (row) => row.error, text: (row) => [row.error ?? NONE, "", "", row.error ?? ""] },
@@ -65,6 +69,20 @@ const caches = new Table(byId("caches"), {
     { key: "evictions", title: "Evictions", about: "since counting began", value: ({ cache }) => cache.evictions, text: ({ cache }) => count(cache.evictions) },
     { key: "entries", title: "Entries", about: "now", value: ({ cache }) => cache.entries, text: ({ cache }) => count(cache.entries) },
     { key: "system", title: "Library", words: true, value: ({ cache }) => cache.system, text: ({ cache }) => [cache.system] },
+  ],
+});
+const operations = new Table(byId("operations"), {
+  sort: view.operations ?? { key: "p95", down: true },
+  unfold: () => operationDetail(),
+  onChange: saveView,
+  columns: [
+    { key: "name", title: "Request", words: true, value: (row) => row.label },
+    { key: "success", title: "Success", hasUnit: true, about: "without an error of any kind, since counting began", value: ({ operation }) => operation.success_rate, text: ({ operation }) => percent(operation.success_rate) },
+    percentileColumn("p50", operationOf),
+    percentileColumn("p95", operationOf),
+    percentileColumn("p99", operationOf),
+    { key: "calls", title: "Requests", about: "since counting began", value: ({ operation }) => operation.total_calls, text: ({ operation }) => count(operation.total_calls) },
+    { key: "side", title: "Seen by", words: true, about: "the server that answered, or the client that asked", value: ({ operation }) => operation.side, text: ({ operation }) => [operation.side] },
   ],
 });
 const alerts = new Alerts();
@@ -149,7 +167,7 @@ function render() {
   const began = performance.now();
   const { service, system_metrics: system, timestamp: now } = latest;
   const entries = Object.entries(latest.tool_metrics);
-  const slowest = Math.max(0.001, ...entries.map(([, tool]) => tool.p95_latency_ms ?? 0));
+  const slowest = slowestOf(entries.map(([, tool]) => tool));
   const toolRows = entries.map(([name, tool]) => {
     const recent = history.recent(name);
     const state = recent?.failed ? "failing" : tool.total_calls ? "" : "unused";
@@ -158,8 +176,17 @@ function render() {
   const cacheRows = Object.entries(latest.cache_metrics).map(([name, cache]) => ({
     name, cache, state: cache.total_requests ? "" : "unused", rate: history.lookupRate(name),
   }));
+  const found = latest.operations ?? [];
+  const slowestRequest = slowestOf(found);
+  const operationRows = found.map((operation) => {
+    const label = operation.name === null ? operation.method : `${operation.method} ${operation.name}`;
+    return { name: `${operation.side} ${label}`, label, operation, now, slowest: slowestRequest, state: "" };
+  });
   tools.update(toolRows);
   caches.update(cacheRows);
+  operations.update(operationRows);
+  byId("mcp").hidden = !found.length && !latest.sessions?.length;
+  say(byId("sessions"), sessionsTold(latest.sessions ?? []));
   alerts.update(latest.alerts);
   answers.update(toolRows, cacheRows);
   counts();
@@ -181,8 +208,19 @@ function render() {
   performance.measure("metertap.render", { start: began });
 }
 
+/** One sentence of the sessions that have ended. */
+function sessionsTold(sessions) {
+  const told = sessions.map((one) => {
+    const durations = one.p50_duration_ms === null ? joined(latency(one.max_duration_ms))
+      : `half of them within ${joined(latency(one.p50_duration_ms))}, the longest ${joined(latency(one.max_duration_ms))}`;
+    const failed = one.failed_sessions ? `, ${joined(count(one.failed_sessions))} by an error` : "";
+    return `${joined(count(one.ended_sessions))} as ${one.side} (${durations}${failed})`;
+  });
+  return told.length ? `Sessions that have ended: ${told.join("; ")}.` : "";
+}
+
 function counts() {
-  for (const [id, table, thing] of [["tools", tools, "tool"], ["caches", caches, "cache"]]) {
+  for (const [id, table, thing] of [["tools", tools, "tool"], ["caches", caches, "cache"], ["operations", operations, "request"]]) {
     const all = table.rows.size;
     const shown = table.shown;
     say(byId(`${id}-count`), shown === all ? String(all) : `${shown} of ${all}`);
@@ -194,7 +232,7 @@ function counts() {
 }
 
 function filtered() {
-  for (const table of [tools, caches]) table.setFilter(byId("filter").value);
+  for (const table of [tools, caches, operations]) table.setFilter(byId("filter").value);
   if (latest) counts();
   saveView();
 }
@@ -212,7 +250,8 @@ function loadView() {
 function saveView() {
   try {
     sessionStorage.setItem(VIEW, JSON.stringify({
-      filter: byId("filter").value, tools: tools.sort, caches: caches.sort, tool: tools.open, cache: caches.open,
+      filter: byId("filter").value, tools: tools.sort, caches: caches.sort, operations: operations.sort,
+      tool: tools.open, cache: caches.open, operation: operations.open,
     }));
   } catch {
     // No storage: a reload begins anew.
@@ -266,8 +305,9 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("pagehide", () => history.save());
 
 byId("filter").value = view.filter ?? "";
-for (const table of [tools, caches]) table.setFilter(byId("filter").value);
+for (const table of [tools, caches, operations]) table.setFilter(byId("filter").value);
 tools.open = view.tool ?? null;
 caches.open = view.cache ?? null;
+operations.open = view.operation ?? null;
 themed();
 ask();

@@ -23,6 +23,7 @@ export function sayOf(node, text, name) {
 
 export class Table {
   /**
+   * A row has a name, which is no other's, and may have a label that is shown for it.
    * columns: [{key, title, about, value(row), text(row) → [number, unit, mark, about], hasUnit, share(row) → 0…1, words}]
    * unfold(name): {element, update(row), close()}, what is shown under a row.
    */
@@ -54,7 +55,7 @@ export class Table {
       left.delete(data.name);
       let entry = this.rows.get(data.name);
       if (!entry) {
-        entry = this.#make(data.name);
+        entry = this.#make(data.name, data.label ?? data.name);
         this.rows.set(data.name, entry);
         added.append(entry.element);
       }
@@ -150,17 +151,17 @@ export class Table {
     return row;
   }
 
-  #make(name) {
+  #make(name, label) {
     const row = this.template.cloneNode(true);
     const button = row.cells[0].firstChild;
-    button.textContent = name;
-    button.title = name;
+    button.textContent = label;
+    button.title = label;
     const cells = [...row.cells].slice(1).map((cell) => {
       const number = document.createTextNode("");
       cell.prepend(number);
       return { cell, number, unit: cell.firstElementChild, was: ["", "", "", ""] };
     });
-    const entry = { name, element: row, button, cells, data: null, detail: null, search: name.toLowerCase() };
+    const entry = { name, element: row, button, cells, data: null, detail: null, search: label.toLowerCase() };
     row.dataset.name = name;
     this.#hide(entry);
     return entry;

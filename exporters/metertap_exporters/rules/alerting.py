@@ -6,9 +6,17 @@ from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import TypeVar
 
+from metertap import catalogue
 from metertap.alerts import definitions
 from metertap.alerts.burn_windows import WINDOWS
-from metertap.alerts.definitions import COUNT, MILLISECONDS, PERCENT, SECONDS, Definition
+from metertap.alerts.definitions import (
+    COUNT,
+    FAULTS_SECONDS,
+    MILLISECONDS,
+    PERCENT,
+    SECONDS,
+    Definition,
+)
 from metertap.alerts.thresholds import CacheThresholds, Thresholds, ToolThresholds
 from metertap.text import number, prometheus_duration
 from metertap_exporters import promql
@@ -18,8 +26,8 @@ from metertap_exporters.rules.model import AlertingRule, literal, only, variants
 
 Limits = TypeVar("Limits", ToolThresholds, CacheThresholds)
 
-FAULTS_SECONDS = 900
-"""How long a fault of metertap's own is told of."""
+SHORTEST_SECONDS = catalogue.TOOL_DURATION.buckets[0]
+"""The lowest target of a 95th percentile that the histogram can tell from others."""
 
 _LABELS = {
     "tool": promql.TOOL,
@@ -142,6 +150,9 @@ def _with_threshold(
     for variant, limits in variants(label, default, own, attrgetter(*keys, "for_seconds")):
         threshold, minimum = attrgetter(*keys)(limits)
         if threshold is not None:
+            if definition is definitions.SLOW_TOOL:
+                # Of shorter calls the histogram cannot tell how short they are.
+                threshold = max(threshold, SHORTEST_SECONDS)
             yield _rule(
                 definition,
                 limits.for_seconds,

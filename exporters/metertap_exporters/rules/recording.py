@@ -6,6 +6,7 @@ traffic is neither good nor bad.
 
 from __future__ import annotations
 
+from metertap import catalogue
 from metertap.alerts.burn_windows import ALL_WINDOWS
 from metertap.alerts.thresholds import Thresholds
 from metertap.text import prometheus_duration
@@ -59,8 +60,11 @@ def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
         by_bucket = f"by (job, {promql.TOOL}, le)"
         buckets = _rate(by_bucket, f"{promql.DURATION}_bucket", promql.COUNTED, window)
         # Without calls the percentile would be NaN.
-        quantile = f"histogram_quantile(0.95, {buckets})\nand {recorded['calls']} > 0"
-        rules.append(RecordingRule(recorded["p95"], quantile))
+        estimate = f"histogram_quantile(0.95, {buckets})"
+        longest = f"{catalogue.LATENCY_MAX}[{prometheus_duration(window)}]"
+        longest = f"max {_BY_TOOL} (max_over_time({longest}))"
+        expr = f"{promql.at_most(estimate, longest)}\nand {recorded['calls']} > 0"
+        rules.append(RecordingRule(recorded["p95"], expr))
     return rules
 
 

@@ -18,6 +18,8 @@ CRITICAL, WARNING = "critical", "warning"
 
 PERCENT, MILLISECONDS, SECONDS, COUNT = "%", "ms", "s", "count"
 
+FAULTS_SECONDS = 900
+"""How long a fault of metertap's own is worth its alert."""
 MARGIN = 0.1
 """A firing alert goes on until its figure is better than the threshold by this share of it."""
 

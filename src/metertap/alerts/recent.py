@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from metertap.alerts.counters import CALLS, SAMPLED, CacheKey, Counters, ToolKey
+from metertap.alerts.definitions import FAULTS_SECONDS
 from metertap.alerts.increase import Counts, MonotonicCounts, SlidingIncrease
 
-FAULTS_SECONDS = 900
-"""How long a fault of metertap's own is told of."""
 _NO_COUNTS: Counts = (0, 0, 0, 0)
 
 
