@@ -1,8 +1,8 @@
 """Measuring by hand: for handlers and caches that no instrumentor knows.
 
-Every name here works before and without `instrument()`. After its end, and where measuring is
-disabled, it does nothing. A hand-made record inside a call of the same tool that a patch counts
-already is left out, and `metertap doctor` names it.
+Every name here works before and without `instrument()`. After the last `shutdown()`, and where
+measuring is disabled, it does nothing. A hand-made record inside a call of the same tool that a
+patch counts already is left out, and `metertap doctor` names it.
 """
 
 from __future__ import annotations

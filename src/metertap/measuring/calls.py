@@ -71,9 +71,7 @@ current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=
 """The frame of the innermost call around this code, which may have ended."""
 
 
-def enter(
-    owner: Owner, series: ToolSeries, *, spent: float = 0.0, as_current: bool = True
-) -> Frame:
+def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool = True) -> Frame:
     """Begin a call that counts on `series`, or is `LEFT_OUT`, and make it the current one.
 
     `spent` are seconds that the call has taken before. A generator's call is not made the current
@@ -88,8 +86,10 @@ def enter(
     parent = current.get()
     depth = 0
     if parent is not None:
-        parent = around()
-        depth = 0 if parent is None else _depth_in(parent)
+        if parent[SERIES] is None:
+            parent = None if parent[PARENT] is None else _unended(parent)
+        if parent is not None:
+            depth = _depth_in(parent)
     frame: Frame = [series, owner, parent, False, False, None, 0.0, None, depth, None]
     if as_current:
         current.set(frame)

@@ -13,6 +13,8 @@ from metertap.patching.tracebacks import hide_frame
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
 
+_current = calls.current.get
+
 
 class Slot:
     """Counts calls of one tool. Its series is looked up at each call.
@@ -44,14 +46,20 @@ class Slot:
         try:
             if self.is_closed:
                 return None
-            if calls.counted_already(self.name, self.counted_by):
+            around = _current()
+            # Most often there is none, or one that has ended and was inside no other.
+            if (
+                around is not None
+                and (around[0] is not None or around[2] is not None)
+                and calls.counted_already(self.name, self.counted_by)
+            ):
                 self.left_out()
-                return calls.enter(self, calls.LEFT_OUT, as_current=as_current)
+                return calls.enter(self, calls.LEFT_OUT, spent, as_current)
             # Only now: the document would show a series that nothing is counted on.
             series = self.series or self.find()
             if series is None:
                 return None
-            return calls.enter(self, series, spent=spent, as_current=as_current)
+            return calls.enter(self, series, spent, as_current)
         except Exception as fault:
             faults.fault("measure", fault)
             return None

@@ -764,7 +764,7 @@ def _looks(function: Any) -> dict[str, Any]:
         "signature": inspect.signature(function),
         "name": (function.__name__, function.__qualname__, function.__module__),
         "doc": function.__doc__,
-        "code": function.__code__,
+        "code": inspect.unwrap(function).__code__,
         "is async": inspect.iscoroutinefunction(function),
         "is generator": inspect.isgeneratorfunction(function),
         "is async generator": inspect.isasyncgenfunction(function),

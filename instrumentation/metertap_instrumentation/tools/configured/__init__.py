@@ -32,12 +32,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation import lines
 from metertap_instrumentation.lines import need
 from metertap_instrumentation.tools.configured import names
 from metertap_instrumentation.tools.configured.line import TABLE, Line
-from metertap_instrumentation.tools.configured.wrappers import Calls, test_of, wrapper
+from metertap_instrumentation.tools.configured.wrappers import Calls, target, test_of
 
 
 class _Patch(lines.Patch):
@@ -54,9 +54,10 @@ class _Patch(lines.Patch):
             line.failed is None or "generator" not in function.kind,
             f"failed is for results, and {line.attribute} is a generator",
         )
-        slot_of = names.slot_of(line, function, module, names.Slots(line.target))
-        calls = Calls(line.target, slot_of, line.caller_errors, test_of(line.failed))
-        self.targets = [Target(line.attribute, wrapper(calls, function))]
+        slots = names.Slots(line.target)
+        slot_of = names.slot_of(line, function, module, slots)
+        calls = Calls(line.target, slot_of, slots, line.caller_errors, test_of(line.failed))
+        self.targets = [target(line.attribute, calls, function)]
 
 
 class Configured(lines.Configured[Line]):

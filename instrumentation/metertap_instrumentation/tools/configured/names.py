@@ -116,6 +116,8 @@ class Slots:
     def __init__(self, line: str) -> None:
         self._line = line
         self.kept: dict[str, Slot] = {}
+        self.position: int | None = None
+        """Which positional argument is a name, if a look among those that are `kept` is enough."""
 
     def new(self, name: str) -> Slot:
         """Return a slot for `name`."""
@@ -147,6 +149,7 @@ def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf
     if position is None or steps or line.known is not None:
         return careful
     kept = slots.kept
+    slots.position = position
 
     def by_position(instance: Any, args: Any, kwargs: Any) -> Slot:
         try:

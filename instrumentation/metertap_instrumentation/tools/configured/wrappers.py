@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -18,11 +19,12 @@ from metertap.measuring.calls import OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import Slot
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
-from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.patch_set import Live, Target, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.lines import is_a
-from metertap_instrumentation.tools.configured.names import Function, SlotOf, is_unknown
+from metertap_instrumentation.tools.configured.names import Function, SlotOf, Slots, is_unknown
 
+_Begin = Callable[[Any, Any], Frame | None]
 Test = Callable[[Any], bool]
 """Says whether a result is a failure that was handled."""
 
@@ -44,9 +46,15 @@ class Calls:
     """The calls of one line, as what measures a wrapper. None of the methods ever raises."""
 
     def __init__(
-        self, target: str, slot_of: SlotOf, caller_errors: tuple[str, ...], failed: Test | None
+        self,
+        target: str,
+        slot_of: SlotOf,
+        slots: Slots,
+        caller_errors: tuple[str, ...],
+        failed: Test | None,
     ) -> None:
         self.slot_of = slot_of
+        self._slots = slots
         self._failed = failed
         self._caller_errors = caller_errors
         self._place = f"configured tool {target}"
@@ -54,6 +62,29 @@ class Calls:
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""
         return self.slot_of(instance, args, kwargs).enter()
+
+    def begin_of(self, function: Function) -> Callable[[Any, Any], Frame | None]:
+        """Return what begins a call of `function` by all its arguments, `self` among them."""
+        slot_of, kept, is_bound = self.slot_of, self._slots.kept, function.is_bound
+        position = self._slots.position
+
+        def begin(args: Any, kwargs: Any) -> Frame | None:
+            if is_bound and args:
+                return slot_of(args[0], args[1:], kwargs).enter()
+            return slot_of(None, args, kwargs).enter()
+
+        if position is None:
+            return begin
+        position += is_bound
+
+        def begin_by_position(args: Any, kwargs: Any) -> Frame | None:
+            try:
+                slot = kept[args[position]]
+            except Exception:  # a new one, or given by keyword, or no name
+                return begin(args, kwargs)
+            return slot.enter()
+
+        return begin_by_position
 
     def ended(self, frame: Frame, result: Any) -> None:
         """End the call of `frame`, which returned `result`."""
@@ -88,26 +119,73 @@ def _of_slot(slot: Slot, failure: Ending) -> Ending:
     return failure
 
 
-def wrapper(own: Calls, function: Function) -> WrapperFunction:
-    """Return what wrapt is to call instead of `function`."""
-    made = _WRAPPERS[function.kind](own)
-    named: WrapperFunction = generators.named_as(function.callable, made)  # coroutines show it
-    return named
+def target(attribute: str, own: Calls, function: Function) -> Target:
+    """Patch the function of a line: a plain one by a plain one, and others by wrapt."""
+    made = {
+        "plain": _plain_wrapper,
+        "coroutine": coroutine_wrapper,
+        "generator": lambda own: generators.generator_wrapper(_steps_of(own)),
+        "async generator": lambda own: generators.async_generator_wrapper(_steps_of(own)),
+    }[function.kind]
+    wrapper = made(own)  # type: ignore[no-untyped-call]
+    by_wrapt = Target(attribute, generators.named_as(function.callable, wrapper))
+    make = {"plain": _plain, "coroutine": _coroutine}.get(function.kind)
+    if make is None:
+        return by_wrapt
+    begin = own.begin_of(function)
+    by_function = stand_in(attribute, lambda method, live: make(own, begin, method, live))
+    return replace(by_wrapt, replacement=by_function.replacement)
 
 
 def _plain_wrapper(own: Calls) -> WrapperFunction:
-    begin, ended, raised = own.begin, own.ended, own.raised
+    begin = own.begin
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         frame = begin(instance, args, kwargs)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            raised(frame, error)
+            own.raised(frame, error)
             raise
         if frame is not None:
             if type(result) in _LATER and frame[SERIES]:
                 return _later(own, frame, result)
+            own.ended(frame, result)
+        return result
+
+    return call
+
+
+def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:
+    ended, raised, later = own.ended, own.raised, _LATER
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        frame = begin(args, kwargs) if live else None
+        try:
+            result = method(*args, **kwargs) if kwargs else method(*args)
+        except BaseException as error:
+            raised(frame, error)
+            raise
+        if frame is not None:
+            if type(result) in later and frame[SERIES]:
+                return _later(own, frame, result)
+            ended(frame, result)
+        return result
+
+    return call
+
+
+def _coroutine(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:
+    ended, raised = own.ended, own.raised
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        frame = begin(args, kwargs) if live else None
+        try:
+            result = await (method(*args, **kwargs) if kwargs else method(*args))
+        except BaseException as error:
+            raised(frame, error)
+            raise
+        if frame is not None:
             ended(frame, result)
         return result
 
@@ -116,14 +194,6 @@ def _plain_wrapper(own: Calls) -> WrapperFunction:
 
 def _steps_of(own: Calls) -> generators.Begin:
     return lambda instance, args, kwargs: _Steps(own, own.slot_of(instance, args, kwargs))
-
-
-_WRAPPERS: dict[str, Callable[[Calls], WrapperFunction]] = {
-    "plain": _plain_wrapper,
-    "coroutine": coroutine_wrapper,
-    "generator": lambda own: generators.generator_wrapper(_steps_of(own)),
-    "async generator": lambda own: generators.async_generator_wrapper(_steps_of(own)),
-}
 
 
 class _Steps:
