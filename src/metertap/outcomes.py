@@ -44,6 +44,11 @@ class Ending(NamedTuple):
         """The ending of a call that raised `error`."""
         return cls(of_exception(error), error_type(error))
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether the call failed, by whoever's fault."""
+        return self.outcome in FAILED or self.outcome == CALLER_ERROR
+
     def of_caller(self) -> Ending:
         """The same failure, found to be the caller's fault."""
         handled = self.error_type == TOOL_ERROR  # nobody said what it was

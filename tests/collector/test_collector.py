@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import json
@@ -10,7 +9,7 @@ import pickle
 import random
 import statistics
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from metertap import (
     ToolMetrics,
     state,
 )
-from metertap.measuring import calls
+from support.patched_call import patched
 from support.warned import warnings_of
 
 PERCENTILES = {"p50_latency_ms": 49, "p95_latency_ms": 94, "p99_latency_ms": 98}
@@ -36,16 +35,6 @@ def collector() -> PerformanceMetricsCollector:
 
 def document() -> dict[str, Any]:
     return metertap.get_all_metrics()
-
-
-@contextlib.contextmanager
-def patched(name: str) -> Iterator[None]:
-    """A call as an instrumentor counts it."""
-    recorder = state.recorder()
-    call = calls.Call(recorder, name, "library", calls.PATCH)
-    call.start(recorder.tool(name, "library"))
-    yield
-    call.finish(None)
 
 
 def without(stats: dict[str, Any], *names: str) -> dict[str, Any]:

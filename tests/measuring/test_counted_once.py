@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from importlib import import_module, util
@@ -12,23 +11,13 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import state
 from metertap.measuring import calls
+from support.patched_call import patched
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.interpreter, pytest.mark.mcp]
 
 Means = Callable[[str, Callable[[], object]], None]
-
-
-@contextlib.contextmanager
-def patched(name: str) -> Iterator[None]:
-    """A call as an instrumentor counts it."""
-    recorder = state.recorder()
-    call = calls.Call(recorder, name, "library", calls.PATCH)
-    call.start(recorder.tool(name, "library"))
-    yield
-    call.finish(None)
 
 
 def by_patch(name: str, body: Callable[[], object]) -> None:

@@ -21,7 +21,8 @@ def record(
     **attributes: str,
 ) -> None:
     found = {key.replace("__", "."): value for key, value in attributes.items()}
-    recorder.record_operation(tuple(sorted(found.items())), metric, found, seconds)
+    key = (metric.name, *sorted(found.items()))
+    recorder.record_operation(key, metric, found, seconds)
 
 
 def read(recorder: Recorder, seconds: float, **attributes: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import threading
@@ -17,13 +16,13 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 
 import metertap
 from metertap import Tap, state
-from metertap.measuring import calls
 from metertap.otel.instruments import OtelInstruments
 from metertap.recording import Recorder
 from support.exposition import Samples, key, samples
 from support.forking import ran
 from support.http import get
 from support.metric_data import points
+from support.patched_call import patched
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.sdk
@@ -61,16 +60,6 @@ def search(fail: bool = False) -> None:
 def pages() -> Iterator[int]:
     yield 1
     yield 2
-
-
-@contextlib.contextmanager
-def patched(name: str) -> Iterator[None]:
-    """A call as an instrumentor counts it."""
-    recorder = state.recorder()
-    call = calls.Call(recorder, name, "library", calls.PATCH)
-    call.start(recorder.tool(name, "library"))
-    yield
-    call.finish(None)
 
 
 def use(prompts: metertap.CacheMeter) -> None:

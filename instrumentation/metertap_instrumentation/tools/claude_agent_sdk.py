@@ -16,17 +16,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import catalogue, faults, outcomes
-from metertap.measuring import calls
+from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
-from metertap_instrumentation.tools.mcp import errors, requests
-from metertap_instrumentation.tools.mcp.hints import note
-from metertap_instrumentation.tools.mcp.requests import ServerRequest
+from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests
+from metertap_instrumentation.tools.mcp.requests import Request
 
 _RUN_BY_MCP = (0, 2, 140)
-_METHODS = frozenset({requests.INITIALIZE, requests.TOOLS_LIST, requests.TOOLS_CALL})
+_METHODS = frozenset({operations.INITIALIZE, operations.TOOLS_LIST, operations.TOOLS_CALL})
 _PLACE = "tool claude-agent-sdk"
 
 
@@ -43,20 +42,22 @@ INSTRUMENTATION = Instrumentation(LIBRARIES["tools.claude_agent_sdk"], _patch_se
 def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`_tool_error_result(message)`: why the call in progress gets an error for its result."""
     with faults.guarded(_PLACE):
-        call = calls.watched()
-        if call is not None:
-            _explain(call, _handled_by_caller())
+        request = handlers.request_in_progress()
+        if request is not None:
+            _explain(request, _handled_by_caller())
     return wrapped(*args, **kwargs)
 
 
-def _explain(call: calls.Call, error: BaseException | None) -> None:
-    call.known = error is not None
+def _explain(request: Request, error: BaseException | None) -> None:
     if error is None:  # no tool of that name
-        call.note(outcomes.CALLER_ERROR, outcomes.CALLER_ERROR)
+        request.known = False
+        request.noted = Ending(outcomes.CALLER_ERROR, outcomes.CALLER_ERROR)
     elif rejects_arguments(error):
-        call.note(outcomes.CALLER_ERROR, outcomes.error_type(error))
+        request.known = True
+        request.noted = Ending(outcomes.CALLER_ERROR, outcomes.error_type(error))
     else:
-        note(call, error)
+        request.known = True
+        request.fails(error)
 
 
 def rejects_arguments(error: BaseException) -> bool:
@@ -97,37 +98,38 @@ async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) ->
         raise
     else:
         with faults.guarded(_PLACE):
-            request.answer(answer)
+            _answered(request, answer)
         return answer
     finally:
-        with faults.guarded(_PLACE):
-            if request.in_progress:
-                request.give_up()
+        request.abandon()
 
 
-class _Request(ServerRequest):
+class _Request(Request):
     """A request to a server whose handlers the SDK calls itself; always one of mcp 1.x."""
 
-    def answer(self, answer: Any) -> None:
-        """The SDK sends `answer` to Claude."""
-        result, error = answer.get("result") or {}, answer.get("error")
-        # Early versions never say that a result is an error; mcp's own layer has seen exceptions.
-        failed = result.get("isError") or result.get("is_error") or self.outcome is not None
-        if self.call is not None and self.known is None:
-            listed = self._server._tool_cache  # which the server fills before it calls a tool
-            if self.name in listed:
-                self.known = True
-            elif listed:
-                self.known = False
-        if error is not None:
-            self.ended(errors.of_code(error["code"]), str(error["code"]), error["code"])
-        elif failed:
-            self.ended(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
-        else:
-            if self.method == requests.TOOLS_LIST:
-                names = [tool["name"] for tool in result["tools"]]
-                requests.tools_listed(self._server, names, None, None)
-            self.ended(outcomes.OK)
+    server: Any = None
+
+
+def _answered(request: _Request, answer: Any) -> None:
+    """Record that the SDK sends `answer` to Claude."""
+    result, error = answer.get("result") or {}, answer.get("error")
+    # Early versions never say that a result is an error; mcp's own layer has seen exceptions.
+    failed = result.get("isError") or result.get("is_error") or request.noted is not None
+    if request.frame is not None and request.known is None:
+        listed = request.server._tool_cache  # which the server fills before it calls a tool
+        if request.name in listed:
+            request.known = True
+        elif listed:
+            request.known = False
+    if error is not None:
+        code = error["code"]
+        request.end(Ending(errors.of_code(code), str(code)), code)
+    elif failed:
+        request.end(requests.TOOL_ERROR)
+    else:
+        if request.method == operations.TOOLS_LIST and request.served is not None:
+            request.served.listed([tool["name"] for tool in result["tools"]], None, None)
+        request.end()
 
 
 def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:
@@ -137,4 +139,6 @@ def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:
     name = (message.get("params") or {}).get("name")
     if method not in _METHODS:
         method = catalogue.OTHER
-    return _Request(method, server, requests.source_of(server), name)
+    request = _Request(method, requests.served_by(server), name)
+    request.server = server
+    return request

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from metertap import faults
 from metertap.outcomes import Ending
-from metertap.recording import Recorder, ToolSeries
+from metertap.recording import ToolSeries
 from metertap.state import recorder
 
 clock = time.perf_counter
@@ -205,81 +205,3 @@ def tool_of_lookup(kind: int) -> ToolSeries | None:
     frame[kind] = True
     series: ToolSeries = frame[SERIES]
     return series
-
-
-class Call:
-    """One request for a tool, which layers inside can tell what they know of it.
-
-    `known` is None until somebody knows whether a tool of that name exists.
-    """
-
-    # Defaults of the class: most calls never have anything else, and pay for no assignment.
-    known: bool | None = None
-    watched = False
-    """A layer inside reports what it sees; further in, nobody else does."""
-    outcome: str | None = None
-    error_type: str | None = None
-    frame: Frame | None = None
-
-    def __init__(self, recorder: Recorder, name: str, source: str, counted_by: object) -> None:
-        self._recorder = recorder
-        self.name = name
-        self.source = source
-        self.counted_by = counted_by
-
-    @property
-    def in_progress(self) -> bool:
-        """Whether it has started and is not over."""
-        return self.frame is not None and self.frame[SERIES] is not None
-
-    @property
-    def is_registered(self) -> bool:
-        """Whether it is in progress on the series of its own name."""
-        return self.frame is not None and self.frame[SERIES].name == self.name
-
-    def start(self, series: ToolSeries) -> None:
-        """Begin on `series`."""
-        self.frame = frame = enter(self, series)
-        self._started: float = frame[STARTED]
-
-    def exists(self) -> None:
-        """Take note that there is a tool of that name."""
-        self.known = True
-
-    def note(self, ended: str, error_type: str | None = None) -> None:
-        """Take note of how the call really ends, whatever its result looks like."""
-        self.outcome = ended
-        self.error_type = error_type
-
-    def give_up(self) -> None:
-        """End without being counted."""
-        if self.frame is not None:
-            give_up(self.frame)
-
-    def finish(self, ending: Ending | None) -> None:
-        """End, and count as `ending` says; None: it went well."""
-        if self.frame is not None:
-            leave(self.frame, ending)
-
-    def _let_go(self) -> None:
-        """The frame stays in contexts; nothing of the call shall, nor wait for the collector."""
-        if self.frame is not None:
-            self.frame[OWNER] = None
-
-
-def watched() -> Call | None:
-    """Return the innermost call that counts, if it is a request that can be told something."""
-    frame = current.get()
-    if frame is not None and not frame[SERIES]:
-        frame = in_progress()
-    owner = None if frame is None else frame[OWNER]
-    return owner if isinstance(owner, Call) and owner.counted_by == PATCH else None
-
-
-def end(series: ToolSeries, seconds: float, ending: Ending | None) -> None:
-    """Count a call that took a tick of `series` before, as `ending` says; None: it went well."""
-    if ending is None:
-        series.append(seconds)
-        series.ended = clock()
-    else:
-        series.end(ending.outcome, ending.error_type, seconds * 1000.0, seconds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -58,7 +59,8 @@ class Recorder(Delivery):
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
         self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
-        self._points: dict[str, dict[Hashable, DataPoint]] = {}
+        self._points: dict[Hashable, DataPoint] = {}
+        self._points_of: Counter[str] = Counter()
         self._overflown: dict[str, dict[str, Any]] = {}
         self._sessions = 0
         self._sessions_since = object()
@@ -186,25 +188,25 @@ class Recorder(Delivery):
 
     # MCP operations and sessions
 
-    def find_operation(self, metric: catalogue.Metric, key: Hashable) -> DataPoint | None:
+    def find_operation(self, key: Hashable) -> DataPoint | None:
         """Return where operations of one kind and ending are recorded, if there is that already."""
-        return self._points.get(metric.name, {}).get(key)
+        return self._points.get(key)
 
     def operation(
-        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, str]
+        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any]
     ) -> DataPoint:
-        """Return the same, made if new. `key` stands for `attributes`, and is cheaper.
+        """Return the same, made if new. `key` stands for `metric` and `attributes`, and is cheaper.
 
         Past the series limit of `metric` the new ones share attributes, as the SDK does it.
         """
         with self.lock:
-            points = self._points.setdefault(metric.name, {})
-            found = points.get(key)
+            found = self._points.get(key)
             if found is None:
                 error_type = attributes.get(catalogue.ERROR_TYPE)
                 series = self._operation_series(metric, attributes)
-                if len(points) < self._series_limit:
-                    found = points[key] = series.point(attributes, error_type)
+                if self._points_of[metric.name] < self._series_limit:
+                    self._points_of[metric.name] += 1
+                    found = self._points[key] = series.point(attributes, error_type)
                 else:
                     shared = self._overflown.setdefault(metric.name, dict(_OVERFLOW))
                     found = series.point(shared, error_type)
@@ -228,9 +230,9 @@ class Recorder(Delivery):
         return series
 
     def record_operation(
-        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, str], seconds: float
+        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any], seconds: float
     ) -> None:
-        """Record one duration of `metric`. `key` stands for its `attributes`."""
+        """Record one duration of `metric`. `key` stands for it and its `attributes`."""
         self.operation(key, metric, attributes).record(seconds)
 
     def session_opened(self) -> object:

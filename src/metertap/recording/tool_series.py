@@ -91,7 +91,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
                 self._first_items = latencies
         latencies.append(seconds)
         metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
-        recorder.record_operation(self.name, metric, attributes, seconds)
+        recorder.record_operation((metric.name, self.name), metric, attributes, seconds)
 
     def end(
         self,

@@ -70,14 +70,16 @@ def test_a_client_sees_the_same(stack: Stack) -> None:
 
 FAULTY = [
     "metertap_instrumentation.tools.mcp.errors.meaning",
-    "metertap_instrumentation.tools.mcp.requests.tools_listed",
-    "metertap_instrumentation.tools.mcp.requests.ServerRequest.__init__",
-    "metertap_instrumentation.tools.mcp.requests.ServerRequest.ended",
-    "metertap_instrumentation.tools.mcp.requests.ServerRequest._attributes",
+    "metertap_instrumentation.tools.mcp.requests.Served.listed",
+    "metertap_instrumentation.tools.mcp.requests.Request.__init__",
+    "metertap_instrumentation.tools.mcp.requests.Request.end",
+    "metertap_instrumentation.tools.mcp.requests.Request.stops",
+    "metertap_instrumentation.tools.mcp.operations._of_peer",
+    "metertap_instrumentation.tools.mcp.handlers.request_in_progress",
     "metertap_instrumentation.tools.mcp.client._record",
     "metertap.recording.Recorder.session_opened",
     "metertap.recording.Recorder.session_closed",
-    "metertap.measuring.calls.Call.start",
+    "metertap.measuring.calls.enter",
     "metertap.recording.Recorder.operation",
 ]
 

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
-from metertap_instrumentation.tools.mcp import client, v1, v2
+from metertap_instrumentation.tools.mcp import client, sessions, v1, v2
 
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
     server = v1.patch_sets() if version < (2,) else v2.patch_sets()
-    return [*server, *client.patch_sets()]
+    return [*server, *client.patch_sets(), *sessions.patch_sets()]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.mcp"], _patch_sets)

@@ -1,4 +1,10 @@
-"""Measuring one request of an MCP server: shared by both SDK versions."""
+"""One request of an MCP server, from its arrival to its answer: shared by both SDK versions.
+
+A `Request` is made where every request of a server arrives and ended where its answer leaves; it
+records one operation. If it asks for a tool, it is that tool's call as well, and owns the call's
+frame. The layers between (`metertap_instrumentation.tools.mcp.handlers`) find it there and say what
+only they see: when the handler began and ended, what it raised, whether the tool exists.
+"""
 
 from __future__ import annotations
 
@@ -8,222 +14,224 @@ from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.measuring import calls
-from metertap.measuring.calls import Call
+from metertap.measuring.calls import SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
 from metertap.recording import ToolSeries
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors
+from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
+from metertap_instrumentation.tools.mcp.operations import (
+    INITIALIZE,
+    PROMPTS_GET,
+    TOOLS_CALL,
+    UNKNOWN,
+    Transport,
+    record_request,
+)
 
-INITIALIZE = "initialize"
-TOOLS_CALL = "tools/call"
-TOOLS_LIST = "tools/list"
-PROMPTS_GET = "prompts/get"
+CANCELLED = Ending(outcomes.CANCELLED, "CancelledError")
+INTERIM = Ending(outcomes.INTERIM)
+TOOL_ERROR = Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
+MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 
-_NAMES_LIMIT = 1000
-
-
-class KnownNames:
-    """Names that may become a label: learnt from answers, never from requests, and bounded."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-
-    def learn(self, name: str) -> None:
-        """`name` exists: the other side answered for it."""
-        if name not in self._names and len(self._names) < _NAMES_LIMIT:
-            self._names.add(name)
-
-    def label(self, name: str) -> str:
-        """`name` itself if it is known, else `_OTHER`."""
-        return name if name in self._names else catalogue.OTHER
-
-
-class ToolList:
-    """What one server said of its own tools in `tools/list`, perhaps page by page."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._complete = False
-        self._next: str | None = None
-        self.is_paged = False
-
-    def add(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
-        """Names of the page at `cursor`. The last page of an unbroken row completes the list."""
-        self._names.update(names)
-        self.is_paged = self.is_paged or next_cursor is not None
-        if cursor is None or cursor == self._next:
-            self._complete = self._complete or next_cursor is None
-            self._next = next_cursor
-
-    def knows(self, name: str) -> bool | None:
-        """Whether there is such a tool; None while that is not known."""
-        return True if name in self._names else False if self._complete else None
-
+_LONGEST_CHAIN = 20
+"""So many exceptions are looked at behind one: chains may be circles."""
 
 _recorder = recorder()
-_lists: weakref.WeakKeyDictionary[Any, ToolList] = weakref.WeakKeyDictionary()
 _prompts = KnownNames()
 
 
-def tool_list(server: Any) -> ToolList:
-    """The list of one low-level server."""
-    return _lists.setdefault(server, ToolList())
+class Served:
+    """What is known of one low-level server, as long as it lives."""
+
+    def __init__(self, server: Any) -> None:
+        self.source = f"mcp:{server.name}"
+        """What keeps equal tool names of two servers apart."""
+        self.methods = {INITIALIZE}  # has no handler: the SDK answers it
+        """Methods that the server has a handler for, as far as they were asked for."""
+        self.tools = ToolList()
+
+    def listed(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
+        """Take in an answer to `tools/list`: its tools are in the document from now on."""
+        names = list(names)
+        self.tools.add(names, cursor, next_cursor)
+        for name in names:
+            _recorder.tool(name, self.source)
 
 
-def source_of(server: Any) -> str:
-    """What keeps equal tool names of two servers apart."""
-    return f"mcp:{server.name}"
+_served: dict[int, tuple[weakref.ref[Any], Served]] = {}
+"""By the server's id: a weak dictionary would hash and compare it in Python on every request."""
 
 
-def tools_listed(
-    server: Any, names: Iterable[str], cursor: str | None, next_cursor: str | None
-) -> None:
-    """A server answered `tools/list`: its tools are in the document from now on."""
-    names = list(names)
-    tool_list(server).add(names, cursor, next_cursor)
-    for name in names:
-        _recorder.tool(name, source_of(server))
+def served_by(server: Any) -> Served:
+    """Return what is known of `server`."""
+    found = _served.get(id(server))
+    if found is None:
+        key = id(server)
+        forget = weakref.ref(server, lambda _server: _served.pop(key, None))
+        found = _served.setdefault(key, (forget, Served(server)))
+    return found[1]
 
 
-class ServerRequest(Call):
-    """One request from its arrival to its answer; a tool call, where its method is that."""
+class Request:
+    """One request; a tool call, where its method is `tools/call`."""
 
-    counted_by = calls.PATCH
-    _recorder = _recorder
+    counted_by: object = calls.PATCH
+
+    # Defaults of the class: most requests never have anything else, and pay for no assignment.
+    frame: Frame | None = None
+    """The call's frame, if the request asks for a tool."""
+    known: bool | None = None
+    """Whether a tool of that name exists; None until somebody knows."""
+    is_claimed = False
+    """A framework's dispatch of this very call reports on it; further in, nobody else does."""
+    noted: Ending | None = None
+    """How the call really ended if its answer is an error, as a layer inside has said."""
+    _has_begun = False
+    """Whether a layer inside has said when the handler began."""
+    handled: float | None = None
+    """When the handler ended, if a layer inside has said so."""
+    _error = 0
+    """The id of the exception by which the handler ended."""
 
     def __init__(
         self,
         method: str,
-        server: Any,
-        source: str,
+        served: Served | None,
         name: object,
         version: str | None = None,
-        transport: str | None = None,
+        transport: Transport = UNKNOWN,
     ) -> None:
-        """`name` is the tool's or the prompt's; `method` is one that the server knows."""
+        """Begin; `name` is the tool's or prompt's, and `method` one that the server knows."""
         self.method = method
-        self.source = source
-        self.transport = transport
+        self.served = served
         self.version = version
-        self._server = server
+        self.transport = transport
         # Without a name a tool call is malformed: one of no tool that there is.
         self.name = name = name if isinstance(name, str) and name else catalogue.OTHER
-        if method == TOOLS_CALL:
-            self.start(_recorder.find_tool(name, source) or _recorder.other_tool(source))
+        if method == TOOLS_CALL and served is not None:
+            series = _recorder.find_tool(name, served.source)
+            if series is None:
+                series = _recorder.other_tool(served.source)
+            self.frame = frame = calls.enter(self, series)
+            self.started: float = frame[STARTED]
         else:
-            self._started = calls.clock()
+            self.started = clock()
 
     @property
-    def call(self) -> Call | None:
-        """The request as a tool call, if it is one."""
-        return None if self.frame is None else self
+    def is_registered(self) -> bool:
+        """Whether the call is in progress as one of its own tool."""
+        return self.frame is not None and self.frame[SERIES].name == self.name
 
     def exists(self) -> None:
-        """Said by a layer inside: from now on it is in progress as a call of its own tool."""
+        """Take note that the tool exists: from now on its own call is in progress."""
         self.known = True
-        frame = self.frame
-        if frame is not None and self.in_progress and not self.is_registered:
-            waiting: ToolSeries = frame[calls.SERIES]
-            frame[calls.SERIES] = series = _recorder.tool(self.name, self.source)
-            _recorder.started(series)
-            _recorder.never_ended(waiting)
+        if self.frame is not None and self.frame[SERIES] and not self.is_registered:
+            assert self.served is not None
+            self._move(_recorder.tool(self.name, self.served.source))
 
-    def ended(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
-        """The request was answered, or never will be. `result` is how it looks from outside.
+    def begins(self) -> None:
+        """Take note that the handler begins. Where several layers say so, the outermost counts."""
+        if self.frame is not None and not self._has_begun:
+            self._has_begun = True
+            self.frame[STARTED] = clock()
 
-        Where that is a failure, what a layer inside noted on the tool call says which.
+    def stops(self, error: BaseException | None = None) -> None:
+        """Take note that the handler ended, by raising `error` if that is given.
+
+        Outer layers see the same error, or one that was raised from it: the innermost counts.
         """
-        frame = self.frame
+        cause = error
+        for _ in range(_LONGEST_CHAIN):
+            if cause is None:
+                break
+            if id(cause) == self._error:
+                return
+            cause = cause.__cause__ or cause.__context__
+        self.handled = clock()
+        self._error = id(error)
+
+    def fails(self, error: BaseException) -> None:
+        """Take note that the handler raised `error`, and of what that means for the call."""
+        self.stops(error)
+        meant = errors.meaning(error)
+        if meant.known is not None:
+            self.known = meant.known
+        self.noted = Ending(meant.outcome, meant.error_type)
+
+    def end(self, ending: Ending | None = None, code: int | None = None) -> None:
+        """Record the request: it was answered, or never will be.
+
+        `ending` is how it looks from outside, None if it went well; `code` is that of the
+        JSON-RPC error which the client gets.
+        """
+        now = clock()
         label = None
-        if frame is None:
-            seconds = calls.clock() - self._started
-            if self.method == PROMPTS_GET:
-                if result == outcomes.OK:
-                    _prompts.learn(self.name)
-                label = _prompts.label(self.name)
-        else:
-            now = calls.clock()
-            seconds = now - self._started
-            started = frame[calls.SERIES]
-            frame[calls.SERIES] = None
-            if result == outcomes.OK and started.name == self.name:
-                started.append(seconds)
-                started.ended = now
-                if frame[calls.HIT] or frame[calls.MISSED]:
-                    started.looked_up(frame[calls.HIT], frame[calls.MISSED], seconds)
-                label = self.name
-            else:
-                label = self._tool_ended(started, seconds, result, error_type)
-        answered = error_type if code is None else str(code)
-        key = (self.method, label, answered, code, self.transport, self.version)
-        metric = catalogue.SERVER_DURATION
-        operation = _recorder.find_operation(metric, key)
-        if operation is None:
-            operation = _recorder.operation(key, metric, self._attributes(label, answered, code))
-        operation.record(seconds)
-        self._let_go()
+        if self.frame is not None:
+            label = self._end_call(self.frame, ending, now)
+        elif self.method == PROMPTS_GET:
+            if ending is None:
+                _prompts.learn(self.name)
+            label = _prompts.label(self.name)
+        error_type = None
+        if ending is not None:
+            error_type = ending.error_type if code is None else str(code)
+        record_request(
+            catalogue.SERVER_DURATION,
+            now - self.started,
+            self.method,
+            label,
+            error_type,
+            code,
+            self.version,
+            self.transport,
+        )
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
-        """The request ended by raising `error`; `code` is what the client is told, if known."""
+        """Record that the request ended by raising `error`; `code` is what the client is told."""
         meant = errors.meaning(error)
         if self.known is None:
             self.known = meant.known
-        self.ended(meant.outcome, meant.error_type, code)
+        self.end(Ending(meant.outcome, meant.error_type), code)
 
     def abandon(self) -> None:
-        """Leave the call if a fault of ours kept it from being ended."""
-        if self.in_progress:
-            self.give_up()
+        """Leave the call if a fault of ours kept it from being recorded."""
+        if self.frame is not None and self.frame[SERIES]:
+            calls.give_up(self.frame)
 
-    def _tool_ended(
-        self, started: ToolSeries, seconds: float, result: str, error_type: str | None
-    ) -> str:
-        failed = result in outcomes.FAILED or result == outcomes.CALLER_ERROR
-        if failed and self.outcome is not None:
-            result, error_type = self.outcome, self.error_type
-        series, unknown = self._series(result)
-        if unknown and result in outcomes.FAILED:
-            result, error_type = Ending(result, error_type).of_caller()
-        if series is not started:
-            _recorder.never_ended(started)
-            _recorder.started(series)
-        if result == outcomes.OK:
-            calls.end(series, seconds, None)
-        else:
-            series.end(result, error_type, seconds * 1000.0, seconds)
+    def _end_call(self, frame: Frame, ending: Ending | None, now: float) -> str:
+        """End the tool call; return the name that it counts under."""
+        series: ToolSeries = frame[SERIES]
+        if ending is not None or series.name != self.name:
+            if ending is not None and ending.is_failure and self.noted is not None:
+                ending = self.noted
+            series, is_unknown = self._series(ending)
+            if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
+                ending = ending.of_caller()
+            self._move(series)
+        calls.leave(frame, ending, self.handled or now)
         return series.name
 
-    def _series(self, result: str) -> tuple[ToolSeries, bool]:
-        """The series that the call counts on, and whether its tool is known not to exist."""
-        found = _recorder.find_tool(self.name, self.source)
+    def _move(self, series: ToolSeries) -> None:
+        """Let the call be in progress on `series`, and no longer where it waited."""
+        frame = self.frame
+        if frame is not None and frame[SERIES] is not series:
+            waiting: ToolSeries = frame[SERIES]
+            _recorder.started(series)
+            frame[SERIES] = series
+            _recorder.never_ended(waiting)
+
+    def _series(self, ending: Ending | None) -> tuple[ToolSeries, bool]:
+        """Return what the call counts on, and whether its tool is known not to exist."""
+        assert self.served is not None
+        source = self.served.source
+        found = _recorder.find_tool(self.name, source)
         if found is not None and found.name != catalogue.OTHER:
             return found, False
-        known = self.known
-        if known is None:
-            known = tool_list(self._server).knows(self.name)
+        known = self.served.tools.knows(self.name) if self.known is None else self.known
         if known:
-            return _recorder.tool(self.name, self.source), False
-        if known is None and result == outcomes.OK:
+            return _recorder.tool(self.name, source), False
+        if known is None and ending is None:
             # A server that lists nothing: an answer is the proof that the tool exists.
-            return _recorder.tool_by_hand(self.name, self.source), False
-        return _recorder.other_tool(self.source), known is False
-
-    def _attributes(
-        self, label: str | None, error_type: str | None, code: int | None
-    ) -> dict[str, str]:
-        attributes = {catalogue.MCP_METHOD: self.method}
-        if label is not None:
-            if self.frame is None:
-                attributes[catalogue.PROMPT_NAME] = label
-            else:
-                attributes[catalogue.TOOL_NAME] = label
-                attributes[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
-        if error_type is not None:
-            attributes[catalogue.ERROR_TYPE] = error_type
-        if code is not None:
-            attributes[catalogue.RPC_STATUS] = str(code)
-        if self.transport is not None:
-            attributes[catalogue.NETWORK_TRANSPORT] = self.transport
-        if self.version is not None:
-            attributes[catalogue.MCP_PROTOCOL_VERSION] = self.version
-        return attributes
+            return _recorder.tool_by_hand(self.name, source), False
+        return _recorder.other_tool(source), known is False

@@ -1,38 +1,199 @@
-"""Sessions that are open: `metertap.session.active`."""
+"""Sessions of servers and of clients: how many are open, how long they last, and over what.
+
+A session says nothing of its transport, which whoever opened it made before. What opens one leaves
+a note in the context, where the session finds it: pipes for stdio, an address for HTTP.
+"""
 
 from __future__ import annotations
 
+import sys
+from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
-from metertap import faults
+from metertap import catalogue, faults, outcomes
+from metertap.measuring.calls import clock
+from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import recorder
+from metertap_instrumentation.tools.mcp import operations
+from metertap_instrumentation.tools.mcp.operations import PIPE, UNKNOWN, Transport
+
+_PLACE = "mcp.session"
+_PORTS = {"http": 80, "https": 443}
 
 
-async def run_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """mcp 1.x: `ServerSession._receive_loop` lasts as long as one session."""
-    opened: object = None
-    with faults.guarded("mcp.session"):
-        opened = recorder().session_opened()
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("mcp.session"):
-            hide_frame(error)
-        raise
-    finally:
-        if opened is not None:
-            with faults.guarded("mcp.session"):
-                recorder().session_closed(opened)
+class _Stdio:
+    """The standard streams of this process, and the server that reads them once it is known."""
+
+    __slots__ = ("server_id",)
+
+    def __init__(self) -> None:
+        self.server_id: int | None = None
 
 
-def run_dispatcher(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """mcp 2.x: a dispatcher's `run(on_request, …)` lasts as long as one connection.
+# A tool may open sessions of its own, whose context is a copy of the server's: a note is for one
+# session alone. So each is an object that all copies share.
+_opened: ContextVar[list[Transport] | None] = ContextVar("metertap_mcp_opened", default=None)
+_stdio: ContextVar[_Stdio | None] = ContextVar("metertap_mcp_stdio", default=None)
 
-    Clients run dispatchers too; a server's hands requests to `mcp.server`. A request of the
+_of_clients: dict[int, Transport] = {}
+"""Transports of the clients' sessions that are open, by the session's id."""
+
+
+def of_client(session: Any) -> Transport:
+    """Return the transport of a client's session."""
+    return _of_clients.get(id(session), UNKNOWN)
+
+
+def is_on_stdio(server: Any) -> bool:
+    """Say whether `server`, in whose request this code runs, reads standard input."""
+    stdio = _stdio.get()
+    if stdio is None:
+        return False
+    if stdio.server_id is None and server is not None:
+        stdio.server_id = id(server)
+    return server is None or stdio.server_id == id(server)
+
+
+def patch_sets() -> list[PatchSet]:
+    """Return what is wrapped where transports are opened, in either version of the SDK."""
+    return [
+        PatchSet("mcp.server.stdio", [Target("anyio.wrap_file", _file_wrapped)]),
+        PatchSet(
+            "mcp.client.stdio", [Target("_create_platform_compatible_process", _process_started)]
+        ),
+        PatchSet("mcp.client.sse", [Target("remove_request_params", _url_opened)]),
+        PatchSet(
+            "mcp.client.streamable_http", [Target("StreamableHTTPTransport.__init__", _url_opened)]
+        ),
+    ]
+
+
+async def run_server_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
+    return await _run(_ServerSession(), wrapped, args, kwargs)
+
+
+async def run_client_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
+    return await _run(_ClientSession(instance), wrapped, args, kwargs)
+
+
+def run_dispatcher(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Measure a dispatcher's `run(on_request, …)` of mcp 2.x: it lasts as long as one connection.
+
+    A server's hands requests to `mcp.server`, a client's to its session. A request of the
     2026-07-28 protocol over HTTP is no session and has no dispatcher.
     """
     on_request = args[0] if args else kwargs.get("on_request")
-    if not str(getattr(on_request, "__module__", "")).startswith("mcp.server."):
-        return wrapped(*args, **kwargs)
-    return run_session(wrapped, instance, args, kwargs)
+    module = str(getattr(on_request, "__module__", ""))
+    owner = getattr(on_request, "__self__", None)
+    if module.startswith("mcp.server."):
+        return _run(_ServerSession(getattr(owner, "connection", None)), wrapped, args, kwargs)
+    if module.startswith("mcp.client.") and owner is not None:
+        return _run(_ClientSession(owner), wrapped, args, kwargs)
+    return wrapped(*args, **kwargs)
+
+
+async def _run(session: _Session, wrapped: Any, args: Any, kwargs: Any) -> Any:
+    error: BaseException | None = None
+    with faults.guarded(_PLACE):
+        session.begin()
+    try:
+        return await wrapped(*args, **kwargs)
+    except BaseException as raised:
+        hide_frame(raised)
+        error = raised
+        raise
+    finally:
+        with faults.guarded(_PLACE):
+            session.end(error)
+        error = None  # an exception that its own traceback leads to would wait for the collector
+
+
+class _Session:
+    """One session from its beginning to its end."""
+
+    metric: catalogue.Metric
+    transport = UNKNOWN
+
+    def __init__(self, peer: Any = None) -> None:
+        self.peer = peer
+        """What knows the version of the protocol, once that is agreed upon."""
+
+    def begin(self) -> None:
+        """Take note of the beginning."""
+        self.started = clock()
+
+    def end(self, error: BaseException | None) -> None:
+        """Record the session. That its task was cancelled is the usual way to end one."""
+        version = getattr(self.peer, "protocol_version", None)
+        error_type = None
+        if error is not None and not outcomes.is_cancellation(error):
+            error_type = outcomes.error_type(error)
+        operations.record_session(
+            self.metric, clock() - self.started, error_type, version, self.transport
+        )
+
+
+class _ServerSession(_Session):
+    metric = catalogue.SERVER_SESSION
+    _opened: object = None
+
+    def begin(self) -> None:
+        super().begin()
+        self._opened = recorder().session_opened()
+        if is_on_stdio(None):
+            self.transport = PIPE
+
+    def end(self, error: BaseException | None) -> None:
+        if self._opened is not None:
+            recorder().session_closed(self._opened)
+            super().end(error)
+
+
+class _ClientSession(_Session):
+    metric = catalogue.CLIENT_SESSION
+
+    def begin(self) -> None:
+        super().begin()
+        note = _opened.get()
+        if note:
+            self.transport = _of_clients[id(self.peer)] = note.pop()
+
+    def end(self, error: BaseException | None) -> None:
+        _of_clients.pop(id(self.peer), None)
+        super().end(error)
+
+
+def _file_wrapped(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`anyio.wrap_file`, which `stdio_server` calls for the standard streams; others do as well."""
+    with faults.guarded(_PLACE):
+        frame: Any = sys._getframe(1)
+        for _ in range(3):  # wrapt's pure Python version has a frame of its own
+            if frame is not None and frame.f_globals.get("__name__") == "mcp.server.stdio":
+                if _stdio.get() is None or frame.f_locals.get("stdout") is None:
+                    _stdio.set(_Stdio())
+                break
+            frame = frame and frame.f_back
+    return wrapped(*args, **kwargs)
+
+
+async def _process_started(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`stdio_client` starts a server: the next session is with that."""
+    _opened.set([PIPE])
+    try:
+        return await wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+
+
+def _url_opened(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """A client's transport over HTTP is made with a URL: the next session is with that server."""
+    with faults.guarded(_PLACE):
+        url = urlsplit(args[0] if args else kwargs["url"])
+        port = url.port or _PORTS.get(url.scheme)
+        _opened.set([Transport("tcp", url.hostname, port)])
+    return wrapped(*args, **kwargs)

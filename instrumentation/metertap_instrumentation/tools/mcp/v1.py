@@ -8,168 +8,227 @@ turns a tool's exception into a result: the exception is still there to be looke
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from metertap import faults, outcomes
-from metertap.measuring import calls
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.outcomes import Ending
+from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.mcp import errors, requests
-from metertap_instrumentation.tools.mcp.hints import note, watch_lookup
-from metertap_instrumentation.tools.mcp.requests import ServerRequest
-from metertap_instrumentation.tools.mcp.sessions import run_session
+from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests, sessions
+from metertap_instrumentation.tools.mcp.operations import PIPE, TCP, UNKNOWN
+from metertap_instrumentation.tools.mcp.requests import Request
 
+_PLACE = "mcp.request"
 _MEASURED = "_metertap_request"
 """Where a `RequestResponder` keeps our request until it is answered."""
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """What is wrapped. One set: without `respond` no request would seem to be answered."""
+    """Return what is wrapped. The first is one set: without `respond` nothing would be answered."""
     return [
         PatchSet(
             "mcp.server.lowlevel.server",
             [
-                Target("Server._handle_request", handle_request),
+                stand_in("Server._handle_request", handle_request),
+                stand_in("Server._get_cached_tool_definition", find_definition),
                 Target("Server._make_error_result", make_error_result),
-                Target("Server._get_cached_tool_definition", watch_lookup),
                 Target("RequestResponder.respond", respond),
                 Target("ServerSession._received_request", received_request),
-                Target("ServerSession._receive_loop", run_session),
+                Target("ServerSession._receive_loop", sessions.run_server_session),
+                Target("jsonschema.validate", validate),
             ],
         ),
-        PatchSet("fastmcp.server.server", [Target("FastMCP.get_tool", watch_lookup)]),
+        PatchSet(
+            "mcp.client.session",
+            [Target("ClientSession._receive_loop", sessions.run_client_session)],
+            name="mcp.client.session (sessions)",
+        ),
+        *handlers.patch_sets("mcp.server.fastmcp"),
     ]
 
 
-def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def handle_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Measure one request: `_handle_request(message, req, session, …)`."""
-    message = args[0] if args else kwargs.get("message")
-    return _measured(message, instance, wrapped, args, kwargs)
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = None
+        if live:
+            with faults.guarded(_PLACE):
+                request = _begin(self, args[0] if args else kwargs["message"])
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            _end_with(request, error)
+            raise
+        _end_unanswered(request)
+        return result
+
+    return call
 
 
-def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+async def received_request(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """`ServerSession._received_request(responder)`: the session answers `initialize` itself."""
-    responder = args[0] if args else kwargs.get("responder")
-    with faults.guarded("mcp.request"):
-        if responder.request.root.method == requests.INITIALIZE:
-            return _measured(responder, None, wrapped, args, kwargs)
-    return wrapped(*args, **kwargs)
+    request = None
+    with faults.guarded(_PLACE):
+        responder = args[0] if args else kwargs["responder"]
+        if responder.request.root.method == operations.INITIALIZE:
+            request = _begin(None, responder)
+    try:
+        result = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        _end_with(request, error)
+        raise
+    _end_unanswered(request)
+    return result
 
 
 def respond(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`RequestResponder.respond(response)`: sending the answer is the client's time already."""
     with faults.guarded("mcp.response"):
         request = vars(instance).get(_MEASURED)
-        if request is not None:
-            request.answer(args[0] if args else kwargs["response"], cancelled=instance.cancelled)
+        if request is not None and not request.is_answered:
+            _answered(request, args[0] if args else kwargs["response"], instance.cancelled)
     return wrapped(*args, **kwargs)
 
 
-async def _measured(message: Any, server: Any, wrapped: Any, args: Any, kwargs: Any) -> Any:
-    request = None
-    with faults.guarded("mcp.request"):
-        request = _Request(server, message)
-        setattr(message, _MEASURED, request)
-    if request is None:
-        return await wrapped(*args, **kwargs)
-    try:
-        result = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("mcp.request"):
-            hide_frame(error)
-            request.end_with(error)
-        raise
-    else:
-        with faults.guarded("mcp.request"):
-            request.end_unanswered()
-        return result
-    finally:
-        with faults.guarded("mcp.request"):
-            request.abandon()
-
-
-class _Request(ServerRequest):
+class _Request(Request):
     """Ends when it is answered."""
 
-    def __init__(self, server: Any, message: Any) -> None:
-        self._answered = False
-        request = message.request.root
-        self._cursor = getattr(getattr(request, "params", None), "cursor", None)
-        # An HTTP request is attached to messages that came over HTTP.
-        over_http = getattr(message.message_metadata, "request_context", None) is not None
-        name = getattr(getattr(request, "params", None), "name", None)
-        transport = "tcp" if over_http else None
-        source = "" if server is None else requests.source_of(server)
-        super().__init__(request.method, server, source, name, transport=transport)
+    is_answered = False
+    cursor: str | None = None
+    server: Any = None
 
-    def answer(self, response: Any, *, cancelled: bool) -> None:
-        """`response` is about to be sent: a `ServerResult`, or `ErrorData`."""
-        if self._answered:
-            return
-        self._answered = True
-        # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
-        result = vars(response).get("root", response)
-        fields = vars(result)
-        code = fields.get("code")
-        if cancelled:  # and yet it ran to its end: nobody waits for the answer
-            self._end(outcomes.CANCELLED, "CancelledError")
-        elif isinstance(code, int) and "message" in fields:  # ErrorData
-            self._end(errors.of_code(code), str(code), code)
-        elif fields.get("isError"):
-            self._end(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
-        elif type(result).__name__ == "CreateTaskResult":
-            self._end(outcomes.INTERIM)
-        else:
-            if self.method == requests.TOOLS_LIST:
-                self._listed(result)
-            self._end(outcomes.OK)
-
-    def end_with(self, error: BaseException) -> None:
-        """The handler raised through the server: cancelled, or `raise_exceptions` is on."""
-        if not self._answered:
-            self._answered = True
-            self._look_up(failed=True)
-            self.raised(error)
-
-    def end_unanswered(self) -> None:
-        """It returned without an answer: the client had cancelled the request."""
-        if not self._answered:
-            self._answered = True
-            self._end(outcomes.CANCELLED, "CancelledError")
-
-    def _end(self, result: str, error_type: str | None = None, code: int | None = None) -> None:
-        self._look_up(failed=result in outcomes.FAILED or result == outcomes.CALLER_ERROR)
-        self.ended(result, error_type, code)
-
-    def _listed(self, result: Any) -> None:
-        names = [tool.name for tool in result.tools]
-        requests.tools_listed(self._server, names, self._cursor, result.nextCursor)
+    def end(self, ending: Ending | None = None, code: int | None = None) -> None:
+        self.is_answered = True
+        self._look_up(failed=ending is not None and ending.is_failure)
+        super().end(ending, code)
 
     def _look_up(self, *, failed: bool) -> None:
-        """Whether the tool exists: the server refreshes its own list before it calls one."""
-        call = self.call
-        if call is None or call.known is not None:
+        """Find out whether the tool exists: the server refreshes its list before it calls one."""
+        if self.frame is None or self.known is not None or self.served is None:
             return
-        cache = self._server._tool_cache
-        if call.name in cache:
-            call.known = True
-        elif failed and cache and not requests.tool_list(self._server).is_paged:
-            call.known = False
+        listed = self.server._tool_cache
+        if self.name in listed:
+            self.known = True
+        elif failed and listed and not self.served.tools.is_paged:
+            self.known = False
+
+
+def _begin(server: Any, message: Any) -> _Request:
+    asked = message.request.root
+    params = getattr(asked, "params", None)
+    fields = {} if params is None else vars(params)
+    # An HTTP request is attached to messages that came over HTTP.
+    if getattr(message.message_metadata, "request_context", None) is not None:
+        transport = TCP
+    else:
+        transport = PIPE if sessions.is_on_stdio(server) else UNKNOWN
+    served = None if server is None else requests.served_by(server)
+    request = _Request(asked.method, served, fields.get("name"), None, transport)
+    request.server = server
+    request.cursor = fields.get("cursor")
+    setattr(message, _MEASURED, request)
+    return request
+
+
+def _answered(request: _Request, response: Any, cancelled: bool) -> None:
+    """Record that `response`, a `ServerResult` or `ErrorData`, is about to be sent."""
+    # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
+    result = vars(response).get("root", response)
+    fields = vars(result)
+    code = fields.get("code")
+    if cancelled:  # and yet it ran to its end: nobody waits for the answer
+        request.end(requests.CANCELLED)
+    elif isinstance(code, int) and "message" in fields:  # ErrorData
+        request.end(Ending(errors.of_code(code), str(code)), code)
+    elif fields.get("isError"):
+        request.end(requests.TOOL_ERROR)
+    elif type(result).__name__ == "CreateTaskResult":
+        request.end(requests.INTERIM)
+    else:
+        if request.method == operations.TOOLS_LIST and request.served is not None:
+            names = [tool.name for tool in result.tools]
+            request.served.listed(names, request.cursor, result.nextCursor)
+        request.end()
+
+
+def _end_with(request: _Request | None, error: BaseException) -> None:
+    """Record that the handler raised through the server: cancelled, or `raise_exceptions` is on."""
+    if request is not None:
+        with faults.guarded(_PLACE):
+            if not request.is_answered:
+                request.raised(error)
+        request.abandon()
+
+
+def _end_unanswered(request: _Request | None) -> None:
+    """Record, if there was no answer, that the client had cancelled the request."""
+    if request is not None:
+        with faults.guarded(_PLACE):
+            if not request.is_answered:
+                request.end(requests.CANCELLED)
+        request.abandon()
+
+
+def find_definition(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch `_get_cached_tool_definition(name)`: what the SDK asks before it calls a handler."""
+    watched = handlers.lookup(method, live)
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await watched(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        finally:
+            if live:
+                with faults.guarded(_PLACE):
+                    request = handlers.request_in_progress()
+                    if request is not None:
+                        request.begins()
+
+    return call
+
+
+def validate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`jsonschema.validate`, where the SDK calls it with what a handler has returned."""
+    with faults.guarded(_PLACE):
+        request = handlers.request_in_progress()
+        if request is not None and request.handled is None and _validates_answer(sys._getframe(1)):
+            request.stops()
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+
+
+def _validates_answer(frame: Any) -> bool:
+    """Say whether the SDK asks, and the local of its handler that holds the results is there."""
+    for _ in range(3):  # wrapt's pure Python version has a frame of its own
+        if frame is None:
+            return False
+        if frame.f_globals.get("__name__") == "mcp.server.lowlevel.server":
+            return "results" in frame.f_locals
+        frame = frame.f_back
+    return False
 
 
 def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Look at the exception that is being turned into an error result."""
     with faults.guarded("mcp.error"):
-        call = calls.watched()
+        request = handlers.request_in_progress()
         error = sys.exc_info()[1]
-        if call is not None and error is not None and _is_handled_by_caller(error):
-            _note(call, error)
+        if request is not None and error is not None and _is_handled_by_caller(error):
+            _note(request, error)
     return wrapped(*args, **kwargs)
 
 
 def _is_handled_by_caller(error: BaseException) -> bool:
-    """Whether `error` was caught in the frame that called us, and not further out."""
+    """Say whether `error` was caught in the frame that called us, and not further out."""
     frame: Any = sys._getframe(2)
     for _ in range(4):  # wrapt's pure Python version has a frame of its own
         if frame is None or error.__traceback__ is None:
@@ -180,7 +239,7 @@ def _is_handled_by_caller(error: BaseException) -> bool:
     return False
 
 
-def _note(call: calls.Call, error: BaseException) -> None:
+def _note(request: Request, error: BaseException) -> None:
     traceback = error.__traceback__
     raised_by = traceback.tb_next if traceback is not None else None
     if (
@@ -190,9 +249,10 @@ def _note(call: calls.Call, error: BaseException) -> None:
     ):
         # The handler itself validates twice, arguments and result, in the same manner. Before the
         # tool has run, its local `results` does not exist.
-        call.known = True
         rejected = "results" not in traceback.tb_frame.f_locals
-        ended = outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION
-        call.note(ended, outcomes.error_type(error))
-    else:
-        note(call, error)
+        request.known = True
+        request.noted = Ending(
+            outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION, outcomes.error_type(error)
+        )
+    elif request.is_claimed or request.handled is None:
+        request.fails(error)

@@ -1,0 +1,214 @@
+"""What the layers around a tool's handler know of its call; they count nothing.
+
+MCPServer and fastmcp turn exceptions into error results before the server answers, log them, and
+validate what a tool returned. Watched here, the request in progress is told which exception it was,
+whether the tool exists, and when the handler began and ended: a call takes as long as its handler,
+whatever the framework does before and after.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+from metertap import faults
+from metertap.measuring import calls
+from metertap.patching.patch_set import Live, PatchSet, stand_in
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.libraries import parse_version
+from metertap_instrumentation.tools.mcp.requests import Request
+
+_PLACE = "mcp.handler"
+
+
+def patch_sets(package: str) -> list[PatchSet]:
+    """Return what is wrapped in the SDK's own framework, which is `package`, and in fastmcp."""
+    return [
+        PatchSet(
+            f"{package}.tools.tool_manager",
+            [stand_in("ToolManager.call_tool", dispatch_by_manager)],
+        ),
+        PatchSet(
+            f"{package}.utilities.func_metadata",
+            [stand_in("FuncMetadata.convert_result", convert)],
+        ),
+        *_fastmcp_patch_sets(),
+    ]
+
+
+def _fastmcp_patch_sets() -> list[PatchSet]:
+    try:
+        version = parse_version(metadata.version("fastmcp"))
+    except metadata.PackageNotFoundError:
+        return []
+    if version < (3,):
+        dispatch = "FastMCP._call_tool_middleware"
+        tools = PatchSet(
+            "fastmcp.tools.tool",
+            [stand_in("FunctionTool.run", run), stand_in("_convert_to_content", convert_content)],
+        )
+    else:
+        dispatch = "FastMCP.call_tool"
+        tools = PatchSet(
+            "fastmcp.tools.base",
+            [stand_in("Tool._run", run), stand_in("Tool.convert_result", convert)],
+        )
+    server = [stand_in(dispatch, dispatch_by_fastmcp), stand_in("FastMCP.get_tool", lookup)]
+    return [PatchSet("fastmcp.server.server", server), tools]
+
+
+def request_in_progress() -> Request | None:
+    """Return the tool call that this code runs in, if a server's request is the innermost call."""
+    frame = calls.in_progress()
+    owner = None if frame is None else frame[calls.OWNER]
+    return owner if isinstance(owner, Request) else None
+
+
+def claimed_request() -> Request | None:
+    """Return the same, if a framework has begun to dispatch that very call."""
+    request = request_in_progress()
+    return request if request is not None and request.is_claimed else None
+
+
+def claim(name: object) -> Request | None:
+    """Return the request in progress if it is the one for `name` and nobody further out has it.
+
+    A tool or a handler may call other tools in the process: those are not the request's.
+    """
+    request = request_in_progress()
+    if request is None or request.is_claimed or request.name != name:
+        return None
+    request.is_claimed = True
+    return request
+
+
+def dispatch_by_manager(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch `ToolManager.call_tool(name, …)` of MCPServer and of the SDK's FastMCP."""
+
+    async def call_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = None
+        if live:
+            try:
+                request = claim(args[0] if args else kwargs.get("name"))
+                if request is not None and not request.is_registered:
+                    if self.get_tool(request.name) is None:
+                        request.known = False
+                    else:
+                        request.exists()
+            except Exception as fault:
+                faults.fault(_PLACE, fault)
+        try:
+            return await method(self, *args, **kwargs)
+        except BaseException as error:
+            _raised(request, error)
+            raise
+
+    return call_tool
+
+
+def dispatch_by_fastmcp(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch `FastMCP.call_tool(name, …)`, which calls itself: the outermost sees all."""
+
+    async def call_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = None
+        if live:
+            with faults.guarded(_PLACE):
+                request = claim(args[0] if args else kwargs.get("name", kwargs.get("key")))
+        try:
+            return await method(self, *args, **kwargs)
+        except BaseException as error:
+            _raised(request, error)
+            raise
+
+    return call_tool
+
+
+def lookup(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch what looks up a tool by its name: whether that of the call in progress exists."""
+
+    async def get_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            tool = await method(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if live and tool is not None:
+            with faults.guarded(_PLACE):
+                request = request_in_progress()
+                name = args[0] if args else kwargs.get("name", kwargs.get("key"))
+                if request is not None and request.name == name:
+                    request.exists()
+        return tool
+
+    return get_tool
+
+
+def run(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch what runs a tool of fastmcp's, arguments and all, and gives its result or raises."""
+
+    async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = None
+        if live:
+            with faults.guarded(_PLACE):
+                request = claimed_request()
+                if request is not None:
+                    request.begins()
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            if request is not None:
+                with faults.guarded(_PLACE):
+                    request.stops(error)
+            raise
+        if request is not None and request.handled is None:
+            with faults.guarded(_PLACE):
+                request.stops()
+        return result
+
+    return run
+
+
+def convert(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch what makes an answer of the value that a tool has returned just now."""
+
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        if live:
+            try:
+                request = claimed_request()
+                if request is not None:
+                    request.stops()
+            except Exception as fault:
+                faults.fault(_PLACE, fault)
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return convert
+
+
+def convert_content(function: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch the same in fastmcp 2, where other code than that which runs a tool calls it too."""
+    watched = convert(function, live)
+
+    def convert_content(*args: Any, **kwargs: Any) -> Any:
+        runs = sys._getframe(1).f_code.co_name == "run"
+        try:
+            return (watched if runs else function)(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return convert_content
+
+
+def _raised(request: Request | None, error: BaseException) -> None:
+    """Take our frame out of `error`, and tell `request` of it."""
+    hide_frame(error)
+    if request is not None and isinstance(error, Exception):
+        with faults.guarded(_PLACE):
+            request.fails(error)

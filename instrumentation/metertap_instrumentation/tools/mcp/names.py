@@ -1,0 +1,47 @@
+"""Names that the other side made known: what clients ask for becomes a label only then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from metertap import catalogue
+
+_LIMIT = 1000
+
+
+class KnownNames:
+    """Names that may become a label: learnt from answers, never from requests, and bounded."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def learn(self, name: str) -> None:
+        """Take in that `name` exists: the other side answered for it."""
+        if name not in self._names and len(self._names) < _LIMIT:
+            self._names.add(name)
+
+    def label(self, name: str) -> str:
+        """Return `name` itself if it is known, else `_OTHER`."""
+        return name if name in self._names else catalogue.OTHER
+
+
+class ToolList:
+    """What one server said of its own tools in `tools/list`, perhaps page by page."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._complete = False
+        self._next: str | None = None
+        self.is_paged = False
+
+    def add(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
+        """Add the page at `cursor`. The last page of an unbroken row completes the list."""
+        self._names.update(names)
+        self.is_paged = self.is_paged or next_cursor is not None
+        if cursor is None or cursor == self._next:
+            self._complete = self._complete or next_cursor is None
+            self._next = next_cursor
+
+    def knows(self, name: str) -> bool | None:
+        """Say whether there is such a tool; None while that is not known."""
+        return True if name in self._names else False if self._complete else None

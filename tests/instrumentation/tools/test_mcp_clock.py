@@ -1,0 +1,213 @@
+"""A tool call takes as long as its handler, whatever the framework logs and validates around it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, field_serializer, field_validator
+
+from metertap import Tap
+from metertap.state import recorder
+from servers.mcp_stacks import MCP, Stack, of_this_sdk, stacks
+
+sdk = of_this_sdk()
+STACKS = stacks()
+HANDLER = 0.1
+"""What a handler takes, in seconds."""
+AROUND = 0.4
+"""What each record of the log takes, and each validation of an answer."""
+
+
+class Slow(logging.Handler):
+    """As a handler is that draws boxes around tracebacks."""
+
+    records = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records += 1
+        time.sleep(AROUND)
+
+
+@pytest.fixture
+def slow_log() -> Iterator[Slow]:
+    handler = Slow(logging.INFO)
+    root = logging.getLogger()
+    fastmcp = logging.getLogger("fastmcp")
+    loggers = [root, *([] if fastmcp.propagate else [fastmcp])]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    # What tells of a slow callback of the event loop would be slow itself.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    yield handler
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    logging.getLogger("asyncio").setLevel(logging.NOTSET)
+
+
+class Answer(BaseModel):
+    """Takes its time to be validated and to be written."""
+
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def slowly(cls, number: int) -> int:
+        time.sleep(AROUND)
+        return number
+
+    @field_serializer("number")
+    def slowly_too(self, number: int) -> int:
+        time.sleep(AROUND)
+        return number
+
+
+async def succeeds() -> str:
+    await asyncio.sleep(HANDLER)
+    return "done"
+
+
+async def fails() -> str:
+    await asyncio.sleep(HANDLER)
+    raise KeyError("odd")
+
+
+async def answers() -> Answer:
+    await asyncio.sleep(HANDLER)
+    return Answer.model_construct(number=1)
+
+
+def build(stack: Stack) -> Any:
+    tools: dict[str, Any] = {"succeeds": succeeds, "fails": fails}
+    if stack.empty is None:
+
+        async def handle(name: str) -> str:
+            return str(await tools[name]())
+
+        return sdk.dispatcher("shop", handle, [list(tools)])
+    server = stack.empty("shop")
+    for function in (*tools.values(), answers):
+        server.tool()(function)
+    return server
+
+
+def took(stack: Stack, tool: str) -> float:
+    """Seconds of the one call, as they are published."""
+
+    async def call() -> None:
+        async with stack.connect(build(stack)) as session:
+            await session.list_tools()
+            with contextlib.suppress(Exception):
+                await session.call_tool(tool, {})
+
+    asyncio.run(call())
+    [published] = [item for item in recorder().figures().tools if item.name == tool]
+    assert published.sampled == 1
+    return published.total_ms / 1000
+
+
+def operation(tool: str) -> float:
+    """Seconds of the one request, as the server saw it."""
+    [seconds] = [
+        item.total_ms / 1000
+        for item in recorder().figures().operations
+        if (item.side, item.name) == ("server", tool)
+    ]
+    return seconds
+
+
+def lasts_as_long_as_its_handler(seconds: float) -> bool:
+    # On a loaded machine a sleep takes longer. One slow step around it would be four times that.
+    return HANDLER * 0.99 <= seconds < HANDLER * 1.1 + 0.25
+
+
+@pytest.mark.parametrize("tool", ["succeeds", "fails"])
+@pytest.mark.parametrize("stack", STACKS, ids=str)
+def test_a_frameworks_log_is_not_the_handlers_time(
+    stack: Stack, tool: str, tap: Tap, slow_log: Slow
+) -> None:
+    assert lasts_as_long_as_its_handler(took(stack, tool))
+    if tool == "fails" and stack.empty is not None and (MCP >= (2,) or "fastmcp" in stack.name):
+        assert slow_log.records > 0
+        assert operation(tool) >= HANDLER + AROUND
+
+
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if stack.empty], ids=str)
+def test_making_an_answer_is_not_the_handlers_time(stack: Stack, tap: Tap) -> None:
+    assert lasts_as_long_as_its_handler(took(stack, "answers"))
+    assert operation("answers") >= HANDLER + AROUND
+
+
+@pytest.mark.skipif(MCP >= (2,), reason="the SDK 2.x leaves answers to the server's own handlers")
+def test_validating_an_answer_by_its_schema_is_not_the_handlers_time(
+    tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jsonschema
+    from mcp import types
+    from mcp.server.lowlevel import Server
+
+    validator = jsonschema.validators.Draft202012Validator
+    iter_errors = validator.iter_errors
+
+    def slowly(self: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
+        if instance == {"number": 1}:
+            time.sleep(AROUND)
+        return iter_errors(self, instance, *args, **kwargs)
+
+    server: Any = Server("shop")
+    number = {"type": "object", "properties": {"number": {"type": "integer"}}}
+
+    @server.list_tools()
+    async def list_tools() -> list[types.Tool]:
+        return [types.Tool(name="counts", inputSchema=number, outputSchema=number)]
+
+    @server.call_tool()
+    async def call_tool(_name: str, _arguments: Any) -> dict[str, int]:
+        await asyncio.sleep(HANDLER)
+        return {"number": 1}
+
+    monkeypatch.setattr(validator, "iter_errors", slowly)
+
+    async def call() -> None:
+        async with sdk.connect(server) as session:
+            result = await session.call_tool("counts", {})
+            assert not result.isError
+
+    asyncio.run(call())
+    [published] = recorder().figures().tools
+    assert lasts_as_long_as_its_handler(published.total_ms / 1000)
+    assert operation("counts") >= HANDLER + AROUND
+
+
+@pytest.mark.parametrize(
+    "stack", [stack for stack in STACKS if hasattr(stack.empty, "call_tool")], ids=str
+)
+def test_a_tool_that_calls_others_takes_as_long_as_itself(stack: Stack, tap: Tap) -> None:
+    server: Any = None
+
+    async def outer() -> str:
+        await asyncio.sleep(HANDLER)
+        with contextlib.suppress(Exception):
+            await server.call_tool("fails", {})
+        await server.call_tool("succeeds", {})
+        await asyncio.sleep(HANDLER)
+        return "done"
+
+    async def call() -> None:
+        async with stack.connect(server) as session:
+            await session.list_tools()
+            await session.call_tool("outer", {})
+
+    server = build(stack)
+    server.tool()(outer)
+    asyncio.run(call())
+    [published] = [item for item in recorder().figures().tools if item.name == "outer"]
+    assert 4 * HANDLER * 0.99 <= published.total_ms / 1000 < 4 * HANDLER * 1.1 + 0.25
