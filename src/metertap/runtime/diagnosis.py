@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def diagnose(
         "otlp": settings.otlp_protocol if settings.otlp else None,
         "otlp_problem": pipeline.otlp_problem,
         "alerts": None if watch is None else watch.described(),
-        "notes": [*notes, *sdk.problems()],
+        "notes": [*notes, *_unknown_names(settings), *sdk.problems()],
         "left_out_duplicates": dict(state.recorder().duplicates),
         "faults": faults.fault_counts(),
     }
@@ -84,6 +84,18 @@ def _provider(pipeline: Pipeline) -> str | None:
     whose = "metertap's own" if pipeline.provider is pipeline.owned else "the application's"
     kind = type(pipeline.provider)
     return f"{whose} ({kind.__module__}.{kind.__qualname__})"
+
+
+def _unknown_names(settings: Settings) -> list[str]:
+    """Warn of lines by which any value of an argument may become the name of a tool."""
+    return [
+        f"{target}: values of an argument become names of tools, whatever they are; "
+        "known = … says which names there are"
+        for target, line in settings.tools.items()
+        if isinstance(line, Mapping)
+        and str(line.get("name", "")).startswith("arg:")
+        and "known" not in line
+    ]
 
 
 def _instrumentations(enabled: bool) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from metertap import faults
 from metertap.measuring.slots import ToolSlot
 from metertap.settings import settings
 from metertap_instrumentation.tools import configured as lines_of_tools
+from metertap_instrumentation.tools.configured.names import MOST_ARGUMENTS
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.interpreter
@@ -540,6 +541,29 @@ def test_names_past_the_limit_of_series_share_one() -> None:
             shop().run(f"tool {number}")
         shop().run("tool 0")
         assert counted() == {"tool 0": 2, "tool 1": 1, "tool 2": 1, "_OTHER": 7}
+
+
+def test_few_values_of_an_argument_become_names_where_nobody_says_which_are_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    configured({"run": BY_ARGUMENT, "ToolServer.dispatch": '{ name = "arg:tool_name" }'})
+    with measured() as tap:
+        for number in range(2 * MOST_ARGUMENTS):
+            shop().run(f"passw0rd {number}")
+        shop().run("passw0rd 0")
+        counts = counted()
+        assert counts.pop("_OTHER") == MOST_ARGUMENTS
+        assert counts.pop("passw0rd 0") == 2
+        assert set(counts.values()) == {1}
+        assert len(counts) == MOST_ARGUMENTS - 1
+        notes = [note for note in tap.diagnosis()["notes"] if "known = …" in note]
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith(f"toolshop.server:run: {MOST_ARGUMENTS} names of tools came from")
+    assert "passw0rd" not in warning
+    assert [note.partition(": ")[0] for note in notes] == [
+        "toolshop.server:run",
+        "toolshop.server:ToolServer.dispatch",
+    ]
 
 
 def test_what_the_line_says_is_the_callers_fault() -> None:

@@ -13,7 +13,8 @@ of the object or class, a constant, or by default the `function`'s own name.
 What is no text is no name, and its calls are those of `_OTHER`. So are, with `known`, those of
 names that are not in the mapping or collection there: an attribute of the object (`attr:methods`)
 or a global of the module (`global:METHODS`); when they fail it is the caller's fault. Give it where
-clients choose the names. Without it a name is taken as it comes, up to the limit of series.
+clients choose the names. Without it the first 50 values of an argument become names, and the others
+are `_OTHER`: an argument may hold anything.
 
 `caller_errors` are exceptions that are the caller's fault, by the name of the class or of one that
 it derives from. `failed` says which results are failures that were handled: `none`, `false`,

@@ -23,6 +23,8 @@ from metertap_instrumentation.lines import nearest, need
 from metertap_instrumentation.tools.configured.line import Line
 
 SOURCE = "configured"
+MOST_ARGUMENTS = 50
+"""How many values of an argument become names of tools where no line says which are known."""
 
 SlotOf = Callable[[Any, Any, Any], Slot]
 """The slot of a call, by wrapt's instance, args and kwargs. Never raises."""
@@ -123,6 +125,18 @@ class Slots:
         """Return a slot for `name`."""
         return _Named(name if name.strip() else catalogue.OTHER, SOURCE, self._line, self.kept)
 
+    def past_the_bound(self) -> Slot:
+        """Return a slot for a name from an argument that is one too many: it may be anything."""
+        faults.warn_once(
+            f"names of {self._line}",
+            "%s: %d names of tools came from its argument; others are %s from now on. "
+            "known = … says which names there are",
+            self._line,
+            MOST_ARGUMENTS,
+            catalogue.OTHER,
+        )
+        return self.kept.get(catalogue.OTHER) or self.new(catalogue.OTHER)
+
     def unknown(self, name: str) -> Slot:
         """Return a slot for a name that is none of the program's."""
         return _Unknown(name, SOURCE, self._line)
@@ -165,6 +179,7 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
     known = None if line.known is None else _known(line.known, function, module)
     place = f"configured tool {line.target}"
     kept = slots.kept
+    is_bounded = line.name[0] == "arg" and known is None
 
     def slot_of(instance: Any, args: Any, kwargs: Any) -> Slot:
         try:
@@ -177,6 +192,8 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
                     _check_collection(names)
                 if name not in names:
                     return slots.unknown(name)
+            if is_bounded and len(kept) >= MOST_ARGUMENTS and name not in kept:
+                return slots.past_the_bound()
             return kept.get(name) or slots.new(name)
         except Exception as error:
             raised = type(error).__qualname__  # its text may hold an argument
