@@ -133,7 +133,7 @@ def _latencies(
 
 
 class PrometheusScrapeReader(MetricReader):
-    """What one provider collects when it is asked, every metric cumulative."""
+    """A reader that collects when it is asked to, every metric cumulative."""
 
     exports_prometheus = True
 
@@ -216,7 +216,7 @@ class PrometheusExporter:
 
 
 def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:
-    """What tells two scrapes apart: format, compression, and the samples that are wanted."""
+    """Read from a request what scrapes differ in: format, compression, and wanted samples."""
     names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]", ())
     takes_gzipped = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING"))
     return accepted(environ.get("HTTP_ACCEPT")), takes_gzipped, frozenset(names)

@@ -29,13 +29,13 @@ _EXEMPLAR_CHARACTERS = 128
 
 
 class Target:
-    """The resource that all is about, as the family `target_info`; the same for good."""
+    """The family `target_info`: attributes of the resource, as they were at the first scrape."""
 
     def __init__(self) -> None:
         self._family: Family | None = None
 
     def family(self, data: MetricsData) -> Family:
-        """Take the attributes of every resource."""
+        """Make the family of this collection's resources, if it is the first one."""
         if self._family is None:
             attributes: dict[str, Any] = {}
             for resource in data.resource_metrics:

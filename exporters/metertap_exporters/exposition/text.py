@@ -41,19 +41,21 @@ class LabelText(NamedTuple):
 
 
 class _Kept(NamedTuple):
+    """The text of a family's labels, which holds while the same label names are in use."""
+
     names: frozenset[str]
     groups: list[tuple[Labels, dict[int, LabelText]]]
 
 
 class Exposition:
-    """A writer that keeps the text of labels. To be used by one thread at a time."""
+    """A writer that keeps the text of labels. Only one thread at a time may use it."""
 
     def __init__(self, pause: Callable[[], None] = lambda: None) -> None:
         self._pause = pause
         self._kept: dict[tuple[str, str, str], _Kept] = {}
 
     def text(self, families: Iterable[Family], *, is_openmetrics: bool) -> bytes:
-        """Write the families; `pause` is called again and again meanwhile."""
+        """Write the families, with a pause after every few hundred lines."""
         before, self._kept = self._kept, {}
         parts: list[bytes] = []
         lines: list[str] = []

@@ -48,21 +48,21 @@ Route = Callable[[Environ], Response]
 def json_response(
     status: int, document: object, reason: str | None = None, **headers: str
 ) -> Response:
-    """`document` as JSON; NaN and infinity are errors, not text that no parser reads."""
+    """Answer with `document` as JSON; NaN and infinity raise, since no parser reads them."""
     body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     return Response(status, "application/json", body, tuple(headers.items()), reason)
 
 
 def json_error(status: int, message: str, reason: str | None = None, **headers: str) -> Response:
-    """An error as JSON: `{"error": {"status": …, "message": …}}`."""
+    """Answer with an error as JSON: `{"error": {"status": …, "message": …}}`."""
     error = {"error": {"status": status, "message": message}}
     return json_response(status, error, reason, **headers)
 
 
 class App:
-    """WSGI application of some routes: GET and HEAD, every error as JSON.
+    """A WSGI application of some routes: GET and HEAD, every error as JSON.
 
-    Routes whose path is among the `parts` are parts of another: a 404 does not name them.
+    A 404 names every path but those among `parts`, such as the files of a page.
     """
 
     def __init__(self, routes: Mapping[str, Route], parts: Collection[str] = ()) -> None:

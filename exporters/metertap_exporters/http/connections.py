@@ -21,7 +21,7 @@ LIMIT = 64
 SECONDS = 10.0
 """No connection lasts longer, however slowly its client reads or writes."""
 BODY_BYTES = 32 * 1024 * 1024
-"""While the answers that are being written take more memory, no further one is made."""
+"""While two answers or more are written that take more memory than this, no other is made."""
 PATIENCE_SECONDS = 0.5
 """Who keeps the endpoint waiting for longer than this is slow: others may take its place."""
 _WAIT_SECONDS = 5.0  # for a place to become free, before a new connection is refused
@@ -66,7 +66,7 @@ class Connections:
             if known is None:
                 return False
             known.waiting_since = None
-            return self._wait(lambda: self._body_bytes() < BODY_BYTES, SECONDS)
+            return self._wait(self._has_memory, SECONDS)
 
     def writes(self, connection: socket.socket, body: bytes | None) -> None:
         """Note that a part of `body` is about to be written to a client, or that all of it was."""
@@ -125,10 +125,11 @@ class Connections:
         ]
         return [known for _, _, known in sorted(waited_for)]
 
-    def _body_bytes(self) -> int:
-        """Add up the answers that are being written; one that many read counts once."""
-        bodies = {id(known.body): known.body for known in self._open.values()}
-        return sum(len(body) for body in bodies.values() if body is not None)
+    def _has_memory(self) -> bool:
+        """Whether one answer more may be made; one that many read counts once."""
+        written = [known.body for known in self._open.values()]
+        sizes = {id(body): len(body) for body in written if body is not None}
+        return len(sizes) < 2 or sum(sizes.values()) < BODY_BYTES
 
 
 def _end(connections: Iterable[Connection]) -> None:

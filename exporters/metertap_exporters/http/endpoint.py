@@ -48,7 +48,7 @@ class Endpoint:
 
     @property
     def url(self) -> str | None:
-        """`http://127.0.0.1:9109`, or None while nothing is bound."""
+        """Its address, such as `http://127.0.0.1:9109`; None while nothing is bound."""
         listening = self._listening
         if listening is None or listening.server is None:
             return None
@@ -74,7 +74,7 @@ class Endpoint:
         ).start()
 
     def wait(self, seconds: float) -> str | None:
-        """The URL once bound; None where binding failed or took longer than `seconds`."""
+        """Wait for the URL; None where binding failed or took longer than `seconds`."""
         listening = self._listening
         if listening is not None:
             listening.ready.wait(seconds)

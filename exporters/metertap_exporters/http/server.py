@@ -71,6 +71,7 @@ class _QuietHandler(ServerHandler):
 
 class _Handler(WSGIRequestHandler):
     timeout = _SOCKET_TIMEOUT_SECONDS
+    disable_nagle_algorithm = True
     default_request_version = "HTTP/1.0"  # an answer to what is no request has headers too
     server: Server
 

@@ -9,7 +9,7 @@ from metertap_exporters.http.app import Environ, Response, Route
 
 
 class SharedRoute:
-    """Makes one answer at a time, and gives it to every request that had come before it began.
+    """A route that makes one answer at a time, for every request that came before it began.
 
     However many ask at once, two answers are made and held: the one that is being made, and the
     next, which those share who came meanwhile. `kind` tells requests apart that want

@@ -40,7 +40,7 @@ class JsonMetricReader(MetricReader):
         self._latest: MetricsData | None = None
 
     def foreign(self) -> list[ForeignTool]:
-        """Tools that only other instrumentations measured; collects first."""
+        """Collect, and find the tools that only other instrumentations measured."""
         # One at a time: two requests would otherwise read each other's collection.
         with self._collecting:
             self._latest = None
@@ -167,7 +167,7 @@ class JsonReader(JsonMetricReader):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the document."""
+    """Read the JSON Schema of the document."""
     text = resources.files("metertap_exporters").joinpath("schema.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded

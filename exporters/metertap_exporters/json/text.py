@@ -57,6 +57,9 @@ class DocumentText:
         return f"{{{','.join(members)}}}".encode()
 
 
+_encoder = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
 def dumped(value: Any) -> str:
     """Write a value as JSON; NaN and infinity raise, since no parser reads them."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _encoder.encode(value)

@@ -53,7 +53,7 @@ INSTALL = "pip install 'metertap[dashboard]'"
 
 
 def routes() -> dict[str, Route]:
-    """Every path of the page; `/` is the page itself."""
+    """List the routes of the page's files by path; `/` is the page itself."""
     served: dict[str, Route] = {f"/{name}": _file(name) for name in FILES[1:]}
     served["/"] = _file(FILES[0])
     served["/page.json"] = _facts
@@ -62,7 +62,7 @@ def routes() -> dict[str, Route]:
 
 
 def chart_library() -> Path | None:
-    """plotly.js, where its package is installed. Finding a top-level package imports nothing."""
+    """Find plotly.js where its package is installed, without importing anything."""
     try:
         spec = importlib.util.find_spec("plotly")
     except (ImportError, ValueError):  # a module of that name which is not what it seems
@@ -82,7 +82,7 @@ def _file(name: str) -> Route:
 
 
 def _kept(read: Callable[[], bytes], content_type: str) -> Route:
-    """A route that browsers keep, and ask about each time: a newer metertap shows at once."""
+    """Make a route whose answer browsers keep, and ask about each time it is needed."""
 
     def route(environ: Environ) -> Response:
         body = read()
@@ -96,7 +96,7 @@ def _kept(read: Callable[[], bytes], content_type: str) -> Route:
 
 
 def _facts(_environ: Environ) -> Response:
-    """What the page cannot know by itself: whether there are charts, and what brings them."""
+    """Tell the page whether there is a charts' library, and how to install it."""
     library = chart_library()
     facts: Mapping[str, str | None] = {
         "chart_library": None if library is None else f"{LIBRARY_PATH}?{_version(library)}",
@@ -106,13 +106,13 @@ def _facts(_environ: Environ) -> Response:
 
 
 def _version(library: Path) -> str:
-    """Another for another file: the address that a browser may keep for good."""
+    """Tell files apart by size and time, for an address that a browser may keep for good."""
     facts = library.stat()
     return f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
 
 
 class _SharedLibrary:
-    """The route of the charts' library: some megabytes, in memory once while anybody reads them."""
+    """The route of the charts' library: megabytes that all who read at the same time share."""
 
     def __init__(self) -> None:
         self._reading = locks.lock()
