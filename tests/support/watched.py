@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("rich", reason="the live view needs rich")
+pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
+
 from support.emulated_terminal import emulated
 from support.http import get
 from support.programs import METERTAP, started

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
-from support.watched import Measured, measured
+if TYPE_CHECKING:
+    from support.watched import Measured
 
 ASKING = (
     "prices, spare = metertap.cache_meter('prices'), metertap.cache_meter('spare')",
@@ -22,6 +21,8 @@ ASKING = (
 @pytest.fixture
 def shop() -> Iterator[Measured]:
     """A process that measures."""
+    from support.watched import measured  # what it needs may not be installed
+
     with measured("shop") as found:
         yield found
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
 from metertap.cli.top.keys import Keys
 
 

@@ -7,7 +7,6 @@ import random
 import pytest
 
 pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
 
 from metertap.cli.top.layout import ColumnRequest, lay_out, shortened
 from metertap.cli.top.screen import shares

@@ -11,7 +11,9 @@ from metertap import text
 from metertap.cli import main
 from metertap.cli.documents import Document
 from metertap.cli.typed_json import read
-from support.watched import ESCAPED, FAST, HOSTILE, Measured, cells, names, top
+from support.watched import FAST, Measured, cells, names, top
+
+PERCENTILES = ("p50", "p95", "p99")
 
 
 @pytest.fixture
@@ -40,9 +42,6 @@ def test_a_snapshot_has_operations_and_sessions(
     # Nothing lies beyond the longest: the formula's p95 of two is more than both.
     assert ["resources/list", "server", "2", "100", "0", "2.00 s", "≈2.00 s", "≈2.00 s"] in rows
     assert ["server", "2", "0", "15.0 s", "≈20.0 s", "≈20.0 s"] in rows
-
-
-PERCENTILES = ("p50", "p95", "p99")
 
 
 def test_top_has_a_table_of_operations(mcp: Measured) -> None:
@@ -114,11 +113,3 @@ def test_a_process_that_only_has_operations_shows_them_first(
     first, *_rest = tables(read(json.dumps(document).encode(), Document))
     assert first.headers[0] == "MCP operation"
     assert first.title.startswith("shop ")
-
-
-def test_names_of_operations_cannot_act_on_the_terminal(shop: Measured) -> None:
-    shop.do(f"record_operation(catalogue.SERVER_DURATION, 1.0, 'tools/call', {HOSTILE!r})")
-    with top(shop.url, columns=200) as terminal:
-        terminal.shows(lambda text: f"tools/call {ESCAPED}" in text)
-        for act in (b"\x1b[2J", b"\x07", "\u202e".encode()):
-            assert act not in terminal.written

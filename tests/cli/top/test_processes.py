@@ -18,10 +18,6 @@ import metertap
 from servers.real_servers import free_port
 from support.emulated_terminal import EmulatedTerminal
 from support.waiting import wait_for
-
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
 from support.watched import Measured, cells, measured, names, top
 
 

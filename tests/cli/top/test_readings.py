@@ -9,9 +9,6 @@ import pytest
 import metertap
 from metertap.cli.top.readings import Readings
 
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
 
 def test_rates_are_differences_over_the_documents_own_time() -> None:
     with metertap.instrument(service_name="shop"):

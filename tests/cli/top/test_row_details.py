@@ -9,12 +9,8 @@ import pytest
 
 from metertap import text as figures
 from servers.real_servers import free_port
-
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
 from support.emulated_terminal import EmulatedTerminal
-from support.watched import ESCAPED, HOSTILE, Measured, measured, names, top
+from support.watched import Measured, measured, names, top
 
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
 
@@ -182,22 +178,6 @@ def test_what_a_library_does_not_show_is_said(shop: Measured) -> None:
     ]
     (told,) = facts(screen, "hit rate")
     assert told.startswith("not known by tool")
-
-
-def test_names_that_unfold_cannot_act_on_the_terminal(shop: Measured) -> None:
-    shop.do(f"[record({HOSTILE!r}, False, 1.0, {HOSTILE!r}) for _ in 'ab']")
-    shop.do(f"metertap.tool(name={HOSTILE!r})(metertap.cache_meter('prices').hit)()")
-    with top(shop.url, columns=200) as terminal:
-        terminal.shows(lambda text: ESCAPED in text)
-        terminal.press("\r\t\r")
-        terminal.shows(
-            lambda text: (
-                figures_of(text, ESCAPED) == ["100", "1", "1", "0"]
-                and f"{ESCAPED} 2" in facts(text, "errors")
-            )
-        )
-        for act in (b"\x1b[2J", b"\x07", "\u202e".encode()):
-            assert act not in terminal.written
 
 
 def test_details_in_a_terminal_without_such_characters(asked: Measured) -> None:

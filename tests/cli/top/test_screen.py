@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from metertap import text as figures
-from support.programs import METERTAP, started
-
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
 from support.emulated_terminal import emulated
+from support.programs import METERTAP, started
 from support.watched import ESCAPED, HOSTILE, PROGRAM, Measured, cells, measured, names, top
 
 
@@ -199,14 +194,18 @@ def test_the_environments_idea_of_the_size_is_not_asked(shop: Measured) -> None:
 def test_names_cannot_act_on_the_terminal() -> None:
     first = f"[record({HOSTILE!r}, False, 1.0, {HOSTILE!r}) for _ in 'ab']"
     with measured(HOSTILE.replace("\n", "\t"), first=first) as shop:
-        shop.do(f"metertap.cache_meter({HOSTILE!r}).hit()")
-        with top(shop.url, columns=200) as terminal:
-            screen = terminal.shows(partial(_count, ESCAPED, 3))
+        shop.do(f"metertap.tool(name={HOSTILE!r})(metertap.cache_meter({HOSTILE!r}).hit)()")
+        shop.do(f"record_operation(catalogue.SERVER_DURATION, 1.0, 'tools/call', {HOSTILE!r})")
+        with top(shop.url, columns=200, lines=40) as terminal:
+            screen = terminal.shows(lambda text: text.count(ESCAPED) == 4)
             assert ESCAPED.replace(r"\n", r"\t") in screen
-            for act in (b"\x1b[2J", b"\x07", "\u202e".encode()):
-                assert act not in terminal.written
+            terminal.press("\r\t\r\t\r")  # the details have names, too
+            screen = terminal.shows(lambda text: re.search(r"looked up by .*\n│ \[red\]", text))
+            assert f"{ESCAPED} 2" in screen  # the type of an error
             terminal.press("/[red]\r")
             terminal.shows(lambda text: "filter “[red]”" in text and "tool 1 " in text)
+            for act in (b"\x1b[2J", b"\x07", "\u202e".encode()):
+                assert act not in terminal.written
 
 
 ALERTS = """
@@ -239,7 +238,3 @@ def test_no_alert_takes_no_room(shop: Measured) -> None:
     with top(shop.url) as terminal:
         screen = terminal.shows(lambda text: "first" in text)
         assert not any(line.startswith(("✕", "·")) for line in screen.splitlines())
-
-
-def _count(what: str, times: int, text: str) -> bool:
-    return text.count(what) == times

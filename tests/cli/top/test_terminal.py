@@ -5,27 +5,18 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from typing import Any
 
 import pytest
 
+from support.emulated_terminal import EmulatedTerminal, emulated
 from support.programs import METERTAP
 from support.waiting import wait_for
-
-pytest.importorskip("rich", reason="the live view needs rich")
-pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
-
-from support.emulated_terminal import EmulatedTerminal, emulated
 from support.watched import Measured, cells, top
-
-
-def _live(shop: Measured, *arguments: str, **options: Any) -> Any:
-    return top(shop.url, *arguments, **options)
 
 
 @pytest.mark.parametrize("key", ["q", "\x03"])
 def test_q_and_ctrl_c_leave_the_terminal_as_it_was(key: str, shop: Measured) -> None:
-    with _live(shop) as terminal:
+    with top(shop.url) as terminal:
         terminal.shows(lambda text: "first" in text)
         assert terminal.mode_now() != terminal.mode
         terminal.press(key)
@@ -41,7 +32,7 @@ def assert_restored(terminal: EmulatedTerminal) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_as_it_ends_any_program(number: signal.Signals, shop: Measured) -> None:
-    with _live(shop) as terminal:
+    with top(shop.url) as terminal:
         terminal.shows(lambda text: "first" in text)
         terminal.process.send_signal(number)
         assert terminal.ends() == -number
@@ -131,7 +122,7 @@ def assert_restored_screen(terminal: EmulatedTerminal) -> None:
 
 
 def test_a_terminal_that_is_gone_ends_it(shop: Measured) -> None:
-    with _live(shop) as terminal:
+    with top(shop.url) as terminal:
         terminal.shows(lambda text: "first" in text)
         terminal.hang_up()
         assert terminal.process.wait(20) == -signal.SIGHUP
@@ -139,12 +130,12 @@ def test_a_terminal_that_is_gone_ends_it(shop: Measured) -> None:
 
 def test_no_colour_is_no_colour_and_no_sign_is_lost(shop: Measured) -> None:
     shop.do("[record('search', True, 1.0) for _ in range(3)]")
-    with _live(shop, env={"NO_COLOR": "1"}, columns=140) as terminal:
+    with top(shop.url, env={"NO_COLOR": "1"}, columns=140) as terminal:
         terminal.shows(lambda text: "search" in text)
         shop.do("record('search', False, 1.0, 'KeyError')")
         terminal.shows(lambda text: "✕" in (cells(text, "search") or [""] * 3)[2])
         assert not re.search(rb"\x1b\[[\d;]*3[0-8][;m]", terminal.written)
-    with _live(shop, columns=140) as terminal:
+    with top(shop.url, columns=140) as terminal:
         terminal.shows(lambda text: "search" in text)
         shop.do("record('search', False, 1.0, 'KeyError')")
         terminal.shows(lambda text: "✕" in (cells(text, "search") or [""] * 3)[2])
@@ -152,7 +143,7 @@ def test_no_colour_is_no_colour_and_no_sign_is_lost(shop: Measured) -> None:
 
 
 def test_a_terminal_without_such_characters_gets_others(shop: Measured) -> None:
-    with _live(shop, env={"PYTHONIOENCODING": "latin-1"}, columns=140) as terminal:
+    with top(shop.url, env={"PYTHONIOENCODING": "latin-1"}, columns=140) as terminal:
         screen = terminal.shows(lambda text: "first" in text and "p95v" in text)
         assert cells(screen, "first")[3:6] == ["-", "-", "-"]
         terminal.resize(30, 10)
