@@ -66,7 +66,7 @@ def _draw(name: str, title: str, parts: list[RenderableType]) -> None:
 def main() -> None:
     with command._server(0, None) as (server, url):
         of_demo, of_top = asyncio.run(_shown(url, server.pid))
-    _draw("command.svg", "metertap demo", of_demo)
+    _draw("demo.svg", "metertap demo", of_demo)
     _draw("top.svg", "metertap top", [of_top])
 
 
