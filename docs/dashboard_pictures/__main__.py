@@ -40,7 +40,7 @@ _WIDTH = 1400
 
 @contextmanager
 def _prometheus(target: str, folder: Path) -> Iterator[str]:
-    """A Prometheus that scrapes `target`: its address."""
+    """Run a Prometheus that scrapes `target`, and yield its address."""
     job = {"job_name": "metertap", "static_configs": [{"targets": [urlsplit(target).netloc]}]}
     config = {"global": {"scrape_interval": f"{SCRAPE_SECONDS}s"}, "scrape_configs": [job]}
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
@@ -57,7 +57,7 @@ def _prometheus(target: str, folder: Path) -> Iterator[str]:
 
 
 async def _asked_under_load(url: str, pid: int, folder: Path) -> dict[str, str]:
-    """One client at work all the time, and a second one in the middle of it."""
+    """Draw the dashboards while one client works all the time, and two in the middle of it."""
     addresses = await command._addresses(pid)
     always, sometimes = DemoClient(url), DemoClient(url)
     with _prometheus(addresses.prometheus_url or "", folder) as prometheus:
@@ -74,7 +74,7 @@ async def _asked_under_load(url: str, pid: int, folder: Path) -> dict[str, str]:
 
 
 def pages(prometheus: str) -> dict[str, str]:
-    """A page for each of the dashboards, by its name."""
+    """Draw a page for each dashboard, by its name."""
     store = Store(prometheus)
     files = grafana.files(prometheus)
     found = {}
@@ -95,7 +95,7 @@ def photograph(drawn: dict[str, str]) -> None:
             tab.set_content(page)
             tab.wait_for_selector("body[data-drawn]")
             picture = Image.open(BytesIO(tab.screenshot(full_page=True))).convert("RGB")
-            # A palette: a third of the size, and no difference to be seen.
+            # With a palette, the file has a third of the size and looks the same.
             picture = picture.quantize(256, dither=Image.Dither.NONE)
             picture.save(Path(__file__).parents[1] / f"grafana-{name}.png", optimize=True)
         browser.close()

@@ -1,4 +1,4 @@
-"""What a dashboard's panels show, asked of a Prometheus as Grafana would ask it."""
+"""The figures of a dashboard's panels, asked of a Prometheus as Grafana would ask it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LABEL = re.compile(r"{{(\w+)}}")
 
 
 class Store:
-    """A Prometheus, and the time that the pictures show: up to this moment."""
+    """A Prometheus, and the time that the pictures show, which ends when this is made."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -30,17 +30,17 @@ class Store:
         self.begin = self.end - SHOWN_SECONDS
 
     def values(self, series: str, label: str) -> list[str]:
-        """Every value of a label."""
+        """List every value of a label."""
         found: list[str] = self._get(f"label/{label}/values", **{"match[]": series})
         return found
 
     def now(self, expression: str) -> list[dict[str, Any]]:
-        """The answer to an instant query."""
+        """Send an instant query."""
         found: list[dict[str, Any]] = self._get("query", query=expression, time=self.end)["result"]
         return found
 
     def course(self, expression: str) -> list[dict[str, Any]]:
-        """The answer to a query over the time shown."""
+        """Send a query over the time shown."""
         times = {"start": self.begin, "end": self.end, "step": SCRAPE_SECONDS}
         found: list[dict[str, Any]] = self._get("query_range", query=expression, **times)["result"]
         return found
@@ -88,7 +88,7 @@ class Board:
         return expression
 
     def lines(self, panel: dict[str, Any]) -> list[Line]:
-        """The series of a panel."""
+        """Ask for the series of a panel."""
         found = []
         for target in panel["targets"]:
             for series in self._store.course(self._with(target["expr"])):
@@ -99,7 +99,7 @@ class Board:
         return [line for line in found if line.points]
 
     def rows(self, panel: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-        """A table's columns and rows, after its transformations: merge, organize, sortBy."""
+        """Ask for a table, and apply its transformations (merge, organize, sortBy)."""
         merged: dict[frozenset[tuple[str, str]], dict[str, Any]] = {}
         for target in panel["targets"]:
             value = "Value" if len(panel["targets"]) == 1 else f"Value #{target['refId']}"

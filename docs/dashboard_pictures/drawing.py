@@ -1,4 +1,4 @@
-"""A page that looks like a dashboard: each kind of panel, where the dashboard's grid has it."""
+"""A page that looks like a dashboard, with each panel where the dashboard's grid has it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEAT = ((0, "#3b2113"), (0.3, "#a33b03"), (0.7, "#f16913"), (1, "#fdd0a2"))
 
 
 class Drawing:
-    """One page in the making."""
+    """Draws one page."""
 
     def __init__(self, store: Store, document: dict[str, Any]) -> None:
         self._board = Board(store, document)
@@ -111,7 +111,7 @@ class Drawing:
         times = sorted({at for line in lines for at in line.points})
         cells: list[list[float | None]] = []
         below = dict.fromkeys(times, 0.0)
-        for line in lines:  # a bucket counts what is in those below it as well
+        for line in lines:  # A bucket counts what is in those below it too.
             cells.append([max(line.points[at] - below[at], 0) ** exponent or None for at in times])
             below = line.points
         names = [
@@ -148,7 +148,7 @@ class Drawing:
 
 
 def _sum(lines: list[Line]) -> float:
-    """The highest sum of the lines at any time."""
+    """Find the highest sum of the lines at any time."""
     times = {at for line in lines for at in line.points}
     return max(sum(line.points.get(at, 0) for line in lines) for at in times)
 

@@ -11,7 +11,7 @@ _SUFFIXES = {"reqps": " req/s", "ops": " ops/s", "percentunit": "%"}
 
 
 def shown(value: float, unit: str) -> str:
-    """A figure with its unit: three digits of it, or all of a whole number."""
+    """Write a figure with its unit: three digits of it, or all of a whole number."""
     suffix = _SUFFIXES.get(unit, "")
     if unit == "percentunit":
         value *= 100
@@ -24,20 +24,20 @@ def shown(value: float, unit: str) -> str:
 
 
 def ticks(top: float) -> list[float]:
-    """Round numbers from 0 to a little above `top`, not more than six."""
+    """List at most seven round numbers from 0 to a little above `top`."""
     sizes = (base * 10.0**power for power in range(-6, 9) for base in (1, 2, 2.5, 5))
     step = next(size for size in sizes if top <= size * 5)
     return [step * number for number in range(int(top / step - 1e-9) + 2)]
 
 
 def by_threshold(panel: dict[str, Any], value: float) -> str:
-    """The colour that a panel gives to a value."""
+    """Find the colour that a panel gives to a value."""
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
     reached = [step for step in steps if step["value"] is None or value >= step["value"]]
     return _NAMED[reached[-1]["color"]]
 
 
 def faded(colour: str, percent: float) -> str:
-    """A colour to fill areas with."""
+    """Make a colour transparent, to fill areas with it."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{percent / 100})"

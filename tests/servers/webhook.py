@@ -1,4 +1,4 @@
-"""A real HTTP server that is told of alerts, and behaves as a test wants it to."""
+"""A real HTTP server that receives alerts, and answers as a test wants it to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Webhook:
-    """What came, in order: path, headers, and the body as JSON."""
+    """The requests in the order in which they came: path, headers, and the body as JSON."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -19,11 +19,11 @@ class Webhook:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.hangs = threading.Event()
-        """Set: requests are read and not answered."""
+        """When set, requests are read and never answered."""
         self.waits = threading.Event()
-        """Set: requests are answered once it `goes_on`."""
+        """When set, requests are answered only once `goes_on` is set."""
         self.drips = threading.Event()
-        """Set: it says without end that it is about to answer."""
+        """When set, it says again and again that it is about to answer."""
         self.goes_on = threading.Event()
 
     @property
@@ -31,7 +31,7 @@ class Webhook:
         return [body for _path, _headers, body in self.requests]
 
     def told(self) -> list[tuple[str, str]]:
-        """Status and name of every alert of every payload of version 4."""
+        """List the status and name of every alert that came, of payloads of version 4."""
         return [
             (alert["status"], alert["labels"]["alertname"])
             for body in self.bodies
@@ -41,7 +41,7 @@ class Webhook:
 
 @contextmanager
 def webhook(port: int = 0) -> Iterator[Webhook]:
-    """A server on loopback."""
+    """Run the server on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

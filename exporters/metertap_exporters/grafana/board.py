@@ -29,7 +29,7 @@ def _models(name: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An expression, and what its series are called."""
+    """A PromQL expression, and the name of its series in the legend."""
 
     expr: str
     legend: str = ""
@@ -37,7 +37,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """Of a figure: one below `limit`, the other from there on."""
+    """The colours of a figure: one below `limit`, the other from there on."""
 
     below: str
     limit: float
@@ -46,14 +46,14 @@ class Colours:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A list at the top of a dashboard, filled by a query."""
+    """A list at the top of a dashboard, whose entries a query finds."""
 
     name: str
     label: str
     query: str
     many: bool = True
     all_value: str | None = None
-    """What "All" stands for; without it, every value of the list."""
+    """The regular expression for "All"; without it, "All" is every value of the list."""
 
 
 class Board:
@@ -94,7 +94,7 @@ class Board:
             self._dashboard.with_variable(self._variable(variable))
 
     def row(self, title: str) -> None:
-        """A heading."""
+        """Add a heading."""
         self._panels += 1
         self._dashboard.with_row(_builders("dashboard").Row(title).id(self._panels))
 
@@ -108,7 +108,7 @@ class Board:
         span: int = 4,
         colours: Colours | None = None,
     ) -> None:
-        """One figure, now, with its course behind it."""
+        """Add a panel of one figure of now, with its course behind it."""
         common = _models("common")
         panel = self._panel("stat", title, description, unit, [Query(expr)], span=span, height=4)
         mode = common.BigValueColorMode.VALUE if colours else common.BigValueColorMode.NONE
@@ -128,7 +128,7 @@ class Board:
         stacked: bool = False,
         rare: bool = False,
     ) -> None:
-        """Lines over time; or areas on one another.
+        """Add a panel of lines over time, or of areas that are stacked.
 
         A share has an axis up to 100 %; one that is `rare`, as far as it goes, and at least 10 %.
         """
@@ -164,7 +164,7 @@ class Board:
         self._dashboard.with_panel(panel)
 
     def heatmap(self, title: str, description: str, expr: str, *, span: int = 12) -> None:
-        """How many observations fell into each bucket, over time."""
+        """Add a heatmap: how many observations fell into each bucket, over time."""
         heatmap = _builders("heatmap")
         query = self._query(Query(expr, "{{le}}"), "A")
         query.format(_models("prometheus").PromQueryFormat.HEATMAP)
@@ -191,7 +191,7 @@ class Board:
         *,
         span: int = 12,
     ) -> None:
-        """A table: `columns` says the unit and expression of each, `labels` what names a row.
+        """Add a table: `columns` has the unit and expression of each, `labels` what names a row.
 
         The rows are those of the first column, the highest at the top.
         """
@@ -227,7 +227,7 @@ class Board:
         self._dashboard.with_panel(panel)
 
     def text(self) -> str:
-        """The dashboard's JSON: equal for equal content."""
+        """Write the dashboard as JSON, byte for byte the same for the same content."""
         encoder = import_module(f"{PACKAGE}.cog.encoder").JSONEncoder
         document = dumps(self._dashboard.build(), cls=encoder, sort_keys=True, indent=2)
         return document + "\n"
@@ -276,7 +276,7 @@ class Board:
 
 
 def _thresholds(colours: Colours | None) -> Any:
-    """Always said: without any, Grafana has one of its own, red from 80."""
+    """Say where colours change: if nothing is said, Grafana shows figures from 80 on in red."""
     dashboard = _models("dashboard")
     steps = [dashboard.Threshold(color=colours.below if colours else "green")]
     if colours:

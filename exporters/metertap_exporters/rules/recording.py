@@ -1,7 +1,7 @@
 """Recording rules: calls, failures and percentiles per tool; lookups and hits per cache.
 
-Only calls that count are in them: ok and failed. Where nothing happened there is no value: no
-traffic is neither good nor bad.
+Only calls that count are in them: ok and failed. Where nothing happened there is no value, because
+no traffic is neither good nor bad.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from metertap_exporters.promql import selector
 from metertap_exporters.rules.model import RecordingRule
 
 WEEK_WINDOW = 3600
-"""What today's and last week's percentile are taken over."""
+"""The seconds that today's and last week's percentile are taken over."""
 
 _BY_TOOL = f"by (job, {promql.TOOL})"
 _BY_CACHE = f"by (job, {promql.CACHE}, {promql.SYSTEM})"
@@ -36,7 +36,7 @@ def names(seconds: int) -> dict[str, str]:
 
 
 def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
-    """What the alerts of tools read, and no more."""
+    """Make the recording rules that the alerts of tools read."""
     everyone = (thresholds.tool, *thresholds.tools.values())
     windows = {thresholds.window_seconds}
     percentiles = {thresholds.window_seconds}
@@ -69,7 +69,7 @@ def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
 
 
 def of_caches(thresholds: Thresholds) -> list[RecordingRule]:
-    """What the alerts of caches read."""
+    """Make the recording rules that the alerts of caches read."""
     if all(cache.hit_rate is None for cache in (thresholds.cache, *thresholds.caches.values())):
         return []
     window = thresholds.window_seconds

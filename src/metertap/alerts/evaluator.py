@@ -135,7 +135,7 @@ class Evaluator:
         return lasted >= seconds - min(seconds, self._every) / 10
 
     def _end_of(self, finding: Finding) -> Finding:
-        """Say of what holds no more what is so now."""
+        """Find the figure again of which `finding` was, and say how it is now."""
         subject = [value for name, value in finding.labels if not name.endswith("_window")]
         found_anew: dict[str, Callable[..., Finding]] = {
             HIGH_ERROR_RATE.name: self._error_rate,
@@ -155,7 +155,7 @@ class Evaluator:
             if limits.error_rate is not None:
                 yield self._error_rate(name)
             if limits.p95_seconds is not None:
-                yield self._p95(name, is_over=False)
+                yield self._p95(name, if_slow=True)
         for name in self._recent.tools(_BURN.long):
             if thresholds.of_tool(name).success_objective is not None:
                 yield self._burn_rate(name)
@@ -185,23 +185,24 @@ class Evaluator:
             max(1, limits.minimum_calls),
         )
 
-    def _p95(self, name: str, is_over: bool = True) -> Finding:
+    def _p95(self, name: str, if_slow: bool = False) -> Finding:
+        """Find the 95th percentile; with `if_slow`, which is cheaper, only one that is too high."""
         seconds = self._thresholds.window_seconds
         counts, limits = self._recent.of_tool(name, seconds), self._thresholds.of_tool(name)
         minimum = max(1, limits.minimum_calls)
         target = 1000 * (limits.p95_seconds or 0)
         relief = SLOW_TOOL.relief(target)
         samples: list[float] = []
-        if is_over or counts[FINISHED] >= minimum:
-            samples = self._recent.latencies(name, seconds, -1.0 if is_over else relief)
-        # Cheaper than sorting, and most tools are well: beyond it must be a twentieth, or one.
+        if not if_slow or counts[FINISHED] >= minimum:
+            samples = self._recent.latencies(name, seconds, relief if if_slow else -1.0)
         count = len(samples)
-        is_well = 20 * sum(map(relief.__lt__, samples)) < count - 19
+        # Counting is cheaper than sorting: of a slow tool, a twentieth of the calls took longer.
+        is_well = if_slow and 20 * sum(map(relief.__lt__, samples)) < count - 19
         return Finding(
             SLOW_TOOL,
             (("tool", name),),
             limits.for_seconds,
-            None if is_well and not is_over else p95(samples),
+            None if is_well else p95(samples),
             target,
             self._recent.span(seconds),
             counts[FINISHED],
@@ -210,9 +211,8 @@ class Evaluator:
         )
 
     def _burn_rate(self, name: str) -> Finding:
-        counts, latest = (
-            self._recent.of_tool(name, seconds) for seconds in (_BURN.long, _BURN.short)
-        )
+        counts = self._recent.of_tool(name, _BURN.long)
+        latest = self._recent.of_tool(name, _BURN.short)
         limits = self._thresholds.of_tool(name)
         objective = limits.success_objective or 0
         value = _percent(counts[FAILED], counts[FINISHED])
@@ -220,10 +220,11 @@ class Evaluator:
         span = self._recent.span(_BURN.short)
 
         def words() -> dict[str, str]:
-            told = "there was none" if of_latest is None else text.share(of_latest / 100)
-            of = f" of {latest[FINISHED]}" if latest[FINISHED] else ""
-            latest_words = f"{told}{of} in {text.time_span(span)}"
-            return {"objective": text.share(objective), "latest": latest_words}
+            failed = "there was none"
+            if of_latest is not None:
+                failed = f"{text.share(of_latest / 100)} of {latest[FINISHED]}"
+            told = f"{failed} in {text.time_span(span)}"
+            return {"objective": text.share(objective), "latest": told}
 
         return Finding(
             ERROR_BUDGET_BURN,
@@ -274,8 +275,7 @@ def p95(samples: list[float]) -> float | None:
     that no call had. None with fewer than two.
     """
     samples.sort()
-    found = percentiles(samples).p95
-    return None if found is None else min(found, samples[-1])
+    return percentiles(samples).at_most(samples[-1] if samples else None).p95
 
 
 def _percent(part: int, whole: int) -> float | None:
