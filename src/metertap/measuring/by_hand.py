@@ -19,7 +19,7 @@ from metertap.labels import as_label
 from metertap.measuring import callables, calls, functions, generators, wrappers
 from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
-from metertap.patching.patch_set import Wrapper, WrapperFunction
+from metertap.patching.patch_set import Wrapper
 from metertap.state import is_enabled, recorder
 
 SOURCE = catalogue.MANUAL
@@ -73,17 +73,19 @@ def _measured(function: Any, name: str | None) -> Any:
     kind = callables.kind_of(function)
     if type(function) is FunctionType and kind in _FUNCTIONS:
         return _FUNCTIONS[kind](function, slot)
-    wrapper = _WRAPPERS[kind](slot)
-    # A coroutine or generator shows the name of its function.
-    return Wrapper(function, generators.named_as(function, wrapper))
+    if "generator" in kind:
+        wrapper = _GENERATORS[kind](function, lambda *_call: slot)
+    else:
+        wrapper = _WRAPPERS[kind](slot)
+        generators.named_as(function, wrapper)  # a coroutine shows the name of its function
+    return Wrapper(function, wrapper)
 
 
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}
-_WRAPPERS: dict[str, Callable[[ToolSlot], WrapperFunction]] = {
-    "plain": wrappers.plain_wrapper,
-    "coroutine": wrappers.coroutine_wrapper,
-    "generator": lambda slot: generators.generator_wrapper(lambda *_call: slot),
-    "async generator": lambda slot: generators.async_generator_wrapper(lambda *_call: slot),
+_WRAPPERS = {"plain": wrappers.plain_wrapper, "coroutine": wrappers.coroutine_wrapper}
+_GENERATORS = {
+    "generator": generators.generator_wrapper,
+    "async generator": generators.async_generator_wrapper,
 }
 
 

@@ -7,7 +7,6 @@ the current one, or it would be so for whoever consumes the items.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextvars import Token
 from typing import Any, Protocol
 
 from metertap import faults
@@ -32,34 +31,35 @@ class Stepping(Protocol):
 Begin = Callable[[Any, Any, Any], Stepping]
 """Says how a call is to be counted, by wrapt's instance, args and kwargs."""
 
+_set = current.set
+_reset = current.reset
 
-def generator_wrapper(begin: Begin) -> WrapperFunction:
-    """Return what wrapt is to call instead of a generator function."""
+
+def generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
+    """Return what wrapt is to call instead of the generator function `function`."""
+    return _wrapper(function, begin, steps)
+
+
+def async_generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
+    """Return what wrapt is to call instead of the async generator function `function`."""
+    return _wrapper(function, begin, async_steps)
+
+
+def _wrapper(function: Any, begin: Begin, drive: Callable[..., Any]) -> WrapperFunction:
+    named = named_as(function, lambda: None)
+    name, qualified_name = named.__name__, named.__qualname__
 
     def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        inner = _made(wrapped, args, kwargs)
-        return named_as(wrapped, steps(lambda: inner, begin(instance, args, kwargs)))
+        try:
+            inner = wrapped(*args, **kwargs)  # now, so that wrong arguments raise at the call
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        made = drive(lambda: inner, begin(instance, args, kwargs))
+        made.__name__, made.__qualname__ = name, qualified_name
+        return made
 
     return make
-
-
-def async_generator_wrapper(begin: Begin) -> WrapperFunction:
-    """Return what wrapt is to call instead of an async generator function."""
-
-    def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        inner = _made(wrapped, args, kwargs)
-        return named_as(wrapped, async_steps(lambda: inner, begin(instance, args, kwargs)))
-
-    return make
-
-
-def _made(wrapped: Any, args: Any, kwargs: Any) -> Any:
-    """Make the generator, before its first step, so that wrong arguments raise at the call."""
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
 
 
 def named_as(like: Any, made: Any) -> Any:
@@ -79,7 +79,7 @@ def steps(
         inner = make()
         step, value, is_first = inner.send, None, frame is not None
         while True:
-            token = _enter_step(frame)
+            token = None if frame is None else _set(frame)
             try:
                 item = step(value)
             except StopIteration as end:
@@ -87,7 +87,8 @@ def steps(
                 break
             finally:
                 value = None  # an exception kept here would keep this frame, and itself
-                _leave_step(token)
+                if token is not None:
+                    _reset(token)
             if is_first:
                 is_first = False
                 _first_item(frame)
@@ -113,14 +114,18 @@ async def async_steps(
         inner = make()
         step, value, is_first = inner.asend, None, frame is not None
         while True:
-            token = _enter_step(frame)
+            token = None if frame is None else _set(frame)
             try:
                 item = await step(value)
             except StopAsyncIteration:
                 break
             finally:
                 value = None
-                _leave_step(token)
+                if token is not None:
+                    try:
+                        _reset(token)
+                    except ValueError:  # in another context: a generator closed elsewhere
+                        pass
             if is_first:
                 is_first = False
                 _first_item(frame)
@@ -136,21 +141,10 @@ async def async_steps(
         stepping.ended(frame, None)
 
 
-def _enter_step(frame: Frame | None) -> Token[Frame | None] | None:
-    """Make the call of `frame` the current one; what `_leave_step` needs to undo that."""
-    return None if frame is None else current.set(frame)
-
-
-def _leave_step(token: Token[Frame | None] | None) -> None:
-    if token is not None:
-        try:
-            current.reset(token)
-        except ValueError:  # left in another context: a generator closed elsewhere
-            pass
-
-
 def _first_item(frame: Frame | None) -> None:
     """Record how long the call of `frame` took until its first item."""
     if frame is not None and frame[SERIES]:
-        with faults.guarded("measure"):
+        try:
             frame[SERIES].first_item(clock() - frame[STARTED])
+        except Exception as fault:
+            faults.fault("measure", fault)

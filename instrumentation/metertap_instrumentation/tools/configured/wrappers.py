@@ -121,19 +121,17 @@ def _of_slot(slot: Slot, failure: Ending) -> Ending:
 
 def target(attribute: str, own: Calls, function: Function) -> Target:
     """Patch the function of a line: a plain one by a plain one, and others by wrapt."""
-    made = {
-        "plain": _plain_wrapper,
-        "coroutine": coroutine_wrapper,
-        "generator": lambda own: generators.generator_wrapper(_steps_of(own)),
-        "async generator": lambda own: generators.async_generator_wrapper(_steps_of(own)),
-    }[function.kind]
-    wrapper = made(own)  # type: ignore[no-untyped-call]
-    by_wrapt = Target(attribute, generators.named_as(function.callable, wrapper))
-    make = {"plain": _plain, "coroutine": _coroutine}.get(function.kind)
-    if make is None:
-        return by_wrapt
-    begin = own.begin_of(function)
+    if function.kind == "generator":
+        return Target(attribute, generators.generator_wrapper(function.callable, _steps_of(own)))
+    if function.kind == "async generator":
+        steps = _steps_of(own)
+        return Target(attribute, generators.async_generator_wrapper(function.callable, steps))
+    is_async = function.kind == "coroutine"
+    wrapper = coroutine_wrapper(own) if is_async else _plain_wrapper(own)
+    make, begin = _coroutine if is_async else _plain, own.begin_of(function)
     by_function = stand_in(attribute, lambda method, live: make(own, begin, method, live))
+    # A coroutine shows the name of its function.
+    by_wrapt = Target(attribute, generators.named_as(function.callable, wrapper))
     return replace(by_wrapt, replacement=by_function.replacement)
 
 
