@@ -21,7 +21,9 @@ def record(
 ) -> None:
     given = {catalogue.MCP_METHOD: method, catalogue.TOOL_NAME: name, catalogue.ERROR_TYPE: error}
     attributes = {key: value for key, value in given.items() if value}
-    state.recorder().record_operation(tuple(attributes.items()), metric, attributes, seconds)
+    state.recorder().record_operation(
+        (metric.name, *attributes.items()), metric, attributes, seconds
+    )
 
 
 def document() -> dict[str, Any]:

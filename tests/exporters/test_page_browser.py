@@ -279,7 +279,9 @@ def record_operation(
 ) -> None:
     given = {catalogue.MCP_METHOD: method, catalogue.TOOL_NAME: name, catalogue.ERROR_TYPE: error}
     attributes = {key: value for key, value in given.items() if value}
-    state.recorder().record_operation(tuple(attributes.items()), metric, attributes, seconds)
+    state.recorder().record_operation(
+        (metric.name, *attributes.items()), metric, attributes, seconds
+    )
 
 
 def test_requests_and_sessions_are_shown_where_there_are_any(tap: Tap, opened: Open) -> None:

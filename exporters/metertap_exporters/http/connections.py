@@ -20,7 +20,7 @@ LIMIT = 64
 """So many connections may be open."""
 SECONDS = 10.0
 """No connection lasts longer, however slowly its client reads or writes."""
-BODY_BYTES = 32 * 1024 * 1024
+BODY_BYTES = 16 * 1024 * 1024
 """While two answers or more are written that take more memory than this, no other is made."""
 PATIENCE_SECONDS = 0.5
 """Who keeps the endpoint waiting for longer than this is slow: others may take its place."""
