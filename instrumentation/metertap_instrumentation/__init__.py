@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib import util
 from typing import Any
 
-from metertap import faults
+from metertap import faults, state
 from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -29,7 +29,10 @@ def _load(module: str) -> Instrumentation | None:
 
 
 def libraries(*, only_present: bool = False) -> list[Instrumentation]:
-    """Every library's instrumentation; only of those that are there, to save the imports."""
+    """List every library's instrumentation, or those of libraries that can be imported.
+
+    The latter saves the imports of the modules of all others.
+    """
     wanted = [
         library.module
         for library in LIBRARIES.values()
@@ -44,11 +47,12 @@ CONFIGURED: tuple[Configured[Any], ...] = (
     configured_tools.INSTRUMENTATION,
     configured_caches.INSTRUMENTATION,
 )
-"""Of no library: the program's own handlers and caches, by lines of the configuration file."""
+"""The program's own handlers and caches, by lines of the configuration file."""
+_installed: list[Instrumentation] = []
 
 
 def known() -> tuple[Instrumentation, ...]:
-    """Every library's instrumentation, and those of own handlers and caches if there are lines."""
+    """List every library's instrumentation, and those for lines of the file if it has any."""
     return (*libraries(), *_lines())
 
 
@@ -72,12 +76,23 @@ def install(
         if is_disabled(instrumentation.name):
             instrumentation.switched_off = True
             continue
+        if instrumentation not in _installed:
+            _installed.append(instrumentation)
         with faults.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.install()
+    state.recorder().on_look(check)
+
+
+def check() -> None:
+    """Patch again what other code has unpatched, before anybody looks at what was measured."""
+    for instrumentation in list(_installed):
+        for patch_set in instrumentation.patch_sets:
+            with faults.guarded(f"instrumentation {instrumentation.name}"):
+                patch_set.check()
 
 
 def check_names(disabled: frozenset[str]) -> None:
-    """Tell of names among `disabled` that are no instrumentation's."""
+    """Warn of names among `disabled` that no instrumentation has."""
     names = {"*", process_metrics.NAME, *(item.name for item in CONFIGURED)}
     if disabled <= names:
         return
@@ -93,6 +108,7 @@ def check_names(disabled: frozenset[str]) -> None:
 
 def uninstall() -> None:
     """Undo every instrumentation."""
-    for instrumentation in (*libraries(only_present=True), *_lines()):
+    while _installed:
+        instrumentation = _installed.pop()
         with faults.guarded(f"instrumentation {instrumentation.name}"):
             instrumentation.uninstall()

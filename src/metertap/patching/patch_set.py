@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import inspect
 import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from metertap import faults, locks
+from metertap.patching import imports
 from metertap.patching.tracebacks import hide_frame
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -39,7 +38,8 @@ Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
 
 _ABSENT: Any = object()
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
-_POLL_SECONDS = 0.01
+_MOST_WRAPPERS = 32
+"""What wraps more than that, or itself, is not looked through."""
 
 
 # Generic in wrapt's type stubs only.
@@ -196,6 +196,32 @@ class _Installed:
     stand_in: Callable[..., Any]
     switch_off: Callable[[], None]  # from then on it calls straight through
 
+    def is_in_force(self) -> bool:
+        """Say whether calls go through the stand-in, itself or within what others wrap around."""
+        found = self._found()
+        return found is self.stand_in or any(item is self.stand_in for item in _layers(found))
+
+    def was_unwrapped(self) -> bool:
+        """Say whether what stands there now stood there before, so that it calls no stand-in."""
+        found = self._found()
+        if found is _ABSENT:
+            return self.original is _ABSENT
+        return any(found is item for item in _layers(self.stand_in))
+
+    def _found(self) -> Any:
+        return vars(self.owner).get(self.name, _ABSENT)
+
+
+def _layers(function: Any) -> Iterator[Any]:
+    """Go through `function` and, as far as each says so, what it wraps."""
+    for _ in range(_MOST_WRAPPERS):
+        yield function
+        try:
+            # Not getattr: a proxy of the program's may do anything when it is asked.
+            function = object.__getattribute__(function, "__wrapped__")
+        except AttributeError:
+            return
+
 
 class PatchSet:
     """Targets of one module, installed together.
@@ -212,12 +238,13 @@ class PatchSet:
         self.problem: str | None = None
         self._installed: list[_Installed] = []
         self._lock = locks.rlock()
-        self._hooked = False
+        self._watches = False
 
     @property
     def bound(self) -> list[str]:
         """Dotted paths of what is wrapped now."""
-        return [f"{self.module}:{item.target.attribute}" for item in list(self._installed)]
+        found = (item.target.attribute for item in list(self._installed) if item.is_in_force())
+        return [f"{self.module}:{attribute}" for attribute in dict.fromkeys(found)]
 
     def install(self) -> None:
         """Install now if the module is imported, else as soon as it is. Installs once."""
@@ -226,10 +253,10 @@ class PatchSet:
                 return
             self.status = "waiting"
             self.problem = None
-        if self.module not in sys.modules and not self._hooked:
-            wrapt.register_post_import_hook(self._imported, self.module)
-            self._hooked = True
-        if _is_being_imported(self.module):
+            if not self._watches:
+                imports.watch(self.module, self._executed)
+                self._watches = True
+        if imports.is_in_progress(self.module):
             name = f"metertap-import-{self.module}"
             threading.Thread(target=self._wait, name=name, daemon=True).start()
         elif self.module in sys.modules:
@@ -238,10 +265,42 @@ class PatchSet:
     def uninstall(self) -> None:
         """Undo; a module that is imported later is left alone."""
         with self._lock:
+            imports.unwatch(self.module, self._executed)
+            self._watches = False
+            self._undo()
             self.status = "idle"
             self.problem = None
-            while self._installed:
-                _undo(self._installed.pop())
+
+    def check(self) -> None:
+        """See whether what was wrapped still is, and wrap again what others have unwrapped.
+
+        Where something else stands there, and it does not say what it wraps, it may call what was
+        wrapped or not: to wrap it could count a call twice. Then `problem` says so.
+        """
+        if self.status != "installed" or not self._lock.acquire(blocking=False):
+            return
+        try:
+            newest = {item.target.attribute: item for item in self._installed}
+            lost = []
+            for attribute, item in newest.items():
+                if item.is_in_force():
+                    continue
+                if item.was_unwrapped():
+                    self._installed.append(_wrapped(item.owner, item.name, item.target))
+                else:
+                    lost.append(attribute)
+            self.problem = None
+            if lost:
+                self.problem = (
+                    f"{self.module}:{', '.join(lost)}: other code replaced it after it was "
+                    "patched, so calls may be unmeasured"
+                )
+        finally:
+            self._lock.release()
+
+    def _undo(self) -> None:
+        while self._installed:
+            _undo(self._installed.pop())
 
     def prepare(self, module: Any) -> None:
         """What there is to do before, in a subclass: it may choose targets, or raise."""
@@ -253,26 +312,20 @@ class PatchSet:
         """That it could not be installed, as `problem` says."""
         faults.fault(f"patch {self.name}", error)
 
-    def _imported(self, module: Any) -> None:
-        # wrapt calls it once: at the end of the import, or while it is being registered because
-        # an import began just then. Then `install` looks for itself.
-        if self._hooked:
-            self._hooked = False
+    def _executed(self, module: Any) -> None:
+        """Patch a module that has been executed: what it defines now is new."""
+        with self._lock:
+            if self.status in {"installed", "failed"}:
+                self.status = "waiting"
+                self.problem = None
             self._apply(module)
 
     def _wait(self) -> None:
-        # Nothing of Python's tells when an import ends that began before there was a hook.
-        while _is_being_imported(self.module):
-            time.sleep(_POLL_SECONDS)
-        module = sys.modules.get(self.module)
+        module = imports.wait(self.module)
         if module is not None:
             self._apply(module)
-        else:  # it failed, and the program may try again
-            self._hooked = True
-            wrapt.register_post_import_hook(self._imported, self.module)
 
     def _apply(self, module: Any) -> None:
-        # An import hook cannot be taken back, so it asks whether it is still wanted.
         with self._lock:
             if self.status != "waiting":
                 return
@@ -292,11 +345,6 @@ class PatchSet:
                 self.status = "installed"
 
 
-def _is_being_imported(name: str) -> bool:
-    """Whether some thread, maybe this one, is at it: Python keeps a lock for each such module."""
-    return name in getattr(importlib._bootstrap, "_module_locks", ())
-
-
 def _wrap(module: Any, target: Target) -> _Installed | None:
     owner: Any = module
     *parents, name = target.attribute.split(".")
@@ -314,6 +362,11 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
         return None
     if isinstance(found := getattr(owner, name), type) or not callable(found):
         raise TypeError(f"{module.__name__}:{target.attribute} is no function")
+    return _wrapped(owner, name, target)
+
+
+def _wrapped(owner: Any, name: str, target: Target) -> _Installed:
+    original = vars(owner).get(name, _ABSENT)
     stand_in, switch_off = make_stand_in(owner, name, original, target)
     setattr(owner, name, stand_in)
     return _Installed(target, owner, name, original, stand_in, switch_off)

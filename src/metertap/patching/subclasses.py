@@ -47,7 +47,7 @@ class SubclassesPatchSet(PatchSet):
         self._followed: weakref.WeakKeyDictionary[type, list[_Followed]] = (
             weakref.WeakKeyDictionary()
         )
-        self._hooked_base: tuple[type, _Hook] | None = None
+        self._hooks: list[tuple[type, _Hook]] = []  # of each execution of the module
 
     def follow(self, module: Any) -> None:
         """Wrap the subclasses that are there, and hear of those that come."""
@@ -60,9 +60,8 @@ class SubclassesPatchSet(PatchSet):
         """Undo, in all classes that are still there."""
         with self._lock:
             super().uninstall()
-            if self._hooked_base is not None:
-                base, hook = self._hooked_base
-                self._hooked_base = None
+            while self._hooks:
+                base, hook = self._hooks.pop()
                 if vars(base).get(_HOOK) is hook:
                     if hook.inherited is None:
                         delattr(base, _HOOK)
@@ -79,11 +78,11 @@ class SubclassesPatchSet(PatchSet):
     def _hook(self, base: type) -> None:
         hook = _Hook(self, base, vars(base).get(_HOOK))
         setattr(base, _HOOK, hook)
-        self._hooked_base = base, hook
+        self._hooks.append((base, hook))
 
     def _defined(self, cls: type) -> None:
         with faults.guarded(f"patch {self.module}"), self._lock:
-            if self._hooked_base is not None:
+            if self._hooks:
                 self._adopt(cls)
 
     def _adopt(self, cls: type) -> None:

@@ -101,6 +101,7 @@ def _unknown_names(settings: Settings) -> list[str]:
 def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
     import metertap_instrumentation
 
+    metertap_instrumentation.check()
     return [
         {
             "name": item.name,

@@ -1,0 +1,118 @@
+"""Tells when a module has been executed: imported, reloaded, or imported anew.
+
+wrapt's import hooks tell of the first import alone. A module that is executed again has new
+functions and classes, which nobody has patched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from metertap import faults, locks
+from metertap.patching.tracebacks import hide_frame
+
+Executed = Callable[[ModuleType], None]
+
+_POLL_SECONDS = 0.01
+_lock = locks.lock()
+_watched: dict[str, tuple[Executed, ...]] = {}
+"""By name of a module: what to call each time that it has been executed."""
+_finding = threading.local()
+
+
+def watch(name: str, executed: Executed) -> None:
+    """Call `executed` with the module `name` each time that it has been executed, from now on.
+
+    The program that imports it waits for the call. An import that is in progress is not seen.
+    """
+    with _lock:
+        _watched[name] = (*_watched.get(name, ()), executed)
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+
+
+def unwatch(name: str, executed: Executed) -> None:
+    """Call it no more."""
+    with _lock:
+        left = tuple(item for item in _watched.pop(name, ()) if item != executed)
+        if left:
+            _watched[name] = left
+
+
+def is_in_progress(name: str) -> bool:
+    """Say whether a thread, maybe this one, imports the module: Python has a lock for each."""
+    return name in getattr(importlib._bootstrap, "_module_locks", ())
+
+
+def wait(name: str) -> ModuleType | None:
+    """Wait until nobody imports the module, and return it; None if the import failed.
+
+    Nothing of Python's tells when an import ends that began before anybody watched for it.
+    """
+    while is_in_progress(name):
+        time.sleep(_POLL_SECONDS)
+    return sys.modules.get(name)
+
+
+class _Finder:
+    """Finds what the other finders find, with a loader that tells of the execution."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find the module if it is watched; the import system asks the other finders if not."""
+        if name not in _watched or name in vars(_finding):
+            return None
+        setattr(_finding, name, True)  # another finder of this kind may ask all finders again
+        try:
+            for finder in list(sys.meta_path):
+                find: Any = getattr(finder, "find_spec", None)
+                if finder is not self and find is not None:
+                    spec: ModuleSpec | None = find(name, path, target)
+                    if spec is not None:
+                        if hasattr(spec.loader, "exec_module"):
+                            loader: Any = _Loader(spec.loader)
+                            spec.loader = loader
+                        return spec
+            return None
+        finally:
+            delattr(_finding, name)
+
+
+class _Loader:
+    """Loads as the module's own loader does, which takes its place before any code runs."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Create the module."""
+        created: ModuleType | None = self._loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module, and tell of it."""
+        for holder, name in ((module.__spec__, "loader"), (module, "__loader__")):
+            if getattr(holder, name, None) is self:
+                setattr(holder, name, self._loader)
+        try:
+            self._loader.exec_module(module)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        for executed in _watched.get(module.__name__, ()):
+            with faults.guarded(f"import {module.__name__}"):
+                executed(module)
+
+
+_finder: Any = _Finder()
