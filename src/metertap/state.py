@@ -78,6 +78,7 @@ def is_forked() -> bool:
 
 def configure(new: Settings) -> None:
     """Put `new` in force, and record from now on if it says so."""
+    _state.recorder.look()  # Caches that are not named yet would lose their counts.
     with _state.lock:
         _state.settings = new
         _state.enabled = new.enabled
@@ -86,6 +87,7 @@ def configure(new: Settings) -> None:
 
 def stop() -> None:
     """Record nothing until `configure` is called again."""
+    _state.recorder.look()
     with _state.lock:
         _state.enabled = False
         _state.recorder.forget_slots()

@@ -396,10 +396,14 @@ class Recorder(Delivery):
 
     def cache_figures(self) -> list[CacheFigures]:
         """The caches alone, since recording began."""
+        self.look()
+        return [series.figures() for series in list(self._caches.values())]
+
+    def look(self) -> None:
+        """Have what is new found and named, as before anybody sees caches."""
         for prepare in list(self._look_callbacks):
             with faults.guarded("caches.look"):
                 prepare()
-        return [series.figures() for series in list(self._caches.values())]
 
     def active_calls(self) -> list[tuple[str, int]]:
         """Calls in progress by tool name, every source together."""
