@@ -216,6 +216,10 @@ class ToolKit:
             with contextlib.suppress(asyncio.CancelledError):
                 await running
             others = asyncio.all_tasks() - {asyncio.current_task()}
+            for (
+                other
+            ) in others:  # some versions leave a tool's task behind when the run is cancelled
+                other.cancel()
             await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 30)
 
         asyncio.run(main())

@@ -7,11 +7,15 @@ import importlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, util
 from typing import Any
+
+import pytest
 
 from servers.mcp_tools import Ending, Gate
 
+if util.find_spec("mcp") is None:
+    pytest.skip("mcp is not installed", allow_module_level=True)
 MCP = tuple(int(part) for part in metadata.version("mcp").split(".")[:2])
 """Major and minor version of the SDK."""
 
