@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("mcp")
 from mcp import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
