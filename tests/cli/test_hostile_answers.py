@@ -150,9 +150,11 @@ def document() -> dict[str, Any]:
         metertap.record_tool_call("search", False, 5.0, "KeyError")
         attributes = {catalogue.MCP_METHOD: "tools/call", catalogue.TOOL_NAME: "search"}
         for metric in (catalogue.SERVER_DURATION, catalogue.SERVER_SESSION):
-            state.recorder().record_operation("a", metric, attributes, 1.0)
+            state.recorder().record_operation(metric.name, metric, attributes, 1.0)
         found: dict[str, Any] = json.loads(json.dumps(metertap.get_all_metrics()))
     metertap.reset()
+    assert found["operations"]
+    assert found["sessions"]
     return found
 
 

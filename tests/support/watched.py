@@ -34,7 +34,8 @@ record = metertap.record_tool_call
 def record_operation(metric, seconds, method='', name='', error=''):
     given = {catalogue.MCP_METHOD: method, catalogue.TOOL_NAME: name, catalogue.ERROR_TYPE: error}
     attributes = {key: value for key, value in given.items() if value}
-    state.recorder().record_operation(tuple(attributes.items()), metric, attributes, seconds)
+    key = (metric.name, *attributes.items())
+    state.recorder().record_operation(key, metric, attributes, seconds)
 for line in sys.stdin:
     exec(line)
     print(flush=True)
