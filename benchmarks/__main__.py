@@ -28,6 +28,7 @@ GROUPS = {
     "memory": "views:memory",
     "page": "page:open_page",
     "scrape": "views:scrape",
+    "lag": "lag:asked",
     "tools": "scale:tools",
     "threads": "scale:threads",
     "start": "start:imports",

@@ -24,23 +24,23 @@ def _latencies(count: int, seed: int) -> list[float]:
     return [chosen.lognormvariate(-4.0, 1.0) for _ in range(count)]
 
 
-def _record(series: ToolSeries, seconds: float) -> None:
+def record(series: ToolSeries, seconds: float) -> None:
     state.recorder().started(series)
     series.append(seconds)
     series.ended = time.perf_counter()
 
 
-def _tools(count: int) -> list[ToolSeries]:
+def new_tools(count: int) -> list[ToolSeries]:
     return [state.recorder().tool(f"tool {number}", "library") for number in range(count)]
 
 
 def document(rounds: int) -> Iterator[Result]:
     """Built and serialised; every tool has new samples since the document before."""
     with measured() as tap:
-        singleton, tools = baselines.Singleton(WINDOW), _tools(TOOLS)
+        singleton, tools = baselines.Singleton(WINDOW), new_tools(TOOLS)
         for number, series in enumerate(tools):
             for seconds in _latencies(WINDOW, number):
-                _record(series, seconds)
+                record(series, seconds)
                 singleton.record_tool_call(series.name, True, seconds * 1000.0)
 
         def ours(times: int) -> float:
@@ -48,7 +48,7 @@ def document(rounds: int) -> Iterator[Result]:
             for _ in range(times):
                 for series in tools:
                     for seconds in _latencies(NEW, 1):
-                        _record(series, seconds)
+                        record(series, seconds)
                 started = time.perf_counter()
                 json.dumps(tap.snapshot())
                 spent += time.perf_counter() - started
@@ -76,9 +76,9 @@ def memory(_rounds: int) -> Iterator[Result]:
         tap.snapshot()
         tracemalloc.start()
         try:
-            for number, series in enumerate(_tools(TOOLS)):
+            for number, series in enumerate(new_tools(TOOLS)):
                 for seconds in _latencies(WINDOW, number):
-                    _record(series, seconds)
+                    record(series, seconds)
             full, _ = tracemalloc.get_traced_memory()
             state.recorder().fold()
             kept, _ = tracemalloc.get_traced_memory()
@@ -98,8 +98,8 @@ def scrape(rounds: int) -> Iterator[Result]:
     theirs: dict[int, list[float]] = {}
     for count in (1_000, 10_000):
         with measured(series_limit=20_000) as tap:
-            for number, series in enumerate(_tools(count)):
-                _record(series, number / count)
+            for number, series in enumerate(new_tools(count)):
+                record(series, number / count)
             exporter = tap.pipeline.prometheus
             assert exporter is not None
             registry = _prometheus_client(count)

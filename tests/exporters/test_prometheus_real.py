@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 import metertap
 from servers.real import program
@@ -57,6 +58,21 @@ def test_prometheus_scrapes_and_answers_promql(tmp_path: Path) -> None:
                 (("metertap_outcome", "exception"),): 1,
             }
             assert server.value('sum(cache_requests_total{cache_request_type="hit"})') == 3
+
+
+def test_prometheus_takes_a_scrape_with_exemplars(tmp_path: Path) -> None:
+    # It asks for OpenMetrics, and a line that it cannot read fails the whole scrape.
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("any")
+    with metertap.instrument(prometheus=True) as tap:
+        with tracer.start_as_current_span("request"):
+            for latency_ms in (5.0, 15.0, 700.0):
+                metertap.record_tool_call('a "name"', True, latency_ms)
+        url = wait_for(lambda: tap.prometheus_url)
+        asked = {"Accept": "application/openmetrics-text;version=1.0.0"}
+        assert get(f"{url}/metrics", headers=asked).body.count(b" # {trace_id=") == 3
+        with prometheus(tmp_path / "prometheus", url) as server:
+            assert wait_for(lambda: server.value("up")) == 1
+            assert server.value("sum(gen_ai_execute_tool_duration_seconds_count)") == 3
 
 
 def test_prometheus_on_the_json_endpoint_shows_the_right_port(tmp_path: Path) -> None:
