@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -21,6 +18,7 @@ from metertap.recording import (
     ToolFigures,
 )
 from metertap_exporters.json.foreign import ForeignTool
+from metertap_exporters.json.system import system
 
 SCHEMA_VERSION = "1.1"
 """The minor number rises where something is added, the major one where anything else changes."""
@@ -61,7 +59,7 @@ def outline(
         "cache_metrics": caches_by_name(figures.caches),
         "operations": figures.operations,
         "sessions": figures.sessions,
-        "system_metrics": _system(figures),
+        "system_metrics": system(figures),
         "alerts": alerts,
     }
 
@@ -262,39 +260,6 @@ def _durations(figures: OperationFigures, unit: str) -> dict[str, Any]:
 
 def _percent(part: int, whole: int) -> float | None:
     return 100.0 * part / whole if whole else None
-
-
-def _system(figures: Figures) -> dict[str, Any]:
-    return {
-        "active_sessions": figures.active_sessions,
-        "concurrent_requests": figures.concurrent_requests,
-        "total_requests": figures.total_requests,
-        "start_time": figures.start_time,
-        "uptime_seconds": figures.uptime_seconds,
-        "process": {
-            "cpu_seconds": time.process_time(),
-            "resident_bytes": _resident_bytes(),
-            "threads": threading.active_count(),
-            "gc": _collections(),
-        },
-    }
-
-
-def _collections() -> list[dict[str, int]] | None:
-    """Read the garbage collector's counts, youngest generation first; None where it has none."""
-    if not hasattr(gc, "get_stats"):
-        return None
-    names = ("collections", "collected", "uncollectable")
-    return [{name: generation[name] for name in names} for generation in gc.get_stats()]
-
-
-def _resident_bytes() -> int | None:
-    """Read this process's resident memory; None where the system offers no cheap way."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:  # a codec would be an import, late
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError, AttributeError):
-        return None
 
 
 ENTRIES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
