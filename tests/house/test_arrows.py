@@ -56,9 +56,9 @@ ARROWS: dict[str, set[str]] = {
         "settings",
         "state",
     },
-    "run": {"runtime", "settings"},
+    "run": {"runtime", "settings", "state"},
     "collector": {"caching", "exporters", "measuring", "recording", "runtime", "state"},
-    "cli": {"alerts", "exporters", "instrumentation", "runtime", "settings"},
+    "cli": {"alerts", "exporters", "instrumentation", "run", "runtime", "settings"},
     # `import metertap` names what is public; `python -m metertap` is the command line.
     "door": {"caching", "cli", "collector", "measuring", "runtime"},
 }

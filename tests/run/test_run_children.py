@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from pathlib import Path
 
+import pytest
+
+from metertap.runtime.running import running
 from servers.otlp_receiver import receiver
-from support.programs import METERTAP, PROGRAMS, RUN, run
+from support.http import get
+from support.programs import METERTAP, PROGRAMS, RUN, run, started
+from support.waiting import wait_for
 
 FAMILY = (sys.executable, str(PROGRAMS / "family.py"))
 SAID = """\
@@ -37,3 +44,62 @@ def test_children_deliver_what_they_measured_when_they_end() -> None:
         measured = run(METERTAP, "run", "--children", "--", *FAMILY, env=env)
     assert measured.stdout.decode() == SAID.format(True)
     assert collector.tool_calls() == {("parent", "ok"): 1, ("child", "ok"): 1}
+
+
+APP = """
+import functools
+import uvicorn
+
+@functools.lru_cache
+def square(number):
+    return number * number
+
+async def app(scope, receive, send):
+    square(3)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"9"})
+
+if __name__ == "__main__":
+    import sys
+    uvicorn.run("shopapp:app", lifespan="off", port=int(sys.argv[1]), workers=2)
+"""
+UVICORN = (sys.executable, "-m", "uvicorn", "shopapp:app", "--lifespan", "off", "--port")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (UVICORN, ("--reload",)),
+        (UVICORN, ("--workers", "2")),
+        ((sys.executable, "shopapp.py"), ()),
+        ((str(Path(sys.executable).with_name("watchfiles")), "shopapp.serve"), ()),
+    ],
+    ids=["reload", "workers", "workers by a call", "watchfiles"],
+)
+def test_what_a_reloader_or_a_master_of_workers_starts_is_measured(
+    command: tuple[str, ...], options: tuple[str, ...], tmp_path: Path, free_port: int
+) -> None:
+    serve = f"\ndef serve():\n    uvicorn.run(app, lifespan='off', port={free_port})\n"
+    (tmp_path / "shopapp.py").write_text(APP.replace("\nif __name__", serve + "\nif __name__"))
+    port = () if "watchfiles" in command[0] else (str(free_port),)
+    env = {"PYTHONPATH": str(tmp_path)}
+    program = [*RUN, *command, *port, *options]
+    with started(program, env=env, cwd=tmp_path) as process:
+        wait_for(lambda: _answers(free_port), 60)
+
+        def measured() -> bool:
+            _answers(free_port)
+            documents = [
+                get(f"{item.json_url}/metrics").body for item in running() if item.json_url
+            ]
+            return any(b"shopapp.square" in document for document in documents)
+
+        wait_for(measured, 60)
+        process.send_signal(signal.SIGTERM)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return get(f"http://127.0.0.1:{port}/").body == b"9"
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-"""`metertap run -- CMD …`: the program itself, measured.
+"""`metertap run -- CMD …`: execute a program and measure it.
 
 CMD replaces this process (on POSIX), so signals, stdio and the exit status are its own. Its
 Python finds `run/site/sitecustomize.py` on PYTHONPATH, which instruments it before its first line
@@ -16,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from metertap.run.environment import add_hook
 
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
 
@@ -52,15 +54,11 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
 
 
 def _environment(children: bool) -> dict[str, str]:
-    """This process's own, with our folder first on PYTHONPATH."""
+    """Return this process's environment, with the hook in it."""
     environment = dict(os.environ)
     if _coerced_locale():
         del environment["LC_CTYPE"]
-    site = str(Path(__file__).resolve().parent.parent / "run" / "site")
-    inherited = environment.get("PYTHONPATH")
-    # Standing there twice it says that the variable was there, and empty.
-    entries = [site] if inherited is None else [site, inherited or site]
-    environment["PYTHONPATH"] = os.pathsep.join(entries)
+    add_hook(environment)
     if children:
         environment["METERTAP_RUN_CHILDREN"] = "true"
     else:
@@ -69,9 +67,9 @@ def _environment(children: bool) -> dict[str, str]:
 
 
 def _coerced_locale() -> bool:
-    """Whether this Python itself set LC_CTYPE, as it does in the C locale (PEP 538).
+    """Say whether this Python itself set LC_CTYPE, as it does in the C locale (PEP 538).
 
-    The program's Python has to find things as they were: it would not turn UTF-8 mode on.
+    The program's Python would take it for the user's, and not turn its UTF-8 mode on.
     """
     if "LC_CTYPE" not in os.environ:
         return False
@@ -83,7 +81,7 @@ def _coerced_locale() -> bool:
 
 
 def _python_arguments(path: str, command: Sequence[str]) -> list[str]:
-    """What the program's Python is started with, as far as that shows beforehand."""
+    """Return the arguments of the program's Python, as far as they can be known beforehand."""
     if _is_python(path):
         return list(command[1:])
     words = _interpreter_line(path)
@@ -98,7 +96,7 @@ def _is_python(path: str) -> bool:
 
 
 def _interpreter_line(path: str) -> list[str]:
-    """The command in the first line of a script, or in its second where a shell starts Python."""
+    """Return the command in a script's first line, or in its second if a shell starts Python."""
     try:
         with open(path, "rb") as script:
             first, second = script.readline(4096), script.readline(4096)
@@ -110,17 +108,17 @@ def _interpreter_line(path: str) -> list[str]:
 
 
 def _ignores_environment(arguments: Sequence[str]) -> bool:
-    """Whether a Python with these arguments would not see PYTHONPATH or not look for hooks."""
+    """Say whether a Python with these arguments ignores PYTHONPATH or looks for no hooks."""
     remaining = iter(arguments)
     for argument in remaining:
         if not re.match(r"-\w", argument):
-            return False  # the program; what follows is its own
+            return False  # this is the program, and what follows are its arguments
         for position, letter in enumerate(argument[1:], start=2):
             if letter in "IES":
                 return True
             if letter in "cm":
                 return False
-            if letter in "WX":  # with a value: the rest of the word, or else the next one
+            if letter in "WX":  # these have a value: the rest of the word, or the next one
                 if position == len(argument):
                     next(remaining, None)
                 break

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from metertap import faults
+from metertap import faults, state
+from metertap.run.environment import add_hook
+from metertap.runtime.opening import supervisor_watches
 from metertap.runtime.tap import instrument
 from metertap.settings import program
 
@@ -17,7 +20,20 @@ def start(modules_before: Iterable[str]) -> None:
     with faults.guarded("run"):
         instrument()
     with faults.guarded("run"):
+        if not state.settings().run_children:  # they are measured anyway
+            for watch in supervisor_watches(_follow):
+                watch.install()
+    with faults.guarded("run"):
         _give_way(set(sys.modules).difference(modules_before))
+
+
+def _follow() -> None:
+    """Measure the processes that a reloader or a master of workers starts: they are the program.
+
+    What they start in turn is not measured: the hook takes itself out of their environment.
+    """
+    if "gunicorn.arbiter" not in sys.modules:  # its workers are forks, and are measured anyway
+        add_hook(os.environ)
 
 
 def _give_way(modules: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from metertap import faults, state
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.runtime.callers import Caller
+from metertap.settings import program
 from metertap_exporters.http.endpoint import Endpoint
 
 _COMMANDS = "metertap.cli."
@@ -42,6 +43,8 @@ def opens_at_once(endpoint: Endpoint, caller: Caller) -> bool:
 
 
 def _is_child() -> bool:
+    if program.is_started_by_multiprocessing():
+        return True
     process = sys.modules.get("multiprocessing.process")
     if process is None:
         return False

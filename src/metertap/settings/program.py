@@ -35,10 +35,32 @@ def arguments() -> list[str]:
     """Return the command after the interpreter's own flags: `["-m", "shop.server", …]` or a path.
 
     It comes from `sys.orig_argv`, because `sys.argv` is not there yet when a site hook starts us. A
-    child that `multiprocessing` started by a command of its own runs its parent's program, which
-    is then in `sys.argv`.
+    child that `multiprocessing` started by a command of its own runs its parent's program.
     """
-    found = list(getattr(sys, "orig_argv", sys.argv))[1:]
+    found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
+    if is_started_by_multiprocessing():
+        # A child learns its parent's arguments after its site hooks have run.
+        own = list(getattr(sys, "argv", ()))
+        return own if own and own[0] != "-c" else _parents_arguments() or found
+    return found
+
+
+def is_started_by_multiprocessing() -> bool:
+    """Say whether `multiprocessing` started this process, by a command and not by a fork."""
+    found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
+    return found[:1] == ["-c"] and "from multiprocessing." in "".join(found[1:2])
+
+
+def _parents_arguments() -> list[str]:
+    try:
+        text = Path(f"/proc/{os.getppid()}/cmdline").read_text()
+    except (OSError, ValueError):  # only Linux tells
+        return []
+    return _without_flags(text.rstrip("\0").split("\0"))
+
+
+def _without_flags(command: list[str]) -> list[str]:
+    found = command[1:]
     while found and found[0].startswith("-") and found[0] != "-":
         flags = found.pop(0)
         if flags == "--check-hash-based-pycs":
@@ -47,13 +69,9 @@ def arguments() -> list[str]:
             # Short flags may stand together, and a value with its flag: `-um shop`, `-mshop`.
             value = flags[last.end() :]
             if last.group() in "mc":
-                found = [f"-{last.group()}", *filter(None, [value]), *found]
-                break
+                return [f"-{last.group()}", *filter(None, [value]), *found]
             if not value:
                 del found[:1]
-    if found[:1] == ["-c"] and found[1:2] and "from multiprocessing." in found[1]:
-        parents = list(getattr(sys, "argv", ()))
-        return parents if parents and parents[0] != "-c" else found
     return found
 
 

@@ -1,4 +1,4 @@
-"""Starts metertap in the program that `metertap run` executes, before its first line.
+"""The start of metertap in the program that `metertap run` executes, before its first line.
 
 `metertap run` puts this folder on PYTHONPATH. The file must be readable by any Python that the
 program may turn out to be, so it is plain and imports nothing that could be missing.
@@ -9,10 +9,10 @@ import sys
 
 
 def _leave_no_trace():
-    """Take this folder out of the path, and, unless asked otherwise, out of the children's.
+    """Take this folder out of the path and, unless asked otherwise, out of that of children.
 
-    Returns whether it was in the environment: a second interpreter of the same process finds us
-    on the path that the first one started with.
+    Returns whether it was in the environment: a second interpreter of the same process finds this
+    file on the path that the first one started with.
     """
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here]
@@ -29,6 +29,12 @@ def _leave_no_trace():
     return True
 
 
+def _is_housekeeping():
+    """Whether this process is one of the standard library's, which runs nothing of a program."""
+    mark = "from multiprocessing.resource_tracker "
+    return any(word.startswith(mark) for word in getattr(sys, "orig_argv", ()))
+
+
 def _start():
     try:
         before = set(sys.modules)
@@ -36,7 +42,7 @@ def _start():
 
         start(before)
     except Exception as error:
-        # Whatever it is, the program runs.
+        # Whatever is wrong with metertap, the program runs.
         _say(
             "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
             "to install it there: %s -m pip install metertap\n"
@@ -54,9 +60,9 @@ def _say(message):
 _ours = _leave_no_trace()
 _this = sys.modules.pop("sitecustomize", None)  # kept: Python 2 empties a module that nobody holds
 try:
-    # The environment's own, which we stood in front of. Where it has none, this error tells
-    # Python that there is no such module, ours included; any other is the environment's own.
+    # The environment's own module, which this file hid. Where there is none, the error tells Python
+    # that there is no such module, this one included; any other error is the environment's own.
     import sitecustomize
 finally:
-    if _ours:
+    if _ours and not _is_housekeeping():
         _start()

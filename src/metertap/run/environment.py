@@ -1,0 +1,17 @@
+"""The environment by which a Python finds the hook of `metertap run` before its program starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+_SITE = str(Path(__file__).with_name("site"))
+
+
+def add_hook(environ: MutableMapping[str, str]) -> None:
+    """Put the hook's folder first on PYTHONPATH; the hook itself takes it out again."""
+    inherited = environ.get("PYTHONPATH")
+    # Standing there twice it says that the variable was there, and empty.
+    entries = [_SITE] if inherited is None else [_SITE, inherited or _SITE]
+    environ["PYTHONPATH"] = os.pathsep.join(entries)
