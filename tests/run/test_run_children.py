@@ -79,12 +79,15 @@ UVICORN = (sys.executable, "-m", "uvicorn", "shopapp:app", "--lifespan", "off", 
 def test_what_a_reloader_or_a_master_of_workers_starts_is_measured(
     command: tuple[str, ...], options: tuple[str, ...], tmp_path: Path, free_port: int
 ) -> None:
+    folder = (
+        tmp_path / "app"
+    )  # not where processes are listed: that would be a change to reload for
+    folder.mkdir()
     serve = f"\ndef serve():\n    uvicorn.run(app, lifespan='off', port={free_port})\n"
-    (tmp_path / "shopapp.py").write_text(APP.replace("\nif __name__", serve + "\nif __name__"))
+    (folder / "shopapp.py").write_text(APP.replace("\nif __name__", serve + "\nif __name__"))
     port = () if "watchfiles" in command[0] else (str(free_port),)
-    env = {"PYTHONPATH": str(tmp_path)}
-    program = [*RUN, *command, *port, *options]
-    with started(program, env=env, cwd=tmp_path) as process:
+    env = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    with started([*RUN, *command, *port, *options], env=env, cwd=folder) as process:
         wait_for(lambda: _answers(free_port), 60)
 
         def measured() -> bool:

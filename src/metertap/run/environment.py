@@ -12,6 +12,8 @@ _SITE = str(Path(__file__).with_name("site"))
 def add_hook(environ: MutableMapping[str, str]) -> None:
     """Put the hook's folder first on PYTHONPATH; the hook itself takes it out again."""
     inherited = environ.get("PYTHONPATH")
+    if inherited is not None and _SITE in inherited.split(os.pathsep):
+        return
     # Standing there twice it says that the variable was there, and empty.
     entries = [_SITE] if inherited is None else [_SITE, inherited or _SITE]
     environ["PYTHONPATH"] = os.pathsep.join(entries)
