@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from metertap import faults
-from metertap.caching.meters import counting, layer
+from metertap.caching.meters import counting, layer, leave_layer
 from metertap.patching.patch_set import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
@@ -99,8 +99,11 @@ def counts(
                 if layers is None:
                     result = await method(self, *asked[1], **asked[2])
                 else:
-                    with counting(asked[0] if layers is ASKED else layers):
+                    token = _set_layer(asked[0] if layers is ASKED else layers)
+                    try:
                         result = await method(self, *asked[1], **asked[2])
+                    finally:
+                        leave_layer(token)
             except BaseException as error:
                 hide_frame(error)
                 raise

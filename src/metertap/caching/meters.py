@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 from metertap import faults, locks, state
@@ -24,6 +24,14 @@ layer: ContextVar[object] = ContextVar("metertap_cache_layer", default=None)
 
 Adapters of caches that stand on other caches put it there (`counting`); all adapters look for it.
 """
+
+
+def leave_layer(token: Token[object]) -> None:
+    """Put the layer back, at the end of a lookup that may be closed in another context."""
+    try:
+        layer.reset(token)
+    except ValueError:
+        pass
 
 
 class setting:  # lower case: `with setting(variable, value):`
@@ -131,6 +139,7 @@ class ObjectMeters:
         self.supports = supports
         self._natural_name = natural_name
         self._meters: dict[int, ObjectMeter] = {}
+        self._parts: dict[int, tuple[ObjectMeter, weakref.ref[Any]]] = {}
         self.find = self._meters.get
         """The meter by the identity of a cache, if there is one: for those to whom `of` is slow."""
 
@@ -138,6 +147,19 @@ class ObjectMeters:
         """The meter of `cache`; made if new."""
         meter = self._meters.get(id(cache))
         return meter if meter is not None else self._new(cache)
+
+    def of_part(self, part: Any, find: Callable[[Any], ObjectMeter]) -> ObjectMeter:
+        """The meter of what `part` belongs to (a shard, a client of a pool), which `find` finds.
+
+        It is found once, and again if what it belongs to is gone.
+        """
+        identity = id(part)
+        known = self._parts.get(identity)
+        if known is not None and known[0].cache() is not None:
+            return known[0]
+        meter = find(part)
+        self._parts[identity] = meter, weakref.ref(part, lambda _: self._parts.pop(identity, None))
+        return meter
 
     def _new(self, cache: Any) -> ObjectMeter:
         natural = None

@@ -47,6 +47,10 @@ KEEPERS.add("diskcache")  # an index keeps its cache in `_cache`
 
 def meter_of(cache: Any) -> ObjectMeter:
     """What counts for `cache`: the meter of the whole, if it is a shard."""
+    return meters.of_part(cache, _find_meter)
+
+
+def _find_meter(cache: Any) -> ObjectMeter:
     reference = _wholes.get(cache)
     whole = None if reference is None else reference()
     return meters.of(cache if whole is None else whole)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sized
 from contextvars import ContextVar
 from typing import Any
 
-from metertap.caching.adapter import ASKED, Asked, counts, is_own, replaced, within
+from metertap.caching.adapter import ASKED, Ask, Asked, counts, is_own, replaced, within
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.patching.patch_set import Live
 
@@ -50,13 +51,11 @@ class _Lookup:
     """The layer of one lookup. `found` is what the methods of the parent classes said, if asked."""
 
     __slots__ = ("asked", "cache", "default", "found", "given")
-
-    def __init__(self, cache: Any, asked: Any, default: Any) -> None:
-        self.cache = cache
-        self.asked = asked
-        self.default = default
-        self.given = default
-        self.found: bool | None = None
+    asked: Any
+    cache: Any
+    default: Any
+    found: bool | None
+    given: Any
 
 
 class _Once:
@@ -81,28 +80,37 @@ def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, .
     )
 
 
-def _ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    outer = _layer()
-    if outer is not None and not (type(outer) is _Lookup and outer.cache is cache):
-        return None  # it is part of another cache's lookup
-    asked = None if _once.get() is None else _asked_for(cache, args, kwargs, 2)
-    default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
-    return _Lookup(cache, asked, default), args, kwargs
+def _asks(*, known: bool) -> Ask:
+    """Ask for one key. A method whose code is `known` gets a default of ours: it tells a miss from
+    a stored None."""
 
+    def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
+        outer = _layer()
+        if outer is not None and not (type(outer) is _Lookup and outer.cache is cache):
+            return None  # it is part of another cache's lookup
+        lookup = _Lookup()  # without an `__init__`, which would take as long as all of this
+        lookup.cache = cache
+        lookup.asked = None if _once.get() is None else _asked_for(cache, args, kwargs, 2)
+        lookup.default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
+        lookup.found = None
+        if not known or not _asks_only_known(cache):
+            lookup.given = lookup.default
+            return lookup, args, kwargs
+        lookup.given = _NOTHING
+        if len(args) == _DEFAULT:
+            kwargs["default"] = _NOTHING  # this is the dictionary of this one call
+            return lookup, args, kwargs
+        return (lookup, *replaced(args, kwargs, _DEFAULT, "default", _NOTHING))
 
-def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """The same of a method whose code is known: a default of ours tells a miss from a None."""
-    asked = _ask(cache, args, kwargs)
-    if asked is None or not _asks_only_known(cache):
-        return asked
-    asked[0].given = _NOTHING
-    return (asked[0], *replaced(args, kwargs, _DEFAULT, "default", _NOTHING))
+    return ask
 
 
 def _asks_only_known(cache: Any) -> bool:
     """Whether the client that a backend hands the default to is no class of the program's."""
     held = vars(cache)
     client = held.get("_cache")
+    if type(client) is OrderedDict:  # what `locmem` keeps its entries in
+        return True
     if client is not None:
         return _is_known(type(client))
     if _is_known(type(cache)):  # its client is made by the first call
@@ -147,7 +155,7 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count `cache.get(key, default)`, or `await cache.aget(...)`, which may ask it in a thread."""
     known = any(is_own(method, package) for package in ("django", "diskcache"))
     # What Django's own `aget` asks is `get`, which the program may have overridden.
-    ask = _ask_known if known and method.__name__ == "get" else _ask
+    ask = _asks(known=known and method.__name__ == "get")
     return counts("django", _looked_up, ask=ask, layers=ASKED)(method, live)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metertap.caching.adapter import Asked, counts
-from metertap.caching.meters import layer
+from metertap.caching.meters import ObjectMeter, layer
 from metertap_instrumentation.caches.redis.meters import meter_of
 
 _ONE = ("GET", "HGET", "GETEX", "GETDEL")
@@ -35,7 +35,7 @@ def _command(_client: Any, args: Any, kwargs: Any) -> Asked | None:
 
 def _answered(client: Any, many: bool, answer: Any) -> Any:
     if answer is not client:  # a pipeline that only queues the command answers with itself
-        _count(client, [many], [answer])
+        _count(meter_of(client), many, answer)
     return answer
 
 
@@ -57,19 +57,22 @@ def _queued(pipeline: Any, args: Any, kwargs: Any) -> Asked | None:
 
 def _executed(pipeline: Any, queued: list[bool | None], answers: Any) -> Any:
     if any(many is not None for many in queued) and len(queued) == len(answers):
-        _count(pipeline, queued, answers)
+        meter = meter_of(pipeline)
+        for many, answer in zip(queued, answers, strict=True):
+            if many is not None and not isinstance(answer, Exception):
+                _count(meter, many, answer)
     return answers
 
 
-def _count(client: Any, asked: list[bool | None], answers: Any) -> None:
-    """Count the lookups among the commands `asked`, by the answers to all of them."""
-    meter = meter_of(client)
-    for many, answer in zip(asked, answers, strict=True):
-        if many is None or isinstance(answer, Exception):
-            continue
-        if many and not isinstance(answer, list):  # of several nodes, or made into something else
-            continue
-        for value in answer if many else (answer,):
+def _count(meter: ObjectMeter, many: bool, answer: Any) -> None:
+    """Count one command's answer: a value, or a list of them."""
+    if not many:
+        if answer is None:
+            meter.miss()
+        else:
+            meter.hit()
+    elif isinstance(answer, list):  # not those of several nodes, or made into something else
+        for value in answer:
             if value is None:
                 meter.miss()
             else:

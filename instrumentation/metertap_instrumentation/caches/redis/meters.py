@@ -53,8 +53,12 @@ derive = after("redis", _derived)
 """`client.pipeline()` and `client.client()`: lookups of what they give are the client's."""
 
 
-def meter_of(client: Any) -> Meter:
+def meter_of(client: Any) -> ObjectMeter:
     """What counts for `client`: its pool's meter, or its own if the program named it."""
+    return meters.of_part(client, _find_meter)
+
+
+def _find_meter(client: Any) -> Meter:
     parent = _parents.get(client)
     known = parent() if parent is not None else None
     client = client if known is None else known
