@@ -27,7 +27,7 @@ from support.waiting import wait_for
 
 
 def _instrumentation(module: str, below: str = "1000") -> Instrumentation:
-    """One of pytest, which is installed in any version: a patch of something absent."""
+    """Return an instrumentation of pytest, whose one patch is of something absent."""
     patches = [PatchSet(module, [Target("does_not_exist", lambda *_: None)])]
     library = Library("tools.ghost", "ghost", "pytest", "pytest", "0", below)
     return Instrumentation(library, lambda _version: patches)
@@ -35,7 +35,7 @@ def _instrumentation(module: str, below: str = "1000") -> Instrumentation:
 
 @pytest.fixture
 def also(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Adds an instrumentation to the table of all."""
+    """Return a function that adds an instrumentation to the table of all."""
 
     def add(instrumentation: Instrumentation) -> None:
         known = [*metertap_instrumentation.libraries(), instrumentation]
@@ -45,7 +45,7 @@ def also(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def unfolded(text: str) -> str:
-    """What is printed, with every cell that is folded on one line."""
+    """Return what was printed on one line, so that folded cells are whole again."""
     return " ".join(text.split())
 
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_measured_is_shown_and_is_the_exit_status(
     also(instrumentation)
     assert main(["doctor"]) == 1
     _title, wrong, *_rest = capsys.readouterr().out.splitlines()
-    assert re.search(shown, wrong)  # before all else
+    assert re.search(shown, wrong)  # the problem comes first
 
 
 def test_a_library_that_is_not_installed_is_no_problem(
@@ -262,7 +262,7 @@ def test_an_endpoint_that_could_not_be_bound_is_a_problem(
 
 def test_an_exporter_that_is_not_installed_is_a_problem(tmp_path: Path) -> None:
     core = environments.core(tmp_path / "core")
-    # The exporters share a folder with the SDK: what is linked has to be hidden again.
+    # The exporters share a folder with the SDK, so the linked one must be hidden again.
     hiding = "import sys; sys.modules['opentelemetry.exporter.otlp.proto.grpc'] = None; "
     code = hiding + "from metertap.cli import main; sys.exit(main(['doctor']))"
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317"}

@@ -91,7 +91,7 @@ def test_an_answer_without_end_is_given_up(
 
     with answering(endless) as address:
         assert "longer than 1 MB" in shows_one_line(command, address, capsys)
-    assert sum(sent) < 50 * 2**20  # what waits in sockets is all that is more
+    assert sum(sent) < 50 * 2**20  # beyond the limit, only what sockets buffer was sent
 
 
 DRIPPING = {

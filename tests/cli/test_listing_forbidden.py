@@ -34,7 +34,7 @@ def another_users(base: Path) -> None:
 
 @pytest.fixture(params=[no_entry, no_listing, another_users])
 def base(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The user's runtime directory, in which nothing can be listed."""
+    """Yield the user's runtime directory, in which nothing can be listed."""
     base = Path(os.environ["XDG_RUNTIME_DIR"])
     forbid: Callable[[Path], None] = request.param
     forbid(base)

@@ -30,7 +30,7 @@ ESCAPED = r"a\x1b[31m\x07 [bold]b[/bold]\nc\u202ed\ud800"
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """Address of this process, which has measured a little."""
+    """Yield the address of this process, which has measured a little."""
     with metertap.instrument(service_name="shop") as tap:
         for latency in (1.5, 2.5):
             metertap.record_tool_call("search", True, latency)
@@ -48,7 +48,7 @@ def test_the_table_has_a_row_for_each_tool_and_cache_slowest_first(
 ) -> None:
     assert main(["snapshot", url]) == 0
     title, *lines = capsys.readouterr().out.splitlines()
-    # With the version of the program that runs the tests, if it has one.
+    # The title has the version of the program that runs the tests, if it has one.
     assert re.fullmatch(rf"shop (\S+ )?{re.escape(url)} up \d+ s", title)
     assert [re.split(r"\s{2,}", line.strip()) for line in lines if line.strip()] == [
         ["tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors"],
@@ -139,7 +139,7 @@ def test_an_address_may_be_short(form: str, url: str, capsys: pytest.CaptureFixt
 
 @pytest.fixture(params=["no HTTP", "an error", "text", "a list", "another object", "half"])
 def something_else(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Address of a service that is none of ours."""
+    """Yield the address of a service that is not metertap's."""
     answer = {
         "no HTTP": b"\x1b[31mNOT HTTP\r\n",
         "an error": b"HTTP/1.0 418 \x1b[31mteapot\r\n\r\n",

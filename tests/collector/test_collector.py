@@ -41,7 +41,7 @@ def without(stats: dict[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in stats.items() if key not in names}
 
 
-# One of it
+# One collector
 
 
 def test_there_is_one_collector_however_many_threads_make_it() -> None:
@@ -49,7 +49,7 @@ def test_there_is_one_collector_however_many_threads_make_it() -> None:
     made: list[PerformanceMetricsCollector] = []
 
     class Fresh(PerformanceMetricsCollector):
-        """Of a class that nobody has made one of yet."""
+        """Class of which there is no object yet."""
 
     def make() -> None:
         barrier.wait()
@@ -90,7 +90,7 @@ def test_its_names_are_metertaps() -> None:
 
 
 def use(collector: PerformanceMetricsCollector) -> None:
-    """Every way to record."""
+    """Record in every way that there is."""
     collector.record_tool_call("search", success=True, latency_ms=12.5)
     collector.record_tool_call("search", True, 7.25)
     collector.record_tool_call(
@@ -177,7 +177,7 @@ def test_disabled_it_records_nothing_and_everything_works(
 
 
 class Awkward:
-    """Raises whatever is asked of it."""
+    """Object that raises whatever is asked of it."""
 
     def __repr__(self) -> str:
         raise RuntimeError
@@ -269,7 +269,7 @@ def test_a_cache_that_is_patched_and_recorded_by_hand_is_two_entries_each_of_the
             "prompts": (1, 2),
             "prompts@cachetools": (1, 2),
         }
-        both["prompts@cachetools"].record_hit()  # by hand, so of the other
+        both["prompts@cachetools"].record_hit()  # it is by hand, and so counts for the other entry
         assert (both["prompts"].hits, both["prompts@cachetools"].hits) == (2, 1)
 
 
@@ -445,7 +445,7 @@ def test_a_view_outlives_everything_that_it_shows(collector: PerformanceMetricsC
     assert (search.total_calls, prompts.hits) == (1, 1)
 
 
-# By themselves
+# The classes by themselves
 
 
 def test_metrics_of_the_programs_own_are_seen_nowhere_else() -> None:
@@ -469,7 +469,7 @@ def test_the_same_calls_give_the_same_statistics_as_in_the_document(
         own.record_call(success, latency_ms, error_type)
         collector.record_tool_call("search", success, latency_ms, error_type)
     stats, shown = own.get_stats(), document()["tool_metrics"]["search"]
-    for name in ("total_latency_ms", "avg_latency_ms"):  # the document's are summed in batches
+    for name in ("total_latency_ms", "avg_latency_ms"):  # the document sums them in batches
         assert stats.pop(name) == pytest.approx(shown[name])
     assert stats == {"tool_name": "search", **{key: shown[key] for key in stats if key in shown}}
     samples = collector.tool_metrics["search"].latency_samples

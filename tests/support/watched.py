@@ -43,7 +43,7 @@ for line in sys.stdin:
 
 
 class Measured:
-    """A process that measures what it is told to do, a line of Python at a time."""
+    """Process that measures what it is told to do, a line of Python at a time."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -78,12 +78,12 @@ def measured(name: str, port: int = 0, first: str = "record('first', True, 1.0)"
 
 
 def top(*arguments: str, **options: Any) -> Any:
-    """`metertap top`, live, in a terminal."""
+    """Start `metertap top`, live, in a terminal."""
     return emulated(METERTAP, "top", *FAST, *arguments, **options)
 
 
 def cells(screen: str, name: str) -> list[str]:
-    """The cells of the row that starts with `name`."""
+    """Return the cells of the row that starts with `name`."""
     for line in screen.splitlines():
         found = re.split(r"\s{2,}", line.replace("✕ ", "✕").strip())
         if found[0] == name:
@@ -92,7 +92,7 @@ def cells(screen: str, name: str) -> list[str]:
 
 
 def names(screen: str, header: str = "tool") -> list[str]:
-    """The first cell of every row of a table."""
+    """Return the first cell of every row of a table."""
     lines = screen.splitlines()
     starts = [at + 1 for at, line in enumerate(lines) if re.match(rf"{header}[ ▲▼]", line)]
     rows = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from metertap import faults, state
@@ -124,15 +124,8 @@ class CacheMetrics:
     def get_stats(self) -> dict[str, Any]:
         """Return the counts, and the hit rate in percent."""
         total = self.hits + self.misses
-        return {
-            "cache_name": self.cache_name,
-            "hits": self.hits,
-            "misses": self.misses,
-            "total_requests": total,
-            "hit_rate": _percent(self.hits, total),
-            "evictions": self.evictions,
-            "size_rejections": self.size_rejections,
-        }
+        derived = {"total_requests": total, "hit_rate": _percent(self.hits, total)}
+        return {**asdict(self), **derived}
 
 
 @dataclass
@@ -152,14 +145,7 @@ class SystemMetrics:
     def get_stats(self) -> dict[str, Any]:
         """Return the figures, with the uptime in seconds and in hours."""
         uptime = self.uptime
-        return {
-            "active_sessions": self.active_sessions,
-            "concurrent_requests": self.concurrent_requests,
-            "total_requests": self.total_requests,
-            "start_time": self.start_time,
-            "uptime_seconds": uptime,
-            "uptime_hours": uptime / 3600,
-        }
+        return {**asdict(self), "uptime_seconds": uptime, "uptime_hours": uptime / 3600}
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What the tests of `metertap top` watch."""
+"""The processes that the tests of `metertap top` watch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ASKING = (
 
 @pytest.fixture
 def shop() -> Iterator[Measured]:
-    """A process that measures."""
+    """Yield a process that measures."""
     from support.watched import measured  # what it needs may not be installed
 
     with measured("shop") as found:
@@ -29,7 +29,7 @@ def shop() -> Iterator[Measured]:
 
 @pytest.fixture
 def asked(shop: Measured) -> Measured:
-    """One of its caches was asked by two tools, and by nobody's call."""
+    """Return a process with a cache that was asked by two tools, and outside any call."""
     for line in ASKING:
         shop.do(line)
     return shop

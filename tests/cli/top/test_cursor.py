@@ -1,4 +1,4 @@
-"""`metertap top`: where somebody is in a table, whatever is pressed and whatever moves."""
+"""The cursor in a table, whatever is pressed and however rows move."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_selected_row_is_seen_and_no_line_is_lost(seed: int) -> None:
             assert cursor.top <= max(0, lines - page)  # no blank lines while there are rows
         else:
             assert cursor.top <= at < cursor.top + page
-            # All of its details, or as many as there is room for.
+            # All of the row's details are shown, or as many as there is room for.
             shown = min(cursor.below - cursor.into, page - 1 - (at - cursor.top))
             assert shown in {cursor.below - cursor.into, page - 1}
 

@@ -11,7 +11,7 @@ from metertap.cli.top.readings import Readings
 
 
 def document(calls: int, at: float, p95: float | None, started: float = 1000.0) -> dict[str, Any]:
-    """A real document whose figures are changed."""
+    """Return a real document whose figures are changed."""
     with metertap.instrument(service_name="shop"):
         metertap.record_tool_call("search", True, 1.0)
         found: dict[str, Any] = json.loads(json.dumps(metertap.get_all_metrics()))

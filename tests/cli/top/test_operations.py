@@ -18,7 +18,7 @@ PERCENTILES = ("p50", "p95", "p99")
 
 @pytest.fixture
 def mcp(shop: Measured) -> Measured:
-    """A process that answered MCP requests, asked a few, and whose sessions ended."""
+    """Return a process that answered and made MCP requests, and whose sessions ended."""
     shop.do("SERVER, CLIENT = catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION")
     shop.do("[record_operation(SERVER, n / 1000, 'tools/call', 'search') for n in range(1, 121)]")
     shop.do("record_operation(SERVER, 0.5, 'tools/call', 'search', 'ValueError')")
@@ -39,7 +39,7 @@ def test_a_snapshot_has_operations_and_sessions(
     failed = ["121", "99.2", "1", *latencies, "ValueError 1"]
     assert ["tools/call search", "server", *failed] in rows
     assert ["tools/call search", "client", "1", "100", "0", "–", "–", "–"] in rows
-    # Nothing lies beyond the longest: the formula's p95 of two is more than both.
+    # The formula's p95 of two calls lies beyond both, and the longest call is shown.
     assert ["resources/list", "server", "2", "100", "0", "2.00 s", "≈2.00 s", "≈2.00 s"] in rows
     assert ["server", "2", "0", "15.0 s", "≈20.0 s", "≈20.0 s"] in rows
 
@@ -78,7 +78,7 @@ def test_tab_goes_through_the_tables_that_have_rows(mcp: Measured) -> None:
         for following in ("operations", "caches", "tools", "operations"):
             terminal.shows(lambda text, following=following: f"Tab {following}" in text)
             terminal.press("\t")
-        terminal.press("\x1b[Z")  # back
+        terminal.press("\x1b[Z")  # shift-Tab
         terminal.shows(lambda text: "Tab operations" in text)
 
 

@@ -24,19 +24,19 @@ from support.watched import Measured, cells, measured, names, top
 def test_processes_are_discovered_and_said_to_be_gone(shop: Measured) -> None:
     with top(columns=140) as terminal:
         terminal.shows(lambda text: re.search(rf"1 process .*\n +shop +up .*pid {shop.pid}", text))
-        assert "process" not in terminal.lines()[2]  # one needs no column
+        assert "process" not in terminal.lines()[2]  # one process needs no column
         with measured("billing", first="record('charge', True, 1.0)") as billing:
             screen = terminal.shows(lambda text: "2 processes" in text and "charge" in text)
             assert cells(screen, "charge")[-1] == "billing"
             assert cells(screen, "first")[-1] == "shop"
-            terminal.press("/billing\r")  # a process is a name, too
+            terminal.press("/billing\r")  # the filter looks at processes' names, too
             terminal.shows(lambda text: names(text) == ["charge"])
             terminal.press("\x1b")
         assert billing.process.returncode is not None
         gone = r"✕ billing +gone since \d\d:\d\d:\d\d \(\d+ s\)"
         screen = terminal.shows(lambda text: re.search(gone, text))
         assert "1 process, 1 not answering" in screen
-        # Its last figures stay; what it does now is not known, and said to be of one that is gone.
+        # The last figures stay, and are marked as those of a process that is gone.
         row = cells(screen, "charge")
         assert (row[1], row[6], row[-1]) == ("–", "–", "✕billing")
         assert cells(screen, "first")[6] == "0"
@@ -96,7 +96,7 @@ def test_an_address_where_nobody_answers_says_why(shop: Measured) -> None:
 
 
 class Hanging:
-    """A server that takes its time, and remembers how many were waiting at once."""
+    """Server that answers when it is let go, and remembers how many clients waited at once."""
 
     def __init__(self, answer: Callable[[], bytes]) -> None:
         self.let_go = Event()
@@ -115,7 +115,7 @@ class Hanging:
                     pass
                 waiting -= 1
                 body = answer()
-                with suppress(OSError):  # nobody waits for it any more
+                with suppress(OSError):  # the client may have given up
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
@@ -123,10 +123,10 @@ class Hanging:
 
             def is_given_up(self) -> bool:
                 ready, _, _ = select.select([self.connection], [], [], 0)
-                return bool(ready)  # nothing but its end comes after a request
+                return bool(ready)  # after a request a client sends nothing, so this is its end
 
             def log_message(self, *_arguments: Any) -> None:
-                """Nothing is printed."""
+                """Print nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -159,13 +159,13 @@ def test_a_process_that_hangs_freezes_nothing(shop: Measured, hanging: Hanging) 
         asked = hanging.asked
         wait_for(lambda: terminal._read(0.05) is None or hanging.asked > asked)
         terminal.press("q")
-        assert terminal.ends() == 0  # while it hangs
+        assert terminal.ends() == 0  # although a request hangs
 
 
 def _is_alive_while_it_hangs(
     terminal: EmulatedTerminal, shop: Measured, hanging: Hanging, number: int
 ) -> bool:
-    """Whether figures and keys were shown within one request that hung."""
+    """Return whether figures and keys were shown within one request that hung."""
     asked = hanging.asked
     shop.do(f"record('tool_{number}', True, 1.0)")
     terminal.shows(lambda text: f"tool_{number}" in text)

@@ -20,7 +20,7 @@ PAGE_DOWN, HOME = "\x1b[6~", "\x1b[H"
 
 @pytest.fixture
 def three(shop: Measured) -> Measured:
-    """Three tools: from slow to quick, and from often to seldom called, are opposites."""
+    """Return a process with three tools, the slowest of which is called the least often."""
     shop.do("[record('slow', n > 0, 900.0, 'KeyError') for n in range(3)]")
     shop.do("[record('middle', n > 1, 50.0, 'ValueError') for n in range(6)]")
     shop.do("[record('quick', n > 2, 1.0, 'OSError') for n in range(9)]")
@@ -28,19 +28,19 @@ def three(shop: Measured) -> Measured:
 
 
 def details(screen: str) -> list[str]:
-    """The lines that are unfolded, without the rule at their left."""
+    """Return the lines that are unfolded, without the rule at their left."""
     return [line[2:] for line in screen.splitlines() if re.match("[│▲▼] |│$", line)]
 
 
 def above_details(screen: str) -> str:
-    """The name of the row that is unfolded."""
+    """Return the name of the row that is unfolded."""
     lines = screen.splitlines()
     first = next((at for at, line in enumerate(lines) if re.match("[│▲▼] ", line)), 0)
     return re.split(r"\s{2,}", lines[first - 1])[0] if first else ""
 
 
 def facts(screen: str, label: str) -> list[str]:
-    """What is listed under one label of the details."""
+    """Return what is listed under one label of the details."""
     found: list[str] = []
     label_now = ""
     for line in details(screen):
@@ -51,13 +51,13 @@ def facts(screen: str, label: str) -> list[str]:
 
 
 def figures_of(screen: str, name: str) -> list[str]:
-    """The cells of one line of a small table among the details."""
+    """Return the cells of one line of a small table among the details."""
     lines = [line for line in details(screen) if line.startswith(f"{name} ")]
     return re.split(r"\s{2,}", lines[0].strip())[1:] if lines else []
 
 
 def selected(terminal: EmulatedTerminal) -> list[str]:
-    """The names of the rows that are lit up; a header is bold as well."""
+    """Return the names of the selected rows, which are reversed and, unlike headers, not bold."""
     rows = terminal.screen.buffer
     return [
         line.split()[0]
@@ -246,7 +246,7 @@ def test_what_is_selected_stays_so_wherever_its_row_goes(three: Measured) -> Non
         shows_selected(terminal, "first")
         terminal.press("k")
         terminal.shows(lambda text: above_details(text) == "slow")
-        three.do("[record('slow', True, 900.0) for _ in range(20)]")  # it moves by itself
+        three.do("[record('slow', True, 900.0) for _ in range(20)]")  # rows move without a key, too
         screen = terminal.shows(lambda text: names(text)[0] == "slow")
         assert (above_details(screen), selected(terminal)) == ("slow", ["slow"])
 
@@ -303,7 +303,7 @@ def test_details_longer_than_the_terminal_scroll(asked: Measured) -> None:
         assert details(screen)[0].startswith("outcomes")
         terminal.press("j")
         screen = terminal.shows(lambda text: details(text)[0].startswith("errors"))
-        assert re.search(r"\nprice .*\n▲ errors", screen)  # whose they are is seen still
+        assert re.search(r"\nprice .*\n▲ errors", screen)  # the row above them is still seen
         seen = []
         for _ in range(40):
             before = terminal.text()
@@ -343,7 +343,9 @@ def test_two_hundred_tools_of_a_cache_are_paged_through(shop: Measured) -> None:
             before = details(screen)
             terminal.press(PAGE_DOWN)
             screen = terminal.shows(lambda text, before=before: details(text) != before)
-        assert sorted(set(seen)) == [f"t{n:03}" for n in range(200)]  # a page leaves none out
+        assert sorted(set(seen)) == [
+            f"t{n:03}" for n in range(200)
+        ]  # no line is left out between two pages
 
 
 def test_a_filter_hides_what_is_unfolded_and_gives_it_back(three: Measured) -> None:
@@ -380,11 +382,11 @@ def test_what_is_unfolded_stays_when_its_process_has_gone() -> None:
         terminal.shows(lambda text: "search" in text)
         terminal.press("\r")
         terminal.shows(lambda text: facts(text, "errors") == ["OSError 1"])
-        # It is called another thing as soon as there is another of its name.
+        # A process gets a longer label as soon as there is another of its name.
         with measured("shop", first="record('search', False, 5.0, 'KeyError')") as other:
             other.do("prices = metertap.cache_meter('prices'); prices.hit()")
             other.do("[record('search', True, 900.0) for _ in range(9)]")
-            # By its latency it stands above.
+            # The other one's tool is slower and stands above.
             above = rf"≈900 ms .*shop:{other.pid}\n.*search"
             screen = terminal.shows(lambda text: re.search(above, text))
             assert facts(screen, "errors") == ["OSError 1"]

@@ -73,7 +73,7 @@ def test_tools_under_load_have_their_rates() -> None:
 
 @pytest.fixture
 def three(shop: Measured) -> Measured:
-    """Three tools, of which no two columns agree on the order."""
+    """Return a process with three tools, in another order by each column."""
     shop.do("[record('a_quick', True, 1.0) for _ in range(3)]")
     shop.do("[record('b_slow', n > 0, 900.0, 'KeyError') for n in range(9)]")
     shop.do("[record('c_failing', n > 3, 50.0, 'ValueError') for n in range(6)]")
@@ -120,7 +120,7 @@ def test_the_filter_hides_what_has_not_its_text(three: Measured) -> None:
         assert "cache 0 of 2" in terminal.text()
         terminal.press("\r")
         terminal.shows(lambda text: "filter “FAIL”, Esc clears it" in text)
-        terminal.press("\x1b")  # alone: nothing follows it
+        terminal.press("\x1b")  # Escape alone, with nothing after it
         terminal.shows(lambda text: "tool 4 " in text and len(names(text)) == 4)
         assert terminal.process.poll() is None
 

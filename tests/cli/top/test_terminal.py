@@ -55,7 +55,9 @@ def test_an_exception_leaves_the_terminal_as_it_was(shop: Measured) -> None:
         assert_restored(terminal)
         left = terminal.written.rfind(b"\x1b[?1049l")
         told = re.sub(rb"\x1b\[[\d;]*m", b"", terminal.written[left:])
-        assert b"RuntimeError: of a test" in told  # where it can be read
+        assert (
+            b"RuntimeError: of a test" in told
+        )  # after the screen is left, so that it can be read
 
 
 def test_a_screen_that_cannot_be_drawn_leaves_the_terminal_as_it_was(shop: Measured) -> None:
