@@ -100,7 +100,7 @@ def _this_environment() -> Report:
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Keep the garbage collector off: imports leave nothing to collect, and are a seventh faster."""
+    """Keep the garbage collector off: imports leave nothing to collect and are quicker so."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
