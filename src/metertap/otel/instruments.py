@@ -10,7 +10,7 @@ comes into force and when.
 
 from __future__ import annotations
 
-import threading
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -32,7 +32,6 @@ paced: ContextVar[Callable[[], None] | None] = ContextVar("metertap_paced", defa
 """What a reader that has time calls again and again while it collects, to let other threads run."""
 _PACE = 50  # observations between two pauses: each costs the SDK several microseconds
 
-_Observe = Callable[[Recorder], Iterable[Observation]]
 _Values = Mapping[frozenset[tuple[str, Any]], float]
 
 
@@ -58,6 +57,7 @@ class OtelInstruments:
         self._recorder: Recorder | None = None
         self._frozen: Observed | None = None
         self._begins = Observed()
+        self._unseen: dict[catalogue.Metric, Sequence[CacheFigures]] = {}
         meter = provider.get_meter(catalogue.SCOPE, __version__)
         histograms = {
             metric.name: meter.create_histogram(
@@ -81,21 +81,15 @@ class OtelInstruments:
         self.path = "bulk" if problem is None else f"plain API: {problem}"
         make = bulk_histogram.BulkHistogram if problem is None else bulk_histogram.PlainHistogram
         self._histograms = {name: make(provider, item) for name, item in histograms.items()}
-        for metric, observe in _COUNTERS.items():
-            meter.create_observable_counter(
-                metric.name,
-                callbacks=[self._callback(self._counted, metric, observe)],
-                unit=metric.unit,
-                description=metric.description,
-            )
         for create, metric, observe in (
-            (meter.create_observable_up_down_counter, catalogue.TOOL_ACTIVE, _tool_active),
-            (meter.create_observable_up_down_counter, catalogue.SESSION_ACTIVE, _session_active),
-            (meter.create_observable_gauge, catalogue.CACHE_ENTRIES, _cache_entries),
+            *((meter.create_observable_counter, metric, self._counted) for metric in _COUNTERS),
+            (meter.create_observable_up_down_counter, catalogue.TOOL_ACTIVE, self._present),
+            (meter.create_observable_up_down_counter, catalogue.SESSION_ACTIVE, self._present),
+            (meter.create_observable_gauge, catalogue.CACHE_ENTRIES, self._present),
         ):
             create(
                 metric.name,
-                callbacks=[self._callback(self._present, metric, observe)],
+                callbacks=[self._callback(observe, metric)],
                 unit=metric.unit,
                 description=metric.description,
             )
@@ -126,8 +120,7 @@ class OtelInstruments:
         self._frozen = Observed(
             since=self._recorder.start_time,
             counters={
-                metric.name: _values(observe(self._recorder))
-                for metric, observe in _COUNTERS.items()
+                metric.name: _values(self._observe(self._recorder, metric)) for metric in _COUNTERS
             },
         )
         return self._frozen
@@ -136,10 +129,19 @@ class OtelInstruments:
         """Count only what comes on top of `observed`: that much was exported elsewhere."""
         self._begins = observed
 
-    def _counted(
-        self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
-    ) -> list[Observation]:
-        values = _values(observe(recorder))
+    def _observe(self, recorder: Recorder, metric: catalogue.Metric) -> Iterable[Observation]:
+        if metric not in _OF_CACHE:
+            return _OTHERS[metric](recorder)
+        # A reader observes all of them one after the other: the caches are looked at for the first,
+        # and each sees what was found there once.
+        caches = self._unseen.pop(metric, None)
+        if caches is None or metric is catalogue.CACHE_REQUESTS:
+            caches = recorder.cache_figures()
+            self._unseen = dict.fromkeys(_OF_CACHE.keys() - {metric}, caches)
+        return itertools.chain.from_iterable(map(_OF_CACHE[metric], caches))
+
+    def _counted(self, recorder: Recorder, metric: catalogue.Metric) -> list[Observation]:
+        values = _values(self._observe(recorder, metric))
         if self._frozen is not None:  # asked after: it may have happened meanwhile
             values = self._frozen.counters[metric.name]
         begins: _Values = {}
@@ -150,10 +152,8 @@ class OtelInstruments:
             for attributes, value in values.items()
         ]
 
-    def _present(
-        self, recorder: Recorder, metric: catalogue.Metric, observe: _Observe
-    ) -> list[Observation]:
-        observations = list(observe(recorder))
+    def _present(self, recorder: Recorder, metric: catalogue.Metric) -> list[Observation]:
+        observations = list(self._observe(recorder, metric))
         if self._frozen is None:
             return observations
         if metric is catalogue.CACHE_ENTRIES:  # a gauge ends, a sum has to end at zero
@@ -162,15 +162,14 @@ class OtelInstruments:
 
     def _callback(
         self,
-        observations: Callable[[Recorder, catalogue.Metric, _Observe], list[Observation]],
+        observe: Callable[[Recorder, catalogue.Metric], list[Observation]],
         metric: catalogue.Metric,
-        observe: _Observe,
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def callback(_options: CallbackOptions) -> Iterable[Observation]:
             recorder = self._recorder
             if recorder is not None and not silent.get():
                 with faults.guarded("observe"):
-                    found, pause = observations(recorder, metric, observe), paced.get()
+                    found, pause = observe(recorder, metric), paced.get()
                     return found if pause is None else _with_pauses(found, pause)
             return []
 
@@ -200,40 +199,26 @@ def _session_active(recorder: Recorder) -> Iterable[Observation]:
     yield Observation(recorder.active_sessions())
 
 
-class _Look(threading.local):
-    """The caches as they were when the first of the instruments that show them was observed.
-
-    A reader observes them one after the other, in one thread: what one of them asks for a second
-    time belongs to the next collection.
-    """
-
-    def __init__(self) -> None:
-        self._figures: Sequence[CacheFigures] = ()
-        self._asked: set[Any] | None = None
-
-    def at(self, recorder: Recorder, asking: object) -> Sequence[CacheFigures]:
-        if self._asked is None or asking in self._asked:
-            self._figures, self._asked = recorder.cache_figures(), set()
-        self._asked.add(asking)
-        return self._figures
-
-    def end(self) -> None:
-        self._figures, self._asked = (), None
+def _faults(_recorder: Recorder) -> Iterable[Observation]:
+    for place, count in faults.fault_counts().items():
+        yield Observation(count, {catalogue.FAULT_PLACE: place})
 
 
-_look = _Look()
+_OTHERS: dict[catalogue.Metric, Callable[[Recorder], Iterable[Observation]]] = {
+    catalogue.FAULTS: _faults,
+    catalogue.TOOL_ACTIVE: _tool_active,
+    catalogue.SESSION_ACTIVE: _session_active,
+}
 
 
-def _cache_requests(recorder: Recorder) -> Iterable[Observation]:
-    _look.end()
-    for cache in _look.at(recorder, _cache_requests):
-        labels = _cache_labels(cache.name, cache.system)
-        by_tool = cache.by_tool or {}
-        hits = cache.hits - sum(hits for hits, _ in by_tool.values())
-        misses = cache.misses - sum(misses for _, misses in by_tool.values())
-        yield from _lookups(labels, hits, misses)
-        for tool, (hits, misses) in by_tool.items():
-            yield from _lookups({**labels, catalogue.TOOL_NAME: tool}, hits, misses)
+def _cache_requests(cache: CacheFigures) -> Iterable[Observation]:
+    labels = _cache_labels(cache)
+    by_tool = cache.by_tool or {}
+    hits = cache.hits - sum(hits for hits, _ in by_tool.values())
+    misses = cache.misses - sum(misses for _, misses in by_tool.values())
+    yield from _lookups(labels, hits, misses)
+    for tool, (hits, misses) in by_tool.items():
+        yield from _lookups({**labels, catalogue.TOOL_NAME: tool}, hits, misses)
 
 
 def _lookups(labels: dict[str, str], hits: int, misses: int) -> Iterable[Observation]:
@@ -241,37 +226,34 @@ def _lookups(labels: dict[str, str], hits: int, misses: int) -> Iterable[Observa
     yield Observation(misses, {**labels, catalogue.CACHE_REQUEST_TYPE: "miss"})
 
 
-def _cache_evictions(recorder: Recorder) -> Iterable[Observation]:
-    for cache in _look.at(recorder, _cache_evictions):
-        if cache.evictions is not None:
-            yield Observation(cache.evictions, _cache_labels(cache.name, cache.system))
+def _cache_evictions(cache: CacheFigures) -> Iterable[Observation]:
+    if cache.evictions is not None:
+        yield Observation(cache.evictions, _cache_labels(cache))
 
 
-def _cache_rejections(recorder: Recorder) -> Iterable[Observation]:
-    for cache in _look.at(recorder, _cache_rejections):
-        if cache.rejections is not None:
-            yield Observation(cache.rejections, _cache_labels(cache.name, cache.system))
+def _cache_rejections(cache: CacheFigures) -> Iterable[Observation]:
+    if cache.rejections is not None:
+        yield Observation(cache.rejections, _cache_labels(cache))
 
 
-def _cache_entries(recorder: Recorder) -> Iterable[Observation]:
-    for cache in _look.at(recorder, _cache_entries):
-        if cache.entries is not None:
-            yield Observation(cache.entries, _cache_labels(cache.name, cache.system))
-    _look.end()
+def _cache_entries(cache: CacheFigures) -> Iterable[Observation]:
+    if cache.entries is not None:
+        yield Observation(cache.entries, _cache_labels(cache))
 
 
-def _cache_labels(name: str, system: str) -> dict[str, str]:
-    return {catalogue.CACHE_NAME: name, catalogue.CACHE_SYSTEM: system}
+def _cache_labels(cache: CacheFigures) -> dict[str, str]:
+    return {catalogue.CACHE_NAME: cache.name, catalogue.CACHE_SYSTEM: cache.system}
 
 
-def _faults(_recorder: Recorder) -> Iterable[Observation]:
-    for place, count in faults.fault_counts().items():
-        yield Observation(count, {catalogue.FAULT_PLACE: place})
-
-
-_COUNTERS: dict[catalogue.Metric, _Observe] = {
+_OF_CACHE: dict[catalogue.Metric, Callable[[CacheFigures], Iterable[Observation]]] = {
     catalogue.CACHE_REQUESTS: _cache_requests,
     catalogue.CACHE_EVICTIONS: _cache_evictions,
     catalogue.CACHE_REJECTIONS: _cache_rejections,
-    catalogue.FAULTS: _faults,
+    catalogue.CACHE_ENTRIES: _cache_entries,
 }
+_COUNTERS = (
+    catalogue.CACHE_REQUESTS,
+    catalogue.CACHE_EVICTIONS,
+    catalogue.CACHE_REJECTIONS,
+    catalogue.FAULTS,
+)
