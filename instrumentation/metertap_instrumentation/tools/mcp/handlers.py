@@ -61,7 +61,9 @@ def _fastmcp_patch_sets() -> list[PatchSet]:
 
 def request_in_progress() -> Request | None:
     """Return the tool call that this code runs in, if a server's request is the innermost call."""
-    frame = calls.in_progress()
+    frame = calls.current.get()
+    if frame is not None and not frame[calls.SERIES]:
+        frame = calls.in_progress()
     owner = None if frame is None else frame[calls.OWNER]
     return owner if isinstance(owner, Request) else None
 

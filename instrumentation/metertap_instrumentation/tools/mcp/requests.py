@@ -167,8 +167,13 @@ class Request:
         """
         now = clock()
         label = None
-        if self.frame is not None:
-            label = self._end_call(self.frame, ending, now)
+        frame = self.frame
+        if frame is not None:
+            if ending is None and frame[SERIES].name == self.name:
+                label = self.name
+                calls.leave(frame, None, self.handled or now)
+            else:
+                label = self._end_call(frame, ending, now)
         elif self.method == PROMPTS_GET:
             if ending is None:
                 _prompts.learn(self.name)
@@ -200,15 +205,13 @@ class Request:
             calls.give_up(self.frame)
 
     def _end_call(self, frame: Frame, ending: Ending | None, now: float) -> str:
-        """End the tool call; return the name that it counts under."""
-        series: ToolSeries = frame[SERIES]
-        if ending is not None or series.name != self.name:
-            if ending is not None and ending.is_failure and self.noted is not None:
-                ending = self.noted
-            series, is_unknown = self._series(ending)
-            if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
-                ending = ending.of_caller()
-            self._move(series)
+        """End a tool call that is no plain success; return the name that it counts under."""
+        if ending is not None and ending.is_failure and self.noted is not None:
+            ending = self.noted
+        series, is_unknown = self._series(ending)
+        if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
+            ending = ending.of_caller()
+        self._move(series)
         calls.leave(frame, ending, self.handled or now)
         return series.name
 

@@ -89,7 +89,7 @@ def serialize(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 class _Request(Request):
-    dctx: Any
+    cancel_requested: Any
     params: Mapping[str, Any] | None
 
 
@@ -103,12 +103,16 @@ def _begin(
             served.methods.add(method)
         else:
             method = catalogue.OTHER
-    name = None if params is None else params.get("name")
-    dctx.cancel_requested  # noqa: B018  # before the call starts: a context may lack it
+    # Asked for before the call starts: a context may lack it.
+    cancel_requested = dctx.cancel_requested
     request = _Request(
-        method, served, name, runner.connection.protocol_version, _transport(server, dctx)
+        method,
+        served,
+        None if params is None else params.get("name"),
+        runner.connection.protocol_version,
+        _transport(server, dctx),
     )
-    request.dctx = dctx
+    request.cancel_requested = cancel_requested
     request.params = params
     return request
 
@@ -116,7 +120,7 @@ def _begin(
 def _answered(request: _Request, result: Mapping[str, Any]) -> None:
     """Record that the server returned `result`: the client gets it unless it has cancelled."""
     ending: Ending | None = None
-    if request.dctx.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
+    if request.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
         ending = requests.CANCELLED
     elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
         ending = requests.INTERIM
@@ -145,7 +149,8 @@ def _raised(request: _Request, error: BaseException) -> None:
 
 def _transport(server: Any, dctx: Any) -> Transport:
     """Return how the request came: over HTTP, by standard input, or in a way that is not known."""
-    kind = dctx.transport.kind
+    # A context of the newer protocol makes a copy of its transport each time that it is asked.
+    kind = getattr(dctx, "_inner", dctx).transport.kind
     if kind == "jsonrpc":
         if getattr(dctx.message_metadata, "request_context", None) is None:
             return PIPE if sessions.is_on_stdio(server) else UNKNOWN
