@@ -15,6 +15,7 @@ SCOPE = "metertap"
 # Attributes
 
 TOOL_NAME = "gen_ai.tool.name"
+TOOL_TYPE = "gen_ai.tool.type"
 OUTCOME = "metertap.outcome"
 ERROR_TYPE = "error.type"
 OPERATION_NAME = "gen_ai.operation.name"
@@ -23,6 +24,7 @@ MCP_METHOD = "mcp.method.name"
 MCP_PROTOCOL_VERSION = "mcp.protocol.version"
 RPC_STATUS = "rpc.response.status_code"
 NETWORK_TRANSPORT = "network.transport"
+NETWORK_PROTOCOL = "network.protocol.name"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 CACHE_NAME = "cache.name"
@@ -35,6 +37,9 @@ NAMES = (TOOL_NAME, PROMPT_NAME)
 
 EXECUTE_TOOL = "execute_tool"
 """Value of `gen_ai.operation.name` on a `tools/call`."""
+
+FUNCTION = "function"
+"""Value of `gen_ai.tool.type` of what a program runs itself."""
 
 OTHER = "_OTHER"
 """What a name becomes that is not registered (the conventions' fallback value)."""

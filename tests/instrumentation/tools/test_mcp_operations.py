@@ -153,6 +153,7 @@ def test_attributes_of_a_tool_call_are_those_of_the_conventions(
         "mcp.method.name": "tools/call",
         "gen_ai.tool.name": "fine",
         "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.type": "function",
     }
     if MCP >= (2,):
         expected["mcp.protocol.version"] = stack.name.split()[-1]

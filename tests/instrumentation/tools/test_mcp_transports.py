@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -19,8 +20,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from metertap import Tap
 from metertap.runtime import running
+from metertap.state import recorder
 from servers.mcp_http import ERAS, connected, serving
-from servers.mcp_stacks import MCP, Stack, counted, stacks
+from servers.mcp_stacks import MCP, Stack, counted, of_this_sdk, stacks
 from support import http
 from support.metric_data import points
 from support.waiting import wait_for
@@ -28,6 +30,7 @@ from support.waiting import wait_for
 pytestmark = pytest.mark.mcp
 
 TESTS = Path(__file__).parents[2]
+sdk = of_this_sdk()
 SERVERS = list({stack.empty: stack for stack in stacks() if stack.empty is not None}.values())
 each_server_and_era = pytest.mark.parametrize(
     ("stack", "era"),
@@ -72,6 +75,76 @@ def test_a_program_on_pipes_serves_its_document_beside_the_protocol() -> None:
     assert document["system_metrics"]["active_sessions"] == 1
 
 
+def transports(reader: InMemoryMetricReader, metric: str) -> set[tuple[Any, ...]]:
+    """(transport, protocol, address, port) of what was measured as `metric`."""
+    names = ("network.transport", "network.protocol.name", "server.address", "server.port")
+    return {tuple(map(point.attributes.get, names)) for point in points(reader, metric)}
+
+
+def test_a_client_on_pipes_says_so_and_how_long_its_session_was(
+    tap: Tap, reader: InMemoryMetricReader
+) -> None:
+    program = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "servers.mcp_stdio_server"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
+    )
+
+    async def session() -> None:
+        async with (
+            stdio_client(program) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            await session.call_tool("fine", {})
+            # A session in memory, inside the one on pipes, has none.
+            async with of_this_sdk().connect(
+                of_this_sdk().dispatcher("shop", _echo, [["inner"]])
+            ) as inner:
+                await inner.call_tool("inner", {})
+
+    asyncio.run(session())
+    pipe, memory = ("pipe", None, None, None), (None, None, None, None)
+    assert transports(reader, "mcp.client.operation.duration") == {pipe, memory}
+    assert transports(reader, "mcp.client.session.duration") == {pipe, memory}
+    assert transports(reader, "mcp.server.operation.duration") == {memory}
+    [inner] = points(reader, "mcp.server.session.duration")
+    sessions = points(reader, "mcp.client.session.duration")
+    assert inner.count == 1
+    assert sum(point.count for point in sessions) == 2
+    assert all("error.type" not in point.attributes for point in (inner, *sessions))
+    assert max(point.sum for point in sessions) > inner.sum > 0
+    figures = recorder().figures().sessions
+    assert sorted((item.side, item.calls) for item in figures) == [("client", 2), ("server", 1)]
+
+
+def test_a_server_on_pipes_says_so_and_one_inside_its_tool_does_not(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS), "METRICS_JSON_PORT": "0"}
+    seen = tmp_path / "seen"
+    program = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "servers.mcp_stdio_nested", str(seen)],
+        env={**env, "METRICS_JSON_ENDPOINT_ENABLED": "false"},
+    )
+
+    async def session() -> None:
+        async with (
+            stdio_client(program) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            await session.call_tool("outer", {})
+
+    asyncio.run(session())
+    wait_for(seen.exists)
+    found = json.loads(seen.read_text())
+    assert found == {"outer": "pipe", "inner": None, "sessions": ["None", "pipe"]}
+
+
+async def _echo(name: str) -> str:
+    return name
+
+
 @each_server_and_era
 def test_calls_over_http_are_counted_with_transport_and_protocol(
     stack: Stack, era: str, tap: Tap, reader: InMemoryMetricReader
@@ -105,6 +178,10 @@ def test_calls_over_http_are_counted_with_transport_and_protocol(
     found = points(reader, "mcp.server.operation.duration")
     called = [point for point in found if point.attributes["mcp.method.name"] == "tools/call"]
     assert {point.attributes.get("network.transport") for point in called} == {"tcp"}
+    address, _, port = url.removeprefix("http://").removesuffix("/mcp").partition(":")
+    over_http = {("tcp", "http", address, int(port))}
+    assert transports(reader, "mcp.client.operation.duration") == over_http
+    assert transports(reader, "mcp.client.session.duration") == over_http
     versions = {point.attributes.get("mcp.protocol.version") for point in called}
     assert versions == ({era} if MCP >= (2,) else {None})
 

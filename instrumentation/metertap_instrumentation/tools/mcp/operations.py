@@ -21,6 +21,8 @@ class Transport(NamedTuple):
 
     network: str | None = None
     """`pipe` or `tcp`."""
+    protocol: str | None = None
+    """`http`, above `tcp`."""
     address: str | None = None
     """A server's, where a client knows it."""
     port: int | None = None
@@ -28,7 +30,7 @@ class Transport(NamedTuple):
 
 UNKNOWN = Transport()
 PIPE = Transport("pipe")
-TCP = Transport("tcp")
+HTTP = Transport("tcp", "http")
 
 _recorder = recorder()
 
@@ -55,6 +57,7 @@ def record_request(
         }
         if method == TOOLS_CALL:
             known[catalogue.TOOL_NAME] = name
+            known[catalogue.TOOL_TYPE] = catalogue.FUNCTION
             known[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
         else:
             known[catalogue.PROMPT_NAME] = name
@@ -79,6 +82,7 @@ def _of_peer(version: str | None, transport: Transport) -> dict[str, Any]:
     return {
         catalogue.MCP_PROTOCOL_VERSION: version if isinstance(version, str) else None,
         catalogue.NETWORK_TRANSPORT: transport.network,
+        catalogue.NETWORK_PROTOCOL: transport.protocol,
         catalogue.SERVER_ADDRESS: transport.address,
         catalogue.SERVER_PORT: transport.port,
     }

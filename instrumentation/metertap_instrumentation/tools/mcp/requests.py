@@ -60,7 +60,10 @@ class Served:
 
 
 _served: dict[int, tuple[weakref.ref[Any], Served]] = {}
-"""By the server's id: a weak dictionary would hash and compare it in Python on every request."""
+"""By the server's id: a weak dictionary would hash and compare it in Python on every request.
+
+It holds names and no counts, so that it is as right after a fork or a reset as before.
+"""
 
 
 def served_by(server: Any) -> Served:

@@ -17,19 +17,20 @@ from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import operations
-from metertap_instrumentation.tools.mcp.operations import PIPE, UNKNOWN, Transport
+from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport
 
 _PLACE = "mcp.session"
 _PORTS = {"http": 80, "https": 443}
 
 
 class _Stdio:
-    """The standard streams of this process, and the server that reads them once it is known."""
+    """The standard streams of this process; who reads them is the first that says so."""
 
-    __slots__ = ("server_id",)
+    __slots__ = ("server_id", "session_id")
 
     def __init__(self) -> None:
         self.server_id: int | None = None
+        self.session_id: int | None = None
 
 
 # A tool may open sessions of its own, whose context is a copy of the server's: a note is for one
@@ -46,14 +47,24 @@ def of_client(session: Any) -> Transport:
     return _of_clients.get(id(session), UNKNOWN)
 
 
-def is_on_stdio(server: Any) -> bool:
-    """Say whether `server`, in whose request this code runs, reads standard input."""
+def of_server(server: Any) -> Transport:
+    """Return the transport of `server`, in whose request this code runs, if that is not HTTP."""
     stdio = _stdio.get()
     if stdio is None:
-        return False
-    if stdio.server_id is None and server is not None:
+        return UNKNOWN
+    if stdio.server_id is None:
         stdio.server_id = id(server)
-    return server is None or stdio.server_id == id(server)
+    return PIPE if stdio.server_id == id(server) else UNKNOWN
+
+
+def of_session(session: Any) -> Transport:
+    """Return the transport of a server's `session`, in which this code runs, if it is not HTTP."""
+    stdio = _stdio.get()
+    if stdio is None:
+        return UNKNOWN
+    if stdio.session_id is None:
+        stdio.session_id = id(session)
+    return PIPE if stdio.session_id == id(session) else UNKNOWN
 
 
 def patch_sets() -> list[PatchSet]:
@@ -70,9 +81,9 @@ def patch_sets() -> list[PatchSet]:
     ]
 
 
-async def run_server_session(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+async def run_server_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    return await _run(_ServerSession(), wrapped, args, kwargs)
+    return await _run(_ServerSession(instance), wrapped, args, kwargs)
 
 
 async def run_client_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -144,8 +155,7 @@ class _ServerSession(_Session):
     def begin(self) -> None:
         super().begin()
         self._opened = recorder().session_opened()
-        if is_on_stdio(None):
-            self.transport = PIPE
+        self.transport = of_session(self.peer or self)
 
     def end(self, error: BaseException | None) -> None:
         if self._opened is not None:
@@ -195,5 +205,5 @@ def _url_opened(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     with faults.guarded(_PLACE):
         url = urlsplit(args[0] if args else kwargs["url"])
         port = url.port or _PORTS.get(url.scheme)
-        _opened.set([Transport("tcp", url.hostname, port)])
+        _opened.set([HTTP._replace(address=url.hostname, port=port)])
     return wrapped(*args, **kwargs)

@@ -16,7 +16,7 @@ from metertap.outcomes import Ending
 from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests, sessions
-from metertap_instrumentation.tools.mcp.operations import PIPE, TCP, UNKNOWN
+from metertap_instrumentation.tools.mcp.operations import HTTP
 from metertap_instrumentation.tools.mcp.requests import Request
 
 _PLACE = "mcp.request"
@@ -68,13 +68,13 @@ def handle_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]
     return call
 
 
-async def received_request(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+async def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """`ServerSession._received_request(responder)`: the session answers `initialize` itself."""
     request = None
     with faults.guarded(_PLACE):
         responder = args[0] if args else kwargs["responder"]
         if responder.request.root.method == operations.INITIALIZE:
-            request = _begin(None, responder)
+            request = _begin(None, responder, instance)
     try:
         result = await wrapped(*args, **kwargs)
     except BaseException as error:
@@ -117,15 +117,15 @@ class _Request(Request):
             self.known = False
 
 
-def _begin(server: Any, message: Any) -> _Request:
+def _begin(server: Any, message: Any, session: Any = None) -> _Request:
     asked = message.request.root
     params = getattr(asked, "params", None)
     fields = {} if params is None else vars(params)
     # An HTTP request is attached to messages that came over HTTP.
     if getattr(message.message_metadata, "request_context", None) is not None:
-        transport = TCP
+        transport = HTTP
     else:
-        transport = PIPE if sessions.is_on_stdio(server) else UNKNOWN
+        transport = sessions.of_session(session) if server is None else sessions.of_server(server)
     served = None if server is None else requests.served_by(server)
     request = _Request(asked.method, served, fields.get("name"), None, transport)
     request.server = server

@@ -10,7 +10,7 @@ from metertap.outcomes import Ending
 from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests, sessions
-from metertap_instrumentation.tools.mcp.operations import PIPE, TCP, UNKNOWN, Transport
+from metertap_instrumentation.tools.mcp.operations import HTTP, UNKNOWN, Transport
 from metertap_instrumentation.tools.mcp.requests import Request
 
 _PLACE = "mcp.request"
@@ -153,6 +153,6 @@ def _transport(server: Any, dctx: Any) -> Transport:
     kind = getattr(dctx, "_inner", dctx).transport.kind
     if kind == "jsonrpc":
         if getattr(dctx.message_metadata, "request_context", None) is None:
-            return PIPE if sessions.is_on_stdio(server) else UNKNOWN
-        return TCP
-    return TCP if kind == "streamable-http" else UNKNOWN
+            return sessions.of_server(server)
+        return HTTP
+    return HTTP if kind == "streamable-http" else UNKNOWN
