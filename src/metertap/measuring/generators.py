@@ -6,7 +6,9 @@ the current one, or it would be so for whoever consumes the items.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+import functools
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Protocol
 
 from metertap import faults
@@ -112,7 +114,8 @@ async def async_steps(
     frame = stepping.start()
     try:
         inner = make()
-        step, value, is_first = inner.asend, None, frame is not None
+        step: Callable[..., Awaitable[Any]] = functools.partial(_first_step, inner)
+        value, is_first = None, frame is not None
         while True:
             token = None if frame is None else _set(frame)
             try:
@@ -139,6 +142,25 @@ async def async_steps(
         raise
     if frame is not None:
         stepping.ended(frame, None)
+
+
+def _first_step(inner: AsyncGenerator[Any, Any], value: None) -> Awaitable[Any]:
+    """Return the first step of `inner`, which the event loop is not told of.
+
+    A loop closes the generators that are open when it ends, all at once. It knows the driver, which
+    closes `inner`; told of both, it would close `inner` a second time while that is being closed.
+    """
+    _, finalizer = hooks = sys.get_asyncgen_hooks()
+    # With a finalizer, Python does not close an abandoned generator by itself. So it stays.
+    sys.set_asyncgen_hooks(None, None if finalizer is None else _leave_to_the_driver)
+    try:
+        return inner.asend(value)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _leave_to_the_driver(_inner: object) -> None:
+    """Do nothing for a generator that is abandoned: the loop's finalizer closes its driver."""
 
 
 def _first_item(frame: Frame | None) -> None:
