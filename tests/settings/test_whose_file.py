@@ -80,7 +80,10 @@ def script_elsewhere(_project: Path, elsewhere: Path) -> list[str]:
     return [sys.executable, str(elsewhere / "prog.py")]
 
 
-def entry_point_of_an_installed_package(_project: Path, elsewhere: Path) -> list[str]:
+def entry_point_of_an_installed_package(project: Path, elsewhere: Path) -> list[str]:
+    # The script does not import from the working directory, so what lies there is a decoy.
+    (project / "shoplib").mkdir()
+    (project / "shoplib" / "__init__.py").touch()
     packages = elsewhere / "lib" / "site-packages"
     (packages / "shoplib").mkdir(parents=True)
     (packages / "shoplib" / "__init__.py").write_text(f"def main():\n    exec({SHOW!r}, {{}})\n")
@@ -99,11 +102,18 @@ def line_of_code(_project: Path, _elsewhere: Path) -> list[str]:
     return [sys.executable, "-c", SHOW]
 
 
+def script_of_a_virtual_environment_inside(project: Path, _elsewhere: Path) -> list[str]:
+    (project / ".venv").mkdir()
+    (project / ".venv" / "pyvenv.cfg").touch()
+    return [str(executable(project / ".venv" / "bin" / "shop", f"#!{sys.executable}\n{SHOW}"))]
+
+
 Shape = Callable[[Path, Path], list[str]]
 STRANGERS: list[Shape] = [
     script_elsewhere,
     entry_point_of_an_installed_package,
     installed_package_of_a_virtual_environment_inside,
+    script_of_a_virtual_environment_inside,
     line_of_code,
 ]
 

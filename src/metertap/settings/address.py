@@ -1,4 +1,4 @@
-"""Where alerts are sent: an address that may hold credentials, and so is never shown whole."""
+"""Addresses that alerts are sent to. They may hold credentials, and so are never shown whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Address:
 
 
 def parse(value: object) -> Address:
-    """The address that was written. No error text has any of it."""
+    """Parse an address. No error text has any of it."""
     text = str(value).strip()
     wrong = ValueError("an address such as http://127.0.0.1:9093 is needed")
     if not (text.isascii() and text.isprintable()) or " " in text:

@@ -63,7 +63,7 @@ def load(named: str) -> dict[str, Any]:
 
 
 def _beside(folder: Path) -> Iterator[Path]:
-    """Where the file of code in `folder` may be: there, above its package, and above `src`."""
+    """Name the places of the file of code in `folder`: there, above its package, above `src`."""
     if program.is_installed(folder):
         return
     yield folder / DEFAULT
@@ -75,7 +75,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def _is_within(folder: Path, project: Path) -> bool:
-    """Whether the code in `folder` is the project's, and so may be configured by its file."""
+    """Say whether the code in `folder` is the project's, and so may be configured by its file."""
     return (
         folder.is_relative_to(project)
         and not program.is_installed(folder)
@@ -84,7 +84,7 @@ def _is_within(folder: Path, project: Path) -> bool:
 
 
 def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
-    """Whether the owner of `path` could change the program as well; in `/tmp`, anybody writes."""
+    """Say whether the owner of `path` could change the program too; in `/tmp`, anybody writes."""
     try:
         writer = path.stat().st_uid
         return os.name == "nt" or writer in {0, os.getuid(), (code or path.parent).stat().st_uid}
@@ -93,7 +93,7 @@ def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
 
 
 def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
-    """The table of the file, if it has one. `variable` is what names the file in a warning."""
+    """Read the table of the file, if it has one. `variable` names the file in a warning."""
     text = ""
     try:
         text = path.read_text(encoding="utf-8")

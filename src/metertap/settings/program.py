@@ -104,32 +104,38 @@ def folders() -> Iterator[Path]:
     else:
         path = Path(command[0]).resolve()
         launcher, rest, module = _file_name(command[0]), command[1:], _module_of_script(path)
+    # Launchers and -m import from the working directory; the script of an entry point does not.
+    imports_from_here = launcher in _LAUNCHERS or (
+        command[0] == "-m" and not getattr(sys.flags, "safe_path", False)
+    )
     if launcher in _LAUNCHERS:
         module = _application(rest) or ""
     if module.endswith(".py"):
         yield Path(module).resolve().parent
     elif module:
-        yield from _folders_of(module.partition(".")[0])
+        yield from _folders_of(module.partition(".")[0], from_here=imports_from_here)
     elif command[0] != "-m" and launcher not in _LAUNCHERS:
         yield path if path.is_dir() else path.parent
 
 
 def is_installed(folder: Path) -> bool:
     """Say whether `folder` is one that packages are installed to, and so belongs to no project."""
-    return not _INSTALLED.isdisjoint(folder.parts)
+    is_of_environment = (folder.parent / "pyvenv.cfg").exists()  # its folder of scripts
+    return is_of_environment or not _INSTALLED.isdisjoint(folder.parts)
 
 
-def _folders_of(package: str) -> Iterator[Path]:
-    """Where the import of `package` would find it, without importing it."""
-    # A site hook runs before Python puts the working directory on the path for -m.
-    spec = PathFinder.find_spec(package, [os.getcwd()]) or find_spec(package)
+def _folders_of(package: str, *, from_here: bool) -> Iterator[Path]:
+    """Find where the import of `package` would find it, without importing it."""
+    # A site hook runs before Python puts the working directory on the path.
+    spec = PathFinder.find_spec(package, [os.getcwd()]) if from_here else None
+    spec = spec or find_spec(package)
     if spec is not None:
         for folder in spec.submodule_search_locations or [os.path.dirname(spec.origin or "")]:
             yield Path(folder).resolve()
 
 
 def _module_of_script(path: Path) -> str:
-    """The module whose function the script of an entry point calls; empty for any other file."""
+    """Return the module whose function an entry point's script calls; empty for other files."""
     if path.suffix not in {"", ".exe"} or not path.is_file():
         return ""
     with path.open("rb") as script:
