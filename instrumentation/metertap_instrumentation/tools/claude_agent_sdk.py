@@ -31,7 +31,11 @@ _PLACE = "tool claude-agent-sdk"
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
     if version >= _RUN_BY_MCP:
-        return [PatchSet("claude_agent_sdk", [Target("_tool_error_result", make_error_result)])]
+        targets = [
+            Target("_tool_error_result", make_error_result),
+            Target("_convert_tool_content", convert_content, optional=True),
+        ]
+        return [PatchSet("claude_agent_sdk", targets)]
     target = Target("Query._handle_sdk_mcp_request", handle_request)
     return [PatchSet("claude_agent_sdk._internal.query", [target])]
 
@@ -46,6 +50,19 @@ def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> A
         if request is not None:
             _explain(request, _handled_by_caller())
     return wrapped(*args, **kwargs)
+
+
+def convert_content(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """`_convert_tool_content(items)` makes an answer of what the handler has just returned."""
+    with faults.guarded(_PLACE):
+        request = handlers.request_in_progress()
+        if request is not None:
+            request.stops()
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
 
 
 def _explain(request: Request, error: BaseException | None) -> None:

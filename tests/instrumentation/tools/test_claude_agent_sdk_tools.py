@@ -168,7 +168,9 @@ class TestTools(ToolKit):
         @tool(function.__name__, "", {"text": str})
         async def work(arguments: dict[str, Any]) -> dict[str, Any]:
             result = function(**arguments)
-            return text(await result if inspect.isawaitable(result) else result)
+            answer = text(await result if inspect.isawaitable(result) else result)
+            answer["content"].append({"type": "unknown"})  # the SDK logs that it drops this
+            return answer
 
         return work
 
