@@ -6,8 +6,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import metertap
 from kits.tool_kit import ToolKit
+
+pytestmark = pytest.mark.interpreter
 
 
 class OfTheProgram(ToolKit):
