@@ -216,10 +216,8 @@ class ToolKit:
             with contextlib.suppress(asyncio.CancelledError):
                 await running
             others = asyncio.all_tasks() - {asyncio.current_task()}
-            for (
-                other
-            ) in others:  # some versions leave a tool's task behind when the run is cancelled
-                other.cancel()
+            for task in others:  # some frameworks leave tasks behind
+                task.cancel()
             await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 30)
 
         asyncio.run(main())

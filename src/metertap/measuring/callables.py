@@ -45,15 +45,17 @@ def kind_of(function: Any) -> str:
 
 
 def name_of(function: Any) -> str | None:
-    """Name a callable: as it says itself, or as the function it is made of, or as its class.
+    """Name a callable: as the function it is made of, or as it says itself, or as its class.
 
     None for a lambda, which has no name of its own.
     """
-    name = getattr(function, "__name__", None)
-    if isinstance(name, str) and not isinstance(function, functools.partial):
-        return None if name == _NAMELESS else name
     inner = _inner(function)
-    return type(function).__name__ if inner is None else name_of(inner)
+    if inner is not None:
+        return name_of(inner)
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        return type(function).__name__
+    return None if name == _NAMELESS else name
 
 
 def rebuilt(function: Any, decorate: Decorate) -> Any:
