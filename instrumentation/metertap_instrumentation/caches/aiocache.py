@@ -64,7 +64,7 @@ def _ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
 
 
 def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """The same of aiocache's own method: a default of ours tells a miss from a stored value."""
+    """Ask aiocache's own method with a default of ours, which tells a miss from a stored value."""
     asked = _ask(cache, args, kwargs)
     if asked is None or asked[0][0] is None or cache.plugins:
         return asked

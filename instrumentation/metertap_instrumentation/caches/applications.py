@@ -53,24 +53,24 @@ _HAVE_NAMES = (
 
 
 def is_applications(function: Any) -> bool:
-    """Whether `function`, decorated or not, is of the application."""
+    """Say whether `function`, decorated or not, is the application's."""
     known = _known(function)
     return _is_of_program(function) if known is None else known
 
 
 def is_surely_applications(function: Any) -> bool:
-    """The same, where it takes no time: False for what is installed, whatever runs."""
+    """Say so where that takes no time: False for what is installed, whichever program runs."""
     return bool(_known(function))
 
 
 def name_of(function: Any) -> str | None:
-    """`module.qualname` of the function that a decorated one stands for."""
+    """Return `module.qualname` of the function that a decorated one stands for."""
     found = _names(function)
     return f"{found[0]}.{found[1]}" if found is not None else None
 
 
 def left_of(function: Any) -> Any:
-    """What may be kept of a function that ends, to ask `is_applications` and `name_of` later."""
+    """Return what is kept of a function that ends, for `is_applications` and `name_of`."""
     left = types.SimpleNamespace()
     if (names := _names(function)) is not None:
         left.__module__, left.__qualname__ = names
@@ -78,7 +78,7 @@ def left_of(function: Any) -> Any:
 
 
 def _known(function: Any) -> bool | None:
-    """None is a function that is installed: it depends on which program runs."""
+    """Say so, or None for an installed function: then it depends on which program runs."""
     found = _names(function)
     if found is None:
         return False
@@ -93,7 +93,7 @@ def _known(function: Any) -> bool | None:
 
 
 def _names(function: Any) -> tuple[str, str] | None:
-    """Module and qualified name. Nothing of the program's is called: no `__getattr__`."""
+    """Find module and qualified name, without calling a `__getattr__` of the program's."""
     for _ in range(20):  # a decorated function may lead to itself
         if issubclass(type(function), _HAVE_NAMES):
             names = getattr(function, "__module__", None), function.__qualname__

@@ -35,7 +35,7 @@ class _Ends(PatchSet):
             cls.__del__ = _end
 
     def uninstall(self) -> None:
-        """Undo."""
+        """Take the finaliser away, and undo the patches."""
         cls = getattr(sys.modules.get(_MODULE), _CLASS, None)
         if cls is not None and vars(cls).get("__del__") is _end:
             del cls.__del__
@@ -54,4 +54,4 @@ INSTRUMENTATION = FindingInstrumentation(
     LIBRARIES["caches.async_lru"], _patch_sets, module=_MODULE, class_name=_CLASS
 )
 init = after("async_lru", lambda made, *_call: INSTRUMENTATION.made(made))
-"""A coroutine function is decorated."""
+"""Notes each coroutine function that is decorated."""

@@ -80,7 +80,7 @@ def with_middlewares(method: Callable[..., Any], live: Live) -> Callable[..., An
 async def lookup(
     cache: Any, call: Any, command: Any, backend: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """A middleware for what looks something up; `get_raw` has no default, but None."""
+    """Count a lookup, as the middleware around it; `get_raw` has no default but None."""
     given = default = kwargs.get("default")
     try:
         if _layer() is not None:
@@ -113,7 +113,7 @@ async def lookup(
 
 
 def _is_own(backend: Any) -> bool:
-    """Whether what a default is handed to is cashews' own, with nothing overridden."""
+    """Say whether what a default is handed to is cashews' own, with nothing overridden."""
     kinds = type(backend), type(getattr(backend, "_serializer", None))
     own = _own.get(kinds)
     if own is None:
@@ -128,7 +128,7 @@ _own: dict[tuple[type, type], bool] = {}
 async def no_lookup(
     _cache: Any, call: Any, _command: Any, _backend: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """A middleware for everything else; the backend may read something for it."""
+    """Count nothing that a backend reads for any other command, as the middleware around it."""
     try:
         with counting(_layer() or _HERE):
             return await call(*args, **kwargs)

@@ -196,7 +196,7 @@ class Counter:
             self._meters.of(instance, self._function).rejected()
 
     def _default(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        """The argument `default` of a call: the caller's, or else the function's own."""
+        """Return the argument `default` of a call: the caller's, or else the function's own."""
         if "default" in kwargs:
             return kwargs["default"]
         # Unwrapped to where self is a parameter: what binds it shows it in some versions of wrapt.
@@ -249,7 +249,7 @@ class Meters:
         self._objects = ObjectMeters(SYSTEM, supports=self._supports, natural_name=_class_name)
 
     def of(self, instance: Any, function: str) -> CacheMeter:
-        """The meter of what `instance` (None: the plain function of that name) does."""
+        """Return the meter of `instance`, or of the plain function of that name if it is None."""
         if self._name is not None:
             return self._plain(self._name)
         if instance is None:
@@ -265,7 +265,7 @@ def _class_name(cache: Any) -> str | None:
 
 
 class Configured(lines.Configured[Line]):
-    """All of them."""
+    """The lines of `[tool.metertap.caches]`, and what they patch."""
 
     line = Line
 

@@ -71,7 +71,7 @@ class FindingInstrumentation(Instrumentation):
         self._look_in_modules()
 
     def uninstall(self) -> None:
-        """Undo. What was found is read for the last time."""
+        """Undo the patches, and read for the last time what was found."""
         if self.is_on and (self._made or self._readers):
             with faults.guarded(f"{self.name}.last"):
                 recorder().cache_figures()
@@ -81,7 +81,7 @@ class FindingInstrumentation(Instrumentation):
         super().uninstall()
 
     def made(self, cache: Any) -> None:
-        """`cache` was just made."""
+        """Note `cache`, which was just made, to be found at the next look."""
         if self.is_on:
             with faults.guarded(self.name):
                 identity = id(cache)
@@ -90,7 +90,7 @@ class FindingInstrumentation(Instrumentation):
                     recorder().activity()
 
     def kinds(self) -> list[type]:
-        """The class and all that inherit it, if it is imported."""
+        """Return the class and all that inherit it, if it is imported."""
         kind = getattr(sys.modules.get(self._module), self._class_name, None)
         found: list[type] = [kind] if isinstance(kind, type) else []
         for kind in found:  # grows meanwhile
@@ -99,7 +99,7 @@ class FindingInstrumentation(Instrumentation):
         return found
 
     def take_made(self) -> list[Any]:
-        """What was made since this was asked last."""
+        """Return the caches that were made since this was asked last."""
         made = [self._made.pop(identity, None) for identity in list(self._made)]
         return [cache for reference in made if reference and (cache := reference()) is not None]
 
@@ -147,7 +147,7 @@ class FindingInstrumentation(Instrumentation):
                 recorder().cache_by_hand(name, self.name, frozenset()).readings.append(reading)
 
     def forked(self) -> bool:
-        """Begin from zero in a forked child; whether its parent had not found everything."""
+        """Begin from zero in a forked child. Say whether its parent had left anything to find."""
         left = bool(self._made)
         self._made.clear()
         self._ended.clear()
@@ -224,7 +224,7 @@ class _Reader:
             reading.take(self(cache))
 
     def skip(self) -> None:
-        """What was looked up since this was read last does not count."""
+        """Leave out what was looked up since the cache was read last."""
         cache = self.cache()
         if cache is not None:
             with faults.guarded("cache.statistics"):
@@ -243,19 +243,19 @@ class _Look:
         self._found_at_fork = False
 
     def add(self, instrumentation: FindingInstrumentation) -> None:
-        """Look for this one's caches, too."""
+        """Look for the caches of `instrumentation`, too."""
         if instrumentation not in self._on:
             self._on.append(instrumentation)
         self._searched = None
         recorder().on_look(self.look)
 
     def remove(self, instrumentation: FindingInstrumentation) -> None:
-        """Do not look for them any more."""
+        """Look for the caches of `instrumentation` no more."""
         if instrumentation in self._on:
             self._on.remove(instrumentation)
 
     def look(self) -> None:
-        """Find what is new."""
+        """Find caches that are new, and name them."""
         with self._lock:
             if not self._find():
                 return
@@ -288,7 +288,7 @@ class _Look:
             self._found_at_fork = self._find(at_fork=True)
 
     def forked_in_parent(self) -> None:
-        """Go on, in the parent."""
+        """Let other threads of the parent look again."""
         with contextlib.suppress(RuntimeError):  # it was not waited for any longer
             self._lock.release()
         if self._found_at_fork:
@@ -312,8 +312,11 @@ class _Look:
 
 
 def _search(on: Sequence[FindingInstrumentation]) -> list[tuple[FindingInstrumentation, Any]]:
-    """All caches there are. An object refers to its class, and to ask who does makes no list of
-    everything: it is several times as fast as that."""
+    """Find all caches that there are.
+
+    An object refers to its class. To ask who refers to a class makes no list of all objects, and is
+    several times as fast as that.
+    """
     of = {kind: item for item in on for kind in item.kinds()}
     if not of:
         return []

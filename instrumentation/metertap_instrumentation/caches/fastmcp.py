@@ -44,7 +44,7 @@ class _Servers(PatchSet):
     """Servers that are there already have their middleware looked at, too."""
 
     def follow(self, module: Any) -> None:
-        """Find them."""
+        """Look at the servers that were made before."""
         for server in instances(module.FastMCP):
             with faults.guarded("fastmcp"):
                 _look_at(server)
@@ -98,13 +98,13 @@ def _remember(known: dict[int, weakref.ref[Any]], item: Any) -> None:
 
 
 def read(middleware: Any) -> Statistics:
-    """Hits and misses of all methods together."""
+    """Read the hits and misses of all methods together."""
     lookups = [method.get for _, method in middleware.statistics() if method is not None]
     return Statistics(sum(get.hit for get in lookups), sum(get.miss for get in lookups))
 
 
 def name(server: Any) -> str | None:
-    """What the server was called by the program; what fastmcp makes up is new each time."""
+    """Return what the program called the server; what fastmcp makes up is new each time."""
     found = server.name
     made_up = rf"{re.escape(type(server).__name__)}-[0-9a-f]{{4}}"
     if not isinstance(found, str) or not found or re.fullmatch(made_up, found):

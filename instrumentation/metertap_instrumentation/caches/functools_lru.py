@@ -38,7 +38,7 @@ INSTRUMENTATION = FindingInstrumentation(
 
 
 def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`lru_cache(function)`, or `lru_cache(maxsize=8)`, which gives a decorator."""
+    """Note what `lru_cache(function)` makes, or what the decorator `lru_cache(maxsize=8)` will."""
     try:
         made = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -52,7 +52,7 @@ def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def decorate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """The decorator that `lru_cache(maxsize=8)` gave."""
+    """Note what the decorator makes that `lru_cache(maxsize=8)` gave."""
     try:
         made = wrapped(*args, **kwargs)
     except BaseException as error:

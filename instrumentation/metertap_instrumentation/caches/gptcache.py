@@ -84,7 +84,7 @@ missed = _ended(ObjectMeter.miss)
 
 
 def _cache_of(report: Any) -> Any:
-    """The `Cache` whose report this is: that one has a name. Looked for once."""
+    """Find the `Cache` whose report this is, which has a name. It is looked for once."""
     reference = _caches.get(report)
     cache = None if reference is None else reference()
     if cache is None:

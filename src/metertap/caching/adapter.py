@@ -182,7 +182,7 @@ def _half(
 
 
 def is_own(method: Callable[..., Any], package: str) -> bool:
-    """Whether `method` is the code of `package` itself, wrapped by nobody.
+    """Say whether `method` is the code of `package` itself, wrapped by nobody.
 
     Only that may get an argument of ours. What the program overrides gets what the caller passed.
     """
@@ -192,7 +192,7 @@ def is_own(method: Callable[..., Any], package: str) -> bool:
 
 
 def replaced(args: Any, kwargs: Any, place: int, name: str, value: Any) -> tuple[Any, Any]:
-    """The arguments of a call with another `value` for one: by its place, if it was given so."""
+    """Return the arguments of a call with `value` for one: by its place, if it was given so."""
     if len(args) > place:
         return (*args[:place], value, *args[place + 1 :]), kwargs
     return args, {**kwargs, name: value}

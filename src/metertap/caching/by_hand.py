@@ -56,12 +56,12 @@ class CacheMeter:
         recorder().keep(self)
 
     def forget(self) -> None:
-        """Find the series again: after a fork, a reset or with other settings."""
+        """Find the series again, after a fork, a reset or a change of settings."""
         self._hits = _Unbound(self._find_hits)
         self._misses = _Unbound(self._find_misses)
 
     def hit(self) -> None:
-        """A lookup found its entry."""
+        """Count one lookup that found its entry."""
         frame = _current()
         if frame is None:
             self._hits[None]()
@@ -72,7 +72,7 @@ class CacheMeter:
             self._hits[tool_of_lookup(HIT)]()
 
     def miss(self) -> None:
-        """A lookup found nothing."""
+        """Count one lookup that found nothing."""
         frame = _current()
         if frame is None:
             self._misses[None]()
@@ -83,7 +83,7 @@ class CacheMeter:
             self._misses[tool_of_lookup(MISSED)]()
 
     def evicted(self, entries: int = 1) -> None:
-        """The cache dropped `entries` to make room or because they expired."""
+        """Count `entries` that the cache dropped to make room or because they expired."""
         with faults.guarded("cache_meter"):
             if (series := self._find()) is not None:
                 if isinstance(entries, int) and entries >= 0:
@@ -93,7 +93,7 @@ class CacheMeter:
                     faults.warn_once("cache.evicted", "%s is not a number of entries", shown)
 
     def rejected(self) -> None:
-        """The cache refused an entry because of its size."""
+        """Count one entry that the cache refused because of its size."""
         with faults.guarded("cache_meter"):
             if (series := self._find()) is not None:
                 recorder().cache_rejected(series)
@@ -113,7 +113,7 @@ class CacheMeter:
         return series.misses
 
     def _find(self) -> CacheSeries | None:
-        """The series to count on; None where nothing is counted."""
+        """Find the series to count on; None while nothing is measured."""
         if not is_enabled():
             return None
         recorder().wake()
@@ -121,7 +121,7 @@ class CacheMeter:
 
 
 def cache_meter(name: str) -> CacheMeter:
-    """A meter for a cache of the program's own: `hit`, `miss`, `evicted`, `rejected`."""
+    """Return a meter for a cache of the program's own: `hit`, `miss`, `evicted`, `rejected`."""
     with faults.guarded("cache_meter"):
         if is_enabled():
             recorder().cache_by_hand(name, SOURCE)

@@ -87,7 +87,7 @@ class ObjectMeter(CacheMeter):
 
     @property
     def system(self) -> str:
-        """The library."""
+        """The name of the library that the cache is of."""
         return self._system
 
     def forget(self) -> None:
@@ -96,7 +96,7 @@ class ObjectMeter(CacheMeter):
         self._series, self._settled = None, False
 
     def settle(self, name: str) -> None:
-        """From now on the object is called `name`; what it counted so far is of that name."""
+        """Give the cache object its name, under which what it counted so far is shown."""
         if self._settled or self._series is None:
             return
         found = recorder().cache_by_hand(name, self._system, self.supports)
@@ -107,7 +107,7 @@ class ObjectMeter(CacheMeter):
             self.end()
 
     def end(self) -> None:
-        """The object is gone: its counts go to the series of its name."""
+        """Move the counts of an object that is gone to the series of its name."""
         series = self._series
         if series is not None and self._settled:
             recorder().cache_by_hand(self._name, self._system, self.supports).absorb(series)
@@ -133,7 +133,7 @@ class ObjectMeters:
         natural_name: Callable[[Any], str | None] = lambda _cache: None,
         meter: type[ObjectMeter] = ObjectMeter,
     ) -> None:
-        """`natural_name` is what the library itself calls a cache: a directory, an alias."""
+        """Begin without meters. `natural_name` gives the library's own name: a directory, an alias."""
         self.system = system
         self._meter_class = meter
         self.supports = supports
@@ -144,14 +144,14 @@ class ObjectMeters:
         """The meter by the identity of a cache, if there is one: for those to whom `of` is slow."""
 
     def of(self, cache: Any) -> ObjectMeter:
-        """The meter of `cache`; made if new."""
+        """Return the meter of `cache`, made if it is new."""
         meter = self._meters.get(id(cache))
         return meter if meter is not None else self._new(cache)
 
     def of_part(self, part: Any, find: Callable[[Any], ObjectMeter]) -> ObjectMeter:
-        """The meter of what `part` belongs to (a shard, a client of a pool), which `find` finds.
+        """Return the meter of what `part` (a shard, a client of a pool) belongs to.
 
-        It is found once, and again if what it belongs to is gone.
+        `find` finds it: once, and again if what the part belongs to is gone.
         """
         identity = id(part)
         known = self._parts.get(identity)
@@ -189,7 +189,7 @@ class _Unnamed:
         self._readings: list[tuple[weakref.ref[Any], str, str | None, frozenset[str], Reading]] = []
 
     def add(self, meter: ObjectMeter) -> None:
-        """`meter` has counted for the first time."""
+        """Name `meter`, which has counted for the first time, at the next look."""
         with self._lock:
             self._meters.append(meter)
         recorder().on_look(self.look)
@@ -203,13 +203,13 @@ class _Unnamed:
         supports: frozenset[str],
         reading: Reading,
     ) -> None:
-        """`reading` reads `cache`, which was just found."""
+        """Name `cache`, which `reading` reads, at the next look."""
         with self._lock:
             self._readings.append((weakref.ref(cache), system, natural_name, supports, reading))
         recorder().on_look(self.look)
 
     def look(self) -> None:
-        """Name everything that has none yet."""
+        """Name every meter and reading that has no name yet."""
         with self._lock:
             meters, self._meters = self._meters, []
             readings, self._readings = self._readings, []
@@ -227,7 +227,7 @@ class _Unnamed:
                 recorder().cache_by_hand(name, system, supports).readings.append(reading)
 
     def name_now(self, meter: ObjectMeter) -> None:
-        """The object ends before anybody looked: only what it is itself can name it."""
+        """Name `meter`, whose object ends before anybody looked, by what it tells itself."""
         # A finaliser must not wait: whoever has the lock may wait for one that this thread has.
         if self._lock.acquire(blocking=False):
             try:
@@ -242,7 +242,7 @@ class _Unnamed:
         self._lock.acquire(timeout=FORK_WAITS_SECONDS)
 
     def forked_in_parent(self) -> None:
-        """Go on, in the parent."""
+        """Let other threads of the parent look again."""
         with contextlib.suppress(RuntimeError):  # it was not waited for any longer
             self._lock.release()
 

@@ -29,7 +29,7 @@ class Names:
         self._lock = locks.lock()
 
     def give(self, cache: object, name: str) -> None:
-        """`cache` is called `name`."""
+        """Call `cache` by `name`. Raises `TypeError` for what is no name, or cannot be named."""
         if not isinstance(name, str) or not name:
             raise TypeError("a cache's name is a text that is not empty")
         identity = id(cache)
@@ -38,12 +38,15 @@ class Names:
             self._given[identity] = (forgotten, as_label(name))
 
     def given(self, cache: object) -> str | None:
-        """What the program called `cache`, if it did."""
+        """Return what the program called `cache`, or None."""
         found = self._given.get(id(cache))
         return found[1] if found is not None and found[0]() is cache else None
 
     def of(self, wanted: Sequence[tuple[Any, str | None]]) -> list[str]:
-        """The names of objects, each with its natural name if it has one. None is an ended one."""
+        """Return the names of objects, given with their natural names if they have any.
+
+        None in the place of an object is one that has ended.
+        """
         names = [
             None if cache is None else self.given(cache) or natural for cache, natural in wanted
         ]
@@ -55,13 +58,13 @@ class Names:
         ]
 
     def unbound(self, cache: object) -> str:
-        """What stands for all caches of a class that are bound to nothing."""
+        """Return the name of all caches of a class that no variable or attribute refers to."""
         cls = type(cache)
         return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _bindings(caches: Sequence[object]) -> dict[int, str]:
-    """Names by identity, from the variables and attributes that refer to them."""
+    """Find names, by identity, in the variables and attributes that refer to the caches."""
     if not caches:
         return {}
     names = _in_modules(caches)
@@ -87,7 +90,7 @@ def _in_modules(caches: Iterable[object]) -> dict[int, str]:
 
 
 def _in_objects(caches: Sequence[object]) -> dict[int, str]:
-    """Attributes of instances, classes and functions, and closures of functions."""
+    """Find names in attributes of instances, classes and functions, and in closures."""
     wanted = {id(cache): cache for cache in caches}
     found: dict[int, str] = {}
     holders = [item for item in gc.get_referrers(*caches) if item is not caches]

@@ -34,7 +34,7 @@ class Count:
 
     @property
     def value(self) -> int:
-        """How often `add` was called."""
+        """The number of times that `add` was called."""
         return self._MOST - length_hint(self._left)
 
 
@@ -100,7 +100,7 @@ class Reading:
         self._last = self._before = (0, 0, 0, 0)
 
     def now(self) -> tuple[tuple[int, int, int, int], int | None, bool]:
-        """Hits, misses, evictions and rejections so far; entries; whether the cache still is."""
+        """Return the four counts so far, the entries, and whether the cache exists."""
         try:  # not `guarded`: of a thousand caches each is read at each look
             found = self.read()
         except Exception as error:
@@ -151,7 +151,7 @@ class CacheSeries:
         self._lock = locks.lock()
 
     def figures(self) -> CacheFigures:
-        """A copy to compute views from.
+        """Return a copy to compute views from.
 
         Not under the recorder's lock: a cache may hold a lock of its own, and record.
         """
@@ -191,7 +191,7 @@ class CacheSeries:
         )
 
     def absorb(self, part: CacheSeries) -> None:
-        """`part` ends: nothing counts on it any more.
+        """Take over the counts of `part`, whose cache is gone.
 
         A finaliser calls this, maybe in a thread that is inside `figures`: then it is done there.
         """
@@ -213,7 +213,7 @@ class CacheSeries:
                 self.rejections += part.rejections
 
     def forked(self) -> CacheSeries:
-        """In a forked child: a series of its own, from zero; its cache objects are the same."""
+        """Return a series for a forked child, which counts the same cache objects from zero."""
         series = CacheSeries(self.name, self.system, self.supports)
         series.entries = self.entries
         series.readings = self.readings

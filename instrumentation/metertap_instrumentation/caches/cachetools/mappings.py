@@ -70,7 +70,7 @@ class _Counted(MutableMapping[Any, Any]):
 
 
 def _counted(cache: Any, of: Any) -> Any:
-    """What a decorator is to look in, instead of `cache`; a `Cache` counts by its own methods."""
+    """Return what a decorator is to look in instead of `cache`: a `Cache` counts by its methods."""
     if cache is None or isinstance(cache, cache_class()):
         return cache
     with faults.guarded("cachetools"):

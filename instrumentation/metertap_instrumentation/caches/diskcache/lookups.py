@@ -39,7 +39,7 @@ def _ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
 
 
 def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """The same of diskcache's own method: a default of ours tells a miss from a stored value."""
+    """Ask diskcache's own method with a default of ours, which tells a miss from a stored value."""
     asked = _ask(cache, args, kwargs)
     if asked is None:
         return None

@@ -23,7 +23,7 @@ _KEPT_INSIDE = ("cache", "deque", "index")
 
 
 def _directory(cache: Any) -> str | None:
-    """Enough of its path to tell it from others, and no more: `shop/prices`, `shop/cache/prices`.
+    """Return as much of its path as tells it from others: `shop/prices`, `shop/cache/prices`.
 
     A name has to be the same after a restart, in whatever order caches are opened.
     """
@@ -46,7 +46,7 @@ KEEPERS.add("diskcache")  # an index keeps its cache in `_cache`
 
 
 def meter_of(cache: Any) -> ObjectMeter:
-    """What counts for `cache`: the meter of the whole, if it is a shard."""
+    """Return what counts for `cache`: the meter of the whole, if it is a shard."""
     return meters.of_part(cache, _find_meter)
 
 

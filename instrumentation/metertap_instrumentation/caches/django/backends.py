@@ -20,7 +20,7 @@ class Backends(SubclassesPatchSet):
         pass
 
     def adopt(self, cls: type) -> None:
-        """`cls` is a backend's: it may be new, and its parents, too."""
+        """Wrap the methods of a backend's class and of its parents, where they are new."""
         with self._lock:
             if self.status == "installed":
                 base = getattr(sys.modules[self.module], self._base_name)
@@ -33,7 +33,7 @@ class Backend(PatchSet):
     """A module with backends, which may be used without `caches`."""
 
     def follow(self, module: Any) -> None:
-        """Adopt what it defines."""
+        """Wrap the backends that the module defines."""
         base = sys.modules[f"{MODULE}.base"].BaseCache
         for found in list(vars(module).values()):
             # Not isinstance: it would ask Django's lazy settings, which may not be set yet.

@@ -81,8 +81,10 @@ def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, .
 
 
 def _asks(*, known: bool) -> Ask:
-    """Ask for one key. A method whose code is `known` gets a default of ours: it tells a miss from
-    a stored None."""
+    """Make what asks for one key.
+
+    A method whose code is `known` gets a default of ours, which tells a miss from a stored None.
+    """
 
     def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
         outer = _layer()
@@ -106,7 +108,7 @@ def _asks(*, known: bool) -> Ask:
 
 
 def _asks_only_known(cache: Any) -> bool:
-    """Whether the client that a backend hands the default to is no class of the program's."""
+    """Say whether the client that a backend hands the default to is no class of the program's."""
     held = vars(cache)
     client = held.get("_cache")
     if type(client) is OrderedDict:  # what `locmem` keeps its entries in
@@ -167,7 +169,7 @@ def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
 
 
 def _ask_many_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """The same of a method whose code is known: its keys may be an iterator, which is read once."""
+    """Ask a method whose code is known; its keys may be an iterator, which is read once."""
     keys = args[0] if args else kwargs["keys"]
     if _layer() is not None or isinstance(keys, Sized):
         return _ask_many(cache, args, kwargs)

@@ -54,7 +54,7 @@ derive = after("redis", _derived)
 
 
 def meter_of(client: Any) -> ObjectMeter:
-    """What counts for `client`: its pool's meter, or its own if the program named it."""
+    """Return what counts for `client`: its pool's meter, or its own if the program named it."""
     return meters.of_part(client, _find_meter)
 
 
