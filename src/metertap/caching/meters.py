@@ -133,7 +133,7 @@ class ObjectMeters:
         natural_name: Callable[[Any], str | None] = lambda _cache: None,
         meter: type[ObjectMeter] = ObjectMeter,
     ) -> None:
-        """Begin without meters. `natural_name` gives the library's own name: a directory, an alias."""
+        """Begin without meters. `natural_name` gives the name that the library has for a cache."""
         self.system = system
         self._meter_class = meter
         self.supports = supports
