@@ -68,7 +68,7 @@ class Endings:
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
 
     def watch(self, *, pushes: bool) -> None:
-        """Be there at the end of the process; `pushes` says whether it could lose anything."""
+        """Watch for the end of the process; `pushes` says whether anything could be lost then."""
         global _watching
         _watching = self
         atexit.register(self._exit)
@@ -87,7 +87,7 @@ class Endings:
                 signal.signal(number, signal.SIG_DFL)
 
     def woken(self, *, pushes: bool) -> None:
-        """In a forked child that records for the first time: watch its own end."""
+        """Watch for the end of a forked child, which records for the first time."""
         if pushes:
             self._watch_early_ends()
 
@@ -106,9 +106,9 @@ class Endings:
             self._watch_multiprocessing(util)
 
     def _watch_multiprocessing(self, util: Any) -> None:
-        """A child of multiprocessing ends by `os._exit`, after its finalizers.
+        """Push at the end of a child of multiprocessing: by `os._exit`, after its finalizers.
 
-        It forgets all finalizers when it begins, which may be after its first record (the fork
+        A child forgets all finalizers when it begins, which may be after its first record (the fork
         server imports the main module first), and then does what is registered for after a fork.
         """
 
@@ -200,7 +200,7 @@ def _is_main_thread() -> bool:
 
 
 def _has_default_action(number: int) -> bool:
-    """Whether nobody handles or ignores the signal: not in Python, and not below it."""
+    """Say whether nobody handles or ignores the signal, in Python or below it."""
     if signal.getsignal(number) is not signal.SIG_DFL:
         return False
     with suppress(OSError, ValueError, IndexError):  # only Linux has the file

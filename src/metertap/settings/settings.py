@@ -103,12 +103,12 @@ class Settings:
         return self.alerts is not None or any(address is not None for address in told)
 
     def is_disabled(self, instrumentation: str) -> bool:
-        """Whether the instrumentation of that name is disabled, by its name or by `*`."""
+        """Say whether the instrumentation of that name is disabled, by its name or by `*`."""
         disabled = self.disabled_instrumentations | self.disabled_by_opentelemetry
         return not {instrumentation, "*"}.isdisjoint(disabled)
 
     def is_explicit(self, name: str) -> bool:
-        """Whether the value of the setting `name` was given; else it is the default."""
+        """Say whether the value of the setting `name` was given; else it is the default."""
         return name in self.sources
 
 
@@ -229,7 +229,7 @@ def read(
 
 
 def _harmless(file: ConfigFile) -> Mapping[str, Any]:
-    """The table without what may reveal, send or open; one warning says what was left out."""
+    """Leave out of the table what may reveal, send or open, and warn once of what was left out."""
     ours = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
     ignored = sorted((file.table.keys() & ours) - _HARMLESS)
     if ignored:

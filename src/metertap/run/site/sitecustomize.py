@@ -30,7 +30,7 @@ def _leave_no_trace():
 
 
 def _is_housekeeping():
-    """Whether this process is one of the standard library's, which runs nothing of a program."""
+    """Say whether this process is the standard library's own, and runs nothing of a program."""
     mark = "from multiprocessing.resource_tracker "
     return any(word.startswith(mark) for word in getattr(sys, "orig_argv", ()))
 
