@@ -22,7 +22,7 @@ _TARGET = re.compile(rf"({DOTTED}):({DOTTED})")
 
 
 class Line:
-    """One line that is understood. Raises `ValueError`, which says what is wrong, if it is not."""
+    """One line that is understood; `ValueError`, which says what is wrong, if it is not."""
 
     table: str
     keys: frozenset[str]
@@ -53,7 +53,7 @@ def need(holds: bool, otherwise: str) -> None:
 
 
 def unknown(key: str, given: object, known: Iterable[str], hint: str = "") -> ValueError:
-    """What is wrong with a value that is none of those that there are."""
+    """Return an error that says which values there are instead of `given`."""
     return ValueError(f"{key} = {faults.shown(given)} is unknown{hint}; known: {', '.join(known)}")
 
 
@@ -63,7 +63,7 @@ def nearest(word: str, words: Collection[str]) -> str:
 
 
 def is_a(error: BaseException, name: str) -> bool:
-    """Whether `error` is of the class `name`: a short name, a qualified one, or one with module."""
+    """Say whether `error` is of the class `name`: short, qualified, or with its module."""
     return any(
         name in {kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"}
         for kind in type(error).__mro__
@@ -78,7 +78,7 @@ class Patch(PatchSet):
         self._table = line.table
 
     def tell(self, error: Exception) -> None:
-        """The line does not fit the program: no fault of ours."""
+        """Warn that the line does not fit the program, which is no fault of ours."""
         _tell(self._table, self.name, f"{self.name}: {self.problem}")
 
 
@@ -96,7 +96,7 @@ class _Unusable(PatchSet):
 
 
 def _tell(table: str, target: str, problem: str) -> None:
-    """One warning a line."""
+    """Warn of a line once."""
     faults.warn_once(f"{table} {target}", "%s %s; it is ignored", table, problem)
 
 
@@ -113,7 +113,7 @@ class Configured(Instrumentation, Generic[L]):
         self.version = ""
 
     def configure(self, given: Mapping[str, Any]) -> None:
-        """From now on these are the lines."""
+        """Put these lines in force, instead of those before."""
         self.uninstall()
         unusable: list[PatchSet] = []
         lines: list[L] = []
@@ -126,7 +126,7 @@ class Configured(Instrumentation, Generic[L]):
         self.patch_sets = [*unusable, *self.patches(lines)]
 
     def patches(self, lines: list[L]) -> Iterable[PatchSet]:
-        """What to patch: one for each of the lines that are understood."""
+        """Return what to patch: one set for each line that is understood."""
         raise NotImplementedError
 
     def install(self) -> None:

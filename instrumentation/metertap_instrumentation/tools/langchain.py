@@ -44,22 +44,22 @@ _BUBBLES = frozenset(
 
 
 class Tools(Handlers):
-    """Runs by `BaseTool.run` and `arun`; or by those that a subclass has instead."""
+    """How runs of a LangChain tool are named, and how they end."""
 
     source = SOURCE
 
     def name_of(self, instance: Any, _args: Any, _kwargs: Any) -> str:
-        """A tool has its name from the program."""
+        """Name the tool: the program chose its name."""
         name: str = instance.name
         return name
 
     def inside(self, outer: Frame, instance: Any, name: str, kwargs: Any) -> None:
-        """Give up the call around one that is the same, further in."""
+        """Give up the call around this one if both are the same run."""
         if hands_on(outer, instance, name, kwargs):
             give_up(outer)
 
     def returned(self, result: Any) -> Ending | None:
-        """A tool may return the message that says it failed, or have it among others."""
+        """Judge a result: a tool may return a message that says it failed, or a list with one."""
         if type(result).__name__ in _TELLING:
             messages = result if isinstance(result, list) else [result]
             if any(map(says_error, messages)):
@@ -67,7 +67,7 @@ class Tools(Handlers):
         return None
 
     def raising(self, error: BaseException) -> Ending:
-        """Bubbles of LangGraph are no failures, and what the arguments lack is the caller's."""
+        """Judge an error: LangGraph's signals are no failures, bad arguments are the caller's."""
         if bubbles_up(error):
             return Ending(INTERIM)
         if rejects_arguments(error):
@@ -80,13 +80,13 @@ class _OverrideSlot(NamedSlot):
 
 
 class Overrides(Tools):
-    """Those of subclasses. They are given up once they reach that of the base class."""
+    """Runs by a `run` of a subclass, given up when they reach that of the base class."""
 
     slot_class = _OverrideSlot
 
 
 def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
-    """Whether the call in progress goes on in `instance`: it is the same one, further in."""
+    """Say whether the call of `outer` goes on in `instance`, so that both are one run."""
     owner = outer[OWNER]
     if owner.counted_by != SOURCE or owner.name != name:
         return False
@@ -96,24 +96,24 @@ def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
 
 
 def handled(error: BaseException) -> Ending:
-    """How a call ends whose error is handed back as its answer."""
+    """Return the ending of a call whose error became its answer."""
     ended = CALLER_ERROR if rejects_arguments(error) else TOOL_ERROR
     return Ending(ended, error_type(error))
 
 
 def says_error(message: Any) -> bool:
-    """Whether a tool's answer is a message that says it failed."""
+    """Say whether an answer is a message by which the tool says that it failed."""
     # By its name: the class is not there before the library is.
     return type(message).__name__ == "ToolMessage" and getattr(message, "status", None) == "error"
 
 
 def bubbles_up(error: BaseException) -> bool:
-    """Whether LangGraph takes `error` for a signal to the graph around the tool."""
+    """Say whether `error` is one of LangGraph's signals to the graph around the tool."""
     return any(cls.__name__ in _BUBBLES for cls in type(error).__mro__)
 
 
 def rejects_arguments(error: BaseException) -> bool:
-    """Whether `error` was raised in reading the arguments, before the tool's own code ran."""
+    """Say whether `error` was raised in reading the arguments, before the tool's own code ran."""
     if not any(cls.__name__ in {"ValueError", "ToolException"} for cls in type(error).__mro__):
         return False  # pydantic's are ValueErrors
     module = vars(sys.modules.get(_MODULE, sys))
@@ -131,7 +131,7 @@ _overrides = Overrides()
 
 
 def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`_handle_tool_error(error, flag=...)` and its like: what `run` answers instead of raising."""
+    """Note the error that `_handle_tool_error(error, flag=…)` or its like makes an answer of."""
     _tools.handler_ended()
     try:
         answer = wrapped(*args, **kwargs)
@@ -145,7 +145,7 @@ def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def read_arguments(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`BaseTool._to_args_and_kwargs(…)`: the tool's own code runs right after it."""
+    """Note that the handler begins after `BaseTool._to_args_and_kwargs(…)`."""
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
@@ -156,13 +156,13 @@ def read_arguments(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def after_handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """What `run` does first when the tool's own code has returned, or has raised."""
+    """Note that the handler has ended: `run` calls this first when it returned or raised."""
     _tools.handler_ended()
     return wrapped(*args, **kwargs)
 
 
 class _Tools(SubclassesPatchSet):
-    """`BaseTool` and its subclasses, which count otherwise; and the handlers of errors."""
+    """What is patched: `BaseTool`, subclasses with a `run` of their own, handlers of errors."""
 
     def __init__(self) -> None:
         run, arun = plain_wrapper(_overrides), coroutine_wrapper(_overrides)

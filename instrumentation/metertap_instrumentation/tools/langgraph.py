@@ -22,17 +22,17 @@ from metertap_instrumentation.tools import langchain
 
 
 class Unknown(Handlers):
-    """Calls of names that a model made up: these are no labels."""
+    """Calls of tools that a model made up, whose names must not become labels."""
 
     source = langchain.SOURCE
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
-        """Only those that the node does not know."""
+        """Name the call `_OTHER` if the node has no such tool; None if it has."""
         call = args[0] if args else kwargs["call"]
         return None if call["name"] in instance.tools_by_name else catalogue.OTHER
 
     def returned(self, _result: Any) -> Ending:
-        """Never well."""
+        """Judge the answer to a model: there was no such tool, the caller's error."""
         return Ending(CALLER_ERROR, CALLER_ERROR)
 
 

@@ -62,7 +62,7 @@ class _Patch(lines.Patch):
 
 
 class Configured(lines.Configured[Line]):
-    """All of them."""
+    """The lines of `[tool.metertap.tools]`."""
 
     line = Line
 

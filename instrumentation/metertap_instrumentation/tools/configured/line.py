@@ -48,7 +48,7 @@ class Line(lines.Line):
 
     @property
     def reads(self) -> str:
-        """What is read at each call, as it was written."""
+        """What is read at each call, in the words of the line."""
         return " and ".join(":".join(read) for read in (self.name, self.known) if read is not None)
 
     @property
@@ -62,7 +62,7 @@ class Line(lines.Line):
 def _word(
     given: Mapping[str, Any], key: str, forms: _Forms, words: tuple[str, ...] = ()
 ) -> tuple[str, str] | None:
-    """What stands under `key`: a word and "", or the two sides of a colon; None if nothing."""
+    """Read the value of `key`: a word and "", or the two sides of a colon; None if absent."""
     if key not in given:
         return None
     value = given[key]

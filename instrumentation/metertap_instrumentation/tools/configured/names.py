@@ -35,7 +35,7 @@ _Read = Callable[[Any, Any, Any], Any]
 
 
 class Function(NamedTuple):
-    """What a line names, as it is found in its module."""
+    """The function that a line names, as it is found in its module."""
 
     callable: Any
     """A function whose signature says what callers pass, but for what `is_bound`."""
@@ -47,7 +47,7 @@ class Function(NamedTuple):
 
     @classmethod
     def find(cls, module: Any, attribute: str) -> Function:
-        """Raises `AttributeError` or `TypeError` if there is none."""
+        """Find it; `AttributeError` or `TypeError` if there is none."""
         *path, name = attribute.split(".")
         owner, found = module, None
         try:
@@ -74,7 +74,7 @@ class Function(NamedTuple):
         return kind_of(self.callable)
 
     def parameters(self) -> list[Parameter]:
-        """Those that callers fill."""
+        """List the parameters that callers fill."""
         return list(inspect.signature(self.callable).parameters.values())[self.is_bound :]
 
 
@@ -143,12 +143,12 @@ class Slots:
 
 
 def is_unknown(slot: Slot) -> bool:
-    """Whether that is the slot of a name that the program does not know."""
+    """Say whether `slot` counts calls of names that the program does not know."""
     return type(slot) is _Unknown
 
 
 def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
-    """What finds the slot of a call. `ValueError` if the function is not as the line says."""
+    """Return what finds the slot of a call; `ValueError` if the function does not fit the line."""
     if line.constant is not None:
         slot = slots.new(line.constant)
         return lambda _instance, _args, _kwargs: slot
@@ -175,7 +175,7 @@ def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf
 
 
 def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
-    """Of what may be missing, no text, or unknown."""
+    """Return what finds the slot by a value that may be missing, no text, or unknown."""
     known = None if line.known is None else _known(line.known, function, module)
     place = f"configured tool {line.target}"
     kept = slots.kept
@@ -204,7 +204,7 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
 
 
 def _text(value: Any) -> str:
-    """Of an enum's member, say. What is no text is no name."""
+    """Return the text of a name, which may be of an enum; `_OTHER` for what is no text."""
     return str.__str__(value) if issubclass(type(value), str) else catalogue.OTHER
 
 
@@ -216,7 +216,7 @@ def _check_collection(names: Any) -> None:
 
 
 def _argument(name: str, function: Function) -> tuple[int | None, _Read]:
-    """Where an argument stands if it is passed by position, and what finds it in any case."""
+    """Return the position of an argument, if it has one, and what finds it in any case."""
     parameters = function.parameters()
     kinds = {parameter.name: parameter.kind for parameter in parameters}
     gathered = Parameter.VAR_KEYWORD in kinds.values()
@@ -248,7 +248,7 @@ def _argument(name: str, function: Function) -> tuple[int | None, _Read]:
 
 
 def _reaching(read: _Read, steps: list[str]) -> _Read:
-    """`read`, and on from there by keys and attributes."""
+    """Return what follows `read` by keys and attributes."""
     if not steps:
         return read
     whole, last = _reaching(read, steps[:-1]), steps[-1]
@@ -263,7 +263,7 @@ def _reaching(read: _Read, steps: list[str]) -> _Read:
 
 
 def _known(given: tuple[str, str], function: Function, module: Any) -> Callable[[Any], Any]:
-    """What finds the names that there are, by the instance."""
+    """Return what finds the names that there are, given the instance."""
     kind, path = given
     if kind == "attr":
         need(function.has_self, _NO_SELF.format("known", function.name))

@@ -26,12 +26,12 @@ _BEFORE_THE_TOOL = ("agents.", "asyncio.", "metertap", "wrapt.")
 
 
 class Functions(Handlers):
-    """How a function tool is named, and how its call ended."""
+    """How calls of function tools are named, and how they end."""
 
     source = SOURCE
 
     def name_of(self, _instance: Any, args: Any, kwargs: Any) -> str | None:
-        """`invoke(function_tool=…, context=…, arguments=…)`."""
+        """Name the tool of `invoke(function_tool=…, context=…, arguments=…)`."""
         name: str = (args[0] if args else kwargs["function_tool"]).name
         return name
 
@@ -39,7 +39,7 @@ class Functions(Handlers):
         return refusal(error) or Ending.by(error)
 
     def say(self, name: object, ending: Ending) -> None:
-        """`note` it, if the call in progress is one of the tool `name`: it may be another's."""
+        """Note how the call in progress ends, if it is one of the tool `name`."""
         frame = calls.in_progress()
         if frame is not None and frame[calls.OWNER].name == name:
             self.note(ending)
@@ -49,7 +49,7 @@ handlers = Functions()
 
 
 def patch_sets(runner: str) -> Sequence[PatchSet]:
-    """What is wrapped; `runner` is what the runner calls tools by."""
+    """Return what is patched; `runner` names the function by which the runner calls tools."""
     wrapper = coroutine_wrapper(handlers)
     return [
         PatchSet("agents.run_internal.tool_execution", [Target(runner, wrapper)]),
@@ -66,7 +66,7 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
 
 
 async def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`maybe_invoke_…(function_tool=…, context=…, error=…)`: the text for the model, or None."""
+    """Note an error that became a text: `maybe_invoke_…(function_tool=…, context=…, error=…)`."""
     handlers.handler_ended()
     try:
         text = await wrapped(*args, **kwargs)
@@ -80,7 +80,7 @@ async def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -
 
 
 def time_out(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`ToolTimeoutError(tool_name=…, …)`: the tool's own limit; a text for it may be the result."""
+    """Note that a tool ran into its own time limit: `ToolTimeoutError(tool_name=…, …)`."""
     with faults.guarded("tool openai-agents"):
         name = args[0] if args else kwargs.get("tool_name")
         handlers.handler_ended()
@@ -93,7 +93,7 @@ def time_out(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def interrupt(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`record_agent_tool_run_result(tool_call, …)`: an agent that is a tool waits for approvals."""
+    """Note that an agent which is a tool waits: `record_agent_tool_run_result(tool_call, …)`."""
     with faults.guarded("tool openai-agents"):
         handlers.note(Ending(outcomes.INTERIM))
     try:
@@ -104,12 +104,12 @@ def interrupt(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def handled(error: BaseException) -> Ending:
-    """The ending of a call whose `error` became a text for the model."""
+    """Return the ending of a call whose `error` became a text for the model."""
     return refusal(error) or Ending(outcomes.TOOL_ERROR, outcomes.error_type(error))
 
 
 def refusal(error: BaseException) -> Ending | None:
-    """The ending of a call whose arguments the SDK refused; None if `error` is something else.
+    """Return the ending of a call whose arguments the SDK refused; None for another `error`.
 
     The class alone does not tell: an agent that is a tool may raise it for what its own model did.
     """
@@ -125,7 +125,7 @@ def refusal(error: BaseException) -> Ending | None:
 
 
 def modules_of(error: BaseException) -> list[str]:
-    """The modules that `error` passed through, where it was raised last."""
+    """List the modules that `error` passed through, the one that raised it last."""
     return [str(frame.f_globals.get("__name__", "")) for frame in _frames(error)]
 
 

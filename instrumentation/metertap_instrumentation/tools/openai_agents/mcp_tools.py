@@ -22,7 +22,7 @@ _awaited: ContextVar[bool] = ContextVar("metertap_mcp_tool", default=False)
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """What is wrapped. Each kind of server has its own `call_tool`, a program's own kind too."""
+    """Return what is patched: each kind of server, a program's own too, has its `call_tool`."""
     return [
         PatchSet("agents.mcp.util", [Target("MCPUtil.invoke_mcp_tool", invoke)]),
         SubclassesPatchSet("agents.mcp.server", "MCPServer", {"call_tool": call_tool}),
@@ -30,7 +30,7 @@ def patch_sets() -> Sequence[PatchSet]:
 
 
 async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`MCPUtil.invoke_mcp_tool(server, tool, context, input_json)`."""
+    """Await the next result of a server in `MCPUtil.invoke_mcp_tool(server, tool, …)`."""
     token = _awaited.set(True)
     try:
         return await wrapped(*args, **kwargs)
@@ -42,7 +42,7 @@ async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`server.call_tool(tool_name, arguments)`; the program may call it, and so may servers."""
+    """Look at the result of `server.call_tool(tool_name, arguments)` if a tool asked for it."""
     is_ours = _awaited.get()
     token = _awaited.set(False)
     try:
@@ -60,6 +60,6 @@ async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any
 
 
 def is_error(result: Any) -> bool:
-    """Whether an MCP result says that the tool failed; versions of the MCP SDK spell it twice."""
+    """Say whether an MCP result is a failure, in the spelling of either version of the SDK."""
     fields = vars(result)
     return bool(fields.get("isError") or fields.get("is_error"))

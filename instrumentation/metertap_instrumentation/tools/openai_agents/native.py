@@ -36,7 +36,7 @@ _DID_NOT_HAPPEN = Ending(outcomes.INTERIM)
 
 
 class Native(Handlers):
-    """How a tool of one kind is named, and how its call ended."""
+    """How calls of one kind of tool are named, and how they end."""
 
     source = SOURCE
 
@@ -45,7 +45,7 @@ class Native(Handlers):
         self._tool = tool
 
     def name_of(self, _instance: Any, _args: Any, kwargs: Any) -> str | None:
-        """`execute(call=…)`, `execute(action=…)`."""
+        """Name the tool of `execute(call=…)` or `execute(action=…)`."""
         name: str = getattr(kwargs.get("call") or kwargs["action"], self._tool).name
         return name
 
@@ -56,14 +56,14 @@ class Native(Handlers):
             super().ended(frame, result)
 
     def returned(self, result: Any) -> Ending | None:
-        """A shell or an editor may say itself that it failed."""
+        """Judge a result: a shell or an editor may say that it failed."""
         raw = result.raw_item
         if isinstance(raw, dict) and raw.get("status") == "failed":
             return Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
         return None
 
     def raising(self, error: BaseException) -> Ending:
-        """What the SDK itself finds wrong, it finds in the model's request."""
+        """Judge an error: what the SDK itself finds wrong is the model's request."""
         if type(error).__name__ == "ModelBehaviorError":
             passed = modules_of(error)
             if passed and passed[-1].startswith("agents."):
@@ -77,7 +77,7 @@ class Native(Handlers):
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """What is wrapped. Custom tools are not in all versions."""
+    """Return what is patched; custom tools are not in all versions."""
     targets = [
         Target(f"{kind}.execute", coroutine_wrapper(Native(tool)), optional=True)
         for kind, tool in _KINDS.items()
@@ -97,7 +97,7 @@ def patch_sets() -> Sequence[PatchSet]:
 
 
 def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`format_shell_error(error)`: the text that the model gets."""
+    """Note the error that `format_shell_error(error)` makes a text of."""
     with faults.guarded("tool openai-agents"):
         error = args[0] if args else kwargs["error"]
         handlers.note(Ending(outcomes.TOOL_ERROR, outcomes.error_type(error)))
@@ -105,7 +105,7 @@ def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 async def deny(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`resolve_approval_rejection_message(…)`: the call was denied an approval."""
+    """Note that a call was denied an approval: `resolve_approval_rejection_message(…)`."""
     with faults.guarded("tool openai-agents"):
         handlers.note(_DID_NOT_HAPPEN)
     try:
@@ -116,7 +116,7 @@ async def deny(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def process(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`process_model_response(…)` finds the tools that one answer of the model asks for."""
+    """Count a tool that `process_model_response(…)` does not find, and ends the run for."""
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
@@ -128,7 +128,7 @@ def process(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 async def answer(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """`_build_tool_not_found_output_items(calls=…, …)` tells the model instead."""
+    """Count tools that the model is told are missing: `_build_tool_not_found_output_items(…)`."""
     with faults.guarded("tool openai-agents"):
         _count(len(kwargs["calls"]), outcomes.TOOL_ERROR)
     try:

@@ -19,7 +19,7 @@ _TELLING = ("ModelRetry", "ToolFailed")
 
 
 def of_run(error: BaseException) -> Ending:
-    """Of a call that got as far as its tool."""
+    """Return the ending of a call that got as far as its tool."""
     if _is(error, "CallDeferred", "ApprovalRequired"):
         return Ending(outcomes.INTERIM)
     cause = behind(error)
@@ -33,8 +33,11 @@ def of_run(error: BaseException) -> Ending:
 
 
 def of_refusal(error: BaseException) -> Ending:
-    """Of a call that was refused; unless `error` is a validator's or a hook's own, by the caller's
-    fault: there is no such tool, or not with such arguments."""
+    """Return the ending of a call that was refused.
+
+    It is the caller's fault (no such tool, or not with such arguments), unless `error` is a
+    validator's or a hook's own.
+    """
     cause = behind(error)
     if _is(cause, "ModelRetry"):
         return Ending(outcomes.CALLER_ERROR, "ModelRetry")
@@ -48,7 +51,7 @@ def of_refusal(error: BaseException) -> Ending:
 
 
 def of_whole(error: BaseException) -> Ending:
-    """Of a call that may have been refused, or have got as far as its tool."""
+    """Return the ending of a call that was refused or got as far as its tool."""
     cause = behind(error)
     if came_out_of_tool(cause) or outcomes.is_cancellation(error):
         return of_run(error)
@@ -56,7 +59,7 @@ def of_whole(error: BaseException) -> Ending:
 
 
 def behind(error: BaseException) -> BaseException:
-    """What made the framework raise `error`; `error` itself where the framework did not."""
+    """Return what made the framework raise `error`, or `error` itself if something else did."""
     if _is(error, *_TOLD):
         return error.__cause__ or error.__context__ or error
     if _is(error, "UnexpectedModelBehavior") and not came_out_of_tool(error):
@@ -65,7 +68,7 @@ def behind(error: BaseException) -> BaseException:
 
 
 def came_out_of_tool(error: BaseException) -> bool:
-    """Whether `error` passed what runs a tool."""
+    """Say whether `error` passed the function that runs a tool."""
     return _RUN in _passed(error)
 
 
@@ -76,7 +79,7 @@ def _is_of_time_limit(retry: BaseException) -> bool:
 
 
 def _passed(error: BaseException) -> Iterator[str]:
-    """Names of the functions that `error` passed, up to the one that raised it."""
+    """Give the names of the functions that `error` passed, up to the one that raised it."""
     traceback = error.__traceback__
     while traceback is not None:
         yield traceback.tb_frame.f_code.co_name
@@ -84,7 +87,7 @@ def _passed(error: BaseException) -> Iterator[str]:
 
 
 def _is(error: BaseException, *names: str) -> bool:
-    """Whether `error` is of one of these classes of the framework; old versions lack some."""
+    """Say whether `error` is of one of these classes, of which old versions lack some."""
     exceptions = importlib.import_module("pydantic_ai.exceptions")
     return isinstance(error, tuple(getattr(exceptions, name, ()) for name in names))
 

@@ -19,12 +19,12 @@ _PLACE = f"tool {SOURCE}"
 
 
 class Calls(Handlers):
-    """`execute_tool_call(validated)`. What was refused is counted by then."""
+    """Calls of `execute_tool_call(validated)`, which only gets what was not refused."""
 
     source = SOURCE
 
     def name_of(self, _instance: Any, args: Any, kwargs: Any) -> str | None:
-        """The tool's name, as the model knows it."""
+        """Name the tool as the model knows it."""
         validated = args[0] if args else kwargs["validated"]
         if not validated.args_valid or validated.tool.tool_def.kind == "output":
             return None
@@ -32,26 +32,26 @@ class Calls(Handlers):
         return name
 
     def raising(self, error: BaseException) -> Ending:
-        """By what is behind `error`."""
+        """Judge a call by what is behind `error`."""
         return endings.of_run(error)
 
 
 class WholeCalls(Handlers):
-    """`handle_call(call)` of old versions: it refuses and runs."""
+    """Calls of `handle_call(call)`, which in old versions refuses and runs."""
 
     source = SOURCE
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
-        """The tool's name, if there is such a tool."""
+        """Name the tool, if there is such a one."""
         return label(instance.tools or {}, args[0] if args else kwargs["call"])
 
     def raising(self, error: BaseException) -> Ending:
-        """By what is behind `error`, and whether that came out of the tool."""
+        """Judge a call by what is behind `error`, and by whether that came out of the tool."""
         return endings.of_whole(error)
 
 
 def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """`validate_tool_call(call)`: a call that is refused ends here."""
+    """Count calls that `validate_tool_call(call)` refuses: they end there."""
 
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not live:
@@ -75,7 +75,7 @@ def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def label(tools: Any, call: Any) -> str | None:
-    """The name of the tool that `call` is of, if there is one in `tools`; None for output."""
+    """Name the tool that `call` is of, `_OTHER` if `tools` has none such; None for output."""
     name: str = call.tool_name
     tool = tools.get(name)
     if tool is None:
