@@ -1,4 +1,4 @@
-"""What stands between the instrumentor and one meter provider."""
+"""A switch between OpenTelemetry's instrumentor of the process and one meter provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metertap_instrumentation.process.source import UTILIZATION, Read, Source
 
 
 class Gate:
-    """Stands where the instrumentor expects a meter provider and its meter."""
+    """A stand-in for a meter provider and its meter, whose observations can be held back."""
 
     def __init__(self, provider: MeterProvider) -> None:
         self.is_open = False

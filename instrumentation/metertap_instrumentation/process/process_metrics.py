@@ -43,7 +43,7 @@ _loading = locks.lock()
 """Held by the thread that imports. A child forked meanwhile could never import the same."""
 _fork = threading.local()
 _cut_off = False
-"""Whether this is such a child: its parent did not wait long enough."""
+"""Whether this is such a child, because its parent did not wait long enough."""
 
 
 class ProcessMetrics:
@@ -104,17 +104,17 @@ class ProcessMetrics:
                 self._ready.set()
 
     def wait(self, seconds: float) -> bool:
-        """Whether everything is imported, within `seconds`."""
+        """Wait until everything is imported, for `seconds` at most; say whether it is."""
         return self._ready.wait(seconds)
 
     def forked(self) -> None:
-        """In a forked child: report nothing until a record wakes it; what is imported stays."""
+        """Report nothing in a forked child until its first record; what is imported stays."""
         self._begun = self._ready.is_set()
         for gate in self._gates:
             gate.is_open = False
 
     def described(self) -> dict[str, Any]:
-        """What `doctor` shows."""
+        """Describe the process metrics for `metertap doctor`."""
         reported = {name for gate in self._gates for name in gate.names}
         state = "on"
         if self.version is None:
@@ -137,7 +137,7 @@ class ProcessMetrics:
         }
 
     def _begin(self) -> None:
-        """The first tool or cache: a call waits for this to return."""
+        """Begin to load with the first tool or cache, whose call waits for this to return."""
         if self._begun:
             return
         self._begun = True

@@ -1,4 +1,4 @@
-"""The instrumentor that reads this process, and what it is to read."""
+"""Reading this process, by OpenTelemetry's instrumentor for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Read = Callable[[CallbackOptions], Iterable[Observation]]
 
 
 class Source:
-    """The instrumentor that reads this process, and what the application's own one reports."""
+    """An instrumentor that reads this process, beside one that the application may have."""
 
     def __init__(self, instrumentor: Any, not_allowed: type[Exception]) -> None:
         self._theirs = instrumentor
@@ -64,7 +64,7 @@ class Source:
             self._asked, self._utilization = 0.0, ()
 
     def applications(self) -> frozenset[str]:
-        """Metrics that an instrumentor of the application's reports. It cannot stop."""
+        """Return the metrics that an instrumentor of the application's reports. It cannot stop."""
         theirs = getattr(self._theirs, "_instance", None)  # to construct it would change it
         if theirs is None:
             return frozenset()
@@ -75,7 +75,7 @@ class Source:
     def observations(
         self, name: str, read: Read, options: CallbackOptions
     ) -> Sequence[Observation]:
-        """What `read` observes, unless the application reports that or the system forbids it."""
+        """Return what `read` observes, less what the application reports or the system forbids."""
         if name in self.applications():
             return ()
         try:
@@ -84,9 +84,9 @@ class Source:
             return ()
 
     def _utilized(self, read: Read, options: CallbackOptions) -> Sequence[Observation]:
-        """CPU utilisation since it was last asked for, by whichever reader, a second ago or more.
+        """Return the CPU utilisation since a reader last asked for it, a second ago or more.
 
-        What it says first is of no time at all, and left out.
+        The first value is of no time at all, and left out.
         """
         now = time.monotonic()
         if now - self._asked >= _UTILIZATION_SECONDS:
@@ -97,7 +97,7 @@ class Source:
 
 
 def _config() -> dict[str, list[str] | None]:
-    """What is to be reported here, less what the operator excluded."""
+    """Return what is to be reported on this interpreter, less what the operator excluded."""
     patterns = settings().excluded_process_metrics
     return {
         name: kinds

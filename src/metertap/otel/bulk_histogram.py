@@ -56,7 +56,7 @@ _NOWHERE = Context()
 
 
 def problem(provider: MeterProvider, histograms: Iterable[Histogram]) -> str | None:
-    """Why durations cannot be fed in bulk into `histograms` of `provider`; None if they can."""
+    """Return why `histograms` of `provider` cannot be fed in bulk; None if they can."""
     if _missing is not None:
         return f"this SDK is unknown ({_missing})"
     consumer = getattr(provider, "_measurement_consumer", None)
@@ -72,7 +72,7 @@ def problem(provider: MeterProvider, histograms: Iterable[Histogram]) -> str | N
 
 
 class PlainHistogram:
-    """Records by the public API, value by value."""
+    """Recording by the public API, value by value."""
 
     in_order = True
     is_full = False
@@ -90,7 +90,7 @@ class PlainHistogram:
 
 
 class BulkHistogram:
-    """Records a batch as `Histogram.record` of each value would have done.
+    """Recording of a batch with the result that `Histogram.record` of each value would have.
 
     Where several series share one data point (past a reader's limit, or under a View that leaves
     attributes away), the order of values between series matters, at least for the last digit of
@@ -174,7 +174,7 @@ class BulkHistogram:
             self._offer(aggregation, batch, done, attributes)
 
     def _shared_key(self, match: Any, attributes: dict[str, str], key: Any) -> Any:
-        """The SDK's own object for `key`, if it has just made one: a copy is half a kilobyte."""
+        """Return the SDK's own object for `key`, if it has one: a copy takes half a kilobyte."""
         with match._lock:
             newest = next(reversed(match._attributes_aggregation), None)
         if newest == key:
@@ -222,7 +222,7 @@ class BulkHistogram:
         return sampled
 
     def _key(self, match: Any, attributes: dict[str, str]) -> Any:
-        """What the SDK keeps the aggregation for `attributes` under."""
+        """Return the key under which the SDK keeps the aggregation for `attributes`."""
         kept = match._view._attribute_keys
         keys = self._keys.setdefault(None if kept is None else frozenset(kept), {})
         key = keys.get(id(attributes))
@@ -250,7 +250,7 @@ def _merge(aggregation: Any, batch: Batch) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _difference() -> str | None:
-    """What shows that this SDK does not work as this module supposes; None if nothing does."""
+    """Return what differs between this SDK's recording and this module's; None if nothing does."""
     try:
         points = [_points(bulk=bulk) for bulk in (False, True)]
     except Exception as error:
@@ -259,7 +259,7 @@ def _difference() -> str | None:
 
 
 def _points(*, bulk: bool) -> list[Any]:
-    """What two readers collect from a few batches, recorded one way or the other."""
+    """Collect with two readers what is made of a few batches, in bulk or by the public API."""
     readers = [
         InMemoryMetricReader(preferred_temporality={SdkHistogram: temporality})
         for temporality in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA)

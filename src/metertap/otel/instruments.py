@@ -37,7 +37,7 @@ _Values = Mapping[frozenset[tuple[str, Any]], float]
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a recorder's counters were at one moment, by metric name and attributes.
+    """The values of a recorder's counters at one moment, by metric name and attributes.
 
     `since` says of which beginning: `reset()` and a fork make the recorder start from nothing.
     """

@@ -17,7 +17,7 @@ _LIMIT = 20_000
 
 
 class Journal:
-    """Keeps what is recorded until `replay`, or until there is too much of it."""
+    """A record of durations, kept until `replay`, or until there are too many of them."""
 
     in_order = is_full = False
 

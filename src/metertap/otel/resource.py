@@ -24,13 +24,13 @@ _instance_id = str(uuid.uuid4())
 
 
 def forked() -> None:
-    """A forked child is an instance of its own."""
+    """Give a forked child an instance id of its own."""
     global _instance_id
     _instance_id = str(uuid.uuid4())
 
 
 def resource(settings: Settings) -> Resource:
-    """The resource of a provider that metertap makes."""
+    """Make the resource of a provider of metertap's own."""
     given = settings.resource_from_environment
     attributes: dict[str, str | int] = {
         "telemetry.distro.name": "metertap",
@@ -44,7 +44,7 @@ def resource(settings: Settings) -> Resource:
 
 
 def identity(settings: Settings) -> dict[str, str]:
-    """`service.name`, `service.instance.id` and, where it is known, `service.version`."""
+    """Return `service.name`, `service.instance.id` and, where it is known, `service.version`."""
     given = settings.resource_from_environment
     name = settings.service_name or given.get("service.name")
     found = {"service.instance.id": given.get("service.instance.id", _instance_id)}
@@ -60,12 +60,12 @@ def identity(settings: Settings) -> dict[str, str]:
 
 
 def short_identity(settings: Settings) -> dict[str, str]:
-    """The same under the document's names: `name`, `version`, `instance_id`."""
+    """Return the identity under the document's names: `name`, `version`, `instance_id`."""
     return shortened(identity(settings))
 
 
 def shortened(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Resource attributes `service.*` under the document's names."""
+    """Rename resource attributes `service.*` to the document's names."""
     return {
         key.removeprefix("service.").replace(".", "_"): text for key, text in attributes.items()
     }
@@ -73,7 +73,7 @@ def shortened(attributes: Mapping[str, str]) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=8)  # every document asks, and the answer is in many small files
 def _version(program: Program) -> str | None:
-    """The version of the distribution that the program comes from."""
+    """Return the version of the distribution that the program comes from, if there is one."""
     if program.script:
         for script in metadata.entry_points(group="console_scripts", name=program.name):
             if script.dist is not None:

@@ -47,36 +47,36 @@ _HAS_SERIES_LIMITS = "cardinality_limits" in inspect.signature(MetricReader.__in
 
 
 def provider_in_force() -> metrics.MeterProvider | None:
-    """The global meter provider, or None while nobody has set one."""
+    """Return the global meter provider, or None while nobody has set one."""
     provider = metrics.get_meter_provider()
     proxy = getattr(metrics._internal, "_PROXY_METER_PROVIDER", None)
     return None if provider is proxy else provider
 
 
 def sampled_context() -> Context | None:
-    """The context of the span in force, if that is sampled."""
+    """Return the context of the span in force, if that is sampled."""
     context = get_current()
     flags = trace.get_current_span(context).get_span_context().trace_flags
     return context if flags.sampled else None
 
 
 def takes_readers(provider: object) -> bool:
-    """Whether readers can be added to `provider`: it is an SDK one (1.43 or later)."""
+    """Say whether readers can be added to `provider`: it is an SDK one (1.43 or later)."""
     return hasattr(provider, "add_metric_reader") and hasattr(provider, "remove_metric_reader")
 
 
 def series_limits(limit: int) -> dict[str, Any]:
-    """Keywords that bound the series a metric of any reader; none before SDK 1.45."""
+    """Return the keywords of a reader that bound the series per metric; none before SDK 1.45."""
     return {"cardinality_limits": dict.fromkeys(_KINDS, limit)} if _HAS_SERIES_LIMITS else {}
 
 
 def is_attached(reader: MetricReader) -> bool:
-    """Whether `reader` can collect; the SDK logs a warning where it cannot."""
+    """Say whether `reader` can collect; the SDK logs a warning where it cannot."""
     return reader._collect is not None
 
 
 def detach(provider: Any, reader: Any) -> None:
-    """Remove `reader`. A collection that comes late, from a thread of its own, finds nothing."""
+    """Remove `reader` from `provider`. A collection in progress elsewhere finds nothing."""
     reader._set_collect_callback(_collect_nothing)
     provider.remove_metric_reader(reader)
     reader._set_collect_callback(_collect_nothing)
@@ -95,7 +95,7 @@ def collecting(provider: object) -> Any:
 
 
 def readers_of(provider: object) -> list[MetricReader]:
-    """The readers of an SDK provider, those added later among them."""
+    """List the readers of an SDK provider, those added later among them."""
     consumer = getattr(provider, "_measurement_consumer", None)
     storages = getattr(consumer, "_reader_storages", None)
     if isinstance(storages, Mapping):
@@ -104,13 +104,13 @@ def readers_of(provider: object) -> list[MetricReader]:
 
 
 def resource_of(provider: object) -> dict[str, Any]:
-    """Resource attributes of an SDK provider."""
+    """Return the resource attributes of an SDK provider."""
     resource = getattr(getattr(provider, "_sdk_config", None), "resource", None)
     return dict(getattr(resource, "attributes", {}))
 
 
 def exports_otlp(reader: MetricReader) -> bool:
-    """Whether `reader` pushes OTLP."""
+    """Say whether `reader` pushes OTLP."""
     if not isinstance(reader, PeriodicExportingMetricReader):
         return False
     exporter = type(getattr(reader, "_exporter", None))
@@ -120,7 +120,7 @@ def exports_otlp(reader: MetricReader) -> bool:
 
 
 def exports_prometheus(reader: MetricReader) -> bool:
-    """Whether `reader` is the standard Prometheus reader, or ours."""
+    """Say whether `reader` is the standard Prometheus reader, or ours."""
     return getattr(reader, "exports_prometheus", False) or any(
         cls.__module__.startswith("opentelemetry.exporter.prometheus")
         for cls in type(reader).__mro__
@@ -128,12 +128,12 @@ def exports_prometheus(reader: MetricReader) -> bool:
 
 
 def is_disabled(provider: object) -> bool:
-    """Whether an SDK provider hands out meters that do nothing."""
+    """Say whether an SDK provider hands out meters that do nothing."""
     return isinstance(provider, MeterProvider) and bool(getattr(provider, "_disabled", False))
 
 
 def problems() -> list[str]:
-    """Which private parts are absent from the SDK that is installed, and what that costs."""
+    """List the private parts that the installed SDK lacks, and what that costs."""
     found = []
     if not hasattr(metrics._internal, SET_PROVIDER_FUNCTION):
         found.append("a provider set after instrument() is noticed at the next snapshot() only")

@@ -39,7 +39,7 @@ Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
 _ABSENT: Any = object()
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _MOST_WRAPPERS = 32
-"""What wraps more than that, or itself, is not looked through."""
+"""Of wrappers around wrappers, so many are looked through: one may wrap itself."""
 
 
 # Generic in wrapt's type stubs only.
@@ -181,7 +181,7 @@ def _replacement(make: Make) -> Replacement:
 
 
 def is_patched(function: object) -> bool:
-    """Whether `function` is one of ours."""
+    """Say whether `function` is a stand-in of ours."""
     return isinstance(function, Wrapper) or (
         type(function) is FunctionType and function in _stand_ins
     )
@@ -242,7 +242,7 @@ class PatchSet:
 
     @property
     def bound(self) -> list[str]:
-        """Dotted paths of what is wrapped now."""
+        """The dotted paths of what is wrapped now."""
         found = (item.target.attribute for item in list(self._installed) if item.is_in_force())
         return [f"{self.module}:{attribute}" for attribute in dict.fromkeys(found)]
 
@@ -263,7 +263,7 @@ class PatchSet:
             self._apply(sys.modules[self.module])
 
     def uninstall(self) -> None:
-        """Undo; a module that is imported later is left alone."""
+        """Undo every patch; a module that is imported later is left alone."""
         with self._lock:
             imports.unwatch(self.module, self._executed)
             self._watches = False
@@ -303,13 +303,13 @@ class PatchSet:
             _undo(self._installed.pop())
 
     def prepare(self, module: Any) -> None:
-        """What there is to do before, in a subclass: it may choose targets, or raise."""
+        """Prepare for patching `module`, in a subclass: it may choose targets, or raise."""
 
     def follow(self, module: Any) -> None:
-        """What else there is to do, in a subclass, once the targets are wrapped."""
+        """Do what else is to be done, in a subclass, once the targets are wrapped."""
 
     def tell(self, error: Exception) -> None:
-        """That it could not be installed, as `problem` says."""
+        """Report that the targets could not be wrapped, as `problem` says."""
         faults.fault(f"patch {self.name}", error)
 
     def _executed(self, module: Any) -> None:
@@ -373,7 +373,7 @@ def _wrapped(owner: Any, name: str, target: Target) -> _Installed:
 
 
 def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
-    """What is to stand as `owner.name`, where `original` stands, if anything does."""
+    """Make what is to stand as `owner.name` in place of `original`, which may be inherited."""
     if target.replacement is not None and type(original) is FunctionType:
         return target.replacement(original)
     wrapped, function = original, target.wrapper

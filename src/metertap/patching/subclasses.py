@@ -50,14 +50,14 @@ class SubclassesPatchSet(PatchSet):
         self._hooks: list[tuple[type, _Hook]] = []  # of each execution of the module
 
     def follow(self, module: Any) -> None:
-        """Wrap the subclasses that are there, and hear of those that come."""
+        """Wrap the subclasses that exist, and have later ones wrapped when they are defined."""
         base = getattr(module, self._base_name)
         for cls in _subclasses(base):
             self._adopt(cls)
         self._hook(base)
 
     def uninstall(self) -> None:
-        """Undo, in all classes that are still there."""
+        """Undo every patch, in all classes that still exist."""
         with self._lock:
             super().uninstall()
             while self._hooks:

@@ -125,7 +125,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
 
 
 def _waits_in_vain(patch_set: PatchSet) -> str | None:
-    """A module may turn up yet, but that of a line with a slip of the pen will not."""
+    """Say if the module that a patch set waits for does not exist: it may be misspelt."""
     package = patch_set.module.partition(".")[0]
     with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
         if patch_set.status == "waiting" and util.find_spec(package) is None:
@@ -134,7 +134,7 @@ def _waits_in_vain(patch_set: PatchSet) -> str | None:
 
 
 def _caches() -> list[dict[str, Any]]:
-    """Every cache that was seen, how its figures are come by, and which of them there are not."""
+    """List every cache that was seen, how it is counted, and the figures that it does not have."""
     return [
         {
             "name": cache.name,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Readers:
-    """Ours on the provider that was equipped last. Endpoints outlive a change of provider."""
+    """Our readers on one provider at a time. Their endpoints outlive a change of provider."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -67,7 +67,7 @@ class Readers:
                 view.endpoint.stop()
 
     def forked(self) -> None:
-        """In a forked child: nothing is pushed and nobody listens until a record wakes it."""
+        """Push nothing and listen nowhere in a forked child, until its first record."""
         for view in (self.json, self.prometheus):
             if view is not None:
                 view.forked()
@@ -82,7 +82,7 @@ class Readers:
             self._recorder.on_activity(endpoint.start)
 
     def described(self) -> list[tuple[str, bool]]:
-        """The provider's readers, by class, and whether each is ours."""
+        """List the provider's readers, by class, and whether each is ours."""
         found = self._readers()
         return [(type(reader).__qualname__, reader in self._added) for reader in found]
 
@@ -176,7 +176,7 @@ class Readers:
         endpoint.stop()
 
     def where_prometheus_is(self) -> str | None:
-        """Advice for a Prometheus that scrapes the JSON endpoint; None where there is none yet."""
+        """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
         if self.prometheus is not None:
             endpoint = self.prometheus.endpoint
             if endpoint.url is not None:
