@@ -153,6 +153,7 @@ def test_the_system_is_described() -> None:
     recorder.session_opened()
     recorder.session_closed()
     record(outcomes.CALLER_ERROR, 2)
+    threads_before = threading.active_count()  # some of an earlier test may be ending
     with metertap.measure_tool("search"), metertap.measure_tool("rank"):
         found = checked()["system_metrics"]
     assert found["active_sessions"] == 1
@@ -161,7 +162,7 @@ def test_the_system_is_described() -> None:
     assert found["start_time"] == recorder.start_time
     assert 0 <= found["uptime_seconds"] < 60
     assert found["process"]["cpu_seconds"] > 0
-    assert found["process"]["threads"] == threading.active_count()
+    assert threading.active_count() <= found["process"]["threads"] <= threads_before
     if os.path.exists("/proc/self/statm"):
         assert found["process"]["resident_bytes"] > 1_000_000
 
