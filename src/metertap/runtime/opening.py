@@ -23,6 +23,8 @@ _SUPERVISORS = {
     "uvicorn.supervisors.basereload": "BaseReload.run",
     "uvicorn.supervisors.multiprocess": "Multiprocess.run",
     "gunicorn.arbiter": "Arbiter.run",
+    "hypercorn.run": "_populate",
+    "granian.server.mp": "MPServer._spawn_worker",
     "django.utils.autoreload": "restart_with_reloader",
     "werkzeug._reloader": "ReloaderLoop.restart_with_reloader",
     "watchfiles.run": "start_process",
