@@ -1,11 +1,17 @@
-"""Asynchronous caches in tests that are not: a loop."""
+"""Asynchronous caches in tests that are not: a loop, and what holds for each such cache."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
+
+import pytest
+
+import metertap
+from kits.cache_kit import CacheKit, shows_us
+from metertap.caching.meters import layer
 
 Result = TypeVar("Result")
 
@@ -42,3 +48,77 @@ def close_loop() -> None:
     _loop.run_until_complete(_loop.shutdown_default_executor())
     _loop.close()
     _loop = None
+
+
+class AsyncCacheKit(CacheKit):
+    """A cache whose lookup is `await cache.get(key)`."""
+
+    bound_to_a_loop = False
+    """Whether its connections are: then lookups at the same time are those of one loop."""
+
+    def asks(self, cache: Any) -> Any:
+        """The class whose `_get` a lookup in `cache` ends in."""
+        pytest.skip("what a lookup ends in is another library's")
+
+    @pytest.fixture(autouse=True)
+    def loop(self) -> Iterator[None]:
+        yield
+        close_loop()
+
+    def only(self) -> tuple[int, int]:
+        """What was counted, in all caches there are."""
+        assert set(metertap.get_all_metrics()["cache_metrics"]) == {"sessions"}
+        return self.counted()
+
+    def test_concurrent_gets_lose_nothing(self, cache: Any) -> None:
+        if self.bound_to_a_loop:
+            self.test_lookups_at_the_same_time_are_all_counted(cache)
+        else:
+            super().test_concurrent_gets_lose_nothing(cache)
+
+    def test_lookups_at_the_same_time_are_all_counted(self, cache: Any) -> None:
+        self.put(cache, "a", 1)
+
+        async def look() -> None:
+            await asyncio.gather(*(cache.get(key) for key in "ab" * 50))
+
+        run(look())
+        assert self.only() == (50, 50)
+
+    def test_a_lookup_that_fails_is_neither(
+        self, cache: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(*_args: Any, **_kwargs: Any) -> Any:
+            raise ConnectionError("down")
+
+        self.put(cache, "a", 1)
+        monkeypatch.setattr(self.asks(cache), "_get", broken)
+        with pytest.raises(ConnectionError) as raised:
+            run(cache.get("a"))
+        assert not shows_us(raised.value)
+        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
+
+    def test_cancellation_passes_and_nothing_is_left_in_the_context(
+        self, cache: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def slow(*_args: Any, **_kwargs: Any) -> Any:
+            assert layer.get() == self.system
+            asked.set()
+            await asyncio.sleep(60)
+
+        async def cancel() -> None:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(cache.get("a"), 0.5)
+            asked.clear()
+            task = asyncio.ensure_future(cache.get("a"))
+            await asked.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert layer.get() is None
+
+        self.put(cache, "a", 1)
+        asked = asyncio.Event()
+        monkeypatch.setattr(self.asks(cache), "_get", slow)
+        run(cancel())
+        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]

@@ -8,16 +8,28 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import metertap
+import metertap_instrumentation
 from metertap import state
 
 SENTINEL = object()
+OURS = [Path(package.__file__).parent for package in (metertap, metertap_instrumentation)]
+
+
+def shows_us(error: BaseException) -> bool:
+    """Whether a frame of metertap's is in the traceback of `error`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = any(folder in Path(frame.filename).parents for frame in frames for folder in OURS)
+    return ours and sys.version_info >= (3, 11)  # before, a caught frame stays
 
 
 class CacheKit:

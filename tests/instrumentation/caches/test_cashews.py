@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
-import traceback
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 import pytest
 
 import metertap
-from kits.async_caches import close_loop, run
-from kits.cache_kit import SENTINEL, CacheKit
+from kits.async_caches import AsyncCacheKit, close_loop, run
+from kits.cache_kit import SENTINEL
 from metertap.caching.meters import layer
 from servers.real_servers import redis_server
 
@@ -38,14 +36,9 @@ def _keeps_its_caches() -> bool:
 KEEPS_ITS_CACHES = _keeps_its_caches()
 
 
-class Kit(CacheKit):
+class Kit(AsyncCacheKit):
     system = "cashews"
     pickles = False  # it holds functions that are defined in functions
-
-    @pytest.fixture(autouse=True)
-    def loop(self) -> Iterator[None]:
-        yield
-        close_loop()
 
     def url(self) -> str:
         return "mem://?check_interval=0"
@@ -72,11 +65,6 @@ class Kit(CacheKit):
             pytest.skip("this cashews keeps every cache itself")
         super().test_a_cache_is_not_kept_alive_and_what_it_counted_stays()
 
-    def only(self) -> tuple[int, int]:
-        """What was counted, in all caches there are."""
-        assert set(metertap.get_all_metrics()["cache_metrics"]) == {"sessions"}
-        return self.counted()
-
     def test_a_lookup_is_counted_at_the_outer_layer_alone(self, cache: Any) -> None:
         self.put(cache, "a", "one")
         self.put(cache, "n", 1)
@@ -93,6 +81,9 @@ class Kit(CacheKit):
 
 
 class TestMemory(Kit):
+    def asks(self, cache: Any) -> Any:
+        return type(cache._get_backend(""))
+
     def test_a_stored_none_is_a_hit_without_a_default_too(self, cache: Any) -> None:
         self.put(cache, "a", None)
         assert run(cache.get("a")) is None
@@ -176,51 +167,6 @@ class TestMemory(Kit):
         run(change())
         assert self.only() == (4, 2)
 
-    def test_a_lookup_that_fails_is_neither(self, cache: Any) -> None:
-        backend = cache._get_backend("")
-        original = type(backend)._get
-
-        async def broken(*_args: Any, **_kwargs: Any) -> Any:
-            raise ConnectionError("down")
-
-        self.put(cache, "a", 1)
-        type(backend)._get = broken
-        try:
-            with pytest.raises(ConnectionError) as raised:
-                self.get(cache, "a")
-        finally:
-            type(backend)._get = original
-        frames = [frame.filename for frame in traceback.extract_tb(raised.value.__traceback__)]
-        if sys.version_info >= (3, 11):
-            assert not [name for name in frames if "metertap_instrumentation" in name]
-        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
-
-    def test_cancellation_passes_and_nothing_is_left_in_the_context(self, cache: Any) -> None:
-        backend = cache._get_backend("")
-        original = type(backend)._get
-
-        async def slow(*_args: Any, **_kwargs: Any) -> Any:
-            assert layer.get() == "cashews"
-            await asyncio.sleep(60)
-
-        async def cancel() -> None:
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(cache.get("a"), 0.5)
-            task = asyncio.ensure_future(cache.get("a"))
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert layer.get() is None
-
-        self.put(cache, "a", 1)
-        type(backend)._get = slow
-        try:
-            run(cancel())
-        finally:
-            type(backend)._get = original
-        assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
-
     def test_the_name_that_it_was_given_and_what_it_is_bound_to(self) -> None:
         named = cashews.Cache(name="prices")
         for cache in (named, catalogue):
@@ -290,6 +236,8 @@ class TestDisk(Kit):
 
 
 class TestRedis(Kit):
+    bound_to_a_loop = True
+
     @pytest.fixture(autouse=True)
     def server(self, tmp_path: Path) -> Iterator[None]:
         pytest.importorskip("redis")
@@ -303,16 +251,6 @@ class TestRedis(Kit):
 
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
-
-    def test_concurrent_gets_lose_nothing(self, cache: Any) -> None:
-        # Connections of redis belong to one loop.
-        self.put(cache, "a", 1)
-
-        async def look() -> None:
-            await asyncio.gather(*(cache.get("a") for _ in range(50)))
-
-        run(look())
-        assert self.only() == (50, 0)
 
     def test_a_server_that_is_down_is_neither_if_the_library_says_so(self) -> None:
         cache = cashews.Cache()

@@ -6,9 +6,7 @@ import asyncio
 import gc
 import inspect
 import json
-import sys
 import threading
-import traceback
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 
 import metertap
-from kits.cache_kit import SENTINEL, CacheKit
+from kits.cache_kit import SENTINEL, CacheKit, shows_us
 from metertap import state
 from metertap.caching.meters import counting
 from servers.real_servers import free_port, redis_server
@@ -146,7 +144,7 @@ class TestRedis(Kit):
         cache.rpush("l", 1)
         with pytest.raises(redis.ResponseError) as raised:
             cache.get("l")
-        assert not _shows_us(raised.value)
+        assert not shows_us(raised.value)
         cache.set("a", b"\xff")
         strict = redis.Redis(port=self.port, decode_responses=True)
         metertap.name_cache(strict, "sessions")
@@ -161,7 +159,7 @@ class TestRedis(Kit):
         for wrong in ((), ([],)):
             with pytest.raises((IndexError, TypeError, redis.DataError)) as raised:
                 cache.execute_command(*wrong)
-            assert not _shows_us(raised.value)
+            assert not shows_us(raised.value)
         assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
 
     def test_a_pipeline_counts_each_of_its_lookups(self, cache: Any) -> None:
@@ -181,7 +179,7 @@ class TestRedis(Kit):
         assert self.counted() == (0, 1)
         with pytest.raises(redis.ResponseError) as raised:
             pipe.get("a").get("l").execute()
-        assert not _shows_us(raised.value)
+        assert not shows_us(raised.value)
         assert self.counted() == (0, 1)
 
     def test_after_a_watch_lookups_answer_at_once(self, cache: Any) -> None:
@@ -257,7 +255,7 @@ class TestAsync(OfLoop):
             assert await cache.rpush("l", 1) == 1
             with pytest.raises(aredis.ResponseError) as raised:
                 await cache.get("l")
-            assert not _shows_us(raised.value)
+            assert not shows_us(raised.value)
             lock = cache.lock("k", timeout=60)
             assert not await lock.locked()
             async with lock:
@@ -278,7 +276,7 @@ class TestAsync(OfLoop):
                 pipe.rpush("l", 1).get("l")
                 with pytest.raises(aredis.ResponseError) as raised:
                     await pipe.execute()
-                assert not _shows_us(raised.value)
+                assert not shows_us(raised.value)
 
         self.run(use())
         assert self.counted() == (2, 2)
@@ -339,7 +337,7 @@ class TestCluster(OfCluster):
         pipe.rpush("l", 1).get("l")
         with pytest.raises(redis.ResponseError) as raised:
             pipe.execute()
-        assert not _shows_us(raised.value)
+        assert not shows_us(raised.value)
         assert self.counted() == (1, 1)
 
     def test_a_transaction(self, cache: Any) -> None:
@@ -431,12 +429,6 @@ def _names() -> set[str]:
 def _figures() -> dict[str, tuple[int, int]]:
     found = metertap.get_all_metrics()["cache_metrics"]
     return {name: (found[name]["hits"], found[name]["misses"]) for name in _names()}
-
-
-def _shows_us(error: BaseException) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = any("metertap_instrumentation" in frame.filename for frame in frames)
-    return ours and sys.version_info >= (3, 11)  # before, a caught frame stays
 
 
 class Shop:

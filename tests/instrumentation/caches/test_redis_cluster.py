@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 import metertap
 from kits.async_caches import close_loop, run
+from kits.cache_kit import shows_us
 from servers.redis_cluster import Cluster, Node, redis_cluster, slot_of
 
 pytestmark = pytest.mark.library("redis")
@@ -156,7 +155,7 @@ class Kit:
         # Keys of one command in two places: the cluster says to try again, and that is what raises.
         with pytest.raises(redis.exceptions.RedisError) as raised:
             self.wait(client.mget(stays, moved))
-        assert not _shows_us(raised.value)
+        assert not shows_us(raised.value)
         assert self.counted() == (4, 2)
         cluster.move_key(stays, to)
         cluster.end_move(slot, to)
@@ -179,7 +178,7 @@ class Kit:
                 with pytest.raises(redis.exceptions.RedisError) as raised:
                     look(client, dead)
                 assert isinstance(raised.value, (redis.ConnectionError, redis.TimeoutError))
-                assert not _shows_us(raised.value)
+                assert not shows_us(raised.value)
             with pytest.raises(redis.exceptions.RedisError):
                 self.piped(client, *alive, dead)
             assert self.counted() == (1, 2)
@@ -224,12 +223,6 @@ class Kit:
     def many(self, client: Any, key: str) -> Any:
         (value,) = self.wait(client.mget(key))
         return value
-
-
-def _shows_us(error: BaseException) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = any("metertap_instrumentation" in frame.filename for frame in frames)
-    return ours and sys.version_info >= (3, 11)  # before, a caught frame stays
 
 
 class TestSync(Kit):
