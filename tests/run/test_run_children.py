@@ -55,6 +55,8 @@ def square(number):
     return number * number
 
 async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
     square(3)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"9"})
@@ -73,8 +75,10 @@ UVICORN = (sys.executable, "-m", "uvicorn", "shopapp:app", "--lifespan", "off", 
         (UVICORN, ("--workers", "2")),
         ((sys.executable, "shopapp.py"), ()),
         ((str(Path(sys.executable).with_name("watchfiles")), "shopapp.serve"), ()),
+        ((sys.executable, "-m", "hypercorn", "shopapp:app", "--bind"), ()),
+        ((sys.executable, "-m", "granian", "shopapp:app", "--interface", "asgi", "--port"), ()),
     ],
-    ids=["reload", "workers", "workers by a call", "watchfiles"],
+    ids=["reload", "workers", "workers by a call", "watchfiles", "hypercorn", "granian"],
 )
 def test_what_a_reloader_or_a_master_of_workers_starts_is_measured(
     command: tuple[str, ...], options: tuple[str, ...], tmp_path: Path, free_port: int
@@ -86,6 +90,8 @@ def test_what_a_reloader_or_a_master_of_workers_starts_is_measured(
     serve = f"\ndef serve():\n    uvicorn.run(app, lifespan='off', port={free_port})\n"
     (folder / "shopapp.py").write_text(APP.replace("\nif __name__", serve + "\nif __name__"))
     port = () if "watchfiles" in command[0] else (str(free_port),)
+    if "hypercorn" in command:
+        port = (f"127.0.0.1:{free_port}",)
     env = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     with started([*RUN, *command, *port, *options], env=env, cwd=folder) as process:
         wait_for(lambda: _answers(free_port), 60)
