@@ -32,8 +32,8 @@ _PLACE = "tool claude-agent-sdk"
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
     if version >= _RUN_BY_MCP:
         targets = [
-            Target("_tool_error_result", make_error_result),
-            Target("_convert_tool_content", convert_content, optional=True),
+            Target("_tool_error_result", handlers.before(_PLACE, error_result)),
+            Target("_convert_tool_content", handlers.before(_PLACE, content), optional=True),
         ]
         return [PatchSet("claude_agent_sdk", targets)]
     target = Target("Query._handle_sdk_mcp_request", handle_request)
@@ -43,26 +43,18 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.claude_agent_sdk"], _patch_sets)
 
 
-def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
     """`_tool_error_result(message)`: why the call in progress gets an error for its result."""
-    with faults.guarded(_PLACE):
-        request = handlers.request_in_progress()
-        if request is not None:
-            _explain(request, _handled_by_caller())
-    return wrapped(*args, **kwargs)
+    request = handlers.request_in_progress()
+    if request is not None:
+        _explain(request, _handled_by_caller())
 
 
-def convert_content(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def content(_instance: Any, _args: Any, _kwargs: Any) -> None:
     """`_convert_tool_content(items)` makes an answer of what the handler has just returned."""
-    with faults.guarded(_PLACE):
-        request = handlers.request_in_progress()
-        if request is not None:
-            request.stops()
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    request = handlers.request_in_progress()
+    if request is not None:
+        request.stops()
 
 
 def _explain(request: Request, error: BaseException | None) -> None:
@@ -89,7 +81,7 @@ def _handled_by_caller() -> BaseException | None:
     """The exception that the function which makes an error result has caught, if it has."""
     error = sys.exc_info()[1]
     traceback = None if error is None else error.__traceback__
-    frame: Any = sys._getframe(2)
+    frame: Any = sys._getframe(3)
     for _ in range(4):  # wrapt's pure Python version has a frame of its own
         if frame is None or traceback is None:
             return None

@@ -7,6 +7,7 @@ import inspect
 import logging
 import sys
 import traceback
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import Tap
+from metertap.patching.patch_set import make_stand_in
 from metertap_instrumentation.tools import mcp
 from servers.mcp_stacks import MCP, Stack, stacks
 from servers.mcp_tools import Gate
@@ -150,6 +152,39 @@ def test_what_a_server_lets_through_shows_no_frame_of_ours(tap: Tap) -> None:
     shown = "".join(traceback.format_exception(raised.value))
     assert "let through" in shown
     assert "metertap_instrumentation" not in shown
+
+
+class Odd(BaseException):
+    """As an interrupt or an exit is."""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there a caught frame stays")
+def test_no_patch_adds_a_frame_to_what_passes_through_it() -> None:
+    def raising(*_args: Any, **_kwargs: Any) -> None:
+        raise Odd
+
+    async def raising_later(*_args: Any, **_kwargs: Any) -> None:
+        raise Odd
+
+    async def awaited(function: Any) -> None:
+        await function(object(), object())
+
+    with metertap.instrument(json_endpoint=False):
+        targets = [
+            (item.target, inspect.iscoroutinefunction(item.original))
+            for patch_set in mcp.INSTRUMENTATION.patch_sets
+            for item in patch_set._installed
+            if inspect.isfunction(item.original)
+        ]
+        assert len(targets) >= 8
+        for target, is_async in targets:
+            body = raising_later if is_async else raising
+            patched, _ = make_stand_in(SimpleNamespace(), "body", body, target)
+            with pytest.raises(Odd) as raised:
+                asyncio.run(awaited(patched)) if is_async else patched(object(), object())
+            shown = [frame.filename for frame in traceback.extract_tb(raised.value.__traceback__)]
+            ours = [name for name in shown if "metertap_instrumentation" in name]
+            assert ours == [], target.attribute
 
 
 def test_patched_functions_look_as_they_did() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls
-from metertap.patching.patch_set import Live, PatchSet, stand_in
+from metertap.patching.patch_set import Live, PatchSet, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools.mcp.requests import Request
@@ -57,6 +57,21 @@ def _fastmcp_patch_sets() -> list[PatchSet]:
         )
     server = [stand_in(dispatch, dispatch_by_fastmcp), stand_in("FastMCP.get_tool", lookup)]
     return [PatchSet("fastmcp.server.server", server), tools]
+
+
+def before(place: str, note: Callable[[Any, Any, Any], object]) -> WrapperFunction:
+    """Return a wrapper that calls `note(instance, args, kwargs)` before the wrapped function."""
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        with faults.guarded(place):
+            note(instance, args, kwargs)
+        try:
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return call
 
 
 def request_in_progress() -> Request | None:

@@ -17,6 +17,7 @@ from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import operations
+from metertap_instrumentation.tools.mcp.handlers import before
 from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport
 
 _PLACE = "mcp.session"
@@ -69,26 +70,28 @@ def of_session(session: Any) -> Transport:
 
 def patch_sets() -> list[PatchSet]:
     """Return what is wrapped where transports are opened, in either version of the SDK."""
+    opens = before(_PLACE, _url_opened)
     return [
-        PatchSet("mcp.server.stdio", [Target("anyio.wrap_file", _file_wrapped)]),
+        PatchSet("mcp.server.stdio", [Target("anyio.wrap_file", before(_PLACE, _file_wrapped))]),
         PatchSet(
             "mcp.client.stdio", [Target("_create_platform_compatible_process", _process_started)]
         ),
-        PatchSet("mcp.client.sse", [Target("remove_request_params", _url_opened)]),
+        PatchSet("mcp.client.sse", [Target("remove_request_params", opens)]),
         PatchSet(
-            "mcp.client.streamable_http", [Target("StreamableHTTPTransport.__init__", _url_opened)]
+            "mcp.client.streamable_http",
+            [Target("StreamableHTTPTransport.__init__", opens)],
         ),
     ]
 
 
-async def run_server_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def run_server_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    return await _run(_ServerSession(instance), wrapped, args, kwargs)
+    return _run(_ServerSession(instance), wrapped, args, kwargs)
 
 
-async def run_client_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def run_client_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    return await _run(_ClientSession(instance), wrapped, args, kwargs)
+    return _run(_ClientSession(instance), wrapped, args, kwargs)
 
 
 def run_dispatcher(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -177,17 +180,15 @@ class _ClientSession(_Session):
         super().end(error)
 
 
-def _file_wrapped(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _file_wrapped(_instance: Any, _args: Any, _kwargs: Any) -> None:
     """`anyio.wrap_file`, which `stdio_server` calls for the standard streams; others do as well."""
-    with faults.guarded(_PLACE):
-        frame: Any = sys._getframe(1)
-        for _ in range(3):  # wrapt's pure Python version has a frame of its own
-            if frame is not None and frame.f_globals.get("__name__") == "mcp.server.stdio":
-                if _stdio.get() is None or frame.f_locals.get("stdout") is None:
-                    _stdio.set(_Stdio())
-                break
-            frame = frame and frame.f_back
-    return wrapped(*args, **kwargs)
+    frame: Any = sys._getframe(2)
+    for _ in range(3):  # wrapt's pure Python version has a frame of its own
+        if frame is not None and frame.f_globals.get("__name__") == "mcp.server.stdio":
+            if _stdio.get() is None or frame.f_locals.get("stdout") is None:
+                _stdio.set(_Stdio())
+            return
+        frame = frame and frame.f_back
 
 
 async def _process_started(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -200,10 +201,8 @@ async def _process_started(wrapped: Any, _instance: Any, args: Any, kwargs: Any)
         raise
 
 
-def _url_opened(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _url_opened(_instance: Any, args: Any, kwargs: Any) -> None:
     """A client's transport over HTTP is made with a URL: the next session is with that server."""
-    with faults.guarded(_PLACE):
-        url = urlsplit(args[0] if args else kwargs["url"])
-        port = url.port or _PORTS.get(url.scheme)
-        _opened.set([HTTP._replace(address=url.hostname, port=port)])
-    return wrapped(*args, **kwargs)
+    url = urlsplit(args[0] if args else kwargs["url"])
+    port = url.port or _PORTS.get(url.scheme)
+    _opened.set([HTTP._replace(address=url.hostname, port=port)])

@@ -32,11 +32,11 @@ def patch_sets() -> Sequence[PatchSet]:
             [
                 stand_in("Server._handle_request", handle_request),
                 stand_in("Server._get_cached_tool_definition", find_definition),
-                Target("Server._make_error_result", make_error_result),
-                Target("RequestResponder.respond", respond),
+                Target("Server._make_error_result", handlers.before("mcp.error", error_result)),
+                Target("RequestResponder.respond", handlers.before("mcp.response", respond)),
                 Target("ServerSession._received_request", received_request),
                 Target("ServerSession._receive_loop", sessions.run_server_session),
-                Target("jsonschema.validate", validate),
+                Target("jsonschema.validate", handlers.before(_PLACE, validate)),
             ],
         ),
         PatchSet(
@@ -85,13 +85,11 @@ async def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) 
     return result
 
 
-def respond(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def respond(responder: Any, args: Any, kwargs: Any) -> None:
     """`RequestResponder.respond(response)`: sending the answer is the client's time already."""
-    with faults.guarded("mcp.response"):
-        request = vars(instance).get(_MEASURED)
-        if request is not None and not request.is_answered:
-            _answered(request, args[0] if args else kwargs["response"], instance.cancelled)
-    return wrapped(*args, **kwargs)
+    request = vars(responder).get(_MEASURED)
+    if request is not None and not request.is_answered:
+        _answered(request, args[0] if args else kwargs["response"], responder.cancelled)
 
 
 class _Request(Request):
@@ -193,17 +191,11 @@ def find_definition(method: Callable[..., Any], live: Live) -> Callable[..., Any
     return call
 
 
-def validate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def validate(_instance: Any, _args: Any, _kwargs: Any) -> None:
     """`jsonschema.validate`, where the SDK calls it with what a handler has returned."""
-    with faults.guarded(_PLACE):
-        request = handlers.request_in_progress()
-        if request is not None and request.handled is None and _validates_answer(sys._getframe(1)):
-            request.stops()
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    request = handlers.request_in_progress()
+    if request is not None and request.handled is None and _validates_answer(sys._getframe(2)):
+        request.stops()
 
 
 def _validates_answer(frame: Any) -> bool:
@@ -217,19 +209,17 @@ def _validates_answer(frame: Any) -> bool:
     return False
 
 
-def make_error_result(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Look at the exception that is being turned into an error result."""
-    with faults.guarded("mcp.error"):
-        request = handlers.request_in_progress()
-        error = sys.exc_info()[1]
-        if request is not None and error is not None and _is_handled_by_caller(error):
-            _note(request, error)
-    return wrapped(*args, **kwargs)
+def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
+    """`_make_error_result`: look at the exception that is being turned into an error result."""
+    request = handlers.request_in_progress()
+    error = sys.exc_info()[1]
+    if request is not None and error is not None and _is_handled_by_caller(error):
+        _note(request, error)
 
 
 def _is_handled_by_caller(error: BaseException) -> bool:
     """Say whether `error` was caught in the frame that called us, and not further out."""
-    frame: Any = sys._getframe(2)
+    frame: Any = sys._getframe(3)
     for _ in range(4):  # wrapt's pure Python version has a frame of its own
         if frame is None or error.__traceback__ is None:
             return False
