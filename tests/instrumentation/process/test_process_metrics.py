@@ -453,7 +453,9 @@ with metertap.instrument() as tap:
         [python, "-m", "metertap", "doctor", "--all"], capture_output=True, text=True, check=False
     )
     assert doctor.returncode == 0, doctor.stderr
-    assert re.search(r"process +not installed: pip install 'metertap\[system\]'", doctor.stdout)
+    assert re.search(
+        r"process metrics +not installed: pip install 'metertap\[system\]'", doctor.stdout
+    )
 
 
 def test_one_that_cannot_be_imported_is_one_warning_and_a_problem(
