@@ -45,6 +45,4 @@ if __name__ == "__main__":
         str(point.attributes.get("network.transport"))
         for point in points(reader, "mcp.server.session.duration")
     )
-    part = Path(sys.argv[1]).with_suffix(".part")
-    part.write_text(json.dumps(found))
-    part.rename(sys.argv[1])
+    Path(sys.argv[1]).write_text(json.dumps(found))

@@ -24,7 +24,9 @@ from metertap.state import recorder
 from servers.mcp_http import ERAS, connected, serving
 from servers.mcp_stacks import MCP, Stack, counted, of_this_sdk, stacks
 from support import http
+from support.json_rpc import SESSION, talk
 from support.metric_data import points
+from support.programs import ended, started
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.mcp
@@ -119,24 +121,12 @@ def test_a_client_on_pipes_says_so_and_how_long_its_session_was(
 
 
 def test_a_server_on_pipes_says_so_and_one_inside_its_tool_does_not(tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS), "METRICS_JSON_PORT": "0"}
     seen = tmp_path / "seen"
-    program = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "servers.mcp_stdio_nested", str(seen)],
-        env={**env, "METRICS_JSON_ENDPOINT_ENABLED": "false"},
-    )
-
-    async def session() -> None:
-        async with (
-            stdio_client(program) as (read, write),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            await session.call_tool("outer", {})
-
-    asyncio.run(session())
-    wait_for(seen.exists)
+    command = (sys.executable, "-m", "servers.mcp_stdio_nested", str(seen))
+    call = ("tools/call", {"name": "outer", "arguments": {}})
+    with started(command, env={"PYTHONPATH": str(TESTS)}) as process:
+        talk(process, (*SESSION[:2], call))
+        assert ended(process).status == 0
     found = json.loads(seen.read_text())
     assert found == {"outer": "pipe", "inner": None, "sessions": ["None", "pipe"]}
 
