@@ -32,8 +32,6 @@ UNKNOWN = Transport()
 PIPE = Transport("pipe")
 HTTP = Transport("tcp", "http")
 
-_recorder = recorder()
-
 
 def record_request(
     metric: catalogue.Metric,
@@ -47,7 +45,7 @@ def record_request(
 ) -> None:
     """Record one request that took `seconds`; what is None is not known, or not so."""
     key = (metric.name, method, name, error_type, code, version, transport)
-    point = _recorder.find_operation(key)
+    point = recorder().find_operation(key)
     if point is None:
         known = {
             catalogue.MCP_METHOD: method,
@@ -61,7 +59,7 @@ def record_request(
             known[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
         else:
             known[catalogue.PROMPT_NAME] = name
-        point = _recorder.operation(key, metric, _present(known))
+        point = recorder().operation(key, metric, _present(known))
     point.record(seconds)
 
 
@@ -75,7 +73,7 @@ def record_session(
     """Record one session that lasted `seconds`."""
     key = (metric.name, error_type, version, transport)
     attributes = {catalogue.ERROR_TYPE: error_type, **_of_peer(version, transport)}
-    _recorder.record_operation(key, metric, _present(attributes), seconds)
+    recorder().record_operation(key, metric, _present(attributes), seconds)
 
 
 def _of_peer(version: str | None, transport: Transport) -> dict[str, Any]:

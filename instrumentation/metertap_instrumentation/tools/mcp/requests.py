@@ -37,7 +37,6 @@ MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 _LONGEST_CHAIN = 20
 """So many exceptions are looked at behind one: chains may be circles."""
 
-_recorder = recorder()
 _prompts = KnownNames()
 
 
@@ -56,7 +55,7 @@ class Served:
         names = list(names)
         self.tools.add(names, cursor, next_cursor)
         for name in names:
-            _recorder.tool(name, self.source)
+            recorder().tool(name, self.source)
 
 
 _served: dict[int, tuple[weakref.ref[Any], Served]] = {}
@@ -113,9 +112,9 @@ class Request:
         # Without a name a tool call is malformed: one of no tool that there is.
         self.name = name = name if isinstance(name, str) and name else catalogue.OTHER
         if method == TOOLS_CALL and served is not None:
-            series = _recorder.find_tool(name, served.source)
+            series = recorder().find_tool(name, served.source)
             if series is None:
-                series = _recorder.other_tool(served.source)
+                series = recorder().other_tool(served.source)
             self.frame = frame = calls.enter(self, series)
             self.started: float = frame[STARTED]
         else:
@@ -131,7 +130,7 @@ class Request:
         self.known = True
         if self.frame is not None and self.frame[SERIES] and not self.is_registered:
             assert self.served is not None
-            self._move(_recorder.tool(self.name, self.served.source))
+            self._move(recorder().tool(self.name, self.served.source))
 
     def begins(self) -> None:
         """Take note that the handler begins. Where several layers say so, the outermost counts."""
@@ -223,21 +222,21 @@ class Request:
         frame = self.frame
         if frame is not None and frame[SERIES] is not series:
             waiting: ToolSeries = frame[SERIES]
-            _recorder.started(series)
+            recorder().started(series)
             frame[SERIES] = series
-            _recorder.never_ended(waiting)
+            recorder().never_ended(waiting)
 
     def _series(self, ending: Ending | None) -> tuple[ToolSeries, bool]:
         """Return what the call counts on, and whether its tool is known not to exist."""
         assert self.served is not None
         source = self.served.source
-        found = _recorder.find_tool(self.name, source)
+        found = recorder().find_tool(self.name, source)
         if found is not None and found.name != catalogue.OTHER:
             return found, False
         known = self.served.tools.knows(self.name) if self.known is None else self.known
         if known:
-            return _recorder.tool(self.name, source), False
+            return recorder().tool(self.name, source), False
         if known is None and ending is None:
             # A server that lists nothing: an answer is the proof that the tool exists.
-            return _recorder.tool_by_hand(self.name, source), False
-        return _recorder.other_tool(source), known is False
+            return recorder().tool_by_hand(self.name, source), False
+        return recorder().other_tool(source), known is False
