@@ -67,6 +67,7 @@ LIBRARIES: dict[str, Library] = {
         Library("caches.cashews", "cashews", "cashews", "cashews", "6", "8"),
         Library("caches.diskcache", "diskcache", "diskcache", "diskcache", "5.0", "6"),
         Library("caches.django", "django", "django", "django", "4.2", "7"),
+        Library("caches.dogpile", "dogpile", "dogpile", "dogpile.cache", "1.2", "2"),
         Library(
             "caches.fastmcp", "fastmcp", "fastmcp", "fastmcp", "3.4", "5", part="response caching"
         ),

@@ -18,7 +18,7 @@ from metertap import locks
 from metertap.labels import as_label
 
 KEEPERS: set[str] = set()
-"""Packages whose own objects keep caches in attributes that mean nothing to an operator."""
+"""Packages whose own objects and closures keep caches under names that tell an operator nothing."""
 
 
 class Names:
@@ -111,7 +111,7 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
     for cell in cells:
         for closure in gc.get_referrers(cell):
             for owner in gc.get_referrers(closure) if type(closure) is tuple else ():
-                if type(owner) is types.FunctionType:
+                if type(owner) is types.FunctionType and not _is_keeper(owner):
                     found.setdefault(id(cell.cell_contents), _function(owner))
     return found
 
@@ -126,7 +126,7 @@ def _attributes(
                 label = _function(wrapped)
             else:
                 cls: Any = owner if _is_class(owner) else type(owner)
-                if cls.__module__.partition(".")[0] in KEEPERS:
+                if _is_keeper(cls):
                     continue
                 label = f"{cls.__module__}.{cls.__qualname__}.{name}"
             found.setdefault(id(value), label)
@@ -138,6 +138,10 @@ def _attributes(
 
 def _is_class(item: object) -> bool:
     return issubclass(type(item), type)
+
+
+def _is_keeper(owner: Any) -> bool:
+    return str(owner.__module__).partition(".")[0] in KEEPERS
 
 
 def _namespace(item: object) -> dict[str, Any] | None:

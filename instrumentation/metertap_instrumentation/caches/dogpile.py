@@ -1,0 +1,137 @@
+"""dogpile.cache: `get`, `get_multi`, `get_or_create` and the rest of a `CacheRegion`'s lookups.
+
+A region's decorators (`cache_on_arguments`) and Mako's plugin end in these methods, on every
+backend and through every proxy. What `_get_from_backend` and `_get_multi_from_backend` ask (redis)
+is part of the lookup, and whether a key is locked is no lookup. A creator is the program's own
+code: caches that it asks count their own lookups.
+
+`get` is a miss where the program gets NO_VALUE: for what is not there, has expired or was
+invalidated. `get_or_create` is a miss where it starts a creator, which `_log_time` surrounds; with
+an `async_creation_runner` it answers with the old value and is a miss all the same. Who waits for
+another's creator, or gets the old value meanwhile, has a hit. `Lock._enter_create` decides that for
+each key. `get_or_create_multi` looks a key up once, however often it is given.
+
+A region is called by its `name`, else by what it is bound to. Not seen: evictions (backends expire
+nothing themselves, or in the server); what the program asks `region.backend` for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from metertap.caching.adapter import after, counts, within
+from metertap.caching.meters import ObjectMeters, layer, setting
+from metertap.caching.names import KEEPERS
+from metertap.patching.patch_set import Live, Make, PatchSet, stand_in
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES, Version
+
+_layer = layer.get
+KEEPERS.add("dogpile")
+
+
+def _name(region: Any) -> str | None:
+    name = region.name
+    return name if isinstance(name, str) and name else None
+
+
+meters = ObjectMeters("dogpile", supports=frozenset(), natural_name=_name)
+
+
+def _patch_sets(_version: Version) -> Sequence[PatchSet]:
+    region = [
+        stand_in("CacheRegion.get", get),
+        stand_in("CacheRegion.get_multi", get_multi),
+        stand_in("CacheRegion.get_value_metadata", get_value_metadata, optional=True),  # from 1.3
+        stand_in("CacheRegion.get_or_create", get_or_create),
+        stand_in("CacheRegion.get_or_create_multi", get_or_create_multi),
+        stand_in("CacheRegion._log_time", creator),
+        stand_in("CacheRegion._get_from_backend", backend),
+        stand_in("CacheRegion._get_multi_from_backend", backend),
+        stand_in("CacheRegion.key_is_locked", backend),
+    ]
+    return [
+        PatchSet("dogpile.cache.region", region),
+        PatchSet("dogpile.lock", [stand_in("Lock._enter_create", enter_create)]),
+    ]
+
+
+INSTRUMENTATION = Instrumentation(LIBRARIES["caches.dogpile"], _patch_sets)
+
+
+def _count(region: Any, *, found: bool) -> None:
+    meter = meters.of(region)
+    if found:
+        meter.hit()
+    else:
+        meter.miss()
+
+
+def _lookup(found: Callable[[Any, Any], Sequence[bool]]) -> Make:
+    """Count what a method looks up. `found` says of each key, by the result, if it was there."""
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        nothing = sys.modules["dogpile.cache.api"].NO_VALUE
+
+        def answered(region: Any, _asked: None, result: Any) -> Any:
+            for each in found(result, nothing):
+                _count(region, found=each)
+            return result
+
+        return counts("dogpile", answered, layers=None)(method, live)
+
+    return make
+
+
+get = _lookup(lambda value, nothing: [value is not nothing])
+"""`region.get(key)`."""
+get_multi = _lookup(lambda values, nothing: [value is not nothing for value in values])
+"""`region.get_multi(keys)`."""
+get_value_metadata = _lookup(lambda value, _nothing: [value is not None])
+"""`region.get_value_metadata(key)`."""
+backend = within()
+"""What a lookup asks of the backend, and whether a key is locked there: redis reads for both."""
+
+
+class _Creation(setting):
+    """One `get_or_create`, or one of `many` keys, while it is in progress in this context."""
+
+    __slots__ = ("many", "region", "started")
+
+    def __init__(self, region: Any, *, many: bool) -> None:
+        super().__init__(_creation, self if _layer() is None else None)
+        self.region = region
+        self.many = many
+        self.started = False
+
+
+_creation: ContextVar[_Creation | None] = ContextVar("metertap_dogpile_creation", default=None)
+get_or_create = within(lambda region, *_call: _Creation(region, many=False))
+"""`region.get_or_create(key, creator)`."""
+get_or_create_multi = within(lambda region, *_call: _Creation(region, many=True))
+"""`region.get_or_create_multi(keys, creator)`."""
+
+
+def _starts(region: Any, *_call: Any) -> None:
+    creation = _creation.get()
+    if creation is not None and not creation.started:
+        creation.started = True
+        if not creation.many:  # else each key's lock was entered before
+            _count(region, found=False)
+
+
+def _decided(lock: Any, result: Any, *_call: Any) -> None:
+    """Count one key, unless its creator ran in here: then it is counted."""
+    creation = _creation.get()
+    if creation is not None and not creation.started:
+        nobody = result is sys.modules["dogpile.lock"].NOT_REGENERATED
+        _count(creation.region, found=nobody or not lock._is_expired(result[1]))
+
+
+creator = after("dogpile", _starts)
+"""What surrounds each call of a creator. It may raise: the miss is counted before."""
+enter_create = after("dogpile", _decided)
+"""The decision whether a key's value is to be created, and by whom."""
