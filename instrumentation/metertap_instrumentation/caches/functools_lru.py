@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults
-from metertap.patching.patch_set import PatchSet, Target, Wrapper
+from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
+from metertap.patching.wrapper import Wrapper
 from metertap_instrumentation.caches.applications import is_applications as is_applications
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version

@@ -8,6 +8,7 @@ patch counts already is left out, and `metertap doctor` names it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import sys
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from metertap.labels import as_label
 from metertap.measuring import callables, calls, functions, generators, wrappers
 from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
-from metertap.patching.patch_set import Wrapper
+from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.wrapper import FunctionWrapper, Wrapper
 from metertap.state import is_enabled, recorder
 
 SOURCE = catalogue.MANUAL
@@ -78,7 +80,26 @@ def _measured(function: Any, name: str | None) -> Any:
     else:
         wrapper = _WRAPPERS[kind](slot)
         generators.named_as(function, wrapper)  # a coroutine shows the name of its function
-    return Wrapper(function, wrapper)
+    if type(function) is FunctionType:
+        return FunctionWrapper(function, wrapper)
+    return _ObjectWrapper(function, wrapper, label)
+
+
+class _ObjectWrapper(Wrapper):
+    """A wrapper of an object that is called: copied and pickled as that, and decorated again."""
+
+    def __init__(self, wrapped: Any, wrapper: WrapperFunction, label: str) -> None:
+        super().__init__(wrapped, wrapper)
+        self._self_label = label
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return _measured, (self.__wrapped__, self._self_label)
+
+    def __copy__(self) -> Any:
+        return _measured(copy.copy(self.__wrapped__), self._self_label)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _measured(copy.deepcopy(self.__wrapped__, memo), self._self_label)
 
 
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}

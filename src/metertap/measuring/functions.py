@@ -16,14 +16,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from metertap.measuring.calls import NOTE, Frame, clock, current, leave
+from metertap.measuring.calls import NOTE, Frame, clock, leave
 from metertap.measuring.slots import ToolSlot
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import StandIn
 from metertap.patching.tracebacks import hide_frame
-
-_get = current.get
-_set = current.set
 
 
 def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
@@ -32,7 +29,8 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         frame: Frame | None = None
-        parent = _get()
+        current = slot.current
+        parent = current()
         if parent is not None and (parent[0] or parent[2]):
             frame = slot.enter()
         elif series := slot.series or slot.find():
@@ -42,7 +40,8 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
             except StopIteration:
                 series.due()
             frame = [series, slot, None, False, False]
-            _set(frame)
+            set_current = slot.set_current
+            set_current(frame)
         started = clock()
         try:
             result = function(*args, **kwargs) if kwargs else function(*args)
@@ -72,7 +71,8 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         frame: Frame | None = None
-        parent = _get()
+        current = slot.current
+        parent = current()
         if parent is not None and (parent[0] or parent[2]):
             frame = slot.enter()
         elif series := slot.series or slot.find():
@@ -82,7 +82,8 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
             except StopIteration:
                 series.due()
             frame = [series, slot, None, False, False]
-            _set(frame)
+            set_current = slot.set_current
+            set_current(frame)
         started = clock()
         try:
             result = await (function(*args, **kwargs) if kwargs else function(*args))

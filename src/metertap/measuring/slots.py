@@ -97,7 +97,15 @@ class Slot:
 class ToolSlot(Slot):
     """Counts calls of one tool, and keeps the series that it has found."""
 
-    __slots__ = ("__weakref__", "_is_off", "is_closed", "is_new", "series")
+    __slots__ = (
+        "__weakref__",
+        "_is_off",
+        "current",
+        "is_closed",
+        "is_new",
+        "series",
+        "set_current",
+    )
 
     def __init__(self, name: str, source: str, counted_by: object = None) -> None:
         super().__init__(name, source, counted_by)
@@ -105,7 +113,15 @@ class ToolSlot(Slot):
         self.is_closed = False
         self._is_off = False
         self.series: ToolSeries | None = None
+        # Here for functions that are pickled by value: a context variable cannot be.
+        self.current = calls.current.get
+        self.set_current = calls.current.set
         recorder().keep(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make a slot like this one in the process that a function is sent to by value."""
+        counted_by = None if self.counted_by is self else self.counted_by
+        return type(self), (self.name, self.source, counted_by)
 
     def forget(self) -> None:
         """Find the series again: after a fork, a reset or with other settings."""
@@ -154,6 +170,10 @@ class NamedSlot(ToolSlot):
     def __init__(self, name: str, source: str, counted_by: object, kept: dict[str, Slot]) -> None:
         super().__init__(name, source, counted_by)
         self._kept = kept
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made, arguments = super().__reduce__()
+        return made, (*arguments, self._kept)
 
     def find(self) -> ToolSeries | None:
         series = super().find()

@@ -8,7 +8,6 @@ their chain, inert.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import sys
@@ -17,13 +16,12 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
-
-import wrapt
+from typing import Any
 
 from metertap import faults, locks
 from metertap.patching import imports
 from metertap.patching.tracebacks import hide_frame
+from metertap.patching.wrapper import MethodWrapper, Wrapper
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """wrapt's signature: wrapped, instance, args, kwargs."""
@@ -40,51 +38,6 @@ _ABSENT: Any = object()
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _MOST_WRAPPERS = 32
 """Of wrappers around wrappers, so many are looked through: one may wrap itself."""
-
-
-# Generic in wrapt's type stubs only.
-if TYPE_CHECKING:
-    _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
-    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper[..., Any]
-else:
-    _FunctionWrapper = wrapt.FunctionWrapper
-    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper
-
-
-class _BoundWrapper(_BoundFunctionWrapper):
-    """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
-
-    def _owner(self) -> Any:
-        """The object that this was taken from: an instance, or the class that a name leads to."""
-        instance = getattr(self, "__self__", None)
-        if instance is not None:
-            return instance
-        *path, _ = self.__qualname__.split(".")
-        return functools.reduce(getattr, path, sys.modules[self.__module__])
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        return getattr, (self._owner(), self.__name__)
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return getattr(copy.deepcopy(self._owner(), memo), self.__name__)
-
-
-class Wrapper(_FunctionWrapper):
-    """wrapt's function wrapper, copied and pickled as the function it stands for: by its name."""
-
-    __bound_function_wrapper__ = _BoundWrapper
-
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        return self.__qualname__
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Any:
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +339,11 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     # and can be made to give the other.
     live = threading.Lock()
     live.acquire()
-    return Wrapper(wrapped, function, enabled=live.locked), live.release
+    is_function = isinstance(owner, type) and type(wrapped) in {FunctionType, staticmethod}
+    made = (MethodWrapper if is_function else Wrapper)(wrapped, function, enabled=live.locked)
+    if original is _ABSENT and isinstance(owner, type):
+        made._self_holder = owner
+    return made, live.release
 
 
 def _call_inherited(

@@ -1,0 +1,107 @@
+"""wrapt's function wrapper, made to be held, copied and pickled as the function it stands for."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+from types import MethodType
+from typing import TYPE_CHECKING, Any, cast
+
+import wrapt
+
+# Generic in wrapt's type stubs only, and with a metaclass in its implementation without C only.
+if TYPE_CHECKING:
+    _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
+    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper[..., Any]
+    _Type = type
+else:
+    _FunctionWrapper = wrapt.FunctionWrapper
+    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper
+    _Type = type(wrapt.BoundFunctionWrapper)
+
+
+class _BoundType(_Type):
+    """The type of bound wrappers' class, which is called as the type of bound methods is.
+
+    `weakref.WeakMethod` makes a method anew by `type(method)(function, instance)`.
+    """
+
+    def __call__(cls, function: Any, instance: Any) -> Any:
+        """Bind `function` to `instance`, by its wrapper in the class if that is there."""
+        owner = instance if isinstance(instance, type) else type(instance)
+        for base in owner.__mro__:
+            found = vars(base).get(function.__name__)
+            if isinstance(found, Wrapper):
+                bound = found.__get__(instance, owner)
+                if getattr(bound, "__func__", None) is function:
+                    return bound
+        return MethodType(function, instance)
+
+
+class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
+    """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
+
+    def _owner(self) -> Any:
+        """Return the object that this was taken from: an instance, or a class by its name."""
+        instance = getattr(self, "__self__", None)
+        if instance is not None:
+            return instance
+        holder = self._self_parent._self_holder
+        if holder is not None:
+            return holder
+        *path, _ = self.__qualname__.split(".")
+        return functools.reduce(getattr, path, sys.modules[self.__module__])
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return getattr, (self._owner(), self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return getattr(copy.deepcopy(self._owner(), memo), self.__name__)
+
+
+class Wrapper(_FunctionWrapper):
+    """wrapt's function wrapper, copied and pickled as the function it stands for: by its name."""
+
+    # As wrapt calls a class, past what `_BoundType` makes of a call, and at its speed.
+    __bound_function_wrapper__ = type.__call__.__get__(_BoundWrapper)
+    # Without annotations: a class that has some hides those of the wrapped function.
+    _self_holder = cast(Any, None)
+    """The class that this stands in, where what it stands for is another class's by its name."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self.__qualname__
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Any:
+        return self
+
+
+class FunctionWrapper(Wrapper):
+    """A wrapper of a function, which needs no instance: its class gives the same one each time."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the wrapper itself, as a function does, where it is asked for by its class."""
+        return self if instance is None else super().__get__(instance, owner)
+
+
+class MethodWrapper(Wrapper):
+    """A wrapper of a class's function: the class gives the same object each time.
+
+    It is not the wrapper itself, which would not tell the instance from the other arguments.
+    """
+
+    _self_function = cast(Any, None)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind to the instance; return the function where it is asked for by its class."""
+        if instance is not None:
+            return super().__get__(instance, owner)
+        if self._self_function is None:
+            self._self_function = super().__get__(None, owner)
+        return self._self_function
