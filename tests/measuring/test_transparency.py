@@ -168,7 +168,18 @@ def outcome_of(function: Callable[..., Any], *arguments: Any) -> BaseException:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot leave a frame out")
-@pytest.mark.parametrize("error", [Custom("x"), Frozen("x"), Interrupting("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        Custom("x"),
+        Frozen("x"),
+        Interrupting("x"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+    ],
+)
 @pytest.mark.parametrize(
     "function", [raising, raising_coroutine, raising_generator, raising_async_generator]
 )

@@ -1,4 +1,4 @@
-"""Tells when a module has been executed: imported, reloaded, or imported anew.
+"""Telling when a module has been executed: imported, reloaded, or imported anew.
 
 wrapt's import hooks tell of the first import alone. A module that is executed again has new
 functions and classes, which nobody has patched.
@@ -39,7 +39,7 @@ def watch(name: str, executed: Executed) -> None:
 
 
 def unwatch(name: str, executed: Executed) -> None:
-    """Call it no more."""
+    """Stop calling `executed` with the module `name`."""
     with _lock:
         left = tuple(item for item in _watched.pop(name, ()) if item != executed)
         if left:
@@ -47,7 +47,13 @@ def unwatch(name: str, executed: Executed) -> None:
 
 
 def is_in_progress(name: str) -> bool:
-    """Say whether a thread, maybe this one, imports the module: Python has a lock for each."""
+    """Say whether a thread, maybe this one, is importing the module.
+
+    Python has no public name for that. The import system keeps one lock for each module that is
+    being imported, in a private dictionary that is the same in all supported versions. Were it
+    gone, no import would count as in progress, and only a module that is half imported when it is
+    patched would be patched too early.
+    """
     return name in getattr(importlib._bootstrap, "_module_locks", ())
 
 
