@@ -31,8 +31,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 AGAIN = 2
 """How often a difference is looked at again before it is told."""
-SECONDS = 1800
+SECONDS = 600
 """The longest that one run of a suite may take."""
+SERVERS = {
+    "redis-server": ("--port", "6379", "--bind", "127.0.0.1", "--save", ""),
+    "memcached": ("-u", "root", "-l", "127.0.0.1", "-p", "11211"),
+}
+"""The arguments of each server program, on the port that the libraries' tests expect."""
 
 Results = dict[str, str]
 """How each test of a run ended: passed, failed or skipped."""
@@ -55,10 +60,15 @@ def main() -> int:
         folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         print(f"{'suite':<16} {'without':>8} {'with':>8} {'newly failing':>14}", flush=True)
         for suite in wanted:
-            if suite.server is not None and shutil.which(suite.server) is None:
-                print(f"{suite.name:<16} not run: {suite.server} is not on PATH", flush=True)
+            absent = [server for server in suite.servers if shutil.which(server) is None]
+            if absent:
+                print(f"{suite.name:<16} not run: {absent[0]} is not on PATH", flush=True)
                 continue
             without, measured, new = compared(suite, folder.resolve() / suite.name)
+            if not passed(without):
+                print(f"{suite.name:<16} does not run: see without.log", flush=True)
+                status = 1
+                continue
             print(
                 f"{suite.name:<16} {passed(without):>8} {passed(measured):>8} {len(new):>14}",
                 flush=True,
@@ -99,37 +109,43 @@ def differing(without: Results, measured: Results) -> list[str]:
 def prepared(suite: Suite, folder: Path) -> Path:
     """Make the environment and unpack the source, if they are not there; return its folder."""
     python = folder / "env" / "bin" / "python"
+    source = folder / "source"
     if not python.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        source.mkdir(exist_ok=True)
         command("uv", "venv", "-q", "--python", sys.executable, str(folder / "env"))
         install = ("uv", "pip", "install", "-q", "--python", str(python))
-        command(*install, "pytest", "pytest-timeout", "pip", *suite.needs, suite.requirement)
-        command(*install, "-e", str(ROOT))
-        name = suite.requirement.partition("==")[0].partition("[")[0].partition("<")[0]
-        download = (str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", name)
-        command(
-            *download,
-            "-d",
-            str(folder),
-            suite.requirement.partition("[")[0] + suite.requirement.partition("]")[2],
-        )
+        command(*install, "pytest", "pytest-timeout", "pip", *suite.needs, "-e", str(ROOT))
+    if suite.requirement is None:
+        return source
+    if not any(source.iterdir()):
+        download = (str(python), "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder))
+        library = suite.requirement.partition("==")[0]
+        command(*download, "--no-binary", library, suite.requirement)
         (archive,) = folder.glob("*.tar.gz")
         with tarfile.open(archive) as packed:
-            packed.extractall(folder / "source", filter="data")
-    (source,) = (folder / "source").iterdir()
-    return source
+            packed.extractall(source, filter="data")
+    (unpacked,) = source.iterdir()
+    return unpacked
 
 
 def run(suite: Suite, folder: Path, source: Path, *, measured: bool) -> Results:
     """Run the tests once, and read how each of them ended."""
     report = folder / ("with.xml" if measured else "without.xml")
     report.unlink(missing_ok=True)
-    arguments = [str(folder / "env" / "bin" / "python"), "-m", "pytest", "-q"]
-    arguments += ["-p", "no:cacheprovider", "-p", "no:langsmith", "-o", "addopts=", "--timeout=120"]
-    arguments += [f"--junitxml={report}", *(("-p", "in_force") if measured else ())]
-    arguments += [*suite.arguments, *suite.tests.split()]
     environment = {**os.environ, **dict(suite.settings), "PYTHONPATH": str(HERE)}
     environment["PATH"] = f"{folder / 'env' / 'bin'}:{environment['PATH']}"
+    arguments = [str(folder / "env" / "bin" / "python")]
+    if suite.runner:
+        arguments += suite.runner
+        environment |= {"REPORT": str(report), "IN_FORCE": "yes" if measured else ""}
+    else:
+        arguments += ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:langsmith"]
+        arguments += ["-o", "addopts=", "--timeout=120", f"--junitxml={report}"]
+        arguments += ["-p", "in_force"] if measured else []
+        arguments += suite.arguments
+        for pattern in suite.tests.split():
+            arguments += sorted(str(file.relative_to(source)) for file in source.glob(pattern))
     log_file = report.with_suffix(".log")
     with log_file.open("w") as log, contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
@@ -162,23 +178,18 @@ def read(report: Path) -> Results:
 
 @contextlib.contextmanager
 def served(suite: Suite) -> Iterator[None]:
-    """Run the server that the suite expects, on loopback."""
-    if suite.server is None:
+    """Run the servers that the suite expects, on loopback."""
+    with contextlib.ExitStack() as stack:
+        for server in suite.servers:
+            started = subprocess.Popen(
+                (server, *SERVERS[server]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            stack.callback(started.wait)
+            stack.callback(started.terminate)
+            time.sleep(1)
+            if started.poll() is not None:
+                sys.exit(f"{server} does not start: is its port taken?")
         yield
-        return
-    arguments = {
-        "redis-server": ("--port", str(suite.port), "--bind", "127.0.0.1", "--save", ""),
-        "memcached": ("-u", "root", "-l", "127.0.0.1", "-p", str(suite.port)),
-    }[suite.server]
-    server = subprocess.Popen(
-        (suite.server, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        time.sleep(1)
-        yield
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def command(*arguments: str) -> None:

@@ -1,4 +1,7 @@
-"""The published suites: where each library's tests come from, and what they need."""
+"""The published suites: where each library's tests come from, and what they need.
+
+The source distributions of websockets and of pydantic-ai carry no tests.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,141 @@ class Suite:
     """One library's own tests, as its source distribution carries them."""
 
     name: str
-    requirement: str
-    """The version whose source distribution is unpacked."""
+    requirement: str | None
+    """The version whose source distribution is unpacked; none if Python itself holds the tests."""
+    needs: tuple[str, ...]
+    """What is installed: the library with its extras, and what its tests import."""
     tests: str = "tests"
-    """Folder or files in it, separated by spaces."""
-    needs: tuple[str, ...] = ()
-    """What the tests import beside the library."""
+    """Folders or files in it, as patterns that are separated by spaces."""
     arguments: tuple[str, ...] = ()
     """More arguments of pytest."""
-    server: str | None = None
-    """A server program that must be on PATH; it is started on the port that the tests expect."""
-    port: int = 0
+    runner: tuple[str, ...] = ()
+    """The arguments of Python instead of pytest's, for tests with a runner of their own.
+
+    The runner finds in the environment `REPORT`, the JUnit file that it has to write, and
+    `IN_FORCE`, which is empty if nothing is measured.
+    """
+    servers: tuple[str, ...] = ()
+    """Server programs that must be on PATH; they are started on their usual ports."""
     settings: tuple[tuple[str, str], ...] = ()
     """Environment variables."""
 
 
 ASYNCIO = "pytest-asyncio"
+SNAPSHOTS = ("dirty-equals", "inline-snapshot", "pytest-examples")
 
 SUITES = (
-    Suite("cachetools", "cachetools==7.*"),
-    Suite("async-lru", "async-lru==2.*", needs=(ASYNCIO, "pytest-timeout")),
-    Suite("diskcache", "diskcache==5.*", needs=("django", "pytest-django", "pytest-xdist")),
+    Suite(
+        "functools",
+        None,
+        (),
+        tests="",
+        arguments=("--pyargs", "test.test_functools", "-k", "LRU or Cache"),
+    ),
+    Suite("cachetools", "cachetools==7.*", ("cachetools==7.*",)),
+    Suite(
+        "async-lru",
+        "async-lru==2.*",
+        ("async-lru==2.*", ASYNCIO),
+        arguments=("-o", "asyncio_default_fixture_loop_scope=function"),
+    ),
     Suite(
         "cashews",
         "cashews==7.*",
-        needs=(ASYNCIO, "pytest-rerunfailures", "fakeredis", "hypothesis"),
+        (
+            "cashews[diskcache,dill,redis]==7.*",
+            ASYNCIO,
+            "pytest-rerunfailures",
+            "hypothesis",
+            "fastapi",
+            "httpx",
+            "prometheus-client",
+        ),
+        arguments=("-o", "asyncio_mode=auto", "-p", "cashews_fixtures"),
+        servers=("redis-server",),
     ),
-    Suite("aiocache", "aiocache==0.12.*", needs=(ASYNCIO, "pytest-mock", "marshmallow")),
+    Suite(
+        "aiocache",
+        "aiocache==0.12.*",
+        ("aiocache[redis,memcached,msgpack]==0.12.*", ASYNCIO, "pytest-mock", "marshmallow<4"),
+        tests="tests/ut tests/acceptance",
+        arguments=(
+            *("-o", "filterwarnings="),
+            *("-o", "asyncio_default_fixture_loop_scope=function"),
+        ),
+        servers=("redis-server", "memcached"),
+    ),
+    Suite(
+        "diskcache",
+        "diskcache==5.*",
+        ("diskcache==5.*",),
+        tests="tests/test_[cfir]*.py tests/test_deque.py",
+    ),
+    Suite(
+        "redis",
+        "redis==8.*",
+        ("redis==8.*", ASYNCIO, "numpy", "packaging", "cachetools", "PyJWT", "cryptography"),
+        tests=" ".join(
+            f"tests/{folder}test_{name}.py"
+            for folder in ("", "test_asyncio/")
+            for name in ("cache", "client", "commands", "connection_pool", "lock", "pipeline")
+        ),
+        arguments=("-m", "not redismod and not onlycluster and not ssl and not cp_integration"),
+        servers=("redis-server",),
+    ),
+    Suite(
+        "django",
+        "django==5.*",
+        ("django==5.*", "unittest-xml-reporting", "redis", "jinja2", "asgiref"),
+        runner=("tests/runtests.py", "cache", "--settings=django_settings", "--parallel=1"),
+        servers=("redis-server",),
+    ),
+    Suite(
+        "langchain-core",
+        "langchain-core==1.*",
+        (
+            "langchain-core==1.*",
+            "langchain-tests",
+            ASYNCIO,
+            *("blockbuster", "freezegun", "grandalf", "numpy", "pytest-mock", "pytest-socket"),
+            *("responses", "syrupy", "pytest-benchmark"),
+        ),
+        tests="tests/unit_tests",
+    ),
+    Suite(
+        "openai-agents",
+        "openai-agents==0.*",
+        (
+            "openai-agents==0.*",
+            *(ASYNCIO, "pytest-mock", "inline-snapshot", "fastapi", "aiosqlite", "rich", "httpx"),
+            *("cryptography", "numpy", "websockets", "textual"),
+        ),
+        tests="tests/test_*tool*.py tests/mcp",
+    ),
+    Suite(
+        "mcp-1",
+        "mcp==1.*",
+        ("mcp[cli,rich,ws]==1.*", "trio", "pillow", *SNAPSHOTS),
+        tests="tests/server tests/client tests/issues",
+    ),
+    Suite(
+        "mcp-2",
+        "mcp==2.*",
+        (
+            "mcp[cli]==2.*",
+            *("trio", "pillow", "blockbuster", "logfire", "pydantic-settings", *SNAPSHOTS),
+        ),
+        tests="tests/server tests/client tests/issues",
+    ),
+    Suite(
+        "fastmcp",
+        "fastmcp==4.*",
+        (
+            "fastmcp[tasks]==4.*",
+            *(ASYNCIO, "pytest-env", "pytest-retry", "hypothesis", "psutil", "fastapi", "httpx"),
+            *("opentelemetry-exporter-otlp-proto-grpc", *SNAPSHOTS),
+        ),
+        tests="tests/tools tests/server/middleware tests/server/mount tests/client/client",
+    ),
 )
 """By name on the command line; all of them without one."""
