@@ -18,9 +18,12 @@ _PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_", "OTEL_")
 
 
 def pytest_configure() -> None:
-    # A shell starts what runs in its background with ^C ignored, and programs inherit that.
+    # A shell starts what runs in its background with ^C ignored, `nohup` what it runs with SIGHUP
+    # ignored, and programs inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

@@ -393,7 +393,8 @@ def test_threads_that_look_up_while_a_reader_collects_lose_nothing(kind: str) ->
                         totals[metric.name, key] = value
             if kind == "cumulative":
                 active = found.get(catalogue.TOOL_ACTIVE.name, {})
-                assert all(0 < value <= threads for value in active.values())
+                # Tools of one name are read one after the other, and a thread may go on meanwhile.
+                assert all(0 < value <= threads * len(TOOLS) for value in active.values())
             if last:
                 assert not found.get(catalogue.TOOL_ACTIVE.name) or kind == "delta"
                 return

@@ -352,7 +352,9 @@ def test_a_process_without_file_descriptors_ends_by_itself(waits: str) -> None:
     command = [sys.executable, "-c", NO_FILES_LEFT, waits]
     for _ in range(3):
         done = subprocess.run(command, capture_output=True, check=False)
-        assert (done.returncode, done.stderr) == (3, b"")
+        # That it could not be listed may be said, if it came to that before the end.
+        told = [line for line in done.stderr.splitlines() if b"metertap: listing: " not in line]
+        assert (done.returncode, told) == (3, [])
 
 
 INTERRUPTED = """

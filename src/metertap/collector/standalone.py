@@ -124,8 +124,15 @@ class CacheMetrics:
     def get_stats(self) -> dict[str, Any]:
         """Return the counts, and the hit rate in percent."""
         total = self.hits + self.misses
-        derived = {"total_requests": total, "hit_rate": _percent(self.hits, total)}
-        return {**asdict(self), **derived}
+        return {
+            "cache_name": self.cache_name,
+            "hits": self.hits,
+            "misses": self.misses,
+            "total_requests": total,
+            "hit_rate": _percent(self.hits, total),
+            "evictions": self.evictions,
+            "size_rejections": self.size_rejections,
+        }
 
 
 @dataclass
