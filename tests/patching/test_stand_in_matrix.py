@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-import cloudpickle
 import pytest
-from blinker import Signal
 
 import metertap
 from metertap.measuring import functions, generators, wrappers
@@ -27,6 +25,9 @@ from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet, Target, comparable, stand_in
 
 pytestmark = pytest.mark.interpreter
+
+cloudpickle = pytest.importorskip("cloudpickle")
+Signal = pytest.importorskip("blinker").Signal
 
 SOURCE = '''
 import functools

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-import pyte
+import pytest
+
+pyte = pytest.importorskip("pyte", reason="a terminal emulator shows what is on the screen")
 
 
 class EmulatedTerminal:

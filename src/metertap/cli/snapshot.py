@@ -8,13 +8,13 @@ import sys
 from metertap import text
 from metertap.cli.client import Unreachable
 from metertap.cli.documents import Document, Operation, Session, Tool
-from metertap.cli.percentiles import (
+from metertap.cli.processes import Process, document_of, processes, unserved
+from metertap.cli.shown_percentiles import (
     PERCENTILES,
     percentile,
     percentile_of_operation,
     percentile_of_sessions,
 )
-from metertap.cli.processes import Process, document_of, processes, unserved
 from metertap.cli.tables import Table, complain, show
 from metertap.runtime import running
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from metertap import text
-from metertap.cli.percentiles import Which, percentile_of_sessions
+from metertap.cli.shown_percentiles import Which, percentile_of_sessions
 from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
 from metertap.cli.top.poller import Watched

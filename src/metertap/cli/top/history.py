@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metertap.cli.percentiles import percentile
+from metertap.cli.shown_percentiles import percentile
 from metertap.cli.top.readings import Reading
 
 _STEPS = 60

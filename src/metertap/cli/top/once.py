@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metertap.cli.percentiles import PERCENTILES, percentile
+from metertap.cli.shown_percentiles import PERCENTILES, percentile
 from metertap.cli.tables import Table, complain, show
 from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metertap.cli import documents
 from metertap.cli.documents import Document
-from metertap.cli.percentiles import Percentile, Which, percentile, percentile_of_operation
+from metertap.cli.shown_percentiles import Percentile, Which, percentile, percentile_of_operation
 
 _RECENT_SECONDS = 60.0
 """How long a tool that failed is marked."""

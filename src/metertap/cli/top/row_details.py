@@ -6,7 +6,7 @@ from rich.text import Text
 
 from metertap import outcomes, text
 from metertap.cli import documents
-from metertap.cli.percentiles import PERCENTILES, percentile_of_part
+from metertap.cli.shown_percentiles import PERCENTILES, percentile_of_part
 from metertap.cli.top.columns import Row, hits_style
 from metertap.cli.top.history import bars
 from metertap.cli.top.layout import Item, grid, items, sentence
