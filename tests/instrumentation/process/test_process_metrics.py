@@ -184,7 +184,7 @@ def test_a_collector_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
         with metertap.instrument() as tap:
             begin(tap)
             tap.flush(10_000)
-            (metric,) = collector.metrics("process.memory.usage")
+            metric, *_ = collector.metrics("process.memory.usage")  # exported once or more
     assert [point.as_int > 0 for point in metric.sum.data_points] == [True]
 
 
