@@ -21,6 +21,15 @@ else:
     _Type = type(wrapt.BoundFunctionWrapper)
 
 
+def _set_annotations(wrapper: Any, annotations: Any) -> None:
+    wrapper.__wrapped__.__annotations__ = annotations
+
+
+# Of each class of wrappers: Python gives a class that is asked for its annotations an empty
+# dictionary of its own, which would hide those of the wrapped function from then on.
+_ANNOTATIONS: Any = property(lambda wrapper: wrapper.__wrapped__.__annotations__, _set_annotations)
+
+
 class _BoundType(_Type):
     """The type of bound wrappers' class, which is called as the type of bound methods is.
 
@@ -41,6 +50,8 @@ class _BoundType(_Type):
 
 class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
     """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
+
+    __annotations__ = _ANNOTATIONS
 
     def _owner(self) -> Any:
         """Return the object that this was taken from: an instance, or a class by its name."""
@@ -66,6 +77,8 @@ class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
 class Wrapper(_FunctionWrapper):
     """wrapt's function wrapper, copied and pickled as the function it stands for: by its name."""
 
+    __annotations__ = _ANNOTATIONS
+
     # As wrapt calls a class, past what `_BoundType` makes of a call, and at its speed.
     __bound_function_wrapper__ = type.__call__.__get__(_BoundWrapper)
     # Without annotations: a class that has some hides those of the wrapped function.
@@ -85,6 +98,8 @@ class Wrapper(_FunctionWrapper):
 class FunctionWrapper(Wrapper):
     """A wrapper of a function, which needs no instance: its class gives the same one each time."""
 
+    __annotations__ = _ANNOTATIONS
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the wrapper itself, as a function does, where it is asked for by its class."""
         return self if instance is None else super().__get__(instance, owner)
@@ -95,6 +110,8 @@ class MethodWrapper(Wrapper):
 
     It is not the wrapper itself, which would not tell the instance from the other arguments.
     """
+
+    __annotations__ = _ANNOTATIONS
 
     _self_function = cast(Any, None)
 
