@@ -18,11 +18,11 @@ from rich.console import Console, RenderableType
 from metertap.cli.demo import command
 from metertap.cli.demo.client import DemoClient
 from metertap.cli.processes import Process, document_of
-from metertap.cli.snapshot import tables
 from metertap.cli.tables import to_rich
 from metertap.cli.top.poller import Poller
 from metertap.cli.top.screen import Screen
 from metertap.cli.top.table_state import View
+from metertap.tables.figures import tables
 
 _SECONDS = 60
 _WIDTH = 100
@@ -44,7 +44,7 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
     client.end()
     await work
     parts: list[RenderableType] = []
-    for table in tables(document, process):
+    for table in tables(document, name=process.name, pid=process.pid, url=process.url):
         parts += (to_rich(table), "")
     view = View()
     screen = Screen(poller, view)

@@ -18,15 +18,15 @@ import metertap
 from metertap import catalogue, state
 from metertap.cli import client, doctor, main, snapshot
 from metertap.cli.client import Unreachable, get
-from metertap.cli.documents import Alert, Cache, Document, Latencies, Operation, Session, Tool
 from metertap.cli.processes import Process
 from metertap.cli.reports import Report
-from metertap.cli.tables import Table, plain
 from metertap.cli.top import once
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.readings import Readings
 from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
+from metertap.tables.document import Alert, Cache, Document, Latencies, Operation, Session, Tool
+from metertap.tables.table import Table, plain
 from metertap_exporters.json.reader import schema
 
 COMMANDS = (["snapshot"], ["doctor"], ["top", "--once", "--interval", "0.1"])

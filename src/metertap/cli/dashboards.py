@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from metertap.cli.tables import printable
+from metertap.tables.table import printable
 
 
 def dashboards(*, out: str, prometheus: str) -> int:

@@ -15,8 +15,9 @@ from typing import Any, cast
 from metertap.cli.client import Unreachable
 from metertap.cli.processes import processes, report_of, unserved
 from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
-from metertap.cli.tables import Table, complain, show
+from metertap.cli.tables import complain, show
 from metertap.runtime import running
+from metertap.tables.table import Table
 
 _WIDTH = 100
 _COMMAND = "doctor"

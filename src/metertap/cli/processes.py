@@ -7,11 +7,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from metertap.cli.client import Unreachable, get
-from metertap.cli.documents import Document, Service
 from metertap.cli.reports import Report
 from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
 from metertap.runtime.running import Running
+from metertap.tables.document import Document, Service
 
 Kind = TypeVar("Kind", Document, Report)
 

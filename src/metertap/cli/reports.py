@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from metertap.cli.documents import Service
+from metertap.tables.document import Service
 
 
 class SettingReport(TypedDict):

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from metertap.alerts import thresholds
-from metertap.cli.tables import printable
 from metertap.settings import config_file, settings
+from metertap.tables.table import printable
 from metertap_exporters import rules as prometheus_rules
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from metertap import text
 from metertap.cli import main
-from metertap.cli.documents import Document
 from metertap.cli.typed_json import read
+from metertap.tables.document import Document
 from support.watched import FAST, Measured, cells, names, top
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -106,7 +106,7 @@ def test_a_document_of_an_older_process_has_none(
 def test_a_process_that_only_has_operations_shows_them_first(
     mcp: Measured, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from metertap.cli.snapshot import tables
+    from metertap.tables.figures import tables
 
     document = mcp.document()
     document["tool_metrics"] = {}

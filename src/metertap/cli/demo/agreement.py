@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metertap import catalogue, outcomes
 from metertap.cli.demo.client import CANCELLED, FAILED, OK, REFUSED
-from metertap.cli.documents import Document
+from metertap.tables.document import Document
 
 _HISTOGRAM_COUNT = "gen_ai_execute_tool_duration_seconds_count"
 

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from metertap.cli.client import Unreachable, get
-from metertap.cli.documents import Document
 from metertap.cli.processes import Process, document_of
-from metertap.cli.snapshot import tables
-from metertap.cli.tables import Table, has_rich, show, to_rich
+from metertap.cli.tables import has_rich, show, to_rich
 from metertap.runtime import running
+from metertap.tables.document import Document
+from metertap.tables.figures import tables
+from metertap.tables.table import Table
 
 _METERTAP_RUN = (sys.executable, "-m", "metertap", "run", "--")
 _REFRESH_SECONDS = 0.5
@@ -130,7 +131,7 @@ async def _drive(
     await work
     document = await _settled(process)
     prometheus = await asyncio.to_thread(get, f"{addresses.prometheus_url}/metrics")
-    show(tables(document, process))
+    show(tables(document, name=process.name, pid=process.pid, url=process.url))
     return {
         "client": agreement.of_client(client.counts),
         "JSON document": agreement.of_document(document),

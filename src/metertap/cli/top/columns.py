@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from metertap import text
-from metertap.cli.shown_percentiles import Which, percentile_of_sessions
 from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
 from metertap.cli.top.poller import Watched
 from metertap.cli.top.readings import Cache, Operation, Tool
+from metertap.tables.percentiles import Which, percentile_of_sessions
 
 FAILED = "✕"
 _FEWEST_LOOKUPS = 20

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metertap.cli.shown_percentiles import percentile
 from metertap.cli.top.readings import Reading
+from metertap.tables.percentiles import percentile
 
 _STEPS = 60
 _STEP_SECONDS = 5.0

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metertap.cli.shown_percentiles import PERCENTILES, percentile
-from metertap.cli.tables import Table, complain, show
+from metertap.cli.tables import complain, show
 from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.readings import Cache, Operation, Tool
 from metertap.cli.top.table_state import TableState, View
+from metertap.tables.percentiles import PERCENTILES, percentile
+from metertap.tables.table import Table
 
 _COMMAND = "top"
 _PATIENCE_SECONDS = 6.0

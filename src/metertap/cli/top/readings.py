@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metertap.cli import documents
-from metertap.cli.documents import Document
-from metertap.cli.shown_percentiles import Percentile, Which, percentile, percentile_of_operation
+from metertap.tables import document as documents
+from metertap.tables.document import Document
+from metertap.tables.percentiles import Percentile, Which, percentile, percentile_of_operation
 
 _RECENT_SECONDS = 60.0
 """How long a tool that failed is marked."""

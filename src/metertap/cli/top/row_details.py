@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.text import Text
 
 from metertap import outcomes, text
-from metertap.cli import documents
-from metertap.cli.shown_percentiles import PERCENTILES, percentile_of_part
 from metertap.cli.top.columns import Row, hits_style
 from metertap.cli.top.history import bars
 from metertap.cli.top.layout import Item, grid, items, sentence
 from metertap.cli.top.readings import Cache, Operation, Tool
+from metertap.tables import document as documents
+from metertap.tables.percentiles import PERCENTILES, percentile_of_part
 
 _UNSUPPORTED = "unsupported"
 _LEAST_BARS = 8

@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metertap import text
-from metertap.cli.tables import printable
 from metertap.cli.top import row_details
 from metertap.cli.top.columns import Entry, Row, clock, condition, labels, rows
 from metertap.cli.top.layout import Signs, shortened
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.table import RULE, table
 from metertap.cli.top.table_state import TableState, View
+from metertap.tables.table import printable
 
 _LEAST_WORDS = 9
 _LEAST_LINES = 4

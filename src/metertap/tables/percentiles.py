@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metertap import text
-from metertap.cli.documents import Latencies, Operation, Session, Tool
+from metertap.tables.document import Latencies, Operation, Session, Tool
 
 Which = Literal["p50", "p95", "p99"]
 PERCENTILES: tuple[Which, ...] = ("p50", "p95", "p99")

@@ -1,0 +1,153 @@
+"""The figures of one process as tables: tools, slowest first, MCP operations, sessions, caches."""
+
+from __future__ import annotations
+
+from metertap import text
+from metertap.tables.document import Document, Operation, Session, Tool
+from metertap.tables.percentiles import (
+    PERCENTILES,
+    percentile,
+    percentile_of_operation,
+    percentile_of_sessions,
+)
+from metertap.tables.table import Table
+
+_TOOL_HEADERS = ("tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors")
+_OPERATION_HEADERS = (
+    *("MCP operation", "side", "calls", "ok %", "failed", "p50", "p95", "p99", "errors"),
+)
+_SESSION_HEADERS = ("MCP sessions", "ended", "failed", "p50", "p95", "p99", "errors")
+_CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
+_POOR_SUCCESS_RATE = 90.0
+_REQUESTS_AND_CALLS = (
+    "Tools count calls of handlers; MCP operations count requests, with or without a handler."
+)
+
+
+def tables(
+    document: Document, *, name: str = "", pid: int | None = None, url: str = ""
+) -> list[Table]:
+    """Return what the document has: tools, slowest first, MCP operations and sessions, caches.
+
+    The first one is titled with what the program calls itself, or `name`, and where it answers.
+    """
+    made = []
+    operations, sessions = document.get("operations"), document.get("sessions")
+    if document["tool_metrics"] or not operations:
+        made.append(_tools(document))
+    if operations:
+        made.append(_operations(operations))
+    if sessions:
+        made.append(_sessions(sessions))
+    if document["cache_metrics"]:
+        made.append(_caches(document))
+    made[0].title = _title(document, name, pid, url)
+    estimated = [table for table in made if _has_estimates(table)]
+    for table in estimated[-1:]:
+        table.legend = text.LEGEND
+    if operations and document["tool_metrics"]:
+        made[1].legend = "\n".join(filter(None, (_REQUESTS_AND_CALLS, made[1].legend)))
+    return made
+
+
+def _has_estimates(table: Table) -> bool:
+    return any(text.ABOUT in cell for row in table.rows for cell in row[1:-1])
+
+
+def _title(document: Document, name: str, pid: int | None, url: str) -> str:
+    service, system = document["service"], document["system_metrics"]
+    parts = (
+        service.get("name", name),
+        service.get("version", ""),
+        f"pid {pid}" if pid else "",
+        url,
+        f"up {system['uptime_seconds']:.0f} s",
+        _open_sessions(system["active_sessions"]),
+    )
+    return " ".join(filter(None, parts))
+
+
+def _open_sessions(count: int) -> str:
+    if not count:
+        return ""
+    return "1 open session" if count == 1 else f"{count} open sessions"
+
+
+def _tools(document: Document) -> Table:
+    table = Table("", _TOOL_HEADERS, right=frozenset(_TOOL_HEADERS[1:-1]))
+    tools = document["tool_metrics"].items()
+    for name, tool in sorted(tools, key=lambda item: -(item[1]["p95_latency_ms"] or 0)):
+        _mark_failures(table, tool)
+        table.rows.append(
+            (
+                name,
+                text.count(tool["total_calls"]),
+                text.percent(tool["success_rate"]),
+                text.count(tool["failed_calls"]),
+                *(percentile(tool, which).text() for which in PERCENTILES),
+                text.count(tool["active_calls"]),
+                _errors(tool["error_types"]),
+            )
+        )
+    return table
+
+
+def _operations(operations: list[Operation]) -> Table:
+    table = Table("", _OPERATION_HEADERS, right=frozenset(_OPERATION_HEADERS[2:-1]))
+    for operation in sorted(operations, key=lambda item: -(item["p95_latency_ms"] or 0)):
+        _mark_failures(table, operation)
+        table.rows.append(
+            (
+                " ".join(filter(None, (operation["method"], operation["name"]))),
+                operation["side"],
+                text.count(operation["total_calls"]),
+                text.percent(operation["success_rate"]),
+                text.count(operation["failed_calls"]),
+                *(percentile_of_operation(operation, which).text() for which in PERCENTILES),
+                _errors(operation["error_types"]),
+            )
+        )
+    return table
+
+
+def _sessions(sessions: list[Session]) -> Table:
+    table = Table("", _SESSION_HEADERS, right=frozenset(_SESSION_HEADERS[1:-1]))
+    for session in sessions:
+        table.rows.append(
+            (
+                session["side"],
+                text.count(session["ended_sessions"]),
+                text.count(session["failed_sessions"]),
+                *(percentile_of_sessions(session, which).text() for which in PERCENTILES),
+                _errors(session["error_types"]),
+            )
+        )
+    return table
+
+
+def _mark_failures(table: Table, figures: Tool | Operation) -> None:
+    """Give the next row of a table a colour if calls failed."""
+    if figures["failed_calls"]:
+        is_poor = (figures["success_rate"] or 0) < _POOR_SUCCESS_RATE
+        table.styles[len(table.rows)] = "red" if is_poor else "yellow"
+
+
+def _errors(types: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in types.items())
+
+
+def _caches(document: Document) -> Table:
+    table = Table("", _CACHE_HEADERS, right=frozenset(_CACHE_HEADERS[2:]))
+    for name, cache in document["cache_metrics"].items():
+        table.rows.append(
+            (
+                name,
+                cache["system"],
+                text.count(cache["total_requests"]),
+                text.percent(cache["hit_rate"]),
+                text.count(cache["evictions"]),
+                text.count(cache["size_rejections"]),
+                text.count(cache["entries"]),
+            )
+        )
+    return table

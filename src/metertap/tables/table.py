@@ -1,0 +1,80 @@
+"""Tables as data, and as text in columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+NARROWEST = 10
+"""Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
+
+_LONGEST = 1000
+"""Characters of one text that are shown."""
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of text under headers; columns named in `right` hold numbers."""
+
+    title: str
+    headers: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    right: frozenset[str] = frozenset()
+    styles: dict[int, str] = field(default_factory=dict)  # by row number; for terminals with colour
+    legend: str = ""
+    """Lines below the table."""
+
+
+def printable(text: str) -> str:
+    """Return `text` with everything escaped that a terminal would act on instead of showing it.
+
+    Names come from other processes: control sequences, line ends, characters that reverse the
+    direction of a line. What is longer than anything that people read is cut off.
+    """
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown
+    )
+
+
+def plain(table: Table, width: int | None = None) -> str:
+    """Return the same as text in columns, in lines of at most `width` characters if need be."""
+    out = _folded(printable(table.title), width) if table.title else []
+    widths = column_widths(table)
+    if width is not None:
+        _narrow(table, widths, width)
+    headers = [table.headers] if any(table.headers) else []
+    for line in (*headers, *table.rows):
+        columns = [_folded(printable(cell), size) for cell, size in zip(line, widths, strict=True)]
+        for parts in zip_longest(*columns, fillvalue=""):
+            cells = [
+                part.rjust(size) if header in table.right else part.ljust(size)
+                for part, size, header in zip(parts, widths, table.headers, strict=True)
+            ]
+            out.append("  " + "  ".join(cells).rstrip())
+    out += [f"  {printable(line)}" for line in table.legend.splitlines()]
+    return "\n".join(out) + "\n"
+
+
+def _folded(text: str, width: int | None) -> list[str]:
+    if width is None or len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
+def _narrow(table: Table, widths: list[int], width: int) -> None:
+    """Take from the widest columns of text what is too much; numbers are never folded."""
+    texts = [at for at, header in enumerate(table.headers) if header not in table.right]
+    while sum(widths) + 2 * len(widths) > width:
+        widest = max(texts, key=lambda at: widths[at])
+        if widths[widest] <= NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def column_widths(table: Table) -> list[int]:
+    """Return the width of the widest cell of each column."""
+    lines = (table.headers, *table.rows)
+    return [max(map(len, map(printable, column))) for column in zip(*lines, strict=True)]
