@@ -41,6 +41,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
             monkeypatch.delenv(name)
     monkeypatch.setenv("METRICS_JSON_PORT", "0")
     monkeypatch.setenv("PROMETHEUS_PORT", "0")
+    monkeypatch.setenv("METERTAP_ANNOUNCE", "false")  # tests compare what programs write
     runtime = tmp_path / "runtime"
     runtime.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))

@@ -25,18 +25,14 @@ if TYPE_CHECKING:
     from metertap.collector.collector import PerformanceMetricsCollector, get_collector
     from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
     from metertap.measuring.by_hand import measure_tool, record_tool_call, tool
-    from metertap.runtime.tap import (
-        Tap,
-        get_all_metrics,
-        instrument,
-        reset,
-        reset_metrics,
-        uninstrument,
-    )
+    from metertap.runtime.instrument import instrument
+    from metertap.runtime.tap import Tap, get_all_metrics, reset, reset_metrics, uninstrument
+    from metertap_exporters.json.shape import Document
 
 __all__ = [
     "CacheMeter",
     "CacheMetrics",
+    "Document",
     "PerformanceMetricsCollector",
     "SystemMetrics",
     "Tap",
@@ -73,14 +69,15 @@ _HOMES = {
     "metertap.collector.collector": ("PerformanceMetricsCollector", "get_collector"),
     "metertap.collector.standalone": ("CacheMetrics", "SystemMetrics", "ToolMetrics"),
     "metertap.measuring.by_hand": ("measure_tool", "record_tool_call", "tool"),
+    "metertap.runtime.instrument": ("instrument",),
     "metertap.runtime.tap": (
         "Tap",
         "get_all_metrics",
-        "instrument",
         "reset",
         "reset_metrics",
         "uninstrument",
     ),
+    "metertap_exporters.json.shape": ("Document",),
 }
 """The module that defines each public name."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -101,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)  # what is imported here for other purposes is nobody's business

@@ -77,6 +77,11 @@ def info(message: str, *args: object) -> None:
     _log(logging.INFO, message, args)
 
 
+def shows_info() -> bool:
+    """Say whether the program has set up logging that shows what `info` logs."""
+    return logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
+
+
 def _log(level: int, message: str, args: tuple[object, ...]) -> None:
     """With our name in the text: not every program's format shows the logger's."""
     try:

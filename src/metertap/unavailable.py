@@ -7,6 +7,7 @@ that are decorated stay as they are, blocks are run, records go nowhere, and one
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,19 +100,26 @@ def get_all_metrics() -> dict[str, Any]:
     """Return a document that says that nothing is measured."""
     now = time.time()
     return {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "enabled": False,
         "timestamp": now,
         "service": {},
         "tool_metrics": {},
         "cache_metrics": {},
+        "operations": [],
+        "sessions": [],
         "system_metrics": {
             "active_sessions": 0,
             "concurrent_requests": 0,
             "total_requests": 0,
             "start_time": now,
             "uptime_seconds": 0.0,
-            "process": {"cpu_seconds": None, "resident_bytes": None, "threads": None},
+            "process": {
+                "cpu_seconds": time.process_time(),
+                "resident_bytes": None,
+                "threads": threading.active_count(),
+                "gc": None,
+            },
         },
         "alerts": None,
     }

@@ -56,12 +56,13 @@ ARROWS: dict[str, set[str]] = {
         "recording",
         "settings",
         "state",
+        "tables",
     },
     "run": {"runtime", "settings", "state"},
     "collector": {"caching", "exporters", "measuring", "recording", "runtime", "state"},
     "cli": {"alerts", "exporters", "instrumentation", "run", "runtime", "settings", "tables"},
     # `import metertap` names what is public; `python -m metertap` is the command line.
-    "door": {"caching", "cli", "collector", "measuring", "runtime"},
+    "door": {"caching", "cli", "collector", "exporters", "measuring", "runtime"},
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from metertap import catalogue, outcomes
 from metertap.recording import (
@@ -18,6 +18,7 @@ from metertap.recording import (
     ToolFigures,
 )
 from metertap_exporters.json.foreign import ForeignTool
+from metertap_exporters.json.shape import Cache, Document, Latencies, Tool
 from metertap_exporters.json.system import system
 
 SCHEMA_VERSION = "1.1"
@@ -31,7 +32,7 @@ def document(
     service: Mapping[str, str] | None = None,
     foreign: Iterable[ForeignTool] = (),
     alerts: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
+) -> Document:
     """Build the document that `GET :9109/metrics` serves."""
     return with_entries(
         outline(figures, enabled=enabled, service=service, foreign=foreign, alerts=alerts)
@@ -64,7 +65,7 @@ def outline(
     }
 
 
-def with_entries(outline: Mapping[str, Any]) -> dict[str, Any]:
+def with_entries(outline: Mapping[str, Any]) -> Document:
     """Make the document of its outline."""
     made = dict(outline)
     for key, entry in ENTRIES.items():
@@ -73,7 +74,7 @@ def with_entries(outline: Mapping[str, Any]) -> dict[str, Any]:
             made[key] = {name: entry(item) for name, item in figures.items()}
         else:
             made[key] = [entry(item) for item in figures]
-    return made
+    return cast(Document, made)
 
 
 def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
@@ -117,7 +118,7 @@ def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
     return name
 
 
-def _tool(tool: ToolFigures | ForeignTool) -> dict[str, Any]:
+def _tool(tool: ToolFigures | ForeignTool) -> Tool:
     if isinstance(tool, ForeignTool):
         return _estimate(tool)
     quantiles = tool.percentiles
@@ -150,11 +151,11 @@ def _tool(tool: ToolFigures | ForeignTool) -> dict[str, Any]:
             "all_hit": _latencies(tool.with_cache[0]),
             "missed": _latencies(tool.with_cache[1]),
         },
-        "first_item": tool.first_item and _latencies(tool.first_item),
+        "first_item": None if tool.first_item is None else _latencies(tool.first_item),
     }
 
 
-def _estimate(tool: ForeignTool) -> dict[str, Any]:
+def _estimate(tool: ForeignTool) -> Tool:
     """Make the entry of a tool of which there is only a histogram: what that lacks is null."""
     quantiles = tool.percentiles()
     total_ms = tool.total_ms
@@ -187,7 +188,7 @@ def _estimate(tool: ForeignTool) -> dict[str, Any]:
     }
 
 
-def _latencies(figures: LatencyFigures) -> dict[str, Any]:
+def _latencies(figures: LatencyFigures) -> Latencies:
     quantiles = figures.percentiles
     return {
         "calls": figures.calls,
@@ -198,7 +199,7 @@ def _latencies(figures: LatencyFigures) -> dict[str, Any]:
     }
 
 
-def _cache(cache: CacheFigures) -> dict[str, Any]:
+def _cache(cache: CacheFigures) -> Cache:
     total = cache.hits + cache.misses
     return {
         "system": cache.system,
@@ -262,7 +263,7 @@ def _percent(part: int, whole: int) -> float | None:
     return 100.0 * part / whole if whole else None
 
 
-ENTRIES: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+ENTRIES: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
     "tool_metrics": _tool,
     "cache_metrics": _cache,
     "operations": _operation,

@@ -25,6 +25,7 @@ from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.json.document import outline, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools
+from metertap_exporters.json.shape import Document
 from metertap_exporters.json.text import DocumentText
 
 
@@ -98,7 +99,7 @@ class JsonSnapshot:
         self._host = host
         self.endpoint.on_bound(host.settled)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Document:
         """Build the JSON document as it is now."""
         return with_entries(self._outline())
 

@@ -79,7 +79,7 @@ def _this_environment() -> Report:
     Nothing is delivered, or served: for a command, endpoints wait for a tool, which never comes.
     """
     import metertap_instrumentation
-    from metertap.runtime.tap import instrument
+    from metertap.runtime.instrument import instrument
 
     with instrument() as tap, _no_collections():
         tap.pipeline.deliver_nothing()

@@ -26,6 +26,8 @@ from metertap.state import recorder
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from metertap_exporters.json.shape import Document
+
 _collectors: dict[type, Any] = {}
 
 
@@ -107,7 +109,7 @@ class PerformanceMetricsCollector:
         """Return statistics of the process."""
         return self.system_metrics.get_stats()
 
-    def get_all_metrics(self) -> dict[str, Any]:
+    def get_all_metrics(self) -> Document:
         """Return the document, as `metertap.get_all_metrics` does."""
         return tap.get_all_metrics()
 

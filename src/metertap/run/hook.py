@@ -10,8 +10,8 @@ from pathlib import Path
 
 from metertap import faults, state
 from metertap.run.environment import add_hook
+from metertap.runtime.instrument import instrument
 from metertap.runtime.opening import supervisor_watches
-from metertap.runtime.tap import instrument
 from metertap.settings import program
 
 

@@ -9,6 +9,7 @@ from opentelemetry.metrics import MeterProvider
 
 from metertap import faults, locks, state
 from metertap.runtime import running
+from metertap.runtime.announcement import Announcement
 from metertap.runtime.callers import Caller
 from metertap.runtime.diagnosis import diagnose
 from metertap.runtime.endings import END_SECONDS, Endings
@@ -19,6 +20,7 @@ from metertap.settings.settings import Settings
 if TYPE_CHECKING:
     from metertap.runtime.alert_watch import AlertWatch
     from metertap_exporters.http.endpoint import Endpoint
+    from metertap_exporters.json.shape import Document
 
 _TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
 """What is told of an endpoint that is there."""
@@ -45,6 +47,7 @@ class Installation:
         self._registering = locks.lock()
         self._endings = Endings(self._push_the_rest, self._stop_threads)
         self._watches = supervisor_watches(self._supervise)
+        self._announcement = Announcement(lambda: self.json_url)
 
     def start(self) -> None:
         """Begin: pipeline first, so that the first patched call has somewhere to go."""
@@ -62,6 +65,8 @@ class Installation:
             _install_instrumentations(self.settings)
         with faults.guarded("endings"):
             self._endings.watch(pushes=self.pipeline.pushes)
+        with faults.guarded("announcement"):
+            self._announcement.watch()
 
     def shutdown(self) -> None:
         """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
@@ -69,6 +74,7 @@ class Installation:
             return
         self.is_active = False
         self._endings.forget()
+        self._announcement.forget()
         with faults.guarded("shutdown"):
             for watch in self._watches:
                 watch.uninstall()
@@ -119,6 +125,7 @@ class Installation:
             # After the pipeline's own callback, which gives the child something to push with.
             state.recorder().forget_activity_callback(self._woken)
             state.recorder().on_activity(self._woken)
+            self._announcement.watch()
 
     def _woken(self) -> None:
         state.recorder().forget_activity_callback(self._woken)
@@ -157,7 +164,7 @@ class Installation:
         prometheus = self.pipeline.prometheus
         return None if prometheus is None else prometheus.endpoint.url
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Document:
         """Build the JSON document as it is now."""
         if self.pipeline.json is not None and self.is_active:
             self.pipeline.check()
@@ -206,6 +213,7 @@ class Installation:
                 instance_id=service.get("instance_id"),
                 problem=None if json is None else json.endpoint.problem,
             )
+        self._announcement.listens()
 
     def _supervise(self) -> None:
         """Leave the ports to the children: this process starts and restarts them, no more."""
@@ -233,7 +241,7 @@ class Installation:
 
 def document(
     settings: Settings, service: dict[str, str], alerts: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
+) -> Document:
     """Build the JSON document without a view, and so without what others measured."""
     from metertap_exporters.json.document import document as of
 

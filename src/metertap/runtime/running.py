@@ -23,6 +23,8 @@ from metertap.settings.settings import user_runtime_directory
 UNNAMED = "python"
 """What a service is called that has no name."""
 _FRESH = ".new"
+_TOLD = ".told"
+"""Of a file that is there once a page's address was told, by the program's first process."""
 _FRESH_SECONDS = 60.0
 """A file of this age that is not in its place yet will never be: its process was killed."""
 _CLOCK_SET_SECONDS = 60.0
@@ -118,12 +120,30 @@ def register(
     fresh.replace(path)
 
 
+def is_first_to_tell(pid: int) -> bool:
+    """Say whether nobody has told the page's address yet for the program that `pid` began.
+
+    From then on somebody has. Processes may ask at the same time: one of them is the first.
+    Raises OSError where nothing can be noted.
+    """
+    try:
+        (directory() / _told_by(pid)).open("x").close()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _told_by(pid: int) -> str:
+    return f"{pid}-{_start_of(pid)}{_TOLD}"
+
+
 def unregister() -> None:
     """Take back what this process said, if it did. A forked child has nothing to take back."""
     try:
         path = _path()
         _check_private(path)
-        (path / f"{os.getpid()}.json").unlink(missing_ok=True)
+        for name in (f"{os.getpid()}.json", _told_by(os.getpid())):
+            (path / name).unlink(missing_ok=True)
     except OSError:
         pass  # somebody else's directory, or none: nothing was said there
 
@@ -205,15 +225,15 @@ def _start_of(pid: int) -> int | None:
 
 
 def _remove_unfinished() -> None:
-    """Remove what processes wrote that were killed before they could put it in its place."""
+    """Remove what processes left that were killed before they could finish it, or take it away."""
     try:
-        paths = _files(_FRESH)
+        paths = [*_files(_FRESH), *_files(_TOLD)]
     except OSError:
         return
     for path in paths:
         try:
             old = time.time() - path.lstat().st_mtime > _FRESH_SECONDS
-            if old and not _is_alive(int(path.stem)):
+            if old and not _is_alive(int(path.stem.partition("-")[0])):
                 path.unlink(missing_ok=True)
         except (OSError, OverflowError, ValueError):
             continue

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.metrics import MeterProvider
 
-from metertap import faults, locks, state, unavailable
+from metertap import faults, locks, state
 from metertap.otel import resource
 from metertap.runtime.callers import Caller, caller_of
 from metertap.runtime.installation import Installation, document
 from metertap.runtime.pipeline import FLUSH_MILLISECONDS, Pipeline
 from metertap.settings import settings
-from metertap.settings.settings import TABLE, Options, Settings
+from metertap.settings.settings import TABLE, Settings
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
     from metertap.runtime.alert_watch import AlertWatch
+    from metertap_exporters.json.shape import Document
 
 _lock = locks.rlock()
 _fork = threading.local()
@@ -86,9 +87,7 @@ class _Owners:
         lost = [
             name
             for name, value in asked.items()
-            if value is not None
-            and name in TABLE
-            and getattr(wanted, name) != getattr(in_force, name)
+            if name in TABLE and getattr(wanted, name) != getattr(in_force, name)
         ]
         provider = asked.get("meter_provider")
         if provider is not None and provider is not self.asked.get("meter_provider"):
@@ -151,7 +150,7 @@ class Tap:
         """Address of the Prometheus endpoint; None while it does not listen."""
         return self._installation.prometheus_url
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Document:
         """Return the JSON document that `GET :9109/metrics` serves, as it is now."""
         return self._installation.document()
 
@@ -181,6 +180,12 @@ class Tap:
             if not self._places and not self._entered:
                 _owners.end(self)
 
+    def _repr_html_(self) -> str:
+        """Return tools, caches and what else the document has as tables: what notebooks show."""
+        from metertap.tables import document, figures, markup
+
+        return markup.html(figures.tables(cast(document.Document, self.snapshot())))
+
     def _give_up(self) -> None:
         """Give up all that the module holds. With the lock held."""
         self._places.clear()
@@ -206,25 +211,10 @@ class Tap:
                 _owners.end(self)
 
 
-def instrument(**options: Unpack[Options]) -> Tap:
-    """Measure every tool handler and every cache of this process from here on.
-
-    The one call. It may come before or after the libraries are imported, and a module that repeats
-    it gets the same tap. It never raises: a setting that cannot be used is one warning. Every
-    keyword has an environment variable (see `metertap.settings.settings`); `meter_provider` says
-    which provider to record to instead of the global one.
-
-    The first call of the application decides the settings, and replaces those that a library's call
-    had decided before it. What another call asks for otherwise is one warning.
-    """
-    try:
-        caller = caller_of(sys._getframe(1))
-        with _lock:
-            return _owners.hold(caller, options)
-    except Exception as error:  # a fault of ours: the program runs unmeasured
-        faults.fault("instrument", error)
-        state.stop()
-        return cast(Tap, unavailable.Tap())
+def hold(caller: Caller, asked: Mapping[str, Any]) -> Tap:
+    """Return the tap of the caller's module; `asked` are the keywords that it gave."""
+    with _lock:
+        return _owners.hold(caller, asked)
 
 
 def active_tap() -> Tap | None:
@@ -285,7 +275,7 @@ def reset_metrics() -> None:
             state.recorder().start_over()
 
 
-def get_all_metrics() -> dict[str, Any]:
+def get_all_metrics() -> Document:
     """Return the JSON document as it is now, with or without an active tap."""
     installation = _owners.installation
     if installation is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.runtime import tap
+from metertap.runtime.instrument import instrument
 from metertap.settings.settings import Options
 
 
@@ -20,15 +21,8 @@ class MetertapInstrumentor:
     def instrument(self, **kwargs: Any) -> None:
         """Call `metertap.instrument`; what the loader adds for itself is left out."""
         with faults.guarded("zero_code"):
-            tap.instrument(
-                **Options(
-                    **{  # type: ignore[typeddict-item]  # keys are checked here
-                        key: value
-                        for key, value in kwargs.items()
-                        if key in Options.__annotations__
-                    }
-                )
-            )
+            known = {key: kwargs[key] for key in kwargs.keys() & Options.__annotations__}
+            instrument(**known)
 
     def uninstrument(self, **_kwargs: Any) -> None:
         """Call `metertap.uninstrument`."""

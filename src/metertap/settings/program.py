@@ -51,12 +51,39 @@ def is_started_by_multiprocessing() -> bool:
     return found[:1] == ["-c"] and "from multiprocessing." in "".join(found[1:2])
 
 
+def first_process() -> int:
+    """Return the id of the process that runs this program and started the others that do.
+
+    It is that of the master, in a worker of a server; else this process's own.
+    """
+    pid, parent = os.getpid(), os.getppid()
+    found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
+    if is_started_by_multiprocessing():
+        found = _arguments_of(parent)
+    while found and _arguments_of(parent) == found:
+        pid, parent = parent, _parent_of(parent)
+    return pid
+
+
 def _parents_arguments() -> list[str]:
+    return _arguments_of(os.getppid())
+
+
+def _arguments_of(pid: int) -> list[str]:
+    """Return the command of another process after its flags; empty where the system hides it."""
     try:
-        text = Path(f"/proc/{os.getppid()}/cmdline").read_text()
+        text = Path(f"/proc/{pid}/cmdline").read_text()
     except (OSError, ValueError):  # only Linux tells
         return []
     return _without_flags(text.rstrip("\0").split("\0"))
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        # The name of the program comes before, in parentheses, and may have any character in it.
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _without_flags(command: list[str]) -> list[str]:

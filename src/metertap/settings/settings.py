@@ -10,7 +10,7 @@ nothing (`_HARMLESS`): whoever wrote that file need not be whoever started the p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -43,12 +43,13 @@ class Options(TypedDict, total=False):
     json_endpoint: bool
     json_port: int
     json_host: str
+    announce: bool
     prometheus: bool
     prometheus_port: int
     prometheus_host: str
     series_limit: int
-    allowed_hosts: list[str]
-    disabled_instrumentations: list[str]
+    allowed_hosts: Iterable[str]
+    disabled_instrumentations: Iterable[str]
     service_name: str
     alertmanager_url: str
     alert_webhook_url: str
@@ -65,6 +66,8 @@ class Settings:
     json_endpoint: bool = True
     json_port: int = JSON_PORT
     json_host: str = "127.0.0.1"
+    announce: bool = True
+    """Whether the address of the page is told on stderr."""
     prometheus: bool = False
     prometheus_port: int = PROMETHEUS_PORT
     prometheus_host: str = "127.0.0.1"
@@ -122,6 +125,7 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "json_endpoint": ("METRICS_JSON_ENDPOINT_ENABLED", boolean),
     "json_port": ("METRICS_JSON_PORT", _port),
     "json_host": ("METRICS_JSON_HOST", text),
+    "announce": ("METERTAP_ANNOUNCE", boolean),
     "prometheus": ("PROMETHEUS_ENABLED", boolean),
     "prometheus_port": ("PROMETHEUS_PORT", _port),
     "prometheus_host": ("PROMETHEUS_HOST", text),
@@ -141,6 +145,7 @@ _HARMLESS = frozenset(
         "window_size",
         "json_endpoint",
         "json_port",
+        "announce",
         "prometheus",
         "prometheus_port",
         "series_limit",

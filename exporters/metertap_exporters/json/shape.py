@@ -1,0 +1,184 @@
+"""The JSON document as types, for programs that read `tap.snapshot()` and for their editors.
+
+`schema.json` describes the same for everybody else: what each figure means, and its bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Service(TypedDict, total=False):
+    """Name, version and instance of the program, as it calls itself."""
+
+    name: str
+    version: str
+    instance_id: str
+
+
+class Latencies(TypedDict):
+    """Latencies of some of a tool's calls, in milliseconds."""
+
+    calls: int
+    avg_latency_ms: float | None
+    p50_latency_ms: float | None
+    p95_latency_ms: float | None
+    p99_latency_ms: float | None
+
+
+class ByCache(TypedDict):
+    """Latencies of calls of which every lookup hit, and of those of which one missed."""
+
+    all_hit: Latencies
+    missed: Latencies
+
+
+class Tool(TypedDict):
+    """Figures of one tool. Latencies are in milliseconds, rates in percent, no data is None."""
+
+    source: str
+    method: Literal["exact", "estimate"]
+    total_calls: int
+    total_latency_ms: float | None
+    successful_calls: int
+    failed_calls: int
+    cancelled_calls: int | None
+    caller_errors: int | None
+    interim_results: int | None
+    outcomes: dict[str, int] | None
+    success_rate: float | None
+    avg_latency_ms: float | None
+    min_latency_ms: float | None
+    max_latency_ms: float | None
+    p50_latency_ms: float | None
+    p95_latency_ms: float | None
+    p99_latency_ms: float | None
+    extrapolated: list[str]
+    window_samples: int | None
+    active_calls: int | None
+    error_types: dict[str, int]
+    last_call_timestamp: float | None
+    with_cache: ByCache | None
+    first_item: Latencies | None
+
+
+class Lookups(TypedDict):
+    """Lookups of one tool in a cache; the hit rate in percent."""
+
+    hits: int
+    misses: int
+    hit_rate: float | None
+
+
+class Cache(TypedDict):
+    """Figures of one cache; the hit rate in percent, no data is None."""
+
+    system: str
+    hits: int
+    misses: int
+    total_requests: int
+    hit_rate: float | None
+    evictions: int | None
+    size_rejections: int | None
+    entries: int | None
+    by_tool: dict[str, Lookups] | None
+
+
+class Operation(TypedDict):
+    """Figures of the MCP requests of one method and name, as one side saw them."""
+
+    side: Literal["server", "client"]
+    method: str
+    name: str | None
+    total_calls: int
+    failed_calls: int
+    success_rate: float | None
+    total_latency_ms: float
+    avg_latency_ms: float | None
+    min_latency_ms: float | None
+    max_latency_ms: float | None
+    p50_latency_ms: float | None
+    p95_latency_ms: float | None
+    p99_latency_ms: float | None
+    extrapolated: list[str]
+    window_samples: int
+    error_types: dict[str, int]
+    last_call_timestamp: float | None
+
+
+class Session(TypedDict):
+    """Figures of the MCP sessions of one side that have ended; durations in milliseconds."""
+
+    side: Literal["server", "client"]
+    ended_sessions: int
+    failed_sessions: int
+    total_duration_ms: float
+    avg_duration_ms: float | None
+    min_duration_ms: float | None
+    max_duration_ms: float | None
+    p50_duration_ms: float | None
+    p95_duration_ms: float | None
+    p99_duration_ms: float | None
+    extrapolated: list[str]
+    window_samples: int
+    error_types: dict[str, int]
+    last_end_timestamp: float | None
+
+
+class Collections(TypedDict):
+    """Garbage collections of one generation since the interpreter started."""
+
+    collections: int
+    collected: int
+    uncollectable: int
+
+
+class Process(TypedDict):
+    """What the process uses."""
+
+    cpu_seconds: float
+    resident_bytes: int | None
+    threads: int
+    gc: list[Collections] | None
+
+
+class System(TypedDict):
+    """Figures of the process as a whole; times in Unix seconds."""
+
+    active_sessions: int
+    concurrent_requests: int
+    total_requests: int
+    start_time: float
+    uptime_seconds: float
+    process: Process
+
+
+class Alert(TypedDict):
+    """An alert that the process itself raised."""
+
+    name: str
+    severity: Literal["warning", "critical"]
+    state: Literal["pending", "firing", "resolved"]
+    tool: str | None
+    cache: str | None
+    place: str | None
+    value: float | None
+    threshold: float
+    unit: Literal["%", "ms", "s", "count"]
+    since: float
+    summary: str
+
+
+class Document(TypedDict):
+    """The metrics document: what `tap.snapshot()` returns and `GET /metrics` serves as JSON."""
+
+    schema_version: str
+    enabled: bool
+    timestamp: float
+    service: Service
+    tool_metrics: dict[str, Tool]
+    cache_metrics: dict[str, Cache]
+    operations: list[Operation]
+    sessions: list[Session]
+    system_metrics: System
+    alerts: list[Alert] | None

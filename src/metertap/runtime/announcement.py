@@ -1,0 +1,82 @@
+"""One line on stderr that says where the live page is, once something can be seen there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from metertap import faults, locks, state
+from metertap.runtime import running
+from metertap.settings import program
+
+_LINE = (
+    "metertap: {}/ shows the tools and caches of this program "
+    "(METERTAP_ANNOUNCE=false hides this line)\n"
+)
+
+
+class Announcement:
+    """Tells the address of the page when the first tool or cache is seen.
+
+    It is told once for all processes that run the same program, such as the workers of a server,
+    and not where the program's own log has it already.
+    """
+
+    def __init__(self, address: Callable[[], str | None]) -> None:
+        """Ask `address` for the page's; None while there is none."""
+        self._address = address
+        self._lock = locks.lock()
+        self._is_due = False
+        self._is_told = False
+
+    def watch(self) -> None:
+        """Wait for the first tool or cache, in a forked child anew."""
+        self.forget()
+        self._is_due = self._is_told = False
+        if state.settings().announce:
+            state.recorder().on_activity(self._seen)
+
+    def forget(self) -> None:
+        """Tell nothing any more."""
+        state.recorder().forget_activity_callback(self._seen)
+
+    def listens(self) -> None:
+        """Take note that the page is there. Called by a thread that may wait for stderr."""
+        if self._is_due:
+            self._tell()
+
+    def _seen(self) -> None:
+        self._is_due = True
+        if self._address() is not None:
+            # A thread of its own: the program's must not wait for whoever reads its stderr.
+            threading.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
+
+    def _tell(self) -> None:
+        with faults.guarded("announcement"):
+            address = self._address()
+            with self._lock:
+                if address is None or self._is_told:
+                    return
+                self._is_told = True
+            if not faults.shows_info() and _is_first():
+                _write(_LINE.format(address))
+
+
+def _is_first() -> bool:
+    try:
+        return running.is_first_to_tell(program.first_process())
+    except OSError:  # nothing can be noted anywhere, and so every worker tells
+        return True
+
+
+def _write(line: str) -> None:
+    stream, original = sys.stderr, sys.__stderr__
+    if stream is None:
+        return
+    if original is not None and stream is original:
+        # Past its buffer: Python aborts if it ends while a thread holds the lock of that.
+        os.write(original.fileno(), line.encode())
+    else:
+        stream.write(line)

@@ -1,0 +1,195 @@
+"""The line on stderr that says where the page is: once for a program, and never in its way."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from metertap.runtime import running
+from metertap.settings import program
+
+LINE = re.compile(r"metertap: (http://127\.0\.0\.1:\d+)/ shows the tools and caches")
+
+SHOWN = """
+import sys, threading, time, urllib.request
+def shown():
+    # Record a call, and wait until whatever tells the address has done so.
+    import metertap
+    tap = metertap.instrument()
+    metertap.record_tool_call("search", True, 1.0)
+    while not tap.json_url: time.sleep(0.01)
+    urllib.request.urlopen(tap.json_url + "/healthz").read()
+    for thread in threading.enumerate():
+        if thread.name == "metertap-announcement": thread.join()
+    return tap.json_url
+"""
+ONE = """
+import metertap
+{before}
+metertap.instrument()
+address = shown()
+{after}
+"""
+
+
+def run(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "shop.py"
+    script.write_text(SHOWN + textwrap.dedent(code))
+    return subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, "METERTAP_ANNOUNCE": "", **environment},
+    )
+
+
+def addresses(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return LINE.findall(done.stderr)
+
+
+def test_the_first_tool_brings_one_line_on_stderr_and_nothing_on_stdout(tmp_path: Path) -> None:
+    done = run(ONE.format(before="", after="shown(); print(address)"), tmp_path)
+    assert addresses(done) == [done.stdout.strip()]
+    assert done.stderr.count("\n") == 1
+    assert len(done.stderr) < 130
+
+
+def test_nothing_is_told_before_something_can_be_seen(tmp_path: Path) -> None:
+    code = "import metertap\ntap = metertap.instrument(json_port=0)\ntap.snapshot()"
+    assert run(code, tmp_path).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "environment"),
+    [
+        ("", {"METERTAP_ANNOUNCE": "false"}),
+        ("", {"METRICS_JSON_ENDPOINT_ENABLED": "false"}),
+        ("sys.stderr = None", {}),
+    ],
+    ids=["by the setting", "no endpoint", "no stderr"],
+)
+def test_nothing_is_told(before: str, environment: dict[str, str], tmp_path: Path) -> None:
+    code = ONE.format(before=before, after="")
+    if "METRICS_JSON_ENDPOINT_ENABLED" in environment:
+        code = "import metertap\nmetertap.instrument()\nmetertap.record_tool_call('search', True)"
+    done = run(code, tmp_path, **environment)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_log_that_shows_the_address_has_no_second_line(tmp_path: Path) -> None:
+    before = "import logging; logging.basicConfig(level='INFO', stream=sys.stdout)"
+    done = run(ONE.format(before=before, after=""), tmp_path)
+    assert done.stderr == ""
+
+
+def test_whoever_replaced_stderr_gets_the_line(tmp_path: Path) -> None:
+    before = "import io; sys.stderr = io.StringIO()"
+    done = run(ONE.format(before=before, after="print(sys.stderr.getvalue())"), tmp_path)
+    assert done.stderr == ""
+    assert LINE.match(done.stdout)
+
+
+WORKERS = {
+    "fork": """
+        import os, metertap
+        metertap.instrument()
+        pids = []
+        for _ in range(3):
+            pid = os.fork()
+            if not pid:
+                shown()
+                os._exit(0)
+            pids.append(pid)
+        for pid in pids: os.waitpid(pid, 0)
+    """,
+    "fork, each instrumented by itself": """
+        import os
+        pids = []
+        for _ in range(3):
+            pid = os.fork()
+            if not pid:
+                shown()
+                os._exit(0)
+            pids.append(pid)
+        for pid in pids: os.waitpid(pid, 0)
+    """,
+    "spawn": """
+        import multiprocessing
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            workers = [context.Process(target=shown) for _ in range(2)]
+            for worker in workers: worker.start()
+            for worker in workers: worker.join()
+    """,
+    "the same command again, as reloaders start it": """
+        import os, subprocess
+        if "WORKER" in os.environ:
+            shown()
+        else:
+            again = [sys.executable, *sys.argv]
+            for _ in range(2):
+                subprocess.run(again, env={**os.environ, "WORKER": "1"}, check=True)
+    """,
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux tells parents")
+@pytest.mark.parametrize("kind", WORKERS)
+def test_the_workers_of_a_program_tell_it_once(kind: str, tmp_path: Path) -> None:
+    assert len(addresses(run(WORKERS[kind], tmp_path))) == 1
+
+
+def test_two_programs_tell_it_each(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        assert len(addresses(run(ONE.format(before="", after=""), tmp_path / name))) == 1
+
+
+def test_a_program_that_runs_again_tells_it_again(tmp_path: Path) -> None:
+    code = ONE.format(before="", after="import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    for _ in range(2):
+        script = tmp_path / "shop.py"
+        script.write_text(SHOWN + code)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "METERTAP_ANNOUNCE": "true"},
+        )
+        assert len(addresses(done)) == 1
+
+
+def test_what_a_dead_process_left_is_removed() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    assert running.is_first_to_tell(ended.pid)
+    assert not running.is_first_to_tell(ended.pid)
+    ended.wait()
+    (left,) = running.directory().glob("*.told")
+    os.utime(left, (0, 0))
+    running.running()
+    assert not list(running.directory().iterdir())
+
+
+def test_this_process_is_the_first_of_its_program() -> None:
+    code = (
+        "from metertap.settings import program; import os; "
+        "print(program.first_process() == os.getpid())"
+    )
+    shell = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "{code}"; exit 0'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert shell.stdout == "True\n"
+    assert program.first_process() > 0

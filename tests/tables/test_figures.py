@@ -1,0 +1,80 @@
+"""Tables of a document's figures: titles, legends, and HTML for notebooks."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+
+import metertap
+from metertap import catalogue, state
+from metertap.tables.document import Document
+from metertap.tables.figures import tables
+from metertap.tables.table import Table, plain
+
+
+def document(**changes: Any) -> Document:
+    found: Any = json.loads(json.dumps(metertap.get_all_metrics()))
+    return {**found, **changes}
+
+
+def cells(markup: str) -> list[list[str]]:
+    """The rows of every table; parsing it is the proof that every text was escaped."""
+    root = ElementTree.fromstring(markup)
+    return [[cell.text or "" for cell in row] for row in root.iter("tr")]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "1 open session"), (2, "2 open sessions"), (0, "")]
+)
+def test_the_title_counts_open_sessions(count: int, text: str) -> None:
+    found = document()
+    found["system_metrics"]["active_sessions"] = count
+    title = tables(found)[0].title
+    assert title.partition(" s ")[2] == text
+
+
+def test_what_tools_and_operations_count_is_said_where_both_are_shown() -> None:
+    metertap.record_tool_call("search", True, 5.0)
+    attributes = {catalogue.MCP_METHOD: "tools/call"}
+    state.recorder().operation("key", catalogue.SERVER_DURATION, attributes).record(0.1)
+    both = tables(document())
+    assert [bool(table.legend) for table in both] == [False, True]
+    assert "Tools count calls of handlers" in plain(both[1])
+    assert all(not table.legend for table in tables(document(operations=[])))
+
+
+def test_a_notebook_shows_tools_and_caches_with_their_names_escaped() -> None:
+    name = "<script>alert('&')</script>"
+    with metertap.instrument(json_endpoint=False) as tap:
+        metertap.record_tool_call(name, True, 5.0)
+        metertap.record_cache_hit("<prices>")
+        header, tool, cache_header, cache = cells(tap._repr_html_())
+    assert (header[0], tool[0]) == ("tool", name)
+    assert (cache_header[0], cache[0]) == ("cache", "<prices>")
+    assert "<script" not in tap._repr_html_()
+
+
+def test_a_notebook_shows_no_percentile_that_there_is_none_of() -> None:
+    with metertap.instrument(json_endpoint=False) as tap:
+        metertap.record_tool_call("search", True, 5.0)
+        header, tool = cells(tap._repr_html_())
+        shown = dict(zip(header, tool, strict=True))
+        assert [shown[name] for name in ("p50", "p95", "p99")] == ["–", "–", "–"]
+        metertap.record_tool_call("search", True, 7.0)
+        header, tool = cells(tap._repr_html_())
+    shown = dict(zip(header, tool, strict=True))
+    assert shown["p50"] == "6.00 ms"
+    assert shown["p99"] == "≈7.00 ms"  # no call took longer
+
+
+def test_a_notebook_shows_a_tap_of_a_process_that_has_seen_nothing() -> None:
+    with metertap.instrument(json_endpoint=False) as tap:
+        assert len(cells(tap._repr_html_())) == 1
+
+
+def test_a_legend_has_one_line_for_each_thing() -> None:
+    table = Table("", ("a",), [("1",)], legend="one\ntwo")
+    assert plain(table).splitlines()[-2:] == ["  one", "  two"]
