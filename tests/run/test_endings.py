@@ -107,6 +107,13 @@ def mine(number, frame):
     signal.raise_signal(number)
 signal.signal(signal.SIGTERM, mine)
 """
+HOLDS_A_LOCK = """
+from metertap import state
+held = "with lock:\\n  os.kill(os.getpid(), signal.SIGTERM)\\n  passed = list(range(1000))"
+work()
+exec(held, {"__name__": "metertap.held", "lock": state.recorder().lock, "os": os, "signal": signal})
+signal.pause()
+"""
 IN_ASYNCIO = """
 async def main():
     ended = asyncio.Event()
@@ -130,6 +137,13 @@ ENDINGS = [
         "work(); ready(lambda: None)\nwhile True: pass",
         signal.SIGTERM,
         -signal.SIGTERM,
+    ),
+    # As where the signal interrupts metertap itself: the push needs the lock that is held there.
+    Ending("SIGTERM, a lock held", HOLDS_A_LOCK, status=-signal.SIGTERM),
+    Ending(
+        "SIGTERM in an exit handler",
+        "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGTERM); work()",
+        status=-signal.SIGTERM,
     ),
     Ending("SIGHUP", "work(); ready()", signal.SIGHUP, -signal.SIGHUP),
     Ending("SIGTERM, own handler", OWN_HANDLER + "work(); ready()", signal.SIGTERM, 7),

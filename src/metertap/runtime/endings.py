@@ -9,14 +9,15 @@ the last periodic export.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,8 +29,13 @@ from metertap.patching.tracebacks import hide_frame
 END_SECONDS = 0.8
 """The longest that metertap delays the end of a process."""
 
+_PUT_OFF_SECONDS = 0.2
+"""The part of it in which the main thread may leave code that holds a lock."""
+
 Hook = Callable[[], None]
 
+_LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
+"""Packages whose locks a push needs."""
 _CAUGHT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a process to end, and end it at once where it does not handle them.
 
@@ -65,6 +71,9 @@ class Endings:
         self._push = push
         self._stop = stop
         self._aside: list[int] = []
+        self._is_pushing = False  # and the main thread waits for it
+        self._ends_by: int | None = None  # a signal that came meanwhile
+        self._put_off_until: float | None = None
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
 
     def watch(self, *, pushes: bool) -> None:
@@ -113,7 +122,7 @@ class Endings:
         """
 
         def end_with_it(_endings: Endings | None = None) -> None:
-            util.Finalize(None, self._push, exitpriority=0)
+            util.Finalize(None, self._push_undisturbed, exitpriority=0)
 
         util.register_after_fork(self, end_with_it)
         if sys.modules["multiprocessing.process"].parent_process() is not None:  # it has begun
@@ -123,12 +132,54 @@ class Endings:
         """End the process by the signal as it would have ended, `END_SECONDS` later at most."""
         # Python calls a handler from the frame that it interrupts. A handler of the program's that
         # calls the one it replaced would have found none, and goes on.
-        is_chained = sys._getframe(1) is not frame
-        if not is_chained:
+        if sys._getframe().f_back is not frame:
+            self._push_from_a_thread()
+        elif self._is_pushing:  # the main thread waits below this frame, and ends when that is done
+            self._ends_by = number
             signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-        self._push_from_a_thread()
-        if not is_chained:
-            os.kill(os.getpid(), number)
+        elif not (_may_hold_locks(frame) and self._put_off(number)):
+            self._end_by(number)
+
+    def _end_by(self, number: int) -> None:
+        """Push, and let the signal do what it does where nobody handles it."""
+        seconds = END_SECONDS
+        if self._put_off_until is not None:
+            seconds -= time.monotonic() - self._put_off_until + _PUT_OFF_SECONDS
+            self._put_off_until = None
+            sys.setprofile(None)
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        self._push_from_a_thread(seconds)
+        os.kill(os.getpid(), number)
+
+    def _put_off(self, number: int) -> bool:
+        """Have the signal end the process as soon as the main thread has left the code it is in.
+
+        The main thread stands still while it handles a signal. Where it was interrupted with a lock
+        that the push needs, the push would wait for it in vain. Returns whether there is time left
+        for that.
+        """
+        now = time.monotonic()
+        if self._put_off_until is None:
+            self._put_off_until = now + _PUT_OFF_SECONDS
+            try:
+                # Not a Thread: the main thread may hold the lock of those, too.
+                _thread.start_new_thread(self._remind, (number,))
+            except RuntimeError:  # there are none while Python 3.12 ends
+                return False
+        elif now >= self._put_off_until:
+            return False
+
+        def step(frame: FrameType, event: str, _arg: object) -> None:
+            if not _may_hold_locks(frame.f_back if event == "return" else frame):
+                self._end_by(number)
+
+        sys.setprofile(step)  # nobody misses another profiler: the process is about to end
+        return True
+
+    def _remind(self, number: int) -> None:
+        time.sleep(_PUT_OFF_SECONDS)
+        if self._put_off_until is not None:
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def _raise_signal(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with faults.guarded("ending"):
@@ -141,12 +192,46 @@ class Endings:
             hide_frame(error)
             raise
 
-    def _push_from_a_thread(self) -> None:
-        with faults.guarded("ending"):
-            # This thread may hold any lock, and must not wait for itself.
-            thread = threading.Thread(target=self._push, name="metertap-push", daemon=True)
-            thread.start()
-            thread.join(END_SECONDS)
+    def _push_from_a_thread(self, seconds: float = END_SECONDS) -> None:
+        """Push, from where no lock can be held, and wait for it `seconds` at most."""
+        pushed = _thread.allocate_lock()
+        pushed.acquire()
+
+        def push() -> None:
+            with faults.guarded("ending"):
+                self._push()
+            pushed.release()
+
+        with faults.guarded("ending"), self._undisturbed():
+            try:
+                _thread.start_new_thread(push, ())
+            except RuntimeError:  # there are none while Python 3.12 ends
+                self._push()
+            else:
+                pushed.acquire(timeout=max(0.0, seconds))
+
+    def _push_undisturbed(self) -> None:
+        """Push from the main thread, at its end."""
+        with faults.guarded("ending"), self._undisturbed():
+            self._push()
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Put off signals that end the process until the block ends.
+
+        The handler of such a signal would keep the main thread in the middle of its push, and wait
+        for another one in vain.
+        """
+        if self._is_pushing or not _is_main_thread():
+            yield
+            return
+        self._is_pushing = True
+        try:
+            yield
+        finally:
+            self._is_pushing = False
+            if self._ends_by is not None:
+                os.kill(os.getpid(), self._ends_by)
 
     # Forks: Python forgets a signal that reaches a child before its first step, so that a child
     # that is terminated as soon as it is started would live on if it had a handler.
@@ -169,8 +254,7 @@ class Endings:
 
     def _exit(self) -> None:
         until = time.monotonic() + END_SECONDS
-        with faults.guarded("exit"):
-            self._push()
+        self._push_undisturbed()
         with faults.guarded("exit"):
             self._stop()
         with faults.guarded("exit"):
@@ -197,6 +281,18 @@ state.on_fork(before=_before_fork, parent=_forked_in_parent)
 
 def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+def _may_hold_locks(frame: FrameType | None) -> bool:
+    """Say whether the code that was interrupted in `frame` is such that takes locks of ours."""
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in _LOCKING:
+            return True
+        if package not in sys.stdlib_module_names:  # which takes locks for whoever calls it
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _has_default_action(number: int) -> bool:
