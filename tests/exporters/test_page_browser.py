@@ -601,7 +601,7 @@ def test_another_process_at_the_same_address(free_port: int, opened: Open) -> No
     with started((*command, "second")):
         seen.wait_for("document.querySelector('#status').dataset.state === 'live'")
         assert "Another process answers here" in seen.texts("#notice")[0]
-        seen.wait_for("document.querySelector('#tools tbody .name').textContent === 'second'")
+        seen.wait_for("document.querySelector('#tools tbody .name')?.textContent === 'second'")
         assert seen.names() == ["second"]
 
 

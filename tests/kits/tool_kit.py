@@ -27,22 +27,16 @@ import pytest
 import metertap
 from metertap import faults
 from metertap.measuring.slots import Slot, ToolSlot
+from support.intervals import SlowLog, Steps, is_the_handlers
 
 SECRET = "sk-marker-4711"
-SLOW_SECONDS = 0.15
+SLOW_SECONDS = 0.1
 
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
 
 
 class Odd(Exception):
     """What a handler raises."""
-
-
-class SlowHandler(logging.Handler):
-    """A logging handler that takes its time, as one that sends to a network does."""
-
-    def emit(self, _record: logging.LogRecord) -> None:
-        time.sleep(SLOW_SECONDS)
 
 
 def either(is_async: bool, body: Callable[[str], str]) -> Callable[..., Any]:
@@ -375,17 +369,16 @@ class ToolKit:
     def test_a_call_takes_as_long_as_its_function(self, is_async: bool, fails: bool) -> None:
         """Neither what the framework logs, nor what it makes of an answer, is the tool's time."""
         self.skip_unless(is_async)
-        taken: list[float] = []
+        handlers = Steps()
 
         def work(text: str) -> str:
-            started = time.perf_counter()
-            time.sleep(SLOW_SECONDS)
-            taken.append(time.perf_counter() - started)
+            with handlers.step():
+                time.sleep(SLOW_SECONDS)
             if fails:
                 raise Odd(text)
             return text
 
-        slow, root = SlowHandler(), logging.getLogger()
+        slow, root = SlowLog(SLOW_SECONDS), logging.getLogger()
         level = root.level
         root.addHandler(slow)
         root.setLevel(logging.DEBUG)
@@ -395,6 +388,6 @@ class ToolKit:
         finally:
             root.removeHandler(slow)
             root.setLevel(level)
-        (seconds,) = taken
-        # More than that only by a record that was logged meanwhile.
-        assert seconds * 1000 <= self.figures()["max_latency_ms"] <= seconds * 1100 + 100
+        (handler,) = handlers.made
+        seconds = self.figures()["max_latency_ms"] / 1000
+        assert is_the_handlers(seconds, handler, slow.records)

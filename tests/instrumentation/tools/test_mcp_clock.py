@@ -15,28 +15,29 @@ from pydantic import BaseModel, field_serializer, field_validator
 from metertap import Tap
 from metertap.state import recorder
 from servers.mcp_stacks import MCP, Stack, of_this_sdk, stacks
+from support.intervals import SlowLog, Steps, is_the_handlers
 
 sdk = of_this_sdk()
 STACKS = stacks()
-HANDLER = 0.1
+HANDLER = 0.02
 """What a handler takes, in seconds."""
-AROUND = 0.4
+AROUND = 0.1
 """What each record of the log takes, and each validation of an answer."""
+handlers = Steps()
+"""When the handlers of this file ran."""
+answering = Steps()
+"""When an answer was validated or written."""
 
 
-class Slow(logging.Handler):
-    """As a handler is that draws boxes around tracebacks."""
-
-    records = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records += 1
-        time.sleep(AROUND)
+@pytest.fixture(autouse=True)
+def nothing_ran() -> None:
+    handlers.made.clear()
+    answering.made.clear()
 
 
 @pytest.fixture
-def slow_log() -> Iterator[Slow]:
-    handler = Slow(logging.INFO)
+def slow_log() -> Iterator[SlowLog]:
+    handler = SlowLog(AROUND, logging.INFO)
     root = logging.getLogger()
     fastmcp = logging.getLogger("fastmcp")
     loggers = [root, *([] if fastmcp.propagate else [fastmcp])]
@@ -61,27 +62,32 @@ class Answer(BaseModel):
     @field_validator("number")
     @classmethod
     def slowly(cls, number: int) -> int:
-        time.sleep(AROUND)
+        with answering.step():
+            time.sleep(AROUND)
         return number
 
     @field_serializer("number")
     def slowly_too(self, number: int) -> int:
-        time.sleep(AROUND)
+        with answering.step():
+            time.sleep(AROUND)
         return number
 
 
 async def succeeds() -> str:
-    await asyncio.sleep(HANDLER)
+    with handlers.step():
+        await asyncio.sleep(HANDLER)
     return "done"
 
 
 async def fails() -> str:
-    await asyncio.sleep(HANDLER)
+    with handlers.step():
+        await asyncio.sleep(HANDLER)
     raise KeyError("odd")
 
 
 async def answers() -> Answer:
-    await asyncio.sleep(HANDLER)
+    with handlers.step():
+        await asyncio.sleep(HANDLER)
     return Answer.model_construct(number=1)
 
 
@@ -99,8 +105,15 @@ def build(stack: Stack) -> Any:
     return server
 
 
-def took(stack: Stack, tool: str) -> float:
+def published(tool: str) -> float:
     """Seconds of the one call, as they are published."""
+    [figures] = [item for item in recorder().figures().tools if item.name == tool]
+    assert figures.sampled == 1
+    return figures.total_ms / 1000
+
+
+def took(stack: Stack, tool: str) -> float:
+    """Call a tool once, and return the seconds that are published."""
 
     async def call() -> None:
         async with stack.connect(build(stack)) as session:
@@ -109,9 +122,7 @@ def took(stack: Stack, tool: str) -> float:
                 await session.call_tool(tool, {})
 
     asyncio.run(call())
-    [published] = [item for item in recorder().figures().tools if item.name == tool]
-    assert published.sampled == 1
-    return published.total_ms / 1000
+    return published(tool)
 
 
 def operation(tool: str) -> float:
@@ -124,25 +135,25 @@ def operation(tool: str) -> float:
     return seconds
 
 
-def lasts_as_long_as_its_handler(seconds: float) -> bool:
-    # On a loaded machine a sleep takes longer. One slow step around it would be four times that.
-    return HANDLER * 0.99 <= seconds < HANDLER * 1.1 + 0.25
-
-
 @pytest.mark.parametrize("tool", ["succeeds", "fails"])
 @pytest.mark.parametrize("stack", STACKS, ids=str)
 def test_a_frameworks_log_is_not_the_handlers_time(
-    stack: Stack, tool: str, tap: Tap, slow_log: Slow
+    stack: Stack, tool: str, tap: Tap, slow_log: SlowLog
 ) -> None:
-    assert lasts_as_long_as_its_handler(took(stack, tool))
+    seconds = took(stack, tool)
+    [handler] = handlers.made
+    assert is_the_handlers(seconds, handler, slow_log.records)
     if tool == "fails" and stack.empty is not None and (MCP >= (2,) or "fastmcp" in stack.name):
-        assert slow_log.records > 0
+        assert slow_log.records.made
         assert operation(tool) >= HANDLER + AROUND
 
 
 @pytest.mark.parametrize("stack", [stack for stack in STACKS if stack.empty], ids=str)
 def test_making_an_answer_is_not_the_handlers_time(stack: Stack, tap: Tap) -> None:
-    assert lasts_as_long_as_its_handler(took(stack, "answers"))
+    seconds = took(stack, "answers")
+    [handler] = handlers.made
+    assert answering.made
+    assert is_the_handlers(seconds, handler, answering)
     assert operation("answers") >= HANDLER + AROUND
 
 
@@ -159,7 +170,8 @@ def test_validating_an_answer_by_its_schema_is_not_the_handlers_time(
 
     def slowly(self: Any, instance: Any, *args: Any, **kwargs: Any) -> Any:
         if instance == {"number": 1}:
-            time.sleep(AROUND)
+            with answering.step():
+                time.sleep(AROUND)
         return iter_errors(self, instance, *args, **kwargs)
 
     server: Any = Server("shop")
@@ -171,7 +183,8 @@ def test_validating_an_answer_by_its_schema_is_not_the_handlers_time(
 
     @server.call_tool()
     async def call_tool(_name: str, _arguments: Any) -> dict[str, int]:
-        await asyncio.sleep(HANDLER)
+        with handlers.step():
+            await asyncio.sleep(HANDLER)
         return {"number": 1}
 
     monkeypatch.setattr(validator, "iter_errors", slowly)
@@ -182,23 +195,27 @@ def test_validating_an_answer_by_its_schema_is_not_the_handlers_time(
             assert not result.isError
 
     asyncio.run(call())
-    [published] = recorder().figures().tools
-    assert lasts_as_long_as_its_handler(published.total_ms / 1000)
+    [handler] = handlers.made
+    assert answering.made
+    assert is_the_handlers(published("counts"), handler, answering)
     assert operation("counts") >= HANDLER + AROUND
 
 
 @pytest.mark.parametrize(
     "stack", [stack for stack in STACKS if hasattr(stack.empty, "call_tool")], ids=str
 )
-def test_a_tool_that_calls_others_takes_as_long_as_itself(stack: Stack, tap: Tap) -> None:
+def test_a_tool_that_calls_others_takes_as_long_as_itself(
+    stack: Stack, tap: Tap, slow_log: SlowLog
+) -> None:
     server: Any = None
 
     async def outer() -> str:
-        await asyncio.sleep(HANDLER)
-        with contextlib.suppress(Exception):
-            await server.call_tool("fails", {})
-        await server.call_tool("succeeds", {})
-        await asyncio.sleep(HANDLER)
+        with handlers.step():
+            await asyncio.sleep(HANDLER)
+            with contextlib.suppress(Exception):
+                await server.call_tool("fails", {})
+            await server.call_tool("succeeds", {})
+            await asyncio.sleep(HANDLER)
         return "done"
 
     async def call() -> None:
@@ -209,5 +226,5 @@ def test_a_tool_that_calls_others_takes_as_long_as_itself(stack: Stack, tap: Tap
     server = build(stack)
     server.tool()(outer)
     asyncio.run(call())
-    [published] = [item for item in recorder().figures().tools if item.name == "outer"]
-    assert 4 * HANDLER * 0.99 <= published.total_ms / 1000 < 4 * HANDLER * 1.1 + 0.25
+    *_, handler = handlers.made
+    assert is_the_handlers(published("outer"), handler, slow_log.records)
