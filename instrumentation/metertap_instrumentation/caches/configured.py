@@ -243,10 +243,15 @@ class Meters:
 
     def __init__(self, lines: list[Line]) -> None:
         line = lines[0]
+        self._lines = lines
         self._name = line.name
         self._supports = frozenset(line.counts for line in lines) & {EVICTIONS, REJECTIONS}
         self._plain = functools.cache(functools.partial(_NamedMeter, supports=self._supports))
         self._objects = ObjectMeters(SYSTEM, supports=self._supports, natural_name=_class_name)
+
+    def __reduce__(self) -> Any:
+        """Make meters for the same lines in the process that a method is sent to by value."""
+        return Meters, (self._lines,)
 
     def of(self, instance: Any, function: str) -> CacheMeter:
         """Return the meter of `instance`, or of the plain function of that name if it is None."""

@@ -20,6 +20,7 @@ from metertap.labels import as_label
 from metertap.measuring import callables, calls, functions, generators, wrappers
 from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
+from metertap.patching.by_value import is_by_value, sent
 from metertap.patching.patch_set import WrapperFunction
 from metertap.patching.wrapper import FunctionWrapper, Wrapper
 from metertap.state import is_enabled, recorder
@@ -80,20 +81,38 @@ def _measured(function: Any, name: str | None) -> Any:
     else:
         wrapper = _WRAPPERS[kind](slot)
         generators.named_as(function, wrapper)  # a coroutine shows the name of its function
-    if type(function) is FunctionType:
-        return FunctionWrapper(function, wrapper)
-    return _ObjectWrapper(function, wrapper, label)
+    made = _GeneratorWrapper if type(function) is FunctionType else _ObjectWrapper
+    return made(function, wrapper, label)
 
 
-class _ObjectWrapper(Wrapper):
-    """A wrapper of an object that is called: copied and pickled as that, and decorated again."""
+_SENT = sent(__name__, "_measured", lambda function, _label: function)
+"""Decorates again in another process; without metertap there, it gives what was decorated."""
+
+
+class _Decorated(Wrapper):
+    """A wrapper of what was decorated, which is decorated again where it is pickled by value."""
 
     def __init__(self, wrapped: Any, wrapper: WrapperFunction, label: str) -> None:
         super().__init__(wrapped, wrapper)
         self._self_label = label
 
+    def _parts(self) -> Any:
+        return _SENT, (self.__wrapped__, self._self_label)
+
+
+class _GeneratorWrapper(_Decorated, FunctionWrapper):
+    """A wrapper of a decorated generator function."""
+
+
+class _ObjectWrapper(_Decorated):
+    """A wrapper of an object that is called: copied and pickled as that, and decorated again."""
+
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        return _measured, (self.__wrapped__, self._self_label)
+        return (
+            self._parts()
+            if is_by_value(self)
+            else (_measured, (self.__wrapped__, self._self_label))
+        )
 
     def __copy__(self) -> Any:
         return _measured(copy.copy(self.__wrapped__), self._self_label)

@@ -16,11 +16,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from metertap.measuring.calls import NOTE, Frame, clock, leave
+from metertap.measuring.calls import Frame, clock
 from metertap.measuring.slots import ToolSlot
-from metertap.outcomes import Ending
 from metertap.patching.patch_set import StandIn
-from metertap.patching.tracebacks import hide_frame
 
 
 def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
@@ -46,7 +44,7 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
         try:
             result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
-            _failed(frame, started, error)
+            slot.failed(frame, started, error)
             raise
         ended = clock()
         if frame is not None:
@@ -88,7 +86,7 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
         try:
             result = await (function(*args, **kwargs) if kwargs else function(*args))
         except BaseException as error:
-            _failed(frame, started, error)
+            slot.failed(frame, started, error)
             raise
         ended = clock()
         if frame is not None:
@@ -103,13 +101,6 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
         return result
 
     return call
-
-
-def _failed(frame: Frame | None, started: float, error: BaseException) -> None:
-    if frame is not None:
-        frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
-        leave(frame, Ending.by(error))
-    hide_frame(error)
 
 
 def replacement(

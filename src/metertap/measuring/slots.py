@@ -7,8 +7,9 @@ from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls
-from metertap.measuring.calls import Frame
+from metertap.measuring.calls import NOTE, Frame
 from metertap.outcomes import Ending
+from metertap.patching.by_value import sent
 from metertap.patching.tracebacks import hide_frame
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
@@ -121,7 +122,14 @@ class ToolSlot(Slot):
     def __reduce__(self) -> tuple[Any, ...]:
         """Make a slot like this one in the process that a function is sent to by value."""
         counted_by = None if self.counted_by is self else self.counted_by
-        return type(self), (self.name, self.source, counted_by)
+        return _SENT, (self.name, self.source, counted_by)
+
+    def failed(self, frame: Frame | None, started: float, error: BaseException) -> None:
+        """End the call of one of `functions`' short frames, which raised `error`."""
+        if frame is not None:
+            frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
+            calls.leave(frame, Ending.by(error))
+        hide_frame(error)
 
     def forget(self) -> None:
         """Find the series again: after a fork, a reset or with other settings."""
@@ -158,6 +166,24 @@ class ToolSlot(Slot):
             )
 
 
+def _inert() -> Any:
+    def slot(*_arguments: Any) -> Any:
+        from types import SimpleNamespace
+
+        def nothing(*_arguments: Any) -> None:
+            pass
+
+        return SimpleNamespace(
+            series=None, is_new=False, current=nothing, find=nothing, failed=nothing
+        )
+
+    return slot
+
+
+_SENT = sent(__name__, "ToolSlot", _inert())
+"""Makes a slot in another process: one that counts nothing where metertap is not installed."""
+
+
 class NamedSlot(ToolSlot):
     """Counts calls of a name as it was given to a dispatcher.
 
@@ -172,8 +198,8 @@ class NamedSlot(ToolSlot):
         self._kept = kept
 
     def __reduce__(self) -> tuple[Any, ...]:
-        made, arguments = super().__reduce__()
-        return made, (*arguments, self._kept)
+        _, arguments = super().__reduce__()
+        return NamedSlot, (*arguments, self._kept)
 
     def find(self) -> ToolSeries | None:
         series = super().find()

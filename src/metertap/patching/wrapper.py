@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 
+from metertap.patching.by_value import is_by_value, shown_class
+
 # Generic in wrapt's type stubs only, and with a metaclass in its implementation without C only.
 if TYPE_CHECKING:
     _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
@@ -28,6 +30,30 @@ def _set_annotations(wrapper: Any, annotations: Any) -> None:
 # Of each class of wrappers: Python gives a class that is asked for its annotations an empty
 # dictionary of its own, which would hide those of the wrapped function from then on.
 _ANNOTATIONS: Any = property(lambda wrapper: wrapper.__wrapped__.__annotations__, _set_annotations)
+
+
+def _show(wrapper: Any, cls: Any) -> None:
+    wrapper.__wrapped__.__class__ = cls
+
+
+_CLASS: Any = property(shown_class, _show)
+
+
+def _again(kind: Any, wrapped: Any, wrapper: Any, holder: Any) -> Any:
+    """Make a wrapper where another one was pickled by value."""
+    made = kind(wrapped, wrapper)
+    if holder is not None:
+        made._self_holder = holder
+    return made
+
+
+def _bare(function: Any) -> Any:
+    return function
+
+
+def _of_class(wrapper: Any) -> Any:
+    """Return what a class gives of a wrapper that stands in it."""
+    return wrapper.__get__(None, object)
 
 
 class _BoundType(_Type):
@@ -52,6 +78,7 @@ class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
     """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
 
     __annotations__ = _ANNOTATIONS
+    __class__ = _CLASS
 
     def _owner(self) -> Any:
         """Return the object that this was taken from: an instance, or a class by its name."""
@@ -65,6 +92,8 @@ class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
         return functools.reduce(getattr, path, sys.modules[self.__module__])
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
+        if is_by_value(self) and self._self_parent._self_holder is None:
+            return _of_class, (self._self_parent,)
         return getattr, (self._owner(), self.__name__)
 
     def __copy__(self) -> Any:
@@ -75,9 +104,10 @@ class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
 
 
 class Wrapper(_FunctionWrapper):
-    """wrapt's function wrapper, copied and pickled as the function it stands for: by its name."""
+    """wrapt's function wrapper, copied and pickled as the function it stands for."""
 
     __annotations__ = _ANNOTATIONS
+    __class__ = _CLASS
 
     # As wrapt calls a class, past what `_BoundType` makes of a call, and at its speed.
     __bound_function_wrapper__ = type.__call__.__get__(_BoundWrapper)
@@ -85,8 +115,17 @@ class Wrapper(_FunctionWrapper):
     _self_holder = cast(Any, None)
     """The class that this stands in, where what it stands for is another class's by its name."""
 
+    def __init_subclass__(cls) -> None:
+        cls.__annotations__ = _ANNOTATIONS
+
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        return self.__qualname__
+        return self._parts() if is_by_value(self) else self.__qualname__
+
+    def _parts(self) -> Any:
+        """Reduce the wrapper to what another process can make it of."""
+        if isinstance(self._self_wrapper, MethodType):  # of an object that is this process's own
+            return _bare, (self.__wrapped__,)
+        return _again, (type(self), self.__wrapped__, self._self_wrapper, self._self_holder)
 
     def __copy__(self) -> Any:
         return self
@@ -98,8 +137,6 @@ class Wrapper(_FunctionWrapper):
 class FunctionWrapper(Wrapper):
     """A wrapper of a function, which needs no instance: its class gives the same one each time."""
 
-    __annotations__ = _ANNOTATIONS
-
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the wrapper itself, as a function does, where it is asked for by its class."""
         return self if instance is None else super().__get__(instance, owner)
@@ -110,8 +147,6 @@ class MethodWrapper(Wrapper):
 
     It is not the wrapper itself, which would not tell the instance from the other arguments.
     """
-
-    __annotations__ = _ANNOTATIONS
 
     _self_function = cast(Any, None)
 

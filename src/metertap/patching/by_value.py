@@ -1,0 +1,70 @@
+"""Pickling by value, as cloudpickle does with what another process cannot import.
+
+It sends the code of a function and all that this refers to. Of a stand-in that would be parts of
+metertap: some that cannot be pickled, and, from wrapt's proxies, the bare function alone.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import FunctionType, MethodType
+from typing import Any
+
+_OURS = frozenset({"metertap", "metertap_instrumentation"})
+_asked = threading.local()
+
+
+def shown_class(wrapper: Any) -> Any:
+    """Return the class that a wrapt proxy shows: that of what it stands for, save to cloudpickle.
+
+    cloudpickle takes apart what shows the class of functions. Where it is about to do that, it is
+    shown the proxy's own class, and so it asks the proxy to reduce itself.
+    """
+    shown = wrapper.__wrapped__.__class__
+    asking = sys._getframe(1)
+    if asking.f_code.co_name == "reducer_override" and shown is not MethodType:
+        is_by_name = asking.f_globals.get("_should_pickle_by_reference")
+        if is_by_name is not None and not (shown is FunctionType and is_by_name(wrapper)):
+            _asked.wrapper = wrapper
+            return type(wrapper)
+    return shown
+
+
+def is_by_value(wrapper: Any) -> bool:
+    """Say whether `wrapper`, which is to reduce itself, is pickled by value: once for each time."""
+    return vars(_asked).pop("wrapper", None) is wrapper
+
+
+def sent(module: str, attribute: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls the `attribute` of `module` in the process that it is sent to.
+
+    Where metertap is not installed it calls `otherwise`. Both have to be defined inside another
+    function: that cannot be found by its name, so cloudpickle sends its code.
+    """
+
+    def arrive(*arguments: Any) -> Any:
+        try:
+            found = getattr(__import__(module, fromlist=[attribute]), attribute)
+        except Exception:
+            return otherwise(*arguments)
+        return found(*arguments)
+
+    return arrive
+
+
+def _reduce_variable(variable: ContextVar[Any]) -> Any:
+    """Reduce a context variable of metertap's to its place; no other one can be pickled."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in _OURS:
+            for attribute, value in list(vars(module).items()):
+                if value is variable:
+                    return getattr, (module, attribute)
+    return variable.__reduce_ex__(2)
+
+
+if ContextVar not in copyreg.dispatch_table:
+    copyreg.pickle(ContextVar, _reduce_variable)
