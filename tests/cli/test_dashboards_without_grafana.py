@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metertap.cli import main
+from metertap.install_command import install_command
 
 
 def test_one_line_says_what_is_missing(
@@ -18,7 +19,7 @@ def test_one_line_says_what_is_missing(
     told = capsys.readouterr()
     assert told.err == (
         "metertap dashboards: grafana-foundation-sdk is not installed: "
-        "pip install 'metertap[grafana]', on Python 3.11 or newer\n"
+        f"{install_command('grafana')}, on Python 3.11 or newer\n"
     )
     assert told.out == ""
     assert not (tmp_path / "out").exists()

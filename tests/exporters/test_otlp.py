@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 import metertap
+from metertap.install_command import install_command
 from metertap.settings.settings import Settings
 from metertap_exporters.otlp import FIRST_SECONDS, Delivery, OtlpReader
 from servers.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
@@ -101,7 +102,7 @@ def test_an_exporter_that_is_not_installed_is_one_warning_with_the_remedy(
         assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
     assert warnings_of(caplog) == [
         f"OTLP over {protocol} cannot be set up: its exporter is not installed: "
-        "pip install 'metertap[otlp]'"
+        f"{install_command('otlp')}"
     ]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import metertap
 from metertap import Tap, state
+from metertap.install_command import install_command
 from metertap_exporters.json.document import document, outline
 from metertap_exporters.json.text import DocumentText
 from metertap_exporters.page import page
@@ -148,7 +149,7 @@ def test_without_the_library_the_page_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(page, "chart_library", lambda: None)
     facts = get(f"{tap.json_url}/page.json").json()
-    assert facts == {"chart_library": None, "install": "pip install 'metertap[dashboard]'"}
+    assert facts == {"chart_library": None, "install": install_command("dashboard")}
     assert get(f"{tap.json_url}{page.LIBRARY_PATH}").status == 404
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import metertap
 from metertap import Tap, catalogue, state
+from metertap.install_command import install_command
 from metertap_exporters.page import page as served
 from servers.real import program
 from support.http import get
@@ -755,7 +756,7 @@ def test_without_the_library_tables_work_and_a_line_says_what_to_install(
     seen = opened(url_of(tap))
     seen.tab.get_by_role("button", name="search", exact=True).last.click()
     line = seen.tab.locator(".instead")
-    expect(line).to_have_text("Charts need one more package: pip install 'metertap[dashboard]'")
+    expect(line).to_have_text(f"Charts need one more package: {install_command('dashboard')}")
     record("search", 10.0)
     seen.next_poll()
     assert seen.cell("search", "Calls") == "4"

@@ -17,6 +17,7 @@ GROUND = {
     "_version",
     "catalogue",
     "faults",
+    "install_command",
     "labels",
     "locks",
     "outcomes",

@@ -14,6 +14,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from metertap import locks
+from metertap.install_command import install_command
 from metertap_exporters.http.app import Environ, Response, Route, json_error, json_response
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -49,7 +50,7 @@ FILES = (
     "table.js",
 )
 LIBRARY_PATH = "/charts-library.js"
-INSTALL = "pip install 'metertap[dashboard]'"
+EXTRA = "dashboard"
 
 
 def routes() -> dict[str, Route]:
@@ -100,7 +101,7 @@ def _facts(_environ: Environ) -> Response:
     library = chart_library()
     facts: Mapping[str, str | None] = {
         "chart_library": None if library is None else f"{LIBRARY_PATH}?{_version(library)}",
-        "install": INSTALL,
+        "install": install_command(EXTRA),
     }
     return json_response(200, facts)
 
@@ -121,7 +122,9 @@ class _SharedLibrary:
     def __call__(self, environ: Environ) -> Response:
         library = chart_library()
         if library is None:
-            return json_error(404, f"the charts' library is not installed: {INSTALL}")
+            return json_error(
+                404, f"the charts' library is not installed: {install_command(EXTRA)}"
+            )
         version = _version(library)
         is_exact = environ.get("QUERY_STRING") == version
         kept = "private, max-age=31536000, immutable" if is_exact else "no-store"

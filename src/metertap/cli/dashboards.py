@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from metertap.install_command import install_command
 from metertap.tables.table import printable
 
 
@@ -18,7 +19,7 @@ def dashboards(*, out: str, prometheus: str) -> int:
         import_module(PACKAGE)
     except ImportError:
         return _failed(
-            "grafana-foundation-sdk is not installed: pip install 'metertap[grafana]', "
+            f"grafana-foundation-sdk is not installed: {install_command('grafana')}, "
             "on Python 3.11 or newer"
         )
     folder = Path(out) / "provisioning"

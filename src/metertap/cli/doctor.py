@@ -16,6 +16,7 @@ from metertap.cli.client import Unreachable
 from metertap.cli.processes import processes, report_of, unserved
 from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
 from metertap.cli.tables import complain, show
+from metertap.install_command import install_command
 from metertap.runtime import running
 from metertap.tables.table import Table
 
@@ -262,7 +263,7 @@ def _time(unix_seconds: float) -> str:
 
 def _process_metrics(found: ProcessMetricsReport) -> str:
     if found["version"] is None:
-        return "not installed: pip install 'metertap[system]'"
+        return f"not installed: {install_command('system')}"
     library = f"{found['library']} {found['version']}"
     if found["state"] == "waiting":
         return f"{library} waits for the first tool or cache"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.metrics.export import MetricReader
 
 from metertap import faults, state
+from metertap.install_command import install_command
 from metertap.otel import sdk
 from metertap_exporters.host import Host
 
@@ -146,7 +147,7 @@ class Readers:
         try:
             reader = otlp_reader(self._settings)
         except ModuleNotFoundError:
-            self.otlp_problem = "its exporter is not installed: pip install 'metertap[otlp]'"
+            self.otlp_problem = f"its exporter is not installed: {install_command('otlp')}"
         except Exception as error:  # a bad endpoint, header or certificate
             self.otlp_problem = faults.shown(error, str)
         else:

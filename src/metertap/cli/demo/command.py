@@ -16,6 +16,7 @@ from typing import Any
 from metertap.cli.client import Unreachable, get
 from metertap.cli.processes import Process, document_of
 from metertap.cli.tables import has_rich, show, to_rich
+from metertap.install_command import install_command
 from metertap.runtime import running
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
@@ -34,7 +35,7 @@ def demo(*, duration: float | None, port: int) -> int:
     if missing:
         sys.stderr.write(
             f"metertap demo: {' and '.join(missing)} cannot be imported: "
-            "pip install 'metertap[demo]'\n"
+            f"{install_command('demo')}\n"
         )
         return 1
     if duration is not None and duration <= 0:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metertap.cli.tables import complain, has_rich
+from metertap.install_command import install_command
 
 if TYPE_CHECKING:
     from metertap.cli.top.poller import Poller
@@ -28,7 +29,7 @@ def top(urls: Sequence[str], *, once: bool, as_json: bool, interval: float) -> i
     if not (once or as_json) and _can_be_live():
         if has_rich():
             return _live(urls, interval)
-        complain("top", "the live view needs rich: pip install 'metertap[cli]'")
+        complain("top", f"the live view needs rich: {install_command('cli')}")
     from metertap.cli.top.once import show_once
 
     return show_once(urls, interval, as_json=as_json)

@@ -45,8 +45,7 @@ def _start():
         # Whatever is wrong with metertap, the program runs.
         _say(
             "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
-            "to install it there: %s -m pip install metertap\n"
-            % (sys.executable, type(error).__name__, error, sys.executable)
+            "it has to be installed there, too\n" % (sys.executable, type(error).__name__, error)
         )
 
 
