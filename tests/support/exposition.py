@@ -23,6 +23,6 @@ def samples(text: bytes) -> Samples:
     }
 
 
-def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+def key(name: str, /, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     """As a key of `samples`."""
     return name, frozenset(labels.items())
