@@ -78,13 +78,11 @@ def did_you_mean(meant: str | None) -> str:
     return f"; did you mean {meant}?" if meant else ""
 
 
-def warn_unusable(shown_name: str, value: object, why: str, taken: object) -> None:
-    """Warn, once, that the value of a setting cannot be used, and say what is taken instead."""
-    warn_once(
-        f"setting {shown_name}",
-        "%s=%s cannot be used (%s); %s is taken",
-        shown_name,
-        shown(value),
-        why,
-        shown(taken),
-    )
+def warn_unusable(shown_name: str, value: object, why: str, taken: object) -> str:
+    """Warn, once, that the value of a setting cannot be used, and say what is taken instead.
+
+    Returns what was told.
+    """
+    told = f"{shown_name}={shown(value)} cannot be used ({why}); {shown(taken)} is taken"
+    warn_once(f"setting {shown_name}", "%s", told)
+    return told

@@ -293,3 +293,20 @@ def test_what_was_switched_off_is_no_problem(
     out = capsys.readouterr().out
     assert re.search(shown, out)
     assert not re.search(r"\bmcp +\S+ +not installed", out)
+
+
+def test_a_setting_that_was_refused_is_a_problem_without_being_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("METRICS_WINDOW_SIZE", "many")
+    monkeypatch.setenv("METERTAP_WINDOW", "50")
+    with metertap.instrument() as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        assert main(["doctor", wait_for(lambda: tap.json_url)]) == 1
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 100
+    assert "METRICS_WINDOW_SIZE='many' cannot be used" in unfolded(told)
+    assert "METERTAP_WINDOW is no setting of metertap and is ignored; did you mean " in unfolded(
+        told
+    )
+    assert "did you mean METRICS_WINDOW_SIZE?" in unfolded(told)

@@ -130,10 +130,10 @@ def test_a_process_is_listed_with_its_endpoints_until_it_shuts_down() -> None:
     assert list(running.directory().iterdir()) == []
 
 
-def test_a_process_that_never_listened_leaves_no_directory(base: Path) -> None:
+def test_a_process_that_never_listened_leaves_no_file(base: Path) -> None:
     with metertap.instrument():
-        pass
-    assert list(base.iterdir()) == []
+        assert len(running.unserved()) == 1
+    assert [path for path in base.rglob("*") if path.is_file()] == []
 
 
 def test_to_look_for_processes_makes_no_directory(base: Path) -> None:

@@ -104,6 +104,7 @@ def test_a_bad_value_is_one_warning_that_names_variable_value_and_what_is_taken(
     assert warning.startswith(f"{variable}={bad!r} cannot be used")
     assert warning.endswith(f"; {taken} is taken")
     assert found == Settings()
+    assert found.refused == (warning,)
 
 
 def test_what_stands_in_for_a_bad_keyword_is_the_environment(
@@ -145,6 +146,7 @@ def test_an_empty_variable_is_an_unset_one(caplog: pytest.LogCaptureFixture) -> 
         ("PERFORMANCE_METRIC_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
         ("METERTAP_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
         ("METERTAP_PROMETHEUS_PORT", "PROMETHEUS_PORT"),
+        ("METERTAP_WINDOW", "METRICS_WINDOW_SIZE"),
     ],
 )
 def test_a_misspelt_variable_is_one_warning_with_a_suggestion(

@@ -126,7 +126,8 @@ class Endpoint:
                 continue
             if port not in (self.port, 0) or (port == 0 and self.port != 0):
                 faults.warn(
-                    "port %d is taken; %s is served at http://%s:%d (%s sets another)",
+                    "port %d is in use by another program; %s is served at http://%s:%d instead "
+                    "(%s sets the port)",
                     self.port,
                     self.label,
                     self.host,

@@ -1,23 +1,28 @@
 // What unfolds under a row: the charts and the rest of a tool's figures; a cache's hit rate by tool.
 
 import { Chart, library } from "./charts.js";
+import { element, say, sayOf } from "./table.js";
 import { NONE, count, duration, joined, latency, percent } from "./figures.js";
 
 const FEWEST_FOR_P95 = 19; // of fewer calls, the formula leads beyond the longest
-import { element, say, sayOf } from "./table.js";
+const CAPTIONS = { percentiles: "Latency of the last calls", traffic: "Calls a second" };
+const GATHERS = "since this page was opened";
+const FULL_MILLISECONDS = 60_000; // what the charts show at least
+const OTHER = "_OTHER";
 
 export function toolDetail(name, history) {
   const whole = element("div", "unfolded");
   const charts = element("div", "charts");
   const places = ["percentiles", "traffic"].map((kind) => {
     const figure = element("figure");
-    figure.append(element("figcaption", "", kind === "percentiles" ? "Latency of the last calls" : "Calls a second"));
+    const caption = element("figcaption", "", CAPTIONS[kind]);
+    figure.append(caption);
     const place = element("div", "chart");
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", kind === "percentiles" ? `Latency of ${name} over the last minutes` : `Calls of ${name} by outcome over the last minutes`);
     figure.append(place);
     charts.append(figure);
-    return [kind, place];
+    return [kind, place, caption];
   });
   const facts = new Facts();
   whole.append(charts, facts.element);
@@ -37,11 +42,14 @@ export function toolDetail(name, history) {
     if (!drawn.length || !whole.isConnected) return;
     const series = history.series(name);
     for (const chart of drawn) chart.draw(series);
+    const { times } = series.percentiles;
+    const gathers = times.length < 2 || times.at(-1) - times[0] < FULL_MILLISECONDS;
+    for (const [kind, , caption] of places) say(caption, gathers ? `${CAPTIONS[kind]}, ${GATHERS}` : CAPTIONS[kind]);
   }
   return {
     element: whole,
     update({ tool, now }) {
-      facts.update(toolFacts(tool, now));
+      facts.update(toolFacts(name, tool, now));
       draw();
     },
     close() {
@@ -57,8 +65,9 @@ function instead(text, command = "") {
   return line;
 }
 
-function toolFacts(tool, now) {
+function toolFacts(name, tool, now) {
   const facts = [
+    ...(name === OTHER ? [[OTHER, "calls of names that no server has, all together"]] : []),
     ["shortest, mean, longest", [tool.min_latency_ms, tool.avg_latency_ms, tool.max_latency_ms].map((ms) => joined(latency(ms))).join("  ·  ")],
     ["percentiles of", tool.window_samples === null ? NONE : `the last ${joined(count(tool.window_samples))} calls`],
     ["ok, failed", `${joined(count(tool.successful_calls))}  ·  ${joined(count(tool.failed_calls))}`],
@@ -73,7 +82,8 @@ function toolFacts(tool, now) {
     }
   }
   if (tool.first_item) facts.push(["p95 to the first item", atMostTheLongest(tool.first_item, tool)]);
-  return [...facts, ...errorFacts(tool)];
+  // Where no call failed, the errors are those of callers, or of calls that were cancelled.
+  return [...facts, ...errorFacts(tool, tool.failed_calls ? "error" : "callers")];
 }
 
 /** The p95 of a part of a tool's calls: of few, at most the longest call, and marked. */
@@ -82,9 +92,9 @@ function atMostTheLongest({ calls, p95_latency_ms: p95 }, tool) {
   return `≈ ${joined(latency(Math.min(p95, tool.max_latency_ms ?? p95)))}`;
 }
 
-function errorFacts({ error_types: types }) {
+function errorFacts({ error_types: types }, kind = "error") {
   const frequent = Object.entries(types).sort((a, b) => b[1] - a[1]).slice(0, 8);
-  return frequent.map(([type, number]) => [type, `${joined(count(number))} ×`, "error"]);
+  return frequent.map(([type, number]) => [type, `${joined(count(number))} ×`, kind]);
 }
 
 export function operationDetail() {

@@ -1,4 +1,4 @@
-"""The command line: `metertap run | snapshot | top | doctor | demo | rules | dashboards`."""
+"""The command line: `metertap run | snapshot | open | top | doctor | demo | rules | dashboards`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.snapshot import snapshot
 
         return snapshot(options.url, as_json=options.json)
+    if options.command == "open":
+        from metertap.cli.open_page import open_page
+
+        return open_page(options.url)
     if options.command == "top":
         from metertap.cli.top import top
 
@@ -92,8 +96,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Ask the process at URL, or check this Python environment and every measured "
         "process of this user.",
     )
-    for command in (snapshot, doctor):
+    page = commands.add_parser(
+        "open",
+        help="open the live page of a running process in a browser",
+        description="Open the page at URL, or that of the measured process of this user.",
+    )
+    for command in (snapshot, doctor, page):
         command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
+    for command in (snapshot, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument(
         "--all", action="store_true", help="show settings, readers and every patch, too"

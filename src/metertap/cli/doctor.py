@@ -125,7 +125,7 @@ def _import(module: str) -> str | None:
 
 def _problems(report: Report) -> list[Row]:
     """Return what keeps something from being measured, served or told."""
-    found: list[Row] = []
+    found = [("setting", text) for text in report.get("refused_settings", ())]
     for item in report["instrumentations"]:
         if item["problem"]:
             found.append((item["library"], item["problem"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -41,11 +42,21 @@ def processes(url: str | None) -> list[Process]:
 
 def unserved() -> list[tuple[Running, str]]:
     """Return the measured processes of this user that cannot be asked, each with the reason."""
-    return [
+    listed = [
         (item, item.problem or "its JSON endpoint is switched off")
         for item in running.running()
         if item.json_url is None
     ]
+    return listed + [(item, reason + _hint(item.pid)) for item, reason in running.unserved()]
+
+
+def _hint(pid: int) -> str:
+    """Return what is to be done about a process whose work others may do; empty if it has none."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:  # only Linux tells
+        return ""
+    return "; metertap run --children measures the programs that it starts" if children else ""
 
 
 def document_of(process: Process) -> Document:

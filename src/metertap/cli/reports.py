@@ -136,6 +136,7 @@ class _ReportAlways(TypedDict):
 class Report(_ReportAlways, total=False):
     """The report of `metertap doctor` on one process."""
 
+    refused_settings: list[str]
     caches: list[CacheReport]
     process_metrics: ProcessMetricsReport | None
     alerts: AlertsReport | None

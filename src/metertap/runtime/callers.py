@@ -9,6 +9,7 @@ from types import FrameType
 from metertap import faults
 from metertap.settings import program
 
+_COMMANDS = "metertap.cli."
 _OURS = "metertap."
 """Callers of our own package act for the operator: `metertap run`, OpenTelemetry's loader."""
 
@@ -25,6 +26,11 @@ class Caller:
     def is_ours(self) -> bool:
         """Whether the call comes from metertap itself, and so from the operator."""
         return self.module.startswith(_OURS)
+
+    @property
+    def is_command(self) -> bool:
+        """Whether the call comes from a command of metertap that looks at its own process."""
+        return self.module.startswith(_COMMANDS)
 
     @property
     def is_application(self) -> bool:

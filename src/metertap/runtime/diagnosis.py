@@ -45,6 +45,7 @@ def diagnose(
             }
             for name, (variable, _) in TABLE.items()
         },
+        "refused_settings": list(settings.refused),
         "instrumentations": _instrumentations(settings.enabled),
         "caches": _caches(),
         "process_metrics": pipeline.process_metrics.described(),

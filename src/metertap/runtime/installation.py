@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,8 @@ class Installation:
             self._endings.watch(pushes=self.pipeline.pushes)
         with faults.guarded("announcement"):
             self._announcement.watch()
+        with faults.guarded("listing"):
+            self._list_unserved()
 
     def shutdown(self) -> None:
         """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
@@ -214,6 +217,17 @@ class Installation:
                 problem=None if json is None else json.endpoint.problem,
             )
         self._announcement.listens()
+
+    def _list_unserved(self) -> None:
+        """Say that the process is measured, before anything is seen or where nothing is served."""
+        if self._caller.is_command or self.json_url is not None:
+            return
+        reason = "its JSON endpoint is switched off"
+        if self.pipeline.json is not None:
+            reason = "it has seen no tool or cache yet"
+        # Where nothing can be listed, whoever opens an endpoint says so.
+        with self._registering, contextlib.suppress(OSError):
+            running.register_unserved(self.service().get("name", running.UNNAMED), reason)
 
     def _supervise(self) -> None:
         """Leave the ports to the children: this process starts and restarts them, no more."""

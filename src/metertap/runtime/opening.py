@@ -17,8 +17,6 @@ from metertap.runtime.callers import Caller
 from metertap.settings import program
 from metertap_exporters.http.endpoint import Endpoint
 
-_COMMANDS = "metertap.cli."
-"""Commands that look at their own process serve nobody."""
 _SUPERVISORS = {
     "uvicorn.supervisors.basereload": "BaseReload.run",
     "uvicorn.supervisors.multiprocess": "Multiprocess.run",
@@ -39,7 +37,7 @@ def opens_at_once(endpoint: Endpoint, caller: Caller) -> bool:
     child of multiprocessing waits, since all of them are told the same port; so does a port that
     is chosen by the system, which nobody can know before it is listed.
     """
-    if endpoint.port == 0 or _is_child() or caller.module.startswith(_COMMANDS):
+    if endpoint.port == 0 or _is_child() or caller.is_command:
         return False
     return not caller.is_ours or (endpoint.explicit and not state.settings().run_children)
 

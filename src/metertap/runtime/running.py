@@ -15,14 +15,18 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from metertap.settings.settings import user_runtime_directory
 
 UNNAMED = "python"
 """What a service is called that has no name."""
 _FRESH = ".new"
+_UNSERVED = ".unserved"
+"""Of the file of a process that is measured and does not answer, and says why."""
 _TOLD = ".told"
 """Of a file that is there once a page's address was told, by the program's first process."""
 _FRESH_SECONDS = 60.0
@@ -101,23 +105,41 @@ def register(
 
     Not safe for several threads at once. Raises OSError where nothing can be written.
     """
+    entry = {
+        "instance_id": instance_id,
+        "json_url": json_url,
+        "prometheus_url": prometheus_url,
+        "problem": problem,
+    }
+    path = _write(service, ".json", entry)
+    path.with_suffix(_UNSERVED).unlink(missing_ok=True)
+
+
+def register_unserved(service: str, reason: str) -> None:
+    """Say why this process, which is measured, does not answer; until `register` says more.
+
+    Raises OSError where nothing can be written.
+    """
+    _write(service, _UNSERVED, {"json_url": None, "prometheus_url": None, "reason": reason})
+
+
+def _write(service: str, suffix: str, more: dict[str, str | None]) -> Path:
+    """Write the file of this process; its readers never see half of it."""
     pid = os.getpid()
-    path = directory() / f"{pid}.json"
+    path = directory() / f"{pid}{suffix}"
     entry = {
         "pid": pid,
         "process_start": _start_of(pid),
         "service": service,
-        "instance_id": instance_id,
         "started": time.time(),
-        "json_url": json_url,
-        "prometheus_url": prometheus_url,
-        "problem": problem,
+        **more,
     }
     fresh = path.with_suffix(_FRESH)
     fresh.unlink(missing_ok=True)
     with fresh.open("x", encoding="utf-8") as file:  # "x" follows no link
         json.dump(entry, file)
     fresh.replace(path)
+    return path
 
 
 def is_first_to_tell(pid: int) -> bool:
@@ -142,7 +164,8 @@ def unregister() -> None:
     try:
         path = _path()
         _check_private(path)
-        for name in (f"{os.getpid()}.json", _told_by(os.getpid())):
+        pid = os.getpid()
+        for name in (f"{pid}.json", f"{pid}{_UNSERVED}", _told_by(pid)):
             (path / name).unlink(missing_ok=True)
     except OSError:
         pass  # somebody else's directory, or none: nothing was said there
@@ -153,11 +176,23 @@ def running() -> list[Running]:
 
     Never raises: where nothing may be listed nobody is found, and `problem` says why.
     """
+    found = [process for process, _ in _registered(".json")]
+    _remove_unfinished()
+    return sorted(found, key=lambda process: process.started)
+
+
+def unserved() -> list[tuple[Running, str]]:
+    """Return the processes that are alive and measured and do not answer, each with the reason."""
+    found = [(process, str(entry.get("reason"))) for process, entry in _registered(_UNSERVED)]
+    return sorted(found, key=lambda item: item[0].started)
+
+
+def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
+    """Find what living processes wrote; what dead ones left is removed."""
     try:
-        paths = _files()
+        paths = _files(suffix)
     except OSError:
-        return []
-    found = []
+        return
     for path in paths:
         try:
             entry = json.loads(_text(path))
@@ -171,13 +206,11 @@ def running() -> list[Running]:
                 problem=_text_or_none(entry.get("problem")),
             )
             if _is_running(process, entry.get("process_start")):
-                found.append(process)
+                yield process, entry
             else:
                 path.unlink(missing_ok=True)
         except (OSError, OverflowError, ValueError, KeyError, TypeError, RecursionError):
             continue
-    _remove_unfinished()
-    return sorted(found, key=lambda process: process.started)
 
 
 def _text(path: Path) -> str:

@@ -33,6 +33,8 @@ class OtelVariables:
     excluded_process_metrics: frozenset[str] = frozenset()
     """Patterns of names of process metrics that are not to be reported."""
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    """What was set and could not be used, each with the reason."""
 
 
 def read(environ: Mapping[str, str]) -> OtelVariables:
@@ -41,21 +43,23 @@ def read(environ: Mapping[str, str]) -> OtelVariables:
     _check_exporters(exporters)
     if "none" in exporters or environ.get("OTEL_CONFIG_FILE", "").strip():
         exporters = {"none"}  # OpenTelemetry's declarative file replaces all of its variables
+    refused: list[str] = []
     _, endpoint = _first_set(
         environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
     )
     return OtelVariables(
-        is_sdk_disabled=_is_sdk_disabled(environ),
+        is_sdk_disabled=_is_sdk_disabled(environ, refused),
         # A list of exporters wins over an endpoint.
         otlp=bool(exporters & _OTLP_EXPORTERS.keys()) if exporters else bool(endpoint),
-        otlp_protocol=_otlp_protocol(environ, exporters, endpoint),
-        export_interval_seconds=_export_interval_seconds(environ),
+        otlp_protocol=_otlp_protocol(environ, exporters, endpoint, refused),
+        export_interval_seconds=_export_interval_seconds(environ, refused),
         prometheus=bool(exporters & {"prometheus", "metertap_prometheus"}),
         disabled_instrumentations=names(environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")),
         excluded_process_metrics=names(
             environ.get("OTEL_PYTHON_SYSTEM_METRICS_EXCLUDED_METRICS", "")
         ),
         resource_attributes=_resource_attributes(environ),
+        refused=tuple(refused),
     )
 
 
@@ -76,15 +80,18 @@ def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
     return variable, environ.get(variable, "").strip()
 
 
-def _is_sdk_disabled(environ: Mapping[str, str]) -> bool:
+def _is_sdk_disabled(environ: Mapping[str, str], refused: list[str]) -> bool:
     variable = "OTEL_SDK_DISABLED"
     word = environ.get(variable, "").strip().lower()
     if word not in {"true", "false", ""}:  # OpenTelemetry defines these two words only
-        warn_unusable(variable, environ[variable], "true or false is needed", False)
+        why = "true or false is needed"
+        refused.append(warn_unusable(variable, environ[variable], why, False))
     return word == "true"
 
 
-def _otlp_protocol(environ: Mapping[str, str], exporters: set[str], endpoint: str) -> str:
+def _otlp_protocol(
+    environ: Mapping[str, str], exporters: set[str], endpoint: str, refused: list[str]
+) -> str:
     """Choose `http/protobuf` or `grpc`: what is named, else what the endpoint's port stands for."""
     for exporter in sorted(exporters & _OTLP_EXPORTERS.keys()):
         if (fixed := _OTLP_EXPORTERS[exporter]) is not None:
@@ -96,18 +103,19 @@ def _otlp_protocol(environ: Mapping[str, str], exporters: set[str], endpoint: st
         return named.lower()
     default = "grpc" if _port_of(endpoint) == 4317 else "http/protobuf"
     if named:
-        warn_unusable(variable, named, "grpc or http/protobuf is needed", default)
+        why = "grpc or http/protobuf is needed"
+        refused.append(warn_unusable(variable, named, why, default))
     return default
 
 
-def _export_interval_seconds(environ: Mapping[str, str]) -> float | None:
+def _export_interval_seconds(environ: Mapping[str, str], refused: list[str]) -> float | None:
     word = environ.get(_EXPORT_INTERVAL, "").strip()
     if not word:
         return None
     try:
         return number(1, _DAY_MS, "milliseconds")(word) / 1000
     except ValueError as error:
-        warn_unusable(_EXPORT_INTERVAL, word, str(error), None)
+        refused.append(warn_unusable(_EXPORT_INTERVAL, word, str(error), None))
         return None
 
 

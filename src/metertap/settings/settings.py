@@ -98,6 +98,8 @@ class Settings:
     """Whether `metertap run` measures the program's children, which get the same settings."""
     resource_from_environment: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = field(default=(), compare=False)
+    """What was set and could not be used, each with the reason."""
 
     @property
     def has_alerts(self) -> bool:
@@ -194,10 +196,11 @@ def read(
         otel = otel_variables.read(environ)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    refused: list[str] = []
     for source, given in (
-        ("file", _from_file(file.name, table)),
-        ("environment", _from_environment(environ)),
-        ("keyword", _from_keywords(options or {})),
+        ("file", _from_file(file.name, table, refused)),
+        ("environment", _from_environment(environ, refused)),
+        ("keyword", _from_keywords(options or {}, refused)),
     ):
         for name, (shown_name, raw) in given.items():
             try:
@@ -206,7 +209,7 @@ def read(
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
                 told = _NOT_SHOWN if name in _SECRET else raw
-                warn_unusable(shown_name, told, shown(error, str), taken)
+                refused.append(warn_unusable(shown_name, told, shown(error, str), taken))
     disabled_because = None
     if not values.get("enabled", True):
         variable = TABLE["enabled"][0]
@@ -230,6 +233,7 @@ def read(
         run_children=bool(environ.get(_RUN_CHILDREN)),
         resource_from_environment=otel.resource_attributes,
         sources=sources,
+        refused=(*refused, *otel.refused),
     )
 
 
@@ -250,18 +254,18 @@ def _harmless(file: ConfigFile) -> Mapping[str, Any]:
     return {name: value for name, value in file.table.items() if name not in ignored}
 
 
-def _from_keywords(options: Mapping[str, Any]) -> _Given:
+def _from_keywords(options: Mapping[str, Any], refused: list[str]) -> _Given:
     given: _Given = {}
     for name, value in options.items():
         if name in TABLE:
             if value is not None:
                 given[name] = (name, value)
         elif name not in _NOT_VALUES:
-            _tell_unknown(f"instrument({name}=…)", name, {*TABLE, *_NOT_VALUES})
+            refused.append(_tell_unknown(f"instrument({name}=…)", name, {*TABLE, *_NOT_VALUES}))
     return given
 
 
-def _from_environment(environ: Mapping[str, str]) -> _Given:
+def _from_environment(environ: Mapping[str, str], refused: list[str]) -> _Given:
     # An empty variable is an unset one: OpenTelemetry's rule for its own variables.
     given: _Given = {
         name: (variable, environ[variable])
@@ -272,17 +276,18 @@ def _from_environment(environ: Mapping[str, str]) -> _Given:
     for variable in environ:
         nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)
         if variable not in known and (variable.startswith(_PREFIX) or nearly_ours):
-            _tell_unknown(variable, variable, known)
+            refused.append(_tell_unknown(variable, variable, known))
     return given
 
 
-def _from_file(file: str, table: Mapping[str, Any]) -> _Given:
+def _from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> _Given:
     given: _Given = {}
     for name, value in table.items():
         if name in TABLE:
             given[name] = (f"{name} in {file}", value)
         elif name not in (*_TABLES_IN_FILE, _ALERTS):
-            _tell_unknown(f"{name} in {file}", name, {*TABLE, *_TABLES_IN_FILE, _ALERTS})
+            known = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
+            refused.append(_tell_unknown(f"{name} in {file}", name, known))
     alerts = table.get(_ALERTS)
     if isinstance(alerts, Mapping):
         for key, name in _IN_ALERTS_TABLE.items():
@@ -298,15 +303,16 @@ def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
     return {}
 
 
-def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> None:
-    keyword = name.removeprefix(_PREFIX).lower()
-    near = TABLE[keyword][0] if name != keyword and keyword in TABLE else nearest(name, known)
-    warn_once(
-        f"setting {shown_name}",
-        "%s is no setting of metertap and is ignored%s",
-        shown_name,
-        did_you_mean(near),
-    )
+def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
+    """Warn, once, of a setting that does not exist; return what was told."""
+    near = None
+    if name.startswith(_PREFIX):  # whoever writes METERTAP_WINDOW means METRICS_WINDOW_SIZE
+        keyword = nearest(name.removeprefix(_PREFIX).lower(), TABLE)
+        near = TABLE[keyword][0] if keyword else None
+    told = f"{shown_name} is no setting of metertap and is ignored"
+    told += did_you_mean(near or nearest(name, known))
+    warn_once(f"setting {shown_name}", "%s", told)
+    return told
 
 
 def config_file_named() -> str:

@@ -1,0 +1,44 @@
+"""`metertap open [URL]`: the live page of a running process, in a browser."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+
+from metertap.cli.processes import Process, processes, unserved
+from metertap.cli.tables import complain
+from metertap.runtime import running
+from metertap.tables.table import printable
+
+_COMMAND = "open"
+
+
+def open_page(url: str | None) -> int:
+    """Open the page of one process. Returns exit status 1 where there is none, or no one to take.
+
+    Of several processes of one service, such as workers, the oldest is taken.
+    """
+    found = processes(url)
+    if not found:
+        reasons = [
+            f"{item.service} pid {item.pid} has no page: {reason}" for item, reason in unserved()
+        ]
+        none = "no measured process of this user has seen a tool or a cache yet"
+        for reason in reasons or [running.problem() or none]:
+            complain(_COMMAND, reason)
+        return 1
+    if len({process.name for process in found}) > 1:
+        complain(_COMMAND, "which one? metertap open URL")
+        sys.stdout.write("".join(f"{printable(_described(process))}\n" for process in found))
+        return 1
+    address = f"{found[0].url}/"
+    sys.stdout.write(f"{printable(address)}\n")
+    sys.stdout.flush()  # before whatever a browser in the terminal draws
+    if not webbrowser.open(address):
+        complain(_COMMAND, "no browser can be started here")
+        return 1
+    return 0
+
+
+def _described(process: Process) -> str:
+    return f"{process.url}/  {process.name} pid {process.pid}"

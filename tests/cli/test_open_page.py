@@ -1,0 +1,68 @@
+"""`metertap open`: the page of the process that runs, in the user's browser."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import metertap
+from metertap.runtime.running import running
+from support.programs import METERTAP, Ended, run, started
+from support.waiting import wait_for
+
+CODE = "import metertap; metertap.instrument(); metertap.cache_meter('c').hit(); input()"
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with what the user's browser was told to open."""
+    browser, file = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" >> "{file}"\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    return file
+
+
+def shown(*arguments: str) -> Ended:
+    return run(METERTAP, "open", *arguments)
+
+
+def test_the_page_of_the_one_that_runs_is_opened(opened: Path) -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        address = wait_for(lambda: tap.json_url) + "/"
+        wait_for(running)
+        done = shown()
+    assert (done.status, done.stdout.decode(), done.told) == (0, f"{address}\n", "")
+    assert opened.read_text() == f"{address}\n"
+
+
+def test_a_page_may_be_named(opened: Path) -> None:
+    assert shown("9109").status == 0
+    assert opened.read_text() == "http://127.0.0.1:9109/\n"
+
+
+def test_of_two_services_both_are_named_and_none_is_opened(opened: Path) -> None:
+    with (
+        started([sys.executable, "-c", CODE], env={"OTEL_SERVICE_NAME": "one"}),
+        started([sys.executable, "-c", CODE], env={"OTEL_SERVICE_NAME": "two"}),
+    ):
+        wait_for(lambda: len(running()) == 2)
+        done = shown()
+    assert done.status == 1
+    assert sorted(line.split()[1] for line in done.stdout.decode().splitlines()) == ["one", "two"]
+    assert not opened.exists()
+
+
+def test_where_nothing_runs_it_says_so(opened: Path) -> None:
+    done = shown()
+    assert done.status == 1
+    assert "no measured process" in done.told
+    assert not opened.exists()
+
+
+def test_a_process_that_has_no_page_is_named(opened: Path) -> None:
+    with metertap.instrument(json_endpoint=False, service_name="shop"):
+        assert "shop pid" in shown().told
