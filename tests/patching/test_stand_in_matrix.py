@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import importlib
 import inspect
 import pickle
 import sys
+import traceback
 import types
 import typing
 import weakref
@@ -248,7 +250,7 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
     bare, measured = execute(path), execute(path)
     monkeypatch.setitem(sys.modules, MODULE, measured)
     patches = PatchSet(MODULE, targets(measured))
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         decorate(measured)
         patches.install()
         assert patches.problem is None
@@ -481,6 +483,127 @@ def test_a_class_is_sent_by_value_with_all_that_stands_in_it(both: Both) -> None
         assert result(getattr(shop, name), 4) == 8
     assert made.value == 10
     assert calls() == before + len((*DECORATED_METHODS, *PATCHED_METHODS, *OF_CLASS, *STATIC)) + 1
+
+
+ATTRIBUTES = (*DECORATED_METHODS, *PATCHED_METHODS, *OF_CLASS, *STATIC, "value")
+
+
+def test_the_attributes_of_a_class_are_listed_as_those_of_the_bare_class(both: Both) -> None:
+    def rows(module: Any) -> dict[str, Any]:
+        return {
+            row.name: (row.kind, row.defining_class.__name__, row.object.__class__)
+            for row in inspect.classify_class_attrs(module.Shop)
+            if row.name in ATTRIBUTES
+        }
+
+    expected = rows(both.bare)
+    assert len(expected) == len(ATTRIBUTES)
+    # Patched for this class alone, what it inherits has to stand in the class itself.
+    for name in ("inherited", "inherited_later"):
+        assert expected[name] == ("method", "Base", types.FunctionType)
+        expected[name] = ("method", "Shop", types.FunctionType)
+    assert rows(both.measured) == expected
+
+
+@each({name: name for name in ATTRIBUTES if name != "value"}, "name")
+def test_a_mock_of_the_class_takes_what_one_of_the_bare_class_takes(both: Both, name: str) -> None:
+    def taken(module: Any) -> list[Any]:
+        made = mock.create_autospec(module.Shop)
+        found: list[Any] = []
+        for it in (getattr(made, name), getattr(made.return_value, name)):
+            found += [type(it).__name__, inspect.signature(it)]
+            for arguments, named in (((1,), {}), ((), {}), ((1, 2, 3), {}), ((1,), {"odd": 1})):
+                try:
+                    answer = it(*arguments, **named)
+                except TypeError as error:
+                    found.append(str(error))
+                else:
+                    if inspect.iscoroutine(answer):
+                        answer.close()
+                    found.append(type(answer).__name__)
+        return found
+
+    assert taken(both.measured) == taken(both.bare)
+
+
+def test_a_mock_of_the_module_takes_what_one_of_the_bare_module_takes(both: Both) -> None:
+    def signatures(module: Any) -> list[Any]:
+        made = mock.create_autospec(module)
+        names = (*DECORATED_FUNCTIONS, *PATCHED_FUNCTIONS, "partial")
+        mocks = [getattr(made, name) for name in names]
+        return [(type(it).__name__, inspect.signature(it)) for it in mocks]
+
+    assert signatures(both.measured) == signatures(both.bare)
+
+
+ERRORS = (KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit, KeyError)
+
+
+class Raising:
+    """Raises when it is multiplied."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __rmul__(self, number: int) -> int:
+        raise self.error
+
+
+def stepped(made: Any) -> None:
+    """Run a call to its first step, without a loop, which has frames and ideas of its own."""
+    if inspect.iscoroutine(made):
+        made.send(None)
+    elif inspect.isgenerator(made):
+        next(made)
+    elif inspect.isasyncgen(made):
+        made.asend(None).send(None)
+
+
+def thrown(made: Any, error: BaseException) -> None:
+    if inspect.isasyncgen(made):
+        made.athrow(error).send(None)
+    else:
+        made.throw(error)
+
+
+def frames(error: BaseException) -> list[tuple[str, str]]:
+    return [(frame.filename, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before, a frame cannot be hidden")
+@each(EVERY)
+def test_an_error_shows_the_frames_that_it_shows_of_the_bare_one(both: Both, get: Get) -> None:
+    def shown(module: Any, kind: type[BaseException]) -> list[tuple[str, str]]:
+        error = kind("odd")
+        with pytest.raises(kind) as raised:
+            stepped(get(module)(*arguments_of(get, module)[:-1], 4, times=Raising(error)))
+        assert raised.value is error
+        return frames(error)
+
+    for kind in ERRORS:
+        expected = shown(both.bare, kind)
+        assert expected[-1][1] == "__rmul__"
+        assert shown(both.measured, kind) == expected
+
+
+STREAMS = {name: get for name, get in EVERY.items() if "stream" in name or "items" in name}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before, a frame cannot be hidden")
+@each({**STREAMS, **{name: get for name, get in EVERY.items() if "wrapped" in name}})
+def test_an_error_thrown_into_a_generator_shows_the_frames_that_it_shows_of_the_bare_one(
+    both: Both, get: Get
+) -> None:
+    def shown(module: Any, kind: type[BaseException]) -> list[tuple[str, str]]:
+        made = get(module)(*arguments_of(get, module))
+        with contextlib.suppress(StopIteration):  # by which an async generator gives its item
+            stepped(made)
+        with pytest.raises(kind) as raised:
+            thrown(made, kind("odd"))
+        return frames(raised.value)
+
+    for kind in ERRORS:
+        assert shown(both.measured, kind) == shown(both.bare, kind)
 
 
 def test_a_property_is_read_and_counted(both: Both) -> None:

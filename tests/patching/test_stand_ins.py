@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import importlib
 import inspect
 import pickle
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import wrapt
 
-from metertap.patching.patch_set import Live, PatchSet, comparable, stand_in
+from metertap.patching.patch_set import Live, PatchSet, Target, comparable, stand_in
 from support.modules import importable
 
 pytestmark = pytest.mark.interpreter
@@ -30,6 +31,11 @@ SOURCE = '''
         async def later(self, number: int) -> int:
             """Sell them later."""
             return number
+
+        @classmethod
+        def opened(cls, number: int) -> tuple:
+            """Open that many."""
+            return (cls.__name__, number)
 '''
 
 
@@ -212,3 +218,39 @@ def test_an_error_shows_no_frame_of_a_wrapped_method(shop: Any) -> None:
             assert not {"function", "later"} & set(names) or sys.version_info < (3, 11)
     finally:
         patches.uninstall()
+
+
+def test_a_class_method_stays_one_and_is_seen_within_what_others_make_of_it(shop: Any) -> None:
+    seen: list[Any] = []
+
+    def watch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((instance, args))
+        return wrapped(*args, **kwargs)
+
+    class Branch(shop.Shop):  # type: ignore[misc]
+        pass
+
+    before = vars(shop.Shop)["opened"]
+    patches = PatchSet(shop.__name__, [Target("Shop.opened", watch)])
+    patches.install()
+    ours = vars(shop.Shop)["opened"]
+    assert type(ours) is classmethod
+    assert shop.Shop.opened(1) == ("Shop", 1)
+    assert Branch().opened(2) == ("Branch", 2)
+    assert seen == [(shop.Shop, (1,)), (Branch, (2,))]
+
+    @functools.wraps(ours.__func__)
+    def theirs(cls: Any, number: int) -> Any:
+        return ours.__func__(cls, number + 1)
+
+    shop.Shop.opened = classmethod(theirs)
+    patches.check()
+    assert patches.bound == [f"{shop.__name__}:Shop.opened"]
+    shop.Shop.opened = before  # as another instrumentation does that strips what it finds
+    patches.check()
+    assert (type(vars(shop.Shop)["opened"]), patches.problem) == (classmethod, None)
+    seen.clear()
+    assert shop.Shop.opened(3) == ("Shop", 3)
+    assert len(seen) == 1
+    patches.uninstall()
+    assert vars(shop.Shop)["opened"] is before

@@ -98,6 +98,11 @@ def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
     Libraries ask `self.method.__func__ is Base.method`, to see whether it was overridden; a class
     gives another one of wrapt's proxies each time.
     """
+    return Target(attribute, wrapper, replacement=_replacement(_binding(wrapper)))
+
+
+def _binding(wrapper: WrapperFunction) -> Make:
+    """Make of a method the function that binds it at each call, as wrapt does for `wrapper`."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +125,7 @@ def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
 
         return later if inspect.iscoroutinefunction(method) else function
 
-    return Target(attribute, wrapper, replacement=_replacement(make))
+    return make
 
 
 def _replacement(make: Make) -> Replacement:
@@ -146,19 +151,21 @@ class _Installed:
     owner: Any
     name: str
     original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
-    stand_in: Callable[..., Any]
+    stand_in: Any  # a function, a class method of one, or wrapt's proxy
     switch_off: Callable[[], None]  # from then on it calls straight through
 
     def is_in_force(self) -> bool:
         """Say whether calls go through the stand-in, itself or within what others wrap around."""
-        found = self._found()
-        return found is self.stand_in or any(item is self.stand_in for item in _layers(found))
+        ours: Any = self.stand_in
+        if type(ours) is classmethod:  # others may decorate its function
+            ours = ours.__func__
+        return any(item is ours for item in _layers(self._found()))
 
     def was_unwrapped(self) -> bool:
         """Say whether what stands there now stood there before, so that it calls no stand-in."""
         found = self._found()
-        if found is _ABSENT:
-            return self.original is _ABSENT
+        if found is _ABSENT or found is self.original:
+            return found is self.original
         return any(found is item for item in _layers(self.stand_in))
 
     def _found(self) -> Any:
@@ -320,9 +327,21 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
 
 def _wrapped(owner: Any, name: str, target: Target) -> _Installed:
     original = vars(owner).get(name, _ABSENT)
-    stand_in, switch_off = make_stand_in(owner, name, original, target)
+    stand_in: Any
+    if _is_plain_classmethod(original):
+        function, switch_off = _replacement(_binding(target.wrapper))(original.__func__)
+        stand_in = classmethod(function)
+    else:
+        stand_in, switch_off = make_stand_in(owner, name, original, target)
     setattr(owner, name, stand_in)
     return _Installed(target, owner, name, original, stand_in, switch_off)
+
+
+def _is_plain_classmethod(found: Any) -> bool:
+    if type(found) is not classmethod or type(found.__func__) is not FunctionType:
+        return False
+    function = found.__func__
+    return not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function))
 
 
 def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
