@@ -10,9 +10,11 @@ from metertap import faults
 from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.libraries import PYTHON, Library, Version, parse_version
 
+PatchSets = Sequence[PatchSet] | Callable[[Version], Sequence[PatchSet]]
+
 
 class Instrumentation:
-    """One library's patch sets, chosen by the version that is installed.
+    """One library's patch sets: always the same, or chosen by the version that is installed.
 
     Outside the verified range nothing is patched, and `problem` says so. `unverified` says what
     could not be run even in that range.
@@ -21,7 +23,7 @@ class Instrumentation:
     def __init__(
         self,
         library: Library,
-        patch_sets: Callable[[Version], Sequence[PatchSet]],
+        patch_sets: PatchSets,
         *,
         unverified: tuple[str, ...] = (),
     ) -> None:
@@ -51,7 +53,8 @@ class Instrumentation:
                     f"version {self.library.module}", "%s; it is not measured", self.problem
                 )
                 return
-            self.patch_sets = self._choose(version)
+            choose = self._choose
+            self.patch_sets = choose(version) if callable(choose) else choose
         for patch_set in self.patch_sets:
             patch_set.install()
 

@@ -6,6 +6,7 @@ The series are what metertap exposes; the cases are a table, and a rule without 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from metertap.alerts import thresholds
 from metertap_exporters import rules
 from metertap_exporters.rules.model import AlertingRule
 from servers.real import program
-from support.rule_cases import CASES, TABLE, Case
+from support.rule_cases import BURN, CASES, TABLE, Case
 
 pytestmark = pytest.mark.real
 
@@ -40,7 +41,7 @@ def test_promtool_finds_nothing_to_complain_of(table: dict[str, Any], tmp_path: 
     file = tmp_path / "rules.yml"
     file.write_text(rules.written(thresholds.read(table)), encoding="utf-8")
     checked = promtool("check", "rules", "--lint=all", "--lint-fatal", str(file))
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.returncode == 0, checked.stdout
     assert "duplicate" not in checked.stdout
 
 
@@ -57,18 +58,29 @@ def test_every_rule_has_a_case_that_fires_and_one_that_is_silent(
         assert expected <= shown
 
 
-# What looks back for days is evaluated seldom: promtool evaluates every rule each time.
-@pytest.mark.parametrize(("steps", "every"), [({"1m"}, "1m"), ({"5m"}, "5m"), ({"30m"}, "30m")])
+# promtool evaluates every rule at every step. So what looks back for days has long steps, and only
+# the cases of error budgets have their rules, which are most.
+WITHOUT_BUDGETS = {**TABLE, "success_objective": False}
+
+
+def test_rules_without_error_budgets_are_the_same(parsed: thresholds.Thresholds) -> None:
+    everything = [rule for group in rules.groups(parsed) for rule in group.rules]
+    fewer = [r for group in rules.groups(thresholds.read(WITHOUT_BUDGETS)) for r in group.rules]
+    assert all(rule in everything for rule in fewer)
+    left_out = [rule for rule in everything if rule not in fewer]
+    assert {rule.name for rule in left_out if isinstance(rule, AlertingRule)} == {BURN}
+
+
+@pytest.mark.parametrize(
+    ("step", "of_budgets"), sorted({(case.step, case.alert == BURN) for case in CASES})
+)
 def test_rules_fire_and_are_silent_as_they_should(
-    steps: set[str], every: str, parsed: thresholds.Thresholds, tmp_path: Path
+    step: str, of_budgets: bool, tmp_path: Path
 ) -> None:
     tests = [
         {
             "name": f"{number} {case.alert}",
-            "interval": case.step,
-            "input_series": [
-                {"series": name, "values": values} for name, values in case.series.items()
-            ],
+            **scraped(case),
             "promql_expr_test": [
                 {
                     "expr": f"group by (alertname) (ALERTS{{{matchers(case)}}})",
@@ -81,36 +93,41 @@ def test_rules_fire_and_are_silent_as_they_should(
             ],
         }
         for number, case in enumerate(CASES)
-        if case.step in steps
+        if (case.step, case.alert == BURN) == (step, of_budgets)
     ]
-    checked = checked_by_promtool(tmp_path, parsed, every, tests)
-    assert tests
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = promtool("test", "rules", written(tmp_path, step, of_budgets, tests))
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_people_read_what_happened(parsed: thresholds.Thresholds, tmp_path: Path) -> None:
     # promtool shows an alert's rendered texts where it did not expect the alert.
     told = [case for case in CASES if case.told]
     assert {case.alert for case in told} == {alert.name for alert in every_alert(parsed)}
-    for case in told:
-        one = {
-            "interval": case.step,
-            "input_series": [
-                {"series": name, "values": values} for name, values in case.series.items()
-            ],
-            "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert, "exp_alerts": []}],
-        }
-        shown = checked_by_promtool(tmp_path, parsed, case.step, [one])
-        text = shown.stdout + shown.stderr
+    files = []
+    for number, case in enumerate(told):
+        expected = {"eval_time": case.at, "alertname": case.alert, "exp_alerts": []}
+        one = {**scraped(case), "alert_rule_test": [expected]}
+        files.append(written(tmp_path / str(number), case.step, case.alert == BURN, [one]))
+    shown = promtool("test", "rules", *files)
+    _, *texts = re.split(r"^Unit Testing: ", shown.stdout, flags=re.MULTILINE)
+    assert len(texts) == len(told)
+    for case, text in zip(told, texts, strict=True):
         assert case.told in text
         assert "<no value>" not in text
         assert "error expanding" not in text
         assert f'runbook_url="docs/runbooks.md#{case.alert.lower()}"' in text
 
 
-def checked_by_promtool(
-    folder: Path, parsed: thresholds.Thresholds, every: str, tests: list[dict[str, Any]]
-) -> subprocess.CompletedProcess[str]:
+def scraped(case: Case) -> dict[str, Any]:
+    """The series of a case, as promtool reads them."""
+    series = [{"series": name, "values": values} for name, values in case.series.items()]
+    return {"interval": case.step, "input_series": series}
+
+
+def written(folder: Path, every: str, of_budgets: bool, tests: list[dict[str, Any]]) -> str:
+    """Write rules and tests of them into a folder: the path of the tests."""
+    parsed = thresholds.read(TABLE if of_budgets else WITHOUT_BUDGETS)
+    folder.mkdir(exist_ok=True)
     (folder / "rules.yml").write_text(rules.written(parsed), encoding="utf-8")
     document = {
         "rule_files": ["rules.yml"],
@@ -120,7 +137,7 @@ def checked_by_promtool(
         "tests": tests,
     }
     (folder / "tests.yml").write_text(json.dumps(document), encoding="utf-8")
-    return promtool("test", "rules", str(folder / "tests.yml"))
+    return str(folder / "tests.yml")
 
 
 def matchers(case: Case) -> str:
@@ -129,4 +146,10 @@ def matchers(case: Case) -> str:
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program("promtool"), *arguments], capture_output=True, text=True)
+    """Run it; what it says on stderr stands among its output, where it belongs."""
+    return subprocess.run(
+        [program("promtool"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

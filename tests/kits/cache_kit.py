@@ -60,7 +60,7 @@ class CacheKit:
 
     @pytest.fixture(autouse=True)
     def measured(self) -> Iterator[metertap.Tap]:
-        with metertap.instrument() as tap:
+        with metertap.instrument(json_endpoint=False) as tap:
             yield tap
 
     @pytest.fixture
@@ -197,7 +197,7 @@ class CacheKit:
         metertap.name_cache(cache, "sessions")
         self.put(cache, "a", 1)
         self.get(cache, "a")
-        with metertap.instrument():
+        with metertap.instrument(json_endpoint=False):
             self.get(cache, "a")
             assert self.counted() == (1, 0)
 

@@ -326,7 +326,7 @@ def test_one_block_may_be_entered_twice_and_by_two_threads() -> None:
         with block, block:
             both_inside.wait(10)
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         threads = [threading.Thread(target=work) for _ in range(2)]
         for thread in threads:
             thread.start()
@@ -337,7 +337,7 @@ def test_one_block_may_be_entered_twice_and_by_two_threads() -> None:
 
 
 def test_a_call_that_is_over_is_not_kept_by_its_context() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         with metertap.measure_tool("search"):
             frame = calls.current.get()
             assert frame is not None

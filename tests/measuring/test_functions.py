@@ -46,7 +46,7 @@ def handlers() -> Iterator[Handlers]:
             Target("Owner.later", wrappers.coroutine_wrapper(slot("later"))),
         ],
     )
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         patches.install()
         yield owner()
         patches.uninstall()
@@ -105,7 +105,7 @@ def test_calls_go_on_being_counted_after_a_reset(handlers: Handlers, name: str) 
 def test_a_decorated_handler_that_is_patched_too_is_counted_once(handlers: Handlers) -> None:
     decorated = metertap.tool(name="plain")(lambda: "inner")
     calling = functions.plain(lambda: decorated(), slot("plain"))
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         assert calling() == "inner"
         found = metertap.get_all_metrics()["tool_metrics"]
     assert sum(entry["total_calls"] for entry in found.values()) == 1
@@ -130,7 +130,7 @@ def test_lookups_of_a_task_that_outlives_its_call_are_nobodys() -> None:
         await asyncio.gather(*tasks)
         meter.miss()
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         asyncio.run(main())
         cache = metertap.get_all_metrics()["cache_metrics"]["prompts"]
     assert (cache["hits"], cache["misses"]) == (2, 1)
@@ -150,7 +150,7 @@ def test_after_a_nested_call_the_outer_one_is_current_again() -> None:
         meter.miss()
         inner()
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         outer()
         meter.miss()
         cache = metertap.get_all_metrics()["cache_metrics"]["prompts"]
@@ -172,7 +172,7 @@ def test_calls_that_hit_are_told_from_calls_that_missed() -> None:
             else:
                 meter.miss()
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         for lookups in ([True], [True, True], [True, False], [False], []):
             search(*lookups)
         found = tool("search")
@@ -183,7 +183,7 @@ def test_calls_that_hit_are_told_from_calls_that_missed() -> None:
 
 
 def test_a_tool_that_asks_no_cache_says_nothing_of_caches() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         metertap.tool(name="search")(lambda: None)()
         assert tool("search")["with_cache"] is None
 
@@ -198,7 +198,7 @@ def test_exceptions_of_calls_that_something_else_counts_show_no_frame_of_ours() 
     async def later() -> None:
         raise KeyError("k")
 
-    with metertap.instrument(), metertap.measure_tool("search"):
+    with metertap.instrument(json_endpoint=False), metertap.measure_tool("search"):
         for call in (plain, lambda: asyncio.run(later())):
             with pytest.raises(KeyError) as raised:
                 call()

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -210,7 +210,6 @@ async def drive_async(
 
 
 @pytest.mark.parametrize("function", GENERATORS)
-@settings(deadline=None)
 @given(script=scripts)
 def test_a_measured_generator_does_what_the_plain_one_does(
     function: Callable[..., Any], script: list[Step]
@@ -223,7 +222,6 @@ def test_a_measured_generator_does_what_the_plain_one_does(
 
 
 @pytest.mark.parametrize("function", ASYNC_GENERATORS)
-@settings(deadline=None)
 @given(script=scripts)
 def test_a_measured_async_generator_does_what_the_plain_one_does(
     function: Callable[..., Any], script: list[Step]
@@ -251,7 +249,7 @@ def test_the_time_to_the_first_item_is_told_apart_from_that_to_the_last() -> Non
             yield item
             time.sleep(0.01)
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         for items in (2, 3, 0):
             assert list(stream(items)) == list(range(items))
         found = figures("stream")
@@ -281,7 +279,7 @@ def test_the_time_to_the_first_item_of_an_async_generator_is_exported() -> None:
 
 
 def test_a_tool_that_yields_nothing_says_nothing_of_first_items() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         metertap.tool(name="search")(lambda: None)()
         assert figures("search")["first_item"] is None
 
@@ -296,7 +294,7 @@ def test_a_generator_that_is_awaited_can_still_be() -> None:
     async def main() -> int:
         return await old()
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         assert asyncio.run(main()) == 5
         assert figures("old")["total_calls"] == 1
 

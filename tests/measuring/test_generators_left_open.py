@@ -168,7 +168,7 @@ def test_the_loop_sees_what_it_sees_of_the_plain_generator(
 
 def test_one_that_is_closed_early_is_cancelled_and_has_not_failed() -> None:
     decorated = metertap.tool(waiting)
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         asyncio.run(kept(decorated, [], keep := []))
         del keep
         found = metertap.get_all_metrics()["tool_metrics"]["waiting"]

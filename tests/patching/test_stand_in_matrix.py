@@ -250,12 +250,11 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
     bare, measured = execute(path), execute(path)
     monkeypatch.setitem(sys.modules, MODULE, measured)
     patches = PatchSet(MODULE, targets(measured))
-    with metertap.instrument(json_endpoint=False):
-        decorate(measured)
-        patches.install()
-        assert patches.problem is None
-        yield Both(bare, measured)
-        patches.uninstall()
+    decorate(measured)
+    patches.install()
+    assert patches.problem is None
+    yield Both(bare, measured)
+    patches.uninstall()
 
 
 Get = Callable[[Any], Any]

@@ -230,9 +230,7 @@ _objects = st.one_of(
     st.builds(Hostile),
     st.builds(lambda: [Hostile()]),
 )
-_relaxed = hypothesis_settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+_relaxed = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_relaxed
@@ -248,7 +246,10 @@ def test_any_text_in_any_variable_gives_settings_that_can_be_used(environ: dict[
     assert isinstance(found.enabled, bool)
 
 
-@hypothesis_settings(_relaxed, max_examples=60)
+@hypothesis_settings(
+    _relaxed,
+    max_examples=hypothesis_settings().max_examples // 2,  # each with a tap of its own
+)
 @given(
     environ=st.dictionaries(st.sampled_from([name for name, _ in TABLE.values()]), _texts),
     options=st.dictionaries(st.sampled_from([*TABLE, "meter_provider", "windw_size"]), _objects),

@@ -18,20 +18,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 from metertap import faults
-from metertap.caching.adapter import Asked, counts, is_own, replaced, within
+from metertap.caching.adapter import (
+    NOTHING,
+    Ask,
+    Asked,
+    counts,
+    default_of,
+    is_own,
+    stand_ins,
+    with_default,
+    within,
+)
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import Live, PatchSet, stand_in
+from metertap.patching.patch_set import Live, PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
-
-_NOTHING: Any = object()
-_DEFAULT = 1  # its place among the arguments of `get`
+from metertap_instrumentation.libraries import LIBRARIES
 
 _layer = layer.get
 KEEPERS.add("aiocache")  # its decorators; the function that is decorated is what tells
@@ -45,31 +52,19 @@ def _alias(cache: Any) -> str | None:
 meters = ObjectMeters("aiocache", supports=frozenset(), natural_name=_alias)
 
 
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    lookups = [stand_in("BaseCache.get", get), stand_in("BaseCache.multi_get", multi_get)]
-    return [
-        PatchSet("aiocache.base", lookups),
-        PatchSet("aiocache.decorators", [stand_in("cached_stampede.decorator", stampede)]),
-    ]
+def _asks(*, known: bool) -> Ask:
+    """Make what asks for one key; only a method that is `known`, aiocache's own, gets our default.
 
+    A default of None needs no other: aiocache itself cannot tell a stored None from nothing.
+    """
 
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.aiocache"], _patch_sets)
+    def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
+        if _layer() is not None:
+            return None
+        ours = known and not cache.plugins and default_of(args, kwargs) is not None
+        return with_default(args, kwargs, ours=ours)
 
-
-def _ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    if _layer() is not None:
-        return None
-    default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
-    return (default, default), args, kwargs
-
-
-def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """Ask aiocache's own method with a default of ours, which tells a miss from a stored value."""
-    asked = _ask(cache, args, kwargs)
-    if asked is None or asked[0][0] is None or cache.plugins:
-        return asked
-    new = replaced(args, kwargs, _DEFAULT, "default", _NOTHING)
-    return ((asked[0][0], _NOTHING), *new)
+    return ask
 
 
 def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
@@ -77,7 +72,7 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     # Switched off it answers None, whatever the default is.
     if value is not None or (given is None and os.environ.get("AIOCACHE_DISABLE") != "1"):
         _looked_up(cache, found=value is not given)
-    return default if value is _NOTHING else value
+    return default if value is NOTHING else value
 
 
 def _answered_many(cache: Any, _asked: None, values: Any) -> Any:
@@ -88,8 +83,7 @@ def _answered_many(cache: Any, _asked: None, values: Any) -> Any:
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count `await cache.get(key, default)`."""
-    ask = _ask_known if is_own(method, "aiocache") else _ask
-    return counts("aiocache", _answered, ask=ask)(method, live)
+    return counts("aiocache", _answered, ask=_asks(known=is_own(method, "aiocache")))(method, live)
 
 
 multi_get = counts("aiocache", _answered_many)
@@ -126,7 +120,13 @@ def _looked_up(cache: Any, *, found: bool) -> None:
             return
         put_off.settled = True
     meter = meters.of(cache)
-    if found:
-        meter.hit()
-    else:
-        meter.miss()
+    (meter.hit if found else meter.miss)()
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.aiocache"],
+    [
+        PatchSet("aiocache.base", stand_ins("BaseCache", get=get, multi_get=multi_get)),
+        PatchSet("aiocache.decorators", stand_ins("cached_stampede", decorator=stampede)),
+    ],
+)

@@ -63,6 +63,14 @@ def is_surely_applications(function: Any) -> bool:
     return bool(_known(function))
 
 
+def may_be_applications(module: str, namespace: dict[str, Any]) -> bool:
+    """Say whether a module, by its name and variables, is not installed: most of them are."""
+    package, file = module.partition(".")[0], namespace.get("__file__")
+    if package in sys.stdlib_module_names or package in _OURS:
+        return False
+    return type(file) is not str or not _is_installed(file)
+
+
 def name_of(function: Any) -> str | None:
     """Return `module.qualname` of the function that a decorated one stands for."""
     found = _names(function)

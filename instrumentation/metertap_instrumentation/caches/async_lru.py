@@ -13,13 +13,12 @@ that expire, which are not counted (entries are).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from metertap.caching.adapter import after
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.caching.adapter import after, stand_ins
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 _MODULE = "async_lru"
 _CLASS = "_LRUCacheWrapper"
@@ -46,12 +45,13 @@ def _end(cache: Any) -> None:
     INSTRUMENTATION.ended(cache)
 
 
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [_Ends(_MODULE, [stand_in(f"{_CLASS}.__init__", init)])]
-
-
-INSTRUMENTATION = FindingInstrumentation(
-    LIBRARIES["caches.async_lru"], _patch_sets, module=_MODULE, class_name=_CLASS
-)
 init = after("async_lru", lambda made, *_call: INSTRUMENTATION.made(made))
 """Notes each coroutine function that is decorated."""
+
+
+INSTRUMENTATION: FindingInstrumentation = FindingInstrumentation(
+    LIBRARIES["caches.async_lru"],
+    [_Ends(_MODULE, stand_ins(_CLASS, __init__=init))],
+    module=_MODULE,
+    class_name=_CLASS,
+)

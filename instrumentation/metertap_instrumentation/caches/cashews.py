@@ -21,18 +21,19 @@ Redis that is down looks empty, unless its `suppress` is switched off; that is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from metertap import faults
-from metertap.caching.adapter import Asked, counts
+from metertap.caching.adapter import Asked, counts, stand_ins
 from metertap.caching.meters import ObjectMeters, counting, layer, leave_layer
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import Live, PatchSet, stand_in
+from metertap.patching.patch_set import Live, PatchSet
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 _NOTHING: Any = object()
 # Not the cache itself: a connection that is opened meanwhile keeps its context while it lives.
@@ -42,25 +43,7 @@ _layer, _set_layer = layer.get, layer.set
 KEEPERS.add("cashews")
 
 
-def _name(cache: Any) -> str | None:
-    name: str = cache.name
-    return name or None
-
-
-meters = ObjectMeters("cashews", supports=frozenset(), natural_name=_name)
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    send = stand_in("Wrapper._with_middlewares_for_backend", with_middlewares)
-    # Imported with cashews where diskcache is installed.
-    in_threads = stand_in("DiskCache._run_in_executor", run_in_executor)
-    return [
-        PatchSet("cashews.wrapper.wrapper", [send]),
-        PatchSet("cashews.backends.diskcache", [in_threads]),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.cashews"], _patch_sets)
+meters = ObjectMeters("cashews", supports=frozenset(), natural_name=attrgetter("name"))
 
 
 def with_middlewares(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -99,10 +82,7 @@ async def lookup(
     try:
         meter = meters.of(cache)
         for value in found if name == "get_many" else (found,):
-            if value is given:
-                meter.miss()
-            else:
-                meter.hit()
+            (meter.miss if value is given else meter.hit)()
     except Exception as fault:
         faults.fault("cashews", fault)
     if given is not _NOTHING:
@@ -154,3 +134,19 @@ def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
 _AROUND = {"get": lookup, "get_many": lookup, "get_raw": lookup}
 run_in_executor = counts("cashews", lambda *call: call[-1], ask=_in_whose_name, layers=None)
 """Threads of an executor are told in whose name they are asked; the answer counts elsewhere."""
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.cashews"],
+    [
+        PatchSet(
+            "cashews.wrapper.wrapper",
+            stand_ins("Wrapper", _with_middlewares_for_backend=with_middlewares),
+        ),
+        # Imported with cashews where diskcache is installed.
+        PatchSet(
+            "cashews.backends.diskcache",
+            stand_ins("DiskCache", _run_in_executor=run_in_executor),
+        ),
+    ],
+)

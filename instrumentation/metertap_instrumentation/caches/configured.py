@@ -184,10 +184,7 @@ class Counter:
 
     def _lookup(self, instance: Any, *, hit: bool) -> None:
         meter = self._meters.of(instance, self._function)
-        if hit:
-            meter.hit()
-        else:
-            meter.miss()
+        (meter.hit if hit else meter.miss)()
 
     def _event(self, instance: Any, number: int) -> None:
         if self._line.counts == EVICTIONS:

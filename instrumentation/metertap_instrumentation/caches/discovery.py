@@ -20,22 +20,22 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from metertap import faults, locks, state
 from metertap.caching.meters import FORK_WAITS_SECONDS, NAMES, UNNAMED, read_statistics
-from metertap.patching.patch_set import PatchSet
 from metertap.recording.cache_series import Reading, Statistics
 from metertap.state import recorder
 from metertap_instrumentation.caches.applications import (
     is_applications,
     is_surely_applications,
     left_of,
+    may_be_applications,
     name_of,
 )
-from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import Library, Version
+from metertap_instrumentation.instrumentation import Instrumentation, PatchSets
+from metertap_instrumentation.libraries import Library
 
 RESCAN_SECONDS = 60.0
 
@@ -46,7 +46,7 @@ class FindingInstrumentation(Instrumentation):
     def __init__(
         self,
         library: Library,
-        patch_sets: Callable[[Version], Sequence[PatchSet]],
+        patch_sets: PatchSets,
         *,
         module: str,
         class_name: str,
@@ -175,9 +175,9 @@ class FindingInstrumentation(Instrumentation):
         # ever look. The search that finds all of them takes too long for `instrument()`.
         kinds = frozenset(self.kinds())
         found = False
-        for module in list(sys.modules.values()) if kinds else ():
+        for name, module in list(sys.modules.items()) if kinds else ():
             namespace = getattr(module, "__dict__", None)
-            if type(namespace) is dict:
+            if type(namespace) is dict and may_be_applications(name, namespace):
                 for value in list(namespace.values()):
                     if type(value) in kinds and is_surely_applications(value):
                         found = self.found(value, from_now=state.is_forked()) or found

@@ -20,54 +20,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Any
 
-from metertap.caching.adapter import after, counts, within
+from metertap.caching.adapter import after, counts, stand_ins, within
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import Live, Make, PatchSet, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 _layer = layer.get
 KEEPERS.add("dogpile")
 
 
-def _name(region: Any) -> str | None:
-    name = region.name
-    return name if isinstance(name, str) and name else None
-
-
-meters = ObjectMeters("dogpile", supports=frozenset(), natural_name=_name)
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    region = [
-        stand_in("CacheRegion.get", get),
-        stand_in("CacheRegion.get_multi", get_multi),
-        stand_in("CacheRegion.get_value_metadata", get_value_metadata, optional=True),  # from 1.3
-        stand_in("CacheRegion.get_or_create", get_or_create),
-        stand_in("CacheRegion.get_or_create_multi", get_or_create_multi),
-        stand_in("CacheRegion._log_time", creator),
-        stand_in("CacheRegion._get_from_backend", backend),
-        stand_in("CacheRegion._get_multi_from_backend", backend),
-        stand_in("CacheRegion.key_is_locked", backend),
-    ]
-    return [
-        PatchSet("dogpile.cache.region", region),
-        PatchSet("dogpile.lock", [stand_in("Lock._enter_create", enter_create)]),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.dogpile"], _patch_sets)
+meters = ObjectMeters("dogpile", supports=frozenset(), natural_name=attrgetter("name"))
 
 
 def _count(region: Any, *, found: bool) -> None:
     meter = meters.of(region)
-    if found:
-        meter.hit()
-    else:
-        meter.miss()
+    (meter.hit if found else meter.miss)()
 
 
 def _lookup(found: Callable[[Any, Any], Sequence[bool]]) -> Make:
@@ -135,3 +107,29 @@ creator = after("dogpile", _starts)
 """What surrounds each call of a creator. It may raise: the miss is counted before."""
 enter_create = after("dogpile", _decided)
 """The decision whether a key's value is to be created, and by whom."""
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.dogpile"],
+    [
+        PatchSet(
+            "dogpile.cache.region",
+            [
+                *stand_ins(
+                    "CacheRegion",
+                    get=get,
+                    get_multi=get_multi,
+                    get_or_create=get_or_create,
+                    get_or_create_multi=get_or_create_multi,
+                    _log_time=creator,
+                    _get_from_backend=backend,
+                    _get_multi_from_backend=backend,
+                    key_is_locked=backend,
+                ),
+                # From 1.3 on.
+                stand_in("CacheRegion.get_value_metadata", get_value_metadata, optional=True),
+            ],
+        ),
+        PatchSet("dogpile.lock", stand_ins("Lock", _enter_create=enter_create)),
+    ],
+)

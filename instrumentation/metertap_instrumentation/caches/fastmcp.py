@@ -18,18 +18,17 @@ import contextlib
 import re
 import sys
 import weakref
-from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults, state
-from metertap.caching.adapter import after, within
+from metertap.caching.adapter import after, stand_ins, within
 from metertap.caching.meters import counting, read_statistics
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import instances
 from metertap.recording.cache_series import Statistics
 from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 _CACHING = "fastmcp.server.middleware.caching"
 
@@ -48,22 +47,6 @@ class _Servers(PatchSet):
         for server in instances(module.FastMCP):
             with faults.guarded("fastmcp"):
                 _look_at(server)
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [
-        _Servers(
-            "fastmcp.server.server",
-            [stand_in("FastMCP.__init__", attached), stand_in("FastMCP.add_middleware", attached)],
-        ),
-        PatchSet(
-            "key_value.aio.wrappers.statistics.wrapper", [stand_in("StatisticsWrapper.get", get)]
-        ),
-        PatchSet("key_value.aio.stores.memory.store", [stand_in("MemoryCollection.get", within())]),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.fastmcp"], _patch_sets)
 
 
 def _look_at(server: Any) -> None:
@@ -110,3 +93,18 @@ def name(server: Any) -> str | None:
     if not isinstance(found, str) or not found or re.fullmatch(made_up, found):
         return None
     return f"{found}.responses"
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.fastmcp"],
+    [
+        _Servers(
+            "fastmcp.server.server",
+            stand_ins("FastMCP", __init__=attached, add_middleware=attached),
+        ),
+        PatchSet(
+            "key_value.aio.wrappers.statistics.wrapper", stand_ins("StatisticsWrapper", get=get)
+        ),
+        PatchSet("key_value.aio.stores.memory.store", stand_ins("MemoryCollection", get=within())),
+    ],
+)

@@ -14,7 +14,6 @@ of another library's function (`lru_cache(json.loads)`), for it is called as tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults
@@ -23,19 +22,7 @@ from metertap.patching.tracebacks import hide_frame
 from metertap.patching.wrapper import Wrapper
 from metertap_instrumentation.caches.applications import is_applications as is_applications
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [PatchSet("functools", [Target("lru_cache", lru_cache)])]
-
-
-INSTRUMENTATION = FindingInstrumentation(
-    LIBRARIES["caches.functools_lru"],
-    _patch_sets,
-    module="functools",
-    class_name="_lru_cache_wrapper",
-)
+from metertap_instrumentation.libraries import LIBRARIES
 
 
 def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -61,3 +48,11 @@ def decorate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     INSTRUMENTATION.made(made)
     return made
+
+
+INSTRUMENTATION = FindingInstrumentation(
+    LIBRARIES["caches.functools_lru"],
+    [PatchSet("functools", [Target("lru_cache", lru_cache)])],
+    module="functools",
+    class_name="_lru_cache_wrapper",
+)

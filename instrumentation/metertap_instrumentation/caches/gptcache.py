@@ -14,48 +14,22 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from metertap.caching.adapter import after, within
+from metertap.caching.adapter import after, stand_ins, within
 from metertap.caching.meters import ObjectMeter, ObjectMeters, layer
-from metertap.patching.patch_set import Make, PatchSet, stand_in
+from metertap.patching.patch_set import Make, PatchSet
 from metertap.patching.subclasses import instances
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 _layer = layer.get
 meters = ObjectMeters("gptcache", supports=frozenset())
 
 _searched: ContextVar[ObjectMeter | None] = ContextVar("metertap_gptcache", default=None)
 _caches: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    return [
-        PatchSet(
-            "gptcache.report",
-            [
-                stand_in("Report.search", search),
-                stand_in("Report.hint_cache", hit),
-                stand_in("Report.llm", missed),
-                stand_in("Report.save", missed),
-            ],
-        ),
-        PatchSet(
-            "gptcache.manager.data_manager",
-            [
-                stand_in("MapDataManager.search", within()),
-                stand_in("SSDataManager.search", within()),
-                stand_in("SSDataManager.get_scalar_data", within()),
-                stand_in("SSDataManager.hit_cache_callback", within()),
-            ],
-        ),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.gptcache"], _patch_sets)
 
 
 def _searched_for(report: Any, _result: Any, _args: Any, _kwargs: Any) -> None:
@@ -92,3 +66,26 @@ def _cache_of(report: Any) -> Any:
         cache = next((item for item in instances(kind) if item.report is report), report)
         _caches[report] = weakref.ref(cache)
     return cache
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.gptcache"],
+    [
+        PatchSet(
+            "gptcache.report",
+            stand_ins("Report", search=search, hint_cache=hit, llm=missed, save=missed),
+        ),
+        PatchSet(
+            "gptcache.manager.data_manager",
+            [
+                *stand_ins("MapDataManager", search=within()),
+                *stand_ins(
+                    "SSDataManager",
+                    search=within(),
+                    get_scalar_data=within(),
+                    hit_cache_callback=within(),
+                ),
+            ],
+        ),
+    ],
+)

@@ -10,33 +10,21 @@ Not seen: a cache that is no `BaseCache`; what a backend evicts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from metertap.caching.adapter import counts
 from metertap.caching.meters import ObjectMeters
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import stand_in
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 meters = ObjectMeters("langchain", supports=frozenset())
 
 
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    makers = {"lookup": lookup, "alookup": alookup}
-    return [SubclassesPatchSet("langchain_core.caches", "BaseCache", makers, target=stand_in)]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.langchain"], _patch_sets)
-
-
 def _answered(cache: Any, _asked: None, answer: Any) -> Any:
     meter = meters.of(cache)
-    if answer is None:
-        meter.miss()
-    else:
-        meter.hit()
+    (meter.miss if answer is None else meter.hit)()
     return answer
 
 
@@ -44,3 +32,16 @@ lookup = counts("langchain", _answered)
 """`cache.lookup(prompt, llm_string)`."""
 alookup = counts("langchain", _answered, awaited=True)
 """`await cache.alookup(prompt, llm_string)`; the layer is asked where it runs: in another task."""
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.langchain"],
+    [
+        SubclassesPatchSet(
+            "langchain_core.caches",
+            "BaseCache",
+            {"lookup": lookup, "alookup": alookup},
+            target=stand_in,
+        )
+    ],
+)

@@ -11,59 +11,29 @@ a service; what redis expires or evicts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
-from metertap.caching.adapter import counts
+from metertap.caching.adapter import counts, stand_ins
 from metertap.caching.meters import ObjectMeters
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
-_EMBEDDINGS = "redisvl.extensions.cache.embeddings.embeddings"
-_SEMANTIC = "redisvl.extensions.cache.llm.semantic"
-
-
-def _name(cache: Any) -> str | None:
-    name = cache.name  # of the index
-    return name if isinstance(name, str) and name else None
-
-
-meters = ObjectMeters("redisvl", supports=frozenset(), natural_name=_name)
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    gets = ("get_by_key", "aget_by_key", "mget_by_keys", "amget_by_keys")
-    checks = ("check", "acheck")
-    return [
-        PatchSet(_EMBEDDINGS, [stand_in(f"EmbeddingsCache.{name}", get) for name in gets]),
-        PatchSet(_SEMANTIC, [stand_in(f"SemanticCache.{name}", check) for name in checks]),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(
-    LIBRARIES["caches.redisvl"],
-    _patch_sets,
-    unverified=("SemanticCache: it was not run, for it needs a redis with vector search",),
-)
+# The name is that of the index.
+meters = ObjectMeters("redisvl", supports=frozenset(), natural_name=attrgetter("name"))
 
 
 def _found(cache: Any, _asked: None, found: Any) -> Any:
     meter = meters.of(cache)
     for item in found if isinstance(found, list) else (found,):
-        if item is None:
-            meter.miss()
-        else:
-            meter.hit()
+        (meter.miss if item is None else meter.hit)()
     return found
 
 
 def _checked(cache: Any, _asked: None, found: Any) -> Any:
     meter = meters.of(cache)
-    if found:
-        meter.hit()
-    else:
-        meter.miss()
+    (meter.hit if found else meter.miss)()
     return found
 
 
@@ -71,3 +41,25 @@ get = counts("redisvl", _found)
 """`cache.get_by_key(key)` and `cache.mget_by_keys(keys)`, awaited or not."""
 check = counts("redisvl", _checked, layers=None)
 """`cache.check(prompt)`, awaited or not."""
+
+
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.redisvl"],
+    [
+        PatchSet(
+            "redisvl.extensions.cache.embeddings.embeddings",
+            stand_ins(
+                "EmbeddingsCache",
+                get_by_key=get,
+                aget_by_key=get,
+                mget_by_keys=get,
+                amget_by_keys=get,
+            ),
+        ),
+        PatchSet(
+            "redisvl.extensions.cache.llm.semantic",
+            stand_ins("SemanticCache", check=check, acheck=check),
+        ),
+    ],
+    unverified=("SemanticCache: it was not run, for it needs a redis with vector search",),
+)

@@ -28,7 +28,7 @@ from metertap.patching.patch_set import PatchSet, Target, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 _PLACE = "websockets.session"
 
@@ -85,8 +85,9 @@ def _then(note: Callable[[Any], None]) -> WrapperFunction:
     return call
 
 
-def _patch_sets(_version: Version) -> list[PatchSet]:
-    return [
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["sessions.websockets"],
+    [
         PatchSet(
             "websockets.server",
             [
@@ -107,10 +108,8 @@ def _patch_sets(_version: Version) -> list[PatchSet]:
                 Target(
                     "WebSocketsSansIOProtocol.connection_lost",
                     _then(lambda protocol: closed(protocol.conn)),
-                ),
+                )
             ],
         ),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["sessions.websockets"], _patch_sets)
+    ],
+)

@@ -20,7 +20,6 @@ the tool's); a subclass that overrides `invoke` without calling `run`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults
@@ -33,7 +32,7 @@ from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
 SOURCE = "langchain"
 _MODULE = "langchain_core.tools.base"
@@ -177,12 +176,10 @@ class _Tools(SubclassesPatchSet):
         )
 
 
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    raising = [
-        Target(f"{manager}.on_tool_error", after_handler)
-        for manager in ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
-    ]
-    return [_Tools(), PatchSet("langchain_core.callbacks.manager", raising)]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["tools.langchain"], _patch_sets)
+_RAISING = [
+    Target(f"{manager}.on_tool_error", after_handler)
+    for manager in ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
+]
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["tools.langchain"], [_Tools(), PatchSet("langchain_core.callbacks.manager", _RAISING)]
+)

@@ -8,7 +8,6 @@ Not seen: the same in `AgentExecutor`, which runs a tool of its own then, `inval
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from metertap import catalogue
@@ -17,7 +16,7 @@ from metertap.measuring.wrappers import plain_wrapper
 from metertap.outcomes import CALLER_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.tools import langchain
 
 
@@ -36,9 +35,7 @@ class Unknown(Handlers):
         return Ending(CALLER_ERROR, CALLER_ERROR)
 
 
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    target = Target("ToolNode._validate_tool_call", plain_wrapper(Unknown()))
-    return [PatchSet("langgraph.prebuilt.tool_node", [target])]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["tools.langgraph"], _patch_sets)
+_UNKNOWN = Target("ToolNode._validate_tool_call", plain_wrapper(Unknown()))
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["tools.langgraph"], [PatchSet("langgraph.prebuilt.tool_node", [_UNKNOWN])]
+)

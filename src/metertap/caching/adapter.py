@@ -16,7 +16,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.meters import counting, layer, leave_layer
-from metertap.patching.patch_set import Live, Make
+from metertap.patching.patch_set import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 
 Asked = tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -34,6 +34,11 @@ Note = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], None]
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
 ITSELF: Any = object()
 ASKED: Any = object()
+
+
+def stand_ins(owner: str, /, **makers: Make) -> list[Target]:
+    """Patch methods of the class `owner`, each by what its name is given: see `stand_in`."""
+    return [stand_in(f"{owner}.{name}", make) for name, make in makers.items()]
 
 
 def outermost(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
@@ -179,6 +184,28 @@ def _half(
     if awaited:  # it is no coroutine function to those who ask, and gives an awaitable
         return lambda self, /, *args, **kwargs: later(self, *args, **kwargs)
     return call
+
+
+NOTHING: Any = object()
+"""A default of ours: a lookup that answers with it found nothing, though the program may store
+None, or the caller's default."""
+_DEFAULT = 1  # its place among the arguments of `get(key, default)`
+
+
+def default_of(args: Any, kwargs: Any) -> Any:
+    """Return the default that a call of `get(key, default)` gives, None if it gives none."""
+    return args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
+
+
+def with_default(args: Any, kwargs: Any, *, ours: bool) -> Asked:
+    """Ask for what `get(key, default)` asks, with `NOTHING` as the default if it is to be `ours`.
+
+    What is asked is a pair: the caller's default, and the one that the method gets.
+    """
+    default = default_of(args, kwargs)
+    if not ours:
+        return (default, default), args, kwargs
+    return ((default, NOTHING), *replaced(args, kwargs, _DEFAULT, "default", NOTHING))
 
 
 def is_own(method: Callable[..., Any], package: str) -> bool:

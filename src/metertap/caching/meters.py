@@ -130,10 +130,13 @@ class ObjectMeters:
         system: str,
         *,
         supports: frozenset[str] = BOTH,
-        natural_name: Callable[[Any], str | None] = lambda _cache: None,
+        natural_name: Callable[[Any], object] = lambda _cache: None,
         meter: type[ObjectMeter] = ObjectMeter,
     ) -> None:
-        """Begin without meters. `natural_name` gives the name that the library has for a cache."""
+        """Begin without meters. `natural_name` gives the name that the library has for a cache.
+
+        What is no text, or is empty, is no name.
+        """
         self.system = system
         self._meter_class = meter
         self.supports = supports
@@ -164,7 +167,8 @@ class ObjectMeters:
     def _new(self, cache: Any) -> ObjectMeter:
         natural = None
         with faults.guarded(f"{self.system}.name"):
-            natural = NAMES.given(cache) or self._natural_name(cache)
+            found = NAMES.given(cache) or self._natural_name(cache)
+            natural = found if isinstance(found, str) and found else None
         meter = self._meter_class(cache, self.system, natural, self.supports)
         found = self._meters.setdefault(id(cache), meter)
         if found is meter:

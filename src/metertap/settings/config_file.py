@@ -8,6 +8,7 @@ the working directory's file is the program's own only if the program's code lie
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -113,12 +114,18 @@ def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
 
 
 def _table(path: Path, text: str) -> dict[str, Any] | None:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    document = tomllib.loads(text)
+    document = _parsed(text)
     table = document.get("tool", {}).get("metertap")
     if table is None and path.name != DEFAULT:
         table = document
     return None if table is None else dict(table)
+
+
+@functools.lru_cache(maxsize=1)  # the same file is read each time that measuring begins
+def _parsed(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    document: dict[str, Any] = tomllib.loads(text)
+    return document

@@ -63,7 +63,7 @@ class TestExpiring(Kit):
 @pytest.fixture
 def tap() -> Iterator[Tap]:
     gc.collect()  # caches of other tests would be found
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:
         yield tap
         assert tap.diagnosis()["faults"] == {}
 
@@ -123,7 +123,7 @@ def test_a_subclass_of_the_cache_is_found(tap: Tap) -> None:
     parameters = inspect.signature(INIT).parameters
     arguments = {name: None for name in parameters if name in {"ttl", "jitter", "key"}}
     cached = Own(named(price, "price", "shop"), maxsize=8, typed=False, **arguments)
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         assert run(cached("a")) == "a"
         assert caches()["shop.price"]["misses"] == 1
 

@@ -188,7 +188,7 @@ LOOKS: dict[str, Callable[[Any], object]] = {
 def test_what_merely_expires_is_not_evicted_whatever_looks_first(
     make: Callable[[int, Clock], Any], look: str
 ) -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         clock = Clock()
         cache = make(1000, clock)
         metertap.name_cache(cache, "sessions")
@@ -205,7 +205,7 @@ def test_what_merely_expires_is_not_evicted_whatever_looks_first(
 def test_of_what_goes_when_something_is_stored_only_what_is_displaced_is_evicted(
     make: Callable[[int, Clock], Any],
 ) -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         clock = Clock()
         cache = make(3, clock)
         metertap.name_cache(cache, "sessions")
@@ -231,7 +231,7 @@ sessions = cachetools.TTLCache(8, 60)
 
 
 def test_a_cache_is_called_by_what_it_is_bound_to() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         shop, local = Shop(), cachetools.LRUCache(8)
         for cache in (shop.prices, Shop().prices, sessions, local):
             cache.get("a")
@@ -257,7 +257,7 @@ class Touchy:
 
 
 def test_objects_that_answer_nothing_are_asked_nothing() -> None:
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:
         cache = cachetools.LRUCache(8)
         touchy = Touchy(cache)
         cache.get("a")
@@ -283,7 +283,7 @@ def test_the_methods_own_keyword_is_passed_on() -> None:
     def made_up(_cache: object, key: str) -> str:
         return f"made up {key}"
 
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         cache: Any = cachetools.LRUCache(2)
         cache["a"] = 1
         assert cache["a"] == 1

@@ -174,7 +174,7 @@ def less(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
 
 @pytest.fixture(autouse=True)
 def measured() -> Iterator[metertap.Tap]:
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:
         yield tap
         assert tap.diagnosis()["faults"] == {}
 
@@ -185,7 +185,7 @@ calls = st.lists(st.one_of(st.integers(-2, LARGE), st.just(CLEAR)), max_size=40)
 
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda options: " ".join(options) or "plain")
 def test_a_decorated_function_counts_as_its_cache_info(options: Sequence[str]) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=settings().max_examples // 3)  # of each variant
     @given(calls, st.sampled_from(CACHES))
     def check(sequence: list[int | None], make: Callable[[], Any]) -> None:
         follow(decorate(make(), options), sequence)
@@ -347,7 +347,7 @@ def test_functions_that_were_decorated_before_are_seen_too(
     measured.shutdown()
     made = decorate({}, options)
     made.call(1)
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         before = counted()
         made.call(1)
         assert less(counted(), before) == (1, 0)

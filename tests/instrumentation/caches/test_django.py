@@ -222,7 +222,7 @@ class TestLocMem(Kit):
     def test_one_that_was_there_before_has_its_alias(self, measured: metertap.Tap) -> None:
         measured.shutdown()
         caches["default"].get("a")
-        with metertap.instrument():
+        with metertap.instrument(json_endpoint=False):
             cache.get("a")
             assert self.figures("default")["misses"] == 1
 
@@ -455,7 +455,7 @@ class TestForeign(Kit):
 
 
 def test_a_class_that_is_defined_later_is_seen_once() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
 
         class Later(Foreign):
             def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
@@ -473,7 +473,7 @@ def test_a_class_that_is_defined_later_is_seen_once() -> None:
 
 def test_dummy_misses_always() -> None:
     backends = {"default": line(f"{BACKENDS}.dummy.DummyCache"), "pages": line(f"{HERE}.Foreign")}
-    with metertap.instrument(), override_settings(CACHES=backends):
+    with metertap.instrument(json_endpoint=False), override_settings(CACHES=backends):
         cache.set("a", 1)
         assert cache.get("a", 5) == 5
         assert cache.get_many(["a", "b"]) == {}
@@ -501,7 +501,7 @@ def test_a_server_that_is_down_neither_hits_nor_misses() -> None:
         )
         down.aget = super(Foreign, down).aget  # that of Django, which asks `get`
         before = [raised(operation) for operation in operations]
-        with metertap.instrument():
+        with metertap.instrument(json_endpoint=False):
             down.aget = super(Foreign, down).aget
             patched = [raised(operation) for operation in operations]
             assert metertap.get_all_metrics()["cache_metrics"] == {}
@@ -512,7 +512,7 @@ def test_a_server_that_is_down_neither_hits_nor_misses() -> None:
 def test_diskcache_beneath_counts_nothing(tmp_path: Path) -> None:
     pytest.importorskip("diskcache.djangocache")
     backend = line("diskcache.DjangoCache", tmp_path / "disk", SHARDS=2)
-    with metertap.instrument(), override_settings(CACHES={"default": backend}):
+    with metertap.instrument(json_endpoint=False), override_settings(CACHES={"default": backend}):
         cache.set("a", None, tag="t")
         assert cache.get("a", 5) is None
         assert cache.get("a", 5, tag=True) == (None, "t")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.mcp, pytest.mark.library("fastmcp")]
 @pytest.fixture(autouse=True)
 def measured() -> Iterator[metertap.Tap]:
     gc.collect()  # servers of other tests would be found
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:
         yield tap
 
 
@@ -54,7 +54,7 @@ def test_after_a_reset_it_is_found_again() -> None:
     assert set(found()) == {"shop.responses"}
     metertap.reset()
     assert found() == {}
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         assert set(found()) == {"shop.responses"}
     assert shop is not None
 
@@ -106,7 +106,7 @@ def test_a_name_that_is_given() -> None:
 def test_a_server_that_was_there_before(measured: metertap.Tap) -> None:
     measured.shutdown()
     before = server("before", caching.ResponseCachingMiddleware())
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         call(before, 1, 1)
         assert found()["before.responses"]["hits"] >= 1
 

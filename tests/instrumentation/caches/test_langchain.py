@@ -139,7 +139,7 @@ class Failing(Backend):
 
 
 def test_a_backend_that_fails_is_neither_hit_nor_miss() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         cache = Failing()
         with pytest.raises(ConnectionError) as caught:
             cache.lookup("a", MODEL)
@@ -162,7 +162,7 @@ answers = caches.InMemoryCache()
 
 
 def test_a_model_that_asks_its_cache() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         model = FakeListLLM(responses=["Paris", "Rome"], cache=answers)
         assert [model.invoke("France?"), model.invoke("France?")] == ["Paris", "Paris"]
         assert asyncio.run(model.ainvoke("France?")) == "Paris"

@@ -417,7 +417,7 @@ class TestAsyncCluster(OfCluster):
 
 @pytest.fixture
 def tap() -> Iterator[metertap.Tap]:
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:
         yield tap
 
 

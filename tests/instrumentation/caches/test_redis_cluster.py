@@ -42,7 +42,7 @@ class Kit:
     @pytest.fixture(autouse=True)
     def measured(self) -> Iterator[metertap.Tap]:
         self.clients: list[Any] = []
-        with metertap.instrument() as tap:
+        with metertap.instrument(json_endpoint=False) as tap:
             yield tap
             assert tap.diagnosis()["faults"] == {}
         for client in self.clients:

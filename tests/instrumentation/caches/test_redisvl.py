@@ -108,13 +108,13 @@ async def end(cache: Any) -> None:
 
 
 def test_a_cache_goes_by_its_own_name() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         embeddings.EmbeddingsCache("answers", redis_url=Kit.url).get("a", MODEL)
         assert set(metertap.get_all_metrics()["cache_metrics"]) == {"answers"}
 
 
 def test_a_redis_that_is_down_is_neither_hit_nor_miss() -> None:
-    with metertap.instrument():
+    with metertap.instrument(json_endpoint=False):
         # The client is made at first use, and looks at the server at once.
         cache = embeddings.EmbeddingsCache(redis_url=f"redis://127.0.0.1:{free_port()}")
         with pytest.raises(Exception, match="onnect"):
@@ -127,7 +127,7 @@ def test_a_redis_that_is_down_is_neither_hit_nor_miss() -> None:
 def test_what_could_not_be_run_is_said() -> None:
     import redisvl.extensions.cache.llm  # noqa: F401
 
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:
         (report,) = [i for i in tap.diagnosis()["instrumentations"] if i["name"] == "redisvl"]
     assert ["SemanticCache" in text for text in report["unverified"]] == [True]
     assert [patch["state"] for patch in report["patches"]] == ["installed", "installed"]

@@ -173,10 +173,7 @@ class _Setting:
 
 def _counted(cache: Any, found: bool) -> None:
     meter = _meter_of(cache)
-    if found:
-        meter.hit()
-    else:
-        meter.miss()
+    (meter.hit if found else meter.miss)()
 
 
 def _makes_up(cache: Any) -> bool:

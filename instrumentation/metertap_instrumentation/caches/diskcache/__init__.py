@@ -19,45 +19,35 @@ Not seen: a subclass that overrides `get` without calling it. To read a `Deque`,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.caching.adapter import stand_ins
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.caches.diskcache.evictions import cull, cull_some, expire, transact
 from metertap_instrumentation.caches.diskcache.lookups import get, not_a_lookup, setdefault
 from metertap_instrumentation.caches.diskcache.meters import FanoutPatchSet, made
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    recipes = (
-        "Averager.add",
-        "BoundedSemaphore.acquire",
-        "BoundedSemaphore.release",
-        "RLock.acquire",
-        "RLock.release",
-    )
-    return [
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.diskcache"],
+    [
         PatchSet(
             "diskcache.core",
-            [
-                stand_in("Cache.get", get),
-                stand_in("Cache._transact", transact),
-                stand_in("Cache._cull", cull_some),
-                stand_in("Cache.cull", cull),
-                stand_in("Cache.expire", expire),
-            ],
+            stand_ins(
+                "Cache", get=get, _transact=transact, _cull=cull_some, cull=cull, expire=expire
+            ),
         ),
-        FanoutPatchSet("diskcache.fanout", [stand_in("FanoutCache.__init__", made)]),
+        FanoutPatchSet("diskcache.fanout", stand_ins("FanoutCache", __init__=made)),
         PatchSet(
             "diskcache.persistent",
+            stand_ins("Index", __contains__=not_a_lookup, setdefault=setdefault),
+        ),
+        PatchSet(
+            "diskcache.recipes",
             [
-                stand_in("Index.__contains__", not_a_lookup),
-                stand_in("Index.setdefault", setdefault),
+                *stand_ins("Averager", add=not_a_lookup),
+                *stand_ins("BoundedSemaphore", acquire=not_a_lookup, release=not_a_lookup),
+                *stand_ins("RLock", acquire=not_a_lookup, release=not_a_lookup),
             ],
         ),
-        PatchSet("diskcache.recipes", [stand_in(name, not_a_lookup) for name in recipes]),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.diskcache"], _patch_sets)
+    ],
+)

@@ -6,13 +6,10 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from metertap.caching.adapter import Asked, counts, is_own, replaced, within
+from metertap.caching.adapter import NOTHING, Ask, Asked, counts, is_own, with_default, within
 from metertap.caching.meters import counting, layer
 from metertap.patching.patch_set import Live
 from metertap_instrumentation.caches.diskcache.meters import meter_of
-
-_NOTHING: Any = object()
-_DEFAULT = 1  # its place among the arguments of `get`
 
 _layer = layer.get
 
@@ -30,21 +27,16 @@ class _First:
         return not looked
 
 
-def _ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    outer = _layer()
-    if outer is not None and not (type(outer) is _First and outer.is_first()):
-        return None
-    default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
-    return (default, default), args, kwargs
+def _asks(*, known: bool) -> Ask:
+    """Make what asks for one key; only a method that is `known`, diskcache's, gets our default."""
 
+    def ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
+        outer = _layer()
+        if outer is not None and not (type(outer) is _First and outer.is_first()):
+            return None
+        return with_default(args, kwargs, ours=known)
 
-def _ask_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """Ask diskcache's own method with a default of ours, which tells a miss from a stored value."""
-    asked = _ask(cache, args, kwargs)
-    if asked is None:
-        return None
-    new = replaced(args, kwargs, _DEFAULT, "default", _NOTHING)
-    return ((asked[0][0], _NOTHING), *new)
+    return ask
 
 
 def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
@@ -52,20 +44,17 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     found = True
     if value is given:
         value, found = default, False
-    elif given is _NOTHING and type(value) is tuple and value and value[0] is given:
+    elif given is NOTHING and type(value) is tuple and value and value[0] is given:
         # With its tag or its expiry.
         value, found = (default, *value[1:]), False
     meter = meter_of(cache)
-    if found:
-        meter.hit()
-    else:
-        meter.miss()
+    (meter.hit if found else meter.miss)()
     return value
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count `cache.get(key, default)`, in which nothing else is looked up."""
-    ask = _ask_known if is_own(method, "diskcache") else _ask
+    ask = _asks(known=is_own(method, "diskcache"))
     return counts("diskcache", _answered, ask=ask, layers=None)(method, live)
 
 

@@ -20,9 +20,8 @@ not call its parent's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.caching.adapter import stand_ins
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.caches.django.backends import (
     BACKENDS,
     MODULE,
@@ -30,18 +29,16 @@ from metertap_instrumentation.caches.django.backends import (
     create_connection,
 )
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    kinds = ("db", "dummy", "filebased", "locmem", "memcached", "redis")
-    handler = [stand_in("CacheHandler.create_connection", create_connection)]
-    modules = [*(f"{MODULE}.{kind}" for kind in kinds), "diskcache.djangocache"]
-    return [
+_KINDS = ("db", "dummy", "filebased", "locmem", "memcached", "redis")
+_HANDLER = stand_ins("CacheHandler", create_connection=create_connection)
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.django"],
+    [
         BACKENDS,
-        PatchSet("django.core.cache", handler),
-        *(Backend(module, []) for module in modules),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.django"], _patch_sets)
+        PatchSet("django.core.cache", _HANDLER),
+        *(Backend(f"{MODULE}.{kind}", []) for kind in _KINDS),
+        Backend("diskcache.djangocache", []),
+    ],
+)

@@ -9,14 +9,21 @@ from collections.abc import Callable, Sized
 from contextvars import ContextVar
 from typing import Any
 
-from metertap.caching.adapter import ASKED, Ask, Asked, counts, is_own, replaced, within
+from metertap.caching.adapter import (
+    ASKED,
+    NOTHING,
+    Ask,
+    Asked,
+    counts,
+    is_own,
+    replaced,
+    within,
+)
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.patching.patch_set import Live
 
-_NOTHING: Any = object()
 _KNOWN = frozenset({"builtins", "collections", "diskcache", "django", "pylibmc", "pymemcache"})
 """Packages whose code may get a default of ours."""
-_DEFAULT = 1  # its place among the arguments of `get`
 
 _aliases: dict[int, tuple[weakref.ref[Any], str]] = {}
 
@@ -93,16 +100,16 @@ def _asks(*, known: bool) -> Ask:
         lookup = _Lookup()  # without an `__init__`, which would take as long as all of this
         lookup.cache = cache
         lookup.asked = None if _once.get() is None else _asked_for(cache, args, kwargs, 2)
-        lookup.default = args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
+        lookup.default = args[1] if len(args) > 1 else kwargs.get("default")
         lookup.found = None
         if not known or not _asks_only_known(cache):
             lookup.given = lookup.default
             return lookup, args, kwargs
-        lookup.given = _NOTHING
-        if len(args) == _DEFAULT:
-            kwargs["default"] = _NOTHING  # this is the dictionary of this one call
+        lookup.given = NOTHING
+        if len(args) == 1:
+            kwargs["default"] = NOTHING  # this is the dictionary of this one call
             return lookup, args, kwargs
-        return (lookup, *replaced(args, kwargs, _DEFAULT, "default", _NOTHING))
+        return (lookup, *replaced(args, kwargs, 1, "default", NOTHING))
 
     return ask
 
@@ -126,9 +133,9 @@ def _is_known(kind: type) -> bool:
 
 def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
     found = value is not lookup.given
-    if value is _NOTHING:
+    if value is NOTHING:
         value = lookup.default
-    elif type(value) is tuple and value and value[0] is _NOTHING:  # diskcache's, with its tag
+    elif type(value) is tuple and value and value[0] is NOTHING:  # diskcache's, with its tag
         value, found = (lookup.default, *value[1:]), False
     if lookup.found is not None:
         found = lookup.found
@@ -147,10 +154,7 @@ def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
 
 def _count(cache: Any, found: bool) -> None:
     meter = _find(id(cache)) or meters.of(cache)
-    if found:
-        meter.hit()
-    else:
-        meter.miss()
+    (meter.hit if found else meter.miss)()
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:

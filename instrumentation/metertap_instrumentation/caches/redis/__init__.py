@@ -16,40 +16,27 @@ text (`execute_command("GET key")`); a subclass that overrides `execute_command`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from metertap.caching.adapter import within
-from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap.caching.adapter import stand_ins, within
+from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.caches.redis.lookups import execute, execute_command
 from metertap_instrumentation.caches.redis.meters import derive
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES, Version
+from metertap_instrumentation.libraries import LIBRARIES
 
-
-def _clients(client: str, pipeline: str, *more: Target) -> list[Target]:
-    return [
-        stand_in(f"{client}.execute_command", execute_command),
-        stand_in(f"{client}.pipeline", derive),
-        stand_in(f"{pipeline}.execute", execute),
-        *more,
-    ]
-
-
-def _patch_sets(_version: Version) -> Sequence[PatchSet]:
-    single = [
-        stand_in("Redis.client", derive),
-        stand_in("Pipeline.immediate_execute_command", execute_command),
-    ]
-    queueing = stand_in("ClusterPipeline.execute_command", execute_command)
-    looks = [stand_in("Lock.locked", within()), stand_in("Lock.owned", within())]
-    return [
-        PatchSet("redis.client", _clients("Redis", "Pipeline", *single)),
-        PatchSet("redis.asyncio.client", _clients("Redis", "Pipeline", *single)),
-        PatchSet("redis.cluster", _clients("RedisCluster", "ClusterPipeline", queueing)),
-        PatchSet("redis.asyncio.cluster", _clients("RedisCluster", "ClusterPipeline", queueing)),
-        PatchSet("redis.lock", looks),
-        PatchSet("redis.asyncio.lock", looks),
-    ]
-
-
-INSTRUMENTATION = Instrumentation(LIBRARIES["caches.redis"], _patch_sets)
+_SINGLE = [
+    *stand_ins("Redis", execute_command=execute_command, pipeline=derive, client=derive),
+    *stand_ins("Pipeline", execute=execute, immediate_execute_command=execute_command),
+]
+_CLUSTER = [
+    *stand_ins("RedisCluster", execute_command=execute_command, pipeline=derive),
+    *stand_ins("ClusterPipeline", execute=execute, execute_command=execute_command),
+]
+_LOCK = stand_ins("Lock", locked=within(), owned=within())
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["caches.redis"],
+    [
+        PatchSet(f"redis.{half}{module}", targets)
+        for half in ("", "asyncio.")
+        for module, targets in (("client", _SINGLE), ("cluster", _CLUSTER), ("lock", _LOCK))
+    ],
+)

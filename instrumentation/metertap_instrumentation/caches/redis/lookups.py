@@ -67,16 +67,10 @@ def _executed(pipeline: Any, queued: list[bool | None], answers: Any) -> Any:
 def _count(meter: ObjectMeter, many: bool, answer: Any) -> None:
     """Count one command's answer: a value, or a list of them."""
     if not many:
-        if answer is None:
-            meter.miss()
-        else:
-            meter.hit()
+        (meter.miss if answer is None else meter.hit)()
     elif isinstance(answer, list):  # not those of several nodes, or made into something else
         for value in answer:
-            if value is None:
-                meter.miss()
-            else:
-                meter.hit()
+            (meter.miss if value is None else meter.hit)()
 
 
 execute_command = counts("redis", _answered, ask=_command, layers=None)

@@ -36,12 +36,12 @@ class Meter(ObjectMeter):
         super().settle(name)
 
 
-def _natural_name(cache: Any) -> str | None:
-    name = _settings(cache).get("client_name")
-    return name if isinstance(name, str) and name else None
-
-
-meters = ObjectMeters("redis", supports=frozenset(), natural_name=_natural_name, meter=Meter)
+meters = ObjectMeters(
+    "redis",
+    supports=frozenset(),
+    natural_name=lambda pool: _settings(pool).get("client_name"),
+    meter=Meter,
+)
 KEEPERS.add("redis")  # a pool in a client: the program did not choose that name
 
 
