@@ -5,7 +5,7 @@ from __future__ import annotations
 from metertap import catalogue
 from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.panels import HITS
+from metertap_exporters.grafana.panels import HITS, hit_ratio
 from metertap_exporters.grafana.queries import (
     CACHE,
     IN_CACHE,
@@ -13,14 +13,17 @@ from metertap_exporters.grafana.queries import (
     PROCESS,
     TOOL,
     chosen,
+    hits_among,
     increase,
     rate,
-    ratio,
+    summed,
 )
 
-_BY_CACHE = f"by ({promql.CACHE})"
 _NAME = f"{{{{{promql.CACHE}}}}}"
-_OF_TOOLS = f'{promql.TOOL}!=""'
+_LOOKUPS = rate(promql.CACHE_REQUESTS, IN_CACHE)
+_EVICTIONS = rate(promql.CACHE_EVICTIONS, IN_CACHE)
+_ENTRIES = chosen(promql.CACHE_ENTRIES, IN_CACHE)
+_EVICTED = "Entries that had to go for others."
 
 
 def board() -> Board:
@@ -40,44 +43,24 @@ def board() -> Board:
 
 
 def _now(board: Board) -> None:
-    lookups = rate(promql.CACHE_REQUESTS, IN_CACHE)
-    hits = rate(promql.CACHE_REQUESTS, IN_CACHE, promql.HIT)
+    ratio = hits_among(rate, IN_CACHE)
     board.row("Now")
-    board.stat(
-        "Hit ratio",
-        "Hits among all lookups.",
-        "percentunit",
-        ratio(hits, lookups),
-        span=6,
-        colours=HITS,
-    )
-    board.stat("Lookups", "Hits and misses.", "reqps", f"sum({lookups})", span=6)
-    board.stat(
-        "Evictions",
-        "Entries that had to go for others.",
-        "ops",
-        f"sum({rate(promql.CACHE_EVICTIONS, IN_CACHE)})",
-        span=6,
-    )
-    board.stat(
-        "Entries",
-        "Entries held now, of caches that tell.",
-        "short",
-        f"sum({chosen(promql.CACHE_ENTRIES, IN_CACHE)})",
-        span=6,
-    )
+    board.stat("Hit ratio", "Hits among all lookups.", "percentunit", ratio, span=6, colours=HITS)
+    for title, description, unit, expr in (
+        ("Lookups", "Hits and misses.", "reqps", _LOOKUPS),
+        ("Evictions", _EVICTED, "ops", _EVICTIONS),
+        ("Entries", "Entries held now, of caches that tell.", "short", _ENTRIES),
+    ):
+        board.stat(title, description, unit, f"sum({expr})", span=6)
 
 
 def _lookups(board: Board) -> None:
-    lookups = rate(promql.CACHE_REQUESTS, IN_CACHE)
-    hits = rate(promql.CACHE_REQUESTS, IN_CACHE, promql.HIT)
-    result = "cache_request_type"
     board.row("Lookups")
-    board.series(
+    hit_ratio(
+        board,
         "Hit ratio by cache",
         "Hits among the lookups of that moment, over all instances.",
-        "percentunit",
-        Query(ratio(hits, lookups, _BY_CACHE), _NAME),
+        IN_CACHE,
     )
     board.series(
         "Hit ratio since the start (each instance, do not aggregate)",
@@ -85,65 +68,48 @@ def _lookups(board: Board) -> None:
         "percentunit",
         Query(chosen(catalogue.HIT_RATIO, IN_CACHE), f"{_NAME} {{{{instance}}}}"),
     )
-    board.series(
-        "Lookups by cache",
-        "Hits and misses.",
-        "reqps",
-        Query(f"sum {_BY_CACHE} ({lookups})", _NAME),
-    )
+    by_cache, by_result = summed(_LOOKUPS, promql.CACHE), summed(_LOOKUPS, "cache_request_type")
+    board.series("Lookups by cache", "Hits and misses.", "reqps", by_cache)
     board.series(
         "Lookups by result",
         "Hits and misses of all caches chosen.",
         "reqps",
-        Query(f"sum by ({result}) ({lookups})", f"{{{{{result}}}}}"),
+        by_result,
         stacked=True,
     )
 
 
 def _contents(board: Board) -> None:
+    rejections = rate(promql.CACHE_REJECTIONS, IN_CACHE)
     board.row("Contents")
     for title, description, unit, expr in (
-        (
-            "Evictions by cache",
-            "Entries that had to go for others.",
-            "ops",
-            rate(promql.CACHE_EVICTIONS, IN_CACHE),
-        ),
-        (
-            "Rejections by cache",
-            "Entries refused because of their size.",
-            "ops",
-            rate(promql.CACHE_REJECTIONS, IN_CACHE),
-        ),
-        (
-            "Entries by cache",
-            "Entries held, of caches that tell.",
-            "short",
-            chosen(promql.CACHE_ENTRIES, IN_CACHE),
-        ),
+        ("Evictions by cache", _EVICTED, "ops", _EVICTIONS),
+        ("Rejections by cache", "Entries refused because of their size.", "ops", rejections),
+        ("Entries by cache", "Entries held, of caches that tell.", "short", _ENTRIES),
     ):
-        board.series(title, description, unit, Query(f"sum {_BY_CACHE} ({expr})", _NAME), span=8)
+        board.series(title, description, unit, summed(expr, promql.CACHE), span=8)
 
 
 def _by_tool(board: Board) -> None:
-    looked_up = rate(promql.CACHE_REQUESTS, IN_CACHE, IN_TOOL, _OF_TOOLS)
-    hits = rate(promql.CACHE_REQUESTS, IN_CACHE, IN_TOOL, _OF_TOOLS, promql.HIT)
-    total = increase(promql.CACHE_REQUESTS, IN_CACHE)
-    total_hits = increase(promql.CACHE_REQUESTS, IN_CACHE, promql.HIT)
     both = f"by ({promql.CACHE}, {promql.TOOL})"
+    ratio = hits_among(rate, IN_CACHE, IN_TOOL, f'{promql.TOOL}!=""', by=both)
     board.row("By tool")
     board.series(
         "Hit ratio by tool",
         "Lookups that were made during a call of the tool.",
         "percentunit",
-        Query(ratio(hits, looked_up, both), f"{_NAME} in {{{{{promql.TOOL}}}}}"),
+        Query(ratio, f"{_NAME} in {{{{{promql.TOOL}}}}}"),
     )
+    total = hits_among(increase, IN_CACHE, by=f"by ({promql.CACHE})")
     board.table(
         "Caches that help least",
         "Over the time shown.",
         {
-            "Misses": ("percentunit", f"topk(10, 1 - {ratio(total_hits, total, _BY_CACHE)})"),
-            "Lookups": ("short", f"sum {_BY_CACHE} ({total})"),
+            "Misses": ("percentunit", f"topk(10, 1 - {total})"),
+            "Lookups": (
+                "short",
+                summed(increase(promql.CACHE_REQUESTS, IN_CACHE), promql.CACHE).expr,
+            ),
         },
         {promql.CACHE: "Cache"},
     )

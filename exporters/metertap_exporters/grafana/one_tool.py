@@ -11,19 +11,20 @@ from metertap_exporters.grafana.panels import (
     calls_now,
     durations,
     failures_by_type,
+    hit_ratio,
 )
 from metertap_exporters.grafana.queries import (
     CALLS,
     PROCESS,
     TOOLS,
+    failures_among,
     percentile,
     quantile,
     rate,
-    ratio,
+    summed,
 )
 
 _THIS = f'{promql.TOOL}="$tool"'
-_NAME = f"{{{{{promql.CACHE}}}}}"
 
 
 def board() -> Board:
@@ -43,7 +44,6 @@ def board() -> Board:
 
 
 def _calls(board: Board) -> None:
-    counted, failed = rate(CALLS, _THIS, promql.COUNTED), rate(CALLS, _THIS, promql.FAILED)
     board.row("Calls and errors")
     calls_by_outcome(board, _THIS, "Calls by outcome")
     failures_by_type(board, _THIS, (promql.ERROR_TYPE,))
@@ -51,23 +51,20 @@ def _calls(board: Board) -> None:
         "Failed calls by instance",
         SHARE,
         "percentunit",
-        Query(ratio(failed, counted, "by (instance)"), "{{instance}}"),
+        Query(failures_among(rate, _THIS, "by (instance)"), "{{instance}}"),
         span=8,
         rare=True,
     )
 
 
 def _means_and_first_items(board: Board) -> None:
-    total = rate(f"{promql.DURATION}_sum", _THIS, promql.COUNTED)
-    counted = rate(CALLS, _THIS, promql.COUNTED)
+    total = summed(rate(f"{promql.DURATION}_sum", _THIS, promql.COUNTED), promql.OUTCOME)
+    counted = summed(rate(CALLS, _THIS, promql.COUNTED), promql.OUTCOME)
     board.series(
         "Mean by outcome",
         "Exact: seconds divided by calls.",
         "s",
-        Query(
-            f"sum by ({promql.OUTCOME}) ({total}) / (sum by ({promql.OUTCOME}) ({counted}) > 0)",
-            f"{{{{{promql.OUTCOME}}}}}",
-        ),
+        Query(f"{total.expr} / ({counted.expr} > 0)", total.legend),
         span=6,
     )
     first = rate(f"{promql.FIRST_ITEM}_bucket", _THIS)
@@ -81,19 +78,7 @@ def _means_and_first_items(board: Board) -> None:
 
 
 def _caches(board: Board) -> None:
-    lookups = rate(promql.CACHE_REQUESTS, _THIS)
-    hits = rate(promql.CACHE_REQUESTS, _THIS, promql.HIT)
-    by_cache = f"by ({promql.CACHE})"
     board.row("Caches that it asks")
-    board.series(
-        "Hit ratio",
-        "Of lookups made during its calls.",
-        "percentunit",
-        Query(ratio(hits, lookups, by_cache), _NAME),
-    )
-    board.series(
-        "Lookups",
-        "Made during its calls.",
-        "reqps",
-        Query(f"sum {by_cache} ({lookups})", _NAME),
-    )
+    hit_ratio(board, "Hit ratio", "Of lookups made during its calls.", _THIS)
+    lookups = summed(rate(promql.CACHE_REQUESTS, _THIS), promql.CACHE)
+    board.series("Lookups", "Made during its calls.", "reqps", lookups)

@@ -12,18 +12,19 @@ from metertap_exporters.grafana.queries import (
     BUCKETS,
     CALLS,
     chosen,
+    failures_among,
+    hits_among,
     percentile,
     quantile_of_calls,
     rate,
-    ratio,
+    summed,
 )
 
 # Figures change their colour where the alerts' defaults are.
 SUCCESS = Colours("red", 1 - (ToolThresholds().error_rate or 0), "green")
 HITS = Colours("red", CacheThresholds().hit_rate or 0, "green")
-NONE_EXPECTED = Colours(
-    "green", 0.5, "red"
-)  # a count that has just begun is less than 1 to Prometheus
+# A count that has just begun is less than 1 to Prometheus.
+NONE_EXPECTED = Colours("green", 0.5, "red")
 
 ESTIMATED = (
     "≈ Estimated from the histogram, so right over all instances together; as precise as the "
@@ -46,20 +47,20 @@ IN_PROGRESS = "Calls that have begun and not ended."
 
 def calls_now(board: Board, tool: str, span: int) -> None:
     """Show how the chosen tools do at this moment: rate, success, p95, calls in progress."""
-    counted, failed = rate(CALLS, tool, promql.COUNTED), rate(CALLS, tool, promql.FAILED)
     board.row("Now")
-    board.stat("Calls", COUNTS, "reqps", f"sum({counted})", span=span)
-    board.stat(
-        "Success rate",
-        "ok among ok and failed.",
-        "percentunit",
-        f"1 - {ratio(failed, counted)}",
-        span=span,
-        colours=SUCCESS,
-    )
+    board.stat("Calls", COUNTS, "reqps", f"sum({rate(CALLS, tool, promql.COUNTED)})", span=span)
+    success = f"1 - {failures_among(rate, tool)}"
+    said = "ok among ok and failed."
+    board.stat("Success rate", said, "percentunit", success, span=span, colours=SUCCESS)
     board.stat("≈ p95 (estimated)", ESTIMATED, "s", quantile_of_calls(0.95, tool), span=span)
     active = f"sum({chosen(promql.TOOL_ACTIVE, tool)})"
     board.stat("In progress", IN_PROGRESS, "short", active, span=span)
+
+
+def hit_ratio(board: Board, title: str, description: str, *matchers: str) -> None:
+    """Show the hit ratio of each cache."""
+    ratio = hits_among(rate, *matchers, by=f"by ({promql.CACHE})")
+    board.series(title, description, "percentunit", Query(ratio, f"{{{{{promql.CACHE}}}}}"))
 
 
 def calls_by_outcome(board: Board, tool: str, title: str) -> None:
@@ -69,7 +70,7 @@ def calls_by_outcome(board: Board, tool: str, title: str) -> None:
         "cancelled, caller_error (unknown tool, invalid arguments) and interim are no failures "
         "and in no rate.",
         "reqps",
-        Query(f"sum by ({promql.OUTCOME}) ({rate(CALLS, tool)})", f"{{{{{promql.OUTCOME}}}}}"),
+        summed(rate(CALLS, tool), promql.OUTCOME),
         span=8,
         stacked=True,
     )
@@ -81,10 +82,7 @@ def failures_by_type(board: Board, tool: str, by: Sequence[str]) -> None:
         "Failed calls by type of error",
         "What the tool raised, or tool_error where it said itself that it failed.",
         "reqps",
-        Query(
-            f"sum by ({', '.join(by)}) ({rate(CALLS, tool, promql.FAILED)})",
-            ": ".join(f"{{{{{label}}}}}" for label in by),
-        ),
+        summed(rate(CALLS, tool, promql.FAILED), *by),
         span=8,
         stacked=True,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from metertap import catalogue
 from metertap_exporters import promql
-from metertap_exporters.grafana.board import Variable
+from metertap_exporters.grafana.board import Query, Variable
 
 CALLS = f"{promql.DURATION}_count"
 BUCKETS = f"{promql.DURATION}_bucket"
@@ -46,6 +48,24 @@ def rate(metric: str, *matchers: str) -> str:
 def increase(metric: str, *matchers: str) -> str:
     """Count over the time that is shown."""
     return f"increase({chosen(metric, *matchers)}[$__range])"
+
+
+def summed(expr: str, *labels: str) -> Query:
+    """Sum up by `labels`, which are the legend too."""
+    legend = ": ".join(f"{{{{{label}}}}}" for label in labels)
+    return Query(f"sum by ({', '.join(labels)}) ({expr})", legend)
+
+
+def hits_among(lookups: Callable[..., str], *matchers: str, by: str = "") -> str:
+    """Divide hits by lookups, both as `lookups` (`rate` or `increase`) counts them."""
+    every, hit = (lookups(promql.CACHE_REQUESTS, *matchers, *more) for more in ((), (promql.HIT,)))
+    return ratio(hit, every, by)
+
+
+def failures_among(calls: Callable[..., str], tool: str, by: str = "") -> str:
+    """Divide failed calls by those that count, both as `calls` (`rate` or `increase`) counts."""
+    failed, counted = (calls(CALLS, tool, which) for which in (promql.FAILED, promql.COUNTED))
+    return ratio(failed, counted, by)
 
 
 def ratio(part: str, whole: str, by: str = "") -> str:

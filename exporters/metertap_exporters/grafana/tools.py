@@ -22,11 +22,12 @@ from metertap_exporters.grafana.queries import (
     PROCESS,
     TOOL,
     chosen,
+    failures_among,
     increase,
     quantile,
     quantile_of_calls,
     rate,
-    ratio,
+    summed,
 )
 
 _BY_TOOL = f"by ({promql.TOOL})"
@@ -73,18 +74,17 @@ def _now(board: Board) -> None:
 
 
 def _rate_and_errors(board: Board) -> None:
-    counted = rate(CALLS, IN_TOOL, promql.COUNTED)
-    failed = rate(CALLS, IN_TOOL, promql.FAILED)
+    calls = summed(rate(CALLS, IN_TOOL, promql.COUNTED), promql.TOOL)
+    active = summed(chosen(promql.TOOL_ACTIVE, IN_TOOL), promql.TOOL)
     board.row("Rate")
-    board.series("Calls by tool", COUNTS, "reqps", Query(f"sum {_BY_TOOL} ({counted})", _NAME))
-    active = f"sum {_BY_TOOL} ({chosen(promql.TOOL_ACTIVE, IN_TOOL)})"
-    board.series("Calls in progress", IN_PROGRESS, "short", Query(active, _NAME))
+    board.series("Calls by tool", COUNTS, "reqps", calls)
+    board.series("Calls in progress", IN_PROGRESS, "short", active)
     board.row("Errors")
     board.series(
         "Failed calls by tool",
         SHARE,
         "percentunit",
-        Query(ratio(failed, counted, _BY_TOOL), _NAME),
+        Query(failures_among(rate, IN_TOOL, _BY_TOOL), _NAME),
         span=8,
         rare=True,
     )
@@ -93,45 +93,33 @@ def _rate_and_errors(board: Board) -> None:
 
 
 def _worst(board: Board) -> None:
-    counted = increase(CALLS, IN_TOOL, promql.COUNTED)
-    failed = increase(CALLS, IN_TOOL, promql.FAILED)
+    calls = summed(increase(CALLS, IN_TOOL, promql.COUNTED), promql.TOOL).expr
     p95 = quantile_of_calls(0.95, IN_TOOL, promql.TOOL, "$__range")
-    # Without calls there is no percentile, which Prometheus calls NaN.
-    slow = f"{p95} and sum {_BY_TOOL} ({counted}) > 0"
-    calls = ("short", f"sum {_BY_TOOL} ({counted})")
+    failing = failures_among(increase, IN_TOOL, _BY_TOOL)
     board.row("Worst, over the time shown")
-    board.table(
-        "Slowest tools",
-        ESTIMATED,
-        {"≈ p95": ("s", f"topk(10, {slow})"), "Calls": calls},
-        {promql.TOOL: "Tool"},
-    )
-    board.table(
-        "Most failing tools",
-        SHARE,
-        {
-            "Failed": ("percentunit", f"topk(10, {ratio(failed, counted, _BY_TOOL)} > 0)"),
-            "Calls": calls,
-        },
-        {promql.TOOL: "Tool"},
-    )
+    for title, description, column, unit, worst in (
+        # Without calls there is no percentile, which Prometheus calls NaN.
+        ("Slowest tools", ESTIMATED, "≈ p95", "s", f"{p95} and {calls} > 0"),
+        ("Most failing tools", SHARE, "Failed", "percentunit", f"{failing} > 0"),
+    ):
+        columns = {column: (unit, f"topk(10, {worst})"), "Calls": ("short", calls)}
+        board.table(title, description, columns, {promql.TOOL: "Tool"})
 
 
 def _requests(board: Board) -> None:
     count, buckets = f"{promql.REQUEST_DURATION}_count", f"{promql.REQUEST_DURATION}_bucket"
-    name = f"{{{{{promql.METHOD}}}}}"
     board.row("MCP requests")
     board.series(
         "Requests by method",
         "Every request that an MCP server got, tools/call among them.",
         "reqps",
-        Query(f"sum by ({promql.METHOD}) ({rate(count)})", name),
+        summed(rate(count), promql.METHOD),
     )
     board.series(
         "≈ p95 by method (estimated)",
         REQUESTS_ESTIMATED,
         "s",
-        Query(quantile(0.95, rate(buckets), promql.METHOD), name),
+        Query(quantile(0.95, rate(buckets), promql.METHOD), f"{{{{{promql.METHOD}}}}}"),
     )
 
 

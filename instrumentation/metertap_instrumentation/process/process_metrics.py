@@ -22,8 +22,7 @@ from typing import Any
 from opentelemetry.metrics import MeterProvider
 
 from metertap import faults, locks, state
-from metertap_instrumentation.process.gate import Gate
-from metertap_instrumentation.process.source import Source
+from metertap_instrumentation.process.source import Gate, Source
 
 NAME = "system_metrics"
 """OpenTelemetry's name for it, by which it is disabled."""

@@ -1,4 +1,8 @@
-"""Reading this process, by OpenTelemetry's instrumentor for it."""
+"""Reading this process by OpenTelemetry's instrumentor for it, and a switch for what it observes.
+
+The instrumentor takes one provider for good. It gets a `Gate` in its place, which stands before one
+provider and can hold back what is observed.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,11 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
+from metertap import catalogue, faults
+from metertap._version import __version__
+from metertap.otel.instruments import silent
 from metertap.state import settings
 
 # Not its `process.runtime.*`: deprecated names for the same. A version ignores what it has not got.
@@ -94,6 +101,53 @@ class Source:
             self._utilization = observed if self._asked else ()
             self._asked = now
         return self._utilization
+
+
+class Gate:
+    """A stand-in for a meter provider and its meter, whose observations can be held back."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self.is_open = False
+        self.names: list[str] = []
+        self._source: Source | None = None
+        # Now: a provider that is shut down later warns whoever asks it for a meter.
+        self._meter: Any = provider.get_meter(catalogue.SCOPE, __version__)
+
+    def open(self, source: Source) -> None:
+        """Let the instrumentor's observations through."""
+        source.renew()
+        if self._source is None:
+            self._source = source
+            source.register(self)
+            self._meter = None
+        self.is_open = True
+
+    def get_meter(self, *_args: Any, **_kwargs: Any) -> Gate:
+        """Stand in for the meter, too."""
+        return self
+
+    def __getattr__(self, create: str) -> Any:
+        """Create an observable instrument as the meter does, by callbacks that can be held back."""
+        make = getattr(self._meter, create)
+
+        def created(name: str, callbacks: Iterable[Read] = (), **told: str) -> Any:
+            assert self._source is not None
+            self.names.append(name)
+            through = [self._callback(name, read, self._source) for read in callbacks]
+            return make(name, through, **told)
+
+        return created
+
+    def _callback(self, name: str, read: Read, source: Source) -> Read:
+        def callback(options: CallbackOptions) -> Iterable[Observation]:
+            if self.is_open and not silent.get():
+                with faults.guarded("process_metrics"):
+                    return source.observations(name, read, options)
+            return ()
+
+        if name == UTILIZATION:
+            source.observations(name, read, CallbackOptions())  # the first one is for nobody
+        return callback
 
 
 def _config() -> dict[str, list[str] | None]:
