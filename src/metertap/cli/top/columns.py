@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from metertap import text
 from metertap.cli.top.cursor import Key
@@ -28,6 +28,7 @@ Called = TypeVar("Called", Tool, Operation)
 Entry = TypeVar("Entry", bound=Tool | Operation | Cache)
 """What a row is of."""
 Value = float | str | None
+Written = Callable[[Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +137,52 @@ def clock(unix_seconds: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(unix_seconds))
 
 
-def _process(rank: int) -> Column[Entry]:
+def _words(
+    title: str, key: str, rank: int, words: Callable[[Row[Entry]], str | None]
+) -> Column[Entry]:
+    """Make a column of words, sorted by the alphabet."""
+
+    def value(row: Row[Entry]) -> Value:
+        found = words(row)
+        return None if found is None else found.casefold()
+
     return Column(
-        "process",
-        "o",
-        rank,
-        lambda row: row.process.casefold(),
-        lambda row: f"{FAILED} {row.process}" if row.is_gone else row.process,
-        is_words=True,
-        ascends=True,
+        title, key, rank, value, lambda row: words(row) or text.NONE, is_words=True, ascends=True
     )
 
 
-def _name(title: str) -> Column[Entry]:
-    return Column(
-        title,
-        "n",
-        0,
-        lambda row: row.entry.name.casefold(),
-        lambda row: row.entry.name,
-        is_words=True,
-        ascends=True,
+def _figure(
+    title: str,
+    key: str,
+    rank: int,
+    name: str,
+    written: Written = text.count,
+    **more: Any,
+) -> Column[Entry]:
+    """Make a column of the figure that the document calls `name`."""
+
+    def value(row: Row[Entry]) -> Any:
+        figures: Any = row.entry.figures
+        return figures[name]
+
+    return Column(title, key, rank, value, lambda row: written(value(row)), **more)
+
+
+def _now(
+    title: str, key: str, rank: int, value: Callable[[Entry], float | None], written: Written
+) -> Column[Entry]:
+    """Make a column of a figure that is of this moment: a process that is gone has none."""
+
+    def at_present(row: Row[Entry]) -> float | None:
+        return None if row.is_gone else value(row.entry)
+
+    return Column(title, key, rank, at_present, lambda row: written(at_present(row)))
+
+
+def _process(rank: int) -> Column[Entry]:
+    column: Column[Entry] = _words("process", "o", rank, lambda row: row.process)
+    return replace(
+        column, text=lambda row: f"{FAILED} {row.process}" if row.is_gone else row.process
     )
 
 
@@ -170,56 +196,16 @@ def _percentile(which: Which, key: str, rank: int) -> Column[Called]:
     )
 
 
-def _call_rate(rank: int) -> Column[Called]:
-    return Column(
-        "calls/s",
-        "c",
-        rank,
-        lambda row: None if row.is_gone else row.entry.calls_per_second,
-        lambda row: text.NONE if row.is_gone else text.rate(row.entry.calls_per_second),
-    )
-
-
 def _success_rate() -> Column[Called]:
-    return Column(
-        "ok %",
-        "s",
-        1,
-        lambda row: row.entry.figures["success_rate"],
-        lambda row: (
+    column: Column[Called] = _figure("ok %", "s", 1, "success_rate", style=_success_style)
+    return replace(
+        column,
+        text=lambda row: (
             (FAILED if row.entry.failed_lately else "")
             + text.percent(row.entry.figures["success_rate"]).rjust(5)
         ),
-        style=_success_style,
         ascends=True,
     )
-
-
-def _calls(rank: int) -> Column[Called]:
-    return Column(
-        "calls",
-        "t",
-        rank,
-        lambda row: row.entry.figures["total_calls"],
-        lambda row: text.count(row.entry.figures["total_calls"]),
-    )
-
-
-def _last_error() -> Column[Called]:
-    return Column(
-        "last error",
-        "e",
-        2,
-        lambda row: row.entry.last_error_type,
-        lambda row: row.entry.last_error_type or text.NONE,
-        is_words=True,
-        ascends=True,
-    )
-
-
-def _now(written: Callable[[Entry], str]) -> Callable[[Row[Entry]], str]:
-    """Return a text that is a dash for a process that is gone."""
-    return lambda row: text.NONE if row.is_gone else written(row.entry)
 
 
 def _success_style(called: Tool | Operation) -> str:
@@ -234,89 +220,43 @@ def hits_style(hit_rate: float | None, lookups: int) -> str:
     return "yellow" if is_poor and lookups >= _FEWEST_LOOKUPS else ""
 
 
-TOOLS: tuple[Column[Tool], ...] = (
-    _name("tool"),
-    _call_rate(3),
-    _success_rate(),
-    _percentile("p50", "5", 6),
-    _percentile("p95", "p", 0),
-    _percentile("p99", "9", 4),
-    Column(
-        "active",
-        "a",
-        5,
-        lambda row: None if row.is_gone else row.entry.figures["active_calls"],
-        _now(lambda tool: text.count(tool.figures["active_calls"])),
-    ),
-    _calls(7),
-    _last_error(),
-    _process(3),
+def _called(title: str, own: Column[Called]) -> tuple[Column[Called], ...]:
+    """Make the columns of what is called, among them one that only this table has."""
+    return (
+        _words(title, "n", 0, lambda row: row.entry.name),
+        _now("calls/s", "c", 3, lambda called: called.calls_per_second, text.rate),
+        _success_rate(),
+        _percentile("p50", "5", 6),
+        _percentile("p95", "p", 0),
+        _percentile("p99", "9", 4),
+        own,
+        _figure("calls", "t", 7, "total_calls"),
+        _words("last error", "e", 2, lambda row: row.entry.last_error_type),
+        _process(3),
+    )
+
+
+TOOLS: tuple[Column[Tool], ...] = _called(
+    "tool", _now("active", "a", 5, lambda tool: tool.figures["active_calls"], text.count)
 )
-OPERATIONS: tuple[Column[Operation], ...] = (
-    _name("operation"),
-    _call_rate(3),
-    _success_rate(),
-    _percentile("p50", "5", 6),
-    _percentile("p95", "p", 0),
-    _percentile("p99", "9", 4),
-    Column(
-        "side",
-        "d",
-        5,
-        lambda row: row.entry.figures["side"],
-        lambda row: row.entry.figures["side"],
-    ),
-    _calls(7),
-    _last_error(),
-    _process(3),
+OPERATIONS: tuple[Column[Operation], ...] = _called(
+    "operation", _figure("side", "d", 5, "side", str)
 )
 CACHES: tuple[Column[Cache], ...] = (
-    _name("cache"),
-    Column(
-        "lookups/s",
-        "c",
-        3,
-        lambda row: None if row.is_gone else row.entry.lookups_per_second,
-        _now(lambda cache: text.rate(cache.lookups_per_second)),
-    ),
-    Column(
+    _words("cache", "n", 0, lambda row: row.entry.name),
+    _now("lookups/s", "c", 3, lambda cache: cache.lookups_per_second, text.rate),
+    _figure(
         "hit %",
         "s",
         0,
-        lambda row: row.entry.figures["hit_rate"],
-        lambda row: text.percent(row.entry.figures["hit_rate"]),
+        "hit_rate",
+        text.percent,
         style=lambda cache: hits_style(cache.figures["hit_rate"], cache.figures["total_requests"]),
         ascends=True,
     ),
-    Column(
-        "lookups",
-        "t",
-        2,
-        lambda row: row.entry.figures["total_requests"],
-        lambda row: text.count(row.entry.figures["total_requests"]),
-    ),
-    Column(
-        "evicted",
-        "v",
-        4,
-        lambda row: row.entry.figures["evictions"],
-        lambda row: text.count(row.entry.figures["evictions"]),
-    ),
-    Column(
-        "entries",
-        "a",
-        5,
-        lambda row: None if row.is_gone else row.entry.figures["entries"],
-        _now(lambda cache: text.count(cache.figures["entries"])),
-    ),
-    Column(
-        "library",
-        "l",
-        6,
-        lambda row: row.entry.figures["system"].casefold(),
-        lambda row: row.entry.figures["system"],
-        is_words=True,
-        ascends=True,
-    ),
+    _figure("lookups", "t", 2, "total_requests"),
+    _figure("evicted", "v", 4, "evictions"),
+    _now("entries", "a", 5, lambda cache: cache.figures["entries"], text.count),
+    _words("library", "l", 6, lambda row: row.entry.figures["system"]),
     _process(3),
 )

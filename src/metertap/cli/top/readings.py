@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from metertap.tables import document as documents
 from metertap.tables.document import Document
@@ -13,17 +14,18 @@ _RECENT_SECONDS = 60.0
 _LEAST_SECONDS = 0.05
 """Two documents that are closer say nothing about a rate."""
 _ALARMING = ("firing", "pending")
-_Called = documents.Tool | documents.Operation
+_Figures = documents.Tool | documents.Operation
+Figures = TypeVar("Figures", documents.Tool, documents.Operation)
 _Key = str | tuple[str, str, str | None]
 """A tool's name, or an operation's side, method and name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """One tool of one process: the document's figures, and what only two documents tell."""
+class _Called(Generic[Figures]):
+    """What is called: the document's figures, and what only two documents tell."""
 
     name: str
-    figures: documents.Tool
+    figures: Figures
     calls_per_second: float | None
     last_error_type: str | None
     """Seen last; at first, the most frequent."""
@@ -34,26 +36,24 @@ class Tool:
         """Calls since counting began."""
         return self.figures["total_calls"]
 
+
+class Tool(_Called[documents.Tool]):
+    """One tool of one process."""
+
+    __slots__ = ()
+
     def percentile(self, which: Which) -> Percentile:
         """Return a percentile of the last calls."""
         return percentile(self.figures, which)
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """The MCP requests of one method and name, as one side of one process saw them."""
+class Operation(_Called[documents.Operation]):
+    """The MCP requests of one method and name, as one side of one process saw them.
 
-    name: str
-    """The method, and the name of the tool, prompt or resource where it has one."""
-    figures: documents.Operation
-    calls_per_second: float | None
-    last_error_type: str | None
-    failed_lately: bool
+    Its name is the method, and the name of the tool, prompt or resource where it has one.
+    """
 
-    @property
-    def uses(self) -> int:
-        """Requests since counting began."""
-        return self.figures["total_calls"]
+    __slots__ = ()
 
     def percentile(self, which: Which) -> Percentile:
         """Return a percentile of the last requests."""
@@ -159,8 +159,8 @@ class Readings:
     def _change(
         self,
         key: _Key,
-        figures: _Called,
-        before: dict[_Key, _Called] | None,
+        figures: _Figures,
+        before: dict[_Key, _Figures] | None,
         elapsed: float | None,
         uptime: float,
     ) -> tuple[float | None, str | None, bool]:
@@ -185,9 +185,9 @@ class Readings:
         )
 
 
-def _called(document: Document) -> dict[_Key, _Called]:
+def _called(document: Document) -> dict[_Key, _Figures]:
     """Return everything that is called: tools by name, MCP operations by side, method and name."""
-    found: dict[_Key, _Called] = {}
+    found: dict[_Key, _Figures] = {}
     found.update(document["tool_metrics"])
     found.update((_key(operation), operation) for operation in document.get("operations", ()))
     return found
