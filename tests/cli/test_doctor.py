@@ -23,7 +23,7 @@ from metertap_instrumentation.libraries import Library
 from servers.mcp_stacks import stacks
 from servers.otlp_receiver import receiver
 from support import environments
-from support.programs import METERTAP, run
+from support.programs import METERTAP, NO_LIBRARIES, run
 from support.waiting import wait_for
 
 
@@ -110,7 +110,7 @@ def test_without_an_address_running_processes_come_after_the_environment(
     with metertap.instrument(service_name="shop") as tap:
         metertap.record_tool_call("search", True, 1.0)
         wait_for(lambda: tap.json_url)
-        checked = run(METERTAP, "doctor", "--json")
+        checked = run(METERTAP, "doctor", "--json", env=NO_LIBRARIES)
     assert checked.status == 0
     names = [report["process"] for report in json.loads(checked.stdout)]
     assert names[0] == "this environment"

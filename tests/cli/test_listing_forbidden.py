@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from support.programs import METERTAP, Ended, run
+from support.programs import METERTAP, NO_LIBRARIES, Ended, run
 from support.unprivileged import unprivileged
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="owners and modes are POSIX's")
@@ -49,8 +49,8 @@ def base(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         (base / "metertap").chmod(0o700)
 
 
-def forbidden(*command: str) -> Ended:
-    return run(*unprivileged(METERTAP, *command))
+def forbidden(*command: str, env: Mapping[str, str] | None = None) -> Ended:
+    return run(*unprivileged(METERTAP, *command), env=env)
 
 
 @pytest.mark.parametrize("command", [("snapshot",), ("top", "--once"), ("top", "--json")])
@@ -63,7 +63,7 @@ def test_nobody_is_found_and_one_line_says_why(base: Path, command: tuple[str, .
 
 
 def test_doctor_checks_the_environment_and_says_why_it_asks_nobody(base: Path) -> None:
-    ended = forbidden("doctor")
+    ended = forbidden("doctor", env=NO_LIBRARIES)
     assert (ended.status, ended.stderr) == (0, b"")
     shown = "".join(ended.stdout.decode().split())  # a path may be folded
     assert re.search(f"runningprocessescannotbelisted:.*{re.escape(str(base / 'metertap'))}", shown)

@@ -18,6 +18,8 @@ from pathlib import Path
 PROGRAMS = Path(__file__).parent.parent / "run" / "programs"
 METERTAP = str(Path(sys.executable).with_name("metertap"))
 RUN = (METERTAP, "run", "--")
+NO_LIBRARIES = {"METERTAP_DISABLED_INSTRUMENTATIONS": "*"}
+"""With this, `metertap doctor` need not import all libraries, which takes several seconds."""
 
 
 @dataclass(frozen=True)
