@@ -62,6 +62,11 @@ def standing(path: str) -> Any:
     return vars(functools.reduce(getattr, owners, importlib.import_module(module))).get(last)
 
 
+def function_of(found: Any) -> Any:
+    """The function that a class method has; anything else as it is."""
+    return found.__func__ if type(found) is classmethod else found
+
+
 def described(path: str) -> tuple[Any, ...]:
     """What can be asked of the function at a dotted path."""
     module, _, name = path.partition(":")
@@ -361,7 +366,8 @@ class ToolKit:
         inside = {path: (standing(path), described(path)) for path in paths}
         measured.shutdown()
         for path, (stand_in, description) in inside.items():
-            assert standing(path) in {getattr(stand_in, "__wrapped__", None), None}
+            original = getattr(function_of(stand_in), "__wrapped__", None)
+            assert function_of(standing(path)) in {original, None}
             assert described(path) == description
 
     @both
