@@ -18,7 +18,7 @@ from metertap.otel import sdk
 from metertap.otel.instruments import paced
 from metertap.recording import OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
-from metertap.settings.settings import TABLE, Options, Settings
+from metertap.settings.settings import Options, Settings
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
 from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
 from metertap_exporters.exposition.otel import Target, families
@@ -173,15 +173,7 @@ class PrometheusExporter:
         self._exposition = Exposition(pause)
         self._route = SharedRoute(self._serve, _asked)
         self.reader: PrometheusScrapeReader | None = None
-        self.endpoint = Endpoint(
-            label="prometheus",
-            app=App({"/metrics": self._route}),
-            host=settings.prometheus_host,
-            port=settings.prometheus_port,
-            explicit=settings.is_explicit("prometheus_port"),
-            variable=TABLE["prometheus_port"][0],
-            allowed_hosts=settings.allowed_hosts,
-        )
+        self.endpoint = Endpoint.by(settings, "prometheus", App({"/metrics": self._route}))
 
     def new_reader(self) -> PrometheusScrapeReader:
         """Make a reader for one provider: from now on its metrics are shown, not another's."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from metertap import locks
+from metertap.text import printable, without_paths, without_secrets
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
@@ -85,18 +86,26 @@ def shows_info() -> bool:
 def _log(level: int, message: str, args: tuple[object, ...]) -> None:
     """With our name in the text: not every program's format shows the logger's."""
     try:
-        logger.log(level, f"metertap: {message}", *args)
+        logger.log(level, f"metertap: {message}", *map(_safe, args))
     except Exception:  # noqa: S110  # a filter or handler of the program's: nowhere left to say so
         pass
 
 
+def _safe(value: object) -> object:
+    """Return what an argument of a message may become: one line that gives no secret away."""
+    return value if isinstance(value, int | float) else printable(without_secrets(str(value)))
+
+
 def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
-    """`value` as text for a warning: of bounded length, and never an exception."""
+    """`value` as text for a warning: one line of bounded length, never a secret or an exception.
+
+    Of addresses in it the path is not shown either.
+    """
     try:
-        text = text_of(value)
+        text = without_paths(without_secrets(text_of(value)))
     except Exception:
         return f"<{type(value).__qualname__}>"
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
+    return printable(text, _SHOWN_LENGTH)
 
 
 def fault_counts() -> dict[str, int]:

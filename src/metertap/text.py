@@ -1,15 +1,65 @@
-"""Figures as text: in columns, in sentences, and in the words of Prometheus's configuration.
+"""Text for people: figures, and what others wrote, so that it can be shown.
 
-No data is a dash, never 0. In columns nothing is rounded up to "all" or down to "none".
+Figures stand in columns, in sentences, and in the words of Prometheus's configuration. No data is a
+dash, never 0. In columns nothing is rounded up to "all" or down to "none".
+
+What others wrote (names, errors, values of settings) goes through `printable` before it reaches a
+terminal or a log, and through `without_secrets` where it may quote an address or a header.
 """
 
 from __future__ import annotations
+
+import re
 
 NONE = "–"
 """What stands in a column where there is no data."""
 ABOUT = "≈"
 """Stands before a percentile that is estimated, or held down to the longest of too few calls."""
 LEGEND = f"{ABOUT} an estimate, or of too few calls"
+
+_LONGEST = 1000
+"""Characters of one text that are shown."""
+_HIDDEN = "…"
+# Patterns are compiled when something is wrong, and not by every program that starts.
+_USER = r"//[^\s'\"<>]*@"
+_PATH = r"(?i)(\bhttps?://[^\s/?#'\"<>]+)[/?#][^\s'\"<>]+"
+_SCHEME = r"(?i)\b(bearer|basic)(?:\s|%20|\+)+[^\s'\",;]+"
+_PAIR = (
+    r"(?i)([\w-]*(?:authorization|api[-_]?key|token|passw|secret|credential|cookie)[\w-]*"
+    r"['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+"
+)
+
+
+# What others wrote
+
+
+def printable(text: str, longest: int = _LONGEST) -> str:
+    """Return `text` with everything escaped that a terminal would act on instead of showing it.
+
+    Names come from other processes: control sequences, line ends, characters that reverse the
+    direction of a line. What is longer than anything that people read is cut off.
+    """
+    shown = text if len(text) <= longest else f"{text[:longest]}…"
+    if shown.isprintable():
+        return shown
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown
+    )
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` without the users, passwords and headers that it quotes, as far as they show.
+
+    Messages of libraries quote what they could not use: an address with a password in it, a header.
+    """
+    text = re.sub(_USER, f"//{_HIDDEN}@", text)
+    text = re.sub(_SCHEME, rf"\1 {_HIDDEN}", text)
+    return re.sub(_PAIR, rf"\1{_HIDDEN}", text)
+
+
+def without_paths(text: str) -> str:
+    """Return `text` with addresses cut off after the host: webhooks keep secrets in the path."""
+    return re.sub(_PATH, rf"\1/{_HIDDEN}", text)
 
 
 # In columns

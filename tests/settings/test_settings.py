@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import metertap
 from metertap.settings import settings
 from metertap.settings.address import Address
-from metertap.settings.settings import TABLE, Settings
+from metertap.settings.secret import Secret
+from metertap.settings.settings import AUTO, TABLE, Settings
 from support.warned import warnings_of
 
 # By keyword: what the file says (TOML), the environment says, and the keyword says.
@@ -29,6 +30,13 @@ GIVEN: dict[str, tuple[str, str, object]] = {
     "prometheus_host": ('"localhost"', "127.0.0.2", "127.0.0.3"),
     "series_limit": ("10", "20", 30),
     "allowed_hosts": ('["a", "b"]', "c, d", ["e"]),
+    "json_socket": ('"/run/one"', "/run/two", Path("/run/three")),
+    "prometheus_socket": ('"/run/one"', "/run/two", "auto"),
+    "token": ('"one"', "two", "three"),
+    "token_file": ('"/run/one"', "/run/two", Path("/run/three")),
+    "tls_certfile": ('"/run/one"', "/run/two", Path("/run/three")),
+    "tls_keyfile": ('"/run/one"', "/run/two", Path("/run/three")),
+    "tls_client_cafile": ('"/run/one"', "/run/two", Path("/run/three")),
     "disabled_instrumentations": ('["a"]', "b,c", {"d"}),
     "service_name": ('"from file"', "from environment", "from keyword"),
     "alertmanager_url": ('"http://one:1"', "http://two", "https://three"),
@@ -40,6 +48,7 @@ ADDRESSES = (
     Address("http", "two", 80, ""),
     Address("https", "three", 443, ""),
 )
+PATHS = (Path("/run/one"), Path("/run/two"), Path("/run/three"))
 READ: dict[str, tuple[object, object, object]] = {
     "enabled": (False, True, False),
     "window_size": (10, 20, 30),
@@ -52,6 +61,13 @@ READ: dict[str, tuple[object, object, object]] = {
     "prometheus_host": ("localhost", "127.0.0.2", "127.0.0.3"),
     "series_limit": (10, 20, 30),
     "allowed_hosts": (frozenset("ab"), frozenset("cd"), frozenset("e")),
+    "json_socket": PATHS,
+    "prometheus_socket": (*PATHS[:2], AUTO),
+    "token": (Secret("one"), Secret("two"), Secret("three")),
+    "token_file": PATHS,
+    "tls_certfile": PATHS,
+    "tls_keyfile": PATHS,
+    "tls_client_cafile": PATHS,
     "disabled_instrumentations": (frozenset("a"), frozenset("bc"), frozenset("d")),
     "service_name": ("from file", "from environment", "from keyword"),
     "alertmanager_url": ADDRESSES,

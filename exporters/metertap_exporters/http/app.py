@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from metertap import faults
+from metertap.text import printable
 
 Environ = Mapping[str, Any]
 StartResponse = Callable[..., Any]
@@ -99,18 +100,20 @@ class _Sent:
 
 def send(response: Response, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer a WSGI request; to HEAD without the body."""
-    reason = response.reason or HTTPStatus(response.status).phrase
+    # A line of ASCII, whatever the reason quotes: a line end in it would begin a header.
+    reason = printable(response.reason or HTTPStatus(response.status).phrase)
+    reason = reason.encode("ascii", "backslashreplace").decode()
     start_response(f"{response.status} {reason}", headers_of(response))
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else _Sent(response)
 
 
 def headers_of(response: Response) -> list[tuple[str, str]]:
-    """List the headers of an answer; what it says itself stands before what all have."""
-    headers = {
+    """List the headers of an answer; what it says itself stands in place of what all have."""
+    own = {name for name, _ in response.headers}
+    of_all = {
         "Content-Type": response.content_type,
         "Content-Length": str(len(response.body)),
         "Cache-Control": "no-store",
         **SECURITY_HEADERS,
-        **dict(response.headers),
     }
-    return list(headers.items())
+    return [*(item for item in of_all.items() if item[0] not in own), *response.headers]

@@ -137,4 +137,5 @@ def _end(connections: Iterable[Connection]) -> None:
     for known in connections:
         known.waiting_since = None  # once is enough
         with suppress(OSError):
-            known.socket.shutdown(socket.SHUT_RDWR)
+            # Not the method of SSLSocket: what its thread writes then would go out in clear.
+            socket.socket.shutdown(known.socket, socket.SHUT_RDWR)

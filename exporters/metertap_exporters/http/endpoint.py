@@ -9,10 +9,14 @@ import errno
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from metertap import faults, locks
+from metertap.settings.settings import TABLE, Settings
+from metertap_exporters.http import unix_socket
+from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import WsgiApp
-from metertap_exporters.http.hosts import HostCheck
+from metertap_exporters.http.hosts import HostCheck, is_loopback
 from metertap_exporters.http.server import POLL_SECONDS, Server
 
 _NEXT_PORTS = range(9110, 9130)
@@ -31,7 +35,8 @@ class _Listening:
 class Endpoint:
     """One HTTP server: made idle, bound by `start`, gone with `stop`.
 
-    `explicit` ports never move: where one is taken there is a warning and no endpoint.
+    `explicit` ports never move: where one is taken there is a warning and no endpoint. With a
+    `socket` it listens there, and at no port.
     """
 
     label: str
@@ -42,18 +47,50 @@ class Endpoint:
     variable: str
     allowed_hosts: frozenset[str] = frozenset()
     problem: str | None = None
+    access: Access = OPEN
+    socket: Path | None = None
     _on_bound: Callable[[Endpoint], None] | None = None
     _listening: _Listening | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=locks.lock, repr=False)
 
+    @classmethod
+    def by(cls, settings: Settings, label: str, app: WsgiApp) -> Endpoint:
+        """Make the endpoint of that name as the settings have it."""
+        port, socket = f"{label}_port", f"{label}_socket"
+        path: Path | None = getattr(settings, socket)
+        return cls(
+            label=label,
+            app=app,
+            host=getattr(settings, f"{label}_host"),
+            port=getattr(settings, port),
+            explicit=settings.is_explicit(port) or path is not None,
+            variable=TABLE[port if path is None else socket][0],
+            allowed_hosts=settings.allowed_hosts,
+            access=Access.by(settings),
+            socket=path and unix_socket.place(path, label),
+        )
+
     @property
     def url(self) -> str | None:
-        """Its address, such as `http://127.0.0.1:9109`; None while nothing is bound."""
+        """Its address, such as `http://127.0.0.1:9109`; None while nothing is bound.
+
+        That of a socket is `unix:` and its path.
+        """
         listening = self._listening
         if listening is None or listening.server is None:
             return None
+        if self.socket is not None:
+            return f"unix:{self.socket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{listening.server.server_port}"
+        scheme = "http" if self.access.certfile is None else "https"
+        return f"{scheme}://{host}:{listening.server.server_port}"
+
+    def at(self, path: str) -> str | None:
+        """Return the address of a path, for people; None while nothing is bound."""
+        url = self.url
+        if url is not None and self.socket is not None:
+            return f"{path} of {url}"
+        return url and url + path
 
     def on_bound(self, callback: Callable[[Endpoint], None] | None) -> None:
         """Call `callback` whenever the endpoint is bound or cannot be; now, if it is bound."""
@@ -116,9 +153,43 @@ class Endpoint:
                 server.serve_forever(POLL_SECONDS)
 
     def _bind(self) -> Server | None:
+        try:
+            app = self.access.guarded(self.app)
+            server = self._listener()
+        except ValueError as error:
+            self.problem = str(error)
+            server = None
+        if server is None:
+            faults.warn(
+                "%s is not served: %s (%s sets another)", self.label, self.problem, self.variable
+            )
+            return None
+        self.problem = None
+        host = self.host if self.socket is None else "localhost"
+        server.set_app(HostCheck(app, host, self.allowed_hosts))
+        if self.access.is_open and not is_loopback(host):
+            faults.warn_once(
+                "open endpoint",
+                "EVERYBODY who reaches %s:%d may read the metrics: it listens beyond this machine, "
+                "and asks for no token (METERTAP_TOKEN_FILE) and no certificate "
+                "(METERTAP_TLS_CLIENT_CAFILE)",
+                host,
+                server.server_port,
+            )
+        return server
+
+    def _listener(self) -> Server | None:
+        """Bind the socket, or the first port that is free. Raises ValueError for a certificate."""
+        if self.socket is not None:
+            try:
+                return Server(self.socket)
+            except OSError as error:
+                self.problem = f"{self.socket} cannot be bound: {error.strerror or error}"
+                return None
+        tls = self.access.tls()
         for port in self._ports():
             try:
-                server = Server((self.host.strip("[]"), port))
+                server = Server((self.host.strip("[]"), port), tls)
             except OSError as error:
                 self.problem = f"{self.host}:{port} cannot be bound: {error.strerror or error}"
                 if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
@@ -126,20 +197,16 @@ class Endpoint:
                 continue
             if port not in (self.port, 0) or (port == 0 and self.port != 0):
                 faults.warn(
-                    "port %d is in use by another program; %s is served at http://%s:%d instead "
+                    "port %d is in use by another program; %s is served at %s://%s:%d instead "
                     "(%s sets the port)",
                     self.port,
                     self.label,
+                    "http" if tls is None else "https",
                     self.host,
                     server.server_port,
                     self.variable,
                 )
-            self.problem = None
-            server.set_app(HostCheck(self.app, self.host, self.allowed_hosts))
             return server
-        faults.warn(
-            "%s is not served: %s (%s sets another)", self.label, self.problem, self.variable
-        )
         return None
 
     def _ports(self) -> list[int]:

@@ -8,18 +8,22 @@ from __future__ import annotations
 import errno
 import io
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from metertap import faults, locks
+from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
 from metertap_exporters.http.connections import Connections
+from metertap_exporters.http.tls import ServerTls
 
 _SOCKET_TIMEOUT_SECONDS = 5.0
 _CHUNK_BYTES = 64 * 1024
@@ -76,8 +80,10 @@ class _Handler(WSGIRequestHandler):
     server: Server
 
     def setup(self) -> None:
-        """Make the files of the connection."""
+        """Make the files of the connection, and shake hands with a client of TLS."""
         super().setup()
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.do_handshake()
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         connection, connections = self.connection, self.server.connections
@@ -131,8 +137,15 @@ class Server(ThreadingMixIn, WSGIServer):
     # A port in TIME_WAIT may be taken again; on Windows this option would allow two listeners.
     allow_reuse_address = hasattr(socket, "SO_REUSEPORT")
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        if ":" in address[0]:
+    def __init__(self, address: tuple[str, int] | Path, tls: ServerTls | None = None) -> None:
+        """Listen at a host and port, or at a Unix socket. Raises OSError."""
+        self._path = address if isinstance(address, Path) else None
+        self._bound: unix_socket.Identity | None = None
+        self._tls = tls
+        if isinstance(address, Path):
+            self.address_family = socket.AF_UNIX
+            address = ("localhost", 0)
+        elif ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.connections = Connections()
         self._stopped = locks.event()
@@ -140,10 +153,13 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def server_bind(self) -> None:
         # Not HTTPServer's: it asks a name server for this machine's name.
-        if self.allow_reuse_address:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        if self._path is not None:
+            self._bound = unix_socket.bind(self.socket, self._path)
+        else:
+            if self.allow_reuse_address:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind(self.server_address)
+            self.server_address = self.socket.getsockname()
         self.server_name = str(self.server_address[0])
         self.server_port = self.server_address[1]
         self.setup_environ()
@@ -151,13 +167,15 @@ class Server(ThreadingMixIn, WSGIServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; where there is nothing to do it with, wait before the next try."""
         try:
-            accepted: tuple[socket.socket, Any] = super().get_request()
+            accepted, address = super().get_request()
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self.connections.end_slow()
                 self._stopped.wait(_BACK_OFF_SECONDS)
             raise
-        return accepted
+        if self._path is not None:
+            address = ("", 0)  # a client of a Unix socket has no address
+        return self._tls.wrapped(accepted) if self._tls is not None else accepted, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.connections.admit(request):
@@ -186,6 +204,12 @@ class Server(ThreadingMixIn, WSGIServer):
             self.socket.shutdown(socket.SHUT_RDWR)  # on Linux the serving loop wakes up at once
         self.shutdown()
         self.server_close()
+
+    def server_close(self) -> None:
+        """Close the listener; a Unix socket leaves its place."""
+        super().server_close()
+        if self._path is not None and self._bound is not None:
+            unix_socket.remove(self._path, self._bound)
 
     def forget(self) -> None:
         """In a forked child: close its copies of the parent's sockets, which stay open there."""

@@ -17,10 +17,10 @@ from metertap import faults, locks, state
 from metertap.otel import sdk
 from metertap.otel.instruments import silent
 from metertap.settings import settings as process_settings
-from metertap.settings.settings import TABLE, Options, Settings
+from metertap.settings.settings import Options, Settings
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
-from metertap_exporters.http.app import App, Environ, Response, json_error, json_response
+from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.json.document import outline, with_entries
@@ -75,24 +75,14 @@ class JsonSnapshot:
         self._text = DocumentText()
         self._metrics = SharedRoute(self._serve_metrics, _is_prometheus)
         shown = page.routes()
-        self.endpoint = Endpoint(
-            label="json",
-            app=App(
-                {
-                    **shown,
-                    "/metrics": self._metrics,
-                    "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
-                    "/schema.json": lambda _environ: json_response(200, schema()),
-                    "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
-                },
-                parts=shown.keys() - {"/"},
-            ),
-            host=settings.json_host,
-            port=settings.json_port,
-            explicit=settings.is_explicit("json_port"),
-            variable=TABLE["json_port"][0],
-            allowed_hosts=settings.allowed_hosts,
-        )
+        routes: dict[str, Route] = {
+            **shown,
+            "/metrics": self._metrics,
+            "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
+            "/schema.json": lambda _environ: json_response(200, schema()),
+            "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
+        }
+        self.endpoint = Endpoint.by(settings, "json", App(routes, parts=shown.keys() - {"/"}))
 
     def show(self, host: Host) -> None:
         """Show `host` from now on."""

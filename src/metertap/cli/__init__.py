@@ -6,8 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metertap._version import __version__
+
+if TYPE_CHECKING:
+    from metertap.cli.credentials import Credentials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "snapshot":
         from metertap.cli.snapshot import snapshot
 
-        return snapshot(options.url, as_json=options.json)
+        return snapshot(options.url, as_json=options.json, given=_credentials(options))
     if options.command == "open":
         from metertap.cli.open_page import open_page
 
@@ -46,11 +51,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "top":
         from metertap.cli.top import top
 
-        return top(options.url, once=options.once, as_json=options.json, interval=options.interval)
+        return top(
+            options.url,
+            once=options.once,
+            as_json=options.json,
+            interval=options.interval,
+            given=_credentials(options),
+        )
     if options.command == "doctor":
         from metertap.cli.doctor import doctor
 
-        return doctor(options.url, as_json=options.json, everything=options.all)
+        return doctor(
+            options.url,
+            as_json=options.json,
+            everything=options.all,
+            given=_credentials(options),
+        )
     if options.command == "rules":
         from metertap.cli.rules import rules
 
@@ -62,6 +78,32 @@ def _run(options: argparse.Namespace) -> int:
     from metertap.cli.demo.command import demo
 
     return demo(duration=options.duration, port=options.port)
+
+
+def _credentials(options: argparse.Namespace) -> Credentials:
+    from metertap.cli.credentials import Credentials
+
+    return Credentials(
+        token_file=options.token_file,
+        authorities=options.cacert,
+        certfile=options.cert,
+        keyfile=options.key,
+    )
+
+
+def _add_credentials(command: argparse.ArgumentParser) -> None:
+    """Add what says how a process is asked that does not let everybody in."""
+    files = command.add_argument_group(
+        "processes that do not let everybody in",
+        "Those of this user say themselves which files are needed.",
+    )
+    for name, help_ in (
+        ("--token-file", "the token is in FILE (default: METERTAP_TOKEN_FILE or METERTAP_TOKEN)"),
+        ("--cacert", "who signed the process's certificate"),
+        ("--cert", "your certificate, for a process that asks for one"),
+        ("--key", "its key, if that is not in the same file"),
+    ):
+        files.add_argument(name, type=Path, metavar="FILE", help=help_)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
     for command in (snapshot, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
+        _add_credentials(command)
     doctor.add_argument(
         "--all", action="store_true", help="show settings, readers and every patch, too"
     )
@@ -125,6 +168,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="look every S seconds (default: 1)",
     )
+
+    _add_credentials(top)
 
     demo = commands.add_parser(
         "demo", help="a real MCP server under load, with live figures; needs metertap[demo]"

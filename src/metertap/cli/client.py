@@ -10,8 +10,11 @@ import http.client
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import closing, suppress
 from urllib.parse import SplitResult, urlsplit
+
+from metertap.cli.credentials import Credentials
 
 SECONDS = 5.0
 """How long one exchange may take, from connecting to the last byte."""
@@ -19,6 +22,10 @@ MOST_BYTES = 16 * 2**20
 """The largest body that is read: a document of the 2,000 series that are kept has about 2 MB."""
 _MOST_TOLD = 200
 """Characters of a reason that are passed on: it may quote the answer."""
+UNIX = "unix:"
+"""How the address of a Unix socket begins; its path follows."""
+NONE = Credentials()
+"""Nothing is shown."""
 
 
 class Unreachable(Exception):
@@ -32,43 +39,67 @@ class Unreachable(Exception):
         """Whether nobody listens there, as against somebody who does not answer."""
 
 
-def get(url: str) -> bytes:
-    """Return the body that `url` answers with.
+def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
+    """Return the body that `path` of `url` answers with; that of `unix:PATH` is a socket.
 
     Takes at most `SECONDS` and `MOST_BYTES`, follows no redirect and uses no proxy. Raises
     Unreachable, and nothing else.
     """
     try:
-        return _exchange(urlsplit(url))
+        headers = {"Connection": "close"}
+        shown = credentials.authorization()
+        if shown is not None:
+            headers["Authorization"] = shown
+        if url.startswith(UNIX):
+            return _ask_socket(url.removeprefix(UNIX), path, headers)
+        return _ask_port(urlsplit(url), path, headers, credentials)
     except TimeoutError:
-        raise Unreachable(url, f"no whole answer within {SECONDS:g} s") from None
+        raise Unreachable(url + path, f"no whole answer within {SECONDS:g} s") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         refused = isinstance(error, ConnectionRefusedError)
         reason = str(error) or type(error).__qualname__
-        raise Unreachable(url, reason, is_refused=refused) from None
+        raise Unreachable(url + path, reason, is_refused=refused) from None
 
 
-def _exchange(url: SplitResult) -> bytes:
+def _ask_socket(place: str, path: str, headers: dict[str, str]) -> bytes:
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(SECONDS)
+        line.connect(place)
+        return _ask(line, http.client.HTTPConnection("localhost"), path, headers)
+
+
+def _ask_port(
+    url: SplitResult, path: str, headers: dict[str, str], credentials: Credentials
+) -> bytes:
     if not url.hostname:
         raise ValueError("it names no host")
     port = url.port or (443 if url.scheme == "https" else 80)
+    connection = http.client.HTTPConnection(url.hostname, port)
+    tls = credentials.tls() if url.scheme == "https" else None
     with socket.create_connection((url.hostname, port), SECONDS) as plain:
-        if url.scheme != "https":
-            return _ask(plain, url, port)
-        context = ssl.create_default_context()
-        with context.wrap_socket(
+        if tls is None:
+            return _ask(plain, connection, path or url.path, headers)
+        with tls.wrap_socket(
             plain, server_hostname=url.hostname, do_handshake_on_connect=False
         ) as encrypted:
-            return _ask(encrypted, url, port)
+            return _ask(encrypted, connection, path or url.path, headers, credentials.check)
 
 
-def _ask(line: socket.socket, url: SplitResult, port: int) -> bytes:
+def _ask(
+    line: socket.socket,
+    connection: http.client.HTTPConnection,
+    path: str,
+    headers: dict[str, str],
+    check: Callable[[ssl.SSLSocket], None] | None = None,
+) -> bytes:
     is_late = threading.Event()
 
     def cut() -> None:
         is_late.set()
         with suppress(OSError):
-            line.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
+            # Wakes the thread that reads. Not the method of SSLSocket: a token that is being
+            # written then would go out in clear.
+            socket.socket.shutdown(line, socket.SHUT_RDWR)
 
     # A socket's own timeout bounds the wait for each byte, not that for all of them.
     alarm = threading.Timer(SECONDS, cut)
@@ -77,12 +108,12 @@ def _ask(line: socket.socket, url: SplitResult, port: int) -> bytes:
     try:
         if isinstance(line, ssl.SSLSocket):
             line.do_handshake()
-        connection = http.client.HTTPConnection(url.hostname or "", port)
+            if check is not None:
+                check(line)
         connection.sock = line
-        connection.request("GET", url.path, headers={"Connection": "close"})
+        connection.request("GET", path, headers=headers)
         with closing(connection), connection.getresponse() as response:
-            if response.status != http.HTTPStatus.OK:
-                raise ValueError(f"it answers {response.status} {response.reason}")
+            _check_status(response, is_shown="Authorization" in headers)
             body = response.read(MOST_BYTES + 1)
     except (OSError, ValueError, http.client.HTTPException):
         if is_late.is_set():
@@ -95,3 +126,11 @@ def _ask(line: socket.socket, url: SplitResult, port: int) -> bytes:
     if len(body) > MOST_BYTES:
         raise ValueError(f"its answer is longer than {MOST_BYTES >> 20} MB")
     return body
+
+
+def _check_status(response: http.client.HTTPResponse, *, is_shown: bool) -> None:
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        other = "another token than the one that was shown" if is_shown else "a token"
+        raise ValueError(f"it asks for {other}: --token-file FILE, or METERTAP_TOKEN_FILE")
+    if response.status != http.HTTPStatus.OK:
+        raise ValueError(f"it answers {response.status} {response.reason}")

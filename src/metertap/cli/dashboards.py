@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from metertap.install_command import install_command
-from metertap.tables.table import printable
+from metertap.text import printable
 
 
 def dashboards(*, out: str, prometheus: str) -> int:

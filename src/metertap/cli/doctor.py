@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from metertap.cli.client import Unreachable
+from metertap.cli.client import NONE, Unreachable
+from metertap.cli.credentials import Credentials
 from metertap.cli.processes import processes, report_of, unserved
 from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
 from metertap.cli.tables import complain, show
@@ -27,7 +28,9 @@ Row = tuple[str, str]
 """What something is called, and what there is to say of it."""
 
 
-def doctor(url: str | None, *, as_json: bool, everything: bool = False) -> int:
+def doctor(
+    url: str | None, *, as_json: bool, everything: bool = False, given: Credentials = NONE
+) -> int:
     """Ask one process, or check this environment and every running process.
 
     Returns exit status 1 where something that should be measured is not.
@@ -36,7 +39,7 @@ def doctor(url: str | None, *, as_json: bool, everything: bool = False) -> int:
     if url is None:
         reports.append(("this environment", _this_environment()))
     status = 0
-    for process in processes(url):
+    for process in processes(url, given):
         try:
             name = f"{process.name} pid {process.pid}" if process.pid else process.name
             reports.append((name, report_of(process)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import webbrowser
 
+from metertap.cli.client import UNIX
 from metertap.cli.processes import Process, processes, unserved
 from metertap.cli.tables import complain
 from metertap.runtime import running
-from metertap.tables.table import printable
+from metertap.text import printable
 
 _COMMAND = "open"
 
@@ -30,6 +31,9 @@ def open_page(url: str | None) -> int:
     if len({process.name for process in found}) > 1:
         complain(_COMMAND, "which one? metertap open URL")
         sys.stdout.write("".join(f"{printable(_described(process))}\n" for process in found))
+        return 1
+    if found[0].url.startswith(UNIX):
+        complain(_COMMAND, f"{found[0].url} is a socket, and browsers know only ports")
         return 1
     address = f"{found[0].url}/"
     sys.stdout.write(f"{printable(address)}\n")

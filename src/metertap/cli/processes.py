@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from metertap.cli.client import Unreachable, get
+from metertap.cli.client import NONE, UNIX, Unreachable, get
+from metertap.cli.credentials import Credentials, for_address, for_registered
 from metertap.cli.reports import Report
 from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
@@ -26,18 +27,29 @@ class Process:
     pid: int | None = None
     instance_id: str | None = None
     """The instance that its documents must be of, where it registered one."""
+    credentials: Credentials = NONE
+    """What is shown to it, and by what it is known."""
 
 
-def processes(url: str | None) -> list[Process]:
-    """Return the process at `url`, or every one of this user that can be asked."""
-    if url is not None:
-        address = _address(url)
-        return [Process(address, address)]
-    return [
-        Process(item.json_url, item.service, item.pid, item.instance_id)
-        for item in running.running()
-        if item.json_url is not None
-    ]
+def processes(url: str | None, given: Credentials = NONE) -> list[Process]:
+    """Return the process at `url`, or every one of this user that can be asked.
+
+    `given` is what the command line says to show to them.
+    """
+    if url is None:
+        return [registered(item, given) for item in running.running() if item.json_url is not None]
+    return [_typed(url, given)]
+
+
+def registered(item: Running, given: Credentials = NONE) -> Process:
+    """Return a process of this user's that registered."""
+    return Process(
+        item.json_url or "",
+        item.service,
+        item.pid,
+        item.instance_id,
+        for_registered(given, item),
+    )
 
 
 def unserved() -> list[tuple[Running, str]]:
@@ -72,7 +84,7 @@ def report_of(process: Process) -> Report:
 def _ask(process: Process, path: str, kind: type[Kind]) -> Kind:
     url = process.url + path
     try:
-        document = read(get(url), kind)
+        document = read(get(process.url, path, process.credentials), kind)
     except Malformed as error:
         reason = f"not a document of metertap that this version can read: {error}"
         raise Unreachable(url, reason) from None
@@ -91,14 +103,23 @@ def _is_of(process: Process, service: Service) -> bool:
     return service.get("name", running.UNNAMED) == process.name
 
 
-def _address(url: str) -> str:
-    """Return scheme, host and port of what was typed: `9109`, `host:9109`, a URL with a path."""
+def _typed(url: str, given: Credentials) -> Process:
+    """Return the process at what was typed: `9109`, `host:9109`, or a URL with or without a path.
+
+    A path alone, or after `unix:`, is that of a socket. A password in a URL is the token.
+    """
+    if url.startswith(("/", UNIX)):
+        url = f"{UNIX}{Path(url.removeprefix(UNIX)).absolute()}"
+        return Process(url, url, credentials=for_address(given, url, ""))
     if url.isdecimal():
         url = f"127.0.0.1:{url}"
     if not url.startswith(("http://", "https://")):
         url = f"http://{url}"
     try:
         parts = urlsplit(url)
+        user, _, place = parts.netloc.rpartition("@")
+        address = urlunsplit((parts.scheme, place, "", "", ""))
+        token = unquote(user.partition(":")[2])
+        return Process(address, address, credentials=for_address(given, address, token))
     except ValueError:  # asking says what is wrong with it
-        return url
-    return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+        return Process(url, url)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metertap.alerts import thresholds
 from metertap.settings import config_file, settings
-from metertap.tables.table import printable
+from metertap.text import printable
 from metertap_exporters import rules as prometheus_rules
 
 

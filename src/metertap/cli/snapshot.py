@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from metertap.cli.client import Unreachable
+from metertap.cli.client import NONE, Unreachable
+from metertap.cli.credentials import Credentials
 from metertap.cli.processes import Process, document_of, processes, unserved
 from metertap.cli.tables import complain, show
 from metertap.runtime import running
@@ -15,9 +16,9 @@ from metertap.tables.figures import tables
 _COMMAND = "snapshot"
 
 
-def snapshot(url: str | None, *, as_json: bool) -> int:
+def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
     """Show one process, or all of this user. Returns exit status 1 where none answers."""
-    found = processes(url)
+    found = processes(url, given)
     hidden = unserved() if url is None else []
     if not found and not hidden:
         none = "no measured process of this user has seen a tool or a cache yet"

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from metertap.tables.table import NARROWEST, Table, column_widths, plain, printable
+from metertap.tables.table import NARROWEST, Table, column_widths, plain
+from metertap.text import printable
 
 
 def has_rich() -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue, faults, state
@@ -15,6 +16,7 @@ from metertap.patching.patch_set import PatchSet
 from metertap.recording import CacheFigures
 from metertap.runtime.pipeline import Pipeline
 from metertap.settings.address import Address
+from metertap.settings.secret import Secret
 from metertap.settings.settings import TABLE, Settings
 
 if TYPE_CHECKING:
@@ -74,8 +76,8 @@ def diagnose(
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Address):
-        return str(value)  # without what may be secret
+    if isinstance(value, Address | Secret | Path):
+        return str(value)  # of addresses and tokens without what is secret
     return sorted(value) if isinstance(value, frozenset) else value
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from metertap_exporters.http.endpoint import Endpoint
     from metertap_exporters.json.shape import Document
 
-_TOLD = {"json": "live page and JSON at %s/", "prometheus": "Prometheus at %s/metrics"}
-"""What is told of an endpoint that is there."""
+_TOLD = {"json": ("live page and JSON at %s", "/"), "prometheus": ("Prometheus at %s", "/metrics")}
+"""What is told of an endpoint that is there, and of which of its paths."""
 _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opentelemetry")
 """Settings that say what is patched."""
 
@@ -48,7 +48,7 @@ class Installation:
         self._registering = locks.lock()
         self._endings = Endings(self._push_the_rest, self._stop_threads)
         self._watches = supervisor_watches(self._supervise)
-        self._announcement = Announcement(lambda: self.json_url)
+        self._announcement = Announcement(lambda: self._page_within(0))
 
     def start(self) -> None:
         """Begin: pipeline first, so that the first patched call has somewhere to go."""
@@ -204,7 +204,8 @@ class Installation:
     def settled(self, endpoint: Endpoint) -> None:
         """List the process, now that `endpoint` listens or cannot."""
         if endpoint.url is not None:
-            faults.info(_TOLD[endpoint.label], endpoint.url)
+            told, path = _TOLD[endpoint.label]
+            faults.info(told, endpoint.at(path))
         service = self.service()
         json = self.pipeline.json
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
@@ -215,6 +216,7 @@ class Installation:
                 self.prometheus_url,
                 instance_id=service.get("instance_id"),
                 problem=None if json is None else json.endpoint.problem,
+                access=_access(endpoint),
             )
         self._announcement.listens()
 
@@ -242,15 +244,24 @@ class Installation:
                 self.settings,
                 state.recorder(),
                 service=self.service,
-                page=self._json_url_within,
+                page=self._page_within,
                 is_seen=self.pipeline.json is not None,
             )
             if self.watch is not None:
                 self.watch.start()
 
-    def _json_url_within(self, seconds: float) -> str | None:
+    def _page_within(self, seconds: float) -> str | None:
         json = self.pipeline.json
-        return None if json is None else json.endpoint.wait(seconds)
+        url = None if json is None else json.endpoint.wait(seconds)
+        return url if url and url.startswith("http") else None  # a socket has no page
+
+
+def _access(endpoint: Endpoint) -> dict[str, Any]:
+    """Say what a client of this user needs to be let in: files, and never what is in them."""
+    access = endpoint.access
+    files = {"token_file": access.token_file, "certificate_file": access.certfile}
+    found = {name: str(path) for name, path in files.items() if path is not None}
+    return {"asks_token": access.asks_token, **found}
 
 
 def document(

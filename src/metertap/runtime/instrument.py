@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from opentelemetry.metrics import MeterProvider
@@ -29,6 +30,13 @@ def instrument(
     prometheus_host: str | None = None,
     series_limit: int | None = None,
     allowed_hosts: Iterable[str] | None = None,
+    json_socket: str | Path | None = None,
+    prometheus_socket: str | Path | None = None,
+    token: str | None = None,
+    token_file: str | Path | None = None,
+    tls_certfile: str | Path | None = None,
+    tls_keyfile: str | Path | None = None,
+    tls_client_cafile: str | Path | None = None,
     disabled_instrumentations: Iterable[str] | None = None,
     service_name: str | None = None,
     alertmanager_url: str | None = None,
@@ -66,6 +74,19 @@ def instrument(
             METERTAP_SERIES_LIMIT.
         allowed_hosts: Names that may stand in the header `Host` where an endpoint does not listen
             on loopback. Default (), METERTAP_ALLOWED_HOSTS.
+        json_socket: Path of a Unix socket that the page and the document are served at, in place of
+            the port; "auto" is one for each process, which the command line finds. Default None,
+            METRICS_JSON_SOCKET.
+        prometheus_socket: The same for Prometheus. Default None, PROMETHEUS_SOCKET.
+        token: What a client of the endpoints must show. Default None, METERTAP_TOKEN.
+        token_file: File that holds the token; it may be written anew at any time. Default None,
+            METERTAP_TOKEN_FILE.
+        tls_certfile: Certificate chain of the endpoints, as PEM: they speak TLS. Default None,
+            METERTAP_TLS_CERTFILE.
+        tls_keyfile: Its key, where that is not in the same file. Default None,
+            METERTAP_TLS_KEYFILE.
+        tls_client_cafile: Authorities one of which must have signed a client's certificate.
+            Default None, METERTAP_TLS_CLIENT_CAFILE.
         disabled_instrumentations: Libraries that are not to be patched. Default (),
             METERTAP_DISABLED_INSTRUMENTATIONS.
         service_name: What the program is called. Default: its own name, OTEL_SERVICE_NAME.

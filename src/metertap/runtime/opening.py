@@ -37,7 +37,8 @@ def opens_at_once(endpoint: Endpoint, caller: Caller) -> bool:
     child of multiprocessing waits, since all of them are told the same port; so does a port that
     is chosen by the system, which nobody can know before it is listed.
     """
-    if endpoint.port == 0 or _is_child() or caller.is_command:
+    is_unknown = endpoint.port == 0 and endpoint.socket is None
+    if is_unknown or _is_child() or caller.is_command:
         return False
     return not caller.is_ours or (endpoint.explicit and not state.settings().run_children)
 

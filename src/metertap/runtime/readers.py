@@ -180,9 +180,8 @@ class Readers:
         """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
         if self.prometheus is not None:
             endpoint = self.prometheus.endpoint
-            if endpoint.url is not None:
-                return f"scrape {endpoint.url}/metrics instead"
-            return endpoint.problem
+            address = endpoint.at("/metrics")
+            return endpoint.problem if address is None else f"scrape {address} instead"
         if any(sdk.exports_prometheus(item) for item in self._readers()):
             return "scrape the port of the application's own Prometheus exporter (9464 by default)"
         return None

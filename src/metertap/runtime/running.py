@@ -1,8 +1,8 @@
 """Where running processes can be found: one small file each, in a directory only its user reads.
 
-The directory is `$XDG_RUNTIME_DIR/metertap` where that is this user's, else `metertap-<uid>` in the
-temporary directory. A file holds what `metertap snapshot` lists: the process, its service's name
-and the addresses of the endpoints. No command line: it may hold secrets.
+The directory is that of `metertap.settings.runtime_folder`. A file holds what `metertap snapshot`
+lists: the process, its service's name, the addresses of the endpoints, and the paths of what a
+client needs to be let in. No token, and no command line: it may hold secrets.
 
 A process is identified by its id, the time at which it started and its service instance, because a
 process that is killed leaves its file behind, and its id and port go to others.
@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metertap.settings.settings import user_runtime_directory
+from metertap.settings import runtime_folder
 
 UNNAMED = "python"
 """What a service is called that has no name."""
@@ -35,6 +34,7 @@ _CLOCK_SET_SECONDS = 60.0
 """By how much the clock may have been set between two times that are compared."""
 _LONGEST = 65_536
 """Characters of a file that are read."""
+directory = runtime_folder.made
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +51,12 @@ class Running:
     """The `service.instance.id` that its documents have, if they have one."""
     problem: str | None = None
     """Why it has no JSON endpoint."""
-
-
-def directory() -> Path:
-    """Return the directory, made if need be. Raises PermissionError where somebody else owns it."""
-    path = _path()
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        _check_private(path)
-    return path
-
-
-def _path() -> Path:
-    base = user_runtime_directory()
-    if base is not None and _is_this_users(base):
-        return base / "metertap"
-    # Windows has a temporary directory for each user.
-    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
-    return Path(tempfile.gettempdir()) / f"metertap{user}"
-
-
-def _is_this_users(base: Path) -> bool:
-    """Return whether the XDG specification's condition holds: `sudo -E` passes on another's."""
-    try:
-        found = base.stat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and (
-        not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    )
-
-
-def _check_private(path: Path) -> None:
-    if not hasattr(os, "getuid"):
-        return
-    found = path.lstat()  # not stat: a link that somebody put there is not followed
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(f"{path} is not this user's directory")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        path.chmod(0o700)
+    asks_token: bool = False
+    """Whether its endpoints answer only who shows a token."""
+    token_file: str | None = None
+    """The file that holds the token, where it is in one."""
+    certificate_file: str | None = None
+    """The certificate that it shows, where it speaks TLS."""
 
 
 def register(
@@ -100,8 +66,11 @@ def register(
     *,
     instance_id: str | None = None,
     problem: str | None = None,
+    access: Mapping[str, Any] | None = None,
 ) -> None:
     """Say where this process answers, or why not; replaces what it said before.
+
+    `access` has the last three fields of `Running`, where they are not the default.
 
     Not safe for several threads at once. Raises OSError where nothing can be written.
     """
@@ -110,6 +79,7 @@ def register(
         "json_url": json_url,
         "prometheus_url": prometheus_url,
         "problem": problem,
+        **(access or {}),
     }
     path = _write(service, ".json", entry)
     path.with_suffix(_UNSERVED).unlink(missing_ok=True)
@@ -123,10 +93,10 @@ def register_unserved(service: str, reason: str) -> None:
     _write(service, _UNSERVED, {"json_url": None, "prometheus_url": None, "reason": reason})
 
 
-def _write(service: str, suffix: str, more: dict[str, str | None]) -> Path:
+def _write(service: str, suffix: str, more: Mapping[str, Any]) -> Path:
     """Write the file of this process; its readers never see half of it."""
     pid = os.getpid()
-    path = directory() / f"{pid}{suffix}"
+    path = runtime_folder.made() / f"{pid}{suffix}"
     entry = {
         "pid": pid,
         "process_start": _start_of(pid),
@@ -162,8 +132,8 @@ def _told_by(pid: int) -> str:
 def unregister() -> None:
     """Take back what this process said, if it did. A forked child has nothing to take back."""
     try:
-        path = _path()
-        _check_private(path)
+        path = runtime_folder.path()
+        runtime_folder.check_private(path)
         pid = os.getpid()
         for name in (f"{pid}.json", f"{pid}{_UNSERVED}", _told_by(pid)):
             (path / name).unlink(missing_ok=True)
@@ -177,7 +147,7 @@ def running() -> list[Running]:
     Never raises: where nothing may be listed nobody is found, and `problem` says why.
     """
     found = [process for process, _ in _registered(".json")]
-    _remove_unfinished()
+    _remove_left()
     return sorted(found, key=lambda process: process.started)
 
 
@@ -204,6 +174,9 @@ def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
                 prometheus_url=_text_or_none(entry["prometheus_url"]),
                 instance_id=_text_or_none(entry.get("instance_id")),
                 problem=_text_or_none(entry.get("problem")),
+                asks_token=entry.get("asks_token") is True,
+                token_file=_text_or_none(entry.get("token_file")),
+                certificate_file=_text_or_none(entry.get("certificate_file")),
             )
             if _is_running(process, entry.get("process_start")):
                 yield process, entry
@@ -257,10 +230,10 @@ def _start_of(pid: int) -> int | None:
         return None
 
 
-def _remove_unfinished() -> None:
+def _remove_left() -> None:
     """Remove what processes left that were killed before they could finish it, or take it away."""
     try:
-        paths = [*_files(_FRESH), *_files(_TOLD)]
+        paths = [*_files(_FRESH), *_files(_TOLD), *_files(runtime_folder.SOCKET)]
     except OSError:
         return
     for path in paths:
@@ -283,9 +256,9 @@ def problem() -> str | None:
 
 def _files(suffix: str = ".json") -> list[Path]:
     """Return the files that processes wrote. Raises OSError where they may not be listed."""
-    path = _path()
+    path = runtime_folder.path()
     try:
-        _check_private(path)
+        runtime_folder.check_private(path)
         names = os.listdir(path)  # unlike glob it says what it may not read
     except FileNotFoundError:
         return []

@@ -26,10 +26,11 @@ from metertap.parsing import (
     text,
     warn_unusable,
 )
-from metertap.settings import address, config_file, otel_variables
+from metertap.settings import address, config_file, otel_variables, secret
 from metertap.settings.address import Address
 from metertap.settings.config_file import ConfigFile
 from metertap.settings.otel_variables import OtelVariables
+from metertap.settings.secret import Secret
 
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
@@ -49,6 +50,13 @@ class Options(TypedDict, total=False):
     prometheus_host: str
     series_limit: int
     allowed_hosts: Iterable[str]
+    json_socket: str | Path
+    prometheus_socket: str | Path
+    token: str
+    token_file: str | Path
+    tls_certfile: str | Path
+    tls_keyfile: str | Path
+    tls_client_cafile: str | Path
     disabled_instrumentations: Iterable[str]
     service_name: str
     alertmanager_url: str
@@ -73,6 +81,20 @@ class Settings:
     prometheus_host: str = "127.0.0.1"
     series_limit: int = 2000
     allowed_hosts: frozenset[str] = frozenset()
+    json_socket: Path | None = None
+    """A Unix socket in place of the port; `AUTO` is one in the runtime folder."""
+    prometheus_socket: Path | None = None
+    token: Secret | None = None
+    """What a client of the endpoints must show."""
+    token_file: Path | None = None
+    """The file that holds the token."""
+    tls_certfile: Path | None = None
+    """The certificate chain that the endpoints show, as PEM."""
+    tls_keyfile: Path | None = None
+    tls_client_cafile: Path | None = None
+    """Authorities one of which must have signed a client's certificate."""
+    access_problem: str | None = None
+    """Why no endpoint may open: what was set to keep readers out cannot be used."""
     disabled_instrumentations: frozenset[str] = frozenset()
     disabled_by_opentelemetry: frozenset[str] = frozenset()
     """Names of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`: other packages' among them."""
@@ -118,6 +140,20 @@ class Settings:
 
 
 _port = integer(0, 65535)
+AUTO = Path("auto")
+"""The value that asks for a socket in the runtime folder, one for each process."""
+
+
+def _path(value: object) -> Path:
+    """Parse the path of a file; what is relative is meant from the working directory of now."""
+    if isinstance(value, bytes) or "\0" in str(value):
+        raise ValueError("a path is needed")
+    return Path(text(value)).expanduser().absolute()
+
+
+def _socket(value: object) -> Path:
+    return AUTO if str(value) == str(AUTO) else _path(value)
+
 
 # keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
 # In the file the names are the keywords'.
@@ -133,14 +169,26 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "prometheus_host": ("PROMETHEUS_HOST", text),
     "series_limit": ("METERTAP_SERIES_LIMIT", integer(1, 10_000_000)),
     "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", names),
+    "json_socket": ("METRICS_JSON_SOCKET", _socket),
+    "prometheus_socket": ("PROMETHEUS_SOCKET", _socket),
+    "token": ("METERTAP_TOKEN", secret.parse),
+    "token_file": ("METERTAP_TOKEN_FILE", _path),
+    "tls_certfile": ("METERTAP_TLS_CERTFILE", _path),
+    "tls_keyfile": ("METERTAP_TLS_KEYFILE", _path),
+    "tls_client_cafile": ("METERTAP_TLS_CLIENT_CAFILE", _path),
     "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", names),
     "service_name": ("OTEL_SERVICE_NAME", text),
     "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
     "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
     "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
 }
-_SECRET = frozenset({"alertmanager_url", "alert_webhook_url"})
+_SECRET = frozenset({"alertmanager_url", "alert_webhook_url", "token"})
 """Settings whose value may hold credentials: one that cannot be used is not shown."""
+_ACCESS = (
+    *("json_socket", "prometheus_socket", "token", "token_file"),
+    *("tls_certfile", "tls_keyfile", "tls_client_cafile"),
+)
+"""Settings that keep readers out: where one cannot be used, no endpoint opens."""
 _HARMLESS = frozenset(
     {
         "enabled",
@@ -148,7 +196,6 @@ _HARMLESS = frozenset(
         "json_endpoint",
         "json_port",
         "announce",
-        "prometheus",
         "prometheus_port",
         "series_limit",
         "disabled_instrumentations",
@@ -197,6 +244,11 @@ def read(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     refused: list[str] = []
+    kept_out = {
+        name: f"{name} in {file.name} is ignored"
+        for name in _ACCESS
+        if name in file.table.keys() - table.keys()
+    }
     for source, given in (
         ("file", _from_file(file.name, table, refused)),
         ("environment", _from_environment(environ, refused)),
@@ -206,10 +258,15 @@ def read(
             try:
                 values[name] = TABLE[name][1](raw)
                 sources[name] = source
+                kept_out.pop(name, None)
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings.__dataclass_fields__[name].default)
+                why = shown(error, str)
+                if name in _ACCESS:
+                    kept_out[name] = f"{shown_name} cannot be used ({why})"
+                    continue
                 told = _NOT_SHOWN if name in _SECRET else raw
-                refused.append(warn_unusable(shown_name, told, shown(error, str), taken))
+                refused.append(warn_unusable(shown_name, told, why, taken))
     disabled_because = None
     if not values.get("enabled", True):
         variable = TABLE["enabled"][0]
@@ -229,12 +286,26 @@ def read(
         export_interval_seconds=otel.export_interval_seconds,
         excluded_process_metrics=otel.excluded_process_metrics,
         disabled_by_opentelemetry=otel.disabled_instrumentations,
+        access_problem=_access_problem(values, kept_out),
         disabled_because=disabled_because,
         run_children=bool(environ.get(_RUN_CHILDREN)),
         resource_from_environment=otel.resource_attributes,
         sources=sources,
         refused=(*refused, *otel.refused),
     )
+
+
+def _access_problem(values: Mapping[str, Any], kept_out: Mapping[str, str]) -> str | None:
+    """Say, once, why no endpoint may open: who asked for a closed one must not get an open one."""
+    problem = next(iter(kept_out.values()), None)
+    if problem is None and "token" in values and "token_file" in values:
+        problem = f"{TABLE['token'][0]} and {TABLE['token_file'][0]} are both set"
+    for name in ("tls_keyfile", "tls_client_cafile"):
+        if problem is None and name in values and "tls_certfile" not in values:
+            problem = f"{TABLE[name][0]} is set without {TABLE['tls_certfile'][0]}"
+    if problem is not None:
+        warn_once(f"access {problem}", "%s: no endpoint opens", problem)
+    return problem
 
 
 def _harmless(file: ConfigFile) -> Mapping[str, Any]:
@@ -249,7 +320,7 @@ def _harmless(file: ConfigFile) -> Mapping[str, Any]:
             ", ".join(ignored),
             shown(file.path.absolute(), str),
             config_file.VARIABLE,
-            file.name,
+            shown(file.path.absolute(), str),
         )
     return {name: value for name, value in file.table.items() if name not in ignored}
 
@@ -272,6 +343,9 @@ def _from_environment(environ: Mapping[str, str], refused: list[str]) -> _Given:
         for name, (variable, _) in TABLE.items()
         if environ.get(variable, "").strip()
     }
+    for variable in (TABLE[name][0] for name in _ACCESS):
+        if not environ.get(variable, variable).strip():
+            warn_once(f"setting {variable}", "%s is empty, and so keeps nobody out", variable)
     known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
     for variable in environ:
         nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from metertap.tables.table import Table, printable
+from metertap.tables.table import Table
+from metertap.text import printable
 
 
 def html(tables: Iterable[Table]) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from metertap.text import printable
+
 NARROWEST = 10
 """Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
-
-_LONGEST = 1000
-"""Characters of one text that are shown."""
 
 
 @dataclass(slots=True)
@@ -25,18 +24,6 @@ class Table:
     styles: dict[int, str] = field(default_factory=dict)  # by row number; for terminals with colour
     legend: str = ""
     """Lines below the table."""
-
-
-def printable(text: str) -> str:
-    """Return `text` with everything escaped that a terminal would act on instead of showing it.
-
-    Names come from other processes: control sequences, line ends, characters that reverse the
-    direction of a line. What is longer than anything that people read is cut off.
-    """
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown
-    )
 
 
 def plain(table: Table, width: int | None = None) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from metertap.cli.client import Unreachable, get
-from metertap.cli.processes import Process, document_of
+from metertap.cli.processes import Process, document_of, registered
 from metertap.cli.tables import has_rich, show, to_rich
 from metertap.install_command import install_command
 from metertap.runtime import running
@@ -117,9 +117,7 @@ async def _drive(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, client.end)
     # The service may be named by OTEL_SERVICE_NAME.
-    process = Process(
-        addresses.json_url or "", addresses.service, server.pid, addresses.instance_id
-    )
+    process = registered(addresses)
     deadline = None if duration is None else time.monotonic() + duration
     with _live() as show_document:
         while not work.done():
@@ -131,7 +129,9 @@ async def _drive(
             await asyncio.wait([work], timeout=_REFRESH_SECONDS)
     await work
     document = await _settled(process)
-    prometheus = await asyncio.to_thread(get, f"{addresses.prometheus_url}/metrics")
+    prometheus = await asyncio.to_thread(
+        get, addresses.prometheus_url or "", "/metrics", process.credentials
+    )
     show(tables(document, name=process.name, pid=process.pid, url=process.url))
     return {
         "client": agreement.of_client(client.counts),

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from metertap.cli.client import NONE
+from metertap.cli.credentials import Credentials
 from metertap.cli.tables import complain, has_rich
 from metertap.install_command import install_command
 
@@ -24,15 +26,22 @@ _REDRAW_SECONDS = 1.1
 """The screen is drawn at least this often, for it shows the time of day."""
 
 
-def top(urls: Sequence[str], *, once: bool, as_json: bool, interval: float) -> int:
+def top(
+    urls: Sequence[str],
+    *,
+    once: bool,
+    as_json: bool,
+    interval: float,
+    given: Credentials = NONE,
+) -> int:
     """Show processes live, or once where that is asked for or the terminal can do no more."""
     if not (once or as_json) and _can_be_live():
         if has_rich():
-            return _live(urls, interval)
+            return _live(urls, interval, given)
         complain("top", f"the live view needs rich: {install_command('cli')}")
     from metertap.cli.top.once import show_once
 
-    return show_once(urls, interval, as_json=as_json)
+    return show_once(urls, interval, as_json=as_json, given=given)
 
 
 def _can_be_live() -> bool:
@@ -45,7 +54,7 @@ def _can_be_live() -> bool:
     )
 
 
-def _live(urls: Sequence[str], interval: float) -> int:
+def _live(urls: Sequence[str], interval: float, given: Credentials) -> int:
     """Show processes until `q`, Ctrl-C or the end of the terminal."""
     # Not at the top of the file: without rich, the tables are shown once all the same.
     from metertap.cli.top.poller import Poller
@@ -55,7 +64,7 @@ def _live(urls: Sequence[str], interval: float) -> int:
 
     view = View()
     with Terminal() as terminal:
-        poller = Poller(urls, interval, terminal.told)
+        poller = Poller(urls, interval, terminal.told, given)
         screen = Screen(poller, view, encoding=terminal.encoding)
         try:
             _run(terminal, poller, screen, view, min(interval, 1.0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from metertap.tables.table import printable
+from metertap.text import printable
 
 Item = tuple[str, str]
 """A text and its style."""

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from metertap.cli.client import NONE
+from metertap.cli.credentials import Credentials
 from metertap.cli.tables import complain, show
 from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched
@@ -22,9 +24,11 @@ _PATIENCE_SECONDS = 6.0
 _STEP_SECONDS = 0.02
 
 
-def show_once(urls: Sequence[str], interval: float, *, as_json: bool) -> int:
+def show_once(
+    urls: Sequence[str], interval: float, *, as_json: bool, given: Credentials = NONE
+) -> int:
     """Show two looks at each process, `interval` apart. Returns exit status 1 if none answers."""
-    poller = Poller(urls, interval)
+    poller = Poller(urls, interval, given=given)
     poller.discover()
     _look_twice(poller, interval)
     poller.end()

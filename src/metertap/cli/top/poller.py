@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from metertap.cli.client import Unreachable
+from metertap.cli.client import NONE, Unreachable
+from metertap.cli.credentials import Credentials
 from metertap.cli.processes import Process, document_of, processes, unserved
 from metertap.cli.top.history import History
 from metertap.cli.top.readings import Reading, Readings
@@ -107,8 +108,15 @@ class Watched:
 class Poller:
     """Asks the processes at the given addresses, or every measured process of this user."""
 
-    def __init__(self, urls: Sequence[str], interval: float, told: Told = lambda: None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        interval: float,
+        told: Told = lambda: None,
+        given: Credentials = NONE,
+    ) -> None:
         self._interval = interval
+        self._given = given
         self._told = told
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._found: dict[tuple[str, int | None], Watched] = {}
@@ -118,7 +126,7 @@ class Poller:
         self.unserved: list[tuple[Running, str]] = []
         """Measured processes that cannot be asked, each with the reason."""
         for url in urls:
-            for process in processes(url):
+            for process in processes(url, given):
                 self._watch(process)
 
     def discover(self) -> bool:
@@ -129,7 +137,7 @@ class Poller:
         if self.problem is not None:
             return False
         self.unserved = unserved()
-        registered = {(item.url, item.pid): item for item in processes(None)}
+        registered = {(item.url, item.pid): item for item in processes(None, self._given)}
         changed = False
         for key, process in registered.items():
             known = self._found.get(key)

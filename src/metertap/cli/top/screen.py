@@ -16,7 +16,7 @@ from metertap.cli.top.layout import Signs, shortened
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.table import RULE, table
 from metertap.cli.top.table_state import TableState, View
-from metertap.tables.table import printable
+from metertap.text import printable
 
 _LEAST_WORDS = 9
 _LEAST_LINES = 4

@@ -13,7 +13,7 @@ from rich.text import Text
 from metertap.cli.top.columns import Entry, Row
 from metertap.cli.top.layout import ColumnRequest, Signs, lay_out, shortened
 from metertap.cli.top.table_state import TableState
-from metertap.tables.table import printable
+from metertap.text import printable
 
 _LEAST_NAME = 24
 _LEAST_WORDS = 9

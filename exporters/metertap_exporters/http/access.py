@@ -1,0 +1,136 @@
+"""Who may read an endpoint: everybody who reaches it, or who shows a token or a certificate.
+
+A browser is asked for a user's name and a password: the password is the token.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from metertap import faults
+from metertap.settings import secret
+from metertap.settings.secret import Secret
+from metertap.settings.settings import Settings
+from metertap_exporters.http.app import StartResponse, WsgiApp, json_error, send
+from metertap_exporters.http.tls import ServerTls
+
+_CHALLENGES = tuple(
+    ("WWW-Authenticate", f'{scheme} realm="metertap"') for scheme in ("Bearer", "Basic")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What an endpoint asks of its readers. Files are read when they are needed, and not before."""
+
+    token: Secret | None = None
+    token_file: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    client_cafile: Path | None = None
+    problem: str | None = None
+    """Why nobody may be let in."""
+
+    @classmethod
+    def by(cls, settings: Settings) -> Access:
+        """Return what the settings ask for."""
+        return cls(
+            settings.token,
+            settings.token_file,
+            settings.tls_certfile,
+            settings.tls_keyfile,
+            settings.tls_client_cafile,
+            settings.access_problem,
+        )
+
+    @property
+    def asks_token(self) -> bool:
+        """Whether a token must be shown."""
+        return self.token is not None or self.token_file is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody who reaches the endpoint may read it."""
+        return not self.asks_token and self.client_cafile is None
+
+    def guarded(self, app: WsgiApp) -> WsgiApp:
+        """Put the check of the token before an application. Raises ValueError without a token."""
+        if self.problem is not None:
+            raise ValueError(self.problem)
+        if not self.asks_token:
+            return app
+        try:
+            token = self.current()
+            exposed = self.token_file and secret.exposure(self.token_file)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"the token in {self.token_file} cannot be read: {reason}") from None
+        if exposed:
+            faults.warn_once("token file", "the token file %s %s", self.token_file, exposed)
+        if token.is_short:
+            faults.warn_once("token", "the token is short: others may guess it")
+        return TokenCheck(app, self.current)
+
+    def current(self) -> Secret:
+        """Return the token of now: a file may be written anew. Raises OSError and ValueError."""
+        if self.token_file is not None:
+            return secret.read(self.token_file)
+        if self.token is None:
+            raise ValueError("no token is set")
+        return self.token
+
+    def tls(self) -> ServerTls | None:
+        """Return the server's side of TLS, if a certificate is set. Raises ValueError."""
+        if self.certfile is None:
+            return None
+        return ServerTls(self.certfile, self.keyfile, self.client_cafile)
+
+
+OPEN = Access()
+"""Nothing is asked for."""
+
+
+class TokenCheck:
+    """WSGI middleware that answers only requests that show the token."""
+
+    def __init__(self, app: WsgiApp, token: Callable[[], Secret]) -> None:
+        self._app = app
+        self._token = token
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if self._is_shown(environ.pop("HTTP_AUTHORIZATION", "")):
+            return self._app(environ, start_response)
+        refusal = json_error(401, "a token is needed: Authorization: Bearer TOKEN")
+        return send(replace(refusal, headers=_CHALLENGES), environ, start_response)
+
+    def _is_shown(self, header: str) -> bool:
+        shown = _shown_in(header)
+        if shown is None:
+            return False
+        try:
+            token = self._token()
+        except (OSError, ValueError) as error:
+            faults.fault("token", error)
+            return False
+        return hmac.compare_digest(shown, token.value.encode())
+
+
+def _shown_in(header: str) -> bytes | None:
+    """Return the token in the value of an `Authorization` header, if there is one."""
+    scheme, _, value = header.strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return value.encode("latin-1", "replace")
+    if scheme.lower() == "basic":
+        try:
+            _, colon, password = b64decode(value, validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return None
+        return password if colon else None
+    return None

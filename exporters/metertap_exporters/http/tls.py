@@ -1,0 +1,74 @@
+"""The server's side of TLS, by the standard library. Certificates may be renewed at any time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from pathlib import Path
+
+from metertap import faults, locks
+
+
+class ServerTls:
+    """Wraps connections. Files that are replaced are read again, for the next connection."""
+
+    def __init__(self, certfile: Path, keyfile: Path | None, client_cafile: Path | None) -> None:
+        """Read the files. Raises ValueError with a reason that has no part of a key."""
+        self._certfile = certfile
+        self._keyfile = keyfile
+        self._client_cafile = client_cafile
+        self._reading = locks.lock()
+        self._stamps = self._stamps_now()
+        self._context = self._read()
+
+    def wrapped(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Return the connection as one whose handshake is to come. Raises OSError."""
+        stamps = self._stamps_now()
+        if stamps != self._stamps:
+            with self._reading:
+                self._renew(stamps)
+        return self._context.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        )
+
+    def _renew(self, stamps: list[tuple[int, int, int] | None]) -> None:
+        self._stamps = stamps
+        try:
+            self._context = self._read()
+        except ValueError as error:
+            faults.warn("%s; the certificate of before is shown", error)
+
+    def _read(self) -> ssl.SSLContext:
+        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        path = self._certfile
+        try:
+            made.load_cert_chain(path, self._keyfile, _refuse_password)
+            if self._client_cafile is not None:
+                path = self._client_cafile
+                made.load_verify_locations(path)
+                made.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            raise ValueError(f"the certificate {path} cannot be used: {reason}") from None
+        return made
+
+    def _stamps_now(self) -> list[tuple[int, int, int] | None]:
+        """Return what tells a file from one that took its place."""
+        return [
+            _stamp(path)
+            for path in (self._certfile, self._keyfile, self._client_cafile)
+            if path is not None
+        ]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _refuse_password() -> bytes:
+    raise ValueError("the key is encrypted")  # OpenSSL would ask at the terminal

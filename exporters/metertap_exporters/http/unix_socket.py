@@ -1,0 +1,81 @@
+"""Unix sockets that only their user may connect to, in folders that only their user writes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from metertap.settings import runtime_folder
+from metertap.settings.settings import AUTO
+
+_ASK_SECONDS = 1.0
+Identity = tuple[int, int]
+"""Device and number of a file."""
+
+
+def place(path: Path, label: str) -> Path:
+    """Return where the socket of an endpoint is: at `path`, or in the runtime folder."""
+    if path != AUTO:
+        return path
+    return runtime_folder.path() / f"{os.getpid()}-{label}{runtime_folder.SOCKET}"
+
+
+def bind(listener: socket.socket, path: Path) -> Identity:
+    """Bind a listener to `path`, which only this user may connect to. Raises OSError.
+
+    A socket on which nobody listens, because its process was killed, is replaced. What else is
+    there stays.
+    """
+    _have_private(path.parent)
+    _make_way(path)
+    # Before it is bound: there is no moment in which others may connect.
+    os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+    listener.bind(str(path))
+    found = path.lstat()
+    if stat.S_IMODE(found.st_mode) & 0o077:  # a system on which the line above has no effect
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return found.st_dev, found.st_ino
+
+
+def remove(path: Path, bound: Identity) -> None:
+    """Remove a socket, if it is still the one that was bound."""
+    with suppress(OSError):
+        found = path.lstat()
+        if (found.st_dev, found.st_ino) == bound:
+            path.unlink()
+
+
+def _have_private(folder: Path) -> None:
+    """Make the folder, or make sure that nobody else can put something else into it."""
+    if folder == runtime_folder.path():
+        runtime_folder.made()
+        return
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if found.st_uid not in {0, os.getuid()} or stat.S_IMODE(found.st_mode) & 0o022:
+        raise PermissionError(errno.EPERM, "others may write to its folder")
+
+
+def _make_way(path: Path) -> None:
+    """Remove a socket of this user on which nobody listens. Raises OSError for all else."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise FileExistsError(errno.EEXIST, "something else than a socket is there")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_ASK_SECONDS)
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

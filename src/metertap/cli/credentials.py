@@ -1,0 +1,121 @@
+"""What a command shows to the processes that it asks, and by what it knows them.
+
+A token goes only to who is meant to have it: to processes of this user that ask for one, to this
+machine, and over TLS. It goes to another machine in clear only if the command line gives it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from metertap.runtime.running import Running
+from metertap.settings import secret, settings
+from metertap.settings.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The token and certificates for one process. Files are read when it is asked."""
+
+    token_file: Path | None = None
+    token: Secret | None = None
+    """A token of the environment, which is not shown to everybody."""
+    authorities: Path | None = None
+    """Who must have signed the process's certificate, in place of the system's authorities."""
+    own_certificate: Path | None = None
+    """The certificate that the process must show, whoever signed it and for whatever name."""
+    certfile: Path | None = None
+    """The client's own certificate."""
+    keyfile: Path | None = None
+
+    def authorization(self) -> str | None:
+        """Return the value of the header that shows the token. Raises ValueError without it."""
+        if self.token_file is not None:
+            try:
+                return f"Bearer {secret.read(self.token_file).value}"
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise ValueError(
+                    f"the token in {self.token_file} cannot be read: {reason}"
+                ) from None
+        return None if self.token is None else f"Bearer {self.token.value}"
+
+    def tls(self) -> ssl.SSLContext:
+        """Return the client's side of TLS. Raises ValueError where a file cannot be used."""
+        try:
+            made = ssl.create_default_context(cafile=self.authorities)
+            if self.certfile is not None:
+                made.load_cert_chain(self.certfile, self.keyfile, _refuse_password)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"a certificate cannot be used: {reason}") from None
+        if self.own_certificate is not None and self.authorities is None:
+            made.check_hostname = False
+            made.verify_mode = ssl.CERT_NONE  # `check` compares it instead
+        return made
+
+    def check(self, line: ssl.SSLSocket) -> None:
+        """Make sure that the process shows its own certificate. Raises ValueError."""
+        if self.own_certificate is None or self.authorities is not None:
+            return
+        try:
+            first, end, _ = self.own_certificate.read_text("ascii").partition(_END)
+            wanted = ssl.PEM_cert_to_DER_cert(first[first.index(_BEGIN) :] + end)
+        except (OSError, ValueError):
+            raise ValueError(f"no certificate can be read in {self.own_certificate}") from None
+        if line.getpeercert(binary_form=True) != wanted:
+            raise ValueError(f"it does not show the certificate in {self.own_certificate}")
+
+
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+def _refuse_password() -> bytes:
+    raise ValueError("the key is encrypted")  # OpenSSL would ask at the terminal
+
+
+def for_registered(given: Credentials, process: Running) -> Credentials:
+    """Return what to show to a process of this user, and by what to know it."""
+    certificate = process.certificate_file and Path(process.certificate_file)
+    shown = replace(given, own_certificate=certificate or None)
+    if not process.asks_token:
+        return replace(shown, token_file=None)
+    if given.token_file is not None:
+        return shown
+    if process.token_file is not None:
+        return replace(shown, token_file=Path(process.token_file))
+    found = _environment()
+    return replace(shown, token_file=found.token_file, token=found.token)
+
+
+def for_address(given: Credentials, address: str, token: str) -> Credentials:
+    """Return what to show to whoever answers at an address that was typed, with `token` in it.
+
+    Raises ValueError for what is no address or no token.
+    """
+    if given.token_file is not None:
+        return given
+    if token:
+        return replace(given, token=secret.parse(token))
+    if not _is_safe(urlsplit(address)):
+        return given
+    found = _environment()
+    return replace(given, token_file=found.token_file, token=found.token)
+
+
+def _environment() -> settings.Settings:
+    return settings.read()
+
+
+def _is_safe(url: SplitResult) -> bool:
+    """Say whether nobody on the way can read what is sent there."""
+    if url.scheme in {"https", "unix"} or url.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(url.hostname or "").is_loopback
+    except ValueError:
+        return False

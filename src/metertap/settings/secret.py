@@ -1,0 +1,73 @@
+"""Secrets: texts that are compared and sent, and never shown."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_CHARACTERS = 4096
+"""The longest secret, and all that is read of a file."""
+_SHORT = 16
+_OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A text that is never shown: whatever writes it, writes `(not shown)`."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return "(not shown)"
+
+    __repr__ = __str__
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it can be guessed by trying."""
+        return len(self.value) < _SHORT
+
+
+def parse(value: object) -> Secret:
+    """Parse a token, as it stands in a header. No error text has any of it."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a text is needed")
+    text = value.strip()
+    if not 0 < len(text) <= MOST_CHARACTERS:
+        raise ValueError(f"1 to {MOST_CHARACTERS} characters are needed")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("printable ASCII characters without spaces are needed")
+    return Secret(text)
+
+
+def read(path: Path) -> Secret:
+    """Read the secret in a file: its text without white space around it.
+
+    Raises OSError where the file cannot be read, and ValueError where there is no secret in it.
+    """
+    # What is no regular file, such as a pipe, must not keep the reader waiting.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no regular file")
+        text = file.read(MOST_CHARACTERS + 1)
+    try:
+        return parse(text.decode("ascii"))
+    except UnicodeDecodeError:
+        raise ValueError("printable ASCII characters are needed") from None
+
+
+def exposure(path: Path) -> str | None:
+    """Say who else may read or replace the file; None where only its user's group may read it."""
+    found = path.stat()
+    if os.name == "nt":
+        return None
+    if found.st_uid not in {0, os.getuid()}:
+        return "belongs to another user"
+    if stat.S_IMODE(found.st_mode) & _OTHERS_MAY:
+        return f"may be used by others (mode {stat.S_IMODE(found.st_mode):04o}; 0600 is safe)"
+    return None
