@@ -841,3 +841,19 @@ def test_the_demo_names_the_page_and_a_newcomer_sees_what_is_slow_and_what_fails
         demo.wait()
         drained.join(20)
     assert took < 20  # on a machine that does nothing else: some three seconds
+
+
+def test_a_browser_is_asked_for_the_token(browser: Any) -> None:
+    token = "0123456789abcdef-token"
+    with metertap.instrument(token=token) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        url = wait_for(lambda: tap.json_url)
+        with browser.new_context() as without:
+            # Where nobody can be asked for a password, Chromium gives up.
+            with pytest.raises(playwright_api.Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
+                without.new_page().goto(url)
+        credentials = {"username": "anybody", "password": token}
+        with browser.new_context(http_credentials=credentials) as context:
+            page = context.new_page()
+            page.goto(url)
+            expect(page.locator(ROWS)).to_have_count(1)

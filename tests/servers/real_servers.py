@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from getpass import getuser
@@ -72,11 +72,16 @@ def _running(folder: Path, *command: str) -> Iterator[None]:
 
 @contextmanager
 def prometheus(
-    folder: Path, *targets: str, rules: Path | None = None, alertmanager: str | None = None
+    folder: Path,
+    *targets: str,
+    rules: Path | None = None,
+    alertmanager: str | None = None,
+    scrape: Mapping[str, Any] | None = None,
 ) -> Iterator[Store]:
     """A Prometheus that scrapes the endpoints at `targets` five times a second.
 
     It evaluates a file of rules as often, and sends alerts to the Alertmanager at that address.
+    `scrape` says how it scrapes: by which token, with which certificates.
     """
     path = program("prometheus")
     port = free_port()
@@ -93,6 +98,7 @@ def prometheus(
             {
                 "job_name": "metertap",
                 "static_configs": [{"targets": [urlsplit(url).netloc for url in targets]}],
+                **(scrape or {}),
             }
         ],
     }

@@ -21,7 +21,7 @@ from metertap_exporters.http.app import StartResponse, WsgiApp, json_error, send
 from metertap_exporters.http.tls import ServerTls
 
 _CHALLENGES = tuple(
-    ("WWW-Authenticate", f'{scheme} realm="metertap"') for scheme in ("Bearer", "Basic")
+    ("WWW-Authenticate", f'{scheme} realm="metertap"') for scheme in ("Basic", "Bearer")
 )
 
 

@@ -75,12 +75,12 @@ class _QuietHandler(ServerHandler):
 
 class _Handler(WSGIRequestHandler):
     timeout = _SOCKET_TIMEOUT_SECONDS
-    disable_nagle_algorithm = True
     default_request_version = "HTTP/1.0"  # an answer to what is no request has headers too
     server: Server
 
     def setup(self) -> None:
         """Make the files of the connection, and shake hands with a client of TLS."""
+        self.disable_nagle_algorithm = self.server.address_family != socket.AF_UNIX
         super().setup()
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.do_handshake()

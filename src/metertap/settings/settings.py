@@ -343,9 +343,6 @@ def _from_environment(environ: Mapping[str, str], refused: list[str]) -> _Given:
         for name, (variable, _) in TABLE.items()
         if environ.get(variable, "").strip()
     }
-    for variable in (TABLE[name][0] for name in _ACCESS):
-        if not environ.get(variable, variable).strip():
-            warn_once(f"setting {variable}", "%s is empty, and so keeps nobody out", variable)
     known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
     for variable in environ:
         nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)
