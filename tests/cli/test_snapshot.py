@@ -19,7 +19,7 @@ import pytest
 import metertap
 from kits.read_cache_kit import named
 from metertap.cli import main
-from metertap.tables.table import printable
+from metertap.text import printable
 from support import environments
 from support.programs import METERTAP, ended, run, run_in_terminal, started
 from support.waiting import wait_for

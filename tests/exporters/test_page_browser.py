@@ -848,10 +848,10 @@ def test_a_browser_is_asked_for_the_token(browser: Any) -> None:
     with metertap.instrument(token=token) as tap:
         metertap.record_tool_call("search", True, 1.0)
         url = wait_for(lambda: tap.json_url)
-        with browser.new_context() as without:
-            # Where nobody can be asked for a password, Chromium gives up.
-            with pytest.raises(playwright_api.Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
-                without.new_page().goto(url)
+        # Where nobody can be asked for a password, Chromium gives up.
+        refused = pytest.raises(playwright_api.Error, match="ERR_INVALID_AUTH_CREDENTIALS")
+        with browser.new_context() as without, refused:
+            without.new_page().goto(url)
         credentials = {"username": "anybody", "password": token}
         with browser.new_context(http_credentials=credentials) as context:
             page = context.new_page()

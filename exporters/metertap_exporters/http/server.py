@@ -80,10 +80,11 @@ class _Handler(WSGIRequestHandler):
 
     def setup(self) -> None:
         """Make the files of the connection, and shake hands with a client of TLS."""
-        self.disable_nagle_algorithm = self.server.address_family != socket.AF_UNIX
         super().setup()
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.do_handshake()
+        with suppress(OSError):  # a Unix socket has no such options
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         connection, connections = self.connection, self.server.connections
