@@ -361,7 +361,9 @@ def test_threads_that_record_meanwhile_lose_nothing() -> None:
                 prompts.hit()
 
     def look() -> None:
-        while not stop.is_set():
+        done = False
+        while not done:  # once at least, however late this thread comes
+            done = stop.is_set()
             metertap.reset_metrics()
             shown = document()
             least.append(min(shown["tool_metrics"]["search"]["outcomes"].values()))

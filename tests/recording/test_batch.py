@@ -1,0 +1,44 @@
+"""Durations that were gathered: their buckets, their sum, and what is left of them."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import pytest
+
+from metertap.recording.batch import Batch
+
+DURATIONS = [0.3, 0.1, 0.2, 0.1, 0.7, 1e-9, 0.1]
+
+
+def test_a_bound_belongs_to_the_bucket_below_it() -> None:
+    batch = Batch(DURATIONS)
+    assert batch.counts((0.1, 0.3, 0.5)) == [4, 2, 0, 1]
+    assert batch.counts((0.1,)) == [4, 3]
+    assert batch.counts((1.0,)) == [7, 0]
+    assert Batch([]).counts((0.1,)) == [0, 0]
+
+
+def test_buckets_are_counted_once_for_all_histograms() -> None:
+    batch = Batch(DURATIONS)
+    assert batch.counts((0.1, 0.3)) is batch.counts((0.1, 0.3))
+    assert batch.counts((0.1,)) is not batch.counts((0.1, 0.3))
+    assert batch.ordered == sorted(DURATIONS)
+    assert len(batch) == 7
+
+
+@pytest.mark.parametrize("total", [0.0, 0.1, 1e9])
+def test_a_sum_is_what_adding_one_after_the_other_gives(total: float) -> None:
+    durations = [0.1] * 1000
+    expected = functools.reduce(operator.add, durations, total)
+    assert Batch(durations).added_to(total) == expected
+
+
+def test_what_is_left_after_some_is_made_once() -> None:
+    batch = Batch(DURATIONS)
+    assert batch.after(0) is batch
+    assert list(batch.after(3).durations) == [0.1, 0.7, 1e-9, 0.1]
+    assert batch.after(3) is batch.after(3)
+    assert batch.after(1) is not batch.after(3)
+    assert list(batch.after(1).durations) == DURATIONS[1:]
