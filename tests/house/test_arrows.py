@@ -62,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {"runtime", "settings", "state"},
     "collector": {"caching", "exporters", "measuring", "recording", "runtime", "state"},
     "cli": {"alerts", "exporters", "instrumentation", "run", "runtime", "settings", "tables"},
+    "testing": {"runtime", "tables"},
     # `import metertap` names what is public; `python -m metertap` is the command line.
     "door": {"caching", "cli", "collector", "exporters", "measuring", "runtime"},
 }

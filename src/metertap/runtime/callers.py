@@ -9,7 +9,7 @@ from types import FrameType
 from metertap import faults
 from metertap.settings import program
 
-_COMMANDS = "metertap.cli."
+_COMMANDS = ("metertap.cli.", "metertap.testing.")
 _OURS = "metertap."
 """Callers of our own package act for the operator: `metertap run`, OpenTelemetry's loader."""
 
@@ -29,7 +29,7 @@ class Caller:
 
     @property
     def is_command(self) -> bool:
-        """Whether the call comes from a command of metertap that looks at its own process."""
+        """Whether the call comes from metertap itself, to look at this very process."""
         return self.module.startswith(_COMMANDS)
 
     @property

@@ -1,0 +1,1 @@
+"""Performance assertions in tests: a plugin of pytest, loaded by those who use its fixture."""

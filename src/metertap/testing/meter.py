@@ -1,0 +1,64 @@
+"""The meter of one test: what the fixture `metertap` is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import pytest
+
+from metertap.runtime.instrument import instrument
+from metertap.runtime.tap import active_tap, get_all_metrics, reset_metrics
+from metertap.tables.document import Document
+from metertap.testing.figures import Calls, Lookups, text_of
+
+
+class Meter:
+    """Figures of the tools and caches that a test uses. Any thread and any task may ask."""
+
+    KEPT = pytest.StashKey[Document]()
+    """Where a test's figures are kept for a report."""
+
+    def __repr__(self) -> str:
+        return "<meter of this test>"
+
+    def calls(self, tool: str) -> Calls:
+        """Return the calls of a tool so far; of one that was not called there are none."""
+        return Calls(tool, self.document())
+
+    def cache(self, name: str) -> Lookups:
+        """Return the lookups in a cache so far."""
+        return Lookups(name, self.document())
+
+    def document(self) -> Document:
+        """Return the whole metrics document, as `tap.snapshot()` has it."""
+        return cast(Document, get_all_metrics())
+
+    def table(self) -> str:
+        """Return tools and caches as text, to be printed."""
+        return text_of(self.document())
+
+
+@contextmanager
+def measured() -> Iterator[Meter]:
+    """Measure from nothing. A program that measures itself goes on, with its own settings.
+
+    Nothing is served or pushed for a test that begins the measuring.
+    """
+    held = None
+    if active_tap() is None:
+        held = instrument(
+            enabled=True, json_endpoint=False, prometheus=False, announce=False, window_size=100_000
+        )
+        if not held.is_active:
+            reason = held.diagnosis().get("disabled_because") or "metertap cannot be used here"
+            held.shutdown()
+            pytest.fail(f"nothing can be measured: {reason}", pytrace=False)
+        held.pipeline.deliver_nothing()
+    reset_metrics()
+    try:
+        yield Meter()
+    finally:
+        if held is not None:
+            held.shutdown()

@@ -1,0 +1,50 @@
+"""`--metertap-report FILE`: the figures of each test that used the fixture, in one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metertap.tables.document import Document
+from metertap.testing.figures import text_of
+from metertap.testing.meter import Meter
+
+
+class Report:
+    """Hooks that gather the figures of tests. A worker of xdist sends them with its reports."""
+
+    def __init__(self, config: pytest.Config, file: str) -> None:
+        self._is_worker = hasattr(config, "workerinput")
+        self._file = Path(file)
+        self._found: dict[str, Document] = {}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, None]:
+        """Add the figures to the report of a test's teardown."""
+        outcome = yield
+        document = item.stash.get(Meter.KEPT, None)
+        report = outcome.get_result()
+        if document is not None and report.when == "teardown":
+            report.metertap = document
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the figures of a report, wherever its test ran."""
+        document = getattr(report, "metertap", None)
+        if document is not None:
+            self._found[report.nodeid] = document
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file, in the order of the tests' names: workers run them in any."""
+        if self._is_worker:
+            return
+        found = dict(sorted(self._found.items()))
+        if self._file.suffix == ".json":
+            text = json.dumps(found, indent=2) + "\n"
+        else:
+            text = "\n".join(f"{test}\n{text_of(document)}\n" for test, document in found.items())
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(text, encoding="utf-8")
