@@ -39,17 +39,27 @@ class Odd(Exception):
     """What a handler raises."""
 
 
-def either(is_async: bool, body: Callable[[str], str]) -> Callable[..., Any]:
-    """A tool's function named `work` that does what `body` does: plain or async."""
+Around = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def either(
+    is_async: bool, body: Callable[[str], str], around: Around = contextlib.nullcontext
+) -> Callable[..., Any]:
+    """A tool's function named `work` that does what `body` does: plain or async.
+
+    All of it runs in a context of `around`. An async one lets other tasks run meanwhile.
+    """
 
     def work(text: str) -> str:
         """Work."""
-        return body(text)
+        with around():
+            return body(text)
 
     async def work_later(text: str) -> str:
         """Work."""
-        await asyncio.sleep(0)
-        return body(text)
+        with around():
+            await asyncio.sleep(0)
+            return body(text)
 
     work_later.__name__ = work_later.__qualname__ = "work"
     return work_later if is_async else work
@@ -378,8 +388,7 @@ class ToolKit:
         handlers = Steps()
 
         def work(text: str) -> str:
-            with handlers.step():
-                time.sleep(SLOW_SECONDS)
+            time.sleep(SLOW_SECONDS)
             if fails:
                 raise Odd(text)
             return text
@@ -390,7 +399,7 @@ class ToolKit:
         root.setLevel(logging.DEBUG)
         try:
             with contextlib.suppress(Odd):
-                self.run(either(is_async, work), "a")
+                self.run(either(is_async, work, handlers.step), "a")
         finally:
             root.removeHandler(slow)
             root.setLevel(level)
