@@ -59,7 +59,10 @@ def is_applications(function: Any) -> bool:
 
 
 def is_surely_applications(function: Any) -> bool:
-    """Say so where that takes no time: False for what is installed, whichever program runs."""
+    """Say whether `function` is the application's, as far as that is known at once.
+
+    False for an installed function: to know which program runs means to read its distribution.
+    """
     return bool(_known(function))
 
 
@@ -78,7 +81,7 @@ def name_of(function: Any) -> str | None:
 
 
 def left_of(function: Any) -> Any:
-    """Return what is kept of a function that ends, for `is_applications` and `name_of`."""
+    """Copy the names of a function that ends: `is_applications` and `name_of` need no more."""
     left = types.SimpleNamespace()
     if (names := _names(function)) is not None:
         left.__module__, left.__qualname__ = names
@@ -86,7 +89,7 @@ def left_of(function: Any) -> Any:
 
 
 def _known(function: Any) -> bool | None:
-    """Say so, or None for an installed function: then it depends on which program runs."""
+    """Say whether `function` is the application's; None if that depends on which program runs."""
     found = _names(function)
     if found is None:
         return False

@@ -25,7 +25,7 @@ _CLASS = "_LRUCacheWrapper"
 
 
 class _Ends(PatchSet):
-    """The library's module, whose class gets a finaliser, which costs lookups nothing."""
+    """Patch set that also gives the library's class a finaliser, which costs lookups nothing."""
 
     def follow(self, module: Any) -> None:
         """Hear of functions that end, unless the class has a finaliser of its own."""

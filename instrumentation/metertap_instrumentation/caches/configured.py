@@ -111,7 +111,7 @@ def _word(
 
 
 class Counter:
-    """Wraps what one line names."""
+    """Wrapper of the function that one line names: counts what its calls say."""
 
     def __init__(self, line: Line, meters: Meters) -> None:
         self._line = line
@@ -220,7 +220,7 @@ def _comes_later(result: Any) -> bool:
 
 
 class _NamedMeter(CacheMeter):
-    """Counts for one name; what no line counts is unknown, not zero."""
+    """Meter of one name, for which events that no line counts are unknown instead of zero."""
 
     __slots__ = ("_supports",)
 
@@ -236,7 +236,7 @@ class _NamedMeter(CacheMeter):
 
 
 class Meters:
-    """The meter of one cache, or those of a class's objects: for all lines that are about it."""
+    """The meters that all lines about one cache share: one, or one for each object of a class."""
 
     def __init__(self, lines: list[Line]) -> None:
         line = lines[0]

@@ -40,7 +40,7 @@ state.on_reset(_known.clear)  # the recorder has forgotten what it is to read
 
 
 class _Servers(PatchSet):
-    """Servers that are there already have their middleware looked at, too."""
+    """Patch set of the servers' module that also looks at servers made before."""
 
     def follow(self, module: Any) -> None:
         """Look at the servers that were made before."""

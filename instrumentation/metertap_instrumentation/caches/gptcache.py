@@ -58,7 +58,7 @@ missed = _ended(ObjectMeter.miss)
 
 
 def _cache_of(report: Any) -> Any:
-    """Find the `Cache` whose report this is, which has a name. It is looked for once."""
+    """Find the `Cache` that has this report, once: the cache has a name, the report has none."""
     reference = _caches.get(report)
     cache = None if reference is None else reference()
     if cache is None:

@@ -41,13 +41,13 @@ _over: deque[object] = deque()
 
 
 def answered(protocol: Any) -> None:
-    """A response to the opening handshake was written: the connection is open, or refused."""
+    """Begin a session once the opening handshake is answered, if it was not refused."""
     if protocol.state.name == "OPEN":
         opened(protocol)
 
 
 def opened(connection: Any) -> None:
-    """`connection` is open."""
+    """Count a session that is open from now on."""
     if connection not in _open:
         end = weakref.finalize(connection, _over.append, recorder().session_opened())
         end.atexit = False
@@ -56,7 +56,7 @@ def opened(connection: Any) -> None:
 
 
 def closed(connection: Any) -> None:
-    """`connection` is no longer open, if it ever was."""
+    """End the session of `connection`, if it has one."""
     end = _open.pop(connection, None)
     if end is not None:
         end()
@@ -70,7 +70,7 @@ def _count_ends() -> None:
 
 
 def _then(note: Callable[[Any], None]) -> WrapperFunction:
-    """A wrapper that calls `note` with the object, once the wrapped method has done its work."""
+    """Make a wrapper that calls the method, then `note` with its object."""
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         try:

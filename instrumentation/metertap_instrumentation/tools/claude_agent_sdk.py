@@ -44,14 +44,14 @@ INSTRUMENTATION = Instrumentation(LIBRARIES["tools.claude_agent_sdk"], _patch_se
 
 
 def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
-    """`_tool_error_result(message)`: why the call in progress gets an error for its result."""
+    """Note why the call in progress gets an error result: `_tool_error_result(message)`."""
     request = handlers.request_in_progress()
     if request is not None:
         _explain(request, _handled_by_caller())
 
 
 def content(_instance: Any, _args: Any, _kwargs: Any) -> None:
-    """`_convert_tool_content(items)` makes an answer of what the handler has just returned."""
+    """Note that the handler has returned: `_convert_tool_content(items)` makes its answer."""
     request = handlers.request_in_progress()
     if request is not None:
         request.stops()
@@ -70,7 +70,7 @@ def _explain(request: Request, error: BaseException | None) -> None:
 
 
 def rejects_arguments(error: BaseException) -> bool:
-    """Whether the SDK found that arguments do not fit: it asks jsonschema directly."""
+    """Say whether the SDK found that arguments do not fit: it asks jsonschema directly."""
     asked = error.__traceback__ and error.__traceback__.tb_next
     if type(error).__name__ != "ValidationError" or asked is None:
         return False
@@ -78,7 +78,7 @@ def rejects_arguments(error: BaseException) -> bool:
 
 
 def _handled_by_caller() -> BaseException | None:
-    """The exception that the function which makes an error result has caught, if it has."""
+    """Return the exception that was caught by the function that makes an error result."""
     error = sys.exc_info()[1]
     traceback = None if error is None else error.__traceback__
     frame: Any = sys._getframe(3)
@@ -92,7 +92,7 @@ def _handled_by_caller() -> BaseException | None:
 
 
 async def handle_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`_handle_sdk_mcp_request(server_name, message)`; it answers whatever goes wrong."""
+    """Count a request: `_handle_sdk_mcp_request(server_name, message)`, which always answers."""
     request = None
     with faults.guarded(_PLACE):
         request = _begin(instance.sdk_mcp_servers, *args, **kwargs)

@@ -24,7 +24,7 @@ def _none(_tool: ToolKey, _count: int, _above: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Counts since each began, by tool name and source, cache name and system, or place."""
+    """Counts since their beginning: of tools, of caches, and of faults by place."""
 
     tools: Mapping[ToolKey, Counts] = field(default_factory=dict)
     caches: Mapping[CacheKey, Counts] = field(default_factory=dict)

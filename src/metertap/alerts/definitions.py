@@ -221,7 +221,7 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
 
     @property
     def key(self) -> Key:
-        """What makes it the same alert at the next evaluation, and after a restart."""
+        """The identity of the alert, at the next evaluation and after a restart too."""
         return self.name, self.labels
 
     @property
@@ -236,17 +236,17 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
 
     @property
     def summary(self) -> str:
-        """Say it in one sentence."""
+        """The finding in one sentence."""
         return self.said or self._filled(self.definition.firing)
 
     def over(self) -> Finding:
-        """Copy it as the end of an alert: it says what is so now."""
+        """Copy the finding for an alert that resolves: its sentence says how it is now."""
         definition, is_known = self.definition, self.value is not None and self._is_of_enough
         told = definition.resolved if is_known else definition.too_few or definition.resolved
         return self._replace(said=self._filled(told))
 
     def forgotten(self) -> Finding:
-        """Copy it as the end of an alert of which there is no figure any more."""
+        """Copy the finding for an alert that resolves because its figure is gone."""
         return self._replace(value=None, said=f"this holds no more: {self.summary}")
 
     @property

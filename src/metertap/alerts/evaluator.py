@@ -62,7 +62,7 @@ class Alert:
 
     @property
     def key(self) -> Key:
-        """What makes it the same alert as long as tools and caches keep their names."""
+        """The identity of the alert, as long as tools and caches keep their names."""
         return self.finding.key
 
 
@@ -74,7 +74,7 @@ class _Tracked:
 
 
 class Evaluator:
-    """Advances the alerts of one process with its counters."""
+    """State machine of one process's alerts, advanced with its counters at each evaluation."""
 
     def __init__(
         self, thresholds: Thresholds, every: float, time: float, counters: Counters
@@ -135,7 +135,7 @@ class Evaluator:
         return lasted >= seconds - min(seconds, self._every) / 10
 
     def _end_of(self, finding: Finding) -> Finding:
-        """Find the figure again of which `finding` was, and say how it is now."""
+        """Compute the figure of `finding` again, as the end of its alert: how it is now."""
         subject = [value for name, value in finding.labels if not name.endswith("_window")]
         found_anew: dict[str, Callable[..., Finding]] = {
             HIGH_ERROR_RATE.name: self._error_rate,

@@ -14,7 +14,7 @@ STEPS = 20
 
 
 class MonotonicCounts(Generic[K]):
-    """Makes counters that never go back out of counters that begin again at zero."""
+    """Counters that never go back, made of counters that may begin again at zero."""
 
     def __init__(self) -> None:
         self._last: dict[K, Counts] = {}
@@ -34,7 +34,7 @@ class MonotonicCounts(Generic[K]):
 
 
 class SlidingIncrease(Generic[K]):
-    """How much counters grew in the last `seconds`, or since the beginning if that is less.
+    """The growth of counters in the last `seconds`, or since the beginning if that is less.
 
     Its start moves in steps of a twentieth, or of `every` seconds (the time between two moves)
     where that is longer.

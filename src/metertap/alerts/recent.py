@@ -69,7 +69,7 @@ class RecentCounts:
         return self._grown.get(length, ())
 
     def of_tool(self, name: str, length: int) -> Counts:
-        """Sum up what a tool's counts grew by, over its sources."""
+        """Return how much a tool's counts grew in a window, added up over its sources."""
         parts = self._grown[length].get(name, [])
         if len(parts) == 1:
             return parts[0][1]
@@ -94,7 +94,7 @@ class RecentCounts:
         return self.time - self._called_at.get(name, self._began)
 
     def of_cache(self, key: CacheKey) -> Counts:
-        """Tell what a cache's counts grew by."""
+        """Return how much a cache's hits and misses grew in the window."""
         return self._cache_window.increase(key) or _NO_COUNTS
 
     def new_faults(self, place: str) -> int:

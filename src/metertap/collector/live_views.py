@@ -19,7 +19,7 @@ from metertap.state import recorder
 
 
 class _LiveField:
-    """A field of a view: its value is read each time that it is asked for."""
+    """Descriptor of a view's field, whose value is read each time that it is asked for."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -34,7 +34,7 @@ class _LiveField:
 
 
 class _View:
-    """A dataclass of the program's own whose fields show what is measured at each look.
+    """Mixin that makes the fields of a dataclass show what is measured at each look.
 
     A copy or pickle of it is an object of that dataclass, with the figures of that moment.
     """
@@ -67,7 +67,7 @@ def _identity(figures: object) -> object:
 
 
 def _by_hand(method: Callable[..., None], record: Callable[..., None]) -> Callable[..., None]:
-    """Return `method` as a view has it: a record by hand of the tool or cache of that name."""
+    """Make a view's version of `method`: it records by hand for the tool or cache of that name."""
 
     @functools.wraps(method)
     def of_view(view: _View, *arguments: Any, **keywords: Any) -> None:

@@ -22,7 +22,7 @@ def _window() -> deque[float]:
 
 
 class _Noted:
-    """What statistics need beside the fields; this is no dataclass, so that these are none."""
+    """Attributes that statistics need and that must not become fields of the dataclass."""
 
     untimed_calls: int = 0
     latency_extremes: tuple[float, float] | None = None

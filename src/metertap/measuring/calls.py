@@ -59,7 +59,7 @@ _SHORTEN_FROM = 16
 
 
 class Owner(Protocol):
-    """What counts a call."""
+    """The tool that a call is of, and the means by which it is counted."""
 
     name: str
     """The tool, as the caller named it; registered or not."""
@@ -149,7 +149,7 @@ def in_progress() -> Frame | None:
 
 
 def _unended(frame: Frame | None) -> Frame | None:
-    """Return `frame` or the nearest one around it that has not ended; cut off those between."""
+    """Return `frame`, or the nearest around it that has not ended, and unlink those between."""
     ended = []
     while frame is not None and frame[SERIES] is None:
         ended.append(frame)

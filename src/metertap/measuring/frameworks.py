@@ -23,7 +23,7 @@ _PLAIN = frozenset({type(None), str, int, float, bool, dict})
 
 
 class Handlers:
-    """How the calls of one framework are named and judged.
+    """What runs a framework's tools: how its calls are named, and how they ended.
 
     `source` keeps its tools apart from equal names of other libraries. Inside another's call of the
     same tool (one framework runs a tool of another's) a call is not counted once more.
@@ -52,7 +52,7 @@ class Handlers:
         """Judge a call that raised `error`."""
         return Ending.by(error)
 
-    # As what measures a wrapper: see `wrappers.Measure`.
+    # What follows makes this a `wrappers.Measure`.
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""
@@ -141,7 +141,7 @@ class Handlers:
 
 
 class HandlerTime:
-    """The tool's own code, as what measures a wrapper: it tells the call when that ran."""
+    """A `wrappers.Measure` of the tool's own code that tells the call when that ran."""
 
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers

@@ -18,10 +18,10 @@ _current = calls.current.get
 
 
 class Slot:
-    """Counts calls of one tool. Its series is looked up at each call.
+    """Counter of the calls of one tool, whose series is looked up at each call.
 
-    Without `counted_by` a slot is a means of its own: what another one of its name counts around it
-    is the same call.
+    Slots of one tool with equal `counted_by` count calls inside each other: a recursion. Without it
+    a slot equals itself alone, and a call inside that of another slot is the same call.
     """
 
     __slots__ = ("counted_by", "name", "source")
@@ -69,7 +69,7 @@ class Slot:
         """Take note that another layer counts a call of this slot."""
         recorder().left_out(self.name)
 
-    # As what measures a wrapper or a generator: see `wrappers.Measure`, `generators.Stepping`.
+    # What follows makes a slot a `wrappers.Measure` and a `generators.Stepping`.
 
     def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
         """Begin a call."""
@@ -92,11 +92,11 @@ class Slot:
         hide_frame(error)
 
     def look_at(self, result: object) -> None:
-        """Look at the first result of a function: it may look plain and not be."""
+        """Look at the first result of a function, in a subclass that wants to warn of it."""
 
 
 class ToolSlot(Slot):
-    """Counts calls of one tool, and keeps the series that it has found."""
+    """Counter of the calls of one tool that keeps the series it has found."""
 
     __slots__ = (
         "__weakref__",
@@ -132,7 +132,7 @@ class ToolSlot(Slot):
         hide_frame(error)
 
     def forget(self) -> None:
-        """Find the series again: after a fork, a reset or with other settings."""
+        """Drop the series, so that the next call finds it after a fork, reset or new settings."""
         self.series = None
         self._is_off = False
 
@@ -185,10 +185,10 @@ _SENT = sent(__name__, "ToolSlot", _inert())
 
 
 class NamedSlot(ToolSlot):
-    """Counts calls of a name as it was given to a dispatcher.
+    """Counter of the calls of a name that a dispatcher was given.
 
-    It is put among those that are `kept` once the name is a label: a client that makes names up
-    must not fill the memory.
+    It is stored in `kept` only once the name is a label of its own. A client that makes names up
+    gets `_OTHER` past the limit, and must not fill the memory with slots.
     """
 
     __slots__ = ("_kept",)

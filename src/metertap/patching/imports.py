@@ -68,7 +68,7 @@ def wait(name: str) -> ModuleType | None:
 
 
 class _Finder:
-    """Finds what the other finders find, with a loader that tells of the execution."""
+    """Finder that asks the others, and gives their result a loader that reports each execution."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -93,7 +93,7 @@ class _Finder:
 
 
 class _Loader:
-    """Loads as the module's own loader does, which takes its place before any code runs."""
+    """Loader around a module's own, which it puts back in its place before any code runs."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -102,12 +102,12 @@ class _Loader:
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Create the module."""
+        """Create the module as its own loader does."""
         created: ModuleType | None = self._loader.create_module(spec)
         return created
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module, and tell of it."""
+        """Execute the module, then call who watches for it."""
         for holder, name in ((module.__spec__, "loader"), (module, "__loader__")):
             if getattr(holder, name, None) is self:
                 setattr(holder, name, self._loader)

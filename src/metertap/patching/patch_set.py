@@ -42,7 +42,7 @@ _MOST_WRAPPERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One attribute to wrap: `attribute` is a dotted path inside the patch set's module.
+    """One attribute to wrap, by its dotted path inside the patch set's module.
 
     `optional` targets are absent from some supported versions and are then left out; so are those
     that a class has to have of its `own` and only inherits.
@@ -65,10 +65,10 @@ def stand_in(
     optional: bool = False,
     own: bool = False,
 ) -> Target:
-    """A method to patch at the least cost: by what `make` makes of it.
+    """Describe a method to patch at the least cost: by the function that `make` makes of it.
 
-    That is called as the method is, has to pass calls on to it unless it is live, and gives it the
-    instance first.
+    That function stands in the class in the method's place. It gets the instance first, and has to
+    pass calls straight through to the method while the patch is not live.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -93,10 +93,10 @@ def _unbound(wrapped: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
-    """A method whose stand-in is a plain function.
+    """Describe a method to patch by a plain function instead of wrapt's proxy.
 
-    Libraries ask `self.method.__func__ is Base.method`, to see whether it was overridden; a class
-    gives another one of wrapt's proxies each time.
+    Libraries ask `self.method.__func__ is Base.method` to see whether a method was overridden. A
+    class gives a new proxy each time that it is asked, so the answer would always be yes.
     """
     return Target(attribute, wrapper, replacement=_replacement(_binding(wrapper)))
 
@@ -173,7 +173,7 @@ class _Installed:
 
 
 def _layers(function: Any) -> Iterator[Any]:
-    """Go through `function` and, as far as each says so, what it wraps."""
+    """Yield `function`, what it wraps, what that wraps, and so on, as `__wrapped__` says."""
     for _ in range(_MOST_WRAPPERS):
         yield function
         try:
@@ -184,10 +184,11 @@ def _layers(function: Any) -> Iterator[Any]:
 
 
 class PatchSet:
-    """Targets of one module, installed together.
+    """The targets of one module, which are installed together or not at all.
 
-    `status` is one of: `idle`, `waiting` (for the module's import), `installed`, `failed`; then
-    `problem` says why. `name` is what it is called where that is said: the module, by default.
+    `status` is `idle`, `waiting` (for the module's import), `installed` or `failed`; `problem` says
+    why it failed. Warnings and `metertap doctor` call the set by its `name`, which is the module's
+    unless another one is given.
     """
 
     def __init__(self, module: str, targets: Sequence[Target], *, name: str | None = None) -> None:
@@ -207,7 +208,7 @@ class PatchSet:
         return [f"{self.module}:{attribute}" for attribute in dict.fromkeys(found)]
 
     def install(self) -> None:
-        """Install now if the module is imported, else as soon as it is. Installs once."""
+        """Wrap the targets now if the module is imported, else as soon as it is. Do so once."""
         with self._lock:
             if self.status in {"waiting", "installed"}:
                 return
@@ -232,10 +233,11 @@ class PatchSet:
             self.problem = None
 
     def check(self) -> None:
-        """See whether what was wrapped still is, and wrap again what others have unwrapped.
+        """Look whether the targets are still wrapped, and wrap those again that were unwrapped.
 
-        Where something else stands there, and it does not say what it wraps, it may call what was
-        wrapped or not: to wrap it could count a call twice. Then `problem` says so.
+        Other code may have replaced a target by a function that does not tell what it wraps. Nobody
+        knows whether that calls our wrapper: to wrap it could count a call twice, so it is left
+        alone, and `problem` names it.
         """
         if self.status != "installed" or not self._lock.acquire(blocking=False):
             return
@@ -266,14 +268,14 @@ class PatchSet:
         """Prepare for patching `module`, in a subclass: it may choose targets, or raise."""
 
     def follow(self, module: Any) -> None:
-        """Do what else is to be done, in a subclass, once the targets are wrapped."""
+        """Patch, in a subclass, what no table of targets can name, once the targets are wrapped."""
 
     def tell(self, error: Exception) -> None:
         """Report that the targets could not be wrapped, as `problem` says."""
         faults.fault(f"patch {self.name}", error)
 
     def _executed(self, module: Any) -> None:
-        """Patch a module that has been executed: what it defines now is new."""
+        """Patch a module after each execution, because each defines its functions anew."""
         with self._lock:
             if self.status in {"installed", "failed"}:
                 self.status = "waiting"
@@ -345,7 +347,7 @@ def _is_plain_classmethod(found: Any) -> bool:
 
 
 def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
-    """Make what is to stand as `owner.name` in place of `original`, which may be inherited."""
+    """Make what will stand as `owner.name` instead of `original`, which may be inherited."""
     if target.replacement is not None and type(original) is FunctionType:
         return target.replacement(original)
     wrapped, function = original, target.wrapper

@@ -28,9 +28,10 @@ class _Followed:
 
 
 class SubclassesPatchSet(PatchSet):
-    """`wrappers`, by method: of the class `base` in `module`, and each subclass's own.
+    """Patches of methods of one class and of every subclass that has its own version of them.
 
-    Not seen: subclasses of a class whose `__init_subclass__` does not call its parent's.
+    `wrappers` says by method's name what to wrap it in; the class is `base` in `module`. Subclasses
+    of a class whose `__init_subclass__` does not call its parent's are not seen.
     """
 
     def __init__(
@@ -103,7 +104,10 @@ class SubclassesPatchSet(PatchSet):
 
 
 class _Hook(classmethod):  # type: ignore[type-arg]  # of nothing else that is generic here
-    """What stands as the base class's `__init_subclass__`; `inherited` is what stood there."""
+    """The base class's `__init_subclass__` while patched: patches new subclasses.
+
+    `inherited` is the one that stood there before, or None.
+    """
 
     def __init__(self, patches: SubclassesPatchSet, base: Any, inherited: Any) -> None:
         self.inherited = inherited
@@ -123,8 +127,11 @@ class _Hook(classmethod):  # type: ignore[type-arg]  # of nothing else that is g
 
 
 def instances(cls: type) -> list[Any]:
-    """All objects of `cls` and its subclasses. They refer to their class: quicker than asking all
-    objects there are."""
+    """List all objects of `cls` and its subclasses.
+
+    Each object refers to its class, and to ask who refers to a few classes is quicker than to look
+    at every object in the process.
+    """
     kinds = {cls, *_subclasses(cls)}
     return [item for item in gc.get_referrers(*kinds) if type(item) in kinds]
 

@@ -94,7 +94,7 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def setdefault(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count the misses of `cache.setdefault(key, default)`, in the same way."""
+    """Count the misses of `cache.setdefault(key, default)`; a hit ends in `__getitem__`."""
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         found, stores = True, False
@@ -121,7 +121,7 @@ def setdefault(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def setitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Make `cache[key] = value` the layer of what goes meanwhile: that is evicted."""
+    """Put a layer around `cache[key] = value`: what `popitem` drops inside of it is evicted."""
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -21,7 +21,7 @@ state.on_fork(child=_transactions.clear)  # those of the parent's threads are no
 
 
 def transact(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count what a `with cache._transact() as (sql, cleanup):` evicts. All is written in one."""
+    """Count what a transaction (`with cache._transact() as (sql, cleanup):`) evicts."""
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transaction = method(self, *args, **kwargs)  # this only makes a generator
@@ -69,7 +69,7 @@ expire = within(lambda *_call: setting(_removing, False))
 
 
 class Transaction:
-    """What is evicted in a transaction counts when it is committed, with the one around it."""
+    """Context of a transaction whose evictions count once it, and any around it, is committed."""
 
     def __init__(self, cache: Any, transaction: Any) -> None:
         self.evicted = 0

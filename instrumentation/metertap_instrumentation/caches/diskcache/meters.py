@@ -23,7 +23,7 @@ _KEPT_INSIDE = ("cache", "deque", "index")
 
 
 def _directory(cache: Any) -> str | None:
-    """Return as much of its path as tells it from others: `shop/prices`, `shop/cache/prices`.
+    """Return the end of a cache's path that tells it from others: `shop/prices`.
 
     A name has to be the same after a restart, in whatever order caches are opened.
     """
@@ -57,10 +57,10 @@ def _find_meter(cache: Any) -> ObjectMeter:
 
 
 class FanoutPatchSet(PatchSet):
-    """Of the module with `FanoutCache`: knows the shards of every one."""
+    """Patch set of the module with `FanoutCache` that learns which shards each one has."""
 
     def follow(self, module: Any) -> None:
-        """Take the shards of those that were made before, too."""
+        """Learn the shards of the caches that were made before."""
         for found in instances(module.FanoutCache):
             with faults.guarded("diskcache"):
                 _remember(found)

@@ -15,7 +15,7 @@ _parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDict
 
 
 class Meter(ObjectMeter):
-    """Of a connection pool: it is called by what one of its clients is bound to."""
+    """Meter of a connection pool, named by the variable that one of its clients is bound to."""
 
     __slots__ = ("client",)
 
