@@ -31,7 +31,10 @@ INTERVAL_SECONDS = 5.0
 """Time between two exports where nobody set one."""
 FIRST_SECONDS = 1.0
 """Time from the first tool or cache to the first export."""
+_HEADERS_LOGGER = "opentelemetry.util.re"
+"""The logger of what reads `OTEL_EXPORTER_OTLP_HEADERS`, and quotes what it cannot read."""
 _LOGGERS = (
+    _HEADERS_LOGGER,
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.common.http",
@@ -198,25 +201,35 @@ def otlp_reader(settings: Settings) -> OtlpReader:
             OTLPMetricExporter as GrpcExporter,
         )
 
-        exporter = GrpcExporter()
+        with _quiet():
+            exporter = GrpcExporter()
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
             OTLPMetricExporter as HttpExporter,
         )
 
-        exporter = HttpExporter()
+        with _quiet():
+            exporter = HttpExporter()
     return OtlpReader(Delivery(exporter, settings.otlp_protocol), settings)
 
 
 class _ThisThread(logging.Filter):
-    """A filter that drops what the exporters log in threads that are exporting for metertap."""
+    """A filter that drops what the exporters log in threads that are exporting for metertap.
+
+    Of headers that cannot be read it lets the message through, and none of them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.exporting = threading.local()
 
-    def filter(self, _record: logging.LogRecord) -> bool:
-        return not getattr(self.exporting, "now", False)
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(self.exporting, "now", False):
+            return True
+        if record.name == _HEADERS_LOGGER and record.args:
+            record.args = tuple("(not shown)" for _ in record.args)
+            return True
+        return False
 
 
 _filter = _ThisThread()

@@ -21,8 +21,8 @@ _LONGEST = 1000
 """Characters of one text that are shown."""
 _HIDDEN = "…"
 # Patterns are compiled when something is wrong, and not by every program that starts.
-_USER = r"//[^\s'\"<>]*@"
-_PATH = r"(?i)(\bhttps?://[^\s/?#'\"<>]+)[/?#][^\s'\"<>]+"
+_USER = r"(//|:/)(?!/)[^\s'\"<>]*@"
+_PATH = r"(?i)(\bhttps?://?[^\s/?#'\"<>]+)[/?#][^\s'\"<>]+"
 _SCHEME = r"(?i)\b(bearer|basic)(?:\s|%20|\+)+[^\s'\",;]+"
 _PAIR = (
     r"(?i)([\w-]*(?:authorization|api[-_]?key|token|passw|secret|credential|cookie)[\w-]*"
@@ -52,7 +52,7 @@ def without_secrets(text: str) -> str:
 
     Messages of libraries quote what they could not use: an address with a password in it, a header.
     """
-    text = re.sub(_USER, f"//{_HIDDEN}@", text)
+    text = re.sub(_USER, rf"\1{_HIDDEN}@", text)
     text = re.sub(_SCHEME, rf"\1 {_HIDDEN}", text)
     return re.sub(_PAIR, rf"\1{_HIDDEN}", text)
 

@@ -261,7 +261,7 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
 
     def _filled(self, sentence: str) -> str:
         return sentence.format(
-            **dict(self.labels),
+            **{name: text.printable(label) for name, label in self.labels},
             value=self._shown(self.value),
             threshold=self._shown(self.threshold),
             window=text.time_span(self.span),

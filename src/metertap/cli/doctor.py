@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import sys
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
 from metertap.cli.processes import processes, report_of, unserved
 from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
-from metertap.cli.tables import complain, show
+from metertap.cli.tables import complain, show, write_json
 from metertap.install_command import install_command
 from metertap.runtime import running
 from metertap.tables.table import Table
@@ -50,8 +49,7 @@ def doctor(
         complain(_COMMAND, f"{item.service} pid {item.pid} cannot be asked: {reason}")
         status = 1 if item.problem else status
     if as_json:
-        json.dump([{"process": name, **report} for name, report in reports], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        write_json([{"process": name, **report} for name, report in reports])
     for name, report in reports:
         problems = _problems(report)
         if problems:

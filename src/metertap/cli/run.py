@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metertap.run.environment import add_hook
+from metertap.text import printable
 
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
 
@@ -33,12 +34,12 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
     if path is None:
         exists = os.path.exists(name) if os.path.dirname(name) else shutil.which(name, os.F_OK)
         problem = "is not executable" if exists else "command not found"
-        sys.stderr.write(f"metertap run: {name}: {problem}\n")
+        _complain(f"{name}: {problem}")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
     if _ignores_environment(_python_arguments(path, command)):
         sys.stderr.write(
             "metertap: the program runs unmeasured, because its Python is started with -I, -E "
-            f"or -S and ignores PYTHONPATH: {name}\n"
+            f"or -S and ignores PYTHONPATH: {printable(name)}\n"
         )
     environment = _environment(children)
     if os.name == "nt":
@@ -49,8 +50,12 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
     try:
         os.execve(path, command, environment)
     except OSError as error:
-        sys.stderr.write(f"metertap run: {name}: {error.strerror}\n")
+        _complain(f"{name}: {error.strerror}")
         return _NOT_EXECUTABLE
+
+
+def _complain(problem: str) -> None:
+    sys.stderr.write(f"metertap run: {printable(problem)}\n")
 
 
 def _environment(children: bool) -> dict[str, str]:

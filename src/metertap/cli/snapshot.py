@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
 from metertap.cli.processes import Process, document_of, processes, unserved
-from metertap.cli.tables import complain, show
+from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
@@ -36,7 +33,7 @@ def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> in
         return 1
     if as_json:
         payload = documents[0][1] if url is not None else [document for _, document in documents]
-        sys.stdout.write(json.dumps(payload, indent=2) + "\n")
+        write_json(payload)
     else:
         for process, document in documents:
             show(tables(document, name=process.name, pid=process.pid, url=process.url))

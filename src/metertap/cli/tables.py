@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +21,12 @@ def has_rich() -> bool:
 def complain(command: str, problem: str) -> None:
     """Say on stderr, in one line, what a command could not do."""
     sys.stderr.write(f"metertap {command}: {printable(problem)}\n")
+
+
+def write_json(document: object) -> None:
+    """Write JSON to stdout. Nothing in it is more than a printable character of ASCII."""
+    # JSON escapes every control character but this one.
+    sys.stdout.write(json.dumps(document, indent=2).replace("\x7f", "\\u007f") + "\n")
 
 
 def show(tables: Iterable[Table], width: int | None = None) -> None:

@@ -17,7 +17,8 @@ from metertap.recording import CacheFigures
 from metertap.runtime.pipeline import Pipeline
 from metertap.settings.address import Address
 from metertap.settings.secret import Secret
-from metertap.settings.settings import TABLE, Settings
+from metertap.settings.settings import TABLE, Settings, config_file_named
+from metertap.text import without_secrets
 
 if TYPE_CHECKING:
     from metertap.runtime.alert_watch import AlertWatch
@@ -69,7 +70,7 @@ def diagnose(
         "otlp": settings.otlp_protocol if settings.otlp else None,
         "otlp_problem": pipeline.otlp_problem,
         "alerts": None if watch is None else watch.described(),
-        "notes": [*notes, *_unknown_names(settings), *sdk.problems()],
+        "notes": [*notes, *_unknown_names(settings), *_relative_file(), *sdk.problems()],
         "left_out_duplicates": dict(state.recorder().duplicates),
         "faults": faults.fault_counts(),
     }
@@ -78,6 +79,8 @@ def diagnose(
 def _plain(value: object) -> object:
     if isinstance(value, Address | Secret | Path):
         return str(value)  # of addresses and tokens without what is secret
+    if isinstance(value, str):
+        return without_secrets(value)
     return sorted(value) if isinstance(value, frozenset) else value
 
 
@@ -98,6 +101,17 @@ def _unknown_names(settings: Settings) -> list[str]:
         if isinstance(line, Mapping)
         and str(line.get("name", "")).startswith("arg:")
         and "known" not in line
+    ]
+
+
+def _relative_file() -> list[str]:
+    """Warn of a configuration file that is another one in another working directory."""
+    named = config_file_named()
+    if not named or Path(named).is_absolute():
+        return []
+    return [
+        "METERTAP_CONFIG is relative: whoever fills the working directory decides what is sent "
+        "and opened; name the file in full"
     ]
 
 

@@ -10,6 +10,7 @@ nothing (`_HARMLESS`): whoever wrote that file need not be whoever started the p
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,8 +141,17 @@ class Settings:
 
 
 _port = integer(0, 65535)
+_HOST = re.compile(r"[\w.:%-]+|\[[\w.:%-]+\]")
 AUTO = Path("auto")
 """The value that asks for a socket in the runtime folder, one for each process."""
+
+
+def _host(value: object) -> str:
+    """Parse a name or an address to listen on: no port, and no URL."""
+    host = text(value)
+    if not _HOST.fullmatch(host):
+        raise ValueError("a name or an address is needed")
+    return host
 
 
 def _path(value: object) -> Path:
@@ -162,11 +172,11 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "window_size": ("METRICS_WINDOW_SIZE", integer(2, 1_000_000)),
     "json_endpoint": ("METRICS_JSON_ENDPOINT_ENABLED", boolean),
     "json_port": ("METRICS_JSON_PORT", _port),
-    "json_host": ("METRICS_JSON_HOST", text),
+    "json_host": ("METRICS_JSON_HOST", _host),
     "announce": ("METERTAP_ANNOUNCE", boolean),
     "prometheus": ("PROMETHEUS_ENABLED", boolean),
     "prometheus_port": ("PROMETHEUS_PORT", _port),
-    "prometheus_host": ("PROMETHEUS_HOST", text),
+    "prometheus_host": ("PROMETHEUS_HOST", _host),
     "series_limit": ("METERTAP_SERIES_LIMIT", integer(1, 10_000_000)),
     "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", names),
     "json_socket": ("METRICS_JSON_SOCKET", _socket),

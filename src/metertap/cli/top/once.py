@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +9,7 @@ from typing import Any
 
 from metertap.cli.client import NONE
 from metertap.cli.credentials import Credentials
-from metertap.cli.tables import complain, show
+from metertap.cli.tables import complain, show, write_json
 from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.readings import Cache, Operation, Tool
@@ -46,7 +44,7 @@ def show_once(
     if not answered:
         return 1
     if as_json:
-        sys.stdout.write(json.dumps([_as_json(watched) for watched in answered], indent=2) + "\n")
+        write_json([_as_json(watched) for watched in answered])
     else:
         show(_tables(answered))
     return 0
