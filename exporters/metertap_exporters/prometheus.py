@@ -173,7 +173,8 @@ class PrometheusExporter:
         self._exposition = Exposition(pause)
         self._route = SharedRoute(self._serve, _asked)
         self.reader: PrometheusScrapeReader | None = None
-        self.endpoint = Endpoint.by(settings, "prometheus", App({"/metrics": self._route}))
+        self.app = App({"/metrics": self._route})
+        self.endpoint = Endpoint.by(settings, "prometheus", self.app)
 
     def new_reader(self) -> PrometheusScrapeReader:
         """Make a reader for one provider: from now on its metrics are shown, not another's."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
     from metertap.measuring.by_hand import measure_tool, record_tool_call, tool
     from metertap.runtime.instrument import instrument
+    from metertap.runtime.mounting import asgi_app, wsgi_app
     from metertap.runtime.tap import Tap, get_all_metrics, reset, reset_metrics, uninstrument
     from metertap_exporters.json.shape import Document
 
@@ -38,6 +39,7 @@ __all__ = [
     "Tap",
     "ToolMetrics",
     "__version__",
+    "asgi_app",
     "cache_meter",
     "get_all_metrics",
     "get_collector",
@@ -53,6 +55,7 @@ __all__ = [
     "reset_metrics",
     "tool",
     "uninstrument",
+    "wsgi_app",
 ]
 
 
@@ -70,6 +73,7 @@ _HOMES = {
     "metertap.collector.standalone": ("CacheMetrics", "SystemMetrics", "ToolMetrics"),
     "metertap.measuring.by_hand": ("measure_tool", "record_tool_call", "tool"),
     "metertap.runtime.instrument": ("instrument",),
+    "metertap.runtime.mounting": ("asgi_app", "wsgi_app"),
     "metertap.runtime.tap": (
         "Tap",
         "get_all_metrics",

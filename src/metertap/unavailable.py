@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from metertap import faults
@@ -125,6 +125,28 @@ def get_all_metrics() -> dict[str, Any]:
     }
 
 
+def wsgi_app() -> Callable[..., list[bytes]]:
+    """Return a WSGI application that says that nothing is measured."""
+
+    def answer(_environ: object, start_response: Callable[..., object]) -> list[bytes]:
+        length = ("Content-Length", str(len(_NOTHING)))
+        start_response("503 Service Unavailable", [("Content-Type", "application/json"), length])
+        return [_NOTHING]
+
+    return answer
+
+
+def asgi_app() -> Callable[..., Awaitable[None]]:
+    """Return an ASGI application that says that nothing is measured."""
+
+    async def answer(_scope: object, _receive: object, send: Callable[..., Any]) -> None:
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": _NOTHING})
+
+    return answer
+
+
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
     """Return the function as it is."""
     return (lambda undecorated: undecorated) if function is None else function
@@ -144,6 +166,7 @@ def nothing(*_args: Any, **_kwargs: Any) -> None:
     """Do nothing."""
 
 
+_NOTHING = b'{"error":{"status":503,"message":"nothing is measured"}}'
 _DOING_NOTHING = frozenset(
     {
         "name_cache",

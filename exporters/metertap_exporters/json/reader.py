@@ -73,7 +73,7 @@ class JsonSnapshot:
         self._host: Host = NoHost()
         self.reader: JsonMetricReader | None = None
         self._text = DocumentText()
-        self._metrics = SharedRoute(self._serve_metrics, _is_prometheus)
+        self._metrics = SharedRoute(self._serve_metrics, is_prometheus)
         shown = page.routes()
         routes: dict[str, Route] = {
             **shown,
@@ -82,12 +82,17 @@ class JsonSnapshot:
             "/schema.json": lambda _environ: json_response(200, schema()),
             "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
         }
-        self.endpoint = Endpoint.by(settings, "json", App(routes, parts=shown.keys() - {"/"}))
+        self.app = App(routes, parts=shown.keys() - {"/"})
+        self.endpoint = Endpoint.by(settings, "json", self.app)
 
     def show(self, host: Host) -> None:
         """Show `host` from now on."""
-        self._host = host
+        self.describe(host)
         self.endpoint.on_bound(host.settled)
+
+    def describe(self, host: Host) -> None:
+        """Take from `host` what no recorder knows, without an endpoint."""
+        self._host = host
 
     def document(self) -> Document:
         """Build the JSON document as it is now."""
@@ -115,7 +120,7 @@ class JsonSnapshot:
         self.reader = None
 
     def _serve_metrics(self, environ: Environ) -> Response:
-        if not _is_prometheus(environ):
+        if not is_prometheus(environ):
             return Response(200, "application/json", self.text())
         # Prometheus shows the status line, and nothing else, as the target's last error.
         instead = self._host.where_prometheus_is() or (
@@ -125,7 +130,8 @@ class JsonSnapshot:
         return json_error(406, advice, reason=advice)
 
 
-def _is_prometheus(environ: Environ) -> bool:
+def is_prometheus(environ: Environ) -> bool:
+    """Say whether it is Prometheus who asks."""
     return "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS" in environ or str(
         environ.get("HTTP_USER_AGENT", "")
     ).startswith("Prometheus/")

@@ -14,7 +14,7 @@ export function library() {
 }
 
 async function load() {
-  const facts = await (await fetch("/page.json")).json();
+  const facts = await (await fetch("page.json")).json();
   if (!facts.chart_library) return { install: facts.install };
   await withoutItsStyles(facts.chart_library);
   await new Promise((resolve, reject) => {

@@ -114,7 +114,7 @@ async function ask() {
 /** The process's document; null where it does not answer, or something else does. */
 async function metrics() {
   try {
-    const answer = await fetch("/metrics", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch("metrics", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
     const found = answer.ok ? await answer.json() : null;
     return found?.tool_metrics ? found : null;
   } catch {

@@ -100,7 +100,7 @@ def _facts(_environ: Environ) -> Response:
     """Tell the page whether there is a charts' library, and how to install it."""
     library = chart_library()
     facts: Mapping[str, str | None] = {
-        "chart_library": None if library is None else f"{LIBRARY_PATH}?{_version(library)}",
+        "chart_library": None if library is None else f"{LIBRARY_PATH[1:]}?{_version(library)}",
         "install": install_command(EXTRA),
     }
     return json_response(200, facts)

@@ -219,6 +219,11 @@ class Pipeline:
         """The Prometheus view, if there is one."""
         return self._readers.prometheus
 
+    def mounted_prometheus(self) -> PrometheusExporter:
+        """Return what an application that serves Prometheus itself is to show."""
+        with self._lock:
+            return self._readers.mounted()
+
     @property
     def otlp_problem(self) -> str | None:
         """Why OTLP, though asked for, is not exported."""

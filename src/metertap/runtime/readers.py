@@ -37,14 +37,32 @@ class Readers:
         self.prometheus: PrometheusExporter | None = None
         self.otlp: OtlpReader | None = None
         self.otlp_problem: str | None = None
+        self._mounted: PrometheusExporter | None = None
 
     def equip(self, provider: Any) -> None:
         """Add the readers that `provider` does not have already."""
         self._provider = provider
         present = sdk.readers_of(provider)
+        if self._mounted is not None:
+            self._add(self._mounted.new_reader())
         for add in (self._add_json, self._add_prometheus, self._add_otlp):
             with faults.guarded(f"readers.{add.__name__.removeprefix('_')}"):
                 add(present)
+
+    def mounted(self) -> PrometheusExporter:
+        """Return what shows the provider to an application that serves Prometheus itself.
+
+        Made when it is first asked for; what was recorded before that is not in its histograms.
+        """
+        if self.prometheus is not None:
+            return self.prometheus
+        if self._mounted is None:
+            from metertap_exporters.prometheus import PrometheusExporter
+
+            self._mounted = PrometheusExporter()
+            if self._provider is not None:
+                self._add(self._mounted.new_reader())
+        return self._mounted
 
     def leave(self, but: MetricReader | None = None) -> None:
         """Take our readers away from the provider, all but one that has something left to do."""
@@ -72,6 +90,9 @@ class Readers:
         for view in (self.json, self.prometheus):
             if view is not None:
                 view.forked()
+        if self._mounted is not None:
+            self._mounted.forked()
+            self._mounted.reader = None
         if self.otlp is not None:
             self.otlp.forked()
             self.otlp = None
@@ -182,7 +203,8 @@ class Readers:
             endpoint = self.prometheus.endpoint
             address = endpoint.at("/metrics")
             return endpoint.problem if address is None else f"scrape {address} instead"
-        if any(sdk.exports_prometheus(item) for item in self._readers()):
+        theirs = [item for item in self._readers() if item not in self._added]
+        if any(map(sdk.exports_prometheus, theirs)):
             return "scrape the port of the application's own Prometheus exporter (9464 by default)"
         return None
 

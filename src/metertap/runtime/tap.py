@@ -222,6 +222,11 @@ def active_tap() -> Tap | None:
     return next(iter(list(_owners.taps.values())), None)
 
 
+def installation() -> Installation | None:
+    """Return what measures this process, if anything does."""
+    return _owners.installation
+
+
 def _provider(given: Any) -> MeterProvider | None:
     # Not isinstance: it asks the object, and this may be any object.
     if given is None or issubclass(type(given), MeterProvider):

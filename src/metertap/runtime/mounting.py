@@ -1,0 +1,74 @@
+"""The page, the JSON document and Prometheus's text as a part of the program's own web server.
+
+There they are behind the program's own authentication. Nothing listens on a port of its own where
+`instrument(json_endpoint=False)` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from metertap import faults
+from metertap.runtime import tap
+from metertap_exporters.http.app import (
+    Response,
+    StartResponse,
+    WsgiApp,
+    json_error,
+    send,
+)
+from metertap_exporters.http.asgi import AsgiApp, asgi
+from metertap_exporters.json.reader import JsonSnapshot, is_prometheus
+
+_PROMETHEUS = "/prometheus"
+
+
+def wsgi_app() -> WsgiApp:
+    """Return a WSGI application that serves the page, the JSON document and Prometheus's text.
+
+    It has the page at `/`, JSON at `/metrics` and Prometheus's text at `/prometheus`, and at
+    `/metrics` for a Prometheus that asks. It checks nobody: put it behind what the program itself
+    checks. Make it once, where the program is made; any thread may call it.
+    """
+    return _Mounted()
+
+
+def asgi_app() -> AsgiApp:
+    """Return the same as `wsgi_app` for ASGI: `app.mount("/metertap", metertap.asgi_app())`."""
+    return asgi(wsgi_app())
+
+
+class _Mounted:
+    """Asks, for each request, what measures the program at that moment."""
+
+    def __init__(self) -> None:
+        self._view: tuple[object, JsonSnapshot] | None = None
+        installation = tap.installation()
+        if installation is not None:
+            with faults.guarded("mounting"):
+                installation.pipeline.mounted_prometheus()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        installation = tap.installation()
+        if not path:  # what the page loads stands below its address
+            return send(_to_slash(environ), environ, start_response)
+        if installation is None or not installation.is_active:
+            nothing = json_error(503, "nothing is measured: metertap.instrument() was not called")
+            return send(nothing, environ, start_response)
+        if path == _PROMETHEUS or (path == "/metrics" and is_prometheus(environ)):
+            exporter = installation.pipeline.mounted_prometheus()
+            return exporter.app({**environ, "PATH_INFO": "/metrics"}, start_response)
+        view = installation.pipeline.json
+        if view is None:
+            if self._view is None or self._view[0] is not installation:
+                self._view = installation, JsonSnapshot()
+                self._view[1].describe(installation)
+            view = self._view[1]
+        return view.app(environ, start_response)
+
+
+def _to_slash(environ: Mapping[str, Any]) -> Response:
+    address = f"{environ.get('SCRIPT_NAME', '')}/"
+    return Response(307, "text/plain", b"", (("Location", address),))
