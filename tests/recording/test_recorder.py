@@ -363,6 +363,28 @@ def test_figures_begin_again_and_the_lifetime_goes_on(monkeypatch: pytest.Monkey
     assert recorder.lifetime().tools[0].total_ms == 37.0
 
 
+def test_a_call_that_ends_while_figures_begin_again_is_counted_once() -> None:
+    recorder = Recorder()
+    one, two = recorder.tool("one", "test"), recorder.tool("two", "test")
+
+    class Meanwhile(KeptInstruments):
+        def record(self, *handed: Any) -> None:
+            super().record(*handed)
+            if len(self.handed) == 3:  # as another thread may, which needs no lock for it
+                recorder.started(one)
+                one.append(0.5)
+
+    recorder.instruments = [Meanwhile()]
+    for series in (one, two, two):
+        recorder.started(series)
+        series.append(0.1)
+    assert two.waiting == 1
+    recorder.start_over()
+    assert {tool.name: tool.succeeded for tool in recorder.figures().tools} == {"one": 1, "two": 0}
+    assert {tool.name: tool.succeeded for tool in recorder.lifetime().tools} == {"one": 2, "two": 2}
+    assert recorder.lifetime().tools[0].total_ms == 600.0
+
+
 def test_a_reset_forgets_everything() -> None:
     recorder = Recorder()
     used(recorder)

@@ -468,10 +468,13 @@ class Recorder(Delivery):
         with self.lock:
             tools = []
             for series in list(self._tools.values()):
+                # Not folded again before it starts over: what other threads append from here on
+                # is in no figures of before.
                 tools.append(self._lifetime_of(series))
-            for measured in self._with_windows():
-                measured.fold()
-                measured.start_over()
+                series.start_over()
+            for operations in list(self._operations.values()):
+                operations.fold()
+                operations.start_over()
             self._past = Past(time.time(), tools, caches)
             self.sessions_by_hand = self.requests_by_hand = 0
 
