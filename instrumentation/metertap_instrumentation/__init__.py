@@ -6,15 +6,15 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from importlib import util
 from typing import Any
 
 from metertap import faults, state
+from metertap.patching import imports
 from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.libraries import LIBRARIES, Library
 from metertap_instrumentation.lines import Configured, nearest
-from metertap_instrumentation.process import process_metrics
+from metertap_instrumentation.process import NAME as PROCESS_METRICS
 from metertap_instrumentation.tools import configured as configured_tools
 
 
@@ -28,19 +28,9 @@ def _load(module: str) -> Instrumentation | None:
     return found
 
 
-def libraries(*, only_present: bool = False) -> list[Instrumentation]:
-    """List every library's instrumentation, or those of libraries that can be imported.
-
-    The latter saves the imports of the modules of all others.
-    """
-    wanted = [
-        library.module
-        for library in LIBRARIES.values()
-        if not only_present
-        or library.package in sys.modules
-        or util.find_spec(library.package) is not None
-    ]
-    return [found for found in map(_load, wanted) if found is not None]
+def libraries() -> list[Instrumentation]:
+    """List every library's instrumentation."""
+    return [found for found in map(_load, LIBRARIES) if found is not None]
 
 
 CONFIGURED: tuple[Configured[Any], ...] = (
@@ -49,10 +39,17 @@ CONFIGURED: tuple[Configured[Any], ...] = (
 )
 """The program's own handlers and caches, by lines of the configuration file."""
 _installed: list[Instrumentation] = []
+_waiting: dict[str, Callable[[], None]] = {}
+"""By module: what installs the instrumentation of a library that is not imported yet."""
 
 
 def known() -> tuple[Instrumentation, ...]:
-    """List every library's instrumentation, and those for lines of the file if it has any."""
+    """List every library's instrumentation, and those for lines of the file if it has any.
+
+    What waits for the import of its library is loaded, and so knows which version it is of.
+    """
+    for begin in list(_waiting.values()):
+        begin()
     return (*libraries(), *_lines())
 
 
@@ -72,15 +69,43 @@ def install(
     for configured, lines in zip(CONFIGURED, (tools, caches), strict=True):
         with faults.guarded("instrumentation configured"):
             configured.configure(lines or {})
-    for instrumentation in (*libraries(only_present=True), *_lines()):
-        if is_disabled(instrumentation.name):
-            instrumentation.switched_off = True
-            continue
-        if instrumentation not in _installed:
-            _installed.append(instrumentation)
-        with faults.guarded(f"instrumentation {instrumentation.name}"):
-            instrumentation.install()
+    for instrumentation in _lines():
+        _install(instrumentation, is_disabled)
+    for library in LIBRARIES.values():
+        _install_library(library, is_disabled)
     state.recorder().on_look(check)
+
+
+def _install_library(library: Library, is_disabled: Callable[[str], bool]) -> None:
+    """Install what measures a library, at once if that is imported, else just before it is."""
+
+    def begin() -> None:
+        _stop_waiting(library.module)
+        instrumentation = _load(library.module)
+        if instrumentation is not None:
+            _install(instrumentation, is_disabled)
+
+    if library.package in sys.modules:
+        begin()
+    else:
+        _waiting[library.module] = begin
+        imports.before(library.package, begin)
+
+
+def _install(instrumentation: Instrumentation, is_disabled: Callable[[str], bool]) -> None:
+    if is_disabled(instrumentation.name):
+        instrumentation.switched_off = True
+        return
+    if instrumentation not in _installed:
+        _installed.append(instrumentation)
+    with faults.guarded(f"instrumentation {instrumentation.name}"):
+        instrumentation.install()
+
+
+def _stop_waiting(module: str) -> None:
+    begin = _waiting.pop(module, None)
+    if begin is not None:
+        imports.forget(begin)
 
 
 def check() -> None:
@@ -93,7 +118,7 @@ def check() -> None:
 
 def check_names(disabled: frozenset[str]) -> None:
     """Warn of names among `disabled` that no instrumentation has."""
-    names = {"*", process_metrics.NAME, *(item.name for item in CONFIGURED)}
+    names = {"*", PROCESS_METRICS, *(item.name for item in CONFIGURED)}
     if disabled <= names:
         return
     names.update(item.name for item in libraries())
@@ -108,6 +133,8 @@ def check_names(disabled: frozenset[str]) -> None:
 
 def uninstall() -> None:
     """Undo every instrumentation."""
+    for module in list(_waiting):
+        _stop_waiting(module)
     while _installed:
         instrumentation = _installed.pop()
         with faults.guarded(f"instrumentation {instrumentation.name}"):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib import metadata
 
-from metertap import faults
+from metertap import distributions, faults
 from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.libraries import PYTHON, Library, Version, parse_version
 
@@ -61,10 +60,7 @@ class Instrumentation:
     def _installed_version(self) -> str | None:
         if self.distribution == PYTHON:
             return sys.version.split()[0]
-        try:
-            return metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            return None
+        return distributions.version(self.distribution)
 
     def _outside(self, version: str) -> str:
         part = f"{self.library.part} of " if self.library.part else ""

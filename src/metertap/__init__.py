@@ -7,11 +7,9 @@ metertap.instrument()
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from metertap._version import __version__
 
+TYPE_CHECKING = False  # not typing's: to import that takes longer than all the rest
 if TYPE_CHECKING:
     from metertap.caching.by_hand import (
         CacheMeter,
@@ -87,10 +85,12 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Imported when first asked for: OpenTelemetry takes a while, and `metertap run` has no need.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     try:
         value = getattr(importlib.import_module(_HOME[name]), name)
     except Exception as error:  # a package that metertap needs is absent or broken

@@ -19,7 +19,7 @@ from metertap.install_command import install_command
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.recording.cache_series import EVICTIONS, Reading, Statistics
 from metertap_instrumentation.instrumentation import Instrumentation
-from metertap_instrumentation.libraries import Library
+from metertap_instrumentation.libraries import LIBRARIES, Library
 from servers.mcp_stacks import stacks
 from servers.otlp_receiver import receiver
 from support import environments
@@ -39,8 +39,13 @@ def also(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that adds an instrumentation to the table of all."""
 
     def add(instrumentation: Instrumentation) -> None:
-        known = [*metertap_instrumentation.libraries(), instrumentation]
-        monkeypatch.setattr(metertap_instrumentation, "libraries", lambda **_: known)
+        library, load = instrumentation.library, metertap_instrumentation._load
+        monkeypatch.setitem(LIBRARIES, library.module, library)
+        monkeypatch.setattr(
+            metertap_instrumentation,
+            "_load",
+            lambda module: instrumentation if module == library.module else load(module),
+        )
 
     return add
 

@@ -16,6 +16,7 @@ PACKAGES = {
 GROUND = {
     "_version",
     "catalogue",
+    "distributions",
     "faults",
     "install_command",
     "labels",

@@ -79,7 +79,12 @@ def test_a_keyword_has_the_type_that_its_setting_takes(keyword: str) -> None:
     from opentelemetry.metrics import MeterProvider
 
     hints = get_type_hints(
-        metertap.instrument, {"Tap": object, **vars(sys.modules["metertap.runtime.instrument"])}
+        metertap.instrument,
+        {
+            "MeterProvider": MeterProvider,
+            "Tap": object,
+            **vars(sys.modules["metertap.runtime.instrument"]),
+        },
     )
     taken = MeterProvider if keyword == "meter_provider" else get_type_hints(Options)[keyword]
     assert hints[keyword] == taken | None

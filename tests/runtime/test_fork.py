@@ -216,7 +216,8 @@ class Slow:
         threading.Event().wait(0.3)
         self.left.set()
 
-metertap.instrument()
+tap = metertap.instrument()
+assert tap.pipeline.provider is not None  # it makes the pipeline, which has instruments of its own
 state.recorder().instruments = (Slow(),)
 thread = threading.Thread(target=call)
 thread.start()

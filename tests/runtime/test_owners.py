@@ -132,7 +132,7 @@ def test_the_applications_keywords_win_over_those_of_a_library_before_it(
         assert wait_for(lambda: calls() and ours.json_url)
         (told,) = warnings_of(caplog)
         assert "shoplib" in told
-        assert told.endswith("json_endpoint, window_size")
+        assert told.endswith("window_size, json_endpoint")
 
 
 def test_a_library_after_the_application_changes_nothing(

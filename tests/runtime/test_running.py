@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def test_one_that_others_could_read_is_made_private(base: Path) -> None:
 def test_without_a_runtime_directory_it_is_in_the_temporary_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     for missing in ("", str(tmp_path / "nowhere")):
         monkeypatch.setenv("XDG_RUNTIME_DIR", missing)
         assert running.directory() == tmp_path / f"metertap-{os.getuid()}"
@@ -77,7 +76,7 @@ def test_another_users_runtime_directory_is_left_alone(
         os.chown(base, 12345, 12345)
     else:
         monkeypatch.setenv("XDG_RUNTIME_DIR", "/")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert running.directory() == tmp_path / f"metertap-{os.getuid()}"
     assert list(base.iterdir()) == []
 

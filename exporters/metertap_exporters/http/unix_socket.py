@@ -21,7 +21,7 @@ def place(path: Path, label: str) -> Path:
     """Return where the socket of an endpoint is: at `path`, or in the runtime folder."""
     if path != AUTO:
         return path
-    return runtime_folder.path() / f"{os.getpid()}-{label}{runtime_folder.SOCKET}"
+    return Path(runtime_folder.path()) / f"{os.getpid()}-{label}{runtime_folder.SOCKET}"
 
 
 def bind(listener: socket.socket, path: Path) -> Identity:
@@ -51,7 +51,7 @@ def remove(path: Path, bound: Identity) -> None:
 
 def _have_private(folder: Path) -> None:
     """Make the folder, or make sure that nobody else can put something else into it."""
-    if folder == runtime_folder.path():
+    if str(folder) == runtime_folder.path():
         runtime_folder.made()
         return
     with suppress(FileExistsError):

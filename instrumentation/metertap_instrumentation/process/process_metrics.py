@@ -16,16 +16,14 @@ import importlib
 import threading
 import time
 import weakref
-from importlib import metadata
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
-from metertap import faults, locks, state
+from metertap import distributions, faults, locks, state
+from metertap_instrumentation.process import NAME
 from metertap_instrumentation.process.source import Gate, Source
 
-NAME = "system_metrics"
-"""OpenTelemetry's name for it, by which it is disabled."""
 DISTRIBUTION = "opentelemetry-instrumentation-system-metrics"
 
 _FORK_WAITS_SECONDS = 1.0
@@ -60,11 +58,8 @@ class ProcessMetrics:
 
     def start(self) -> None:
         """Wait for the first tool or cache, if there is anything to wait for."""
-        try:
-            self.version = metadata.version(DISTRIBUTION)
-        except metadata.PackageNotFoundError:
-            return
-        if not self._disabled:
+        self.version = distributions.version(DISTRIBUTION)
+        if self.version is not None and not self._disabled:
             self._recorder.on_activity(self._begin)
 
     def observe(self, *providers: MeterProvider | None) -> None:

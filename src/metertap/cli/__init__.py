@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from metertap._version import __version__
 
+TYPE_CHECKING = False  # the program that `run` executes waits for what is imported here
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from metertap.cli.credentials import Credentials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; 2 is a wrong command line, as in argparse."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["run"]:
+        children = words[1:2] == ["--children"]
+        program = words[2:] if children else words[1:]
+        if program and (program[0] == "--" or not program[0].startswith("-")):
+            return _execute(program, children=children)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -37,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # Each command imports what it needs: `run` must cost the program next to nothing.
     if options.command == "run":
-        from metertap.cli.run import run
-
-        return run(options.program, children=options.children)
+        return _execute(options.program, children=options.children)
     if options.command == "snapshot":
         from metertap.cli.snapshot import snapshot
 
@@ -93,6 +97,8 @@ def _credentials(options: argparse.Namespace) -> Credentials:
 
 def _add_credentials(command: argparse.ArgumentParser) -> None:
     """Add what says how a process is asked that does not let everybody in."""
+    from pathlib import Path
+
     files = command.add_argument_group(
         "processes that do not let everybody in",
         "Those of this user say themselves which files are needed.",
@@ -106,7 +112,15 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
         files.add_argument(name, type=Path, metavar="FILE", help=help_)
 
 
+def _execute(program: Sequence[str], *, children: bool) -> int:
+    from metertap.cli.run import run
+
+    return run(program, children=children)
+
+
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="metertap",
         description="OpenTelemetry metrics for every tool handler and cache of a Python process.",

@@ -88,7 +88,7 @@ def _this_environment() -> Report:
         tap.pipeline.process_metrics.load()
         modules = [
             patch_set.module
-            for instrumentation in metertap_instrumentation.libraries()
+            for instrumentation in metertap_instrumentation.known()
             for patch_set in instrumentation.patch_sets
         ]
         broken = list(filter(None, map(_import, modules)))

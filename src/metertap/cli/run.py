@@ -8,17 +8,13 @@ and then takes itself out of the environment, so that programs it starts are not
 from __future__ import annotations
 
 import os
-import re
-import shlex
-import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from metertap.run.environment import add_hook
-from metertap.text import printable
+
+TYPE_CHECKING = False  # the program waits for what is imported here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
 
@@ -30,9 +26,9 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         sys.stderr.write("metertap run: which command? metertap run -- CMD [ARG ...]\n")
         return _USAGE
     name = command[0]
-    path = shutil.which(name)
+    path = _which(name)
     if path is None:
-        exists = os.path.exists(name) if os.path.dirname(name) else shutil.which(name, os.F_OK)
+        exists = os.path.exists(name) if os.path.dirname(name) else _which(name, os.F_OK)
         problem = "is not executable" if exists else "command not found"
         _complain(f"{name}: {problem}")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
@@ -43,7 +39,10 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         )
     environment = _environment(children)
     if os.name == "nt":
+        import subprocess
+
         return subprocess.call([path, *command[1:]], env=environment)
+    signal = __import__("_signal")  # what `signal` stands on, without its enumerations
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         # Python ignores them, and what a process ignores the program after it ignores too.
         signal.signal(ignored, signal.SIG_DFL)
@@ -55,7 +54,28 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
 
 
 def _complain(problem: str) -> None:
+    from metertap.text import printable
+
     sys.stderr.write(f"metertap run: {printable(problem)}\n")
+
+
+def _which(command: str, mode: int = os.F_OK | os.X_OK) -> str | None:
+    """Find a command on the path, as `shutil.which` does, which imports every kind of archive."""
+    if os.name == "nt":
+        import shutil
+
+        return shutil.which(command, mode)
+    if os.path.dirname(command):
+        return command if _is_file(command, mode) else None
+    path = os.environ.get("PATH")
+    if path is None:
+        path = os.confstr("CS_PATH") or os.defpath
+    candidates = (os.path.join(folder, command) for folder in path.split(os.pathsep) if path)
+    return next((found for found in candidates if _is_file(found, mode)), None)
+
+
+def _is_file(path: str, mode: int) -> bool:
+    return os.access(path, mode) and not os.path.isdir(path)
 
 
 def _environment(children: bool) -> dict[str, str]:
@@ -79,7 +99,8 @@ def _coerced_locale() -> bool:
     if "LC_CTYPE" not in os.environ:
         return False
     try:
-        given = Path("/proc/self/environ").read_bytes()
+        with open("/proc/self/environ", "rb") as file:
+            given = file.read()
     except OSError:  # only Linux tells
         return False
     return b"\0LC_CTYPE=" not in b"\0" + given
@@ -97,7 +118,8 @@ def _python_arguments(path: str, command: Sequence[str]) -> list[str]:
 
 
 def _is_python(path: str) -> bool:
-    return re.fullmatch(r"(python|pypy)[\d.]*(\.exe)?", os.path.basename(path)) is not None
+    name = os.path.basename(path).removesuffix(".exe")
+    return name.rstrip("0123456789.") in {"python", "pypy"}
 
 
 def _interpreter_line(path: str) -> list[str]:
@@ -106,17 +128,26 @@ def _interpreter_line(path: str) -> list[str]:
         with open(path, "rb") as script:
             first, second = script.readline(4096), script.readline(4096)
         if second.startswith(b"'''exec'"):  # as installers write it where a path is too long
-            return shlex.split(second[len(b"'''exec'") :].decode())
-        return shlex.split(first[2:].decode()) if first.startswith(b"#!") else []
+            return _words(second[len(b"'''exec'") :].decode())
+        return _words(first[2:].decode()) if first.startswith(b"#!") else []
     except (OSError, ValueError):
         return []
+
+
+def _words(line: str) -> list[str]:
+    """Split a line as a shell does. Raises ValueError where a quotation does not end."""
+    if not any(mark in line for mark in "'\"\\#"):
+        return line.split()
+    import shlex
+
+    return shlex.split(line)
 
 
 def _ignores_environment(arguments: Sequence[str]) -> bool:
     """Say whether a Python with these arguments ignores PYTHONPATH or looks for no hooks."""
     remaining = iter(arguments)
     for argument in remaining:
-        if not re.match(r"-\w", argument):
+        if argument[:1] != "-" or not argument[1:2].isalnum():
             return False  # this is the program, and what follows are its arguments
         for position, letter in enumerate(argument[1:], start=2):
             if letter in "IES":

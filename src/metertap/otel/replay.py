@@ -25,15 +25,16 @@ class Journal:
         self._kept: dict[
             tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]
         ] = {}
-        self._count = 0
+        self.count = 0
+        """Durations that were recorded so far."""
         self.overflowed = False
 
     def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
         """Keep durations; the spans they were taken in are not kept."""
         if self.overflowed:
             return
-        self._count += len(batch)
-        if self._count > _LIMIT:
+        self.count += len(batch)
+        if self.count > _LIMIT:
             self.overflowed = True
             self._kept.clear()
             return

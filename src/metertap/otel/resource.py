@@ -11,14 +11,16 @@ import functools
 import os
 import uuid
 from collections.abc import Mapping
-from importlib import metadata
+from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.resources import Resource
-
+from metertap import distributions
 from metertap._version import __version__
 from metertap.faults import guarded
 from metertap.settings.program import Program, arguments, described
 from metertap.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
 
 _instance_id = str(uuid.uuid4())
 
@@ -31,6 +33,8 @@ def forked() -> None:
 
 def resource(settings: Settings) -> Resource:
     """Make the resource of a provider of metertap's own."""
+    from opentelemetry.sdk.resources import Resource
+
     given = settings.resource_from_environment
     attributes: dict[str, str | int] = {
         "telemetry.distro.name": "metertap",
@@ -75,13 +79,14 @@ def shortened(attributes: Mapping[str, str]) -> dict[str, str]:
 def _version(program: Program) -> str | None:
     """Return the version of the distribution that the program comes from, if there is one."""
     if program.script:
+        from importlib import metadata
+
         for script in metadata.entry_points(group="console_scripts", name=program.name):
             if script.dist is not None:
                 return script.dist.version
     if program.module:
         for name in (program.name.partition(".")[0], program.name):
-            try:
-                return metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
+            version = distributions.version(name)
+            if version is not None:
+                return version
     return None

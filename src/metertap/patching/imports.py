@@ -24,6 +24,8 @@ _POLL_SECONDS = 0.01
 _lock = locks.lock()
 _watched: dict[str, tuple[Executed, ...]] = {}
 """By name of a module: what to call each time that it has been executed."""
+_awaited: dict[str, tuple[Callable[[], None], ...]] = {}
+"""By name of a module: what to call once, before it is executed for the first time."""
 _finding = threading.local()
 
 
@@ -46,6 +48,28 @@ def unwatch(name: str, executed: Executed) -> None:
             _watched[name] = left
 
 
+def before(name: str, begins: Callable[[], None]) -> None:
+    """Call `begins` once, when the top-level module `name` is about to be imported.
+
+    Whatever that watches of the package is seen, since nothing of it is there yet.
+    """
+    with _lock:
+        _awaited[name] = (*_awaited.get(name, ()), begins)
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+
+
+def forget(begins: Callable[[], None]) -> None:
+    """Do not call `begins` any more."""
+    with _lock:
+        for name, callbacks in list(_awaited.items()):
+            left = tuple(item for item in callbacks if item != begins)
+            if left:
+                _awaited[name] = left
+            else:
+                del _awaited[name]
+
+
 def is_in_progress(name: str) -> bool:
     """Say whether a thread, maybe this one, is importing the module.
 
@@ -54,7 +78,14 @@ def is_in_progress(name: str) -> bool:
     gone, no import would count as in progress, and only a module that is half imported when it is
     patched would be patched too early.
     """
-    return name in getattr(importlib._bootstrap, "_module_locks", ())
+    if name not in getattr(importlib._bootstrap, "_module_locks", ()):
+        return False
+    package = name.partition(".")[0]
+    if package in sys.modules:
+        return True
+    # A module is looked for once its package is there, and the finder below will be asked. So it
+    # will for a package that this thread is about to look for.
+    return name == package and name not in vars(_finding)
 
 
 def wait(name: str) -> ModuleType | None:
@@ -74,10 +105,15 @@ class _Finder:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find the module if it is watched; the import system asks the other finders if not."""
-        if name not in _watched or name in vars(_finding):
+        if name in vars(_finding) or (name not in _watched and name not in _awaited):
             return None
         setattr(_finding, name, True)  # another finder of this kind may ask all finders again
         try:
+            for begins in _awaited.pop(name, ()):
+                with faults.guarded(f"import {name}"):
+                    begins()
+            if name not in _watched:
+                return None
             for finder in list(sys.meta_path):
                 find: Any = getattr(finder, "find_spec", None)
                 if finder is not self and find is not None:
@@ -122,3 +158,5 @@ class _Loader:
 
 
 _finder: Any = _Finder()
+find_spec = _finder.find_spec
+"""Finds a module for an import hook that Python asked in place of ours."""

@@ -88,6 +88,7 @@ class Buffer(ABC):
                 self._ticked += CHUNK
                 self._ticking = ticking
                 self.tick = ticking.__next__
+        self._recorder.wake()
         # Somebody who holds the lock may be at a long copy; then the next chunk is twice as long.
         lock = self._recorder.lock
         if self._items and lock.acquire(blocking=False):

@@ -49,6 +49,7 @@ class Recorder(Delivery):
         self.window_size = window_size
         self._series_limit = series_limit
         self._activity_callbacks: list[Callable[[], None]] = []
+        self._record_callbacks: list[Callable[[], None]] = []
         self._look_callbacks: list[Callable[[], None]] = []
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         super().__init__()
@@ -241,6 +242,7 @@ class Recorder(Delivery):
             self._sessions += 1
             since = self._sessions_since
         self._activity()
+        self.wake()
         return since
 
     def session_closed(self, opened: object = None) -> None:
@@ -277,6 +279,7 @@ class Recorder(Delivery):
     def activity(self) -> None:
         """A cache was seen that has no series yet."""
         self._activity()
+        self.wake()
 
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: ToolSeries | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
@@ -446,6 +449,22 @@ class Recorder(Delivery):
         """
         if self._is_fresh_fork:
             self._activity()
+        if self._record_callbacks:
+            for callback in list(self._record_callbacks):
+                with faults.guarded("recorder.record"):
+                    callback()
+
+    def on_record(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when something begins to be recorded, till that is forgotten.
+
+        So it is with the first call, lookup, operation or session, and every now and then later.
+        """
+        self._record_callbacks.append(callback)
+
+    def forget_record_callback(self, callback: Callable[[], None]) -> None:
+        """Call `callback` no more."""
+        if callback in self._record_callbacks:
+            self._record_callbacks.remove(callback)
 
     def _with_windows(self) -> list[LatencySeries[Any]]:
         return [*list(self._tools.values()), *list(self._operations.values())]

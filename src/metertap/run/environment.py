@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
-from pathlib import Path
 
-_SITE = str(Path(__file__).with_name("site"))
+TYPE_CHECKING = False  # this is imported before the program starts, and typing takes a while
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+_SITE = os.path.join(os.path.dirname(__file__), "site")
 
 
 def add_hook(environ: MutableMapping[str, str]) -> None:

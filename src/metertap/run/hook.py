@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from metertap import faults, state
 from metertap.run.environment import add_hook
-from metertap.runtime.instrument import instrument
+from metertap.runtime.callers import caller_of
 from metertap.runtime.opening import supervisor_watches
+from metertap.runtime.tap import hold
 from metertap.settings import program
 
 
-def start(modules_before: Iterable[str]) -> None:
-    """Measure the program; called before its first line, with the modules imported before us."""
+def measure(
+    environ: Mapping[str, str], folder: str, modules_before: Iterable[str] | None = None
+) -> None:
+    """Measure the program by the settings in `environ`; `folder` is the one that it started in.
+
+    `modules_before` were imported before metertap was, if this is before the program's first line.
+    """
+    program.start_folder = folder
     with faults.guarded("run"):
-        instrument()
+        tap = hold(caller_of(sys._getframe()), {}, environ)
+        if modules_before is not None and tap.is_active:
+            tap.pipeline  # noqa: B018  # imported now, before the program's modules can be found
     with faults.guarded("run"):
         if not state.settings().run_children:  # they are measured anyway
             for watch in supervisor_watches(_follow):
                 watch.install()
     with faults.guarded("run"):
-        _give_way(set(sys.modules).difference(modules_before))
+        if modules_before is not None:
+            _give_way(set(sys.modules).difference(modules_before))
 
 
 def _follow() -> None:
@@ -61,6 +71,6 @@ def _program_folder() -> Path | None:
         return None
     arguments = program.arguments()
     if not arguments or arguments[0] in {"-", "-c", "-m"}:
-        return Path.cwd()
+        return Path(program.start_folder)
     script = Path(arguments[0]).resolve()
     return script if script.is_dir() else script.parent

@@ -28,6 +28,8 @@ from metertap.patching.tracebacks import hide_frame
 
 END_SECONDS = 0.8
 """The longest that metertap delays the end of a process."""
+FLUSH_MILLISECONDS = 500.0
+"""The longest that a flush waits for a collector, unless it is told."""
 
 _PUT_OFF_SECONDS = 0.2
 """The part of it in which the main thread may leave code that holds a lock."""

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.metrics import MeterProvider
-
 from metertap import faults, locks, state
-from metertap.runtime import running
+from metertap.otel import resource
+from metertap.runtime import listing, running
 from metertap.runtime.announcement import Announcement
+from metertap.runtime.asleep import Asleep, may_sleep
 from metertap.runtime.callers import Caller
-from metertap.runtime.diagnosis import diagnose
 from metertap.runtime.endings import END_SECONDS, Endings
+from metertap.runtime.handover import Handover
 from metertap.runtime.opening import opens_at_once, supervisor_watches
-from metertap.runtime.pipeline import Pipeline
 from metertap.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
+    from metertap.otel.replay import Journal
     from metertap.runtime.alert_watch import AlertWatch
+    from metertap.runtime.pipeline import Pipeline
     from metertap_exporters.http.endpoint import Endpoint
     from metertap_exporters.json.shape import Document
 
@@ -41,7 +45,12 @@ class Installation:
         self.settings = state.settings()
         self.notes: list[str] = []
         """Decisions that `metertap doctor` shows."""
-        self.pipeline = Pipeline(self, provider)
+        self._provider = provider
+        self._asleep: Asleep | None = None
+        # Not within a guard: where OpenTelemetry cannot be imported, nothing is to be measured.
+        self._pipeline = None if self._may_sleep() else self._new_pipeline()
+        self._waking = locks.rlock()
+        self._fork = threading.local()
         self.watch: AlertWatch | None = None
         self.is_active = False
         """Whether anything is patched and recorded."""
@@ -56,7 +65,7 @@ class Installation:
             return
         self.is_active = True
         with faults.guarded("pipeline"):
-            self.pipeline.start()
+            self._start_pipeline()
         with faults.guarded("supervisors"):
             for watch in self._watches:
                 watch.install()
@@ -65,11 +74,53 @@ class Installation:
         with faults.guarded("instrumentations"):
             _install_instrumentations(self.settings)
         with faults.guarded("endings"):
-            self._endings.watch(pushes=self.pipeline.pushes)
+            self._endings.watch(pushes=self._pushes)
         with faults.guarded("announcement"):
             self._announcement.watch()
         with faults.guarded("listing"):
             self._list_unserved()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Where records go. Asked for, it is made, if it was not needed before."""
+        with self._waking:
+            self._wake()
+            if self._pipeline is None:  # nothing is measured
+                self._pipeline = self._new_pipeline()
+            return self._pipeline
+
+    @property
+    def _pushes(self) -> bool:
+        return self._pipeline is not None and self._pipeline.pushes
+
+    def _may_sleep(self) -> bool:
+        return self._provider is None and may_sleep(self.settings, self._caller)
+
+    def _new_pipeline(self) -> Pipeline:
+        from metertap.runtime.pipeline import Pipeline
+
+        return Pipeline(self, self._provider)
+
+    def _start_pipeline(self, journal: Journal | None = None) -> None:
+        """Start the pipeline, or put that off until something is measured."""
+        if self._pipeline is None and self._may_sleep():
+            self._asleep = Asleep(self._wake, journal)
+            self._asleep.start()
+        else:
+            self._pipeline = self._pipeline or self._new_pipeline()
+            self._pipeline.start(None if journal is None else Handover(journal))
+
+    def _wake(self) -> None:
+        """Start the pipeline that was put off, unless a thread is at that."""
+        if self._waking.acquire(blocking=False):
+            try:
+                asleep, self._asleep = self._asleep, None
+                if asleep is not None:
+                    with faults.guarded("pipeline"):
+                        self._pipeline = self._new_pipeline()
+                        self._pipeline.start(Handover(asleep.end()))
+            finally:
+                self._waking.release()
 
     def shutdown(self) -> None:
         """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
@@ -86,32 +137,41 @@ class Installation:
         with faults.guarded("shutdown"):
             if self.watch is not None:
                 self.watch.close()
-        with faults.guarded("shutdown"):
-            self.pipeline.shutdown()
+        with faults.guarded("shutdown"), self._waking:
+            if self._asleep is not None:
+                self._asleep.end()
+                self._asleep = None
+                state.recorder().instruments = ()
+            elif self._pipeline is not None:
+                self._pipeline.shutdown()
         with faults.guarded("shutdown"):
             running.unregister()
 
     def replace(self, caller: Caller, provider: MeterProvider | None) -> None:
         """Go on with the settings that are in force now. Nothing that was recorded is lost."""
-        self._caller = caller
+        self._caller, self._provider = caller, provider
         before, self.settings = self.settings, state.settings()
         self.notes.clear()
         if not (self.is_active and self.settings.enabled):
             self.shutdown()
-            self.pipeline = Pipeline(self, provider)
+            self._pipeline = None
             self.start()
             return
         with faults.guarded("alerts"):
             if self.watch is not None:
                 self.watch.close()
         self.watch = None
-        with faults.guarded("pipeline"):
-            handover = self.pipeline.shutdown()
-            self.pipeline = Pipeline(self, provider)
-            self.pipeline.start(handover)
+        with faults.guarded("pipeline"), self._waking:
+            if self._pipeline is not None:
+                handover = self._pipeline.shutdown()
+                self._pipeline = self._new_pipeline()
+                self._pipeline.start(handover)
+            elif self._asleep is not None:
+                asleep, self._asleep = self._asleep, None
+                self._start_pipeline(asleep.end())
         with faults.guarded("endings"):
             self._endings.forget()
-            self._endings.watch(pushes=self.pipeline.pushes)
+            self._endings.watch(pushes=self._pushes)
         with faults.guarded("alerts"):
             self._watch_alerts()
         with faults.guarded("instrumentations"):
@@ -122,7 +182,10 @@ class Installation:
     def forked(self) -> None:
         """Renew in a forked child what a fork breaks."""
         if self.is_active:
-            self.pipeline.forked()
+            if self._asleep is not None:
+                self._asleep.forked()
+            elif self._pipeline is not None:
+                self._pipeline.forked()
             if self.watch is not None:
                 self.watch.forked()
             # After the pipeline's own callback, which gives the child something to push with.
@@ -132,13 +195,14 @@ class Installation:
 
     def _woken(self) -> None:
         state.recorder().forget_activity_callback(self._woken)
-        self._endings.woken(pushes=self.pipeline.pushes)
+        self._endings.woken(pushes=self._pushes)
 
     def _push_the_rest(self) -> None:
         """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
         until = time.monotonic() + END_SECONDS
         with faults.guarded("exit"):
-            self.pipeline.at_exit()
+            if self._pipeline is not None:
+                self._pipeline.at_exit()
         with faults.guarded("exit"):
             if self.watch is not None:
                 self.watch.flush(until)
@@ -148,40 +212,60 @@ class Installation:
     def _stop_threads(self) -> None:
         """Ask every thread to end; the last may be an endpoint that is just coming up."""
         with faults.guarded("exit"):
-            self.pipeline.close_endpoints()
+            if self._pipeline is not None:
+                self._pipeline.close_endpoints()
         with faults.guarded("exit"):
             if self.watch is not None:
                 self.watch.end()
         with faults.guarded("exit"):
             running.unregister()
 
+    def flush(self, timeout_milliseconds: float) -> None:
+        """Push what was measured to the collector, if one is exported to."""
+        if self._pipeline is not None:
+            self._pipeline.flush(timeout_milliseconds)
+
+    def before_fork(self, seconds: float) -> None:
+        """Wait until no thread makes the pipeline: the child would inherit half of it."""
+        self._fork.waited = self._waking.acquire(timeout=seconds)
+
+    def forked_in_parent(self) -> None:
+        """Let other threads go on."""
+        if self._fork.waited:
+            self._waking.release()
+
     @property
     def json_url(self) -> str | None:
         """Address of the JSON endpoint, while it listens."""
-        json = self.pipeline.json
+        json = None if self._pipeline is None else self._pipeline.json
         return None if json is None else json.endpoint.url
 
     @property
     def prometheus_url(self) -> str | None:
         """Address of the Prometheus endpoint, while it listens."""
-        prometheus = self.pipeline.prometheus
+        prometheus = None if self._pipeline is None else self._pipeline.prometheus
         return None if prometheus is None else prometheus.endpoint.url
 
     def document(self) -> Document:
         """Build the JSON document as it is now."""
-        if self.pipeline.json is not None and self.is_active:
-            self.pipeline.check()
-            return self.pipeline.json.document()
+        with faults.guarded("document"):
+            if self.is_active and self.pipeline.json is not None:
+                self.pipeline.check()
+                return self.pipeline.json.document()
         return document(self.settings, self.service(), self.alerts())
 
     # What views ask
 
     def service(self) -> dict[str, str]:
         """Return the program's identity."""
-        return self.pipeline.service()
+        if self._pipeline is None:
+            return resource.short_identity(self.settings)
+        return self._pipeline.service()
 
     def diagnosis(self) -> dict[str, Any]:
         """Return what `metertap doctor` shows."""
+        from metertap.runtime.diagnosis import diagnose
+
         return diagnose(self.settings, self.pipeline, self.watch, self.notes, active=self.is_active)
 
     def alerts(self) -> list[dict[str, Any]] | None:
@@ -194,7 +278,11 @@ class Installation:
 
     def opens_at_once(self, endpoint: Endpoint) -> bool:
         """Say whether `endpoint` is to listen before anything is measured."""
-        return opens_at_once(endpoint, self._caller)
+        return opens_at_once(
+            is_known=endpoint.port != 0 or endpoint.socket is not None,
+            explicit=endpoint.explicit,
+            caller=self._caller,
+        )
 
     def note(self, text: str) -> None:
         """Keep a decision that `metertap doctor` shows."""
@@ -225,8 +313,8 @@ class Installation:
         if self._caller.is_command or self.json_url is not None:
             return
         reason = "its JSON endpoint is switched off"
-        if self.pipeline.json is not None:
-            reason = "it has seen no tool or cache yet"
+        if self.settings.json_endpoint or (self._pipeline and self._pipeline.json):
+            reason = listing.SEEN_NOTHING
         # Where nothing can be listed, whoever opens an endpoint says so.
         with self._registering, contextlib.suppress(OSError):
             running.register_unserved(self.service().get("name", running.UNNAMED), reason)

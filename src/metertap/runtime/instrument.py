@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from opentelemetry.metrics import MeterProvider
-
 from metertap import faults, state, unavailable
 from metertap.runtime import tap
 from metertap.runtime.callers import caller_of
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
     from metertap.runtime.tap import Tap
 
 

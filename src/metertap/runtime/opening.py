@@ -15,7 +15,6 @@ from metertap import faults, state
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.runtime.callers import Caller
 from metertap.settings import program
-from metertap_exporters.http.endpoint import Endpoint
 
 _SUPERVISORS = {
     "uvicorn.supervisors.basereload": "BaseReload.run",
@@ -30,17 +29,16 @@ _SUPERVISORS = {
 """Functions by which a process begins to start and restart others, which do the work."""
 
 
-def opens_at_once(endpoint: Endpoint, caller: Caller) -> bool:
-    """Say whether `endpoint` is to listen before anything is measured.
+def opens_at_once(*, is_known: bool, explicit: bool, caller: Caller) -> bool:
+    """Say whether an endpoint is to listen before anything is measured.
 
     So it is where the program itself called `instrument()`, and where the operator set the port. A
     child of multiprocessing waits, since all of them are told the same port; so does a port that
-    is chosen by the system, which nobody can know before it is listed.
+    is chosen by the system, which nobody can know before it is listed: `is_known` is False.
     """
-    is_unknown = endpoint.port == 0 and endpoint.socket is None
-    if is_unknown or _is_child() or caller.is_command:
+    if not is_known or _is_child() or caller.is_command:
         return False
-    return not caller.is_ours or (endpoint.explicit and not state.settings().run_children)
+    return not caller.is_ours or (explicit and not state.settings().run_children)
 
 
 def _is_child() -> bool:

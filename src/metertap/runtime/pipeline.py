@@ -8,7 +8,6 @@ and the counts so far.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import MeterProvider
@@ -16,9 +15,10 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from metertap import faults, locks, state
 from metertap.otel import resource, sdk
-from metertap.otel.instruments import Observed, OtelInstruments
+from metertap.otel.instruments import OtelInstruments
 from metertap.otel.replay import Journal
-from metertap.runtime.endings import END_SECONDS
+from metertap.runtime.endings import END_SECONDS, FLUSH_MILLISECONDS
+from metertap.runtime.handover import Handover
 from metertap.runtime.providers import instruments_of
 from metertap.runtime.readers import Readers
 from metertap.runtime.sdk_watch import ProviderWatch, ReaderWatch, SpanWatch
@@ -29,27 +29,8 @@ if TYPE_CHECKING:
     from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.prometheus import PrometheusExporter
 
-FLUSH_MILLISECONDS = 500.0
-"""The longest that a flush waits for a collector, unless it is told."""
 _SETTLE_SECONDS = 0.5
 """The longest that an application that sets a provider waits for an export in progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """What the instruments of a later provider have to know of those of an earlier one."""
-
-    journal: Journal | None = None
-    """Durations that nobody got, which go along."""
-    observed: Observed | None = None
-    """Counts that a collector got, which must not reach it again."""
-
-    def give(self, instruments: OtelInstruments) -> None:
-        """Let `instruments` begin where the earlier ones ended."""
-        if self.observed is not None:
-            instruments.start_after(self.observed)
-        elif self.journal is not None:
-            self.journal.replay(instruments)
 
 
 class Pipeline:

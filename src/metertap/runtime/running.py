@@ -19,13 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metertap.settings import runtime_folder
+from metertap.runtime import listing
+from metertap.settings import program, runtime_folder
 
 UNNAMED = "python"
 """What a service is called that has no name."""
-_FRESH = ".new"
-_UNSERVED = ".unserved"
-"""Of the file of a process that is measured and does not answer, and says why."""
 _TOLD = ".told"
 """Of a file that is there once a page's address was told, by the program's first process."""
 _FRESH_SECONDS = 60.0
@@ -34,7 +32,6 @@ _CLOCK_SET_SECONDS = 60.0
 """By how much the clock may have been set between two times that are compared."""
 _LONGEST = 65_536
 """Characters of a file that are read."""
-directory = runtime_folder.made
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,11 @@ class Running:
     """The file that holds the token, where it is in one."""
     certificate_file: str | None = None
     """The certificate that it shows, where it speaks TLS."""
+
+
+def directory() -> Path:
+    """Return the directory, made if need be. Raises PermissionError where somebody else owns it."""
+    return Path(runtime_folder.made())
 
 
 def register(
@@ -82,7 +84,7 @@ def register(
         **(access or {}),
     }
     path = _write(service, ".json", entry)
-    path.with_suffix(_UNSERVED).unlink(missing_ok=True)
+    path.with_suffix(listing.UNSERVED).unlink(missing_ok=True)
 
 
 def register_unserved(service: str, reason: str) -> None:
@@ -90,26 +92,19 @@ def register_unserved(service: str, reason: str) -> None:
 
     Raises OSError where nothing can be written.
     """
-    _write(service, _UNSERVED, {"json_url": None, "prometheus_url": None, "reason": reason})
+    _write(service, listing.UNSERVED, {"json_url": None, "prometheus_url": None, "reason": reason})
 
 
 def _write(service: str, suffix: str, more: Mapping[str, Any]) -> Path:
-    """Write the file of this process; its readers never see half of it."""
     pid = os.getpid()
-    path = runtime_folder.made() / f"{pid}{suffix}"
     entry = {
         "pid": pid,
-        "process_start": _start_of(pid),
+        "process_start": listing.start_of(pid),
         "service": service,
         "started": time.time(),
         **more,
     }
-    fresh = path.with_suffix(_FRESH)
-    fresh.unlink(missing_ok=True)
-    with fresh.open("x", encoding="utf-8") as file:  # "x" follows no link
-        json.dump(entry, file)
-    fresh.replace(path)
-    return path
+    return Path(listing.write(suffix, json.dumps(entry)))
 
 
 def is_first_to_tell(pid: int) -> bool:
@@ -126,16 +121,16 @@ def is_first_to_tell(pid: int) -> bool:
 
 
 def _told_by(pid: int) -> str:
-    return f"{pid}-{_start_of(pid)}{_TOLD}"
+    return f"{pid}-{listing.start_of(pid)}{_TOLD}"
 
 
 def unregister() -> None:
     """Take back what this process said, if it did. A forked child has nothing to take back."""
     try:
-        path = runtime_folder.path()
-        runtime_folder.check_private(path)
+        path = Path(runtime_folder.path())
+        runtime_folder.check_private(str(path))
         pid = os.getpid()
-        for name in (f"{pid}.json", f"{pid}{_UNSERVED}", _told_by(pid)):
+        for name in (f"{pid}.json", f"{pid}{listing.UNSERVED}", _told_by(pid)):
             (path / name).unlink(missing_ok=True)
     except OSError:
         pass  # somebody else's directory, or none: nothing was said there
@@ -153,7 +148,9 @@ def running() -> list[Running]:
 
 def unserved() -> list[tuple[Running, str]]:
     """Return the processes that are alive and measured and do not answer, each with the reason."""
-    found = [(process, str(entry.get("reason"))) for process, entry in _registered(_UNSERVED)]
+    found = [
+        (process, str(entry.get("reason"))) for process, entry in _registered(listing.UNSERVED)
+    ]
     return sorted(found, key=lambda item: item[0].started)
 
 
@@ -168,7 +165,7 @@ def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
             entry = json.loads(_text(path))
             process = Running(
                 pid=int(entry["pid"]),
-                service=str(entry["service"]),
+                service=str(entry["service"] or program.name_of_process(int(entry["pid"]))),
                 started=float(entry["started"]),
                 json_url=_text_or_none(entry["json_url"]),
                 prometheus_url=_text_or_none(entry["prometheus_url"]),
@@ -210,7 +207,7 @@ def _is_running(process: Running, start: object) -> bool:
     """Return whether the process that registered is alive, and none that got its id since."""
     if not _is_alive(process.pid):
         return False
-    now = _start_of(process.pid)
+    now = listing.start_of(process.pid)
     if now is None:  # this system does not say
         return True
     if start is not None:
@@ -220,20 +217,10 @@ def _is_running(process: Running, start: object) -> bool:
     return process.started > time.time() - since_boot - _CLOCK_SET_SECONDS
 
 
-def _start_of(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where the system hides it."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-        # The name of the program comes before, in parentheses, and may have any character in it.
-        return int(text.rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def _remove_left() -> None:
     """Remove what processes left that were killed before they could finish it, or take it away."""
     try:
-        paths = [*_files(_FRESH), *_files(_TOLD), *_files(runtime_folder.SOCKET)]
+        paths = [*_files(listing.FRESH), *_files(_TOLD), *_files(runtime_folder.SOCKET)]
     except OSError:
         return
     for path in paths:
@@ -256,9 +243,9 @@ def problem() -> str | None:
 
 def _files(suffix: str = ".json") -> list[Path]:
     """Return the files that processes wrote. Raises OSError where they may not be listed."""
-    path = runtime_folder.path()
+    path = Path(runtime_folder.path())
     try:
-        runtime_folder.check_private(path)
+        runtime_folder.check_private(str(path))
         names = os.listdir(path)  # unlike glob it says what it may not read
     except FileNotFoundError:
         return []

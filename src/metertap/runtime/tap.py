@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from opentelemetry.metrics import MeterProvider
-
 from metertap import faults, locks, state
 from metertap.otel import resource
 from metertap.runtime.callers import Caller, caller_of
+from metertap.runtime.endings import FLUSH_MILLISECONDS
 from metertap.runtime.installation import Installation, document
-from metertap.runtime.pipeline import FLUSH_MILLISECONDS, Pipeline
 from metertap.settings import settings
 from metertap.settings.settings import TABLE, Settings
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
     from typing_extensions import Self
 
     from metertap.runtime.alert_watch import AlertWatch
+    from metertap.runtime.pipeline import Pipeline
     from metertap_exporters.json.shape import Document
 
 _lock = locks.rlock()
@@ -41,16 +41,18 @@ class _Owners:
         self.asked: Mapping[str, Any] = {}
         """The keywords of that call."""
 
-    def hold(self, caller: Caller, asked: Mapping[str, Any]) -> Tap:
+    def hold(
+        self, caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None
+    ) -> Tap:
         """Return the tap of the caller's module, with an installation by the right settings."""
         provider = _provider(asked.get("meter_provider"))
         if self.installation is None:
             self._decide(caller, asked)
-            state.configure(settings.read(asked))
+            state.configure(settings.read(asked, environ))
             self.installation = Installation(caller, provider)
             self.installation.start()
         elif caller.is_application and not self.decider.is_application:
-            given = settings.read(asked)
+            given = settings.read(asked, environ)
             before, asked_before = self.decider, self.asked
             self._decide(caller, asked)
             self._warn_of(before, asked_before, given, f"by the application, in {caller.module}")
@@ -164,7 +166,7 @@ class Tap:
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector now, if one is exported to. Never raises."""
-        self.pipeline.flush(timeout_milliseconds)
+        self._installation.flush(timeout_milliseconds)
 
     def shutdown(self) -> None:
         """Give up what one call of `instrument()` holds. Never raises.
@@ -211,10 +213,13 @@ class Tap:
                 _owners.end(self)
 
 
-def hold(caller: Caller, asked: Mapping[str, Any]) -> Tap:
-    """Return the tap of the caller's module; `asked` are the keywords that it gave."""
+def hold(caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tap:
+    """Return the tap of the caller's module; `asked` are the keywords that it gave.
+
+    `environ` has the settings in place of the environment.
+    """
     with _lock:
-        return _owners.hold(caller, asked)
+        return _owners.hold(caller, asked, environ)
 
 
 def active_tap() -> Tap | None:
@@ -228,9 +233,13 @@ def installation() -> Installation | None:
 
 
 def _provider(given: Any) -> MeterProvider | None:
+    if given is None:
+        return None
+    from opentelemetry.metrics import MeterProvider
+
     # Not isinstance: it asks the object, and this may be any object.
-    if given is None or issubclass(type(given), MeterProvider):
-        provider: MeterProvider | None = given
+    if issubclass(type(given), MeterProvider):
+        provider: MeterProvider = given
         return provider
     faults.warn_once(
         "meter_provider",
@@ -292,9 +301,14 @@ def get_all_metrics() -> Document:
 def _before_fork() -> None:
     """Wait for whoever instruments or shuts down: the child would inherit half of it."""
     _fork.waited = _lock.acquire(timeout=_FORK_WAITS_SECONDS)
+    _fork.installation = _owners.installation
+    if _fork.installation is not None:
+        _fork.installation.before_fork(_FORK_WAITS_SECONDS)
 
 
 def _forked_in_parent() -> None:
+    if _fork.installation is not None:
+        _fork.installation.forked_in_parent()
     if _fork.waited:
         _lock.release()
 

@@ -45,7 +45,7 @@ def read(named: str) -> ConfigFile:
     own: list[Path] = []
     with guarded("settings.program"):
         own = list(dict.fromkeys(program.folders()))
-    here = Path(DEFAULT)
+    here = Path(program.start_folder, DEFAULT)
     for path in dict.fromkeys(path for folder in own for path in _beside(folder)):
         if _is_written_by_owner(path):
             table = _read(path)
@@ -54,7 +54,9 @@ def read(named: str) -> ConfigFile:
     table = _read(here)
     if table is None:
         return ConfigFile(here)
-    return ConfigFile(here, table, any(_is_within(folder, Path.cwd()) for folder in own))
+    return ConfigFile(
+        here, table, any(_is_within(folder, here.absolute().parent) for folder in own)
+    )
 
 
 def load(named: str) -> dict[str, Any]:

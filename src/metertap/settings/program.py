@@ -23,6 +23,10 @@ _SCRIPT_IMPORT = re.compile(rf"^\s*from ({_NAME}) import ", re.MULTILINE)
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
+start_folder = ""
+"""The working directory in which the program was started; empty for the one that there is."""
+
+
 class Program(NamedTuple):
     """What is run: a module, a console script, or (neither) a file or a line of code."""
 
@@ -43,6 +47,18 @@ def arguments() -> list[str]:
         own = list(getattr(sys, "argv", ()))
         return own if own and own[0] != "-c" else _parents_arguments() or found
     return found
+
+
+def name_of_process(pid: int) -> str:
+    """Name what another process runs; `python` where the system does not say."""
+    command = _arguments_of(pid)
+    try:
+        folder = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        folder = ""
+    if command and not command[0].startswith("-"):
+        command[0] = os.path.join(folder, command[0])
+    return described(command).name
 
 
 def is_started_by_multiprocessing() -> bool:
@@ -129,7 +145,7 @@ def folders() -> Iterator[Path]:
     if command[0] == "-m":
         launcher, rest, module = "".join(command[1:2]), command[2:], "".join(command[1:2])
     else:
-        path = Path(command[0]).resolve()
+        path = Path(start_folder, command[0]).resolve()
         launcher, rest, module = _file_name(command[0]), command[1:], _module_of_script(path)
     # Launchers and -m import from the working directory; the script of an entry point does not.
     imports_from_here = launcher in _LAUNCHERS or (
@@ -138,7 +154,7 @@ def folders() -> Iterator[Path]:
     if launcher in _LAUNCHERS:
         module = _application(rest) or ""
     if module.endswith(".py"):
-        yield Path(module).resolve().parent
+        yield Path(start_folder, module).resolve().parent
     elif module:
         yield from _folders_of(module.partition(".")[0], from_here=imports_from_here)
     elif command[0] != "-m" and launcher not in _LAUNCHERS:
@@ -154,7 +170,7 @@ def is_installed(folder: Path) -> bool:
 def _folders_of(package: str, *, from_here: bool) -> Iterator[Path]:
     """Find where the import of `package` would find it, without importing it."""
     # A site hook runs before Python puts the working directory on the path.
-    spec = PathFinder.find_spec(package, [os.getcwd()]) if from_here else None
+    spec = PathFinder.find_spec(package, [start_folder or os.getcwd()]) if from_here else None
     spec = spec or find_spec(package)
     if spec is not None:
         for folder in spec.submodule_search_locations or [os.path.dirname(spec.origin or "")]:
@@ -175,7 +191,7 @@ def _module_of_script(path: Path) -> str:
 
 
 def _file_name(path: str) -> str:
-    pure = PurePath(os.path.abspath(path))
+    pure = PurePath(os.path.abspath(os.path.join(start_folder, path)))
     stem = pure.stem if pure.suffix in {".py", ".pyz", ".exe", ".pyw"} else pure.name
     parent = pure.parent.name
     if stem == "__main__":

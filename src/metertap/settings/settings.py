@@ -399,9 +399,3 @@ def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
 def config_file_named() -> str:
     """Return the path in `METERTAP_CONFIG`; empty where no file is named."""
     return os.environ.get(config_file.VARIABLE, "").strip()
-
-
-def user_runtime_directory() -> Path | None:
-    """Return the user's runtime directory by the XDG specification, if the environment has one."""
-    base = os.environ.get("XDG_RUNTIME_DIR", "").strip()
-    return Path(base) if base else None

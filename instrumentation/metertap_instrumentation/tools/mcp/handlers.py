@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
-from metertap import faults
+from metertap import distributions, faults
 from metertap.measuring import calls
 from metertap.patching.patch_set import Live, PatchSet, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
@@ -39,11 +38,10 @@ def patch_sets(package: str) -> list[PatchSet]:
 
 
 def _fastmcp_patch_sets() -> list[PatchSet]:
-    try:
-        version = parse_version(metadata.version("fastmcp"))
-    except metadata.PackageNotFoundError:
+    version = distributions.version("fastmcp")
+    if version is None:
         return []
-    if version < (3,):
+    if parse_version(version) < (3,):
         dispatch = "FastMCP._call_tool_middleware"
         tools = PatchSet(
             "fastmcp.tools.tool",

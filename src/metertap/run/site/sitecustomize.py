@@ -38,15 +38,19 @@ def _is_housekeeping():
 def _start():
     try:
         before = set(sys.modules)
-        from metertap.run.hook import start
+        from metertap.run.start import start
 
-        start(before)
+        start(before, _failed)
     except Exception as error:
-        # Whatever is wrong with metertap, the program runs.
-        _say(
-            "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
-            "it has to be installed there, too\n" % (sys.executable, type(error).__name__, error)
-        )
+        _failed(error)
+
+
+def _failed(error):
+    """Say that the program runs unmeasured: whatever is wrong with metertap, it runs."""
+    _say(
+        "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
+        "it has to be installed there, too\n" % (sys.executable, type(error).__name__, error)
+    )
 
 
 def _say(message):

@@ -1,0 +1,91 @@
+"""The versions of installed distributions, by one look into each folder of the path.
+
+`importlib.metadata` opens and parses a file for each question, which takes milliseconds when a
+program starts. The names of the folders that installers write say the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+from typing import NamedTuple
+
+_SUFFIX = ".dist-info"
+_FINDER_METHOD = "find_distributions"
+"""What an import hook has that knows distributions of its own."""
+
+
+def version(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None where it is not installed."""
+    name = _normalized(distribution)
+    is_complete = not any(hasattr(finder, _FINDER_METHOD) for finder in _other_finders())
+    for folder in sys.path:
+        installed = _installed_in(folder or os.curdir)
+        if name in installed.versions:
+            return installed.versions[name]
+        is_complete = is_complete and installed.is_complete
+    return None if is_complete else _version_by_metadata(distribution)
+
+
+class _Installed(NamedTuple):
+    """What is installed in one folder."""
+
+    changed: float
+    """When the folder was changed, in Unix seconds."""
+    versions: dict[str, str]
+    is_complete: bool
+    """Whether nothing is there of another kind, which these versions lack."""
+
+
+_NOTHING = _Installed(0.0, {}, True)
+_seen: dict[str, _Installed] = {}
+"""By folder."""
+
+
+def _installed_in(folder: str) -> _Installed:
+    try:
+        changed = os.stat(folder).st_mtime
+        before = _seen.get(folder)
+        if before is not None and before.changed == changed:
+            return before
+        names = os.listdir(folder)
+    except NotADirectoryError:
+        return _NOTHING._replace(is_complete=False)  # an archive
+    except OSError:
+        return _NOTHING
+    versions: dict[str, str] = {}
+    is_complete = True
+    for entry in names:
+        if entry.endswith(_SUFFIX):
+            name, _, found = entry[: -len(_SUFFIX)].partition("-")
+            versions[_normalized(name)] = found
+        elif ".egg" in entry:  # how installers wrote it formerly
+            is_complete = False
+    found_here = _seen[folder] = _Installed(changed, versions, is_complete)
+    return found_here
+
+
+def _other_finders() -> list[object]:
+    """List the import hooks but Python's own, and its backport's, which find the same."""
+    return [
+        finder
+        for finder in sys.meta_path
+        if finder is not PathFinder
+        and type(finder).__module__.partition(".")[0] != "importlib_metadata"
+    ]
+
+
+def _version_by_metadata(distribution: str) -> str | None:
+    """Ask `importlib.metadata`, which knows every kind of place."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _normalized(name: str) -> str:
+    # Runs of separators count as one in the rule (PEP 503); no distribution measured here has any.
+    return name.lower().replace("-", "_").replace(".", "_")

@@ -1,0 +1,311 @@
+"""What `metertap run` does before the program's first line: measure at once, or wait for a library.
+
+Most of what can be measured comes with a library, and importing all of metertap takes longer than
+many programs take to start. So nothing is imported until the program imports such a library, uses
+metertap itself, or makes a cache with `functools.lru_cache`. Whatever could be noticed earlier (a
+port that is to answer, a collector, a configuration file, modules of the program that have names of
+Python's own) is a reason not to wait.
+
+This module imports nothing but what Python has imported by itself, and `functools`.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import functools
+import os
+import sys
+import time
+
+from metertap.runtime import listing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from typing import Any
+
+PACKAGES = frozenset(
+    {
+        "agents",
+        "aiocache",
+        "async_lru",
+        "cachetools",
+        "cashews",
+        "claude_agent_sdk",
+        "diskcache",
+        "django",
+        "dogpile",
+        "fastmcp",
+        "gptcache",
+        "granian",
+        "gunicorn",
+        "hypercorn",
+        "langchain_core",
+        "langgraph",
+        "mcp",
+        "metertap_exporters",
+        "metertap_instrumentation",
+        "pydantic_ai",
+        "redis",
+        "redisvl",
+        "uvicorn",
+        "watchfiles",
+        "websockets",
+        "werkzeug",
+    }
+)
+"""Packages whose import ends the waiting: those that are measured, and supervisors of processes."""
+_SDK = "opentelemetry.sdk"
+_PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC", "OTEL_")
+_MAY_WAIT = frozenset(
+    {
+        "METERTAP_ALLOWED_HOSTS",
+        "METERTAP_ANNOUNCE",
+        "METERTAP_DISABLED_INSTRUMENTATIONS",
+        "METERTAP_RUN_CHILDREN",
+        "METERTAP_SERIES_LIMIT",
+        "METRICS_JSON_HOST",
+        "METRICS_WINDOW_SIZE",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+        "OTEL_SERVICE_NAME",
+        "PROMETHEUS_ENABLED",
+        "PROMETHEUS_HOST",
+    }
+)
+"""Variables that say nothing to anybody before something is measured."""
+_PORTS = frozenset({"METRICS_JSON_PORT", "PROMETHEUS_PORT"})
+"""A port that the system chooses, 0, is opened when something is measured; another one at once."""
+_NEEDED = frozenset(
+    {
+        "importlib_metadata",
+        "metertap",
+        "opentelemetry",
+        "prometheus_client",
+        "psutil",
+        "typing_extensions",
+        "wrapt",
+    }
+)
+"""Packages that metertap imports, which must not be others of the same name."""
+_FLAGS_WITHOUT_VALUE = frozenset(
+    {"-B", "-O", "-OO", "-P", "-b", "-bb", "-d", "-q", "-s", "-u", "-v"}
+)
+_OURS = ("metertap", "metertap_exporters", "metertap_instrumentation")
+_FILE = "pyproject.toml"
+_INSTALLED = ("site-packages", "dist-packages")
+_STDLIB = os.path.dirname(os.__file__)
+
+_FUNCTOOLS = functools.cache.__code__.co_filename
+
+_lru_cache: Any = functools.lru_cache
+
+
+def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) -> None:
+    """Measure the program, or wait for something that can be measured.
+
+    `modules_before` were imported before this one. `failed` is told why metertap cannot be
+    imported, if that is found out later.
+    """
+    if may_wait():
+        _Waiting(failed).start()
+    else:
+        from metertap.run.hook import measure
+
+        measure(os.environ, os.getcwd(), modules_before)
+
+
+def may_wait() -> bool:
+    """Say whether nothing can be noticed of metertap before something is measured."""
+    folder = _program_folder()
+    return (
+        folder is not None
+        and not any(map(_cannot_wait, os.environ.items()))
+        and PACKAGES.isdisjoint(sys.modules)
+        and _is_import_system_pythons()
+        and not _shadows(folder)
+        and not any(map(_configures, _parents((os.getcwd(), folder, *_own_path()))))
+    )
+
+
+def _cannot_wait(variable: tuple[str, str]) -> bool:
+    name, value = variable
+    if not name.startswith(_PREFIXES) or name in _MAY_WAIT:
+        return False
+    return name not in _PORTS or value.strip() != "0"
+
+
+def _program_folder() -> str | None:
+    """Return the folder that comes first on the program's path; None where that is uncertain."""
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if word in _FLAGS_WITHOUT_VALUE:
+            continue
+        if word.startswith(("-W", "-X")):
+            if len(word) == 2:  # its value is the next word
+                next(words, None)
+            continue
+        if word in {"-c", "-m", "-"}:
+            break
+        if word.startswith("-"):
+            return None
+        script = os.path.realpath(word)
+        return os.path.dirname(script) if os.path.isfile(script) else None
+    return os.getcwd()
+
+
+def _is_import_system_pythons() -> bool:
+    """Say whether imports that come later will find what they would find now."""
+    if not isinstance(__import__, type(len)):
+        return False
+    for finder in sys.meta_path:
+        module = getattr(finder, "__module__", "") or ""
+        if module.startswith("__editable__"):
+            return False
+        if module not in {"_frozen_importlib", "_frozen_importlib_external"}:
+            try:
+                for name in ("metertap_exporters", "opentelemetry.sdk", "wrapt"):
+                    finder.find_spec(name, None, None)
+            except Exception:
+                return False
+    return True
+
+
+def _shadows(folder: str) -> bool:
+    """Say whether a module of the program could be taken for one that metertap imports later."""
+    try:
+        names = {entry.partition(".")[0] for entry in os.listdir(folder)}
+    except OSError:
+        return True
+    return not (names.isdisjoint(sys.stdlib_module_names) and names.isdisjoint(_NEEDED))
+
+
+def _own_path() -> Iterator[str]:
+    """Name the entries of the path that packages are not installed to, nor metertap itself."""
+    for entry in sys.path:
+        if entry.startswith(_STDLIB) or any(name in entry for name in _INSTALLED):
+            continue
+        if not any(os.path.exists(os.path.join(entry, name)) for name in _OURS):
+            yield entry
+
+
+def _parents(folders: Collection[str]) -> Iterator[str]:
+    seen = set()
+    for folder in map(os.path.abspath, folders):
+        while folder not in seen:
+            seen.add(folder)
+            yield folder
+            folder = os.path.dirname(folder)
+
+
+def _configures(folder: str) -> bool:
+    """Say whether the file in `folder` may have settings of metertap's."""
+    try:
+        with open(os.path.join(folder, _FILE), "rb") as file:
+            text = file.read().translate(None, b" \t\"'")
+    except OSError:
+        return False
+    return b"tool.metertap" in text or (b"[tool]" in text and b"metertap" in text)
+
+
+class _Waiting:
+    """Waits for a library, and then has everything measured, by the settings of the start.
+
+    It is an import hook that finds nothing: it is asked for each module before Python's own are.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._environ: Mapping[str, str] = dict(os.environ)
+        self._folder = os.getcwd()
+        self._is_awake = _thread.allocate_lock()
+
+    def start(self) -> None:
+        """Wait."""
+        finder: Any = self
+        sys.meta_path.insert(0, finder)
+        self._list()
+        functools.lru_cache = self._cache_decorator()
+
+    def _list(self) -> None:
+        """Say that the process is there, for `metertap snapshot`."""
+        name = self._environ.get("OTEL_SERVICE_NAME", "").strip()
+        shown = "null"  # who reads it asks the system what is run
+        if name:
+            import json
+
+            shown = json.dumps(name)
+        try:
+            self._file = listing.write(
+                listing.UNSERVED,
+                f'{{"pid": {os.getpid()}, "service": {shown}, "started": {time.time()}, '
+                f'"process_start": {listing.start_of(os.getpid()) or "null"}, '
+                f'"json_url": null, "prometheus_url": null, "reason": "{listing.SEEN_NOTHING}"}}',
+            )
+        except OSError:  # where nothing can be listed, whoever opens an endpoint says so
+            return
+        self._pid = os.getpid()
+        atexit.register(self._unlist)
+
+    def _unlist(self) -> None:
+        if os.getpid() == self._pid:  # a forked child is not listed
+            try:
+                os.unlink(self._file)
+            except OSError:
+                pass
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return what the finder of the patches finds of a library that is to be measured."""
+        if name in PACKAGES or name == _SDK or name.startswith("metertap."):
+            self._end()
+            # The hooks that were added just now are not asked for this module any more.
+            imports: Any = sys.modules.get("metertap.patching.imports")
+            if imports is not None and name in PACKAGES:
+                return imports.find_spec(name, path, target)
+        return None
+
+    def _end(self) -> None:
+        """Measure, unless a thread is at that already."""
+        if not self._is_awake.acquire(blocking=False):
+            return
+        finder: Any = self
+        sys.meta_path[:] = [item for item in sys.meta_path if item is not finder]
+        if functools.lru_cache is self._decorator:
+            functools.lru_cache = _lru_cache
+        atexit.unregister(self._unlist)
+        try:
+            from metertap.run.hook import measure
+
+            measure(self._environ, self._folder)
+        except Exception as error:
+            self._failed(error)
+
+    def _cache_decorator(self) -> Any:
+        """Return `functools.lru_cache` as it is until the program makes a cache by it."""
+
+        @functools.wraps(_lru_cache)
+        def lru_cache(maxsize: Any = 128, typed: Any = False) -> Any:
+            try:
+                caller = sys._getframe(1)
+                if caller.f_code.co_filename == _FUNCTOOLS:  # functools.cache
+                    caller = caller.f_back or caller
+                if _is_programs(caller.f_code.co_filename):
+                    self._end()
+                decorate = functools.lru_cache
+                # Where nothing is measured by that name, the function is the one that was wrapped.
+                return (_lru_cache if decorate is lru_cache else decorate)(maxsize, typed)
+            except BaseException as error:
+                BaseException.with_traceback(
+                    error, error.__traceback__ and error.__traceback__.tb_next
+                )
+                raise
+
+        self._decorator = lru_cache
+        return lru_cache
+
+
+def _is_programs(file: str) -> bool:
+    """Say whether code of this file is neither Python's own nor installed."""
+    return not file.startswith((_STDLIB, "<frozen ")) and not any(
+        name in file for name in _INSTALLED
+    )

@@ -1,0 +1,44 @@
+"""Writing what this process says of itself into the folder in which processes are listed.
+
+`metertap run` does so before anything of the program is imported, so this module imports nothing
+that takes time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from metertap.settings import runtime_folder
+
+UNSERVED = ".unserved"
+"""Of the file of a process that is measured and does not answer, and says why."""
+SEEN_NOTHING = "it has seen no tool or cache yet"
+"""Why a process does not answer in which nothing was measured so far."""
+FRESH = ".new"
+"""Of a file that is being written."""
+
+
+def write(suffix: str, text: str) -> str:
+    """Write the file of this process and return its path; its readers never see half of it.
+
+    Not safe for several threads at once. Raises OSError where nothing can be written.
+    """
+    whole = os.path.join(runtime_folder.made(), str(os.getpid()))
+    try:
+        os.unlink(whole + FRESH)
+    except FileNotFoundError:
+        pass
+    with open(whole + FRESH, "x", encoding="utf-8") as file:  # "x" follows no link
+        file.write(text)
+    os.replace(whole + FRESH, whole + suffix)
+    return whole + suffix
+
+
+def start_of(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None where the system hides it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name of the program comes before, in parentheses, and may have any character.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

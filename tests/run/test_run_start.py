@@ -1,0 +1,129 @@
+"""`metertap run` imports next to nothing until the program has something that can be measured."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from metertap.run import start
+from metertap.runtime import opening
+from metertap_instrumentation.libraries import LIBRARIES, MEASURED_BY_OTHERS
+from support.programs import RUN, run
+
+HEAVY = ("metertap.state", "opentelemetry", "wrapt", "typing", "asyncio", "logging")
+LOADED = f"import sys; print([name for name in {HEAVY} if name in sys.modules])\n"
+
+
+def measured(program: str, *arguments: str, cwd: Path, **env: str) -> str:
+    (cwd / "program.py").write_text(program)
+    done = run(*RUN, sys.executable, *arguments, "program.py", env=env, cwd=cwd)
+    assert (done.status, done.told) == (0, ""), done.told
+    return done.stdout.decode()
+
+
+def test_the_packages_that_end_the_waiting_are_those_that_are_measured_or_supervise() -> None:
+    libraries = {library.package for library in (*LIBRARIES.values(), *MEASURED_BY_OTHERS)}
+    supervisors = {module.partition(".")[0] for module in opening._SUPERVISORS}
+    ours = {"metertap_exporters", "metertap_instrumentation"}
+    assert (libraries - {"functools"}) | supervisors | ours == start.PACKAGES
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"METRICS_JSON_PORT": "0", "METRICS_WINDOW_SIZE": "50", "OTEL_SERVICE_NAME": "shop"},
+        {"METERTAP_RUN_CHILDREN": "true"},
+    ],
+)
+def test_a_program_with_nothing_to_measure_imports_nothing(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    assert measured(LOADED, cwd=tmp_path, **env) == "[]\n"
+
+
+def test_a_command_with_flags_waits_too(tmp_path: Path) -> None:
+    assert measured(LOADED, "-u", "-X", "utf8", "-Wignore", cwd=tmp_path) == "[]\n"
+
+
+IS_ON = "from metertap.runtime.tap import active_tap\nprint(active_tap().is_active)\n"
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "import cachetools",
+        "import metertap; metertap.tool",
+        "import functools; functools.lru_cache(lambda: 1)",
+        "import functools; functools.lru_cache(maxsize=None)(lambda: 1)",
+        "from functools import cache; cache(lambda: 1)",
+        "import opentelemetry.sdk.metrics",
+    ],
+)
+def test_what_can_be_measured_ends_the_waiting(ends: str, tmp_path: Path) -> None:
+    on = "import sys\nprint('metertap.runtime.tap' in sys.modules)\n"
+    assert measured(f"{on}{ends}\n{on}{IS_ON}", cwd=tmp_path) == "False\nTrue\nTrue\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", "[tool.metertap]\nwindow_size = 7\n"),
+        ("pyproject.toml", "[tool]\nmetertap = { window_size = 7 }\n"),
+        ("statistics.py", ""),
+        ("wrapt.py", ""),
+    ],
+)
+def test_a_file_beside_the_program_that_concerns_metertap_is_no_time_to_wait(
+    file: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(text)
+    assert "metertap.state" in measured(LOADED, cwd=tmp_path)
+
+
+def test_settings_and_names_are_those_of_the_start(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    program = tmp_path / "shop" / "server.py"
+    program.write_text(
+        "import os, sys\n"
+        "os.chdir('/')\n"
+        "os.environ['METRICS_WINDOW_SIZE'] = '77'\n"
+        "import metertap\n"
+        "metertap.record_tool_call('search', True, 1.0)\n"
+        "from metertap.runtime.tap import active_tap\n"
+        "print(active_tap().settings.window_size, metertap.get_all_metrics()['service']['name'])\n"
+    )
+    done = run(*RUN, sys.executable, "shop/server.py", cwd=tmp_path)
+    assert (done.stdout, done.told) == (b"1000 shop-server\n", "")
+
+
+def test_caches_made_while_it_waits_and_after_it_are_read(tmp_path: Path) -> None:
+    program = """
+import functools, inspect, pickle
+from functools import lru_cache
+assert pickle.loads(pickle.dumps(lru_cache)) is lru_cache
+print(lru_cache.__name__, inspect.signature(lru_cache), lru_cache.__module__)
+@lru_cache
+def first(number): return number
+@lru_cache(maxsize=8)
+def second(number): return number
+@functools.cache
+def third(number): return number
+for cached in (first, second, third):
+    cached(1), cached(1)
+try:
+    lru_cache(maxsize="many")
+except TypeError as error:
+    depth, traceback = 0, error.__traceback__
+    while traceback:
+        depth, traceback = depth + 1, traceback.tb_next
+    print(error, depth)
+import metertap
+print({name: one["hits"] for name, one in metertap.get_all_metrics()["cache_metrics"].items()})
+"""
+    *shown, found = measured(program, cwd=tmp_path).splitlines()
+    assert found == "{'__main__.first': 1, '__main__.second': 1, '__main__.third': 1}"
+    without = run(sys.executable, "program.py", cwd=tmp_path).stdout.decode().splitlines()
+    assert shown == without[:-1] or sys.version_info < (3, 11)  # there, frames cannot be hidden
