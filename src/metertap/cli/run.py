@@ -35,7 +35,7 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
     if _ignores_environment(_python_arguments(path, command)):
         sys.stderr.write(
             "metertap: the program runs unmeasured, because its Python is started with -I, -E "
-            f"or -S and ignores PYTHONPATH: {printable(name)}\n"
+            f"or -S and ignores PYTHONPATH: {_printable(name)}\n"
         )
     environment = _environment(children)
     if os.name == "nt":
@@ -54,9 +54,13 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
 
 
 def _complain(problem: str) -> None:
+    sys.stderr.write(f"metertap run: {_printable(problem)}\n")
+
+
+def _printable(text: str) -> str:
     from metertap.text import printable
 
-    sys.stderr.write(f"metertap run: {printable(problem)}\n")
+    return printable(text)
 
 
 def _which(command: str, mode: int = os.F_OK | os.X_OK) -> str | None:
