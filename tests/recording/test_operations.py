@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
 import pytest
 
-from metertap import catalogue
+from metertap import catalogue, faults
 from metertap.recording import Recorder
 from metertap.recording.figures import OperationFigures
 
@@ -86,6 +87,25 @@ def test_methods_names_and_sides_stand_apart_and_first_items_nowhere() -> None:
         1,
         60_000,
     )
+
+
+def test_any_number_is_a_duration_and_what_is_none_is_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder = Recorder()
+    for metric in (catalogue.SERVER_DURATION, catalogue.SERVER_SESSION):
+        for seconds in (2, 0.5, 1):
+            record(recorder, seconds, metric)
+        record(recorder, 3, metric, error__type="KeyError")
+        for wrong in (-1, math.nan, math.inf, True, None, "2", 10**400):
+            record(recorder, wrong, metric)  # type: ignore[arg-type]
+        recorder.operation((metric.name,), metric, {}).record(4)
+    figures = recorder.figures()
+    for found in (*figures.operations, *figures.sessions):
+        assert (found.calls, found.failed, found.total_ms) == (5, 1, 10500.0)
+    assert faults.fault_counts() == {}
+    [warning] = [item for item in caplog.messages if "duration" in item]
+    assert warning == "metertap: -1 is not a duration in s; it is dropped"
 
 
 def test_figures_are_the_same_object_until_something_changes() -> None:

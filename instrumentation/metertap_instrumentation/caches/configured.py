@@ -161,18 +161,26 @@ class Counter:
         return counting(self) if self._line.counts == LOOKUPS else contextlib.nullcontext()
 
     def _returned(self, result: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
-        with faults.guarded(self._place):
-            if _comes_later(result):
-                faults.fault(self._place, f"a {type(result).__qualname__} does not say what it is")
-                return
-            line = self._line
+        line = self._line
+        if _comes_later(result):
+            self._tell(f"a {type(result).__qualname__} does not say what it is")
+            return
+        try:
             meant = line.test is not None and line.test(
                 result, functools.partial(self._default, wrapped, instance, args, kwargs)
             )
+            number = _number(result) if line.number else 1
+        except Exception as error:  # of the program's own object, which was asked
+            self._tell(f"{type(error).__qualname__} in reading a result, which counts nothing")
+            return
+        with faults.guarded(self._place):
             if line.counts == LOOKUPS:
                 self._lookup(instance, hit=not meant)
             elif meant or not (line.test or line.raises):
-                self._event(instance, _number(result) if line.number else 1)
+                self._event(instance, number)
+
+    def _tell(self, what: str) -> None:
+        faults.warn_once(self._place, "%s: %s (told once)", self._place, what)
 
     def _raised(self, instance: Any, error: BaseException) -> None:
         with faults.guarded(self._place):

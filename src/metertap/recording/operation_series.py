@@ -127,17 +127,17 @@ class OperationSeries(LatencySeries[OperationFigures]):
             return
         parts: dict[DataPoint, tuple[list[float], list[Trace]]] = {}
         for item in items:
-            if type(item) is float:
+            if type(item) is not Sample:
                 assert usual is not None  # else nothing is appended but samples
                 item = Sample(usual, item, None)
             durations, traces = parts.setdefault(item.point, ([], []))
             if item.trace is not None:
                 traces.append(Trace(len(durations), *item.trace))
-            durations.append(item.seconds)
+            durations.append(float(item.seconds))
             if item.point.error_type is not None:
                 self._failed += 1
                 self._count_error(item.point.error_type)
-        in_order = [item if type(item) is float else item.seconds for item in items]
+        in_order = [float(item.seconds if type(item) is Sample else item) for item in items]
         self.latencies.add_seconds(Batch(in_order))
         for point, (durations, traces) in parts.items():
             self._hand_over(point, Batch(durations, traces))

@@ -233,8 +233,15 @@ class Recorder(Delivery):
     def record_operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any], seconds: float
     ) -> None:
-        """Record one duration of `metric`. `key` stands for it and its `attributes`."""
-        self.operation(key, metric, attributes).record(seconds)
+        """Record one duration of `metric`. `key` stands for it and its `attributes`.
+
+        What is no duration is the caller's mistake: one warning, and nothing is recorded.
+        """
+        if is_duration(seconds):
+            self.operation(key, metric, attributes).record(float(seconds))
+        else:
+            shown = faults.shown(seconds)
+            faults.warn_once("record.duration", "%s is not a duration in s; it is dropped", shown)
 
     def session_opened(self) -> object:
         """Count an open session; returns what `session_closed` is to be given."""
@@ -519,6 +526,6 @@ class Recorder(Delivery):
 
 
 def is_duration(value: object) -> bool:
-    """Whether `value` can be a duration in milliseconds."""
+    """Whether `value` can be a duration, in milliseconds or less."""
     # A comparison with NaN is false, and one with an integer of any size is exact.
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS

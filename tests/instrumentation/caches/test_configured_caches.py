@@ -364,8 +364,24 @@ def test_a_generator_is_no_lookup(caplog: pytest.LogCaptureFixture) -> None:
         assert caches() == {}
     assert warnings_of(caplog) == [
         "configured cache cfgshop.cache:Cache.every: a generator does not say what it is "
-        "(counted in metertap.errors, told once)"
+        "(told once)"
     ]
+    assert faults.fault_counts() == {}
+
+
+def test_a_result_that_cannot_be_read_counts_nothing_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    configured(lookup='{ name = "files", counts = "evictions", number = "result" }')
+    with metertap.instrument():
+        for _ in range(2):
+            assert shop().lookup("absent") is None
+        assert caches() == {}
+    assert warnings_of(caplog) == [
+        "configured cache cfgshop.cache:lookup: TypeError in reading a result, which counts "
+        "nothing (told once)"
+    ]
+    assert faults.fault_counts() == {}
 
 
 @pytest.mark.parametrize(

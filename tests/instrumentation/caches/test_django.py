@@ -15,6 +15,7 @@ import pytest
 
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit
+from metertap import faults
 from metertap.runtime.tap import active_tap
 from servers.real_servers import free_port, memcached, redis_server
 
@@ -147,6 +148,10 @@ class Kit(CacheKit):
             assert cache.get_many(keys) == {"a": 1, "b": None}
         assert cache.get_many(key for key in "abc") == {"a": 1, "b": None}
         assert cache.get_many(keys=iter("abc")) == {"a": 1, "b": None}
+        for mistake in ((), (5,)):
+            with pytest.raises(TypeError):
+                cache.get_many(*mistake)
+        assert faults.fault_counts() == {}
         assert self.counted() == (10, 5)
 
     def test_get_or_set_is_one_lookup(self, cache: Any) -> None:

@@ -454,7 +454,7 @@ def test_a_call_that_lacks_its_argument_is_counted_and_fails_as_before() -> None
         assert figures()["_OTHER"]["error_types"] == {"TypeError": 1}
 
 
-def test_a_name_that_cannot_be_read_is_a_fault_and_the_call_counts(
+def test_a_name_that_cannot_be_read_is_told_once_and_the_call_counts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     configured(
@@ -470,13 +470,47 @@ def test_a_name_that_cannot_be_read_is_a_fault_and_the_call_counts(
             assert shop().server.call() == "pay"
         assert counted() == {"_OTHER": 4}
     assert warnings_of(caplog) == [
-        f"configured tool toolshop.server:ToolServer.{line}; the call is one of _OTHER "
-        "(counted in metertap.errors, told once)"
+        f"configured tool toolshop.server:ToolServer.{line}; the call is one of _OTHER (told once)"
         for line in (
             "receive: RuntimeError in reading arg:message.secret",
             "call: AttributeError in reading attr:nowhere",
         )
     ]
+    assert faults.fault_counts() == {}
+
+
+class Unreadable(dict[str, Any]):
+    """A mapping that raises when it is read, as an array does when it is asked for its truth."""
+
+    def get(self, _key: str, _default: Any = None) -> Any:
+        raise ValueError("secret")
+
+
+def test_calls_as_a_caller_should_not_make_them_are_no_faults_of_the_meters(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    configured(
+        {
+            "run": '{ name = "arg:tool_name", failed = "key:error" }',
+            "ToolServer.dispatch": '{ name = "arg:tool_name", known = "attr:tools" }',
+            "ToolServer.call": '{ name = "attr:current_tool" }',
+            "ToolServer.receive": '{ name = "arg:message.tool" }',
+        }
+    )
+    with measured():
+        server = shop().ToolServer
+        shop().run(Unreadable())
+        for call in (server.dispatch, server.call, shop().server.dispatch, shop().run):
+            with pytest.raises(TypeError, match="missing"):
+                call()
+        with pytest.raises(TypeError, match="missing"):
+            server.dispatch("search")
+        shop().server.receive(Unreadable())
+        assert counted() == {"_OTHER": 7}
+    assert faults.fault_counts() == {}
+    told = warnings_of(caplog)
+    assert "configured tool toolshop.server:run: ValueError in reading its result" in str(told)
+    assert "secret" not in str(told)
 
 
 def test_names_that_the_program_does_not_know_share_a_series_and_fail_by_their_callers() -> None:
@@ -523,15 +557,19 @@ def _swallow(call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
 
 @pytest.mark.parametrize("known", ["attr:text", "attr:names", "attr:nowhere"])
-def test_what_is_no_collection_of_names_is_a_fault_and_is_not_asked(known: str) -> None:
+def test_what_is_no_collection_of_names_is_told_once_and_is_not_asked(
+    known: str, caplog: pytest.LogCaptureFixture
+) -> None:
     configured({"ToolServer.dispatch": f'{{ name = "arg:tool_name", known = "{known}" }}'})
     with measured() as tap:
         server = shop().ToolServer()
         server.dispatch("search")
         assert counted() == {"_OTHER": 1}
         assert list(server.names) == ["search", "buy"]
-        place = "configured tool toolshop.server:ToolServer.dispatch"
-        assert tap.diagnosis()["faults"] == {place: 1}
+        assert tap.diagnosis()["faults"] == {}
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith("configured tool toolshop.server:ToolServer.dispatch: ")
+    assert f"in reading arg:tool_name and {known};" in warning
 
 
 def test_names_past_the_limit_of_series_share_one() -> None:

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import AnyUrl
 
-from metertap import Tap
+from metertap import Tap, faults
 from metertap.state import recorder
 from servers.mcp_stacks import MCP, Stack, of_this_sdk, stacks
 from servers.mcp_tools import Gate
@@ -204,6 +204,20 @@ def test_a_client_that_waits_no_longer_records_the_timeout(reader: InMemoryMetri
     asyncio.run(session())
     code = "408" if MCP < (2,) else "-32001"
     assert operations(reader, CLIENT)["tools/call", "waits", code, code] == 1
+
+
+def test_a_request_that_is_none_is_no_fault_of_the_meters() -> None:
+    async def ask() -> None:
+        async with sdk.connect(sdk.dispatcher("shop", _handle, [["work"]])) as session:
+            with pytest.raises((TypeError, AttributeError)):
+                await session.send_request()
+
+    asyncio.run(ask())
+    assert faults.fault_counts() == {}
+
+
+async def _handle(name: str) -> str:
+    return name
 
 
 @pytest.mark.parametrize("stack", ALL, ids=str)

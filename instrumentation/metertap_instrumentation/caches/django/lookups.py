@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from contextvars import ContextVar
 from typing import Any
 
@@ -166,7 +166,7 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    keys = args[0] if args else kwargs["keys"]
+    keys = args[0] if args else kwargs.get("keys")
     if _layer() is not None or not isinstance(keys, Sized):
         return None
     return list(keys), args, kwargs  # type: ignore[call-overload]
@@ -174,8 +174,8 @@ def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
 
 def _ask_many_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
     """Ask a method whose code is known; its keys may be an iterator, which is read once."""
-    keys = args[0] if args else kwargs["keys"]
-    if _layer() is not None or isinstance(keys, Sized):
+    keys = args[0] if args else kwargs.get("keys")
+    if _layer() is not None or isinstance(keys, Sized) or not isinstance(keys, Iterable):
         return _ask_many(cache, args, kwargs)
     asked: list[Any] = []
 

@@ -177,7 +177,6 @@ def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf
 def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
     """Return what finds the slot by a value that may be missing, no text, or unknown."""
     known = None if line.known is None else _known(line.known, function, module)
-    place = f"configured tool {line.target}"
     kept = slots.kept
     is_bounded = line.name[0] == "arg" and known is None
 
@@ -196,8 +195,16 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
                 return slots.past_the_bound()
             return kept.get(name) or slots.new(name)
         except Exception as error:
-            raised = type(error).__qualname__  # its text may hold an argument
-            faults.fault(place, f"{raised} in reading {line.reads}; the call is one of _OTHER")
+            # The program's own objects were asked: no fault of the meter's. The text of the error
+            # may hold an argument.
+            faults.warn_once(
+                f"reading {line.target}",
+                "configured tool %s: %s in reading %s; the call is one of %s (told once)",
+                line.target,
+                type(error).__qualname__,
+                line.reads,
+                catalogue.OTHER,
+            )
             return slots.new(catalogue.OTHER)
 
     return slot_of

@@ -57,7 +57,7 @@ class Calls:
         self._slots = slots
         self._failed = failed
         self._caller_errors = caller_errors
-        self._place = f"configured tool {target}"
+        self._target = target
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""
@@ -91,13 +91,24 @@ class Calls:
         now = clock()
         slot: Slot = frame[OWNER]
         ending = None
-        if self._failed is not None:
-            with faults.guarded(self._place):
-                if self._failed(result):
-                    ending = _of_slot(slot, Ending(TOOL_ERROR, TOOL_ERROR))
+        if self._failed is not None and self._has_failed(result):
+            ending = _of_slot(slot, Ending(TOOL_ERROR, TOOL_ERROR))
         calls.leave(frame, ending, now)
         if slot.is_new:
             slot.look_at(result)
+
+    def _has_failed(self, result: Any) -> bool:
+        assert self._failed is not None
+        try:
+            return self._failed(result)
+        except Exception as error:  # of the program's own object, which was asked
+            faults.warn_once(
+                f"failed {self._target}",
+                "configured tool %s: %s in reading its result; the call went well (told once)",
+                self._target,
+                type(error).__qualname__,
+            )
+            return False
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
         """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""

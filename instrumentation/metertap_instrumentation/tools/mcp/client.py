@@ -72,7 +72,10 @@ def _record(
     result: Any = None,
 ) -> None:
     seconds = clock() - started
-    request = vars(args[0] if args else kwargs["request"])
+    given = args[0] if args else kwargs.get("request")
+    if given is None:
+        return  # a mistake of the caller's, who has been told so
+    request = vars(given)
     if "root" in request:  # 1.x wraps it
         request = vars(request["root"])
     method, params = request["method"], request.get("params")
