@@ -59,8 +59,12 @@ def _answer(app: WsgiApp, environ: dict[str, Any]) -> Answer:
 def _environ(scope: Scope) -> dict[str, Any]:
     """Return what our applications read of a WSGI request."""
     root, path = scope.get("root_path", ""), scope["path"]
-    if root and path.startswith(root):  # older servers and frameworks have taken it off
-        path = path[len(root) :]
+    # A proxy may have taken off its part of the address, and older frameworks take off their own.
+    within = root.removeprefix(scope.get("app_root_path", ""))
+    for prefix in (root, within):
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            path = path[len(prefix) :]
+            break
     environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": root,
