@@ -8,10 +8,12 @@ import inspect
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import metertap
+from metertap import faults
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.interpreter
@@ -172,7 +174,7 @@ def test_what_cannot_be_measured_is_left_alone_and_told_of(
     assert counted() == {}
 
 
-def test_a_callable_that_answers_wrongly_is_left_alone() -> None:
+def test_a_callable_that_answers_wrongly_is_named_after_its_class() -> None:
     class Hostile:
         @property
         def __name__(self) -> str:
@@ -183,3 +185,15 @@ def test_a_callable_that_answers_wrongly_is_left_alone() -> None:
 
     hostile = Hostile()
     assert metertap.tool(hostile)() == 1
+    assert counted() == {"Hostile": 1}
+    assert faults.fault_counts() == {}
+
+
+def test_an_object_that_is_marked_as_a_coroutine_function_is_measured_to_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    marked = metertap.tool(name="later")(mock.AsyncMock(return_value=1))
+    assert inspect.iscoroutinefunction(marked)
+    assert asyncio.run(marked()) == 1
+    assert counted() == {"later": 1}
+    assert warnings_of(caplog) == []

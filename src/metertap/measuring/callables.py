@@ -31,8 +31,9 @@ def kind_of(function: Any) -> str:
     called = getattr(function, "__func__", function)  # of a class method or static method
     if isinstance(called, functools.singledispatchmethod):
         called = called.func
-    if not inspect.isroutine(called) and not isinstance(called, functools.partial):
-        called = getattr(type(called), "__call__", called)  # noqa: B004  # an object that is called
+    is_object = not inspect.isroutine(called) and not isinstance(called, functools.partial)
+    if is_object and not _is_marked(called):
+        called = getattr(type(called), "__call__", called)  # noqa: B004
     if inspect.isasyncgenfunction(called):
         return "async generator"
     if inspect.isgeneratorfunction(called):
@@ -44,6 +45,14 @@ def kind_of(function: Any) -> str:
     return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
 
 
+def _is_marked(called: Any) -> bool:
+    """Say whether an object that is called is marked as a coroutine function."""
+    try:
+        return inspect.iscoroutinefunction(called)
+    except Exception:  # of the program's object, which was asked
+        return False
+
+
 def name_of(function: Any) -> str | None:
     """Name a callable: as the function it is made of, or as it says itself, or as its class.
 
@@ -52,7 +61,10 @@ def name_of(function: Any) -> str | None:
     inner = _inner(function)
     if inner is not None:
         return name_of(inner)
-    name = getattr(function, "__name__", None)
+    try:
+        name = getattr(function, "__name__", None)
+    except Exception:  # of the program's: it says nothing of its name
+        name = None
     if not isinstance(name, str):
         return type(function).__name__
     return None if name == _NAMELESS else name

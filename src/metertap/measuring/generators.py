@@ -6,6 +6,7 @@ the current one, or it would be so for whoever consumes the items.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -67,8 +68,9 @@ def _wrapper(function: Any, begin: Begin, drive: Callable[..., Any]) -> WrapperF
 def named_as(like: Any, made: Any) -> Any:
     """Give `made`, a generator or coroutine, the names of `like`: it shows its function's."""
     for attribute in ("__name__", "__qualname__"):
-        if isinstance(shown := getattr(like, attribute, None), str):
-            setattr(made, attribute, shown)
+        with contextlib.suppress(Exception):  # an object of the program's may raise when asked
+            if isinstance(shown := getattr(like, attribute, None), str):
+                setattr(made, attribute, shown)
     return made
 
 
