@@ -136,7 +136,7 @@ def _answered(request: _Request, answer: Any) -> None:
     elif failed:
         request.end(requests.TOOL_ERROR)
     else:
-        if request.method == operations.TOOLS_LIST and request.served is not None:
+        if request.kind.method == operations.TOOLS_LIST:
             request.served.listed([tool["name"] for tool in result["tools"]], None, None)
         request.end()
 
@@ -145,9 +145,8 @@ def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:
     server, method = servers.get(server_name), message.get("method")
     if server is None or message.get("id") is None:
         return None
-    name = (message.get("params") or {}).get("name")
     if method not in _METHODS:
         method = catalogue.OTHER
-    request = _Request(method, requests.served_by(server), name)
+    request = _Request(requests.served_by(server), method, message.get("params"))
     request.server = server
     return request

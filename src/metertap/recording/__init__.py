@@ -3,6 +3,7 @@
 from metertap.labels import as_label
 from metertap.recording.cache_series import CacheSeries
 from metertap.recording.figures import CacheFigures, Figures, OperationFigures, ToolFigures
+from metertap.recording.operation_series import DataPoint
 from metertap.recording.recorder import Recorder
 from metertap.recording.tool_series import ToolSeries
 from metertap.recording.window import LatencyFigures, Percentiles, percentiles
@@ -10,6 +11,7 @@ from metertap.recording.window import LatencyFigures, Percentiles, percentiles
 __all__ = [
     "CacheFigures",
     "CacheSeries",
+    "DataPoint",
     "Figures",
     "LatencyFigures",
     "OperationFigures",

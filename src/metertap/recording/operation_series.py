@@ -33,14 +33,14 @@ class DataPoint:
         self.error_type = error_type
         self.has_begun = False
 
-    def record(self, seconds: float) -> None:
-        """Record one operation that ends now."""
+    def record(self, seconds: float, ended: float | None = None) -> None:
+        """Record one operation that ended at `ended`, by `time.perf_counter`; now, by default."""
         series = self.series
         try:
             series.tick()
         except StopIteration:
             series.due()
-        series.ended = clock()
+        series.ended = clock() if ended is None else ended
         if series.usual is self:
             series.append(seconds)
         else:

@@ -16,16 +16,20 @@ from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import errors, sessions
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
+    NAMING,
     PROMPTS_GET,
     TOOLS_CALL,
     TOOLS_LIST,
-    record_request,
+    Key,
+    Kind,
+    Kinds,
 )
 
 _PLACE = "mcp.client"
 
 _tools = KnownNames()
 _prompts = KnownNames()
+_kinds = Kinds()
 
 
 def patch_sets() -> Sequence[PatchSet]:
@@ -58,7 +62,7 @@ def send_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     return call
 
 
-# Fields of pydantic models are read from `vars`: asked for one that it lacks, a model takes
+# Fields of pydantic models are read from `__dict__`: asked for one that it lacks, a model takes
 # microseconds to say so.
 
 
@@ -71,38 +75,44 @@ def _record(
     code: int | None,
     result: Any = None,
 ) -> None:
-    seconds = clock() - started
+    now = clock()
     given = args[0] if args else kwargs.get("request")
     if given is None:
         return  # a mistake of the caller's, who has been told so
-    request = vars(given)
+    request = given.__dict__
     if "root" in request:  # 1.x wraps it
-        request = vars(request["root"])
-    method, params = request["method"], request.get("params")
-    name = None if params is None else vars(params).get("name")
+        request = request["root"].__dict__
+    method, params, name = request["method"], request.get("params"), None
+    if method in NAMING and params is not None:
+        name = params.__dict__.get("name")
+    version = getattr(session, "protocol_version", None)
+    key = (method, name, version, sessions.of_client(session))
+    kind = _kinds.find(key)
     if result is not None:
-        fields = vars(result)
+        fields = result.__dict__
         if fields.get("is_error") or fields.get("isError"):  # 2.x, 1.x
             error_type = outcomes.TOOL_ERROR
+        elif kind is not None:
+            kind.record(now - started, now)
+            return
         else:
             _learn(method, name, result)
-    label = None
+    if kind is None:
+        kind = _kind(key)
+    kind.record_as(kind.name, error_type, code, now - started, now)
+
+
+def _kind(key: Key) -> Kind:
+    """Make the kind of a request, and keep it if nothing but its answer has to be looked at."""
+    method, name, version, transport = key
+    label = name
     if name is not None:
         # The caller may be a model that makes names up: those that were answered for are labels.
-        if method == TOOLS_CALL:
-            label = _tools.label(name)
-        elif method == PROMPTS_GET:
-            label = _prompts.label(name)
-    record_request(
-        catalogue.CLIENT_DURATION,
-        seconds,
-        method,
-        label,
-        error_type,
-        code,
-        getattr(session, "protocol_version", None),
-        sessions.of_client(session),
-    )
+        label = (_tools if method == TOOLS_CALL else _prompts).label(name)
+    kind = Kind(catalogue.CLIENT_DURATION, (method, label, version, transport))
+    if label == name and method != TOOLS_LIST:  # the answer to that holds names
+        _kinds.keep(key, kind)
+    return kind
 
 
 def _learn(method: str, name: str | None, result: Any) -> None:

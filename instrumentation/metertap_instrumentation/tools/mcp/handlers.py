@@ -178,7 +178,7 @@ def run(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
                 with faults.guarded(_PLACE):
                     request.stops(error)
             raise
-        if request is not None and request.handled is None:
+        if request is not None and not request.is_handled:
             with faults.guarded(_PLACE):
                 request.stops()
         return result

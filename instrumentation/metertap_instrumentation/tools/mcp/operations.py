@@ -1,6 +1,7 @@
 """The records of requests and sessions: servers and clients make the same ones, each on its metric.
 
-Attributes are those of OpenTelemetry's conventions for MCP.
+Attributes are those of OpenTelemetry's conventions for MCP. They are worked out once for each kind
+of request (`Kind`), so that one more of a kind costs a look-up and an append.
 """
 
 from __future__ import annotations
@@ -8,12 +9,18 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from metertap import catalogue
+from metertap.recording import DataPoint, ToolSeries
 from metertap.state import recorder
 
 INITIALIZE = "initialize"
 TOOLS_CALL = "tools/call"
 TOOLS_LIST = "tools/list"
 PROMPTS_GET = "prompts/get"
+NAMING = frozenset({TOOLS_CALL, PROMPTS_GET})
+"""Methods whose requests name what they ask for."""
+
+_KINDS_LIMIT = 1000
+"""Kinds kept on one side: a client may make up versions of the protocol without end."""
 
 
 class Transport(NamedTuple):
@@ -32,35 +39,86 @@ UNKNOWN = Transport()
 PIPE = Transport("pipe")
 HTTP = Transport("tcp", "http")
 
+Key = tuple[str, str | None, str | None, Transport]
+"""The method of a request, its tool or prompt, the protocol's version, and the transport."""
 
-def record_request(
-    metric: catalogue.Metric,
-    seconds: float,
-    method: str,
-    name: str | None,
-    error_type: str | None,
-    code: int | None,
-    version: str | None,
-    transport: Transport,
-) -> None:
-    """Record one request that took `seconds`; what is None is not known, or not so."""
-    key = (metric.name, method, name, error_type, code, version, transport)
-    point = recorder().find_operation(key)
-    if point is None:
-        known = {
-            catalogue.MCP_METHOD: method,
-            catalogue.ERROR_TYPE: error_type,
-            catalogue.RPC_STATUS: None if code is None else str(code),
-            **_of_peer(version, transport),
-        }
-        if method == TOOLS_CALL:
-            known[catalogue.TOOL_NAME] = name
-            known[catalogue.TOOL_TYPE] = catalogue.FUNCTION
-            known[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
-        else:
-            known[catalogue.PROMPT_NAME] = name
-        point = recorder().operation(key, metric, _present(known))
-    point.record(seconds)
+
+class Kind:
+    """Requests that differ in nothing but how they end, and the data point of those that go well.
+
+    `name` is the label of the tool or prompt; None for other methods. `tool` is the series of a
+    server's tool.
+    """
+
+    __slots__ = ("_answered", "method", "metric", "name", "tool", "transport", "version")
+
+    def __init__(self, metric: catalogue.Metric, key: Key, tool: ToolSeries | None = None) -> None:
+        self.metric = metric
+        self.method, self.name, self.version, self.transport = key
+        self.tool = tool
+        self._answered: DataPoint | None = None
+
+    def record(self, seconds: float, ended: float) -> None:
+        """Record a request that took `seconds` and went well at `ended`, by `calls.clock`."""
+        point = self._answered
+        if point is None:
+            point = self._answered = self._point(self.name, None, None)
+        point.record(seconds, ended)
+
+    def record_as(
+        self,
+        name: str | None,
+        error_type: str | None,
+        code: int | None,
+        seconds: float,
+        ended: float,
+    ) -> None:
+        """Record one that ended otherwise, or turned out to be for `name`.
+
+        `code` is that of its JSON-RPC error, if it has one.
+        """
+        self._point(name, error_type, code).record(seconds, ended)
+
+    def _point(self, name: str | None, error_type: str | None, code: int | None) -> DataPoint:
+        metric, version, transport = self.metric, self.version, self.transport
+        key = (metric.name, self.method, name, error_type, code, version, transport)
+        point = recorder().find_operation(key)
+        if point is None:
+            known = {
+                catalogue.MCP_METHOD: self.method,
+                catalogue.ERROR_TYPE: error_type,
+                catalogue.RPC_STATUS: None if code is None else str(code),
+                **_of_peer(version, transport),
+            }
+            if self.method == TOOLS_CALL:
+                known[catalogue.TOOL_NAME] = name
+                known[catalogue.TOOL_TYPE] = catalogue.FUNCTION
+                known[catalogue.OPERATION_NAME] = catalogue.EXECUTE_TOOL
+            else:
+                known[catalogue.PROMPT_NAME] = name
+            point = recorder().operation(key, metric, _present(known))
+        return point
+
+
+class Kinds:
+    """The kinds of requests that one server or this process's clients have seen go well."""
+
+    __slots__ = ("__weakref__", "_kept", "find")
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, Kind] = {}
+        self.find = self._kept.get
+        """Return the kind with this key, or None if that is not kept."""
+        recorder().keep(self)
+
+    def keep(self, key: Key, kind: Kind) -> None:
+        """Keep a kind whose every part is known to exist."""
+        if len(self._kept) < _KINDS_LIMIT:
+            self._kept[key] = kind
+
+    def forget(self) -> None:
+        """Forget all of them: the series that they record to are no longer in force."""
+        self._kept.clear()
 
 
 def record_session(

@@ -9,12 +9,12 @@ only they see: when the handler began and ended, what it raised, whether the too
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.measuring import calls
-from metertap.measuring.calls import SERIES, STARTED, Frame, clock
+from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
 from metertap.recording import ToolSeries
 from metertap.state import recorder
@@ -22,11 +22,12 @@ from metertap_instrumentation.tools.mcp import errors
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from metertap_instrumentation.tools.mcp.operations import (
     INITIALIZE,
-    PROMPTS_GET,
+    NAMING,
     TOOLS_CALL,
     UNKNOWN,
+    Kind,
+    Kinds,
     Transport,
-    record_request,
 )
 
 CANCELLED = Ending(outcomes.CANCELLED, "CancelledError")
@@ -36,19 +37,36 @@ MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 
 _LONGEST_CHAIN = 20
 """So many exceptions are looked at behind one: chains may be circles."""
-
 _prompts = KnownNames()
 
 
 class Served:
     """What is known of one low-level server, as long as it lives."""
 
-    def __init__(self, server: Any) -> None:
-        self.source = f"mcp:{server.name}"
+    def __init__(self, name: object) -> None:
+        self.source = f"mcp:{name}"
         """What keeps equal tool names of two servers apart."""
         self.methods = {INITIALIZE}  # has no handler: the SDK answers it
         """Methods that the server has a handler for, as far as they were asked for."""
         self.tools = ToolList()
+        self.kinds = Kinds()
+
+    def kind(
+        self, method: str, name: str | None, version: str | None, transport: Transport
+    ) -> Kind:
+        """Make the kind of a request, and keep it if what it asks for is known to exist."""
+        label, tool = name, None
+        if name is not None and method == TOOLS_CALL:
+            tool = recorder().find_tool(name, self.source)
+            if tool is None:
+                tool = recorder().other_tool(self.source)
+            label = tool.name
+        elif name is not None:
+            label = _prompts.label(name)
+        kind = Kind(catalogue.SERVER_DURATION, (method, label, version, transport), tool)
+        if label == name:
+            self.kinds.keep((method, name, version, transport), kind)
+        return kind
 
     def listed(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
         """Take in an answer to `tools/list`: its tools are in the document from now on."""
@@ -71,7 +89,7 @@ def served_by(server: Any) -> Served:
     if found is None:
         key = id(server)
         forget = weakref.ref(server, lambda _server: _served.pop(key, None))
-        found = _served.setdefault(key, (forget, Served(server)))
+        found = _served.setdefault(key, (forget, Served(server.name)))
     return found[1]
 
 
@@ -85,51 +103,59 @@ class Request:
     """The call's frame, if the request asks for a tool."""
     known: bool | None = None
     """Whether a tool of that name exists; None until somebody knows."""
+    is_ended = False
+    """Whether it is recorded."""
     is_claimed = False
     """A framework's dispatch of this very call reports on it; further in, nobody else does."""
     noted: Ending | None = None
     """How the call really ended if its answer is an error, as a layer inside has said."""
     _has_begun = False
     """Whether a layer inside has said when the handler began."""
-    handled: float | None = None
-    """When the handler ended, if a layer inside has said so."""
     _error = 0
     """The id of the exception by which the handler ended."""
 
     def __init__(
         self,
+        served: Served,
         method: str,
-        served: Served | None,
-        name: object,
+        fields: Mapping[str, Any] | None,
         version: str | None = None,
         transport: Transport = UNKNOWN,
     ) -> None:
-        """Begin; `name` is the tool's or prompt's, and `method` one that the server knows."""
-        self.method = method
+        """Begin; `fields` are the request's parameters, and `method` one that the server knows."""
+        name = None
+        if method in NAMING:
+            # Without a name a tool call is malformed: one of no tool that there is.
+            name = fields.get("name") if fields else None
+            if type(name) is not str or not name:
+                name = catalogue.OTHER
+        kind = served.kinds.find((method, name, version, transport))
+        if kind is None:
+            kind = served.kind(method, name, version, transport)
         self.served = served
-        self.version = version
-        self.transport = transport
-        # Without a name a tool call is malformed: one of no tool that there is.
-        self.name = name = name if isinstance(name, str) and name else catalogue.OTHER
-        if method == TOOLS_CALL and served is not None:
-            series = recorder().find_tool(name, served.source)
-            if series is None:
-                series = recorder().other_tool(served.source)
-            self.frame = frame = calls.enter(self, series)
-            self.started: float = frame[STARTED]
-        else:
+        self.kind = kind
+        self.name: Any = name
+        """Of the tool or prompt, as the client gave it."""
+        if kind.tool is None:
             self.started = clock()
+        else:
+            self.frame = frame = calls.enter(self, kind.tool)
+            self.started = frame[STARTED]
 
     @property
     def is_registered(self) -> bool:
         """Whether the call is in progress as one of its own tool."""
         return self.frame is not None and self.frame[SERIES].name == self.name
 
+    @property
+    def is_handled(self) -> bool:
+        """Whether a layer inside has said when the handler ended."""
+        return self.frame is not None and self.frame[ENDED] is not None
+
     def exists(self) -> None:
         """Take note that the tool exists: from now on its own call is in progress."""
         self.known = True
         if self.frame is not None and self.frame[SERIES] and not self.is_registered:
-            assert self.served is not None
             self._move(recorder().tool(self.name, self.served.source))
 
     def begins(self) -> None:
@@ -143,14 +169,10 @@ class Request:
 
         Outer layers see the same error, or one that was raised from it: the innermost counts.
         """
-        cause = error
-        for _ in range(_LONGEST_CHAIN):
-            if cause is None:
-                break
-            if id(cause) == self._error:
-                return
-            cause = cause.__cause__ or cause.__context__
-        self.handled = clock()
+        frame = self.frame
+        if frame is None or (error is not None and self._has_seen(error)):
+            return
+        frame[ENDED] = clock()
         self._error = id(error)
 
     def fails(self, error: BaseException) -> None:
@@ -168,31 +190,24 @@ class Request:
         JSON-RPC error which the client gets.
         """
         now = clock()
-        label = None
-        frame = self.frame
+        self.is_ended = True
+        kind, frame = self.kind, self.frame
+        if ending is None and kind.name == self.name:
+            if frame is not None:
+                calls.leave(frame, None, now)
+            kind.record(now - self.started, now)
+            return
+        name = kind.name
         if frame is not None:
-            if ending is None and frame[SERIES].name == self.name:
-                label = self.name
-                calls.leave(frame, None, self.handled or now)
-            else:
-                label = self._end_call(frame, ending, now)
-        elif self.method == PROMPTS_GET:
+            name = self._end_call(frame, ending, now)
+        elif name is not None:
             if ending is None:
                 _prompts.learn(self.name)
-            label = _prompts.label(self.name)
+            name = _prompts.label(self.name)
         error_type = None
         if ending is not None:
             error_type = ending.error_type if code is None else str(code)
-        record_request(
-            catalogue.SERVER_DURATION,
-            now - self.started,
-            self.method,
-            label,
-            error_type,
-            code,
-            self.version,
-            self.transport,
-        )
+        kind.record_as(name, error_type, code, now - self.started, now)
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
         """Record that the request ended by raising `error`; `code` is what the client is told."""
@@ -206,15 +221,30 @@ class Request:
         if self.frame is not None and self.frame[SERIES]:
             calls.give_up(self.frame)
 
+    def _has_seen(self, error: BaseException | None) -> bool:
+        """Say whether the error by which the handler ended is this one, or is behind it."""
+        for _ in range(_LONGEST_CHAIN):
+            if error is None or id(error) == self._error:
+                break
+            error = error.__cause__ or error.__context__
+        return error is not None and id(error) == self._error
+
+    def is_listed(self, *, failed: bool) -> bool | None:
+        """Say whether the tool exists, as far as the server's answers to `tools/list` tell."""
+        return self.served.tools.knows(self.name)
+
     def _end_call(self, frame: Frame, ending: Ending | None, now: float) -> str:
         """End a tool call that is no plain success; return the name that it counts under."""
-        if ending is not None and ending.is_failure and self.noted is not None:
+        failed = ending is not None and ending.is_failure
+        if self.known is None:
+            self.known = self.is_listed(failed=failed)
+        if failed and self.noted is not None:
             ending = self.noted
         series, is_unknown = self._series(ending)
         if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
             ending = ending.of_caller()
         self._move(series)
-        calls.leave(frame, ending, self.handled or now)
+        calls.leave(frame, ending, now)
         return series.name
 
     def _move(self, series: ToolSeries) -> None:
@@ -228,15 +258,13 @@ class Request:
 
     def _series(self, ending: Ending | None) -> tuple[ToolSeries, bool]:
         """Return what the call counts on, and whether its tool is known not to exist."""
-        assert self.served is not None
         source = self.served.source
         found = recorder().find_tool(self.name, source)
         if found is not None and found.name != catalogue.OTHER:
             return found, False
-        known = self.served.tools.knows(self.name) if self.known is None else self.known
-        if known:
+        if self.known:
             return recorder().tool(self.name, source), False
-        if known is None and ending is None:
+        if self.known is None and ending is None:
             # A server that lists nothing: an answer is the proof that the tool exists.
             return recorder().tool_by_hand(self.name, source), False
-        return recorder().other_tool(source), known is False
+        return recorder().other_tool(source), self.known is False

@@ -15,13 +15,16 @@ from metertap import faults, outcomes
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests, sessions
-from metertap_instrumentation.tools.mcp.operations import HTTP
-from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions
+from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, TOOLS_LIST
+from metertap_instrumentation.tools.mcp.requests import Request, Served
 
 _PLACE = "mcp.request"
 _MEASURED = "_metertap_request"
 """Where a `RequestResponder` keeps our request until it is answered."""
+
+_sessions = Served("")
+"""Stands for the server where a session answers by itself."""
 
 
 def patch_sets() -> Sequence[PatchSet]:
@@ -73,7 +76,7 @@ async def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) 
     request = None
     with faults.guarded(_PLACE):
         responder = args[0] if args else kwargs["responder"]
-        if responder.request.root.method == operations.INITIALIZE:
+        if responder.request.root.method == INITIALIZE:
             request = _begin(None, responder, instance)
     try:
         result = await wrapped(*args, **kwargs)
@@ -88,53 +91,45 @@ async def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) 
 def respond(responder: Any, args: Any, kwargs: Any) -> None:
     """`RequestResponder.respond(response)`: sending the answer is the client's time already."""
     request = vars(responder).get(_MEASURED)
-    if request is not None and not request.is_answered:
+    if request is not None and not request.is_ended:
         _answered(request, args[0] if args else kwargs["response"], responder.cancelled)
 
 
 class _Request(Request):
-    """Ends when it is answered."""
-
-    is_answered = False
     cursor: str | None = None
     server: Any = None
 
-    def end(self, ending: Ending | None = None, code: int | None = None) -> None:
-        self.is_answered = True
-        self._look_up(failed=ending is not None and ending.is_failure)
-        super().end(ending, code)
-
-    def _look_up(self, *, failed: bool) -> None:
-        """Find out whether the tool exists: the server refreshes its list before it calls one."""
-        if self.frame is None or self.known is not None or self.served is None:
-            return
+    def is_listed(self, *, failed: bool) -> bool | None:
+        """Say whether the tool exists: the server refreshes its list before it calls one."""
         listed = self.server._tool_cache
         if self.name in listed:
-            self.known = True
-        elif failed and listed and not self.served.tools.is_paged:
-            self.known = False
+            return True
+        if failed and listed and not self.served.tools.is_paged:
+            return False
+        return super().is_listed(failed=failed)
 
 
 def _begin(server: Any, message: Any, session: Any = None) -> _Request:
     asked = message.request.root
-    params = getattr(asked, "params", None)
-    fields = {} if params is None else vars(params)
+    # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
+    params = asked.__dict__.get("params")
+    fields = None if params is None else params.__dict__
     # An HTTP request is attached to messages that came over HTTP.
     if getattr(message.message_metadata, "request_context", None) is not None:
         transport = HTTP
     else:
         transport = sessions.of_session(session) if server is None else sessions.of_server(server)
-    served = None if server is None else requests.served_by(server)
-    request = _Request(asked.method, served, fields.get("name"), None, transport)
+    served = _sessions if server is None else requests.served_by(server)
+    request = _Request(served, asked.method, fields, None, transport)
     request.server = server
-    request.cursor = fields.get("cursor")
+    if asked.method == TOOLS_LIST and fields:
+        request.cursor = fields.get("cursor")
     setattr(message, _MEASURED, request)
     return request
 
 
 def _answered(request: _Request, response: Any, cancelled: bool) -> None:
     """Record that `response`, a `ServerResult` or `ErrorData`, is about to be sent."""
-    # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
     result = vars(response).get("root", response)
     fields = vars(result)
     code = fields.get("code")
@@ -147,7 +142,7 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
     elif type(result).__name__ == "CreateTaskResult":
         request.end(requests.INTERIM)
     else:
-        if request.method == operations.TOOLS_LIST and request.served is not None:
+        if request.kind.method == TOOLS_LIST:
             names = [tool.name for tool in result.tools]
             request.served.listed(names, request.cursor, result.nextCursor)
         request.end()
@@ -157,7 +152,7 @@ def _end_with(request: _Request | None, error: BaseException) -> None:
     """Record that the handler raised through the server: cancelled, or `raise_exceptions` is on."""
     if request is not None:
         with faults.guarded(_PLACE):
-            if not request.is_answered:
+            if not request.is_ended:
                 request.raised(error)
         request.abandon()
 
@@ -166,7 +161,7 @@ def _end_unanswered(request: _Request | None) -> None:
     """Record, if there was no answer, that the client had cancelled the request."""
     if request is not None:
         with faults.guarded(_PLACE):
-            if not request.is_answered:
+            if not request.is_ended:
                 request.end(requests.CANCELLED)
         request.abandon()
 
@@ -194,7 +189,7 @@ def find_definition(method: Callable[..., Any], live: Live) -> Callable[..., Any
 def validate(_instance: Any, _args: Any, _kwargs: Any) -> None:
     """`jsonschema.validate`, where the SDK calls it with what a handler has returned."""
     request = handlers.request_in_progress()
-    if request is not None and request.handled is None and _validates_answer(sys._getframe(2)):
+    if request is not None and not request.is_handled and _validates_answer(sys._getframe(2)):
         request.stops()
 
 
@@ -244,5 +239,5 @@ def _note(request: Request, error: BaseException) -> None:
         request.noted = Ending(
             outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION, outcomes.error_type(error)
         )
-    elif request.is_claimed or request.handled is None:
+    elif request.is_claimed or not request.is_handled:
         request.fails(error)

@@ -9,8 +9,14 @@ from metertap import catalogue, faults
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests, sessions
-from metertap_instrumentation.tools.mcp.operations import HTTP, UNKNOWN, Transport
+from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions
+from metertap_instrumentation.tools.mcp.operations import (
+    HTTP,
+    TOOLS_CALL,
+    TOOLS_LIST,
+    UNKNOWN,
+    Transport,
+)
 from metertap_instrumentation.tools.mcp.requests import Request
 
 _PLACE = "mcp.request"
@@ -72,10 +78,10 @@ def serialize(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Watch `_serialize(method, version, result)`: a handler of the server has just returned."""
 
     def call(self: Any, asked: str, *args: Any, **kwargs: Any) -> Any:
-        if live and asked == operations.TOOLS_CALL:
+        if live and asked == TOOLS_CALL:
             try:
                 request = handlers.request_in_progress()
-                if request is not None and request.handled is None:
+                if request is not None and not request.is_handled:
                     request.stops()
             except Exception as fault:
                 faults.fault(_PLACE, fault)
@@ -105,13 +111,8 @@ def _begin(
             method = catalogue.OTHER
     # Asked for before the call starts: a context may lack it.
     cancel_requested = dctx.cancel_requested
-    request = _Request(
-        method,
-        served,
-        None if params is None else params.get("name"),
-        runner.connection.protocol_version,
-        _transport(server, dctx),
-    )
+    version = runner.connection.protocol_version
+    request = _Request(served, method, params, version, _transport(server, dctx))
     request.cancel_requested = cancel_requested
     request.params = params
     return request
@@ -127,7 +128,7 @@ def _answered(request: _Request, result: Mapping[str, Any]) -> None:
     elif request.frame is not None:
         if result.get("isError") is True:
             ending = requests.TOOL_ERROR
-    elif request.method == operations.TOOLS_LIST and request.served is not None:
+    elif request.kind.method == TOOLS_LIST:
         names = [tool["name"] for tool in result.get("tools", ())]
         cursor = request.params.get("cursor") if request.params else None
         request.served.listed(
