@@ -25,7 +25,7 @@ from opentelemetry.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 
-from metertap.recording.batch import Batch, Trace
+from metertap.recording.buffer import Batch, Trace
 
 try:
     from opentelemetry.sdk.metrics._internal.aggregation import (

@@ -21,7 +21,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from metertap import catalogue, faults
 from metertap._version import __version__
 from metertap.otel import bulk_histogram
-from metertap.recording.batch import Batch
+from metertap.recording.buffer import Batch
 from metertap.recording.figures import CacheFigures
 from metertap.recording.recorder import Recorder
 

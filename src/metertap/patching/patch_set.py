@@ -353,6 +353,8 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     wrapped, function = original, target.wrapper
     if original is _ABSENT and isinstance(owner, type):
         wrapped = inspect.getattr_static(owner, name)
+        if target.replacement is not None and type(wrapped) is FunctionType:
+            return target.replacement(_inherited(owner, name, wrapped))
         function = functools.partial(_call_inherited, owner, name, function)
     elif original is _ABSENT:  # an object's method, which nothing would bind where it is put
         wrapped = getattr(owner, name)
@@ -365,6 +367,28 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     if original is _ABSENT and isinstance(owner, type):
         made._self_holder = owner
     return made, live.release
+
+
+def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `method`, or what `owner` inherits in its place by then."""
+
+    @functools.wraps(method)
+    def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return getattr(super(owner, self), name)(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    @functools.wraps(method)
+    async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await getattr(super(owner, self), name)(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return later if inspect.iscoroutinefunction(method) else function
 
 
 def _call_inherited(

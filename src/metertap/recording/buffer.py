@@ -1,59 +1,90 @@
-"""The hot end of recording: a buffer that threads fill without a lock, emptied in batches.
+"""The hot end of recording: buffers that threads fill without a lock, emptied in batches.
 
 A call takes a tick when it starts and appends its duration when it ends. Both are single calls of
 C functions, which the interpreter lock makes whole: nothing is lost and nothing counted twice,
 however many threads record. Every `CHUNK` ticks the one whose tick it is folds what has gathered;
-so does whoever collects.
+so does whoever collects. A batch goes on to the instruments of the pipeline in force (`Delivery`).
 """
 
 from __future__ import annotations
 
+import functools
+import operator
+import sys
+import time
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from itertools import repeat
 from operator import length_hint
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from metertap import faults, locks
 from metertap.catalogue import Metric
-from metertap.recording.batch import Batch
 
 CHUNK = 1024
 """Ticks between two folds: 32 kB of floats at most, and the fixed cost of a fold is small."""
+
+# Since 3.12 `sum` compensates for rounding, which the SDK does not.
+_SUM_IS_SEQUENTIAL = sys.version_info < (3, 12)
 
 # Held for the swap of an iterator alone. Reentrant: a finaliser may come by in between.
 _swapping = locks.rlock()
 
 
-class Host(Protocol):
-    """What a buffer needs of the recorder that holds it."""
+class Trace(NamedTuple):
+    """When and in which context one sample was taken, for an exemplar."""
 
-    lock: Any
-    """Held while what has gathered is taken in."""
-    folding: bool
-    """Whether a buffer is at that."""
-    in_order: bool
-    """Whether samples may not wait."""
-    window_size: int
-    sampled_context: Callable[[], Any] | None
-    """None while nothing traces."""
+    position: int
+    """Of the sample in its batch."""
+    time_ns: int
+    context: Any
 
-    def trace(self) -> tuple[int, Any] | None:
-        """Time and context of a sample that is taken now, if that is under a sampled span."""
 
-    def wake(self) -> None:
-        """Something is about to be recorded."""
+class Batch:
+    """Durations in seconds, in the order in which the calls ended, and what merging needs of them.
 
-    def make_way(self, newcomer: Buffer) -> None:
-        """`newcomer` is about to begin a series."""
+    `traces` are of those that were taken under a sampled span.
+    """
 
-    def hand_over(self, metric: Metric, batch: Batch, attributes: dict[str, str]) -> None:
-        """Pass durations on to the instruments."""
+    def __init__(self, durations: Sequence[float], traces: Sequence[Trace] = ()) -> None:
+        self.durations = durations
+        self.traces = traces
+        self._counts: dict[tuple[float, ...], list[int]] = {}
+        self._rests: dict[int, Batch] = {}
 
-    def record_operation(
-        self, key: Hashable, metric: Metric, attributes: dict[str, str], seconds: float
-    ) -> None:
-        """Record one duration of `metric`."""
+    def __len__(self) -> int:
+        return len(self.durations)
+
+    @functools.cached_property
+    def ordered(self) -> list[float]:
+        """Shortest first."""
+        return sorted(self.durations)
+
+    def after(self, done: int) -> Batch:
+        """The durations without the first ones."""
+        if not done:
+            return self
+        rest = self._rests.get(done)
+        if rest is None:
+            rest = self._rests[done] = Batch(self.durations[done:])
+        return rest
+
+    def counts(self, bounds: tuple[float, ...]) -> list[int]:
+        """How many fall into each bucket; a bound belongs to the bucket below it."""
+        counts = self._counts.get(bounds)
+        if counts is None:
+            ordered = self.ordered
+            ends = [bisect_right(ordered, bound) for bound in bounds]
+            counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
+            self._counts[bounds] = counts
+        return counts
+
+    def added_to(self, total: float) -> float:
+        """`total` plus each duration, one after the other."""
+        if _SUM_IS_SEQUENTIAL:
+            return sum(self.durations, total)
+        return functools.reduce(operator.add, self.durations, total)
 
 
 class Buffer(ABC):
@@ -66,7 +97,7 @@ class Buffer(ABC):
 
     __slots__ = ("_is_new", "_items", "_recorder", "_ticked", "_ticking", "append", "ended", "tick")
 
-    def __init__(self, recorder: Host) -> None:
+    def __init__(self, recorder: Delivery) -> None:
         self._recorder = recorder
         self._items: list[Any] = []
         self._is_new = True
@@ -179,3 +210,105 @@ class Buffer(ABC):
             if self._is_new and self._has_begun():
                 self._is_new = False
                 self.choose_append()
+
+
+class Instruments(Protocol):
+    """Where durations go: the instruments of one meter provider."""
+
+    in_order: bool
+    """Whether each sample has to come at once: in the order in which calls end, and from where."""
+    is_full: bool
+    """Whether that will be so with one more series: what waits has to come before it."""
+
+    def record(self, metric: Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations. `attributes` is the same object for the same series."""
+
+
+class Delivery(ABC):
+    """Between buffers and instruments, and the lock for what goes from one to the other."""
+
+    window_size: int
+    """Latencies that a series keeps for percentiles."""
+
+    def __init__(self) -> None:
+        self._instruments: Sequence[Instruments] = ()
+        self.in_order = False
+        """Whether samples are handed over one by one, as soon as they are there."""
+        self.sampled_context: Callable[[], Any] | None = None
+        """Gives the context of a sampled span, or None; itself None while nothing traces."""
+        # Reentrant: a finaliser may run, and record, while this thread holds the lock.
+        self.lock = locks.rlock()
+        self.folding = False
+        """Whether a buffer is being taken in."""
+
+    @abstractmethod
+    def record_operation(
+        self, key: Hashable, metric: Metric, attributes: dict[str, Any], seconds: float
+    ) -> None:
+        """Record one duration of `metric`."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Something is about to be recorded."""
+
+    @property
+    def instruments(self) -> Sequence[Instruments]:
+        """Where durations go, once they are folded."""
+        return self._instruments
+
+    @instruments.setter
+    def instruments(self, instruments: Sequence[Instruments]) -> None:
+        with self.lock:
+            self.fold()  # what was recorded before belongs to those that were there before
+            self._instruments = instruments
+            self.in_order = any(item.in_order for item in instruments)
+            self.begin_again()
+
+    def trace_with(self, sampled_context: Callable[[], Any]) -> None:
+        """Something traces from now on: ask for the span in which each sample is taken."""
+        with self.lock:
+            self.sampled_context = sampled_context
+            self._choose_appends()
+
+    def trace(self) -> tuple[int, Any] | None:
+        """Time and context of a sample that is taken now, if that is under a sampled span."""
+        if self.sampled_context is not None:
+            with faults.guarded("trace"):
+                context = self.sampled_context()
+                return None if context is None else (time.time_ns(), context)
+        return None
+
+    def begin_again(self) -> None:
+        """A reader was added: for it, every series begins with the next value."""
+        with self.lock:
+            for series in self._buffers():
+                series.begin_again()
+
+    def make_way(self, newcomer: Buffer) -> None:
+        """`newcomer` is about to begin a series. With the lock held."""
+        if not self.in_order and any(item.is_full for item in self._instruments):
+            self.fold(but=newcomer)
+
+    def fold(self, but: Buffer | None = None) -> None:
+        """Hand everything that has gathered to the instruments. Never raises."""
+        for series in self._buffers():
+            if series.waiting and series is not but:
+                with self.lock:
+                    series.fold()
+
+    def hand_over(self, metric: Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Pass durations on to the instruments. With the lock held."""
+        for instruments in self._instruments:
+            with faults.guarded("instruments"):
+                instruments.record(metric, batch, attributes)
+                if instruments.in_order and not self.in_order:  # it has found out that it has to be
+                    self.in_order = True
+                    self._choose_appends()
+
+    @abstractmethod
+    def _buffers(self) -> list[Buffer]:
+        """All that there are."""
+
+    def _choose_appends(self) -> None:
+        for series in self._buffers():
+            series.choose_append()

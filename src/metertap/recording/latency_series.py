@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from metertap import catalogue
 from metertap.labels import as_label
-from metertap.recording.buffer import Buffer, Host
+from metertap.recording.buffer import Buffer, Delivery
 from metertap.recording.window import LatencyTotals, Window
 
 F = TypeVar("F")
@@ -27,7 +27,7 @@ class LatencySeries(Buffer, Generic[F]):
 
     __slots__ = ("_last_call", "_shown", "error_types", "latencies")
 
-    def __init__(self, recorder: Host) -> None:
+    def __init__(self, recorder: Delivery) -> None:
         super().__init__(recorder)
         self.latencies = LatencyTotals(recorder.window_size)
         self.error_types: Mapping[str, int] = _NONE  # replaced, never changed

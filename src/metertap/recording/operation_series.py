@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metertap import catalogue
-from metertap.recording.batch import Batch, Trace
-from metertap.recording.buffer import Host
+from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import OperationFigures
 from metertap.recording.latency_series import LatencySeries
 
@@ -65,7 +64,7 @@ class OperationSeries(LatencySeries[OperationFigures]):
     __slots__ = ("_failed", "method", "metric", "name", "points", "usual")
 
     def __init__(
-        self, metric: catalogue.Metric, method: str, name: str | None, recorder: Host
+        self, metric: catalogue.Metric, method: str, name: str | None, recorder: Delivery
     ) -> None:
         super().__init__(recorder)
         self.metric = metric

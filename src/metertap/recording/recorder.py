@@ -17,9 +17,8 @@ from typing import Any, Protocol, TypeVar
 from metertap import catalogue, faults
 from metertap.labels import as_label
 from metertap.recording.baseline import Past
-from metertap.recording.buffer import Buffer
+from metertap.recording.buffer import Buffer, Delivery
 from metertap.recording.cache_series import BOTH, CacheSeries
-from metertap.recording.delivery import Delivery
 from metertap.recording.figures import CacheFigures, Figures, OperationFigures, ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint, OperationSeries

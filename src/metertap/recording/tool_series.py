@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metertap import catalogue, outcomes
-from metertap.recording.batch import Batch, Trace
-from metertap.recording.buffer import Host
+from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.window import Latencies
@@ -46,7 +45,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "unsampled_ms",
     )
 
-    def __init__(self, name: str, source: str, recorder: Host) -> None:
+    def __init__(self, name: str, source: str, recorder: Delivery) -> None:
         super().__init__(recorder)
         self.name = name
         self.source = source

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metertap.recording.batch import Batch
+from metertap.recording.buffer import Batch
 
 # (name, percent, fewest samples that hold the percentile between two of them; with fewer, the
 # method extends a line beyond the largest sample).

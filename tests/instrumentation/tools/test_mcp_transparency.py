@@ -75,7 +75,8 @@ FAULTY = [
     "metertap_instrumentation.tools.mcp.requests.Served.listed",
     "metertap_instrumentation.tools.mcp.requests.Request.__init__",
     "metertap_instrumentation.tools.mcp.requests.Request.end",
-    "metertap_instrumentation.tools.mcp.requests.Request.stops",
+    "metertap_instrumentation.tools.mcp.requests.Request.stops"
+    " metertap_instrumentation.tools.mcp.requests.Request.returns",
     "metertap_instrumentation.tools.mcp.operations._of_peer",
     "metertap_instrumentation.tools.mcp.handlers.request_in_progress",
     "metertap_instrumentation.tools.mcp.client._record",
@@ -98,7 +99,8 @@ def test_a_fault_of_ours_reaches_nobody_and_is_counted(
     provider = MeterProvider([reader])
     with metertap.instrument(json_endpoint=False, meter_provider=provider) as tap:
         with monkeypatch.context() as patched:
-            patched.setattr(place, broken)
+            for part in place.split():
+                patched.setattr(part, broken)
             assert observed(stack) == without
         tools = tap.snapshot()["tool_metrics"].values()
         assert all(tool["active_calls"] == 0 for tool in tools)

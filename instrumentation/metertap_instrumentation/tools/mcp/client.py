@@ -13,17 +13,19 @@ from metertap import catalogue, faults, outcomes
 from metertap.measuring.calls import clock
 from metertap.patching.patch_set import Live, PatchSet, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.mcp import errors, sessions
+from metertap_instrumentation.tools.mcp import errors
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
     NAMING,
     PROMPTS_GET,
     TOOLS_CALL,
     TOOLS_LIST,
+    UNKNOWN,
     Key,
     Kind,
     Kinds,
 )
+from metertap_instrumentation.tools.mcp.sessions import transport_of
 
 _PLACE = "mcp.client"
 
@@ -82,11 +84,11 @@ def _record(
     request = given.__dict__
     if "root" in request:  # 1.x wraps it
         request = request["root"].__dict__
-    method, params, name = request["method"], request.get("params"), None
-    if method in NAMING and params is not None:
-        name = params.__dict__.get("name")
+    method, name = request["method"], None
+    if method in NAMING and request["params"] is not None:
+        name = request["params"].__dict__.get("name")
     version = getattr(session, "protocol_version", None)
-    key = (method, name, version, sessions.of_client(session))
+    key = (method, name, version, transport_of(id(session), UNKNOWN))
     kind = _kinds.find(key)
     if result is not None:
         fields = result.__dict__

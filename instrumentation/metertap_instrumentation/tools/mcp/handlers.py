@@ -14,12 +14,15 @@ from typing import Any
 
 from metertap import distributions, faults
 from metertap.measuring import calls
+from metertap.measuring.calls import OWNER, SERIES
 from metertap.patching.patch_set import Live, PatchSet, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools.mcp.requests import Request
 
 _PLACE = "mcp.handler"
+
+_current = calls.current.get
 
 
 def patch_sets(package: str) -> list[PatchSet]:
@@ -74,10 +77,14 @@ def before(place: str, note: Callable[[Any, Any, Any], object]) -> WrapperFuncti
 
 def request_in_progress() -> Request | None:
     """Return the tool call that this code runs in, if a server's request is the innermost call."""
-    frame = calls.current.get()
-    if frame is not None and not frame[calls.SERIES]:
-        frame = calls.in_progress()
-    owner = None if frame is None else frame[calls.OWNER]
+    frame = _current()
+    if frame is None:
+        return None
+    owner = frame[OWNER]
+    if isinstance(owner, Request):
+        return owner
+    frame = None if frame[SERIES] else calls.in_progress()
+    owner = None if frame is None else frame[OWNER]
     return owner if isinstance(owner, Request) else None
 
 
@@ -178,9 +185,9 @@ def run(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
                 with faults.guarded(_PLACE):
                     request.stops(error)
             raise
-        if request is not None and not request.is_handled:
+        if request is not None:
             with faults.guarded(_PLACE):
-                request.stops()
+                request.returns()
         return result
 
     return run
@@ -192,8 +199,8 @@ def convert(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     def convert(*args: Any, **kwargs: Any) -> Any:
         if live:
             try:
-                request = claimed_request()
-                if request is not None:
+                request = request_in_progress()
+                if request is not None and request.is_claimed:
                     request.stops()
             except Exception as fault:
                 faults.fault(_PLACE, fault)

@@ -6,6 +6,7 @@ of request (`Kind`), so that one more of a kind costs a look-up and an append.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from metertap import catalogue
@@ -50,19 +51,18 @@ class Kind:
     server's tool.
     """
 
-    __slots__ = ("_answered", "method", "metric", "name", "tool", "transport", "version")
+    __slots__ = ("method", "metric", "name", "record", "tool", "transport", "version")
 
     def __init__(self, metric: catalogue.Metric, key: Key, tool: ToolSeries | None = None) -> None:
         self.metric = metric
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
-        self._answered: DataPoint | None = None
+        self.record: Callable[[float, float], None] = self._record_first
+        """Record a request that took so many seconds and went well when `calls.clock` was that."""
 
-    def record(self, seconds: float, ended: float) -> None:
-        """Record a request that took `seconds` and went well at `ended`, by `calls.clock`."""
-        point = self._answered
-        if point is None:
-            point = self._answered = self._point(self.name, None, None)
+    def _record_first(self, seconds: float, ended: float) -> None:
+        point = self._point(self.name, None, None)
+        self.record = point.record  # from now on without us
         point.record(seconds, ended)
 
     def record_as(

@@ -109,6 +109,8 @@ class Request:
     """A framework's dispatch of this very call reports on it; further in, nobody else does."""
     noted: Ending | None = None
     """How the call really ended if its answer is an error, as a layer inside has said."""
+    definition: Any = None
+    """The tool as a server of mcp 1.x lists it, if it does."""
     _has_begun = False
     """Whether a layer inside has said when the handler began."""
     _error = 0
@@ -147,11 +149,6 @@ class Request:
         """Whether the call is in progress as one of its own tool."""
         return self.frame is not None and self.frame[SERIES].name == self.name
 
-    @property
-    def is_handled(self) -> bool:
-        """Whether a layer inside has said when the handler ended."""
-        return self.frame is not None and self.frame[ENDED] is not None
-
     def exists(self) -> None:
         """Take note that the tool exists: from now on its own call is in progress."""
         self.known = True
@@ -163,6 +160,12 @@ class Request:
         if self.frame is not None and not self._has_begun:
             self._has_begun = True
             self.frame[STARTED] = clock()
+
+    def returns(self) -> None:
+        """Take note that the handler returned, if no layer inside has said when it ended."""
+        frame = self.frame
+        if frame is not None and frame[ENDED] is None:
+            frame[ENDED] = clock()
 
     def stops(self, error: BaseException | None = None) -> None:
         """Take note that the handler ended, by raising `error` if that is given.

@@ -42,10 +42,8 @@ _stdio: ContextVar[_Stdio | None] = ContextVar("metertap_mcp_stdio", default=Non
 _of_clients: dict[int, Transport] = {}
 """Transports of the clients' sessions that are open, by the session's id."""
 
-
-def of_client(session: Any) -> Transport:
-    """Return the transport of a client's session."""
-    return _of_clients.get(id(session), UNKNOWN)
+transport_of = _of_clients.get
+"""Return the transport of the client's session that has this id."""
 
 
 def of_server(server: Any) -> Transport:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metertap import faults, outcomes
+from metertap.measuring.calls import ENDED
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
@@ -36,10 +37,10 @@ def patch_sets() -> Sequence[PatchSet]:
                 stand_in("Server._handle_request", handle_request),
                 stand_in("Server._get_cached_tool_definition", find_definition),
                 Target("Server._make_error_result", handlers.before("mcp.error", error_result)),
-                Target("RequestResponder.respond", handlers.before("mcp.response", respond)),
-                Target("ServerSession._received_request", received_request),
+                stand_in("RequestResponder.respond", respond),
+                stand_in("ServerSession._received_request", received_request),
                 Target("ServerSession._receive_loop", sessions.run_server_session),
-                Target("jsonschema.validate", handlers.before(_PLACE, validate)),
+                stand_in("jsonschema.validate", validate),
             ],
         ),
         PatchSet(
@@ -71,28 +72,47 @@ def handle_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]
     return call
 
 
-async def received_request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """`ServerSession._received_request(responder)`: the session answers `initialize` itself."""
-    request = None
-    with faults.guarded(_PLACE):
-        responder = args[0] if args else kwargs["responder"]
-        if responder.request.root.method == INITIALIZE:
-            request = _begin(None, responder, instance)
-    try:
-        result = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        _end_with(request, error)
-        raise
-    _end_unanswered(request)
-    return result
+def received_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Measure `initialize`, to which `ServerSession._received_request(responder)` answers."""
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = None
+        if live:
+            with faults.guarded(_PLACE):
+                responder = args[0] if args else kwargs["responder"]
+                if responder.request.root.method == INITIALIZE:
+                    request = _begin(None, responder, self)
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            _end_with(request, error)
+            raise
+        _end_unanswered(request)
+        return result
+
+    return call
 
 
-def respond(responder: Any, args: Any, kwargs: Any) -> None:
-    """`RequestResponder.respond(response)`: sending the answer is the client's time already."""
-    request = vars(responder).get(_MEASURED)
-    if request is not None and not request.is_ended:
-        _answered(request, args[0] if args else kwargs["response"], responder.cancelled)
+def respond(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch `RequestResponder.respond(response)`: sending the answer is the client's time."""
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if live:
+            try:
+                request = self.__dict__.get(_MEASURED)
+                if request is not None and not request.is_ended:
+                    response = args[0] if args else kwargs["response"]
+                    _answered(request, response, self.cancelled)
+            except Exception as fault:
+                faults.fault(_PLACE, fault)
+        try:
+            return await method(self, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return call
 
 
 class _Request(Request):
@@ -168,11 +188,11 @@ def _end_unanswered(request: _Request | None) -> None:
 
 def find_definition(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Watch `_get_cached_tool_definition(name)`: what the SDK asks before it calls a handler."""
-    watched = handlers.lookup(method, live)
 
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tool = None
         try:
-            return await watched(self, *args, **kwargs)
+            tool = await method(self, *args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
@@ -181,21 +201,48 @@ def find_definition(method: Callable[..., Any], live: Live) -> Callable[..., Any
                 with faults.guarded(_PLACE):
                     request = handlers.request_in_progress()
                     if request is not None:
+                        if tool is not None and request.name == tool.name:
+                            request.exists()
+                            request.definition = tool
                         request.begins()
+        return tool
 
     return call
 
 
-def validate(_instance: Any, _args: Any, _kwargs: Any) -> None:
-    """`jsonschema.validate`, where the SDK calls it with what a handler has returned."""
-    request = handlers.request_in_progress()
-    if request is not None and not request.is_handled and _validates_answer(sys._getframe(2)):
-        request.stops()
+def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch `jsonschema.validate`, where the SDK calls it with what a handler has returned."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if live:
+            try:
+                request = handlers.request_in_progress()
+                if (
+                    request is not None
+                    and _is_of_answer(request, kwargs.get("schema"))
+                    and _validates_answer(sys._getframe(1))
+                ):
+                    request.returns()
+            except Exception as fault:
+                faults.fault(_PLACE, fault)
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return call
+
+
+def _is_of_answer(request: Request, schema: object) -> bool:
+    """Say whether `schema` can be that of the tool's answers, at a fraction of the exact cost."""
+    tool = request.definition
+    return tool is None or tool.outputSchema is schema
 
 
 def _validates_answer(frame: Any) -> bool:
     """Say whether the SDK asks, and the local of its handler that holds the results is there."""
-    for _ in range(3):  # wrapt's pure Python version has a frame of its own
+    for _ in range(3):  # others may have wrapped it after us
         if frame is None:
             return False
         if frame.f_globals.get("__name__") == "mcp.server.lowlevel.server":
@@ -239,5 +286,5 @@ def _note(request: Request, error: BaseException) -> None:
         request.noted = Ending(
             outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION, outcomes.error_type(error)
         )
-    elif request.is_claimed or not request.is_handled:
+    elif request.is_claimed or request.frame is None or request.frame[ENDED] is None:
         request.fails(error)

@@ -15,7 +15,6 @@ from metertap_instrumentation.tools.mcp.operations import (
     TOOLS_CALL,
     TOOLS_LIST,
     UNKNOWN,
-    Transport,
 )
 from metertap_instrumentation.tools.mcp.requests import Request
 
@@ -81,8 +80,8 @@ def serialize(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         if live and asked == TOOLS_CALL:
             try:
                 request = handlers.request_in_progress()
-                if request is not None and not request.is_handled:
-                    request.stops()
+                if request is not None:
+                    request.returns()
             except Exception as fault:
                 faults.fault(_PLACE, fault)
         try:
@@ -109,10 +108,20 @@ def _begin(
             served.methods.add(method)
         else:
             method = catalogue.OTHER
+    # A context of the newer protocol makes a copy of its transport each time that it is asked.
+    dctx = getattr(dctx, "_inner", dctx)
     # Asked for before the call starts: a context may lack it.
     cancel_requested = dctx.cancel_requested
-    version = runner.connection.protocol_version
-    request = _Request(served, method, params, version, _transport(server, dctx))
+    transport = UNKNOWN
+    kind = dctx.transport.kind
+    if kind == "streamable-http":
+        transport = HTTP
+    elif kind == "jsonrpc":
+        if getattr(dctx.message_metadata, "request_context", None) is None:
+            transport = sessions.of_server(server)
+        else:
+            transport = HTTP
+    request = _Request(served, method, params, runner.connection.protocol_version, transport)
     request.cancel_requested = cancel_requested
     request.params = params
     return request
@@ -146,14 +155,3 @@ def _raised(request: _Request, error: BaseException) -> None:
         request.raised(error, errors.INVALID_PARAMS)
     else:
         request.raised(error, errors.code_of(error))
-
-
-def _transport(server: Any, dctx: Any) -> Transport:
-    """Return how the request came: over HTTP, by standard input, or in a way that is not known."""
-    # A context of the newer protocol makes a copy of its transport each time that it is asked.
-    kind = getattr(dctx, "_inner", dctx).transport.kind
-    if kind == "jsonrpc":
-        if getattr(dctx.message_metadata, "request_context", None) is None:
-            return sessions.of_server(server)
-        return HTTP
-    return HTTP if kind == "streamable-http" else UNKNOWN
