@@ -106,7 +106,7 @@ def _line(*cells: str) -> str:
 
 def _shown(item: Result) -> str:
     limit = "" if item.limit is None else f"{item.limit:g}"
-    mark = "" if item.is_met else "  missed"
+    mark = "" if item.is_met else f"  missed (known: {item.known})" if item.known else "  missed"
     quartiles = f"{item.ratio.low:.3f} {item.ratio.high:.3f}"
     ours = f"{item.seconds * 1e6:,.2f} µs"
     cells = _line(item.row, item.against, f"{item.ratio.median:.3f}", quartiles, limit, ours)

@@ -41,7 +41,11 @@ def kept(file: Path) -> list[Result]:
 
 
 def _result(item: dict[str, object]) -> Result:
-    fields = {field.name: item[field.name] for field in dataclasses.fields(Result)}
+    fields = {
+        field.name: item[field.name]
+        for field in dataclasses.fields(Result)
+        if field.name in item or field.default is dataclasses.MISSING
+    }
     ratio = {name: float(value) for name, value in dict(item["ratio"]).items()}  # type: ignore[call-overload]
     return Result(**{**fields, "ratio": Ratio(**ratio)})  # type: ignore[arg-type]
 

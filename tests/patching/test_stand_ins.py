@@ -155,6 +155,33 @@ def test_what_was_wrapped_after_us_stays_and_we_are_inert(
     assert len(watching.seen) == 1
 
 
+def test_what_a_class_inherits_is_stood_in_for_in_that_class_alone(
+    shop: Any, watching: Watching, patches: PatchSet
+) -> None:
+    class Branch(shop.Shop):  # type: ignore[misc]
+        """Sells as its base class does, whoever wraps that and when."""
+
+    def theirs(self: Any, number: int, *, gift: bool = False) -> Any:
+        return ("theirs", method(self, number, gift=gift))
+
+    shop.Branch, method = Branch, shop.Shop.sell
+    inherited = PatchSet(
+        shop.__name__,
+        [stand_in("Branch.sell", watching.sell), stand_in("Branch.later", watching.later)],
+    )
+    inherited.install()
+    branch = Branch()
+    assert inspect.iscoroutinefunction(Branch.later)
+    assert inspect.signature(Branch.sell) == inspect.signature(shop.Shop.sell)
+    assert (branch.sell(1), asyncio.run(branch.later(3))) == (("sold", 1, False), 3)
+    shop.Shop.sell = theirs
+    assert branch.sell(2) == ("theirs", ("sold", 2, False))
+    assert shop.Shop().sell(4) == ("theirs", ("sold", 4, False))
+    assert [args for _, args, _ in watching.seen] == [(1,), (3,), (2,)]
+    inherited.uninstall()
+    assert not {"sell", "later"} & set(vars(Branch))
+
+
 def test_what_was_wrapped_before_us_is_wrapped_by_wrapt(
     shop: Any, watching: Watching, patches: PatchSet
 ) -> None:
