@@ -7,7 +7,7 @@ import operator
 
 import pytest
 
-from metertap.recording.batch import Batch
+from metertap.recording.buffer import Batch
 
 DURATIONS = [0.3, 0.1, 0.2, 0.1, 0.7, 1e-9, 0.1]
 
