@@ -1,4 +1,4 @@
-"""The command line: `metertap run | snapshot | open | top | doctor | demo | rules | dashboards`."""
+"""The command line: `metertap run | snapshot | open | top | doctor | mcp | demo | rules | …`."""
 
 from __future__ import annotations
 
@@ -52,6 +52,10 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.open_page import open_page
 
         return open_page(options.url)
+    if options.command == "mcp":
+        from metertap.cli.assistant.server import serve
+
+        return serve()
     if options.command == "top":
         from metertap.cli.top import top
 
@@ -164,6 +168,13 @@ def _parser() -> argparse.ArgumentParser:
         _add_credentials(command)
     doctor.add_argument(
         "--all", action="store_true", help="show settings, readers and every patch, too"
+    )
+
+    commands.add_parser(
+        "mcp",
+        help="answer an assistant's questions about running processes; needs metertap[mcp]",
+        description="Serve MCP on stdio: which tool is slow, what fails, do caches help, what has "
+        "changed. Read-only.",
     )
 
     top = commands.add_parser(
