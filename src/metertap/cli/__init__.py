@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         status = _run(options)
-        print(end="", flush=True)
+        if not sys.stdout.closed:  # a server on stdio closes it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `metertap snapshot | head`

@@ -54,7 +54,7 @@ def failing_tools(process: str, limit: int) -> str:
             document,
             limit,
             lambda tool: -tool["failed_calls"],
-            lambda tool: tool["failed_calls"] > 0,
+            _has_failed,
         ),
         nothing="no tool has failed",
     )
@@ -147,6 +147,10 @@ def _first(document: Document, header: str) -> Table | None:
 
 def _headed(found: Iterable[Table], header: str) -> Iterator[Table]:
     return (table for table in found if table.headers[0] == header)
+
+
+def _has_failed(tool: Tool) -> bool:
+    return tool["failed_calls"] > 0
 
 
 def _within(limit: int) -> int:

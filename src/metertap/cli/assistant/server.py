@@ -1,4 +1,4 @@
-"""The MCP server on stdio: four questions with bounded answers, and nothing that changes anything."""
+"""The MCP server on stdio: bounded answers, and nothing that changes anything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _add_tools(server: Any) -> None:
         return await anyio.to_thread.run_sync(partial(answer, *arguments))
 
     async def list_processes() -> str:
-        """Which processes are measured, where their live pages are, and which have nothing to show."""
+        """Which processes are measured, where their live pages are, and which have none."""
         return await in_a_thread(answers.running_processes)
 
     async def slowest_tools(process: str = "", limit: int = 10) -> str:
