@@ -8,6 +8,7 @@ import pytest
 
 from metertap import catalogue
 from metertap.recording import Recorder
+from metertap.recording.buffer import CHUNK
 from metertap.recording.operation_series import OperationSeries
 from support.kept_instruments import KeptInstruments
 
@@ -91,8 +92,21 @@ def test_a_reader_that_comes_later_sees_the_next_of_each_at_once(
     recorder.instruments = [later]
     assert len(instruments.durations) == 4
     record(recorder, 0.3, "tcp")
+    assert later.durations == [0.3]
     record(recorder, 0.4)
     assert later.durations == [0.3, 0.4]
+    record(recorder, 0.5, "tcp")
+    record(recorder, 0.6)
+    assert later.durations == [0.3, 0.4]
+
+
+def test_operations_that_nobody_looks_at_are_taken_in_by_chunks(
+    recorder: Recorder, instruments: KeptInstruments
+) -> None:
+    for number in range(2 * CHUNK + 2):
+        record(recorder, 0.1, "tcp" if number % 2 else "")
+        assert only(recorder).waiting <= CHUNK
+    assert len(instruments.durations) >= 2 * CHUNK
 
 
 def test_operations_under_a_sampled_span_say_where_they_were_taken(
@@ -153,6 +167,8 @@ def test_a_session_is_counted_from_its_opening_to_its_end(recorder: Recorder) ->
     recorder.session_opened()
     recorder.session_closed(opened[1])  # of before
     assert recorder.active_sessions() == 1
-    for _ in range(2):
+    for _ in range(3):
         recorder.session_closed()
     assert recorder.active_sessions() == 0
+    recorder.session_opened()
+    assert recorder.active_sessions() == 1

@@ -79,6 +79,30 @@ def test_lookups_tell_calls_apart_in_which_all_hit_from_those_in_which_one_misse
     assert [(part.calls, part.total_ms) for part in found] == [(1, 1.0), (2, 30.0)]
 
 
+def test_no_latencies_beside_the_tools_own_wait_after_a_fold(
+    series: ToolSeries, recorder: Recorder
+) -> None:
+    """Where nobody looks at figures, they would take ever more memory."""
+    for _ in range(2):
+        call(series, 0.1, recorder)
+        for missed in (False, True):
+            series.looked_up(True, missed, 0.1)
+        series.first_item(0.1)
+    recorder.fold()
+    assert series._looked_up is not None
+    assert series._first_items is not None
+    assert [part._items for part in (*series._looked_up, series._first_items)] == [[], [], []]
+
+
+def test_where_nothing_stands_against_it_appending_is_the_lists_own(
+    series: ToolSeries, recorder: Recorder
+) -> None:
+    call(series, 0.1, recorder)
+    assert series.append == series._items.append
+    recorder.trace_with(lambda: None)
+    assert series.append != series._items.append
+
+
 def test_first_items_are_figures_of_the_tool_and_a_metric_of_their_own(
     series: ToolSeries, recorder: Recorder, instruments: KeptInstruments
 ) -> None:
@@ -309,5 +333,6 @@ def test_a_reader_that_comes_later_sees_the_next_call_of_each_ending_at_once(
     recorder.instruments = [instruments, later]
     assert (len(instruments.durations), later.durations) == (4, [])
     call(series, 0.3, recorder)
+    assert later.durations == [0.3]
     fail(series, recorder, latency_ms=4.0)
     assert later.durations == [0.3, 0.004]

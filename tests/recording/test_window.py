@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import metertap
 from metertap import outcomes, state
-from metertap.recording import percentiles
+from metertap.recording import Percentiles, percentiles
 from metertap.recording.window import Window
 
 pytestmark = pytest.mark.interpreter
@@ -202,3 +202,59 @@ def test_a_window_that_is_looked_at_after_every_batch_stays_exact(
             cuts = statistics.quantiles(expected, n=100)
             found = window.percentiles()
             assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])
+
+
+def filled(size: int, count: int) -> Window:
+    """A window that has got 1, 2, 3 … seconds one by one."""
+    window = Window(size)
+    for number in range(count):
+        window.add_seconds([number + 1.0])
+    return window
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_the_newest_are_the_last_ones_wherever_the_ring_begins(count: int) -> None:
+    window, latencies = filled(4, count), [1000.0 * (number + 1) for number in range(count)][-4:]
+    assert window.milliseconds() == latencies
+    for wanted in range(1, 6):
+        assert window.newest(wanted) == latencies[-wanted:]
+        assert window.newest(wanted, above=latencies[-1] - 1) == latencies[-wanted:]
+        assert window.newest(wanted, above=latencies[-1]) == []
+    assert window.newest(0) == []
+    assert Window(4).newest(2) == []
+    for size in (2, 3, 8):
+        resized = window.resized(size)
+        assert (resized.size, resized.milliseconds()) == (size, latencies[-size:])
+        assert len(resized) == min(size, len(latencies))
+
+
+def test_seconds_that_filled_a_window_unseen_are_milliseconds_once_those_come() -> None:
+    window = Window(3)
+    window.add_seconds([1.0, 2.0, 3.0, 4.0])
+    window.add_milliseconds([5.0])
+    assert window.milliseconds() == [3000.0, 4000.0, 5.0]
+    window.add_seconds([6.0])
+    assert window.milliseconds() == [4000.0, 5.0, 6000.0]
+
+
+def test_no_shown_percentile_lies_beyond_the_longest() -> None:
+    found = Percentiles(1.0, 20.0, 30.0, ("p95", "p99"))
+    assert found.at_most(None) is found
+    assert found.at_most(25.0) == Percentiles(1.0, 20.0, 25.0, ("p95", "p99"))
+    assert found.at_most(15.0) == Percentiles(1.0, 15.0, 15.0, ("p95", "p99"))
+    exact = Percentiles(1.0, 2.0, 30.0)
+    assert exact.at_most(25.0) is exact
+    unknown = Percentiles(1.0, None, 30.0, ("p99",))
+    assert unknown.at_most(25.0) == Percentiles(1.0, None, 25.0, ("p99",))
+
+
+@pytest.mark.parametrize("new", [1, 64, 65, 200])
+def test_a_window_that_was_looked_at_takes_few_and_many_new_samples(new: int) -> None:
+    window, expected = Window(150), deque[float](maxlen=150)
+    chosen = [float(number * 7919 % 1009) for number in range(150 + new)]
+    for part in (chosen[:100], chosen[100:150], chosen[150:]):
+        window.add_milliseconds(part)
+        expected.extend(part)
+        cuts = statistics.quantiles(expected, n=100)
+        found = window.percentiles()
+        assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])
