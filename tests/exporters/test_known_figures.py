@@ -1,0 +1,421 @@
+"""What the views make of figures that the test made itself: each number in its place and unit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics.export import HistogramDataPoint
+
+from metertap import catalogue, outcomes
+from metertap.recording import (
+    CacheFigures,
+    Figures,
+    LatencyFigures,
+    OperationFigures,
+    Percentiles,
+    Recorder,
+    ToolFigures,
+)
+from metertap_exporters.exposition.text import Exposition
+from metertap_exporters.json import text as json_text
+from metertap_exporters.json.document import outline, with_entries
+from metertap_exporters.json.foreign import ForeignTool, foreign_tools
+from metertap_exporters.json.text import DocumentText
+from metertap_exporters.prometheus import Views
+
+TOOL = ToolFigures(
+    name="search",
+    source="test",
+    counts={
+        outcomes.OK: 7,
+        outcomes.TOOL_ERROR: 1,
+        outcomes.EXCEPTION: 2,
+        outcomes.TIMEOUT: 4,
+        outcomes.CANCELLED: 8,
+        outcomes.CALLER_ERROR: 16,
+        outcomes.INTERIM: 32,
+    },
+    error_types={"KeyError": 3},
+    sampled=12,
+    total_ms=240.0,
+    minimum_ms=2.0,
+    maximum_ms=90.0,
+    percentiles=Percentiles(11.0, 95.5, 99.5, ("p95", "p99")),
+    window_samples=9,
+    active=5,
+    last_call=1234.5,
+    with_cache=(
+        LatencyFigures(2, 8.0, Percentiles(1.0, 2.0, 3.0)),
+        LatencyFigures(0, 0.0, Percentiles()),
+    ),
+    first_item=LatencyFigures(4, 6.0, Percentiles(4.0, 5.0, 6.0)),
+    unsampled=3,
+    unsampled_ms=60.0,
+)
+UNUSED = replace(
+    TOOL,
+    name="unused",
+    counts=dict.fromkeys(outcomes.ALL, 0),
+    error_types={},
+    sampled=0,
+    total_ms=0.0,
+    minimum_ms=None,
+    maximum_ms=None,
+    percentiles=Percentiles(),
+    window_samples=0,
+    active=0,
+    last_call=None,
+    with_cache=None,
+    first_item=None,
+    unsampled=0,
+    unsampled_ms=0.0,
+)
+CACHE = CacheFigures(
+    name="prompts",
+    system="redis",
+    hits=6,
+    misses=2,
+    evictions=3,
+    rejections=None,
+    by_tool={"search": (1, 3), "buy": (0, 0)},
+    entries=5,
+)
+OPERATION = OperationFigures(
+    side="server",
+    method="tools/call",
+    name="search",
+    calls=8,
+    failed=2,
+    error_types={"KeyError": 2},
+    total_ms=160.0,
+    minimum_ms=1.0,
+    maximum_ms=70.0,
+    percentiles=Percentiles(10.0, 65.0, 75.0, ("p99",)),
+    window_samples=6,
+    last_call=2345.5,
+)
+SESSION = replace(OPERATION, side="client", method="", name=None, failed=0, error_types={})
+FIGURES = Figures(
+    tools=(TOOL, UNUSED),
+    caches=(CACHE, replace(CACHE, name="empty", hits=0, misses=0, by_tool=None)),
+    active_sessions=2,
+    start_time=1000.0,
+    uptime_seconds=77.0,
+    requests_by_hand=3,
+    operations=(OPERATION, replace(OPERATION, side="client", name=None)),
+    sessions=(SESSION,),
+)
+
+
+def document(figures: Figures = FIGURES, **options: Any) -> dict[str, Any]:
+    given = {"enabled": True, "service": {"name": "s"}, "foreign": (), "alerts": None, **options}
+    return dict(with_entries(outline(figures, **given)))
+
+
+def test_a_tool_is_shown_with_each_of_its_numbers() -> None:
+    tools = document()["tool_metrics"]
+    assert tools["search"] == {
+        "source": "test",
+        "method": "exact",
+        "total_calls": 70,
+        "total_latency_ms": 240.0,
+        "successful_calls": 7,
+        "failed_calls": 7,
+        "cancelled_calls": 8,
+        "caller_errors": 16,
+        "interim_results": 32,
+        "outcomes": TOOL.counts,
+        "success_rate": 50.0,
+        "avg_latency_ms": 20.0,
+        "min_latency_ms": 2.0,
+        "max_latency_ms": 90.0,
+        "p50_latency_ms": 11.0,
+        "p95_latency_ms": 95.5,
+        "p99_latency_ms": 99.5,
+        "extrapolated": ["p95", "p99"],
+        "window_samples": 9,
+        "active_calls": 5,
+        "error_types": {"KeyError": 3},
+        "last_call_timestamp": 1234.5,
+        "with_cache": {
+            "all_hit": {
+                "calls": 2,
+                "avg_latency_ms": 4.0,
+                "p50_latency_ms": 1.0,
+                "p95_latency_ms": 2.0,
+                "p99_latency_ms": 3.0,
+            },
+            "missed": {
+                "calls": 0,
+                "avg_latency_ms": None,
+                "p50_latency_ms": None,
+                "p95_latency_ms": None,
+                "p99_latency_ms": None,
+            },
+        },
+        "first_item": {
+            "calls": 4,
+            "avg_latency_ms": 1.5,
+            "p50_latency_ms": 4.0,
+            "p95_latency_ms": 5.0,
+            "p99_latency_ms": 6.0,
+        },
+    }
+    unused = tools["unused"]
+    assert (unused["total_calls"], unused["success_rate"]) == (0, None)
+    assert (unused["avg_latency_ms"], unused["with_cache"], unused["first_item"]) == (None,) * 3
+
+
+def test_caches_operations_and_sessions_are_shown_with_each_of_their_numbers() -> None:
+    found = document()
+    assert found["cache_metrics"]["prompts"] == {
+        "system": "redis",
+        "hits": 6,
+        "misses": 2,
+        "total_requests": 8,
+        "hit_rate": 75.0,
+        "evictions": 3,
+        "size_rejections": None,
+        "entries": 5,
+        "by_tool": {
+            "search": {"hits": 1, "misses": 3, "hit_rate": 25.0},
+            "buy": {"hits": 0, "misses": 0, "hit_rate": None},
+        },
+    }
+    empty = found["cache_metrics"]["empty"]
+    assert (empty["hit_rate"], empty["by_tool"]) == (None, None)
+
+    def durations(unit: str) -> dict[str, Any]:
+        return {
+            f"total_{unit}": 160.0,
+            f"avg_{unit}": 20.0,
+            f"min_{unit}": 1.0,
+            f"max_{unit}": 70.0,
+            f"p50_{unit}": 10.0,
+            f"p95_{unit}": 65.0,
+            f"p99_{unit}": 75.0,
+            "extrapolated": ["p99"],
+            "window_samples": 6,
+        }
+
+    assert found["operations"][0] == {
+        "side": "server",
+        "method": "tools/call",
+        "name": "search",
+        "total_calls": 8,
+        "failed_calls": 2,
+        "success_rate": 75.0,
+        **durations("latency_ms"),
+        "error_types": {"KeyError": 2},
+        "last_call_timestamp": 2345.5,
+    }
+    assert found["sessions"] == [
+        {
+            "side": "client",
+            "ended_sessions": 8,
+            "failed_sessions": 0,
+            **durations("duration_ms"),
+            "error_types": {},
+            "last_end_timestamp": 2345.5,
+        }
+    ]
+
+
+def test_the_process_is_shown_with_the_sum_of_its_tools() -> None:
+    system = document()["system_metrics"]
+    del system["process"]
+    assert system == {
+        "active_sessions": 2,
+        "concurrent_requests": 5,
+        "total_requests": 70,
+        "start_time": 1000.0,
+        "uptime_seconds": 77.0,
+    }
+    more = document(replace(FIGURES, requests_by_hand=9))["system_metrics"]
+    assert more["concurrent_requests"] == 9
+
+
+def test_a_decorated_tool_that_a_patch_counts_is_shown_once() -> None:
+    by_hand = replace(UNUSED, name="search", source=catalogue.MANUAL)
+    shown = document(replace(FIGURES, tools=(by_hand, TOOL)))["tool_metrics"]
+    assert {name: tool["source"] for name, tool in shown.items()} == {"search": "test"}
+    called = replace(by_hand, counts=TOOL.counts)
+    shown = document(replace(FIGURES, tools=(called, TOOL)))["tool_metrics"]
+    assert list(shown) == ["search", "search@test"]
+    shown = document(replace(FIGURES, tools=(by_hand, replace(UNUSED, name="search"))))
+    assert list(shown["tool_metrics"]) == ["search", "search@test"]
+    unpatched = replace(UNUSED, name="search")
+    shown = document(replace(FIGURES, tools=(unpatched, TOOL, by_hand)))
+    assert len(shown["tool_metrics"]) == 2
+
+
+def written(is_openmetrics: bool = False) -> list[str]:
+    class Known(Recorder):
+        def lifetime(self) -> Figures:
+            return FIGURES
+
+    text = Exposition().text(Views(Known()).families(), is_openmetrics=is_openmetrics)
+    return text.decode().splitlines()
+
+
+def test_the_views_of_prometheus_are_in_seconds_and_none_lies_beyond_the_longest() -> None:
+    tool = 'gen_ai_tool_name="search"'
+    operation = 'mcp_method_name="tools/call"'
+    assert [line for line in written() if not line.startswith("#")] == [
+        f'metertap_tool_latency_seconds{{{tool},quantile="0.5",source="test"}} 0.011',
+        f'metertap_tool_latency_seconds{{{tool},quantile="0.95",source="test"}} 0.09',
+        f'metertap_tool_latency_seconds{{{tool},quantile="0.99",source="test"}} 0.09',
+        f'metertap_tool_latency_seconds_count{{{tool},source="test"}} 15.0',
+        f'metertap_tool_latency_seconds_sum{{{tool},source="test"}} 0.3',
+        'metertap_tool_latency_seconds_count{gen_ai_tool_name="unused",source="test"} 0.0',
+        'metertap_tool_latency_seconds_sum{gen_ai_tool_name="unused",source="test"} 0.0',
+        f'metertap_tool_latency_max_seconds{{{tool},source="test"}} 0.09',
+        *(
+            f"metertap_operation_latency_seconds{{{operation},"
+            f'name="{name}",quantile="{quantile}",side="{side}"}} {seconds}'
+            for side, name in (("server", "search"), ("client", ""))
+            for quantile, seconds in (("0.5", 0.01), ("0.95", 0.065), ("0.99", 0.07))
+        ),
+        'metertap_cache_hit_ratio{cache_name="prompts",cache_system="redis"} 0.75',
+    ]
+    assert [line for line in written() if line.startswith("# TYPE")] == [
+        "# TYPE metertap_tool_latency_seconds summary",
+        "# TYPE metertap_tool_latency_max_seconds gauge",
+        "# TYPE metertap_operation_latency_seconds summary",
+        "# TYPE metertap_cache_hit_ratio gauge",
+    ]
+
+
+def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there() -> None:
+    class Known(Recorder):
+        shown = FIGURES
+
+        def lifetime(self) -> Figures:
+            return self.shown
+
+    recorder = Known()
+    views = Views(recorder)
+
+    def labels() -> list[int]:
+        return [
+            id(series.labels)
+            for family in views.families()
+            for group in family.groups
+            for series in group.series
+        ]
+
+    first = labels()
+    assert labels() == first
+    recorder.shown = replace(FIGURES, tools=(UNUSED,), operations=(), caches=())
+    assert len(labels()) == 1
+    assert len(views._labels) == 1
+
+
+def point(
+    counts: list[int],
+    bounds: list[float],
+    total: float,
+    least: float,
+    most: float,
+    **attributes: str,
+) -> HistogramDataPoint:
+    named = {key.replace("__", "."): value for key, value in attributes.items()}
+    return HistogramDataPoint(named, 0, 1, sum(counts), total, counts, bounds, least, most)
+
+
+def test_the_points_of_another_instrumentations_tool_are_merged() -> None:
+    tool = ForeignTool("search", "other")
+    bounds = [0.1, 0.2, 0.4]
+    tool.add(point([4, 0, 4, 0], bounds, 2.0, 0.05, 0.4))
+    tool.add(point([0, 1, 0, 1], bounds, 1.5, 0.15, 0.8, error__type="KeyError"))
+    tool.add(point([0, 2, 0, 0], bounds, 0.5, 0.1, 0.2, error__type="KeyError"))
+    assert (tool.count, tool.failed, tool.error_types) == (12, 4, {"KeyError": 4})
+    assert (tool.total_ms, tool.minimum_ms, tool.maximum_ms) == (4000.0, 50.0, 800.0)
+    # Of 12 the 6th is 2/3 into the second bucket, the 11.4th 0.4 into the last one.
+    assert tool.percentiles() == Percentiles(
+        pytest.approx(100 + 100 * 2 / 3), pytest.approx(400 + 400 * 0.4), pytest.approx(752.0)
+    )
+    shown = document(foreign=(tool,))["tool_metrics"]["search@other"]
+    assert (shown["total_calls"], shown["successful_calls"], shown["failed_calls"]) == (12, 8, 4)
+    assert shown["success_rate"] == pytest.approx(100 * 8 / 12)
+    assert shown["avg_latency_ms"] == pytest.approx(4000 / 12)
+
+
+def test_buckets_of_other_bounds_are_not_mixed_and_all_else_is() -> None:
+    tool = ForeignTool("search", "other")
+    tool.add(point([2, 2], [1.0], 4.0, 0.5, 2.0))
+    tool.add(point([0, 0, 4], [0.1, 0.2], 4.0, 1.0, 1.0))
+    assert (tool.count, tool.total_ms) == (8, 8000.0)
+    assert tool.percentiles().p50 == 1000.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "bounds", "least", "most", "median"),
+    [
+        ([10, 0], [1.0], 0.0, 1.0, 500.0),
+        ([10, 0], [1.0], 0.6, 1.0, 600.0),
+        ([10, 0], [1.0], 0.1, 0.4, 400.0),
+        ([0, 10], [1.0], 1.0, 3.0, 2000.0),
+        ([0, 10], [1.0], float("inf"), float("-inf"), 1000.0),  # neither is kept
+        ([10, 0], [1.0], float("inf"), float("-inf"), 500.0),
+        ([0, 0, 2, 0], [0.0, 1.0, 2.0], 1.0, 2.0, 1500.0),
+        ([1, 0], [1.0], 0.5, 0.5, None),  # a single call
+        ([2], [], 0.5, 0.5, None),  # no bounds
+        ([1, 1, 0], [1.0, 2.0], 0.0, 2.0, 1000.0),
+    ],
+)
+def test_a_quantile_is_interpolated_in_its_bucket(
+    counts: list[int], bounds: list[float], least: float, most: float, median: float | None
+) -> None:
+    tool = ForeignTool("search", "other")
+    tool.add(point(counts, bounds, 1.0, least, most))
+    assert tool.percentiles().p50 == median
+
+
+def test_without_data_there_are_no_foreign_tools() -> None:
+    assert foreign_tools(None) == []
+
+
+def test_only_what_has_changed_is_written_anew() -> None:
+    writer = DocumentText()
+
+    def text(figures: Figures) -> bytes:
+        given: dict[str, Any] = {"enabled": True, "service": {}, "foreign": (), "alerts": None}
+        return writer.of(outline(figures, **given))
+
+    first = text(FIGURES)
+    assert json.loads(first)["tool_metrics"] == document()["tool_metrics"]
+    kept = dict(writer._kept)
+    other = replace(TOOL, sampled=24)
+    second = text(replace(FIGURES, tools=(other, UNUSED), operations=(OPERATION,)))
+    assert json.loads(second)["tool_metrics"]["search"]["avg_latency_ms"] == 10.0
+    now = writer._kept
+    assert now.keys() == kept.keys() - {("operations", 1)}
+    changed = {key for key in now if now[key] is not kept[key]}
+    assert changed == {("tool_metrics", "search")}
+    writer.forget()
+    assert writer._kept == {}
+
+
+@pytest.mark.parametrize(("entries", "pauses"), [(19, 0), (20, 1), (45, 2)])
+def test_others_run_while_many_entries_are_written(
+    entries: int, pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[None] = []
+    monkeypatch.setattr(json_text, "pause", lambda: paused.append(None))
+    tools = tuple(replace(TOOL, name=f"t{number}") for number in range(entries))
+    figures = replace(FIGURES, tools=tools, caches=(), operations=(), sessions=())
+    given: dict[str, Any] = {"enabled": True, "service": {}, "foreign": (), "alerts": None}
+    writer = DocumentText()
+    writer.of(outline(figures, **given))
+    assert len(paused) == pauses
+    writer.of(outline(figures, **given))
+    assert len(paused) == pauses
+
+
+def test_what_no_parser_reads_is_not_written() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        json_text.dumped(float("nan"))

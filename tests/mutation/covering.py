@@ -1,0 +1,121 @@
+"""Which tests are to notice a change of which files: few, fast, and none that depends on timing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Group(NamedTuple):
+    """Files that the same tests are about."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    """Arguments of pytest."""
+
+
+def _all(pattern: str, *names: str) -> tuple[str, ...]:
+    return tuple(pattern.format(name) for name in names)
+
+
+GROUPS = (
+    Group(
+        _all(
+            "src/metertap/recording/{}.py",
+            "tool_series",
+            "recorder",
+            "buffer",
+            "delivery",
+            "window",
+            "operation_series",
+            "latency_series",
+            "cache_series",
+            "baseline",
+            "batch",
+            "figures",
+        ),
+        (
+            "tests/recording",
+            "tests/measuring/test_by_hand.py",
+            "tests/otel/test_recording_path.py",
+            "tests/caching",
+            "tests/exporters/test_json_document.py",
+            "tests/exporters/test_json_operations.py",
+            "--deselect=tests/recording/test_concurrency.py::test_no_record_of_1_600_000_is_lost",
+            "--deselect=tests/recording/test_concurrency.py::test_memory_is_bounded_by_windows",
+            "--deselect=tests/otel/test_recording_path.py::test_benchmarks_run",
+            "-k=not consistent_while and not collections_are and not record_meanwhile",
+        ),
+    ),
+    Group(
+        (
+            *_all(
+                "exporters/metertap_exporters/json/{}.py",
+                "document",
+                "reader",
+                "text",
+                "foreign",
+                "system",
+            ),
+            *_all(
+                "exporters/metertap_exporters/{}.py",
+                "prometheus",
+                "exposition/text",
+                "exposition/otel",
+                "exposition/accept",
+                "exposition/families",
+            ),
+        ),
+        (
+            "tests/exporters/test_json_document.py",
+            "tests/exporters/test_json_operations.py",
+            "tests/exporters/test_json_endpoint.py",
+            "tests/exporters/test_foreign_tools.py",
+            "tests/exporters/test_prometheus_exporter.py",
+            "tests/exporters/test_prometheus_text.py",
+            "tests/recording/test_reset_metrics.py",
+            "-k=not consistent_while and not at_the_same_time and not record_meanwhile",
+        ),
+    ),
+    Group(
+        _all(
+            "src/metertap/measuring/{}.py",
+            "calls",
+            "functions",
+            "by_hand",
+            "blocks",
+            "generators",
+            "slots",
+            "callables",
+            "wrappers",
+            "frameworks",
+        ),
+        (
+            "tests/measuring",
+            "tests/caching",
+            "--ignore=tests/measuring/test_tool_kits.py",
+        ),
+    ),
+    # `v1.py` is for the SDK 1.x, and is examined where that is installed.
+    Group(
+        _all(
+            "instrumentation/metertap_instrumentation/tools/mcp/{}.py",
+            "requests",
+            "handlers",
+            "operations",
+            "sessions",
+            "client",
+            "errors",
+            "names",
+            "v2",
+            "v1",
+            "__init__",
+        ),
+        (
+            "tests/instrumentation/tools/test_mcp2.py",
+            "tests/instrumentation/tools/test_mcp_names.py",
+            "tests/instrumentation/tools/test_mcp_nesting.py",
+            "tests/instrumentation/tools/test_mcp_operations.py",
+            "tests/instrumentation/tools/test_mcp_outcomes.py",
+        ),
+    ),
+)
