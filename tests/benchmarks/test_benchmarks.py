@@ -22,7 +22,8 @@ def row(name: str, median: float, low: float | None = None) -> dict[str, Any]:
     """A row whose quartiles are a tenth to either side, as `--json` writes it."""
     low = median * 0.9 if low is None else low
     ratio = {"median": median, "low": low, "high": median * 1.1}
-    return {"row": name, "against": "the SDK", "ratio": ratio, "limit": None, "seconds": 1e-6}
+    rest = {"limit": None, "seconds": 1e-6, "known": ""}
+    return {"row": name, "against": "the SDK", "ratio": ratio, **rest}
 
 
 @pytest.fixture
@@ -62,6 +63,16 @@ def test_a_row_is_worse_when_its_lower_quartile_is_beyond_the_slack(
     noisy = kept(tmp_path / "noisy.json", row("calls", 1.5, low=1.24), row("lookups", 2.0))
     assert benchmarks("--from", noisy, "--compare", before).status == 0
     assert benchmarks("--from", noisy, "--compare", before, "--slack", "0.2").status == 1
+
+
+def test_a_row_says_that_it_misses_its_limit_and_by_how_much_that_is_known(tmp_path: Path) -> None:
+    over = {**row("calls", 0.5), "limit": 0.4}
+    known = {**row("lookups", 0.5), "limit": 0.4, "known": "to 0.6: two clocks alone are 0.3"}
+    ended = benchmarks("--from", kept(tmp_path / "now.json", over, known))
+    lines = ended.stdout.decode().splitlines()
+    assert lines[1].endswith("  missed")
+    assert lines[2].endswith("  missed (known: to 0.6: two clocks alone are 0.3)")
+    assert "0 of 2 within their limits" in lines
 
 
 def test_rows_of_one_side_alone_are_told_and_are_no_regression(
