@@ -1,4 +1,4 @@
-"""Settings for Django's own tests: a JUnit report, a real redis, and metertap if asked for."""
+"""Settings for Django's own tests: a JUnit report, real servers, and metertap if asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ CACHES = {
     "redis": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": "redis://127.0.0.1:6379",
+    },
+    "memcached": {
+        "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+        "LOCATION": "127.0.0.1:11211",
     },
 }
 TEST_RUNNER = "xmlrunner.extra.djangotestrunner.XMLTestRunner"

@@ -98,9 +98,9 @@ SUITES = (
     Suite(
         "django",
         "django==5.*",
-        ("django==5.*", "unittest-xml-reporting", "redis", "jinja2", "asgiref"),
+        ("django==5.*", "unittest-xml-reporting", "redis", "pymemcache", "jinja2", "asgiref"),
         runner=("tests/runtests.py", "cache", "--settings=django_settings", "--parallel=1"),
-        servers=("redis-server",),
+        servers=("redis-server", "memcached"),
     ),
     Suite(
         "langchain-core",
