@@ -13,6 +13,7 @@ from typing import Any
 
 from metertap import faults, state
 from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import frameless
 from metertap.runtime.callers import Caller
 from metertap.settings import program
 
@@ -57,7 +58,7 @@ class SupervisorWatch(PatchSet):
 
     def __init__(self, module: str, function: str, supervises: Callable[[], None]) -> None:
         self._supervises = supervises
-        super().__init__(module, [Target(function, self._run, optional=True)])
+        super().__init__(module, [Target(function, frameless(self._run), optional=True)])
 
     def _run(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with faults.guarded("supervisor"):

@@ -8,6 +8,7 @@ from typing import Any
 from metertap import faults, state
 from metertap.otel import sdk
 from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.tracebacks import frameless
 
 
 class ProviderWatch(PatchSet):
@@ -15,7 +16,7 @@ class ProviderWatch(PatchSet):
 
     def __init__(self, provider_set: Callable[[], None]) -> None:
         self._provider_set = provider_set
-        target = Target(sdk.SET_PROVIDER_FUNCTION, self._set_provider, optional=True)
+        target = Target(sdk.SET_PROVIDER_FUNCTION, frameless(self._set_provider), optional=True)
         super().__init__(sdk.SET_PROVIDER_MODULE, [target])
 
     def _set_provider(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -29,7 +30,7 @@ class ReaderWatch(PatchSet):
     """Tells the recorder of readers that are added to a provider: they begin with nothing."""
 
     def __init__(self) -> None:
-        target = Target(sdk.ADD_READER_FUNCTION, self._add_reader, optional=True)
+        target = Target(sdk.ADD_READER_FUNCTION, frameless(self._add_reader), optional=True)
         super().__init__(sdk.CONSUMER_MODULE, [target])
 
     def _add_reader(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -44,7 +45,7 @@ class SpanWatch(PatchSet):
     """Has samples asked for their span, for exemplars, once the program starts its first span."""
 
     def __init__(self) -> None:
-        target = Target(sdk.START_SPAN_METHOD, self._start_span, optional=True)
+        target = Target(sdk.START_SPAN_METHOD, frameless(self._start_span), optional=True)
         super().__init__(sdk.TRACE_MODULE, [target])
 
     def install(self) -> None:

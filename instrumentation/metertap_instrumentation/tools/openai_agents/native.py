@@ -20,7 +20,7 @@ from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.tracebacks import frameless, hide_frame
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.tools.openai_agents.functions import SOURCE, handlers, modules_of
 
@@ -96,6 +96,7 @@ def patch_sets() -> Sequence[PatchSet]:
     ]
 
 
+@frameless
 def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Note the error that `format_shell_error(error)` makes a text of."""
     with faults.guarded("tool openai-agents"):
