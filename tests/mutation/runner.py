@@ -334,7 +334,11 @@ def _serve() -> None:
 
     # Enough to notice, and no search for the smallest example.
     settings.register_profile(
-        "mutation", max_examples=25, phases=(Phase.explicit, Phase.generate), database=None
+        "mutation",
+        max_examples=25,
+        phases=(Phase.explicit, Phase.generate),
+        deadline=None,
+        database=None,
     )
     settings.load_profile("mutation")
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
