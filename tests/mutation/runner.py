@@ -330,17 +330,6 @@ def _outside_functions(source: str) -> Any:
 
 
 def _serve() -> None:
-    from hypothesis import Phase, settings
-
-    # Enough to notice, and no search for the smallest example.
-    settings.register_profile(
-        "mutation",
-        max_examples=25,
-        phases=(Phase.explicit, Phase.generate),
-        deadline=None,
-        database=None,
-    )
-    settings.load_profile("mutation")
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open("log.txt", os.O_WRONLY | os.O_CREAT), 1)

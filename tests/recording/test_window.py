@@ -177,7 +177,6 @@ def test_the_windows_beside_a_tools_own_take_another_size_too(size: int, kept: l
         assert shown(range(100 - size, 100))
 
 
-@hypothesis_settings(deadline=None)
 @given(
     size=st.integers(2, 40),
     batches=st.lists(
