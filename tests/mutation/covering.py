@@ -66,6 +66,8 @@ GROUPS = (
             ),
         ),
         (
+            "tests/exporters/test_known_figures.py",
+            "tests/exporters/test_readers.py",
             "tests/exporters/test_json_document.py",
             "tests/exporters/test_json_operations.py",
             "tests/exporters/test_json_endpoint.py",

@@ -1,0 +1,120 @@
+"""Readers of the views: where they listen, and that a collection for one leaves others alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import metertap
+from metertap import state
+from metertap.otel.instruments import silent
+from metertap_exporters.json.reader import JsonMetricReader, JsonReader, JsonSnapshot, schema
+from metertap_exporters.pause import pause
+from metertap_exporters.prometheus import (
+    PrometheusExporter,
+    PrometheusReader,
+    PrometheusScrapeReader,
+    paced,
+)
+from support.metric_data import points
+
+pytestmark = pytest.mark.sdk
+
+
+@pytest.fixture
+def provider() -> Iterator[MeterProvider]:
+    made = MeterProvider(shutdown_on_exit=False)
+    yield made
+    made.shutdown()
+
+
+def record(provider: MeterProvider, seconds: float = 0.5) -> None:
+    """As another instrumentation does."""
+    histogram = provider.get_meter("other").create_histogram("gen_ai.execute_tool.duration", "s")
+    histogram.record(seconds, {"gen_ai.tool.name": "search"})
+
+
+def test_a_reader_without_a_provider_has_nothing() -> None:
+    settings = state.settings()
+    assert JsonMetricReader(settings).foreign() == []
+    assert PrometheusScrapeReader(settings).collected() is None
+    assert JsonSnapshot().document()["tool_metrics"] == {}
+    assert PrometheusExporter().text().startswith(b"# HELP metertap_tool_latency_seconds")
+    assert PrometheusExporter().text(is_openmetrics=True).endswith(b"# EOF\n")
+
+
+def test_what_one_collection_found_is_not_shown_by_the_next(provider: MeterProvider) -> None:
+    reader = JsonMetricReader(state.settings())
+    scraped = PrometheusScrapeReader(state.settings())
+    for one in (reader, scraped):
+        provider.add_metric_reader(one)
+    record(provider)
+    assert [tool.count for tool in reader.foreign()] == [1]
+    assert scraped.collected() is not None
+    assert scraped._latest is None
+    reader._set_collect_callback(lambda *_args, **_kwargs: None)  # the provider has nothing more
+    assert reader.foreign() == []
+    scraped._set_collect_callback(lambda *_args, **_kwargs: None)
+    assert scraped.collected() is None
+
+
+def test_other_readers_see_what_metertap_recorded_after_a_document_and_a_scrape() -> None:
+    memory = InMemoryMetricReader()
+    provider = MeterProvider([memory], shutdown_on_exit=False)
+    with metertap.instrument(meter_provider=provider, prometheus=True) as tap:
+        metertap.record_cache_hit("prompts")
+        record(provider)
+        seen: list[tuple[bool, bool]] = []
+        meter = provider.get_meter("program")
+        meter.create_observable_gauge(
+            "looks", [lambda _options: seen.append((silent.get(), paced.get() is pause)) or ()]
+        )
+        assert tap.snapshot()["tool_metrics"]["search"]["method"] == "estimate"
+        assert not silent.get()
+        exporter = tap.pipeline.prometheus
+        assert exporter is not None
+        assert b'cache_requests_total{cache_name="prompts"' in exporter.text()
+        assert paced.get() is None
+        assert sum(point.value for point in points(memory, "cache.requests")) == 1
+        assert seen[1:] == [(False, True), (False, False)]
+        assert all(not paces for _, paces in seen[:1])
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("reader", [JsonReader, PrometheusReader])
+def test_the_declarative_file_may_say_where_a_reader_listens(
+    reader: type[JsonReader] | type[PrometheusReader], free_port: int
+) -> None:
+    name = "json" if reader is JsonReader else "prometheus"
+    made = reader(host="127.0.0.1", port=free_port)
+    try:
+        view = made.view if isinstance(made, JsonReader) else made.exporter
+        metertap.record_tool_call("search", True, 5.0)  # activity
+        bound = view.endpoint.wait(60)
+        assert bound == f"http://127.0.0.1:{free_port}"
+        assert view.reader is made
+    finally:
+        made.shutdown()
+    assert getattr(state.settings(), f"{name}_port") != free_port
+    by_default = reader()
+    view = by_default.view if isinstance(by_default, JsonReader) else by_default.exporter
+    assert view._settings is state.settings()
+    by_default.shutdown()
+
+
+@pytest.mark.parametrize("reader", [JsonReader, PrometheusReader])
+def test_a_reader_that_was_shut_down_opens_nothing(
+    reader: type[JsonReader] | type[PrometheusReader],
+) -> None:
+    made = reader()
+    made.shutdown()
+    view = made.view if isinstance(made, JsonReader) else made.exporter
+    metertap.record_tool_call("search", True, 5.0)
+    assert view.endpoint.url is None
+
+
+def test_the_schema_is_read_whole() -> None:
+    assert schema()["properties"].keys() == dict(JsonSnapshot().document()).keys()
