@@ -18,7 +18,7 @@ from support.global_provider import unset_global_provider
 # Tests that Hypothesis feeds take a few examples each where all tests run. `.ci/run` has a stage
 # of its own for many: `pytest -m hypothesis --hypothesis-profile=thorough`.
 settings.register_profile("few", max_examples=60, deadline=None)
-settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
 settings.load_profile("few")
 
 _PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_", "OTEL_")

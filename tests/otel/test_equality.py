@@ -183,7 +183,7 @@ STEPS = st.lists(
     view=st.sampled_from(list(VIEWS)),
     steps=STEPS,
 )
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=6 * settings().max_examples, suppress_health_check=list(HealthCheck))
 def test_every_reader_collects_what_the_plain_api_would_have_given_it(
     kinds: list[str], view: str, steps: list[Any]
 ) -> None:

@@ -347,7 +347,7 @@ STEPS = st.lists(
     view=st.sampled_from(list(VIEWS)),
     steps=STEPS,
 )
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=3 * settings().max_examples, suppress_health_check=list(HealthCheck))
 def test_what_is_observed_is_what_counters_would_have_been_told(
     kinds: list[str], later: list[str], view: str, steps: list[Any]
 ) -> None:
