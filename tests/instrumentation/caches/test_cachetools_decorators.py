@@ -183,6 +183,7 @@ CLEAR = None
 calls = st.lists(st.one_of(st.integers(-2, LARGE), st.just(CLEAR)), max_size=40)
 
 
+@pytest.mark.hypothesis  # which marks itself only what it calls
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda options: " ".join(options) or "plain")
 def test_a_decorated_function_counts_as_its_cache_info(options: Sequence[str]) -> None:
     @settings(max_examples=settings().max_examples // 3)  # of each variant
