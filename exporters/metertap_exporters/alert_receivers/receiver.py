@@ -78,7 +78,7 @@ class Receiver:
         self._failures = 0
         self._retry_at = 0.0
         # Not the module's own generator: a program may have seeded that one.
-        self._random = random.Random()
+        self._random = random.Random()  # noqa: S311  # of waiting times
         self._post: tuple[Post, float] | None = None
         self.problem: str | None = None
         self.last_delivery: float | None = None

@@ -41,13 +41,15 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
     if os.name == "nt":
         import subprocess
 
-        return subprocess.call([path, *command[1:]], env=environment)
+        return subprocess.call(  # noqa: S603  # the user's own command
+            [path, *command[1:]], env=environment
+        )
     signal = __import__("_signal")  # what `signal` stands on, without its enumerations
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         # Python ignores them, and what a process ignores the program after it ignores too.
         signal.signal(ignored, signal.SIG_DFL)
     try:
-        os.execve(path, command, environment)
+        os.execve(path, command, environment)  # noqa: S606  # the user's own command
     except OSError as error:
         _complain(f"{name}: {error.strerror}")
         return _NOT_EXECUTABLE

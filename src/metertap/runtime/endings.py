@@ -339,4 +339,4 @@ def _keep_interrupt() -> None:
     )
     if is_the_programs_end:
         with suppress(KeyboardInterrupt):
-            exec("raise KeyboardInterrupt")
+            exec("raise KeyboardInterrupt")  # noqa: S102  # a text of ours
