@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from metertap_exporters.http.endpoint import Endpoint
 from servers.real_servers import prometheus
 from support.certificates import Authority
 from support.http import Answer, get
+from support.programs import run
 from support.serving import connect, read, said
 from support.waiting import wait_for
 from support.warned import warnings_of
@@ -465,6 +467,27 @@ def test_auto_is_a_socket_of_the_process_in_the_runtime_folder() -> None:
             assert path.parent == Path(os.environ["XDG_RUNTIME_DIR"]) / "metertap"
             assert wanted in over(path, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert not path.exists()
+
+
+FORKED = """
+import os, sys, time, metertap
+tap = metertap.instrument(json_socket="auto", announce=False)
+metertap.record_tool_call("search", True, 1.0)
+while tap.json_url is None: time.sleep(0.01)
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+metertap.record_tool_call("search", True, 1.0)
+for _ in range(2000):
+    if tap.json_url: break
+    time.sleep(0.01)
+print(tap.json_url == f"unix:{os.environ['XDG_RUNTIME_DIR']}/metertap/{os.getpid()}-json.sock")
+sys.stdout.flush(); os._exit(0)
+"""
+
+
+def test_a_forked_child_has_a_socket_of_its_own() -> None:
+    done = run(sys.executable, "-c", FORKED)
+    assert (done.status, done.stdout, done.told) == (0, b"True\n", "")
 
 
 # Beyond this machine

@@ -60,15 +60,15 @@ def serving(line: str, folder: Path) -> Iterator[None]:
 
 
 def asked(line: str, folder: Path) -> str:
-    """Run a command until it succeeds; return its output."""
+    """Run a command until it succeeds and, if it shows anything, shows the call; its output."""
     deadline = time.monotonic() + 60
     while True:
         done = subprocess.run(
             ("bash", "-c", line), cwd=folder, capture_output=True, text=True, timeout=120
         )
-        if done.returncode == 0 or time.monotonic() > deadline:
-            assert done.returncode == 0, (line, done.stdout, done.stderr)
+        if done.returncode == 0 and (not done.stdout or "search" in done.stdout):
             return done.stdout
+        assert time.monotonic() < deadline, (line, done.stdout, done.stderr)
         time.sleep(0.1)
 
 
@@ -99,6 +99,4 @@ def test_every_command_of_a_section_works(
                 server.enter_context(serving(line, folder))
             else:
                 seen.append(asked(line, folder))
-    answers = [text for text in seen if text]
-    assert len(answers) >= 2
-    assert [text for text in answers if "search" not in text] == []
+    assert len([text for text in seen if text]) >= 2

@@ -230,3 +230,31 @@ def test_a_file_of_another_user_beside_the_program_does_not_count(
     os.chown(project / "pyproject.toml", 12345, 12345)
     assert read_by(*command, cwd=elsewhere)[:2] == (1000, NONE)
     assert read_by(*command, cwd=project)[:2] == (77, NONE)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/stdin", "pipe", "sparse", "parts", "quoted"])
+def test_a_file_that_is_none_neither_hangs_nor_fills_the_memory(
+    target: str, project: Path, elsewhere: Path
+) -> None:
+    file = project / "pyproject.toml"
+    file.unlink()
+    if target == "pipe":
+        os.mkfifo(file)
+    elif target == "sparse":
+        with file.open("wb") as sparse:
+            sparse.truncate(10**11)
+    elif target in {"parts", "quoted"}:  # the parser takes minutes for such a key
+        part = "a" if target == "parts" else '"a b"'
+        file.write_text(f"{'.'.join([part] * 50_000)} = 1\n[tool.metertap]\nwindow_size = 77\n")
+    else:
+        file.symlink_to(target)
+    command = script_elsewhere(project, elsewhere)
+    assert read_by(*command, cwd=project)[:2] == (1000, NONE)
+
+
+def test_a_key_of_many_parts_is_told_apart_from_long_texts(project: Path, elsewhere: Path) -> None:
+    long = ". ".join(["sentence"] * 500) + "a" * 100_000 + "1.2.3.4." * 3
+    text = f"[tool.other]\nx = '{long}'\ny = \"{long}\"\n[tool.metertap]\nwindow_size = 77\n"
+    (project / "pyproject.toml").write_text(text)
+    command = script_elsewhere(project, elsewhere)
+    assert read_by(*command, cwd=project)[:2] == (77, NONE)

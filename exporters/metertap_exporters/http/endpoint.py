@@ -67,7 +67,7 @@ class Endpoint:
             variable=TABLE[port if path is None else socket][0],
             allowed_hosts=settings.allowed_hosts,
             access=Access.by(settings),
-            socket=path and unix_socket.place(path, label),
+            socket=path,
         )
 
     @property
@@ -79,8 +79,8 @@ class Endpoint:
         listening = self._listening
         if listening is None or listening.server is None:
             return None
-        if self.socket is not None:
-            return f"unix:{self.socket}"
+        if listening.server.path is not None:
+            return f"unix:{listening.server.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "http" if self.access.certfile is None else "https"
         return f"{scheme}://{host}:{listening.server.server_port}"
@@ -181,10 +181,11 @@ class Endpoint:
     def _listener(self) -> Server | None:
         """Bind the socket, or the first port that is free. Raises ValueError for a certificate."""
         if self.socket is not None:
+            path = unix_socket.place(self.socket, self.label)
             try:
-                return Server(self.socket)
+                return Server(path)
             except OSError as error:
-                self.problem = f"{self.socket} cannot be bound: {error.strerror or error}"
+                self.problem = f"{path} cannot be bound: {error.strerror or error}"
                 return None
         tls = self.access.tls()
         for port in self._ports():

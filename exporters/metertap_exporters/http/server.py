@@ -140,7 +140,8 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def __init__(self, address: tuple[str, int] | Path, tls: ServerTls | None = None) -> None:
         """Listen at a host and port, or at a Unix socket. Raises OSError."""
-        self._path = address if isinstance(address, Path) else None
+        self.path = address if isinstance(address, Path) else None
+        """Where it listens, if that is a Unix socket."""
         self._bound: unix_socket.Identity | None = None
         self._tls = tls
         if isinstance(address, Path):
@@ -154,8 +155,8 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def server_bind(self) -> None:
         # Not HTTPServer's: it asks a name server for this machine's name.
-        if self._path is not None:
-            self._bound = unix_socket.bind(self.socket, self._path)
+        if self.path is not None:
+            self._bound = unix_socket.bind(self.socket, self.path)
         else:
             if self.allow_reuse_address:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -174,7 +175,7 @@ class Server(ThreadingMixIn, WSGIServer):
                 self.connections.end_slow()
                 self._stopped.wait(_BACK_OFF_SECONDS)
             raise
-        if self._path is not None:
+        if self.path is not None:
             address = ("", 0)  # a client of a Unix socket has no address
         return self._tls.wrapped(accepted) if self._tls is not None else accepted, address
 
@@ -209,8 +210,8 @@ class Server(ThreadingMixIn, WSGIServer):
     def server_close(self) -> None:
         """Close the listener; a Unix socket leaves its place."""
         super().server_close()
-        if self._path is not None and self._bound is not None:
-            unix_socket.remove(self._path, self._bound)
+        if self.path is not None and self._bound is not None:
+            unix_socket.remove(self.path, self._bound)
 
     def forget(self) -> None:
         """In a forked child: close its copies of the parent's sockets, which stay open there."""

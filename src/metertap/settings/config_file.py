@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,9 @@ from metertap.settings import program
 
 VARIABLE = "METERTAP_CONFIG"
 DEFAULT = "pyproject.toml"
+_MOST_BYTES = 2**20
+_DEEP = r"""(?m)(?:^|[\[{,])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}"""
+"""A key of more parts than any table of ours or another's has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
     """Read the table of the file, if it has one. `variable` names the file in a warning."""
     text = ""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text(path)
         if variable or "metertap" in text:  # the parser takes its time to import
             return _table(path, text)
     except Exception as error:
@@ -113,6 +118,25 @@ def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
                 shown(error, str),
             )
     return None
+
+
+def _text(path: Path) -> str:
+    """Read a file that somebody may have put there. Raises OSError and ValueError.
+
+    A link may lead to a device that never ends, a pipe, or stdin. A key of thousands of parts
+    takes the parser minutes.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no regular file")
+        found = file.read(_MOST_BYTES + 1)
+    if len(found) > _MOST_BYTES:
+        raise ValueError(f"it is longer than {_MOST_BYTES >> 20} MB")
+    text = found.decode("utf-8")
+    if re.search(_DEEP, text):
+        raise ValueError("a key has too many parts")
+    return text
 
 
 def _table(path: Path, text: str) -> dict[str, Any] | None:

@@ -81,6 +81,8 @@ def _server(port: int, collector: Any) -> Iterator[tuple[subprocess.Popen[str], 
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
         environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
         environment["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
+    # The folder in which the demo is run is no part of it: nothing is imported from there.
+    environment["PYTHONSAFEPATH"] = "1"
     server = subprocess.Popen(  # noqa: S603  # this Python, and modules of ours
         [*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server", str(port)],
         stdin=subprocess.PIPE,  # the server ends when this is closed, however the demo ends
