@@ -37,13 +37,14 @@ def record(provider: MeterProvider, seconds: float = 0.5) -> None:
     histogram.record(seconds, {"gen_ai.tool.name": "search"})
 
 
-def test_a_reader_without_a_provider_has_nothing() -> None:
+def test_a_reader_without_a_provider_has_nothing(caplog: pytest.LogCaptureFixture) -> None:
     settings = state.settings()
     assert JsonMetricReader(settings).foreign() == []
     assert PrometheusScrapeReader(settings).collected() is None
     assert JsonSnapshot().document()["tool_metrics"] == {}
     assert PrometheusExporter().text().startswith(b"# HELP metertap_tool_latency_seconds")
     assert PrometheusExporter().text(is_openmetrics=True).endswith(b"# EOF\n")
+    assert caplog.records == []  # the SDK warns whoever collects so
 
 
 def test_what_one_collection_found_is_not_shown_by_the_next(provider: MeterProvider) -> None:
@@ -89,16 +90,19 @@ def test_the_declarative_file_may_say_where_a_reader_listens(
     reader: type[JsonReader] | type[PrometheusReader], free_port: int
 ) -> None:
     name = "json" if reader is JsonReader else "prometheus"
-    made = reader(host="127.0.0.1", port=free_port)
+    made = reader(host="localhost", port=free_port)
     try:
         view = made.view if isinstance(made, JsonReader) else made.exporter
         metertap.record_tool_call("search", True, 5.0)  # activity
         bound = view.endpoint.wait(60)
-        assert bound == f"http://127.0.0.1:{free_port}"
+        assert bound is not None
+        assert bound.endswith(f":{free_port}")
+        assert getattr(view._settings, f"{name}_host") == "localhost"
         assert view.reader is made
     finally:
         made.shutdown()
     assert getattr(state.settings(), f"{name}_port") != free_port
+    assert getattr(state.settings(), f"{name}_host") != "localhost"
     by_default = reader()
     view = by_default.view if isinstance(by_default, JsonReader) else by_default.exporter
     assert view._settings is state.settings()
