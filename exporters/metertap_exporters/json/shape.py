@@ -33,19 +33,11 @@ class ByCache(TypedDict):
     missed: Latencies
 
 
-class Tool(TypedDict):
-    """Figures of one tool. Latencies are in milliseconds, rates in percent, no data is None."""
+class Called(TypedDict):
+    """What figures of tools and of MCP operations have in common."""
 
-    source: str
-    method: Literal["exact", "estimate"]
     total_calls: int
-    total_latency_ms: float | None
-    successful_calls: int
     failed_calls: int
-    cancelled_calls: int | None
-    caller_errors: int | None
-    interim_results: int | None
-    outcomes: dict[str, int] | None
     success_rate: float | None
     avg_latency_ms: float | None
     min_latency_ms: float | None
@@ -54,10 +46,23 @@ class Tool(TypedDict):
     p95_latency_ms: float | None
     p99_latency_ms: float | None
     extrapolated: list[str]
-    window_samples: int | None
-    active_calls: int | None
     error_types: dict[str, int]
     last_call_timestamp: float | None
+
+
+class Tool(Called):
+    """Figures of one tool. Latencies are in milliseconds, rates in percent, no data is None."""
+
+    source: str
+    method: Literal["exact", "estimate"]
+    total_latency_ms: float | None
+    successful_calls: int
+    cancelled_calls: int | None
+    caller_errors: int | None
+    interim_results: int | None
+    outcomes: dict[str, int] | None
+    window_samples: int | None
+    active_calls: int | None
     with_cache: ByCache | None
     first_item: Latencies | None
 
@@ -84,26 +89,14 @@ class Cache(TypedDict):
     by_tool: dict[str, Lookups] | None
 
 
-class Operation(TypedDict):
+class Operation(Called):
     """Figures of the MCP requests of one method and name, as one side saw them."""
 
     side: Literal["server", "client"]
     method: str
     name: str | None
-    total_calls: int
-    failed_calls: int
-    success_rate: float | None
     total_latency_ms: float
-    avg_latency_ms: float | None
-    min_latency_ms: float | None
-    max_latency_ms: float | None
-    p50_latency_ms: float | None
-    p95_latency_ms: float | None
-    p99_latency_ms: float | None
-    extrapolated: list[str]
     window_samples: int
-    error_types: dict[str, int]
-    last_call_timestamp: float | None
 
 
 class Session(TypedDict):
