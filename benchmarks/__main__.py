@@ -32,6 +32,7 @@ GROUPS = {
     "tools": "scale:tools",
     "threads": "scale:threads",
     "start": "start:imports",
+    "run": "start:first_answer",
 }
 """Module and function; imported when they run, since some need libraries that others do not."""
 

@@ -1,20 +1,56 @@
-"""What a program pays once: the import, and `instrument()` where there is nothing to patch."""
+"""What a program pays once: imports, `instrument()`, and `metertap run` up to the first answer.
+
+Clients start a stdio server for every session, and their users wait for its first answer.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from benchmarks.measuring import Result, result
+from benchmarks.measuring import Ratio, Result, result
 
 _TIMED = "import time; started = time.perf_counter(); {code}; print(time.perf_counter() - started)"
 # What a server has imported anyway: the SDK, wrapt, asyncio and the standard library's HTTP server.
 _SERVER = "import asyncio, http.server, wsgiref.simple_server, wrapt, opentelemetry.sdk.metrics; "
 _INSTRUMENT = _SERVER + _TIMED.format(code="import metertap; metertap.instrument(json_port=0)")
-_IMPORT = _TIMED.format(code="import metertap")
+_IMPORT = _TIMED.format(code="import metertap; metertap.instrument")
 _SDK = _TIMED.format(code="import opentelemetry.sdk.metrics")
+
+_TRIVIAL = """
+import json, sys
+for line in sys.stdin:
+    print(json.dumps({"answer": json.loads(line)}), flush=True)
+"""
+_MCP = """
+try:
+    from mcp.server.mcpserver import MCPServer
+except ImportError:
+    from mcp.server.fastmcp import FastMCP as MCPServer
+server = MCPServer("benchmark", log_level="ERROR")
+@server.tool()
+def add(a: int, b: int) -> int:
+    return a + b
+server.run()
+"""
+_INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "benchmark", "version": "1"},
+    },
+}
+_RUN = str(Path(sys.executable).with_name("metertap"))
 
 
 def _seconds(code: str) -> float:
@@ -31,5 +67,57 @@ def imports(rounds: int) -> Iterator[Result]:
         sdk.append(_seconds(_SDK))
         ours.append(_seconds(_IMPORT))
         instrument.append(_seconds(_INSTRUMENT))
-    yield result("import metertap", "import opentelemetry.sdk.metrics", ours, sdk, 1.15)
+    yield result("import and name instrument()", "import of the SDK", ours, sdk, 1.15)
     yield result("instrument(), nothing to patch", "30 ms", instrument, [0.03] * len(sdk), 1.0)
+
+
+def first_answer(rounds: int) -> Iterator[Result]:
+    """What `metertap run` adds to a stdio program until that has answered its first line.
+
+    The command's own part is in it, since the program takes its place in the same process. Minima
+    and quartiles of alternating runs: a start is long, and is disturbed by everything.
+    """
+    for name, program, limit_ms in (("trivial", _TRIVIAL, 60), ("MCP server", _MCP, 30)):
+        bare, ours = [], []
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "program.py")
+            path.write_text(program)
+            for _ in range(max(5, rounds // 2)):
+                bare.append(_answered([sys.executable, str(path)]))
+                ours.append(_answered([_RUN, "run", "--", sys.executable, str(path)]))
+        yield _added(f"metertap run, first answer, {name}", ours, bare, limit_ms)
+
+
+def _answered(command: Sequence[str]) -> float:
+    """CPU seconds of a program up to its answer to the first line; elapsed ones off Linux."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "METERTAP_ANNOUNCE": "false"},
+        cwd=Path(command[-1]).parent,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(_INITIALIZE).encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline(), "no answer"
+        seconds = _cpu_seconds(process.pid) or time.perf_counter() - started
+        process.stdin.close()
+        process.stdout.read()
+    return seconds
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9 or None
+
+
+def _added(row: str, ours: Sequence[float], bare: Sequence[float], limit_ms: float) -> Result:
+    least = min(ours) - min(bare)
+    quartiles = [statistics.quantiles(seconds, n=4) for seconds in (ours, bare)]
+    low, high = sorted(quartiles[0][number] - quartiles[1][number] for number in (0, 1))
+    ratio = Ratio(*(seconds * 1000 / limit_ms for seconds in (least, low, high)))
+    return Result(row, f"{limit_ms} ms over bare", ratio, 1.0, least)

@@ -28,8 +28,20 @@ _SDK = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace")
 """Modules of programs that use the SDK themselves: they set a provider, or start spans."""
 _USES_OF_THE_SDK = ("metertap.otel.bulk_histogram", "metertap.otel.sdk")
 """Modules of ours that import it, so that nobody else did: the pipeline is on its way."""
-_WEB_SERVERS = ("daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress", "werkzeug")
-"""Programs that import these have endpoints scraped while they are idle."""
+_WEB_SERVERS = (
+    "daphne.server",
+    "granian.server",
+    "gunicorn.arbiter",
+    "hypercorn.run",
+    "uvicorn.protocols.http.h11_impl",
+    "uvicorn.protocols.http.httptools_impl",
+    "waitress.server",
+    "werkzeug.serving",
+)
+"""Modules that are imported when a program begins to serve: it may be scraped while it is idle.
+
+The package uvicorn is imported by libraries that serve nothing, mcp's own among them.
+"""
 _LOOP_SECONDS = 0.1
 """How long the event loop is left to answer the request that is measured first."""
 _MOST_KEPT = 10_000
@@ -83,10 +95,10 @@ class Asleep:
         for module in _SDK:
             imports.watch(module, self._sdk_imported)
         for module in _WEB_SERVERS:
-            imports.before(module, self._serves)
+            imports.watch(module, self._serves)
         self._recorder.on_record(self._recorded)
         if not sys.modules.keys().isdisjoint(_WEB_SERVERS):
-            self._serves()
+            self._serves(None)
 
     def end(self) -> Journal:
         """Keep nothing more; return what was kept."""
@@ -94,7 +106,8 @@ class Asleep:
         self._recorder.forget_activity_callback(self._wake)
         for module in _SDK:
             imports.unwatch(module, self._sdk_imported)
-        imports.forget(self._serves)
+        for module in _WEB_SERVERS:
+            imports.unwatch(module, self._serves)
         return self.journal
 
     def forked(self) -> None:
@@ -107,7 +120,7 @@ class Asleep:
         if sys.modules.keys().isdisjoint(_USES_OF_THE_SDK):
             self._wake()
 
-    def _serves(self) -> None:
+    def _serves(self, _module: object) -> None:
         self._recorder.on_activity(self._wake)
 
     def _recorded(self) -> None:
