@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import wrapt
@@ -27,6 +28,32 @@ def wrapped(function: Callable[..., Any], wrapper: Callable[..., Any]) -> Any:
 def do_nothing(function: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """The least that a wrapt wrapper can do."""
     return function(*args, **kwargs)
+
+
+def closure(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The least that a decorator which measures can do: a closure, two clocks, an append."""
+    append, clock = deque[float](maxlen=1000).append, time.perf_counter
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        started = clock()
+        result = function(*args, **kwargs)
+        append(clock() - started)
+        return result
+
+    return call
+
+
+def closure_later(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same of an async function."""
+    append, clock = deque[float](maxlen=1000).append, time.perf_counter
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        started = clock()
+        result = await function(*args, **kwargs)
+        append(clock() - started)
+        return result
+
+    return call
 
 
 class TwoClocksAndAnAppend:
@@ -98,13 +125,24 @@ class PrometheusClient:
         return result
 
 
+@dataclass
+class _Tool:
+    total_calls: int = 0
+    successful_calls: int = 0
+    failed_calls: int = 0
+    total_latency_ms: float = 0.0
+    latency_samples: deque[float] = field(default_factory=deque)
+    error_types: dict[str, int] = field(default_factory=dict)
+    last_call_timestamp: float | None = None
+
+
 class Singleton:
-    """The hand-called collector that metertap replaces: RLock, dict, deque, statistics."""
+    """The hand-called collector that metertap replaces: RLock, dataclass, deque, statistics."""
 
     def __init__(self, window: int = 1000) -> None:
         self._lock = threading.RLock()
         self._window = window
-        self._tools: dict[str, dict[str, Any]] = {}
+        self._tools: dict[str, _Tool] = {}
         self._caches: dict[str, dict[str, int]] = {}
         self._started = time.time()
 
@@ -118,27 +156,18 @@ class Singleton:
         with self._lock:
             tool = self._tools.get(tool_name)
             if tool is None:
-                tool = self._tools[tool_name] = {
-                    "total_calls": 0,
-                    "successful_calls": 0,
-                    "failed_calls": 0,
-                    "total_latency_ms": 0.0,
-                    "latency_samples": deque(maxlen=self._window),
-                    "error_types": {},
-                    "last_call_timestamp": None,
-                }
-            tool["total_calls"] += 1
-            tool["last_call_timestamp"] = time.time()
+                tool = self._tools[tool_name] = _Tool(latency_samples=deque(maxlen=self._window))
+            tool.total_calls += 1
+            tool.last_call_timestamp = time.time()
             if success:
-                tool["successful_calls"] += 1
+                tool.successful_calls += 1
             else:
-                tool["failed_calls"] += 1
+                tool.failed_calls += 1
                 if error_type is not None:
-                    errors = tool["error_types"]
-                    errors[error_type] = errors.get(error_type, 0) + 1
+                    tool.error_types[error_type] = tool.error_types.get(error_type, 0) + 1
             if latency_ms is not None:
-                tool["total_latency_ms"] += latency_ms
-                tool["latency_samples"].append(latency_ms)
+                tool.total_latency_ms += latency_ms
+                tool.latency_samples.append(latency_ms)
 
     def record_cache_hit(self, cache_name: str) -> None:
         with self._lock:
@@ -156,23 +185,23 @@ class Singleton:
                 "system_metrics": {"uptime_seconds": time.time() - self._started},
             }
 
-    def _stats(self, tool: dict[str, Any]) -> dict[str, Any]:
-        samples = list(tool["latency_samples"])
+    def _stats(self, tool: _Tool) -> dict[str, Any]:
+        samples = list(tool.latency_samples)
         p50, p95, p99 = self._percentiles(samples)
-        total = tool["total_calls"]
+        total = tool.total_calls
         return {
             "total_calls": total,
-            "successful_calls": tool["successful_calls"],
-            "failed_calls": tool["failed_calls"],
-            "success_rate": 100.0 * tool["successful_calls"] / total if total else 0.0,
-            "avg_latency_ms": tool["total_latency_ms"] / total if total else 0.0,
+            "successful_calls": tool.successful_calls,
+            "failed_calls": tool.failed_calls,
+            "success_rate": 100.0 * tool.successful_calls / total if total else 0.0,
+            "avg_latency_ms": tool.total_latency_ms / total if total else 0.0,
             "min_latency_ms": min(samples) if samples else None,
             "max_latency_ms": max(samples) if samples else None,
             "p50_latency_ms": p50,
             "p95_latency_ms": p95,
             "p99_latency_ms": p99,
-            "error_types": dict(tool["error_types"]),
-            "last_call_timestamp": tool["last_call_timestamp"],
+            "error_types": dict(tool.error_types),
+            "last_call_timestamp": tool.last_call_timestamp,
         }
 
     def _percentiles(self, samples: list[float]) -> tuple[float | None, ...]:

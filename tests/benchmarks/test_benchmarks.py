@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.measuring import Ratio, Result
 
+from benchmarks import __main__ as command
+from benchmarks import known
 from support.programs import Ended, run
 
 CLONE = Path(__file__).parents[2]
@@ -131,3 +134,29 @@ def test_what_is_kept_again_is_the_same(before: Path, tmp_path: Path) -> None:
 def test_the_stored_baseline_can_be_compared_to() -> None:
     ended = benchmarks("--from", CLONE / "benchmarks" / "baseline.json", "--compare")
     assert (ended.status, comparison(ended)) == (0, ["No regression."])
+
+
+def missed(median: float) -> Result:
+    """A row of the table of known misses."""
+    row, _, against = next(iter(known.MISSES)).partition(" / ")
+    return Result(row, against, Ratio(median, median, median), 0.5, 1e-6)
+
+
+def test_a_row_that_misses_its_limit_is_known_up_to_what_is_said_of_it() -> None:
+    at_most = next(iter(known.MISSES.values())).at_most
+    assert known.is_known(missed(at_most))
+    assert not known.is_known(missed(at_most * 1.1))
+    assert known.MISSES[known.name_of(missed(1.0))].why in known.told(missed(1.0))
+    stranger = Result("a row", "another", Ratio(2.0, 2.0, 2.0), 1.0, 1e-6)
+    assert not known.is_known(stranger)
+    assert known.told(stranger) == ""
+
+
+def test_a_miss_that_is_not_known_is_the_status_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[Result] = []
+    monkeypatch.setattr(command, "_measured", lambda *_: iter(rows))
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    rows[:] = [missed(1.0)]
+    assert command.main() == 0
+    rows[:] = [Result("a row", "another", Ratio(2.0, 2.0, 2.0), 1.0, 1e-6)]
+    assert command.main() == 1
