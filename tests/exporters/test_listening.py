@@ -81,7 +81,7 @@ def test_a_default_port_that_is_taken_moves_on_with_one_warning(
     port = int(url.rpartition(":")[2])
     assert port not in {taken, 9108, 9109}
     assert warnings_of(caplog) == [
-        f"port {taken} is in use by another program; json is served at http://127.0.0.1:{port} "
+        f"port {taken} is in use by another process; json is served at http://127.0.0.1:{port} "
         "instead (A_PORT sets the port)"
     ]
 

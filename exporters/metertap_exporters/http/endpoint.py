@@ -198,7 +198,7 @@ class Endpoint:
                 continue
             if port not in (self.port, 0) or (port == 0 and self.port != 0):
                 faults.warn(
-                    "port %d is in use by another program; %s is served at %s://%s:%d instead "
+                    "port %d is in use by another process; %s is served at %s://%s:%d instead "
                     "(%s sets the port)",
                     self.port,
                     self.label,
