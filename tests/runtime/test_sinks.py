@@ -117,7 +117,8 @@ def _complaint(name: str, _folder: Path) -> None:
 
 
 def _run_command(name: str, _folder: Path) -> None:
-    run_command(["--", name.replace("\0", "")])
+    # What an argument of a program can be: no NUL, and surrogates only of single bytes.
+    run_command(["--", name.replace("\0", "").replace("\ud800", "\udc80")])
 
 
 def _open_command(name: str, _folder: Path) -> None:
