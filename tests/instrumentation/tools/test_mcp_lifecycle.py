@@ -7,7 +7,6 @@ import json
 import logging
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import wrapt
 
 import metertap
+from metertap import distributions
 from metertap_instrumentation.tools import mcp
 from servers.mcp_stacks import MCP, Stack, counted, stacks
 from servers.mcp_tools import Gate
@@ -143,13 +143,11 @@ def test_who_wraps_a_base_class_after_us_is_called() -> None:
 def test_an_unknown_version_is_left_alone_with_one_warning(
     version: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def version_of(name: str) -> str:
-        if name == "mcp":
-            return version
-        raise metadata.PackageNotFoundError(name)
+    def version_of(name: str) -> str | None:
+        return version if name == "mcp" else None
 
     monkeypatch.setattr(mcp.INSTRUMENTATION, "patch_sets", ())
-    monkeypatch.setattr(metadata, "version", version_of)
+    monkeypatch.setattr(distributions, "version", version_of)
     with metertap.instrument(json_endpoint=False) as tap:
         call_fine(STACKS[0])
         diagnosis = diagnosed(tap)
@@ -163,11 +161,8 @@ def test_an_unknown_version_is_left_alone_with_one_warning(
 def test_without_the_sdk_nothing_happens(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def absent(name: str) -> str:
-        raise metadata.PackageNotFoundError(name)
-
     monkeypatch.setattr(mcp.INSTRUMENTATION, "patch_sets", ())
-    monkeypatch.setattr(metadata, "version", absent)
+    monkeypatch.setattr(distributions, "version", lambda _name: None)
     with metertap.instrument(json_endpoint=False) as tap:
         assert diagnosed(tap)["state"] == "not installed"
     assert not caplog.records
