@@ -375,6 +375,12 @@ def test_a_quantile_is_interpolated_in_its_bucket(
     assert tool.percentiles().p50 == median
 
 
+def test_durations_of_less_than_a_millisecond_are_known() -> None:
+    tool = ForeignTool("search", "other")
+    tool.add(point([2, 0], [1.0], 0.00075, 0.0, 0.00075))
+    assert (tool.total_ms, tool.minimum_ms, tool.maximum_ms) == (0.75, 0.0, 0.75)
+
+
 def test_without_data_there_are_no_foreign_tools() -> None:
     assert foreign_tools(None) == []
 

@@ -92,6 +92,7 @@ GROUPS = (
             "tests/measuring/test_calls.py",
             "tests/measuring/test_by_hand.py",
             "tests/measuring/test_functions.py",
+            "tests/measuring/test_function_figures.py",
             "tests/measuring/test_counted_once.py",
             "tests/measuring/test_callables.py",
             "tests/measuring/test_frameworks.py",
