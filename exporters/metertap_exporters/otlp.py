@@ -75,6 +75,11 @@ class Delivery(MetricExporter):
             self._tell(failing=result is not MetricExportResult.SUCCESS)
         return result
 
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the newest export, if anything is."""
+        return f"the newest export by {self.protocol} was not delivered" if self._failing else None
+
     def _tell(self, *, failing: bool) -> None:
         """Warn where a failure begins and where it ends."""
         with self._telling:
@@ -103,6 +108,11 @@ class Delivery(MetricExporter):
             self._exporting.release()
         return self.delivered
 
+    def tell_if_late(self) -> None:
+        """Warn of an export that is still in progress, after all the time that it was given."""
+        if self._exporting.locked():
+            self._tell(failing=True)
+
     def discard(self) -> None:
         """Deliver nothing from now on."""
         self._discards = True
@@ -111,8 +121,6 @@ class Delivery(MetricExporter):
         return self.inner.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        if self._exporting.locked():  # still, after all the time that it was given
-            self._tell(failing=True)
         with faults.guarded("otlp"), _quiet():
             self.inner.shutdown(timeout_millis=max(0.0, timeout_millis))
 
@@ -155,14 +163,22 @@ class OtlpReader(PeriodicExportingMetricReader):
 
         May be repeated, also while it is under way: each call returns when that export is done.
         """
-        until = time.monotonic() + timeout_millis / 1000
-        is_first = not self._closed
         self._close()
         self._changed.set()
         self._thread.join(timeout_millis / 1000)
-        if is_first:
-            left = max(0.0, until - time.monotonic())
-            super().shutdown(timeout_millis=left * 1000, **kwargs)
+        if self._thread.is_alive():
+            self.delivery.tell_if_late()
+            # Shut down, an exporter gives up what it is at. None can start while Python 3.12 ends;
+            # then its thread ends with the process.
+            with suppress(RuntimeError):
+                threading.Thread(
+                    target=self._shut_down, name="metertap-otlp-shutdown", daemon=True
+                ).start()
+
+    def _shut_down(self) -> None:
+        """Shut down the exporter, in a thread of ours: it may hang."""
+        with faults.guarded("otlp"), _quiet():
+            super().shutdown(timeout_millis=0)
 
     def forked(self) -> None:
         """Do nothing more in a forked child: thread, connection and counts are the parent's."""
@@ -183,6 +199,7 @@ class OtlpReader(PeriodicExportingMetricReader):
             due = max(due + self._interval, time.monotonic())
             self._export_now()
         self._export_now()
+        self._shut_down()
 
     def _export_now(self) -> None:
         with faults.guarded("otlp"):

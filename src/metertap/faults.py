@@ -7,7 +7,9 @@ meters itself.
 
 from __future__ import annotations
 
+import contextvars
 import logging
+import threading
 from collections.abc import Callable
 from types import TracebackType
 
@@ -18,11 +20,16 @@ logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
 
 _SHOWN_LENGTH = 200
+_THREAD = "metertap-log"
+_LOG_SECONDS = 0.25
+"""The longest that a handler of the program's delays whoever comes here."""
 
 # Reentrant: a finaliser or a signal handler may come here while this thread is inside.
 _lock = locks.rlock()
 _counts: dict[str, int] = {}
 _warned: set[str] = set()
+_logging: set[threading.Thread] = set()
+"""Threads in which a record is being handled."""
 
 
 class guarded:  # lower case: `with guarded("json.collect"):`
@@ -49,14 +56,20 @@ class guarded:  # lower case: `with guarded("json.collect"):`
 
 
 def fault(place: str, reason: BaseException | str) -> None:
-    """Count one fault at `place`; the first one there is also a warning that gives `reason`."""
-    with _lock:
-        first = place not in _counts
-        _counts[place] = _counts.get(place, 0) + 1
-    if first:
-        if isinstance(reason, BaseException):
-            reason = f"{type(reason).__qualname__}: {shown(reason, str)}"
-        warn("%s: %s (counted in metertap.errors, told once)", place, reason)
+    """Count one fault at `place`; the first one there is also a warning that gives `reason`.
+
+    Never raises: it is called where an exception has nobody left to catch it.
+    """
+    try:
+        with _lock:
+            first = place not in _counts
+            _counts[place] = _counts.get(place, 0) + 1
+        if first:
+            if isinstance(reason, BaseException):
+                reason = f"{type(reason).__qualname__}: {shown(reason, str)}"
+            warn("%s: %s (counted in metertap.errors, told once)", place, reason)
+    except Exception:  # noqa: S110  # nothing is left that could count or tell it
+        pass
 
 
 def warn_once(key: str, message: str, *args: object) -> None:
@@ -84,11 +97,43 @@ def shows_info() -> bool:
 
 
 def _log(level: int, message: str, args: tuple[object, ...]) -> None:
-    """With our name in the text: not every program's format shows the logger's."""
+    """Log with our name in the text, which not every format shows, and wait for that a moment.
+
+    The handlers are the program's. One that sends errors over a network may hang, and whoever comes
+    here is often in the middle of a call of the program's.
+    """
+
+    def log() -> None:
+        try:
+            logger.log(level, f"metertap: {message}", *map(_safe, args))
+        except Exception:  # noqa: S110  # nowhere is left to say so
+            pass
+        finally:
+            _logging.discard(thread)
+
+    if not logger.isEnabledFor(level):
+        return
+    context = contextvars.copy_context()  # what a handler may add to the record
+    thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
+    _logging.add(thread)
     try:
-        logger.log(level, f"metertap: {message}", *map(_safe, args))
-    except Exception:  # noqa: S110  # a filter or handler of the program's: nowhere left to say so
-        pass
+        thread.start()
+    except RuntimeError:  # there are no new threads while Python 3.12 ends
+        log()
+    else:
+        thread.join(_LOG_SECONDS)
+
+
+def leave_handlers() -> None:
+    """Give the program's handlers new locks where one of them hangs, at the end of the process.
+
+    `logging` would wait at exit for the lock that a handler holds while it handles a record.
+    """
+    current: logging.Logger | None = logger if _logging else None
+    while current is not None:
+        for handler in current.handlers:
+            handler.createLock()
+        current = current.parent if current.propagate else None
 
 
 def _safe(value: object) -> object:
@@ -118,3 +163,4 @@ def reset() -> None:
     """Forget counts and what was told (tests, and the child of a fork)."""
     _counts.clear()
     _warned.clear()
+    _logging.clear()

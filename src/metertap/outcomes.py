@@ -9,6 +9,8 @@ from __future__ import annotations
 import concurrent.futures
 from typing import Final, NamedTuple
 
+from metertap import catalogue, faults
+
 OK: Final = "ok"
 TOOL_ERROR: Final = "tool_error"
 """The handler itself said that it failed (MCP `isError`, a deliberate `ToolError`)."""
@@ -41,8 +43,12 @@ class Ending(NamedTuple):
 
     @classmethod
     def by(cls, error: BaseException) -> Ending:
-        """The ending of a call that raised `error`."""
-        return cls(of_exception(error), error_type(error))
+        """The ending of a call that raised `error`. Never raises: a class may do so when asked."""
+        try:
+            return cls(of_exception(error), error_type(error))
+        except Exception as fault:
+            faults.fault("outcome", fault)
+            return cls(EXCEPTION, catalogue.OTHER)
 
     @property
     def is_failure(self) -> bool:

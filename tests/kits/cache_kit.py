@@ -20,6 +20,7 @@ import pytest
 import metertap
 import metertap_instrumentation
 from metertap import state
+from support import breaking
 
 SENTINEL = object()
 OURS = [Path(package.__file__).parent for package in (metertap, metertap_instrumentation)]
@@ -200,6 +201,13 @@ class CacheKit:
         with metertap.instrument(json_endpoint=False):
             self.get(cache, "a")
             assert self.counted() == (1, 0)
+
+    def test_a_fault_anywhere_in_ours_reaches_nobody(self, cache: Any) -> None:
+        def use() -> list[Any]:
+            self.put(cache, "a", 1)
+            return [self.get(cache, "a") is SENTINEL, self.get(cache, "b") is SENTINEL]
+
+        assert breaking.walk(use, count=self.counted) == []
 
     def test_undone_it_is_what_it_was(self, measured: metertap.Tap, cache: Any) -> None:
         self.put(cache, "a", 1)

@@ -11,6 +11,7 @@ import pytest
 
 import metertap
 from metertap import Tap
+from support import breaking
 
 
 class ReadCacheKit:
@@ -169,6 +170,14 @@ class ReadCacheKit:
             with metertap.instrument():
                 self.call(cached, "a")
                 assert self.counted() == (again, 1)
+
+    def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
+        cached = self.decorate()
+
+        def use() -> list[Any]:
+            return [self.call(cached, item) for item in "aba"]
+
+        assert breaking.walk(use, count=self.counted) == []
 
     def test_reset_it_is_found_again(self) -> None:
         cached = self.decorate()

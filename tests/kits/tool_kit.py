@@ -25,8 +25,7 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import faults
-from metertap.measuring.slots import Slot, ToolSlot
+from support import breaking
 from support.intervals import SlowLog, Steps, is_the_handlers
 
 SECRET = "sk-marker-4711"
@@ -122,8 +121,6 @@ class ToolKit:
     """Whether calls may be of tools that there are not."""
     modules: tuple[str, ...] = ()
     """What has to be imported so that all patches are installed."""
-    faulty: tuple[tuple[type, str], ...] = ((ToolSlot, "find"), (Slot, "enter"))
-    """Methods of ours that every call passes."""
 
     def make(self, function: Callable[..., Any]) -> Any:
         raise NotImplementedError
@@ -310,24 +307,26 @@ class ToolKit:
         if self.instrumentation is not None and sys.version_info >= (3, 11):
             assert found == frames()
 
-    def test_a_fault_of_ours_reaches_nobody(
-        self,
-        measured: metertap.Tap,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        def broken(*_args: Any, **_kwargs: Any) -> Any:
-            raise ZeroDivisionError("a fault of metertap's own")
+    def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
+        def fail(text: str) -> str:
+            raise Odd(text)
 
-        caplog.set_level(logging.CRITICAL, logger="metertap")
-        for place in self.faulty:
-            tool = self.make(either(self.kinds[-1], str.upper))
-            with monkeypatch.context() as patched:
-                patched.setattr(*place, broken)
-                (answer,) = asyncio.run(self.use([tool], ("work", {"text": "a"})))
-            assert str(answer) == "A"
-            assert sum(measured.diagnosis()["faults"].values()) > 0
-            faults.reset()
+        tools = [self.make(either(self.kinds[-1], body)) for body in (str.upper, fail)]
+
+        def use() -> list[str]:
+            answers = []
+            for tool in tools:
+                try:
+                    answers += asyncio.run(self.use([tool], ("work", {"text": "a"})))
+                except Odd as error:
+                    answers.append(error)
+            return [str(answer) for answer in answers]
+
+        def count() -> dict[str, Any]:
+            tools = metertap.get_all_metrics()["tool_metrics"]
+            return {name: (tool["outcomes"], tool["active_calls"]) for name, tool in tools.items()}
+
+        assert breaking.walk(use, count=count) == []
 
     def test_nothing_of_a_call_gets_out(
         self,

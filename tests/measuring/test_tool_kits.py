@@ -19,7 +19,6 @@ class OfTheProgram(ToolKit):
 
     source = "manual"
     refused = None
-    faulty = ()
 
     def make(self, function: Callable[..., Any]) -> Any:
         return metertap.tool(function)

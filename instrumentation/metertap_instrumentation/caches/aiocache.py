@@ -70,8 +70,9 @@ def _asks(*, known: bool) -> Ask:
 def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     default, given = defaults
     # Switched off it answers None, whatever the default is.
-    if value is not None or (given is None and os.environ.get("AIOCACHE_DISABLE") != "1"):
-        _looked_up(cache, found=value is not given)
+    with faults.guarded("aiocache"):  # the program gets its own default in any case
+        if value is not None or (given is None and os.environ.get("AIOCACHE_DISABLE") != "1"):
+            _looked_up(cache, found=value is not given)
     return default if value is NOTHING else value
 
 

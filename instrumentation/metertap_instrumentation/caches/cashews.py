@@ -69,8 +69,10 @@ async def lookup(
         if _layer() is not None:
             return await call(*args, **kwargs)
         name = command._value_
-        if name != "get_raw" and _is_own(backend):
-            kwargs["default"] = given = _NOTHING
+        if name != "get_raw":
+            with faults.guarded("cashews"):
+                if _is_own(backend):
+                    kwargs["default"] = given = _NOTHING
         token = _set_layer(_HERE)
         try:
             found = await call(*args, **kwargs)

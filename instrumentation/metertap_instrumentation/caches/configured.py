@@ -158,7 +158,10 @@ class Counter:
         return coroutine
 
     def _as_layer(self) -> contextlib.AbstractContextManager[None]:
-        return counting(self) if self._line.counts == LOOKUPS else contextlib.nullcontext()
+        with faults.guarded(self._place):
+            if self._line.counts == LOOKUPS:
+                return counting(self)
+        return contextlib.nullcontext()
 
     def _returned(self, result: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
         line = self._line

@@ -62,25 +62,31 @@ class CacheMeter:
 
     def hit(self) -> None:
         """Count one lookup that found its entry."""
-        frame = _current()
-        if frame is None:
-            self._hits[None]()
-        elif frame[0]:
-            frame[3] = True
-            self._hits[frame[0]]()
-        else:
-            self._hits[tool_of_lookup(HIT)]()
+        try:
+            frame = _current()
+            if frame is None:
+                self._hits[None]()
+            elif frame[0]:
+                frame[3] = True
+                self._hits[frame[0]]()
+            else:
+                self._hits[tool_of_lookup(HIT)]()
+        except Exception as fault:
+            faults.fault("cache_meter", fault)
 
     def miss(self) -> None:
         """Count one lookup that found nothing."""
-        frame = _current()
-        if frame is None:
-            self._misses[None]()
-        elif frame[0]:
-            frame[4] = True
-            self._misses[frame[0]]()
-        else:
-            self._misses[tool_of_lookup(MISSED)]()
+        try:
+            frame = _current()
+            if frame is None:
+                self._misses[None]()
+            elif frame[0]:
+                frame[4] = True
+                self._misses[frame[0]]()
+            else:
+                self._misses[tool_of_lookup(MISSED)]()
+        except Exception as fault:
+            faults.fault("cache_meter", fault)
 
     def evicted(self, entries: int = 1) -> None:
         """Count `entries` that the cache dropped to make room or because they expired."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from metertap import faults
 from metertap.measuring import calls
 from metertap.measuring.calls import OWNER, PARENT, SERIES, Frame
 from metertap.measuring.slots import Slot
@@ -33,9 +34,10 @@ class MeasuredBlock:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        frame = self._innermost()
-        if frame is not None:
-            calls.leave(frame, None if error is None else Ending.by(error))
+        with faults.guarded("measure"):
+            frame = self._innermost()
+            if frame is not None:
+                calls.leave(frame, None if error is None else Ending.by(error))
 
     def _innermost(self) -> Frame | None:
         """Take the frame of the call that ends: the innermost of this block in this context."""

@@ -135,8 +135,10 @@ def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
     An exception that leaves the block makes it a failed call and passes on unchanged.
     """
     caller = sys._getframe(1)
-    # A block inside itself is a recursion; inside another one of that name it is the same call.
-    return MeasuredBlock(Slot(name, SOURCE, (caller.f_code, caller.f_lasti)))
+    with faults.guarded("measure"):
+        # A block inside itself is a recursion; inside another one of that name it is the same call.
+        return MeasuredBlock(Slot(name, SOURCE, (caller.f_code, caller.f_lasti)))
+    return contextlib.nullcontext()
 
 
 def record_tool_call(

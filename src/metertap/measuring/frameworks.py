@@ -108,17 +108,19 @@ class Handlers:
 
     def handler_begins(self) -> None:
         """Take note that the tool's own code begins now: what came before was the framework's."""
-        frame = self._in_progress()
-        if frame is not None:
-            if frame[ENDED] is None:
-                frame[STARTED] = clock()
-            frame[ENDED] = None  # or it is tried again
+        with faults.guarded(f"tool {self.source}"):
+            frame = self._in_progress()
+            if frame is not None:
+                if frame[ENDED] is None:
+                    frame[STARTED] = clock()
+                frame[ENDED] = None  # or it is tried again
 
     def handler_ended(self) -> None:
         """Take note that the tool's own code has ended: what follows is the framework's."""
-        frame = self._in_progress()
-        if frame is not None and frame[ENDED] is None:
-            frame[ENDED] = clock()
+        with faults.guarded(f"tool {self.source}"):
+            frame = self._in_progress()
+            if frame is not None and frame[ENDED] is None:
+                frame[ENDED] = clock()
 
     def untimed(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         """Call `wrapped`, which is the framework's own, outside of the handler's time."""
@@ -135,9 +137,13 @@ class Handlers:
 
     def _in_progress(self) -> Frame | None:
         """Return the frame of the innermost call, if this framework counts it."""
-        frame = calls.in_progress()
-        owner = None if frame is None else frame[OWNER]
-        return frame if owner is not None and owner.counted_by == self.source else None
+        try:
+            frame = calls.in_progress()
+            owner = None if frame is None else frame[OWNER]
+            return frame if owner is not None and owner.counted_by == self.source else None
+        except Exception as fault:
+            faults.fault(f"tool {self.source}", fault)
+            return None
 
 
 class HandlerTime:

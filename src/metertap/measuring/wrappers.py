@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from metertap import faults
 from metertap.measuring.calls import Frame
 from metertap.patching.patch_set import WrapperFunction
 
@@ -26,14 +27,22 @@ def plain_wrapper(measure: Measure) -> WrapperFunction:
     begin, ended, raised = measure.begin, measure.ended, measure.raised
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = begin(instance, args, kwargs)
+        frame = None
+        try:
+            frame = begin(instance, args, kwargs)
+        except Exception as fault:
+            faults.fault("measure", fault)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            raised(frame, error)
+            with faults.guarded("measure"):
+                raised(frame, error)
             raise
         if frame is not None:
-            ended(frame, result)
+            try:
+                ended(frame, result)
+            except Exception as fault:
+                faults.fault("measure", fault)
         return result
 
     return call
@@ -44,14 +53,22 @@ def coroutine_wrapper(measure: Measure) -> WrapperFunction:
     begin, ended, raised = measure.begin, measure.ended, measure.raised
 
     async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = begin(instance, args, kwargs)
+        frame = None
+        try:
+            frame = begin(instance, args, kwargs)
+        except Exception as fault:
+            faults.fault("measure", fault)
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as error:
-            raised(frame, error)
+            with faults.guarded("measure"):
+                raised(frame, error)
             raise
         if frame is not None:
-            ended(frame, result)
+            try:
+                ended(frame, result)
+            except Exception as fault:
+                faults.fault("measure", fault)
         return result
 
     return call

@@ -262,6 +262,8 @@ class Endings:
         with faults.guarded("exit"):
             _join_threads(until)
         with faults.guarded("exit"):
+            faults.leave_handlers()
+        with faults.guarded("exit"):
             _keep_interrupt()
 
 

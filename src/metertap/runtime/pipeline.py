@@ -207,8 +207,9 @@ class Pipeline:
 
     @property
     def otlp_problem(self) -> str | None:
-        """Why OTLP, though asked for, is not exported."""
-        return self._readers.otlp_problem
+        """Why OTLP, though asked for, is not exported, or did not arrive when it last was."""
+        otlp = self._readers.otlp
+        return self._readers.otlp_problem if otlp is None else otlp.delivery.problem
 
     @property
     def pushes(self) -> bool:

@@ -162,7 +162,6 @@ class TestTools(ToolKit):
     instrumentation = instrumentor.INSTRUMENTATION
     raises = False
     names_are_made_up = True
-    faulty = ()  # what counts the calls is mcp's, and its tests break that
 
     def make(self, function: Callable[..., Any]) -> Any:
         @tool(function.__name__, "", {"text": str})

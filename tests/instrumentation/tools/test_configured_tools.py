@@ -24,7 +24,6 @@ import metertap
 import metertap_instrumentation
 from kits.tool_kit import ToolKit
 from metertap import faults
-from metertap.measuring.slots import ToolSlot
 from metertap.settings import settings
 from metertap_instrumentation.tools import configured as lines_of_tools
 from metertap_instrumentation.tools.configured.names import MOST_ARGUMENTS
@@ -300,7 +299,6 @@ class TestLines(ToolKit):
     source = "configured"
     instrumentation = lines_of_tools.INSTRUMENTATION
     refused = None
-    faulty = ((ToolSlot, "find"),)
 
     @pytest.fixture(autouse=True)
     def measured(self, shop_is_importable: None) -> Iterator[metertap.Tap]:

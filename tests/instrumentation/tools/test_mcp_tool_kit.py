@@ -21,7 +21,7 @@ class TestServers(ToolKit):
     instrumentation = mcp.INSTRUMENTATION
     raises = False
     names_are_made_up = True
-    faulty = ()  # requests have tests of their own for that
+
     stack: ClassVar[Stack]
 
     @pytest.fixture(autouse=True)

@@ -25,7 +25,10 @@ def transact(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         transaction = method(self, *args, **kwargs)  # this only makes a generator
-        return Transaction(self, transaction) if live else transaction
+        if live:
+            with faults.guarded("diskcache"):
+                return Transaction(self, transaction)
+        return transaction
 
     return call
 

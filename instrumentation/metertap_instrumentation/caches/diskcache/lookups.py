@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from metertap import faults
 from metertap.caching.adapter import NOTHING, Ask, Asked, counts, is_own, with_default, within
 from metertap.caching.meters import counting, layer
 from metertap.patching.patch_set import Live
@@ -47,8 +48,9 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     elif given is NOTHING and type(value) is tuple and value and value[0] is given:
         # With its tag or its expiry.
         value, found = (default, *value[1:]), False
-    meter = meter_of(cache)
-    (meter.hit if found else meter.miss)()
+    with faults.guarded("diskcache"):  # the program gets its own default in any case
+        meter = meter_of(cache)
+        (meter.hit if found else meter.miss)()
     return value
 
 

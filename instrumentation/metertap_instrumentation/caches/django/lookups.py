@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sized
 from contextvars import ContextVar
 from typing import Any
 
+from metertap import faults
 from metertap.caching.adapter import (
     ASKED,
     NOTHING,
@@ -137,18 +138,21 @@ def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
         value = lookup.default
     elif type(value) is tuple and value and value[0] is NOTHING:  # diskcache's, with its tag
         value, found = (lookup.default, *value[1:]), False
-    if lookup.found is not None:
-        found = lookup.found
-    outer = _layer()
-    if type(outer) is _Lookup:
-        outer.found = found or outer.found or False
-        return value
-    once = _once.get()
-    if once is not None and once.asked == lookup.asked:
-        if once.looked:
+    try:  # the program gets its own default in any case
+        if lookup.found is not None:
+            found = lookup.found
+        outer = _layer()
+        if type(outer) is _Lookup:
+            outer.found = found or outer.found or False
             return value
-        once.looked = True
-    _count(cache, found)
+        once = _once.get()
+        if once is not None and once.asked == lookup.asked:
+            if once.looked:
+                return value
+            once.looked = True
+        _count(cache, found)
+    except Exception as fault:
+        faults.fault("django", fault)
     return value
 
 

@@ -116,10 +116,11 @@ class Calls:
         hide_frame(error)
         if frame is not None:
             ending = Ending.by(error)
-            if any(is_a(error, name) for name in self._caller_errors):
-                ending = ending.of_caller()
-            else:
-                ending = _of_slot(frame[OWNER], ending)
+            with faults.guarded(self._place):
+                if any(is_a(error, name) for name in self._caller_errors):
+                    ending = ending.of_caller()
+                else:
+                    ending = _of_slot(frame[OWNER], ending)
             calls.leave(frame, ending, now)
 
 
@@ -150,16 +151,23 @@ def _plain_wrapper(own: Calls) -> WrapperFunction:
     begin = own.begin
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = begin(instance, args, kwargs)
+        frame = None
+        try:
+            frame = begin(instance, args, kwargs)
+        except Exception as fault:
+            faults.fault("measure", fault)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
             own.raised(frame, error)
             raise
         if frame is not None:
-            if type(result) in _LATER and frame[SERIES]:
-                return _later(own, frame, result)
-            own.ended(frame, result)
+            try:
+                if type(result) in _LATER and frame[SERIES]:
+                    return _later(own, frame, result)
+                own.ended(frame, result)
+            except Exception as fault:
+                faults.fault("measure", fault)
         return result
 
     return call
@@ -169,16 +177,24 @@ def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) ->
     ended, raised, later = own.ended, own.raised, _LATER
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        frame = begin(args, kwargs) if live else None
+        frame = None
+        if live:
+            try:
+                frame = begin(args, kwargs)
+            except Exception as fault:
+                faults.fault("measure", fault)
         try:
             result = method(*args, **kwargs) if kwargs else method(*args)
         except BaseException as error:
             raised(frame, error)
             raise
         if frame is not None:
-            if type(result) in later and frame[SERIES]:
-                return _later(own, frame, result)
-            ended(frame, result)
+            try:
+                if type(result) in later and frame[SERIES]:
+                    return _later(own, frame, result)
+                ended(frame, result)
+            except Exception as fault:
+                faults.fault("measure", fault)
         return result
 
     return call
@@ -188,14 +204,22 @@ def _coroutine(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live
     ended, raised = own.ended, own.raised
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        frame = begin(args, kwargs) if live else None
+        frame = None
+        if live:
+            try:
+                frame = begin(args, kwargs)
+            except Exception as fault:
+                faults.fault("measure", fault)
         try:
             result = await (method(*args, **kwargs) if kwargs else method(*args))
         except BaseException as error:
             raised(frame, error)
             raise
         if frame is not None:
-            ended(frame, result)
+            try:
+                ended(frame, result)
+            except Exception as fault:
+                faults.fault("measure", fault)
         return result
 
     return call

@@ -124,7 +124,9 @@ def dispatch_by_manager(method: Callable[..., Any], live: Live) -> Callable[...,
         try:
             return await method(self, *args, **kwargs)
         except BaseException as error:
-            _raised(request, error)
+            hide_frame(error)
+            with faults.guarded(_PLACE):
+                _raised(request, error)
             raise
 
     return call_tool
@@ -141,7 +143,9 @@ def dispatch_by_fastmcp(method: Callable[..., Any], live: Live) -> Callable[...,
         try:
             return await method(self, *args, **kwargs)
         except BaseException as error:
-            _raised(request, error)
+            hide_frame(error)
+            with faults.guarded(_PLACE):
+                _raised(request, error)
             raise
 
     return call_tool
@@ -229,8 +233,6 @@ def convert_content(function: Callable[..., Any], live: Live) -> Callable[..., A
 
 
 def _raised(request: Request | None, error: BaseException) -> None:
-    """Take our frame out of `error`, and tell `request` of it."""
-    hide_frame(error)
+    """Tell `request` of `error`."""
     if request is not None and isinstance(error, Exception):
-        with faults.guarded(_PLACE):
-            request.fails(error)
+        request.fails(error)

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metertap import catalogue, outcomes
+from metertap import catalogue, faults, outcomes
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
@@ -220,9 +220,10 @@ class Request:
         self.end(Ending(meant.outcome, meant.error_type), code)
 
     def abandon(self) -> None:
-        """Leave the call if a fault of ours kept it from being recorded."""
+        """Leave the call if a fault of ours kept it from being recorded. Never raises."""
         if self.frame is not None and self.frame[SERIES]:
-            calls.give_up(self.frame)
+            with faults.guarded("mcp.request"):
+                calls.give_up(self.frame)
 
     def _has_seen(self, error: BaseException | None) -> bool:
         """Say whether the error by which the handler ended is this one, or is behind it."""

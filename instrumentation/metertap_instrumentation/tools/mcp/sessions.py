@@ -84,12 +84,16 @@ def patch_sets() -> list[PatchSet]:
 
 def run_server_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    return _run(_ServerSession(instance), wrapped, args, kwargs)
+    with faults.guarded(_PLACE):
+        return _run(_ServerSession(instance), wrapped, args, kwargs)
+    return wrapped(*args, **kwargs)
 
 
 def run_client_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    return _run(_ClientSession(instance), wrapped, args, kwargs)
+    with faults.guarded(_PLACE):
+        return _run(_ClientSession(instance), wrapped, args, kwargs)
+    return wrapped(*args, **kwargs)
 
 
 def run_dispatcher(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -98,14 +102,22 @@ def run_dispatcher(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     A server's hands requests to `mcp.server`, a client's to its session. A request of the
     2026-07-28 protocol over HTTP is no session and has no dispatcher.
     """
-    on_request = args[0] if args else kwargs.get("on_request")
+    with faults.guarded(_PLACE):
+        session = _session_of(args[0] if args else kwargs.get("on_request"))
+        if session is not None:
+            return _run(session, wrapped, args, kwargs)
+    return wrapped(*args, **kwargs)
+
+
+def _session_of(on_request: Any) -> _Session | None:
+    """Return the session in which `on_request` answers; None where that is no session."""
     module = str(getattr(on_request, "__module__", ""))
     owner = getattr(on_request, "__self__", None)
     if module.startswith("mcp.server."):
-        return _run(_ServerSession(getattr(owner, "connection", None)), wrapped, args, kwargs)
+        return _ServerSession(getattr(owner, "connection", None))
     if module.startswith("mcp.client.") and owner is not None:
-        return _run(_ClientSession(owner), wrapped, args, kwargs)
-    return wrapped(*args, **kwargs)
+        return _ClientSession(owner)
+    return None
 
 
 async def _run(session: _Session, wrapped: Any, args: Any, kwargs: Any) -> Any:

@@ -1,0 +1,163 @@
+"""`python -m benchmarks.soak --minutes 10`: memory and latency of a process at its top rate.
+
+One thread calls tools and asks caches as fast as it can, under names of which 100,000 are hostile,
+while another process asks for the document and for Prometheus' text every second. What is told: how
+memory grows, by a least-squares line through its samples, and what a call costs at the beginning
+and at the end, in CPU time of the thread, which does not depend on what else the machine does. The
+first fifth of the time is left out: names, windows and pools fill then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cachetools
+
+import metertap
+
+NAMES, BATCH, SAMPLE_SECONDS = 100_000, 2_000, 5.0
+MEGABYTES_PER_HOUR = 1.0
+"""The slope of memory that is promised at most."""
+SLOWER = 1.25
+"""How much more a call may cost in the last third of the time than in the first."""
+_READER = """
+import sys, time, urllib.request
+while True:
+    for url in sys.argv[1:]:
+        try:
+            urllib.request.urlopen(url, timeout=60).read()
+        except OSError:
+            sys.exit()
+    time.sleep(1)
+"""
+
+
+class Sample(NamedTuple):
+    """What was seen at one moment: seconds since the start, bytes, and seconds of a call."""
+
+    at: float
+    memory: int
+    call: float
+
+
+def hostile_names() -> list[str]:
+    """Make names that a client could make up: long, empty, with control characters, alike."""
+    texts = (
+        "tool\x00{}",
+        "{}\x1b[2J",
+        "a\nb{}",
+        "ü" * 200 + "{}",
+        '"{}"}}',
+        "<b>{}</b>",
+        "{}" * 99,
+    )
+    return [texts[number % len(texts)].replace("{}", str(number)) for number in range(NAMES)]
+
+
+def memory() -> int:
+    """Return the resident memory of this process in bytes, without what is free; for Linux.
+
+    The text of a scrape is megabytes for a moment, and the allocator keeps them for a while.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def work(names: Iterator[str]) -> None:
+    """Call tools and ask caches, a batch of each."""
+    cache: cachetools.LRUCache[int, int] = cachetools.LRUCache(100)
+    metertap.name_cache(cache, "soak")
+    for number, name in zip(range(BATCH // 10), names, strict=False):
+        cache.get(number % 150)
+        cache[number % 200] = number
+        metertap.record_tool_call(name, 0.1)
+        with metertap.measure_tool(name):
+            pass
+
+
+def soak(seconds: float) -> tuple[list[Sample], int]:
+    """Work for that long; return the samples, and how many calls were made."""
+
+    @metertap.tool
+    def search() -> None:
+        pass
+
+    names = itertools.cycle(hostile_names())
+    samples: list[Sample] = []
+    calls = 0
+    started = time.monotonic()
+    with metertap.instrument(prometheus=True, json_port=0, prometheus_port=0) as tap:
+        while not (tap.json_url and tap.prometheus_url):
+            search()
+            time.sleep(0.01)
+        urls = [f"{tap.json_url}/metrics", f"{tap.prometheus_url}/metrics"]
+        with subprocess.Popen([sys.executable, "-c", _READER, *urls]) as reader:
+            costs: list[float] = []
+            due = started + SAMPLE_SECONDS
+            while (now := time.monotonic()) < started + seconds:
+                before = time.thread_time()
+                for _ in range(BATCH):
+                    search()
+                costs.append((time.thread_time() - before) / BATCH)
+                work(names)
+                calls += BATCH + 2 * (BATCH // 10)
+                if now >= due:
+                    due += SAMPLE_SECONDS
+                    samples.append(Sample(now - started, memory(), statistics.median(costs)))
+                    costs.clear()
+            reader.kill()
+        faults = tap.diagnosis()["faults"]
+        assert not faults, faults
+    return samples, calls
+
+
+def slope(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the slope of the least-squares line through `points`, and its standard error."""
+    line = statistics.linear_regression(*zip(*points, strict=True))
+    across = statistics.fmean(x for x, _ in points)
+    left = sum((y - line.slope * x - line.intercept) ** 2 for x, y in points)
+    spread = sum((x - across) ** 2 for x, _ in points)
+    return line.slope, (left / (len(points) - 2) / spread) ** 0.5
+
+
+def main() -> int:
+    """Run, print the figures as JSON, and return 1 if one is beyond its limit."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="for how long (10)")
+    minutes: float = parser.parse_args().minutes
+    samples, calls = soak(minutes * 60)
+    settled = samples[len(samples) // 5 :]
+    grows, error = slope([(item.at / 3600, item.memory / 1e6) for item in settled])
+    third = len(settled) // 3
+    first = statistics.median(item.call for item in settled[:third])
+    last = statistics.median(item.call for item in settled[-third:])
+    found = {
+        "minutes": minutes,
+        "calls": calls,
+        "memory_mb": round(settled[-1].memory / 1e6, 1),
+        "mb_per_hour": round(grows, 2),
+        "standard_error": round(error, 2),
+        "call_us_first_third": round(first * 1e6, 3),
+        "call_us_last_third": round(last * 1e6, 3),
+        "load": os.getloadavg()[1],
+    }
+    print(json.dumps(found, indent=2))
+    return int(grows > MEGABYTES_PER_HOUR or last > first * SLOWER)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

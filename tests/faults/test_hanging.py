@@ -1,0 +1,123 @@
+"""Faults of what metertap stands on: what hangs or cannot be had delays no end and no answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from servers.otlp_receiver import hanging_collector, unreachable_endpoint
+from support.programs import Ended, ended, started
+
+SECONDS = 1.0
+"""The longest that an end is delayed."""
+SLOW = 120
+"""How long what hangs does so; the whole test would."""
+
+PROGRAM = f"""
+import logging, os, sys, threading, time
+def hang(*_args, **_kwargs):
+    time.sleep({SLOW})
+{{before}}
+import metertap
+{{instrument}}
+{{after}}
+
+@metertap.tool
+def search(text):
+    return text.upper()
+
+answers = [search(text) for text in "ab"]
+print(answers, flush=True)
+sys.stdin.read()
+{{end}}
+sys.exit(3)
+"""
+REPORTS_ERRORS = """
+class Reporter(logging.Handler):
+    def emit(self, record):
+        if record.name == "metertap":
+            hang()
+logging.getLogger().addHandler(Reporter())
+"""
+BREAKS = """
+from metertap.recording.tool_series import ToolSeries
+ToolSeries.looked_up = ToolSeries.end = ToolSeries._take = lambda *_args, **_kwargs: 1 / 0
+"""
+HTTP = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
+HANGING = {
+    "a logging handler": (REPORTS_ERRORS, BREAKS),
+    "a logging filter": ("logging.getLogger('metertap').addFilter(hang)", BREAKS),
+    "an exporter's shutdown": (
+        f"import {HTTP} as http; http.OTLPMetricExporter.shutdown = hang",
+        "",
+    ),
+    "an exporter's export": (f"import {HTTP} as http; http.OTLPMetricExporter.export = hang", ""),
+    "an exporter's flush": (
+        f"import {HTTP} as http; http.OTLPMetricExporter.force_flush = hang",
+        "metertap.get_all_metrics()",
+    ),
+    "an observable of ours": (
+        "",
+        "from metertap.recording import Recorder; Recorder.active_calls = property(hang)",
+    ),
+    "the listing": ("", "from metertap.runtime import running; running.unregister = hang"),
+}
+
+
+def ends(code: str, tmp_path: Path, **env: str) -> tuple[Ended, float]:
+    """How the program ended, and how many seconds after its last line."""
+    (tmp_path / "shop.py").write_text(code)
+    with started([sys.executable, str(tmp_path / "shop.py")], env=env) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said == b"['A', 'B']\n"
+        begun = time.perf_counter()
+        return ended(process), time.perf_counter() - begun
+
+
+@pytest.mark.parametrize("what", HANGING)
+def test_what_hangs_delays_the_end_by_a_second_at_most(what: str, tmp_path: Path) -> None:
+    before, after = HANGING[what]
+    with hanging_collector() as endpoint:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+        code = PROGRAM.format(
+            before=before, instrument="metertap.instrument()", after=after, end=""
+        )
+        found, seconds = ends(code, tmp_path, **env)
+        _, unmeasured = ends(
+            PROGRAM.format(before="", instrument="", after="", end=""), tmp_path, **env
+        )
+    assert found.status == 3
+    # Twice that for a machine that is busy; what hangs does so for much longer.
+    assert seconds - unmeasured < 2 * SECONDS
+
+
+@pytest.mark.parametrize("module", ["wrapt", "opentelemetry.sdk.metrics", "opentelemetry.metrics"])
+def test_what_cannot_be_imported_leaves_the_program_unmeasured(module: str, tmp_path: Path) -> None:
+    code = PROGRAM.format(
+        before=f"sys.modules[{module!r}] = None",
+        instrument="metertap.instrument()",
+        after="",
+        end="",
+    )
+    found, _ = ends(code, tmp_path)
+    assert found.status == 3
+    assert found.told.count("metertap: the program runs unmeasured") == 1
+
+
+def test_a_collector_that_refuses_a_short_run_is_told(tmp_path: Path) -> None:
+    code = PROGRAM.format(
+        before="", instrument="tap = metertap.instrument()", after="", end="tap.flush()"
+    )
+    code += "\n"
+    found, seconds = ends(
+        code,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT=unreachable_endpoint(),
+        OTEL_METRIC_EXPORT_INTERVAL="600000",
+    )
+    assert found.told.count("metertap: OTLP: metrics could not be delivered") == 1
+    assert seconds < 3 * SECONDS

@@ -1,0 +1,169 @@
+"""Makes each function of ours that a use of the program passes raise, one after the other.
+
+A seam is a function of metertap that metertap's own code calls on the way: whatever it may raise,
+the program must get what it gets unmeasured. Which ones there are is seen in a use of the program,
+so that a function that is written tomorrow is tried tomorrow. Left out are functions that guard
+themselves (what they call is tried) and those of `_NEVER_FAIL`.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import metertap
+import metertap_exporters
+import metertap_instrumentation
+from metertap import faults
+
+_PACKAGES = (metertap, metertap_exporters, metertap_instrumentation)
+OURS = tuple(str(Path(package.__file__ or "").parent) for package in _PACKAGES)
+_NEVER_FAIL = {
+    "faults.py": None,
+    "tracebacks.py": None,
+    "locks.py": None,
+    "lookups.py": {"__init__"},
+    "meters.py": {"counting", "__init__", "__enter__", "__exit__", "leave_layer"},
+}
+"""Modules, or functions in them, that guard others or set one variable: read them instead."""
+
+reached = 0
+"""How often a broken function was called."""
+
+
+class Broken(Exception):
+    """What a broken function raises."""
+
+
+def fail() -> None:
+    """Raise; called by whatever is broken."""
+    global reached
+    reached += 1
+    raise Broken("a fault of metertap's own")
+
+
+def _plain(*_args: Any, **_kwargs: Any) -> Any:
+    # Nothing global is named here: the code is put into functions of other modules.
+    return __import__("support.breaking", fromlist=("fail",)).fail()
+
+
+async def _later(*_args: Any, **_kwargs: Any) -> Any:
+    return __import__("support.breaking", fromlist=("fail",)).fail()
+
+
+def name_of(code: CodeType) -> str:
+    """Name a function by its file, its name and its line."""
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno} {code.co_name}"
+
+
+def seams(use: Callable[[], object]) -> list[CodeType]:
+    """Find the functions of ours that others of ours call during `use`, in every thread."""
+    found: dict[CodeType, None] = {}
+
+    def see(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_back is not None:
+            code = frame.f_code
+            if code.co_filename.startswith(OURS) and frame.f_back.f_code.co_filename.startswith(
+                OURS
+            ):
+                found[code] = None
+
+    threading.setprofile(see)
+    sys.setprofile(see)
+    try:
+        use()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return [code for code in found if _can_fail(code)]
+
+
+def _can_fail(code: CodeType) -> bool:
+    if code.co_name.startswith("<") or {"guarded", "fault"} & set(code.co_names):
+        return False
+    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        return False
+    names = _NEVER_FAIL.get(Path(code.co_filename).name, set())
+    return names is not None and code.co_name not in names
+
+
+def _functions(codes: list[CodeType]) -> dict[CodeType, list[FunctionType]]:
+    """Find the functions that are there with each code."""
+    found: dict[CodeType, list[FunctionType]] = {code: [] for code in codes}
+    gc.unfreeze()  # what was there before the tests is not looked at otherwise
+    for item in gc.get_objects():
+        if type(item) is FunctionType and item.__code__ in found:
+            found[item.__code__].append(item)
+    gc.freeze()
+    return {code: functions for code, functions in found.items() if functions}
+
+
+@contextmanager
+def broken(code: CodeType, functions: list[FunctionType]) -> Iterator[None]:
+    """Have every function with that code raise."""
+    body = _later if code.co_flags & inspect.CO_COROUTINE else _plain
+    for function in functions:
+        function.__code__ = body.__code__.replace(co_freevars=code.co_freevars)
+    try:
+        yield
+    finally:
+        for function in functions:
+            function.__code__ = code
+
+
+def walk(use: Callable[[], Any], *, count: Callable[[], Any]) -> list[str]:
+    """Say what goes wrong with each seam of `use` broken; nothing, where all is well.
+
+    `use` answers what the program gets, and has been used before. `count` says what was counted so
+    far: a use after the fault is counted as one before it.
+    """
+    global reached
+    answers, seen = use(), []
+    found = seams(lambda: seen.append(use()))
+    assert seen == [answers]
+    before = count()
+    use()
+    usual = difference(before, count())
+    problems = []
+    logging.disable(logging.CRITICAL)
+    try:
+        for code, functions in _functions(found).items():
+            faults.reset()
+            reached = 0
+            try:
+                with broken(code, functions):
+                    given = use()
+            except Exception as error:
+                problems.append(f"{name_of(code)}: reached the program: {error!r}")
+            else:
+                if given != answers:
+                    problems.append(f"{name_of(code)}: {given!r} instead of {answers!r}")
+                elif reached and not faults.fault_counts():
+                    problems.append(f"{name_of(code)}: was told to nobody")
+            use()  # which may yet pay for a call that the fault left unended
+            before = count()
+            use()
+            if (now := difference(before, count())) != usual:
+                problems.append(f"{name_of(code)}: afterwards {now} instead of {usual}")
+    finally:
+        logging.disable(logging.NOTSET)
+        faults.reset()
+    return problems
+
+
+def difference(before: Any, after: Any) -> Any:
+    """Subtract numbers within equal structures; what is not there before counts from 0."""
+    if isinstance(after, dict):
+        earlier = before if isinstance(before, dict) else {}
+        return {key: difference(earlier.get(key), value) for key, value in after.items()}
+    if isinstance(after, tuple):
+        return tuple(map(difference, before or (0,) * len(after), after))
+    return after - (before or 0) if isinstance(after, int) else after
