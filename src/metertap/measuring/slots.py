@@ -126,10 +126,11 @@ class ToolSlot(Slot):
 
     def failed(self, frame: Frame | None, started: float, error: BaseException) -> None:
         """End the call of one of `functions`' short frames, which raised `error`."""
-        if frame is not None:
-            frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
-            calls.leave(frame, Ending.by(error))
         hide_frame(error)
+        with faults.guarded("measure"):
+            if frame is not None:
+                frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
+                calls.leave(frame, Ending.by(error))
 
     def forget(self) -> None:
         """Drop the series, so that the next call finds it after a fork, reset or new settings."""

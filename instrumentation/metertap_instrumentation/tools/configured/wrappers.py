@@ -116,7 +116,7 @@ class Calls:
         hide_frame(error)
         if frame is not None:
             ending = Ending.by(error)
-            with faults.guarded(self._place):
+            with faults.guarded("measure"):
                 if any(is_a(error, name) for name in self._caller_errors):
                     ending = ending.of_caller()
                 else:
