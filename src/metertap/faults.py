@@ -20,6 +20,8 @@ logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
 
 _SHOWN_LENGTH = 200
+_READ_LENGTH = 2_000
+"""As much of a text is searched for secrets: the search takes the square of that in time."""
 _THREAD = "metertap-log"
 _LOG_SECONDS = 0.25
 """The longest that a handler of the program's delays whoever comes here."""
@@ -138,7 +140,11 @@ def leave_handlers() -> None:
 
 def _safe(value: object) -> object:
     """Return what an argument of a message may become: one line that gives no secret away."""
-    return value if isinstance(value, int | float) else printable(without_secrets(str(value)))
+    return (
+        value
+        if isinstance(value, int | float)
+        else printable(without_secrets(str(value)[:_READ_LENGTH]))
+    )
 
 
 def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
@@ -147,7 +153,7 @@ def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
     Of addresses in it the path is not shown either.
     """
     try:
-        text = without_paths(without_secrets(text_of(value)))
+        text = without_paths(without_secrets(text_of(value)[:_READ_LENGTH]))
     except Exception:
         return f"<{type(value).__qualname__}>"
     return printable(text, _SHOWN_LENGTH)
