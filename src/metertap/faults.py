@@ -23,7 +23,7 @@ _SHOWN_LENGTH = 200
 _READ_LENGTH = 2_000
 """As much of a text is searched for secrets: the search takes the square of that in time."""
 _THREAD = "metertap-log"
-_LOG_SECONDS = 0.25
+_LOG_SECONDS = 1.0
 """The longest that a handler of the program's delays whoever comes here."""
 
 # Reentrant: a finaliser or a signal handler may come here while this thread is inside.
@@ -117,13 +117,14 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
         return
     context = contextvars.copy_context()  # what a handler may add to the record
     thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
+    seconds = 0.0 if _logging else _LOG_SECONDS  # one hangs already
     _logging.add(thread)
     try:
         thread.start()
     except RuntimeError:  # there are no new threads while Python 3.12 ends
         log()
     else:
-        thread.join(_LOG_SECONDS)
+        thread.join(seconds)
 
 
 def leave_handlers() -> None:
