@@ -26,28 +26,34 @@ OWN_ARGUMENTS = {
 }
 
 
-def installed() -> Iterator[tuple[Target, Any]]:
-    """Each target that stands in a library that is here, and the function that it stands for."""
-    for patches in gc.get_objects():
-        if issubclass(
-            type(patches), PatchSet
-        ):  # not isinstance: objects may answer that themselves
-            for item in patches._installed:
-                function = getattr(item.original, "__func__", item.original)
-                if not isinstance(function, FunctionType):
-                    function = inspect.getattr_static(item.owner, item.name)
-                yield item.target, getattr(function, "__wrapped__", function)
+def patch_sets() -> list[PatchSet]:
+    # Not isinstance: objects may answer that themselves.
+    return [it for it in gc.get_objects() if issubclass(type(it), PatchSet)]
+
+
+def installed(left: list[PatchSet]) -> Iterator[tuple[Target, Any]]:
+    """Each target that stands in a library that is here, and the function that it stands for.
+
+    Not those of the sets that other tests have `left`.
+    """
+    for patches in patch_sets():
+        for item in [] if patches in left else patches._installed:
+            function = getattr(item.original, "__func__", item.original)
+            if not isinstance(function, FunctionType):
+                function = inspect.getattr_static(item.owner, item.name)
+            yield item.target, getattr(function, "__wrapped__", function)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before, a frame cannot be hidden")
 def test_no_patch_shows_its_frame_in_what_is_raised() -> None:
+    left = [patches for patches in patch_sets() if patches._installed]
     with metertap.instrument(json_endpoint=False):
         packages = [library.package for library in LIBRARIES.values()]
-        sets = [it for it in gc.get_objects() if issubclass(type(it), PatchSet)]
+        sets = patch_sets()
         for name in (*packages, *(it.module for it in sets if it.status == "waiting")):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-        targets = [found for found in installed() if found[0].attribute not in OWN_ARGUMENTS]
+        targets = [found for found in installed(left) if found[0].attribute not in OWN_ARGUMENTS]
         assert len(targets) > 20
         shown = [
             (target.attribute, error.__name__, frame)
