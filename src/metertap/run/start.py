@@ -208,6 +208,20 @@ def _configures(folder: str) -> bool:
     return b"tool.metertap" in text or (b"[tool]" in text and b"metertap" in text)
 
 
+class _Imported:
+    """Loads a module that is there already: it gives that, and does not execute it again."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: Any) -> Any:
+        return self._module
+
+    def exec_module(self, module: Any) -> None:
+        module.__spec__ = self._spec
+
+
 class _Waiting:
     """Waits for a library, and then has everything measured, by the settings of the start.
 
@@ -262,6 +276,8 @@ class _Waiting:
             imports: Any = sys.modules.get("metertap.patching.imports")
             if imports is not None and name in PACKAGES:
                 return imports.find_spec(name, path, target)
+            if name in sys.modules:  # imported by that; executed again, it would begin anew
+                return type(sys.__spec__)(name, _Imported(sys.modules[name]))
         return None
 
     def _end(self) -> None:
