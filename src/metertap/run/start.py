@@ -277,7 +277,11 @@ class _Waiting:
             if imports is not None and name in PACKAGES:
                 return imports.find_spec(name, path, target)
             if name in sys.modules:  # imported by that; executed again, it would begin anew
-                return type(sys.__spec__)(name, _Imported(sys.modules[name]))
+                loader: Any = _Imported(sys.modules[name])
+                spec = type(sys.__spec__)(name, loader)
+                # Python takes the spec of the module, if that is there now, and not what is returned.
+                sys.modules[name].__spec__ = spec
+                return spec
         return None
 
     def _end(self) -> None:
