@@ -279,7 +279,7 @@ class _Waiting:
             if name in sys.modules:  # imported by that; executed again, it would begin anew
                 loader: Any = _Imported(sys.modules[name])
                 spec = type(sys.__spec__)(name, loader)
-                # Python takes the spec of the module, if that is there now, and not what is returned.
+                # Python takes the spec of a module that is there now, not what is returned.
                 sys.modules[name].__spec__ = spec
                 return spec
         return None
