@@ -127,3 +127,25 @@ print({name: one["hits"] for name, one in metertap.get_all_metrics()["cache_metr
     assert found == "{'__main__.first': 1, '__main__.second': 1, '__main__.third': 1}"
     without = run(sys.executable, "program.py", cwd=tmp_path).stdout.decode().splitlines()
     assert shown == without[:-1] or sys.version_info < (3, 11)  # there, frames cannot be hidden
+
+
+EXECUTIONS = """
+import sys
+executed = []
+def audit(event, arguments):
+    if event == "exec":
+        executed.append(arguments[0].co_filename)
+sys.addaudithook(audit)
+import {module} as imported
+assert imported is sys.modules["{module}"]
+print(executed.count(imported.__file__))
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["metertap_instrumentation", "metertap_exporters", "metertap.patching.imports"]
+)
+def test_a_module_of_metertap_that_ends_the_waiting_is_executed_once(
+    module: str, tmp_path: Path
+) -> None:
+    assert measured(EXECUTIONS.format(module=module), cwd=tmp_path) == "1\n"

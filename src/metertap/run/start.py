@@ -272,16 +272,16 @@ class _Waiting:
         """Return what the finder of the patches finds of a library that is to be measured."""
         if name in PACKAGES or name == _SDK or name.startswith("metertap."):
             self._end()
-            # The hooks that were added just now are not asked for this module any more.
-            imports: Any = sys.modules.get("metertap.patching.imports")
-            if imports is not None and name in PACKAGES:
-                return imports.find_spec(name, path, target)
             if name in sys.modules:  # imported by that; executed again, it would begin anew
                 loader: Any = _Imported(sys.modules[name])
                 spec = type(sys.__spec__)(name, loader)
                 # Python takes the spec of a module that is there now, not what is returned.
                 sys.modules[name].__spec__ = spec
                 return spec
+            # The hooks that were added just now are not asked for this module any more.
+            imports: Any = sys.modules.get("metertap.patching.imports")
+            if imports is not None and name in PACKAGES:
+                return imports.find_spec(name, path, target)
         return None
 
     def _end(self) -> None:
