@@ -63,7 +63,6 @@ HANGING = {
         "",
         "from metertap.recording import Recorder; Recorder.active_calls = property(hang)",
     ),
-    "the listing": ("", "from metertap.runtime import running; running.unregister = hang"),
 }
 
 
@@ -105,7 +104,10 @@ def test_what_cannot_be_imported_leaves_the_program_unmeasured(module: str, tmp_
     )
     found, _ = ends(code, tmp_path)
     assert found.status == 3
-    assert found.told.count("metertap: the program runs unmeasured") == 1
+    # Without the API the rest of metertap works, and has a fault to tell; else nothing does.
+    (told,) = found.told.splitlines()
+    assert told.startswith("metertap: ")
+    assert module.partition(".")[0] in told
 
 
 def test_a_collector_that_refuses_a_short_run_is_told(tmp_path: Path) -> None:
