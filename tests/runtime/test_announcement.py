@@ -84,6 +84,18 @@ def test_nothing_is_told(before: str, environment: dict[str, str], tmp_path: Pat
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_a_command_given_to_python_tells_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHOWN + "shown()"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, "METERTAP_ANNOUNCE": ""},
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_log_that_shows_the_address_has_no_second_line(tmp_path: Path) -> None:
     before = "import logging; logging.basicConfig(level='INFO', stream=sys.stdout)"
     done = run(ONE.format(before=before, after=""), tmp_path)

@@ -21,7 +21,8 @@ class Announcement:
     """Tells the address of the page when the first tool or cache is seen.
 
     It is told once for all processes that run the same program, such as the workers of a server,
-    and not where the program's own log has it already.
+    and not where the program's own log has it already. Nor is it told by `python -c`: what such a
+    command writes is read by another program more often than by a person.
     """
 
     def __init__(self, address: Callable[[], str | None]) -> None:
@@ -35,7 +36,7 @@ class Announcement:
         """Wait for the first tool or cache, in a forked child anew."""
         self.forget()
         self._is_due = self._is_told = False
-        if state.settings().announce:
+        if state.settings().announce and getattr(sys, "argv", [])[:1] != ["-c"]:
             state.recorder().on_activity(self._seen)
 
     def forget(self) -> None:
