@@ -8,11 +8,12 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
 import metertap
-from metertap import state
+from metertap import faults, state
 from metertap.runtime.tap import active_tap
 from support.warned import warnings_of
 
@@ -170,3 +171,23 @@ def test_instrument_imports_nothing_that_the_program_does_not_use() -> None:
     )
     loaded = {name.partition(".")[0] for name in json.loads(finished.stdout)}
     assert not loaded & {"mcp", "fastmcp", "rich", "grpc", "httpx", "google"}
+
+
+def test_a_shutdown_does_not_wait_for_an_endpoint_that_comes_up_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_coming_up, info = threading.Event(), faults.info
+
+    def slowly(*arguments: object) -> None:
+        is_coming_up.set()
+        time.sleep(0.3)  # meanwhile the shutdown has begun
+        info(*arguments)
+
+    monkeypatch.setattr(faults, "info", slowly)
+    tap = metertap.instrument(json_port=0)
+    metertap.record_tool_call("search", True, 1.0)
+    assert is_coming_up.wait(60)
+    end = threading.Thread(target=tap.shutdown, daemon=True)
+    end.start()
+    end.join(60)
+    assert not end.is_alive()

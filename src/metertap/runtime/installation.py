@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metertap.runtime.alert_watch import AlertWatch
     from metertap.runtime.pipeline import Pipeline
     from metertap_exporters.http.endpoint import Endpoint
+    from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.json.shape import Document
 
 _TOLD = {"json": ("live page and JSON at %s", "/"), "prometheus": ("Prometheus at %s", "/metrics")}
@@ -237,7 +238,7 @@ class Installation:
     @property
     def json_url(self) -> str | None:
         """Address of the JSON endpoint, while it listens."""
-        json = None if self._pipeline is None else self._pipeline.json
+        json = self._made_json()
         return None if json is None else json.endpoint.url
 
     @property
@@ -295,7 +296,7 @@ class Installation:
             told, path = _TOLD[endpoint.label]
             faults.info(told, endpoint.at(path))
         service = self.service()
-        json = self.pipeline.json
+        json = self._made_json()
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with faults.guarded("listing"), self._registering:
             running.register(
@@ -307,6 +308,13 @@ class Installation:
                 access=_access(endpoint),
             )
         self._announcement.listens()
+
+    def _made_json(self) -> JsonSnapshot | None:
+        """Return the JSON view if there is one, without waiting for a thread that closes it.
+
+        That thread waits for the one that serves, which asks this.
+        """
+        return None if self._pipeline is None else self._pipeline.json
 
     def _list_unserved(self) -> None:
         """Say that the process is measured, before anything is seen or where nothing is served."""
@@ -339,7 +347,7 @@ class Installation:
                 self.watch.start()
 
     def _page_within(self, seconds: float) -> str | None:
-        json = self.pipeline.json
+        json = self._made_json()
         url = None if json is None else json.endpoint.wait(seconds)
         return url if url and url.startswith("http") else None  # a socket has no page
 
