@@ -141,6 +141,14 @@ def test_extremes_average_and_total_are_of_the_lifetime() -> None:
     assert found["window_samples"] == 2
 
 
+def test_extremes_stay_when_later_calls_are_within_them() -> None:
+    with metertap.instrument(json_endpoint=False):
+        for latency_ms in (50, 1, 100, 40):
+            metertap.record_tool_call("t", True, latency_ms)
+            found = document_of("t")  # which takes over what was recorded since the last look
+    assert (found["min_latency_ms"], found["max_latency_ms"]) == (1, 100)
+
+
 @pytest.mark.parametrize(("size", "kept"), [(3, [7.0, 8.0, 9.0]), (50, [*map(float, range(10))])])
 def test_another_window_size_keeps_the_newest_samples(size: int, kept: list[float]) -> None:
     with metertap.instrument(window_size=10, json_endpoint=False):
