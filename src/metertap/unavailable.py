@@ -189,10 +189,15 @@ def stand_in(name: str, error: Exception) -> Any:
     """
     if name not in _DOING_NOTHING and name not in globals():
         raise error
+    tell(error)
+    return nothing if name in _DOING_NOTHING else globals()[name]
+
+
+def tell(error: Exception) -> None:
+    """Say once that something that metertap needs cannot be imported because of `error`."""
     faults.warn_once(
         "unavailable",
         "the program runs unmeasured: %s: %s",
         type(error).__qualname__,
         faults.shown(error, str),
     )
-    return nothing if name in _DOING_NOTHING else globals()[name]

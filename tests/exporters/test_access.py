@@ -9,6 +9,7 @@ import socket
 import ssl
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -457,6 +458,15 @@ def test_silent_readers_of_a_socket_shut_nobody_out(tmp_path: Path) -> None:
         assert b'{"fine":true}' in over(path)
 
 
+@pytest.fixture
+def short_runtime_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A runtime folder in which sockets fit: their paths have 107 bytes at most."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
+
+
+@pytest.mark.usefixtures("short_runtime_folder")
 def test_auto_is_a_socket_of_the_process_in_the_runtime_folder() -> None:
     with metertap.instrument(json_socket="auto", prometheus=True, prometheus_socket="auto") as tap:
         metertap.record_tool_call("search", True, 1.0)
@@ -485,6 +495,7 @@ sys.stdout.flush(); os._exit(0)
 """
 
 
+@pytest.mark.usefixtures("short_runtime_folder")
 def test_a_forked_child_has_a_socket_of_its_own() -> None:
     done = run(sys.executable, "-c", FORKED)
     assert (done.status, done.stdout, done.told) == (0, b"True\n", "")

@@ -207,7 +207,8 @@ class CacheKit:
             self.put(cache, "a", 1)
             return [self.get(cache, "a") is SENTINEL, self.get(cache, "b") is SENTINEL]
 
-        assert breaking.walk(use, count=self.counted) == []
+        problems = breaking.walk(use, count=self.counted)
+        assert not problems, problems
 
     def test_undone_it_is_what_it_was(self, measured: metertap.Tap, cache: Any) -> None:
         self.put(cache, "a", 1)

@@ -326,7 +326,8 @@ class ToolKit:
             tools = metertap.get_all_metrics()["tool_metrics"]
             return {name: (tool["outcomes"], tool["active_calls"]) for name, tool in tools.items()}
 
-        assert breaking.walk(use, count=count) == []
+        problems = breaking.walk(use, count=count)
+        assert not problems, problems
 
     def test_nothing_of_a_call_gets_out(
         self,

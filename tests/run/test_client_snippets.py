@@ -15,6 +15,7 @@ import pytest
 from servers.otlp_receiver import receiver
 from support.json_rpc import SESSION, talk
 from support.programs import METERTAP, PROGRAMS, ended, run, started
+from support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
@@ -86,7 +87,9 @@ def test_a_block_starts_a_measured_server(block: Any, wheel: Path, project: Path
         with started(command, env=env) as process:
             answers = talk(process, session).splitlines()
             assert json.loads(answers[-1])["result"]["isError"] is False
-            (document,) = json.loads(run(METERTAP, "snapshot", "--json").stdout)
+            # The endpoint opens with the call, a moment after its answer.
+            shown = wait_for(lambda: run(METERTAP, "snapshot", "--json").stdout, 60)
+            (document,) = json.loads(shown)
             assert ended(process).status == 0
     assert document["tool_metrics"][tool]["successful_calls"] == 1
     assert collector.tool_calls() == ({(tool, "ok"): 1} if pushes else {})

@@ -165,18 +165,18 @@ class Counter:
 
     def _returned(self, result: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
         line = self._line
-        if _comes_later(result):
-            self._tell(f"a {type(result).__qualname__} does not say what it is")
-            return
-        try:
-            meant = line.test is not None and line.test(
-                result, functools.partial(self._default, wrapped, instance, args, kwargs)
-            )
-            number = _number(result) if line.number else 1
-        except Exception as error:  # of the program's own object, which was asked
-            self._tell(f"{type(error).__qualname__} in reading a result, which counts nothing")
-            return
         with faults.guarded(self._place):
+            if _comes_later(result):
+                self._tell(f"a {type(result).__qualname__} does not say what it is")
+                return
+            try:
+                meant = line.test is not None and line.test(
+                    result, functools.partial(self._default, wrapped, instance, args, kwargs)
+                )
+                number = _number(result) if line.number else 1
+            except Exception as error:  # of the program's own object, which was asked
+                self._tell(f"{type(error).__qualname__} in reading a result, which counts nothing")
+                return
             if line.counts == LOOKUPS:
                 self._lookup(instance, hit=not meant)
             elif meant or not (line.test or line.raises):

@@ -30,7 +30,7 @@ from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import SubclassesPatchSet
-from metertap.patching.tracebacks import frameless, hide_frame
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
@@ -154,11 +154,14 @@ def read_arguments(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         _tools.handler_begins()
 
 
-@frameless
 def after_handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Note that the handler has ended: `run` calls this first when it returned or raised."""
     _tools.handler_ended()
-    return wrapped(*args, **kwargs)
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
 
 
 class _Tools(SubclassesPatchSet):

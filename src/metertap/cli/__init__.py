@@ -233,6 +233,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _interval(text: str) -> float:
+    import argparse
+
     seconds = float(text)
     if not 0.1 <= seconds <= 3600:
         raise argparse.ArgumentTypeError("takes a number of seconds from 0.1 to 3600")

@@ -106,7 +106,10 @@ def instrument(
         asked |= asked.pop("unknown")
         given = {name: value for name, value in asked.items() if value is not None}
         return tap.hold(caller_of(sys._getframe(1)), given)
-    except Exception as error:  # a fault of ours: the program runs unmeasured
-        faults.fault("instrument", error)
+    except Exception as error:  # the program runs unmeasured
+        if isinstance(error, ImportError):  # said already, where a name was imported before
+            unavailable.tell(error)
+        else:
+            faults.fault("instrument", error)
         state.stop()
         return cast("Tap", unavailable.Tap())

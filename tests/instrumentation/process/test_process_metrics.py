@@ -453,9 +453,8 @@ with metertap.instrument() as tap:
         [python, "-m", "metertap", "doctor", "--all"], capture_output=True, text=True, check=False
     )
     assert doctor.returncode == 0, doctor.stderr
-    assert re.search(
-        r"process metrics +not installed: pip install 'metertap\[system\]'", doctor.stdout
-    )
+    hint = r"process metrics +not installed: (uv )?pip install .*\[system\]"
+    assert re.search(hint, doctor.stdout), doctor.stdout
 
 
 def test_one_that_cannot_be_imported_is_one_warning_and_a_problem(
