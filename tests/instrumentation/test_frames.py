@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 import metertap
 from metertap.patching.patch_set import PatchSet, Target, make_stand_in
 from metertap_instrumentation.libraries import LIBRARIES
+from support.programs import run
 
 ERRORS = (KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit, KeyError)
 OWN_ARGUMENTS = {
@@ -31,13 +33,10 @@ def patch_sets() -> list[PatchSet]:
     return [it for it in gc.get_objects() if issubclass(type(it), PatchSet)]
 
 
-def installed(left: list[PatchSet]) -> Iterator[tuple[Target, Any]]:
-    """Each target that stands in a library that is here, and the function that it stands for.
-
-    Not those of the sets that other tests have `left`.
-    """
+def installed() -> Iterator[tuple[Target, Any]]:
+    """Each target that stands in a library that is here, and the function that it stands for."""
     for patches in patch_sets():
-        for item in [] if patches in left else patches._installed:
+        for item in patches._installed:
             function = getattr(item.original, "__func__", item.original)
             if not isinstance(function, FunctionType):
                 function = inspect.getattr_static(item.owner, item.name)
@@ -46,22 +45,28 @@ def installed(left: list[PatchSet]) -> Iterator[tuple[Target, Any]]:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before, a frame cannot be hidden")
 def test_no_patch_shows_its_frame_in_what_is_raised() -> None:
-    left = [patches for patches in patch_sets() if patches._installed]
+    # In a process of its own: what other tests have left is patched otherwise.
+    code = "import runpy, sys; runpy.run_path(sys.argv[1])['check']()"
+    done = run(sys.executable, "-c", code, __file__, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.status == 0, done.told
+
+
+def check() -> None:
     with metertap.instrument(json_endpoint=False):
         packages = [library.package for library in LIBRARIES.values()]
         sets = patch_sets()
         for name in (*packages, *(it.module for it in sets if it.status == "waiting")):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-        targets = [found for found in installed(left) if found[0].attribute not in OWN_ARGUMENTS]
-        assert len(targets) > 20
+        targets = [found for found in installed() if found[0].attribute not in OWN_ARGUMENTS]
+        assert len(targets) > 20, targets
         shown = [
             (target.attribute, error.__name__, frame)
             for target, function in targets
             for error in ERRORS
             for frame in frames_of_ours(target, error, inspect.iscoroutinefunction(function))
         ]
-    assert shown == []
+    assert shown == [], shown
 
 
 def frames_of_ours(target: Target, kind: type[BaseException], is_async: bool) -> list[str]:
