@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,6 +83,29 @@ def test_a_file_beside_the_program_that_concerns_metertap_is_no_time_to_wait(
 ) -> None:
     (tmp_path / file).write_text(text)
     assert "metertap.state" in measured(LOADED, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "long"])
+def test_a_file_without_end_beside_the_program_does_not_hold_it_up(
+    kind: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "pyproject.toml"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "long":
+        with file.open("wb") as sparse:
+            sparse.truncate(2**40)
+    else:
+        file.symlink_to(kind)
+    (tmp_path / "program.py").write_text("print('done')")
+    done = subprocess.run(
+        [*RUN, sys.executable, "program.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == b"done\n"
 
 
 def test_settings_and_names_are_those_of_the_start(tmp_path: Path) -> None:

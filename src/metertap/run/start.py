@@ -15,6 +15,7 @@ import _thread
 import atexit
 import functools
 import os
+import stat
 import sys
 import time
 
@@ -93,6 +94,7 @@ _FLAGS_WITHOUT_VALUE = frozenset(
 )
 _OURS = ("metertap", "metertap_exporters", "metertap_instrumentation")
 _FILE = "pyproject.toml"
+_MOST_BYTES = 2**20
 _INSTALLED = ("site-packages", "dist-packages")
 _STDLIB = os.path.dirname(os.__file__)
 
@@ -199,10 +201,18 @@ def _parents(folders: Collection[str]) -> Iterator[str]:
 
 
 def _configures(folder: str) -> bool:
-    """Say whether the file in `folder` may have settings of metertap's."""
+    """Say whether the file in `folder` may have settings of metertap's.
+
+    What may be without end (a pipe, a device, a long file) is not looked into: whatever reads the
+    settings says what it thinks of that.
+    """
     try:
-        with open(os.path.join(folder, _FILE), "rb") as file:
-            text = file.read().translate(None, b" \t\"'")
+        handle = os.open(os.path.join(folder, _FILE), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+                return True
+            text = file.read(_MOST_BYTES).translate(None, b" \t\"'")
     except OSError:
         return False
     return b"tool.metertap" in text or (b"[tool]" in text and b"metertap" in text)
