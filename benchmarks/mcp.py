@@ -20,16 +20,11 @@ from typing import Any
 from benchmarks.measuring import Ratio, Result
 from benchmarks.process import measured
 
-_VERSION = metadata.version("mcp")
+_MAJOR = metadata.version("mcp").partition(".")[0]
 _CALLS = 200
-_KNOWN = {
-    "MCPServer": "to 0.07: the five wrappers alone are 0.012, clocks, frame and appends 0.007",
-    "low-level": "to 0.10: the three wrappers alone are 0.014, clocks, frame and appends 0.011",
-}
-"""Of mcp 2.x; by instructions, as docs/performance.md tells. Calls of mcp 1.x take longer."""
 _FIRST = 100
 
-if _VERSION.startswith("1."):
+if _MAJOR == "1":
     from mcp import types
     from mcp.server.fastmcp import FastMCP as HighLevel
     from mcp.server.lowlevel import Server
@@ -111,11 +106,10 @@ def requests(rounds: int) -> Iterator[Result]:
         for number in range(2 * rounds + 2):
             with measured() if number % 2 else contextlib.nullcontext():
                 (ours if number % 2 else bare).append(asyncio.run(_calls(build)))
-        known = "" if _VERSION.startswith("1.") else _KNOWN[name]
-        yield _compared(f"MCP {_VERSION} tools/call, {name}", ours[1:], bare[1:], limit, known)
+        yield _compared(f"MCP {_MAJOR}.x tools/call, {name}", ours[1:], bare[1:], limit)
 
 
-def _compared(row: str, ours: list[float], bare: list[float], limit: float, known: str) -> Result:
+def _compared(row: str, ours: list[float], bare: list[float], limit: float) -> Result:
     """Lower quartiles, which another program on the machine disturbs least; minima, medians."""
 
     def ratio(of: Callable[[list[float]], float]) -> float:
@@ -127,4 +121,4 @@ def _compared(row: str, ours: list[float], bare: list[float], limit: float, know
     least, most = sorted((ratio(min), ratio(statistics.median)))
     added = quartile(ours) - quartile(bare)
     ratios = Ratio(ratio(quartile), least, most)
-    return Result(row, "CPU of the call", ratios, limit, added, known)
+    return Result(row, "CPU of the call", ratios, limit, added)

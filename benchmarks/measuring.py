@@ -33,8 +33,6 @@ class Result:
     limit: float | None
     seconds: float
     """What ours takes, in seconds: of this machine, for orientation."""
-    known: str = ""
-    """By how much the row is known to miss its limit, and why; empty if it should meet it."""
 
     @property
     def is_met(self) -> bool:

@@ -15,7 +15,8 @@ def measured(**options: Any) -> Iterator[metertap.Tap]:
     """JSON and Prometheus readers attached, nothing recorded, the bulk path in force."""
     logging.getLogger("metertap").setLevel(logging.WARNING)
     metertap.reset()
-    with metertap.instrument(prometheus=True, json_port=0, prometheus_port=0, **options) as tap:
+    ports = {"prometheus": True, "json_port": 0, "prometheus_port": 0}
+    with metertap.instrument(announce=False, **ports, **options) as tap:
         readers = {name for name, _ in tap.pipeline.readers()}
         assert {"JsonMetricReader", "PrometheusScrapeReader"} <= readers
         yield tap
