@@ -59,7 +59,7 @@ def _spent_later(stream: Any, count: int) -> Work:
 def calls(rounds: int) -> Iterator[Result]:
     """Above the bare function; `ours` is what is added to a call."""
     shop = types.ModuleType(_MODULE)
-    shop.line, shop.line_later = work, work_later  # type: ignore[attr-defined]
+    vars(shop).update(line=work, line_later=work_later)
     sys.modules[_MODULE] = shop
     own = cachetools.LRUCache  # the same methods on a class of its own, which nobody patches
     bare: Any = type("Bare", (own,), {"get": own.get, "__getitem__": own.__getitem__})(8)

@@ -339,7 +339,8 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
     made = Endpoint("big", app, "127.0.0.1", 0, True, "", access=Access(certfile=certificate))
     made.start()
     assert made.wait(20)
-    server = made._listening.server  # type: ignore[union-attr]
+    assert made._listening is not None
+    server = made._listening.server
     assert server is not None
     context = ssl.create_default_context(cafile=authority.path)
     with connect(url_of(made), receive_buffer=4096) as plain:

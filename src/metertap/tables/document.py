@@ -1,6 +1,8 @@
 """The metrics document of a running process, as far as commands read it: `GET /metrics`.
 
-`exporters/metertap_exporters/schema.json` describes all of it.
+`exporters/metertap_exporters/schema.json` describes all of it. What a command gets may come from an
+older version of metertap and is checked against these types, so they ask for no more than is read,
+while `metertap_exporters.json.shape` promises all that this version serves.
 """
 
 from __future__ import annotations
