@@ -149,7 +149,7 @@ def _safe(value: object) -> object:
 
 
 def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
-    """`value` as text for a warning: one line of bounded length, never a secret or an exception.
+    """Show `value` in a warning: as one line of bounded length, without secrets. Never raises.
 
     Of addresses in it the path is not shown either.
     """

@@ -43,7 +43,10 @@ class Ending(NamedTuple):
 
     @classmethod
     def by(cls, error: BaseException) -> Ending:
-        """The ending of a call that raised `error`. Never raises: a class may do so when asked."""
+        """Make the ending of a call that raised `error`.
+
+        Never raises: a class may do so when asked.
+        """
         try:
             return cls(of_exception(error), error_type(error))
         except Exception as fault:

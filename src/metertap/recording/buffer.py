@@ -62,7 +62,7 @@ class Batch:
         return sorted(self.durations)
 
     def after(self, done: int) -> Batch:
-        """The durations without the first ones."""
+        """Return the durations without the first ones."""
         if not done:
             return self
         rest = self._rests.get(done)
@@ -71,7 +71,7 @@ class Batch:
         return rest
 
     def counts(self, bounds: tuple[float, ...]) -> list[int]:
-        """How many fall into each bucket; a bound belongs to the bucket below it."""
+        """Count how many fall into each bucket; a bound belongs to the bucket below it."""
         counts = self._counts.get(bounds)
         if counts is None:
             ordered = self.ordered
@@ -81,7 +81,7 @@ class Batch:
         return counts
 
     def added_to(self, total: float) -> float:
-        """`total` plus each duration, one after the other."""
+        """Add each duration to `total`, one after the other, and return the sum."""
         if _SUM_IS_SEQUENTIAL:
             return sum(self.durations, total)
         return functools.reduce(operator.add, self.durations, total)
@@ -180,7 +180,7 @@ class Buffer(ABC):
         """Count `batch` and hand it to the instruments."""
 
     def begin_again(self) -> None:
-        """The next sample has to come at once: there is a reader that saw none yet."""
+        """Have the next sample come at once, for a reader that has seen none yet."""
         self._is_new = True
         self.choose_append()
 
@@ -279,13 +279,16 @@ class Delivery(ABC):
         return None
 
     def begin_again(self) -> None:
-        """A reader was added: for it, every series begins with the next value."""
+        """Begin every series with the next value, for a reader that was added."""
         with self.lock:
             for series in self._buffers():
                 series.begin_again()
 
     def make_way(self, newcomer: Buffer) -> None:
-        """`newcomer` is about to begin a series. With the lock held."""
+        """Fold all others before `newcomer` begins a series, if that may find no place left.
+
+        With the lock held.
+        """
         if not self.in_order and any(item.is_full for item in self._instruments):
             self.fold(but=newcomer)
 
@@ -307,7 +310,7 @@ class Delivery(ABC):
 
     @abstractmethod
     def _buffers(self) -> list[Buffer]:
-        """All that there are."""
+        """List all buffers."""
 
     def _choose_appends(self) -> None:
         for series in self._buffers():

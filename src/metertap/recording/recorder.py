@@ -525,6 +525,6 @@ class Recorder(Delivery):
 
 
 def is_duration(value: object) -> bool:
-    """Whether `value` can be a duration, in milliseconds or less."""
+    """Say whether `value` can be a duration: a number from 0 to the longest that is kept."""
     # A comparison with NaN is false, and one with an integer of any size is exact.
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS

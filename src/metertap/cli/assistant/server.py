@@ -69,14 +69,14 @@ def _add_tools(server: Any) -> None:
         return await in_a_thread(answers.failing_tools, process, limit)
 
     async def cache_hit_rates(process: str = "", limit: int = 10) -> str:
-        """Whether caches help: lookups, share of hits, evictions and entries of each.
+        """Tell whether caches help: lookups, share of hits, evictions and entries of each.
 
         `process` is a service's name or a process id; empty for all. `limit` is at most 50.
         """
         return await in_a_thread(answers.cache_rates, process, limit)
 
     async def what_changed(process: str = "") -> str:
-        """What was called, and what failed, since this was asked before in this session.
+        """Tell what was called, and what failed, since this was asked before in this session.
 
         `process` is a service's name or a process id; empty for all.
         """
