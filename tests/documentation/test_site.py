@@ -28,6 +28,20 @@ USED: dict[str, tuple[str, set[str]]] = {
         "        await client.call_tool('add', {'a': 1, 'b': 2})\n" + ASK,
         {"add"},
     ),
+    "An MCP server over HTTP": (
+        "from mcp import Client\n"
+        "async def ask():\n"
+        "    async with Client(server) as client:\n"
+        "        await client.call_tool('add', {'a': 1, 'b': 2})\n"
+        "assert callable(app)\n" + ASK,
+        {"add"},
+    ),
+    "An MCP client": (
+        "found = metertap.get_all_metrics()['operations']\n"
+        "assert ('client', 'tools/call', 'get_current_time') in "
+        "{(item['side'], item['method'], item['name']) for item in found}",
+        set(),
+    ),
     "fastmcp": (
         "from fastmcp import Client\n"
         "async def ask():\n"
@@ -36,6 +50,7 @@ USED: dict[str, tuple[str, set[str]]] = {
         {"add"},
     ),
     "LangChain and LangGraph": ("", {"price"}),
+    "A notebook": ("assert '>price<' in tap._repr_html_()", {"price"}),
     "OpenAI Agents SDK": ("assert agent.tools[0].name == 'price'", set()),
     "pydantic-ai": ("", {"price"}),
     "Claude Agent SDK": ("assert server['name'] == 'shop'", set()),
@@ -44,7 +59,9 @@ USED: dict[str, tuple[str, set[str]]] = {
         "assert TestClient(app).get('/price/eur').status_code == 200",
         {"price", "program.rate"},
     ),
+    "gunicorn": ("app({'PATH_INFO': '/tea'}, lambda status, headers: None)", {"price"}),
     "Django": ("", {"order"}),
+    "A WebSocket server": ("", {"add"}),
     "Your own dispatcher": ("", {"add"}),
     "Your own cache": ("", {"prices"}),
     "A log instead of a page": ("", {"price"}),
@@ -133,7 +150,8 @@ def test_the_test_of_the_page_about_tests_passes(tmp_path: Path) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     listed = re.findall(r"^ +- .+: (\S+\.md)$", SETTINGS, re.M)
-    assert sorted(listed) == sorted(path.name for path in DOCS.glob("*.md"))
+    made_while_building = {"catalogue.md", "document.md"}
+    assert sorted(listed) == sorted({path.name for path in DOCS.glob("*.md")} | made_while_building)
 
 
 def test_every_public_name_is_in_the_reference() -> None:
@@ -154,8 +172,12 @@ def test_every_metric_is_in_the_reference() -> None:
     from metertap import catalogue
 
     page = (DOCS / "metrics.md").read_text(encoding="utf-8")
-    names = {item.name for item in vars(catalogue).values() if isinstance(item, Metric)}
-    assert {name for name in names if f"`{name}`" not in page} == set()
+    metrics = [item for item in vars(catalogue).values() if isinstance(item, Metric)]
+    assert {item.name for item in metrics if f"`{item.name}`" not in page} == set()
+    for metric in metrics:
+        if metric.buckets:
+            row = next(line for line in page.splitlines() if f"`{metric.name}`" in line)
+            assert f"| histogram, {metric.unit} |" in row
 
 
 def test_assistants_are_told_of_pages_that_exist() -> None:
@@ -177,5 +199,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     page = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
     assert "window_size" in page
     assert (tmp_path / "site" / "llms.txt").exists()
+    document = (tmp_path / "site" / "document" / "index.html").read_text(encoding="utf-8")
+    assert "p95_latency_ms" in document
+    instruments = (tmp_path / "site" / "catalogue" / "index.html").read_text(encoding="utf-8")
+    assert "gen_ai.execute_tool.duration" in instruments
     fetched = re.findall(r'<(?:script|link)[^>]+(?:src|href)="(https?://[^"]+)"', page)
     assert fetched == []  # a reader without a network sees it whole

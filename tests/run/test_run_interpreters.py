@@ -110,3 +110,14 @@ def test_modules_beside_the_program_go_before_those_that_metertap_imported(tmp_p
     for command in ([str(program)], ["-m", "program"]):
         measured = run(*RUN, PYTHON, *command, cwd=tmp_path)
         assert (measured.stdout, measured.stderr) == (b"True True True\n1.5\n", b"")
+
+
+def test_a_program_that_runs_no_python_is_told_once(tmp_path: Path) -> None:
+    node = executable(tmp_path / "node", "#!/bin/sh\necho answer\n")
+    script = executable(tmp_path / "server", f"#!{node} --flag\n")
+    other = executable(tmp_path / "other", "#!/bin/sh\necho answer\n")
+    for program in (node, script):
+        measured = run(*RUN, str(program))
+        assert measured.told.startswith("metertap: only Python is measured")
+        assert measured.told.count("\n") == 1
+    assert run(*RUN, str(other)).stderr == b""  # a shell often starts a Python

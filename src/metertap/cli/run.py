@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # the program waits for what is imported here
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_OTHER_LANGUAGES = {"bun", "bunx", "deno", "java", "node", "npm", "npx", "perl", "php", "ruby"}
+"""Programs that run no Python, which the user may not know of a server's command."""
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
 
 
@@ -36,6 +38,11 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         sys.stderr.write(
             "metertap: the program runs unmeasured, because its Python is started with -I, -E "
             f"or -S and ignores PYTHONPATH: {_printable(name)}\n"
+        )
+    if not _OTHER_LANGUAGES.isdisjoint(_runners(path)):
+        sys.stderr.write(
+            "metertap: only Python is measured, and this is none unless it starts one: "
+            f"{_printable(name)}\n"
         )
     environment = _environment(children)
     if os.name == "nt":
@@ -121,6 +128,11 @@ def _python_arguments(path: str, command: Sequence[str]) -> list[str]:
         if _is_python(word):
             return words[index + 1 :]
     return []
+
+
+def _runners(path: str) -> list[str]:
+    """Return the names of a program and, of a script, of what its first line starts."""
+    return [os.path.basename(word) for word in (path, *_interpreter_line(path))]
 
 
 def _is_python(path: str) -> bool:
