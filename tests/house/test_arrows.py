@@ -36,6 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "patching": set(),
     "otel": {"recording", "settings"},
     "alerts": {"recording"},
+    "history": set(),
     "state": {"recording", "settings"},
     "tables": set(),
     "measuring": {"patching", "recording", "state"},

@@ -1,0 +1,124 @@
+"""What was measured over days and releases, whoever keeps it: one set of questions for all.
+
+`FileAnswers` reads the file of `METERTAP_HISTORY`; engines that speak PromQL answer the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, get_args
+
+from metertap import outcomes
+from metertap.history.sketch import Sketch
+
+Kind = Literal["tool", "cache", "operation"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+By = Literal["none", "version", "instance"]
+"""What is told apart beside the subject and the service."""
+
+ERROR = "error"
+"""The outcome of an MCP operation that has an `error.type`."""
+_FAILED = outcomes.FAILED | {ERROR}
+
+
+class HistoryError(Exception):
+    """A history that cannot be read or written; the text is one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured: a tool of a library, a cache of a system, an MCP operation of a side."""
+
+    kind: Kind
+    name: str
+    source: str
+    """The library of a tool, the system of a cache, `server` or `client` of an operation."""
+
+
+@dataclass(slots=True)
+class Slice:
+    """What was measured of one subject in one period, times in Unix seconds.
+
+    `version` and `instance` are empty where they are not known, or not told apart.
+    """
+
+    subject: Subject
+    service: str
+    version: str
+    instance: str
+    start: float
+    end: float
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """Calls by outcome (`metertap.outcomes`); of operations `ok` and `error`."""
+    error_types: dict[str, int] = field(default_factory=dict)
+    latency: Sketch | None = None
+    """Of calls that went well or failed; None where no duration is known."""
+    hits: int = 0
+    misses: int = 0
+    extra: dict[str, float] = field(default_factory=dict)
+    """Other sums, such as evictions, tokens, costs and bytes."""
+
+    @property
+    def calls(self) -> int:
+        """Calls of every outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def failed(self) -> int:
+        """Calls that failed by the server's fault."""
+        return sum(self.outcomes.get(name, 0) for name in _FAILED)
+
+    @property
+    def error_rate(self) -> float | None:
+        """Share (0 to 1) of failed calls among those that went well or failed."""
+        judged = self.failed + self.outcomes.get(outcomes.OK, 0)
+        return self.failed / judged if judged else None
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share (0 to 1) of lookups that hit."""
+        lookups = self.hits + self.misses
+        return self.hits / lookups if lookups else None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a service, and when something was measured of it, in Unix seconds."""
+
+    service: str
+    version: str
+    """Empty where the program does not say."""
+    first_seen: float
+    last_seen: float
+
+
+class Answers(Protocol):
+    """Somebody who knows what was measured. Methods raise `HistoryError`."""
+
+    def slices(
+        self,
+        *,
+        since: float,
+        until: float,
+        step: float,
+        service: str | None = None,
+        kinds: Collection[Kind] = KINDS,
+        name: str | None = None,
+        by: By = "none",
+    ) -> Iterator[Slice]:
+        """Yield what was measured from `since` to `until`, in periods of `step` seconds.
+
+        Periods are multiples of `step` since 1970, and longer where nothing so fine is kept; the
+        first may so begin before `since`. A `step` that is not shorter than the whole is the whole.
+        Earlier periods come first. What has no data is left out.
+        """
+
+    def services(self) -> list[str]:
+        """List the services by name."""
+
+    def versions(self, service: str | None = None) -> list[Version]:
+        """List the versions of one service, or of all, first seen first."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""

@@ -1,0 +1,101 @@
+"""Sketches of latencies: within a hundredth of the sample, merged without loss, small as bytes."""
+
+from __future__ import annotations
+
+import math
+import random
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping.logarithm_mapping import (
+    LogarithmMapping,
+)
+
+from metertap.history import sketch
+from metertap.history.sketch import Sketch, merged
+
+LATENCIES = st.lists(st.floats(1e-4, 100.0), min_size=1, max_size=300)
+QUANTILES = (0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+
+def sketched(values: list[float]) -> Sketch:
+    made = Sketch()
+    made.add(values)
+    return made
+
+
+def nearest_rank(values: list[float], share: float) -> float:
+    return sorted(values)[max(1, math.ceil(share * len(values))) - 1]
+
+
+@given(LATENCIES)
+def test_a_quantile_is_within_a_hundredth_of_the_sample_of_its_rank(values: list[float]) -> None:
+    made = sketched(values)
+    for share in QUANTILES:
+        found = made.quantile(share)
+        assert found == pytest.approx(nearest_rank(values, share), rel=0.0055)
+
+
+@given(LATENCIES, LATENCIES)
+def test_merging_equals_counting_together(one: list[float], other: list[float]) -> None:
+    both, together = merged([sketched(one), sketched(other), None]), sketched(one + other)
+    assert both.cdf() == together.cdf()
+    assert (both.count, both.minimum, both.maximum) == (
+        together.count,
+        together.minimum,
+        together.maximum,
+    )
+    assert both.total == pytest.approx(together.total)
+
+
+@given(LATENCIES, st.sampled_from([1, 255, 256, 65_536, 2**32]))
+def test_bytes_hold_everything(values: list[float], more: int) -> None:
+    made = sketched(values)
+    made.add_many(values[0], more)
+    again = Sketch.unpack(made.pack())
+    assert list(again.buckets()) == list(made.buckets())
+    assert again.count == made.count
+    for kept, was in ((again.total, made.total), (again.maximum, made.maximum)):
+        assert kept == pytest.approx(was, rel=1e-6)
+
+
+def test_buckets_are_those_of_opentelemetry() -> None:
+    mapping = LogarithmMapping(sketch.SCALE)
+    for index in range(-800, 480, 7):
+        made = sketched([mapping.get_lower_boundary(index) * 1.001])
+        ((upper, _),) = made.buckets()
+        assert upper == pytest.approx(mapping.get_lower_boundary(index + 1))
+
+
+def test_what_lies_beyond_the_buckets_is_counted_and_keeps_its_extremes() -> None:
+    made = sketched([0.0, 1e-9, 1e9])
+    assert (made.count, made.minimum, made.maximum) == (3, 0.0, 1e9)
+    assert made.quantile(0) == 0.0
+    assert made.quantile(1) == 1e9
+
+
+def test_nothing_has_no_quantile() -> None:
+    empty = Sketch.unpack(Sketch().pack())
+    assert empty.quantile(0.5) is None
+    assert (empty.count, empty.cdf()) == (0, [])
+
+
+def test_a_cumulative_distribution_rises_to_the_count() -> None:
+    made = sketched([0.1, 0.2, 0.2, 0.4])
+    assert [count for _, count in made.cdf()] == [1, 3, 4]
+    assert all(one < other for (one, _), (other, _) in pairwise(made.cdf()))
+
+
+@pytest.mark.parametrize("data", [b"", bytes(15), bytes(16), b"\xff" * 16, bytes(16) + b"x"])
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="no sketch"):
+        Sketch.unpack(data)
+
+
+def test_a_hundred_calls_take_less_than_a_hundred_bytes() -> None:
+    values = random.Random(5)
+    many = [sketched([values.lognormvariate(-3, 0.5) for _ in range(100)]) for _ in range(100)]
+    assert len(zlib.compress(b"".join(each.pack() for each in many))) / 100 < 90
