@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
@@ -64,6 +65,10 @@ class AsyncCacheKit(CacheKit):
     def loop(self) -> Iterator[None]:
         yield
         close_loop()
+
+    def leave_threads(self) -> None:
+        if _loop is not None:
+            _loop.set_default_executor(ThreadPoolExecutor())
 
     def only(self) -> tuple[int, int]:
         """What was counted, in all caches there are."""

@@ -9,12 +9,15 @@ import os
 import pickle
 import subprocess
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import metertap
+from metertap.patching import by_value
 
 pytestmark = pytest.mark.interpreter
 
@@ -279,3 +282,40 @@ def test_a_class_of_the_programs_is_sent_with_the_stand_ins_that_it_was_given() 
         assert again(Own(), "prompt", "llm") is None
         [cache] = metertap.get_all_metrics()["cache_metrics"].values()
         assert cache["misses"] == 1
+
+
+def other_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make a cloudpickle whose private function has another name."""
+    source = Path(cloudpickle.cloudpickle.__file__).read_text()
+    assert f"def {by_value._IS_BY_NAME}(" in source, "cloudpickle has changed what it is known by"
+    made = types.ModuleType("other_cloudpickle")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    exec(source.replace(by_value._IS_BY_NAME, "_goes_by_name"), vars(made))
+    return made
+
+
+def test_a_cloudpickle_that_is_not_known_sends_the_bare_functions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = other_cloudpickle(monkeypatch)
+
+    @metertap.tool
+    def count(number: int) -> Iterator[int]:
+        yield from range(number)
+
+    for pickler, counted in ((other, 0), (cloudpickle, 1)):
+        metertap.reset()
+        assert list(pickle.loads(pickler.dumps(count))(2)) == [0, 1]
+        tools = metertap.get_all_metrics()["tool_metrics"].values()
+        assert sum(tool["total_calls"] for tool in tools) == counted
+
+
+def test_a_pickler_that_cannot_be_asked_is_shown_what_everybody_is() -> None:
+    @metertap.tool
+    def count() -> Iterator[int]:
+        yield 1
+
+    asks: dict[str, Any] = {by_value._IS_BY_NAME: lambda: True}  # it takes no function
+    exec("def reducer_override(asked):\n    return asked.__class__", asks)
+    assert asks["reducer_override"](count) is types.FunctionType
+    assert pickle.loads(cloudpickle.dumps(count)) is not count

@@ -15,6 +15,8 @@ from types import FunctionType, MethodType
 from typing import Any
 
 _OURS = frozenset({"metertap", "metertap_instrumentation"})
+_IS_BY_NAME = "_should_pickle_by_reference"
+"""cloudpickle's function that chooses between both, in the copies that ray and joblib have, too."""
 _asked = threading.local()
 
 
@@ -22,15 +24,19 @@ def shown_class(wrapper: Any) -> Any:
     """Return the class that a wrapt proxy shows: that of what it stands for, save to cloudpickle.
 
     cloudpickle takes apart what shows the class of functions. Where it is about to do that, it is
-    shown the proxy's own class, and so it asks the proxy to reduce itself.
+    shown the proxy's own class, and so it asks the proxy to reduce itself. It is known by a private
+    function of its own; one without that sends the bare function, which is not measured.
     """
     shown = wrapper.__wrapped__.__class__
     asking = sys._getframe(1)
     if asking.f_code.co_name == "reducer_override" and shown is not MethodType:
-        is_by_name = asking.f_globals.get("_should_pickle_by_reference")
-        if is_by_name is not None and not (shown is FunctionType and is_by_name(wrapper)):
-            _asked.wrapper = wrapper
-            return type(wrapper)
+        try:
+            is_by_name = asking.f_globals[_IS_BY_NAME]
+            if not (shown is FunctionType and is_by_name(wrapper)):
+                _asked.wrapper = wrapper
+                return type(wrapper)
+        except Exception:  # noqa: S110  # another pickler's, or it is asked in another way by now
+            pass
     return shown
 
 

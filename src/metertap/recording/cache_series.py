@@ -61,9 +61,9 @@ class Lookups(dict[Any, Callable[[], None]]):
         return count.add
 
     def move_to(self, other: Lookups) -> None:
-        """Add everything that was counted to `other`."""
+        """Add what one cache has counted to the lookups of its name, which `other` are."""
         for tool, count in list(self._counts.items()):
-            other.plus[tool] = other.plus.get(tool, 0) + count.value + self.plus.get(tool, 0)
+            other.plus[tool] = other.plus.get(tool, 0) + count.value
 
     def add_to(self, totals: dict[str | None, int]) -> None:
         """Add lookups by tool name, all sources of equal names together."""
