@@ -691,6 +691,7 @@ def test_faults_and_names_past_a_limit_that_are_over_say_so() -> None:
     assert told["metertap itself has had no new fault at fold in 15 min"] == 0
 
 
+@pytest.mark.faults
 def test_what_a_program_passes_wrongly_is_no_fault_of_the_meter() -> None:
     recorder = state.recorder()
     table = {"overflow": False, "error_rate": False, "success_objective": False}

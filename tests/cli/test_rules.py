@@ -92,7 +92,7 @@ def test_the_table_is_no_unknown_setting_for_a_program_that_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.metertap.alerts]\nerror_rate = 0.1\n")
-    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "pyproject.toml"))
     with metertap.instrument():
         pass
     assert "alerts" not in caplog.text

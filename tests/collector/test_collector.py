@@ -192,6 +192,7 @@ class Awkward:
         raise RuntimeError
 
 
+@pytest.mark.faults  # a truth value that raises is one
 @pytest.mark.parametrize(
     "bad", [None, -1, "x", float("nan"), 10**400, [], Awkward()], ids=lambda bad: type(bad).__name__
 )

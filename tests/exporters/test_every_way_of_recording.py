@@ -313,7 +313,7 @@ def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     (tmp_path / "everyway" / "shop.py").write_text(SHOP)
     (tmp_path / "pyproject.toml").write_text(LINES)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "pyproject.toml"))
     monkeypatch.syspath_prepend(tmp_path)
     kept.clear()
     yield

@@ -11,7 +11,7 @@ import pytest
 from metertap import faults
 from support.warned import warnings_of
 
-pytestmark = pytest.mark.interpreter
+pytestmark = [pytest.mark.interpreter, pytest.mark.faults]
 
 
 class Unspeakable(Exception):

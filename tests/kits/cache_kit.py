@@ -205,6 +205,7 @@ class CacheKit:
             self.get(cache, "a")
             assert self.counted() == (1, 0)
 
+    @pytest.mark.faults
     def test_a_fault_anywhere_in_ours_reaches_nobody(self, cache: Any) -> None:
         def use() -> list[Any]:
             self.leave_threads()

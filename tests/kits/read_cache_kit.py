@@ -171,6 +171,7 @@ class ReadCacheKit:
                 self.call(cached, "a")
                 assert self.counted() == (again, 1)
 
+    @pytest.mark.faults
     def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
         cached = self.decorate()
 

@@ -307,6 +307,7 @@ class ToolKit:
         if self.instrumentation is not None and sys.version_info >= (3, 11):
             assert found == frames()
 
+    @pytest.mark.faults
     def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
         def fail(text: str) -> str:
             raise Odd(text)

@@ -235,6 +235,7 @@ def test_a_call_after_another_inside_a_third_still_knows_the_third() -> None:
     }
 
 
+@pytest.mark.faults
 def test_a_series_that_raises_is_a_fault_and_nothing_else() -> None:
     frame = enter("search")
 

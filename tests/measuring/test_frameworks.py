@@ -208,6 +208,7 @@ def test_exceptions_pass_unchanged(framework: Any, means: str) -> None:
         assert frameworks.__file__ not in files
 
 
+@pytest.mark.faults
 @both
 def test_a_fault_of_ours_is_no_fault_of_the_call(
     framework: Any, means: str, caplog: pytest.LogCaptureFixture

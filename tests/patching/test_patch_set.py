@@ -149,6 +149,7 @@ def test_a_module_imported_after_the_undo_is_left_alone(shop: str) -> None:
     assert watching.seen == []
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("imported_first", [True, False])
 def test_without_one_target_none_is_wrapped(
     shop: str, imported_first: bool, caplog: pytest.LogCaptureFixture
@@ -178,6 +179,7 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield from importable("closed_shop", source, tmp_path, monkeypatch)
 
 
+@pytest.mark.faults
 def test_what_cannot_be_set_is_a_failed_patch_and_not_a_failed_import(closed: str) -> None:
     watching = Watching()
     patches = PatchSet(closed, [Target("function", watching), Target("Number.real", watching)])

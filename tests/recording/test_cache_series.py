@@ -116,6 +116,7 @@ def test_an_object_that_goes_while_figures_are_made_is_absorbed_at_the_next_look
     assert series.parts == []
 
 
+@pytest.mark.faults
 def test_the_entries_of_a_cache_that_raises_are_not_known() -> None:
     series = CacheSeries("prompts", "test")
     series.entries = lambda: 1 // 0
@@ -179,6 +180,7 @@ def test_caches_of_one_name_are_read_together_and_stay_counted_when_they_are_gon
     assert (series.figures().objects, series.figures().is_read) == (0, True)
 
 
+@pytest.mark.faults
 def test_a_cache_that_raises_when_it_is_read_keeps_what_it_had_counted() -> None:
     series = CacheSeries("prompts", "test")
     cache = Cache()

@@ -126,6 +126,7 @@ def test_a_newcomer_that_ended_otherwise_comes_after_what_waits_elsewhere() -> N
     assert instruments.durations == [0.1, 0.3, 0.2, 0.4, 0.5]
 
 
+@pytest.mark.faults
 def test_instruments_that_raise_keep_nothing_from_the_others() -> None:
     instruments = KeptInstruments()
     recorder = Recorder()
@@ -140,6 +141,7 @@ def test_instruments_that_raise_keep_nothing_from_the_others() -> None:
     assert not recorder.folding
 
 
+@pytest.mark.faults
 def test_a_span_that_cannot_be_asked_for_is_a_fault_and_the_sample_has_none() -> None:
     instruments = KeptInstruments()
     recorder = Recorder()

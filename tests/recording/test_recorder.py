@@ -178,6 +178,7 @@ ACTIVITIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kind", ACTIVITIES)
 def test_activity_is_told_once_and_at_once_to_who_asks_later(kind: str) -> None:
     recorder = Recorder()
@@ -246,6 +247,7 @@ def test_no_other_thread_is_inside_while_the_process_forks() -> None:
     assert taken == [False, True]
 
 
+@pytest.mark.faults
 def test_caches_are_found_before_anybody_sees_them_and_once_for_each_finder() -> None:
     recorder = Recorder()
     looked: list[str] = []

@@ -192,6 +192,7 @@ def test_a_cache_that_cannot_be_named_is_one_warning(
     assert warning.startswith("name_cache: ")
 
 
+@pytest.mark.faults
 def test_a_truth_value_that_raises_is_a_fault_and_no_exception() -> None:
     class Undecided:
         def __bool__(self) -> bool:

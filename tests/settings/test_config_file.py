@@ -51,7 +51,7 @@ def test_a_misspelt_key_is_one_warning_with_a_suggestion(caplog: pytest.LogCaptu
     Path("pyproject.toml").write_text(
         '[tool.metertap]\nwindow_sizes = 5\n[tool.metertap.tools]\n"shop:buy" = {}\n'
     )
-    settings.read(environ={"METERTAP_CONFIG": "pyproject.toml"})
+    settings.read(environ={"METERTAP_CONFIG": str(Path("pyproject.toml").absolute())})
     assert warnings_of(caplog) == [
         "window_sizes in pyproject.toml is no setting of metertap and is ignored; "
         "did you mean window_size?"

@@ -208,6 +208,32 @@ def test_a_named_file_counts_whole(project: Path, elsewhere: Path) -> None:
     assert read_by(*command, cwd=elsewhere, METERTAP_CONFIG=file)[:2] == (77, ALL)
 
 
+@pytest.mark.parametrize("measured", [(), RUN], ids=["instrument", "run"])
+@pytest.mark.parametrize("name", ["metertap.toml", "./pyproject.toml", "sub/../metertap.toml"])
+def test_a_relative_name_is_a_file_that_merely_lies_there(
+    name: str, measured: tuple[str, ...], project: Path, elsewhere: Path
+) -> None:
+    (project / "metertap.toml").write_text(TABLE)
+    (project / "sub").mkdir()
+    stranger = script_elsewhere(project, elsewhere)
+    window_size, counted, told = read_by(*measured, *stranger, cwd=project, METERTAP_CONFIG=name)
+    assert (window_size, counted) == (77, NONE)
+    assert ", ".join(DANGEROUS) + " in " in told
+    found = read_by(*measured, *script_in_it(project), cwd=project, METERTAP_CONFIG=name)
+    assert found[:2] == (77, ALL)
+
+
+def test_a_home_that_no_shell_has_expanded_is_the_users_own(project: Path, elsewhere: Path) -> None:
+    home = elsewhere / "home"
+    home.mkdir()
+    (home / "metertap.toml").write_text("window_size = 66")
+    (project / "~").mkdir()
+    (project / "~" / "metertap.toml").write_text(TABLE)
+    command = script_elsewhere(project, elsewhere)
+    env = {"METERTAP_CONFIG": "~/metertap.toml", "HOME": str(home)}
+    assert read_by(*command, cwd=project, **env)[:2] == (66, NONE)
+
+
 def test_workers_of_multiprocessing_read_their_parents_file(project: Path, elsewhere: Path) -> None:
     (project / "prog.py").write_text(
         "import multiprocessing, sys\n"

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import loud_faults
+
 PROGRAMS = Path(__file__).parent.parent / "run" / "programs"
 METERTAP = str(Path(sys.executable).with_name("metertap"))
 RUN = (METERTAP, "run", "--")
@@ -67,6 +69,7 @@ def started(
 def ended(process: subprocess.Popen[bytes], given: bytes | None = None) -> Ended:
     """Wait for its end, after writing `given` to its stdin and closing that."""
     stdout, stderr = process.communicate(given, timeout=180)
+    loud_faults.check(stderr)
     return Ended(process.pid, process.returncode, stdout, stderr)
 
 

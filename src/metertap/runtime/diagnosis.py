@@ -16,6 +16,7 @@ from metertap.patching.patch_set import PatchSet
 from metertap.recording import CacheFigures
 from metertap.runtime.pipeline import Pipeline
 from metertap.settings.address import Address
+from metertap.settings.config_file import is_in_full
 from metertap.settings.secret import Secret
 from metertap.settings.settings import TABLE, Settings, config_file_named
 from metertap.text import without_secrets
@@ -107,11 +108,11 @@ def _unknown_names(settings: Settings) -> list[str]:
 def _relative_file() -> list[str]:
     """Warn of a configuration file that is another one in another working directory."""
     named = config_file_named()
-    if not named or Path(named).is_absolute():
+    if not named or is_in_full(named):
         return []
     return [
-        "METERTAP_CONFIG is relative: whoever fills the working directory decides what is sent "
-        "and opened; name the file in full"
+        "METERTAP_CONFIG is relative: it is another file in each working directory, and counts in "
+        "full only for code that lies beside it; name the file in full"
     ]
 
 

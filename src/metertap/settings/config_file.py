@@ -3,7 +3,9 @@
 A named file may hold the table `[tool.metertap]`, or the keys of that table at top level. Without a
 name, the table is looked for in `pyproject.toml` beside the program's own code, then in the working
 directory. Programs are started in folders that somebody else filled (a cloned repository, say), so
-the working directory's file is the program's own only if the program's code lies in it.
+the working directory's file is the program's own only if the program's code lies in it. The same
+holds for a name that is relative: a variable that is set for all programs names whatever file lies
+in the folder of each.
 """
 
 from __future__ import annotations
@@ -45,11 +47,15 @@ class ConfigFile:
 
 def read(named: str) -> ConfigFile:
     """Read the file that was named, or the one that is found. Warns, and never raises."""
-    if named:
-        return ConfigFile(Path(named), _read(Path(named), f"{VARIABLE}=") or {})
+    path = Path(program.start_folder, _expanded(named)) if named else None
+    if path is not None and is_in_full(named):
+        return ConfigFile(path, _read(path, f"{VARIABLE}=") or {})
     own: list[Path] = []
     with guarded("settings.program"):
         own = list(dict.fromkeys(program.folders()))
+    if path is not None:
+        found = _read(path, f"{VARIABLE}=") or {}
+        return ConfigFile(path, found, bool(found) and any(_is_within(item, path) for item in own))
     here = Path(program.start_folder, DEFAULT)
     for path in dict.fromkeys(path for folder in own for path in _beside(folder)):
         if _is_written_by_owner(path):
@@ -59,14 +65,24 @@ def read(named: str) -> ConfigFile:
     table = _read(here)
     if table is None:
         return ConfigFile(here)
-    return ConfigFile(
-        here, table, any(_is_within(folder, here.absolute().parent) for folder in own)
-    )
+    return ConfigFile(here, table, any(_is_within(folder, here) for folder in own))
+
+
+def is_in_full(named: str) -> bool:
+    """Say whether a name means the same file in every folder: `~` is the user's own."""
+    return _expanded(named).is_absolute()
+
+
+def _expanded(named: str) -> Path:
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:  # nobody knows where that user's folder is
+        return Path(named)
 
 
 def load(named: str) -> dict[str, Any]:
     """Read the file for a command that needs it. Raises what keeps it from being read."""
-    path = Path(named or DEFAULT)
+    path = _expanded(named or DEFAULT)
     return _table(path, path.read_text(encoding="utf-8")) or {}
 
 
@@ -82,12 +98,13 @@ def _beside(folder: Path) -> Iterator[Path]:
         yield folder.parent / DEFAULT
 
 
-def _is_within(folder: Path, project: Path) -> bool:
-    """Say whether the code in `folder` is the project's, and so may be configured by its file."""
+def _is_within(folder: Path, file: Path) -> bool:
+    """Say whether the code in `folder` is of the project whose file may configure it."""
+    project = file.parent.resolve()
     return (
         folder.is_relative_to(project)
         and not program.is_installed(folder)
-        and _is_written_by_owner(project / DEFAULT, folder)
+        and _is_written_by_owner(file, folder)
     )
 
 

@@ -113,7 +113,7 @@ def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     (tmp_path / "cfgshop" / "__init__.py").touch()
     (tmp_path / "cfgshop" / "cache.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METERTAP_CONFIG", "pyproject.toml")
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "pyproject.toml"))
     monkeypatch.syspath_prepend(tmp_path)
     yield
     metertap.uninstrument()
