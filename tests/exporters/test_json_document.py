@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,7 @@ import pytest
 
 import metertap
 from metertap import outcomes, state
+from metertap_exporters.json import system
 from metertap_exporters.json.reader import schema
 
 TOOL = {
@@ -224,6 +226,38 @@ def test_where_python_does_not_say_there_are_no_collections(
 ) -> None:
     monkeypatch.delattr(gc, "get_stats")
     assert checked()["system_metrics"]["process"]["gc"] is None
+
+
+def test_resident_bytes_are_those_of_the_system() -> None:
+    def of_the_system() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        [line] = [line for line in lines if line.startswith("VmRSS:")]
+        return int(line.split()[1]) * 1024
+
+    before = of_the_system()
+    found = checked()["system_metrics"]["process"]["resident_bytes"]
+    after = of_the_system()
+    assert 0.9 * min(before, after) <= found <= 1.1 * max(before, after)
+
+
+@pytest.mark.parametrize("statm", [None, "", "1", "many pages"])
+def test_where_the_system_does_not_say_there_are_no_resident_bytes(
+    statm: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "statm"
+    if statm is not None:
+        file.write_text(statm)
+    monkeypatch.setattr(
+        system, "open", lambda _path, mode: file.open(mode), raising=False
+    )  # as on systems that have another /proc, or none
+    assert checked()["system_metrics"]["process"]["resident_bytes"] is None
+
+
+def test_where_pages_have_no_size_there_are_no_resident_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sysconf")  # as on Windows
+    assert checked()["system_metrics"]["process"]["resident_bytes"] is None
 
 
 def test_registered_tools_stay_in_the_document_of_a_forked_child() -> None:

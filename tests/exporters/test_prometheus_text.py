@@ -118,6 +118,18 @@ def test_labels_that_are_gone_are_not_kept() -> None:
     assert exposition._kept == {}
 
 
+def test_the_text_of_labels_is_written_once() -> None:
+    exposition = Exposition()
+    series = Series({"n": "1"}, 1)
+    texts = []
+    for _ in range(2):
+        family = Family("x", "gauge", "", groups=[Group({}, frozenset({"n"}), [series])])
+        exposition.text([family], is_openmetrics=False)
+        ((_, kept),) = exposition._kept["x", "gauge", ""].groups
+        texts += kept.values()
+    assert texts[0] is texts[1]
+
+
 # Exemplars
 
 

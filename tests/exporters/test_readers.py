@@ -9,8 +9,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
-from metertap import state
+from metertap import catalogue, state
 from metertap.otel.instruments import silent
+from metertap_exporters.http.endpoint import _Listening
 from metertap_exporters.json.reader import JsonMetricReader, JsonReader, JsonSnapshot, schema
 from metertap_exporters.pause import pause
 from metertap_exporters.prometheus import (
@@ -118,6 +119,65 @@ def test_a_reader_that_was_shut_down_opens_nothing(
     view = made.view if isinstance(made, JsonReader) else made.exporter
     metertap.record_tool_call("search", True, 5.0)
     assert view.endpoint.url is None
+
+
+@pytest.mark.parametrize("reader", [JsonReader, PrometheusReader])
+def test_a_reader_that_the_sdk_made_reads_its_provider(
+    reader: type[JsonReader] | type[PrometheusReader],
+) -> None:
+    made = reader()
+    provider = MeterProvider([made], shutdown_on_exit=False)
+    record(provider)
+    if isinstance(made, JsonReader):
+        assert made.view.document()["tool_metrics"]["search"]["total_calls"] == 1
+    else:
+        assert b"gen_ai_execute_tool_duration_seconds_count" in made.exporter.text()
+    provider.shutdown()
+
+
+def test_what_metertap_records_is_not_aggregated_for_the_document(provider: MeterProvider) -> None:
+    reader = JsonMetricReader(state.settings())
+    provider.add_metric_reader(reader)
+    with metertap.instrument(meter_provider=provider, json_endpoint=False):
+        metertap.record_tool_call("search", True, 5.0)
+        record(provider)
+        assert [tool.count for tool in reader.foreign()] == [1]
+        assert reader._latest is not None
+        names = {
+            metric.name
+            for resource in reader._latest.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if scope.scope.name == "metertap"
+        }
+        assert catalogue.TOOL_DURATION.name not in names
+
+
+def test_a_provider_that_has_our_prometheus_reader_gets_no_other(provider: MeterProvider) -> None:
+    provider.add_metric_reader(PrometheusScrapeReader(state.settings()))
+    with metertap.instrument(meter_provider=provider, prometheus=True) as tap:
+        assert tap.pipeline.prometheus is None
+
+
+@pytest.mark.parametrize("make", [JsonSnapshot, PrometheusExporter])
+def test_a_view_in_a_forked_child_has_nothing_of_its_parents(
+    make: type[JsonSnapshot] | type[PrometheusExporter],
+) -> None:
+    metertap.record_tool_call("search", True, 5.0)
+    view = make()
+    route = view._metrics if isinstance(view, JsonSnapshot) else view._route
+    route._waiting = 1  # a thread of the parent's
+    view.endpoint._listening = _Listening()
+    if isinstance(view, JsonSnapshot):
+        view.reader = JsonMetricReader(state.settings())
+        assert b"search" in view.text()
+        assert view._text._kept
+    view.forked()
+    assert route._waiting == 0
+    assert view.endpoint._listening is None
+    if isinstance(view, JsonSnapshot):
+        assert view.reader is None
+        assert not view._text._kept
 
 
 def test_the_schema_is_read_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 import metertap
+from metertap import faults
 from metertap.measuring import calls
+from metertap.measuring.blocks import MeasuredBlock
+from metertap.measuring.slots import Slot
 from support.waiting import wait_for
 from support.warned import warnings_of
 
@@ -273,6 +277,25 @@ def test_a_record_by_hand_is_counted_and_its_latency_is_a_sample(
     assert found["last_call_timestamp"] is not None
 
 
+@pytest.mark.parametrize(
+    ("given", "ended", "error_type"),
+    [
+        (KeyError("k"), "exception", "KeyError"),
+        (TimeoutError, "timeout", "TimeoutError"),
+        ("", "tool_error", "tool_error"),
+        (5, "exception", "_OTHER"),
+    ],
+)
+def test_an_error_type_is_a_name_an_exception_or_its_class(
+    given: Any, ended: str, error_type: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    metertap.record_tool_call("search", False, 1.0, given)
+    found = tools()["search"]
+    assert {name: count for name, count in found["outcomes"].items() if count} == {ended: 1}
+    assert found["error_types"] == {error_type: 1}
+    assert warnings_of(caplog) == (["5 is not an error type"] if given == 5 else [])
+
+
 def use_everything() -> None:
     assert plain() == 1
     assert list(generator()) == [1]
@@ -343,3 +366,54 @@ def test_a_call_that_is_over_is_not_kept_by_its_context() -> None:
             assert frame is not None
             assert frame[calls.OWNER].name == "search"
         assert frame[calls.OWNER] is None
+
+
+def test_a_block_may_end_in_another_context_than_it_began_in() -> None:
+    block = metertap.measure_tool("search")
+    contextvars.copy_context().run(block.__enter__)
+    assert tools()["search"]["active_calls"] == 1
+    block.__exit__(None, None, None)
+    found = tools()["search"]
+    assert (found["successful_calls"], found["active_calls"]) == (1, 0)
+    block.__exit__(None, None, None)  # once more than it began
+    assert tools()["search"]["total_calls"] == 1
+    assert faults.fault_counts() == {}
+
+
+def test_a_block_in_two_contexts_ends_in_each_the_call_that_began_there() -> None:
+    block = MeasuredBlock(Slot("search", "manual"))
+    one, other = contextvars.copy_context(), contextvars.copy_context()
+    for context in (one, other):
+        context.run(block.__enter__)
+    first, second = one[calls.current], other[calls.current]
+    assert first is not None
+    assert second is not None
+    one.run(block.__exit__, None, None, None)
+    assert first[calls.SERIES] is None
+    assert second[calls.SERIES] is not None
+    assert block._frames == [second]
+    other.run(block.__exit__, None, None, None)
+    assert block._frames == []
+
+
+def test_blocks_may_end_in_the_order_in_which_they_began() -> None:
+    outer, inner = metertap.measure_tool("outer"), metertap.measure_tool("inner")
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert {name: tool["active_calls"] for name, tool in tools().items()} == {
+        "outer": 0,
+        "inner": 1,
+    }
+    inner.__exit__(None, None, None)
+    assert {name: tool["successful_calls"] for name, tool in tools().items()} == {
+        "outer": 1,
+        "inner": 1,
+    }
+
+
+def test_a_block_keeps_nothing_where_nothing_is_recorded() -> None:
+    block = MeasuredBlock(Slot("search", "manual"))
+    with metertap.instrument(enabled=False), block:
+        assert block._frames == []
+    assert tools() == {}

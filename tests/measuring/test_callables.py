@@ -197,3 +197,9 @@ def test_an_object_that_is_marked_as_a_coroutine_function_is_measured_to_its_end
     assert asyncio.run(marked()) == 1
     assert counted() == {"later": 1}
     assert warnings_of(caplog) == []
+
+
+def test_the_coroutine_of_a_measured_method_shows_the_methods_name() -> None:
+    made = metertap.tool(Shop().find_later)("users", "x")
+    assert (made.__name__, made.__qualname__) == ("find_later", "Shop.find_later")
+    assert asyncio.run(made) == (3, "users", "x")

@@ -235,6 +235,26 @@ def test_a_call_after_another_inside_a_third_still_knows_the_third() -> None:
     }
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_function_after_another_call_inside_its_own_tool_is_the_same_call(
+    is_async: bool,
+) -> None:
+    async def later() -> None:
+        pass
+
+    function = metertap.tool(name="outer")(later if is_async else lambda: None)
+    with metertap.measure_tool("outer"):
+        with metertap.measure_tool("inner"):
+            pass
+        if is_async:
+            with pytest.raises(StopIteration):
+                function().send(None)
+        else:
+            function()
+    counted = metertap.get_all_metrics()["tool_metrics"]
+    assert counted["outer"]["total_calls"] == 1
+
+
 @pytest.mark.faults
 def test_a_series_that_raises_is_a_fault_and_nothing_else() -> None:
     frame = enter("search")
