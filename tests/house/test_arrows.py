@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "patching": set(),
     "otel": {"recording", "settings"},
     "alerts": {"recording"},
-    "history": set(),
+    "history": {"recording"},
     "state": {"recording", "settings"},
     "tables": set(),
     "measuring": {"patching", "recording", "state"},
@@ -53,6 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "runtime": {
         "alerts",
         "exporters",
+        "history",
         "instrumentation",
         "otel",
         "patching",

@@ -42,6 +42,8 @@ GIVEN: dict[str, tuple[str, str, object]] = {
     "alertmanager_url": ('"http://one:1"', "http://two", "https://three"),
     "alert_webhook_url": ('"http://one:1"', "http://two", "https://three"),
     "alert_every": ("5", "2.5", 60),
+    "history": ('"/run/one"', "/run/two", Path("/run/three")),
+    "history_size": ("10", "20", 30),
 }
 ADDRESSES = (
     Address("http", "one", 1, ""),
@@ -73,6 +75,8 @@ READ: dict[str, tuple[object, object, object]] = {
     "alertmanager_url": ADDRESSES,
     "alert_webhook_url": ADDRESSES,
     "alert_every": (5.0, 2.5, 60.0),
+    "history": PATHS,
+    "history_size": (10, 20, 30),
 }
 
 BAD = [
@@ -86,6 +90,8 @@ BAD = [
     ("PROMETHEUS_ENABLED", "maybe", "False"),
     ("PROMETHEUS_PORT", "tcp://10.0.0.7:9090", "9108"),  # what Kubernetes sets for a service
     ("METERTAP_SERIES_LIMIT", "0", "2000"),
+    ("METERTAP_HISTORY", "http://127.0.0.1:9090", "None"),
+    ("METERTAP_HISTORY_SIZE", "0", "512"),
     ("OTEL_SDK_DISABLED", "yes", "False"),
 ]
 

@@ -152,6 +152,9 @@ def _problems(report: Report) -> list[Row]:
         for item in (alerts["receivers"] if alerts else ())
         if item["problem"]
     ]
+    history = report.get("history")
+    if history and history["problem"]:
+        found.append(("history", history["problem"]))
     found += [("fault", f"{place}: {count}") for place, count in report["faults"].items()]
     return found
 
@@ -180,6 +183,11 @@ def _addresses(report: Report) -> list[Row]:
         if endpoint["problem"] is None:
             state = endpoint["url"] or "waits for the first tool or cache"
             found.append((f"{endpoint['name']} endpoint", state))
+    history = report.get("history")
+    if history and not history["problem"]:
+        written = history["last_write"]
+        last = "nothing written yet" if written is None else f"written last at {_time(written)}"
+        found.append(("history", f"{history['file']}: {last}"))
     return found
 
 

@@ -115,6 +115,15 @@ class AlertsReport(TypedDict):
     receivers: list[ReceiverReport]
 
 
+class HistoryReport(TypedDict):
+    """The file of the history, and the last time that it was written."""
+
+    file: str
+    last_write: float | None
+    waiting_intervals: int
+    problem: str | None
+
+
 class _ReportAlways(TypedDict):
     version: str
     python: str
@@ -140,5 +149,6 @@ class Report(_ReportAlways, total=False):
     caches: list[CacheReport]
     process_metrics: ProcessMetricsReport | None
     alerts: AlertsReport | None
+    history: HistoryReport | None
     broken_imports: list[str]
     listing_problem: str | None

@@ -140,6 +140,8 @@ class Buffer(ABC):
                 del items[:count]
                 with faults.guarded("fold"):
                     self._take(batch)
+                    for listen in self._recorder.fold_listeners:
+                        listen(self, batch)
             finally:
                 self._recorder.folding = False
 
@@ -240,6 +242,8 @@ class Delivery(ABC):
         self.lock = locks.rlock()
         self.folding = False
         """Whether a buffer is being taken in."""
+        self.fold_listeners: tuple[Callable[[Buffer, Sequence[Any]], None], ...] = ()
+        """What is told of each batch that was taken in, with the lock held: it has to be quick."""
 
     @abstractmethod
     def record_operation(

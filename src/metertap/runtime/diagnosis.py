@@ -22,6 +22,7 @@ from metertap.settings.settings import TABLE, Settings, config_file_named
 from metertap.text import without_secrets
 
 if TYPE_CHECKING:
+    from metertap.history.writer import HistoryWriter
     from metertap.runtime.alert_watch import AlertWatch
     from metertap_instrumentation.instrumentation import Instrumentation
 
@@ -30,6 +31,7 @@ def diagnose(
     settings: Settings,
     pipeline: Pipeline,
     watch: AlertWatch | None,
+    history: HistoryWriter | None,
     notes: Sequence[str],
     *,
     active: bool,
@@ -71,6 +73,7 @@ def diagnose(
         "otlp": settings.otlp_protocol if settings.otlp else None,
         "otlp_problem": pipeline.otlp_problem,
         "alerts": None if watch is None else watch.described(),
+        "history": None if history is None else history.described(),
         "notes": [*notes, *_unknown_names(settings), *_relative_file(), *sdk.problems()],
         "left_out_duplicates": dict(state.recorder().duplicates),
         "faults": faults.fault_counts(),

@@ -21,6 +21,7 @@ from metertap.settings.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
+    from metertap.history.writer import HistoryWriter
     from metertap.otel.replay import Journal
     from metertap.runtime.alert_watch import AlertWatch
     from metertap.runtime.pipeline import Pipeline
@@ -32,6 +33,7 @@ _TOLD = {"json": ("live page and JSON at %s", "/"), "prometheus": ("Prometheus a
 """What is told of an endpoint that is there, and of which of its paths."""
 _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opentelemetry")
 """Settings that say what is patched."""
+_HISTORY = ("history", "history_size")
 
 
 class Installation:
@@ -53,6 +55,7 @@ class Installation:
         self._waking = locks.rlock()
         self._fork = threading.local()
         self.watch: AlertWatch | None = None
+        self.history: HistoryWriter | None = None
         self.is_active = False
         """Whether anything is patched and recorded."""
         self._registering = locks.lock()
@@ -72,6 +75,8 @@ class Installation:
                 watch.install()
         with faults.guarded("alerts"):
             self._watch_alerts()
+        with faults.guarded("history"):
+            self._keep_history()
         with faults.guarded("instrumentations"):
             _install_instrumentations(self.settings)
         with faults.guarded("endings"):
@@ -92,7 +97,8 @@ class Installation:
 
     @property
     def _pushes(self) -> bool:
-        return self._pipeline is not None and self._pipeline.pushes
+        pushes = self._pipeline is not None and self._pipeline.pushes
+        return pushes or self.history is not None
 
     def _may_sleep(self) -> bool:
         return self._provider is None and may_sleep(self.settings, self._caller)
@@ -138,6 +144,8 @@ class Installation:
         with faults.guarded("shutdown"):
             if self.watch is not None:
                 self.watch.close()
+        with faults.guarded("shutdown"):
+            self._close_history()
         with faults.guarded("shutdown"), self._waking:
             if self._asleep is not None:
                 self._asleep.end()
@@ -170,6 +178,10 @@ class Installation:
             elif self._asleep is not None:
                 asleep, self._asleep = self._asleep, None
                 self._start_pipeline(asleep.end())
+        with faults.guarded("history"):
+            if any(getattr(before, name) != getattr(self.settings, name) for name in _HISTORY):
+                self._close_history()
+                self._keep_history()
         with faults.guarded("endings"):
             self._endings.forget()
             self._endings.watch(pushes=self._pushes)
@@ -189,6 +201,8 @@ class Installation:
                 self._pipeline.forked()
             if self.watch is not None:
                 self.watch.forked()
+            if self.history is not None:
+                self.history.forked()
             # After the pipeline's own callback, which gives the child something to push with.
             state.recorder().forget_activity_callback(self._woken)
             state.recorder().on_activity(self._woken)
@@ -201,6 +215,9 @@ class Installation:
     def _push_the_rest(self) -> None:
         """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
         until = time.monotonic() + END_SECONDS
+        with faults.guarded("exit"):
+            if self.history is not None:
+                self.history.flush(until)
         with faults.guarded("exit"):
             if self._pipeline is not None:
                 self._pipeline.at_exit()
@@ -219,10 +236,15 @@ class Installation:
             if self.watch is not None:
                 self.watch.end()
         with faults.guarded("exit"):
+            if self.history is not None:
+                self.history.end()
+        with faults.guarded("exit"):
             running.unregister()
 
     def flush(self, timeout_milliseconds: float) -> None:
-        """Push what was measured to the collector, if one is exported to."""
+        """Push what was measured to the collector and the history, if there are any."""
+        if self.history is not None:
+            self.history.flush(time.monotonic() + timeout_milliseconds / 1000)
         if self._pipeline is not None:
             self._pipeline.flush(timeout_milliseconds)
 
@@ -267,7 +289,14 @@ class Installation:
         """Return what `metertap doctor` shows."""
         from metertap.runtime.diagnosis import diagnose
 
-        return diagnose(self.settings, self.pipeline, self.watch, self.notes, active=self.is_active)
+        return diagnose(
+            self.settings,
+            self.pipeline,
+            self.watch,
+            self.history,
+            self.notes,
+            active=self.is_active,
+        )
 
     def alerts(self) -> list[dict[str, Any]] | None:
         """Return the alerts that are pending, fire or have just resolved, if any are configured."""
@@ -345,6 +374,24 @@ class Installation:
             )
             if self.watch is not None:
                 self.watch.start()
+
+    def _keep_history(self) -> None:
+        settings = self.settings
+        if settings.history is not None:
+            from metertap.history.writer import HistoryWriter
+
+            self.history = HistoryWriter(
+                settings.history,
+                settings.history_size * 1_000_000,
+                state.recorder(),
+                self.service,
+            )
+            self.history.start()
+
+    def _close_history(self) -> None:
+        history, self.history = self.history, None
+        if history is not None:
+            history.close(time.monotonic() + END_SECONDS)
 
     def _page_within(self, seconds: float) -> str | None:
         json = self._made_json()

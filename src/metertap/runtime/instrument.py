@@ -42,6 +42,8 @@ def instrument(
     alertmanager_url: str | None = None,
     alert_webhook_url: str | None = None,
     alert_every: float | None = None,
+    history: str | Path | None = None,
+    history_size: int | None = None,
     meter_provider: MeterProvider | None = None,
     **unknown: NoReturn,
 ) -> Tap:
@@ -95,6 +97,10 @@ def instrument(
         alert_webhook_url: A webhook that is told of alerts. Default None,
             METERTAP_ALERT_WEBHOOK_URL.
         alert_every: Seconds between two evaluations of alerts. Default 15.0, METERTAP_ALERT_EVERY.
+        history: File that keeps what was measured over days, for `metertap trends`. Default None,
+            METERTAP_HISTORY.
+        history_size: Megabytes that the file may grow to; then the oldest goes. Default 512,
+            METERTAP_HISTORY_SIZE.
         meter_provider: The provider to record to. Default: the global one of OpenTelemetry.
         unknown: Any other keyword has no effect, and is one warning.
 

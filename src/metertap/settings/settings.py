@@ -33,6 +33,7 @@ from metertap.settings.config_file import ConfigFile
 from metertap.settings.otel_variables import OtelVariables
 from metertap.settings.secret import Secret
 
+HISTORY_VARIABLE = "METERTAP_HISTORY"
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
 
@@ -63,6 +64,8 @@ class Options(TypedDict, total=False):
     alertmanager_url: str
     alert_webhook_url: str
     alert_every: float
+    history: str | Path
+    history_size: int
     meter_provider: Any
 
 
@@ -104,6 +107,10 @@ class Settings:
     alert_webhook_url: Address | None = None
     alert_every: float = 15.0
     """Seconds between two evaluations of alerts."""
+    history: Path | None = None
+    """The file that keeps what was measured."""
+    history_size: int = 512
+    """Megabytes that it may grow to."""
     alerts: Mapping[str, Any] | None = None
     """Thresholds of `[tool.metertap.alerts]`, as they were written; None without that table."""
     caches: Mapping[str, Any] = field(default_factory=dict)
@@ -161,6 +168,13 @@ def _path(value: object) -> Path:
     return Path(text(value)).expanduser().absolute()
 
 
+def _history(value: object) -> Path:
+    """Parse the path of the file of a history. What is asked may be at an address; not this."""
+    if "://" in str(value):
+        raise ValueError("the path of a file is needed")
+    return _path(value)
+
+
 def _socket(value: object) -> Path:
     return AUTO if str(value) == str(AUTO) else _path(value)
 
@@ -191,6 +205,8 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
     "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
     "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
+    "history": (HISTORY_VARIABLE, _history),
+    "history_size": ("METERTAP_HISTORY_SIZE", integer(1, 1_000_000)),
 }
 _SECRET = frozenset({"alertmanager_url", "alert_webhook_url", "token"})
 """Settings whose value may hold credentials: one that cannot be used is not shown."""
@@ -211,6 +227,7 @@ _HARMLESS = frozenset(
         "disabled_instrumentations",
         "service_name",
         "alert_every",
+        "history_size",
     }
 )
 """Settings that count from any file that is found."""
@@ -399,3 +416,8 @@ def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
 def config_file_named() -> str:
     """Return the path in `METERTAP_CONFIG`; empty where no file is named."""
     return os.environ.get(config_file.VARIABLE, "").strip()
+
+
+def history_named() -> str:
+    """Return what `METERTAP_HISTORY` names, a file or an address; empty where it is not set."""
+    return os.environ.get(HISTORY_VARIABLE, "").strip()

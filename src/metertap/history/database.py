@@ -1,0 +1,154 @@
+"""The file of a history: an SQLite database that belongs to this user, and what is in it.
+
+Each interval of each process is one row of `chunk`, with all series in it, so that writing is one
+short append. Every row is part of one tier: intervals of ten seconds, and what they were merged
+into since. `rolled` says that a row is part of one in the next tier as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metertap.faults import shown
+from metertap.history.answers import HistoryError
+
+TIERS = (10, 60, 3600, 86_400)
+"""Seconds of a period, the finest first: each divides the next."""
+_DAY = 86_400
+KEPT_SECONDS = (_DAY, 14 * _DAY, 400 * _DAY)
+"""How long rows of each tier but the last stay, once they are part of the next tier's."""
+
+LAYOUT = 1
+"""Of the tables. A program that knows only older ones leaves the file alone."""
+_APPLICATION = 0x6D746170
+"""Says in the file's header that it is ours: `mtap`."""
+_TABLES = f"""
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY, service TEXT, version TEXT, instance TEXT, first REAL, last REAL,
+  UNIQUE (service, version, instance));
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY, kind TEXT, name TEXT, source TEXT, UNIQUE (kind, name, source));
+CREATE TABLE chunk (
+  id INTEGER PRIMARY KEY, tier INTEGER, start INTEGER, run INTEGER, rolled INTEGER, data BLOB);
+CREATE INDEX chunk_start ON chunk (tier, start);
+CREATE INDEX chunk_waiting ON chunk (tier, start) WHERE NOT rolled;
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {LAYOUT};
+"""
+_WAL_BYTES = 4 * 2**20
+
+
+def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """Open the file, made if need be. Raises HistoryError where it cannot be written."""
+    with told(path):
+        _make_private(path)
+        connection = sqlite3.connect(
+            path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        try:
+            if not _is_ours(connection):
+                with transaction(connection):
+                    if not _is_ours(connection):  # another process may have been quicker
+                        for statement in filter(str.strip, _TABLES.split(";")):
+                            connection.execute(statement)
+            # Readers do not wait for writers so, and a crash leaves what was committed.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
+    """Open the file, which is not changed. Raises HistoryError where it cannot be read."""
+    with told(path):
+        if not path.exists():
+            raise HistoryError(f"{path}: there is no such file")
+        connection = None
+        # A copy in a folder that nobody may write to has no place for SQLite's own files.
+        for how in ("mode=ro", "immutable=1"):
+            try:
+                connection = sqlite3.connect(
+                    f"{path.absolute().as_uri()}?{how}",
+                    uri=True,
+                    timeout=busy_seconds,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+                if not _is_ours(connection):
+                    raise HistoryError(f"{path}: nothing was written to it yet")
+            except sqlite3.OperationalError:
+                if connection is not None:
+                    connection.close()
+                if how != "mode=ro" or os.access(path.parent, os.W_OK):
+                    raise
+            else:
+                return connection
+        raise AssertionError("unreachable")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do all of a block or nothing of it, alone among the processes that write.
+
+    A block that rolls back itself has done nothing.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with the file as a HistoryError that names it."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise HistoryError(f"{shown(path, str)}: {why}") from error
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Say whether the tables are there; raise HistoryError where others are."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (layout,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != _APPLICATION:
+        if application or layout or tables:
+            raise HistoryError("it is another program's database")
+        return False
+    if layout > LAYOUT:
+        raise HistoryError(f"a newer metertap wrote it (layout {layout}; this one knows {LAYOUT})")
+    return True
+
+
+def _make_private(path: Path) -> None:
+    """Make the file so that only this user reads it, or make sure that it is so.
+
+    Where it exists it is not opened here: closing it would give up the locks that SQLite holds.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        found = os.lstat(path)  # a link that somebody put there is not followed
+        if not stat.S_ISREG(found.st_mode):
+            raise HistoryError(f"{path}: it is no regular file") from None
+        if not hasattr(os, "getuid"):
+            return
+        if found.st_uid != os.getuid():
+            raise HistoryError(f"{path}: it belongs to another user") from None
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            path.chmod(0o600)

@@ -1,0 +1,156 @@
+"""Answers from the file of `METERTAP_HISTORY`."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
+from metertap.history.database import TIERS, open_to_read, told
+from metertap.history.store import Run
+from metertap.history.tally import Tally, decode
+
+_FEWEST_PERIODS = 20
+"""Rows that make up a whole of one period, at least: the first may begin so much before it."""
+
+
+class FileAnswers:
+    """Answers by what is in a file, which may be written at the same time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file. Raises HistoryError."""
+        self._path = path
+        self._connection = open_to_read(path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def services(self) -> list[str]:
+        """List the services by name."""
+        with self._readable():
+            rows = self._connection.execute("SELECT DISTINCT service FROM run ORDER BY service")
+            return [service for (service,) in rows]
+
+    def versions(self, service: str | None = None) -> list[Version]:
+        """List the versions of one service, or of all, first seen first."""
+        with self._readable():
+            rows = self._connection.execute(
+                "SELECT service, version, min(first) AS seen, max(last) FROM run "
+                "WHERE first IS NOT NULL AND (:service IS NULL OR service = :service) "
+                "GROUP BY service, version ORDER BY seen",
+                {"service": service},
+            )
+            return [Version(*row) for row in rows]
+
+    def slices(
+        self,
+        *,
+        since: float,
+        until: float,
+        step: float,
+        service: str | None = None,
+        kinds: Collection[Kind] = KINDS,
+        name: str | None = None,
+        by: By = "none",
+    ) -> Iterator[Slice]:
+        """Yield what was measured, as `Answers` has it."""
+        with self._readable():
+            runs = self._runs(service, by)
+            subjects = self._subjects(kinds, name)
+            tier = self._tier(since, until, step)
+            is_whole = step >= until - since
+            length = -(-step // tier) * tier
+            grain = tier if is_whole else length
+            first = since // grain * grain
+
+            def period(row: tuple[int, int, bytes]) -> float:
+                return first if is_whole else row[0] // length * length
+
+            for start, rows in groupby(self._rows(tier, first, until), key=period):
+                found: dict[tuple[Run, int], Tally] = {}
+                for _, number, data in rows:
+                    run = runs.get(number)
+                    if run is not None:
+                        for series, tally in decode(data, subjects):
+                            known = found.setdefault((run, series), tally)
+                            if known is not tally:
+                                known.merge(tally)
+                end = until if is_whole else start + length
+                for (run, series), tally in found.items():
+                    yield Slice(
+                        subjects[series],
+                        *run,
+                        start,
+                        end,
+                        tally.outcomes,
+                        tally.error_types,
+                        tally.latency,
+                        tally.hits,
+                        tally.misses,
+                        tally.extra,
+                    )
+
+    def _rows(self, tier: int, first: float, until: float) -> Iterator[tuple[int, int, bytes]]:
+        """Return the rows of a tier, and of finer ones those that are no part of it yet."""
+        return self._connection.execute(
+            "SELECT start, run, data FROM chunk WHERE tier = ?1 AND start >= ?2 AND start < ?3 "
+            "UNION ALL SELECT start, run, data FROM chunk "
+            "WHERE tier < ?1 AND NOT rolled AND start >= ?2 AND start < ?3 ORDER BY start",
+            (tier, first, until),
+        )
+
+    def _tier(self, since: float, until: float, step: float) -> int:
+        """Return the longest tier that periods can be made of, or one that reaches back to `since`.
+
+        Rows of the finer tiers are deleted sooner.
+        """
+        is_whole = step >= until - since
+        fits = [
+            tier
+            for tier in TIERS
+            if (tier * _FEWEST_PERIODS <= until - since if is_whole else step % tier == 0)
+        ]
+        tier = max(fits, default=TIERS[0])
+        oldest = [
+            self._connection.execute(
+                "SELECT min(start) FROM chunk WHERE tier = ? AND start + ? > ?",
+                (each, each, since),
+            ).fetchone()[0]
+            for each in TIERS
+        ]
+        at = TIERS.index(tier)
+        for longer, start in zip(TIERS[at + 1 :], oldest[at + 1 :], strict=True):
+            known = oldest[at]
+            if start is not None and (known is None or start + longer <= known):
+                at = TIERS.index(longer)
+        return TIERS[at]
+
+    def _runs(self, service: str | None, by: By) -> dict[int, Run]:
+        """Return what is told apart of each process, by the number of the process."""
+        rows = self._connection.execute("SELECT id, service, version, instance FROM run")
+        return {
+            number: Run(of, version if by != "none" else "", instance if by == "instance" else "")
+            for number, of, version, instance in rows
+            if service in (None, of)
+        }
+
+    def _subjects(self, kinds: Collection[Kind], name: str | None) -> dict[int, Subject]:
+        rows = self._connection.execute("SELECT id, kind, name, source FROM series")
+        return {
+            number: Subject(*names)
+            for number, *names in rows
+            if names[0] in kinds and name in (None, names[1])
+        }
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raise what is wrong with the file as a HistoryError."""
+        with told(self._path):
+            try:
+                yield
+            except (ValueError, zlib.error) as error:
+                raise HistoryError(f"{self._path}: it is damaged ({error})") from error

@@ -1,0 +1,164 @@
+"""What is measured between two looks: calls as they are folded, and how far counters have come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from metertap import catalogue, outcomes
+from metertap.history.answers import ERROR, Subject
+from metertap.history.tally import Tally
+from metertap.recording import Recorder
+from metertap.recording.buffer import Buffer
+from metertap.recording.operation_series import OperationSeries, Sample
+from metertap.recording.tool_series import Ended, ToolSeries
+
+Sums = Iterable[tuple[Subject, Mapping[str, float]]]
+"""Sums since recording began, by subject."""
+
+_OPERATIONS = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
+_MANY = 50_000
+"""Calls that may wait to be sorted: about a megabyte."""
+
+
+class Gathering:
+    """Gathers what `recorder` takes in; `crowded` is called when much of it waits.
+
+    What is called in a thread of the program's is `heard` alone. The rest is for one thread at a
+    time.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        crowded: Callable[[], None],
+        more: Callable[[], Sums] = lambda: (),
+    ) -> None:
+        self._recorder = recorder
+        self._crowded = crowded
+        self._more = more
+        self._folded: list[tuple[Buffer, Sequence[Any]]] = []
+        self._waiting = 0
+        self._tallies: dict[Subject, Tally] = {}
+        self._sums: dict[Subject, dict[str, float]] = {}
+
+    def start(self) -> None:
+        """Gather from now on: what was measured before is left out."""
+        self._recorder.fold()
+        self._sums = self._sums_now()
+        self._recorder.fold_listeners += (self.heard,)
+
+    def stop(self) -> None:
+        """Gather nothing more."""
+        listeners = self._recorder.fold_listeners
+        self._recorder.fold_listeners = tuple(one for one in listeners if one != self.heard)
+
+    def forked(self) -> None:
+        """Forget what the parent measured."""
+        self._folded, self._waiting = [], 0
+        self._tallies, self._sums = {}, {}
+
+    def heard(self, series: Buffer, items: Sequence[Any]) -> None:
+        """Keep calls that were folded just now. With the recorder's lock held."""
+        self._folded.append((series, items))
+        self._waiting += len(items)
+        if self._waiting > _MANY:
+            self._crowded()
+
+    def sort(self) -> None:
+        """Count the calls that wait."""
+        self._waiting = 0
+        count = len(self._folded)
+        folded = self._folded[:count]
+        del self._folded[:count]
+        for series, items in folded:
+            if isinstance(series, ToolSeries):
+                _count_calls(self._tally(Subject("tool", series.name, series.source)), items)
+            elif isinstance(series, OperationSeries) and series.metric in _OPERATIONS:
+                name = " ".join(filter(None, (series.method, series.name)))
+                subject = Subject("operation", name, series.metric.side)
+                _count_operations(self._tally(subject), items)
+
+    def take(self) -> dict[Subject, Tally]:
+        """Return what was measured since it was taken last."""
+        self._recorder.fold()
+        self.sort()
+        before, self._sums = self._sums, self._sums_now()
+        for subject, sums in self._sums.items():
+            _count_growth(self, subject, before.get(subject, {}), sums)
+        taken, self._tallies = self._tallies, {}
+        return taken
+
+    def _tally(self, subject: Subject) -> Tally:
+        tally = self._tallies.get(subject)
+        if tally is None:
+            tally = self._tallies[subject] = Tally()
+        return tally
+
+    def _sums_now(self) -> dict[Subject, dict[str, float]]:
+        found: dict[Subject, dict[str, float]] = {}
+        for cache in self._recorder.cache_figures():
+            found[Subject("cache", cache.name, cache.system)] = {
+                "hits": cache.hits,
+                "misses": cache.misses,
+                "evictions": cache.evictions or 0,
+                "size_rejections": cache.rejections or 0,
+            }
+        for subject, sums in self._more():
+            found.setdefault(subject, {}).update(sums)
+        return found
+
+
+def _count_growth(
+    gathering: Gathering, subject: Subject, before: Mapping[str, float], now: Mapping[str, float]
+) -> None:
+    """Count by how much sums have grown; one that is smaller has begun anew."""
+    for name, value in now.items():
+        was = before.get(name, 0)
+        more = value - was if value >= was else value
+        if not more or not math.isfinite(more):
+            continue
+        tally = gathering._tally(subject)
+        if name == "hits":
+            tally.hits += int(more)
+        elif name == "misses":
+            tally.misses += int(more)
+        else:
+            tally.extra[name] = tally.extra.get(name, 0) + more
+
+
+def _count_calls(tally: Tally, items: Sequence[Any]) -> None:
+    """Count what was in the buffer of a tool: seconds of calls that went well, or an `Ended`."""
+    seconds = [item for item in items if type(item) is float]
+    ended = len(items) - len(seconds)
+    if seconds:
+        _add(tally.outcomes, outcomes.OK, len(seconds))
+    for item in items if ended else ():
+        if type(item) is Ended:
+            _add(tally.outcomes, item.outcome)
+            if item.error_type is not None:
+                _add(tally.error_types, item.error_type)
+            if item.latency_ms is not None and item.outcome in outcomes.SAMPLED:
+                seconds.append(item.seconds)
+    if seconds:
+        tally.sketch().add(seconds)
+
+
+def _count_operations(tally: Tally, items: Sequence[Any]) -> None:
+    """Count what was in the buffer of operations: seconds, or a `Sample` with its data point."""
+    failed = 0
+    for item in items:
+        if type(item) is Sample and item.point.error_type is not None:
+            failed += 1
+            _add(tally.error_types, item.point.error_type)
+    if failed:
+        _add(tally.outcomes, ERROR, failed)
+    if len(items) > failed:
+        _add(tally.outcomes, outcomes.OK, len(items) - failed)
+    seconds = [float(item.seconds if type(item) is Sample else item) for item in items]
+    tally.sketch().add(seconds)
+
+
+def _add(counts: dict[str, int], key: str, count: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + count

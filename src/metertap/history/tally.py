@@ -1,0 +1,81 @@
+"""What was measured of one subject in one period, and how it is kept as bytes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metertap.history.sketch import Sketch
+
+_COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
+"""What is kept beside the latencies, the rarest last."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts and latencies that grow until the period ends. Not safe for several threads."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    error_types: dict[str, int] = field(default_factory=dict)
+    latency: Sketch | None = None
+    hits: int = 0
+    misses: int = 0
+    extra: dict[str, float] = field(default_factory=dict)
+
+    def merge(self, other: Tally) -> None:
+        """Count everything that `other` has."""
+        add_to(self.outcomes, other.outcomes)
+        add_to(self.error_types, other.error_types)
+        add_to(self.extra, other.extra)
+        self.hits += other.hits
+        self.misses += other.misses
+        if other.latency is not None:
+            self.sketch().merge(other.latency)
+
+    def sketch(self) -> Sketch:
+        """Return the latencies, to add to; made if there were none."""
+        if self.latency is None:
+            self.latency = Sketch()
+        return self.latency
+
+
+def add_to(totals: dict[str, Any], more: Mapping[str, float]) -> None:
+    """Add `more` to `totals`, key by key."""
+    for key, value in more.items():
+        totals[key] = totals.get(key, 0) + value
+
+
+def encode(tallies: Mapping[int, Tally]) -> bytes:
+    """Return tallies by the number of their series as compressed bytes.
+
+    A line of JSON has the counts of each and the length of its sketch; the sketches follow.
+    """
+    lines, sketches = [], []
+    for series, tally in tallies.items():
+        packed = b"" if tally.latency is None else tally.latency.pack()
+        line = [series, len(packed), *(getattr(tally, name) for name in _COUNTS)]
+        while len(line) > 2 and not line[-1]:  # most are calls that went well, and no more
+            line.pop()
+        lines.append(line)
+        sketches.append(packed)
+    head = json.dumps(lines, separators=(",", ":"), allow_nan=False).encode()
+    return zlib.compress(b"\n".join((head, b"".join(sketches))))
+
+
+def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tally]]:
+    """Yield what `encode` was given, of the series that are `wanted`.
+
+    Raises ValueError or zlib.error for other bytes.
+    """
+    head, _, sketches = zlib.decompress(data).partition(b"\n")
+    at = 0
+    for series, length, *counts in json.loads(head):
+        start, at = at, at + length
+        if wanted is None or series in wanted:
+            tally = Tally(latency=Sketch.unpack(sketches[start:at]) if length else None)
+            for name, value in zip(_COUNTS, counts, strict=False):
+                setattr(tally, name, value)
+            yield series, tally

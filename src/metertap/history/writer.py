@@ -1,0 +1,208 @@
+"""The thread that writes a process's history: every ten seconds what was measured since."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from metertap import faults, locks
+from metertap.history.answers import HistoryError, Subject
+from metertap.history.database import TIERS
+from metertap.history.gathering import Gathering, Sums
+from metertap.history.store import Run, Store
+from metertap.history.tally import Tally
+from metertap.recording import Recorder
+
+_EVERY = TIERS[0]
+_TEND_SECONDS = TIERS[1]
+_MOST_KEPT = 20_000
+"""Tallies that wait for a file that cannot be written; beyond them, intervals are joined."""
+_abandoned: list[Store] = []
+"""Connections of parents: SQLite forbids a forked child even to close them."""
+
+
+class HistoryWriter:
+    """Writes what `recorder` takes in to a file, from `start` to `close`.
+
+    The thread begins with the first tool or cache. A file that cannot be written is one warning,
+    and what was measured waits for it in memory.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        most_bytes: int,
+        recorder: Recorder,
+        service: Callable[[], Mapping[str, str]],
+        more: Callable[[], Sums] = lambda: (),
+    ) -> None:
+        self._path = path
+        self._most_bytes = most_bytes
+        self._recorder = recorder
+        self._service = service
+        self._gathering = Gathering(recorder, self._crowded, more)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._starting = locks.lock()
+        self._writing = locks.lock()
+        self._wake = locks.event()
+        self._is_ended = False
+        self._thread: threading.Thread | None = None
+        self._store: Store | None = None
+        self._waiting: list[tuple[int, dict[Subject, Tally]]] = []
+        self._taken = time.time()
+        self._tended = -float(_TEND_SECONDS)
+        self._last_write: float | None = None
+        self._problem: str | None = None
+
+    def start(self) -> None:
+        """Gather from now on, and write once a tool or cache is used."""
+        with faults.guarded("history.start"):
+            self._gathering.start()
+            self._recorder.on_activity(self._begin)
+
+    def forked(self) -> None:
+        """Begin again in a forked child, with what that measures."""
+        if self._store is not None:
+            _abandoned.append(self._store)
+        self._gathering.forked()
+        self._begin_anew()
+
+    def flush(self, until: float) -> None:
+        """Write what was measured so far, till `until` by the monotonic clock at most."""
+        if self._thread is None:
+            return
+        if self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
+            try:
+                self._write(max(0.0, until - time.monotonic()))
+            finally:
+                self._writing.release()
+
+    def close(self, until: float) -> None:
+        """Write the rest, and end."""
+        self.flush(until)
+        self.end()
+        self._gathering.stop()
+        if self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
+            try:
+                if self._store is not None:
+                    self._store.close()
+                    self._store = None
+            finally:
+                self._writing.release()
+
+    def end(self) -> None:
+        """Ask the thread to end, and return at once."""
+        self._recorder.forget_activity_callback(self._begin)
+        self._is_ended = True
+        self._wake.set()
+
+    def described(self) -> dict[str, Any]:
+        """Describe file and last write for `metertap doctor`."""
+        return {
+            "file": str(self._path),
+            "last_write": self._last_write,
+            "waiting_intervals": len(self._waiting),
+            "problem": self._problem,
+        }
+
+    def _begin(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._is_ended:
+                self._taken = time.time()
+                self._thread = threading.Thread(
+                    target=self._run, name="metertap-history", daemon=True
+                )
+                self._thread.start()
+
+    def _crowded(self) -> None:
+        self._wake.set()
+
+    def _run(self) -> None:
+        wake, late = self._wake, random.uniform(0.05, 0.45)  # noqa: S311  # not all at once
+        self._look_at_file()
+        while not self._is_ended and wake is self._wake:
+            due = _EVERY - (time.time() - late) % _EVERY
+            is_crowded = wake.wait(due)
+            wake.clear()
+            if self._is_ended:
+                return
+            with self._writing:
+                if is_crowded:
+                    with faults.guarded("history.sort"):
+                        self._gathering.sort()
+                else:
+                    self._write()
+
+    def _look_at_file(self) -> None:
+        """Open the file at once: whoever named one that cannot be written learns it early."""
+        with self._writing:
+            try:
+                self._opened()
+            except HistoryError as error:
+                self._tell(error)
+
+    def _write(self, seconds: float | None = None) -> None:
+        """Write what was measured since the last time, and what waits from before.
+
+        Where `seconds` is given, the process ends: that is the longest to wait for others.
+        """
+        with faults.guarded("history"):
+            self._take()
+            try:
+                store = self._opened()
+                if seconds is not None:
+                    store.wait_at_most(seconds)
+                if self._waiting:
+                    store.write(self._who(), self._waiting)
+                    self._waiting = []
+                    self._last_write = time.time()
+                if seconds is None and time.monotonic() - self._tended >= _TEND_SECONDS:
+                    self._tended = time.monotonic()
+                    store.tend(time.time())
+                self._problem = None
+            except HistoryError as error:
+                self._tell(error)
+                if self._store is not None:
+                    with suppress(HistoryError):
+                        self._store.close()
+                    self._store = None
+
+    def _take(self) -> None:
+        # By the earlier of both times: the clock may have been set back meanwhile.
+        now = time.time()
+        start = int(min(self._taken, now) // _EVERY * _EVERY)
+        self._taken = now
+        tallies = self._gathering.take()
+        if tallies:
+            self._waiting.append((start, tallies))
+        while len(self._waiting) > 1 and sum(len(each) for _, each in self._waiting) > _MOST_KEPT:
+            (start, one), (_, other) = self._waiting[:2]
+            for subject, tally in other.items():
+                one.setdefault(subject, Tally()).merge(tally)
+            self._waiting[:2] = [(start, one)]
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = Store(self._path, self._most_bytes)
+        return self._store
+
+    def _who(self) -> Run:
+        service = self._service()
+        return Run(
+            service.get("name", ""), service.get("version", ""), service.get("instance_id", "")
+        )
+
+    def _tell(self, error: HistoryError) -> None:
+        self._problem = str(error)
+        faults.warn_once(
+            f"history {self._problem}",
+            "history cannot be written (%s); what is measured waits in memory",
+            self._problem,
+        )
