@@ -1,0 +1,240 @@
+"""Changes of one tool or cache: which of its figures moved, by how much, since when.
+
+Latencies are compared as whole distributions (by ranks, as Mann and Whitney do) and in their
+slowest tenth; failures and misses are compared as shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from metertap import outcomes
+from metertap.history.answers import Slice, Subject
+from metertap.history.comparison import Array, Comparison, Estimate, Series
+
+What = Literal["latency", "p95", "errors", "misses"]
+Sides = tuple[list[Slice], list[Slice]]
+
+MATERIAL = 0.05
+"""The least relative change of a latency that is told."""
+MATERIAL_SHARE = 0.01
+"""The least change of a share, in points, that is told."""
+STEADY = 0.6
+"""The share of blocks that have to be on the side to which it moved."""
+FEWEST_CALLS = 60
+"""With fewer calls on a side nothing is told."""
+_DAY = 86_400.0
+_DECILES = np.arange(0.1, 0.95, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A change of one figure of a tool or a cache. Latencies are in seconds, shares are 0 to 1."""
+
+    service: str
+    subject: Subject
+    what: What
+    before: float
+    after: float
+    change: Estimate
+    """Of latencies relative (0.2 is 20 % more), of shares in points (0.02 is 2 points more)."""
+    p_value: float
+    """Corrected for all comparisons that were made."""
+    since: float
+    """When it began, in Unix seconds."""
+    version: str
+    """The version with which it began; empty where none began then."""
+    lost_seconds_a_day: float | None
+    """More time spent in calls a day than before; None where it is not known."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Return whether it is a regression, and no improvement."""
+        return self.change.value > 0
+
+
+class Tested(NamedTuple):
+    """A comparison of one figure, before it is known how many there were."""
+
+    p_value: float
+    finding: Callable[[float], Finding | None]
+    """Makes the finding of a corrected p-value; None where it is small, or not steady."""
+
+
+class _Figure(NamedTuple):
+    """A figure of both sides, and how it is compared."""
+
+    what: What
+    before: float
+    after: float
+    score: Array
+    """What a call in each bin counts for in the test."""
+    moved: Callable[[Array, Array], Array]
+    """Returns the change of rows of counts, before and after."""
+    material: float
+    lost: float | None
+
+
+def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
+    """Compare each figure of which there is enough on both sides."""
+    found: list[Tested] = []
+    seconds = None
+    if subject.kind != "cache":
+        logs, series = _latencies(sides)
+        comparison = _comparison(series)
+        if comparison is not None:
+            for figure in _of_latency(comparison, logs, _calls_a_day(sides[1])):
+                found.append(_tested(service, subject, sides, comparison, figure))
+            after = comparison.pooled[1]
+            seconds = float(after @ np.exp(logs) / after.sum())
+    columns = _hits_and_misses if subject.kind == "cache" else _passed_and_failed
+    series = [
+        _series(side, np.array([columns(piece) for piece in side], float).reshape(-1, 2))
+        for side in sides
+    ]
+    comparison = _comparison(series)
+    if comparison is not None:
+        what: What = "misses" if subject.kind == "cache" else "errors"
+        figure = _of_share(what, comparison, seconds and seconds * _calls_a_day(sides[1]))
+        tested = _tested(service, subject, sides, comparison, figure)
+        # Where there are few of them the means of blocks are far from a normal distribution.
+        table = [np.rint(item.counts.sum(axis=0)).astype(int) for item in series]
+        exact = float(stats.fisher_exact(table).pvalue)
+        found.append(tested._replace(p_value=max(tested.p_value, exact)))
+    return found
+
+
+def _comparison(series: Sequence[Series]) -> Comparison | None:
+    if any(item.counts.sum() < FEWEST_CALLS for item in series):
+        return None
+    made = Comparison(*series)
+    return made if made.can_tell else None
+
+
+def _of_latency(comparison: Comparison, logs: Array, calls_a_day: float) -> Iterator[_Figure]:
+    def quantile(counts: Array, share: float) -> Array:
+        total = np.cumsum(counts, axis=-1)
+        place: NDArray[np.int64] = (total < share * total[..., -1:]).sum(axis=-1)
+        found: Array = logs[np.minimum(place, len(logs) - 1)]
+        return found
+
+    def middle(*sides: Array) -> Array:
+        before, after = (np.mean([quantile(c, q) for q in _DECILES], axis=0) for c in sides)
+        moved: Array = np.expm1(after - before)
+        return moved
+
+    def tail(*sides: Array) -> Array:
+        before, after = (quantile(counts, 0.95) for counts in sides)
+        moved: Array = np.expm1(after - before)
+        return moved
+
+    before, after = comparison.pooled
+    both = before + after
+    ranks = (np.cumsum(both) - both / 2) / both.sum()
+    slow, slowest = float(quantile(before, 0.9)), float(quantile(both, 0.99))
+    # No single call counts for more than the slowest hundredth.
+    excess = np.clip(logs - slow, 0.0, max(slowest - slow, MATERIAL))
+    seconds = np.exp(np.minimum(logs, slowest))
+    mean = [float(counts @ seconds / counts.sum()) for counts in (before, after)]
+    lost = (mean[1] - mean[0]) * calls_a_day
+
+    def at(share: float) -> tuple[float, float]:
+        return float(np.exp(quantile(before, share))), float(np.exp(quantile(after, share)))
+
+    yield _Figure("latency", *at(0.5), ranks, middle, MATERIAL, lost)
+    yield _Figure("p95", *at(0.95), excess, tail, MATERIAL, lost)
+
+
+def _of_share(what: What, comparison: Comparison, seconds_a_day: float | None) -> _Figure:
+    """Compare the share of the second of two columns."""
+
+    def difference(*sides: Array) -> Array:
+        before, after = (counts[:, 1] / counts.sum(axis=1) for counts in sides)
+        moved: Array = after - before
+        return moved
+
+    before, after = (float(counts[1] / counts.sum()) for counts in comparison.pooled)
+    lost = None if seconds_a_day is None else (after - before) * seconds_a_day
+    score = np.array([0.0, 1.0])
+    return _Figure(what, before, after, score, difference, MATERIAL_SHARE, lost)
+
+
+def _tested(
+    service: str, subject: Subject, sides: Sides, comparison: Comparison, figure: _Figure
+) -> Tested:
+    def finding(p_value: float) -> Finding | None:
+        change = comparison.estimate(figure.moved)
+        if (
+            abs(change.value) < figure.material
+            or change.low <= 0 <= change.high
+            or comparison.steadiness(figure.score) < STEADY
+        ):
+            return None
+        since = comparison.changed_at(figure.score)
+        return Finding(
+            service,
+            subject,
+            figure.what,
+            figure.before,
+            figure.after,
+            change,
+            p_value,
+            since,
+            _version_at(since, sides),
+            figure.lost,
+        )
+
+    return Tested(comparison.p_value(figure.score), finding)
+
+
+def _version_at(since: float, sides: Sides) -> str:
+    """Return the version that was first seen about when it began: an interval earlier or later."""
+    first: dict[str, Slice] = {}
+    for piece in sorted((piece for side in sides for piece in side), key=lambda item: item.start):
+        first.setdefault(piece.version, piece)
+    began = [
+        (abs(piece.start - since), version)
+        for version, piece in list(first.items())[1:]
+        if abs(piece.start - since) <= piece.end - piece.start
+    ]
+    return min(began)[1] if began else ""
+
+
+def _calls_a_day(pieces: list[Slice]) -> float:
+    covered = {piece.start: piece.end - piece.start for piece in pieces}
+    return sum(piece.calls for piece in pieces) * _DAY / max(1.0, sum(covered.values()))
+
+
+def _passed_and_failed(piece: Slice) -> tuple[int, int]:
+    return piece.outcomes.get(outcomes.OK, 0), piece.failed
+
+
+def _hits_and_misses(piece: Slice) -> tuple[int, int]:
+    return piece.hits, piece.misses
+
+
+def _latencies(sides: Sides) -> tuple[Array, list[Series]]:
+    """Return the logarithm of each bucket's middle, and the counts of both sides."""
+    buckets = [
+        [list(piece.latency.buckets()) if piece.latency else [] for piece in side] for side in sides
+    ]
+    bounds = sorted({bound for side in buckets for piece in side for bound, _ in piece})
+    column = {bound: number for number, bound in enumerate(bounds)}
+    found = []
+    for side, pieces in zip(sides, buckets, strict=True):
+        counts = np.zeros((len(side), len(bounds)))
+        for row, piece in enumerate(pieces):
+            for bound, count in piece:
+                counts[row, column[bound]] = count
+        found.append(_series(side, counts))
+    return np.log(np.array(bounds)) - np.log(2) / 128, found
+
+
+def _series(pieces: list[Slice], counts: Array) -> Series:
+    return Series(np.array([piece.start for piece in pieces]), counts)
