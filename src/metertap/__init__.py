@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from metertap.caching.meters import name_cache
     from metertap.collector.collector import PerformanceMetricsCollector, get_collector
     from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
+    from metertap.costs.by_hand import record_usage
     from metertap.measuring.by_hand import measure_tool, record_tool_call, tool
     from metertap.runtime.instrument import instrument
     from metertap.runtime.mounting import asgi_app, wsgi_app
@@ -49,6 +50,7 @@ __all__ = [
     "record_cache_miss",
     "record_cache_size_rejection",
     "record_tool_call",
+    "record_usage",
     "reset",
     "reset_metrics",
     "tool",
@@ -69,6 +71,7 @@ _HOMES = {
     "metertap.caching.meters": ("name_cache",),
     "metertap.collector.collector": ("PerformanceMetricsCollector", "get_collector"),
     "metertap.collector.standalone": ("CacheMetrics", "SystemMetrics", "ToolMetrics"),
+    "metertap.costs.by_hand": ("record_usage",),
     "metertap.measuring.by_hand": ("measure_tool", "record_tool_call", "tool"),
     "metertap.runtime.instrument": ("instrument",),
     "metertap.runtime.mounting": ("asgi_app", "wsgi_app"),

@@ -31,6 +31,10 @@ CACHE_NAME = "cache.name"
 CACHE_SYSTEM = "cache.system"
 CACHE_REQUEST_TYPE = "cache.request.type"
 FAULT_PLACE = "metertap.place"
+PROVIDER_NAME = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105  # a token of text
 
 NAMES = (TOOL_NAME, PROMPT_NAME)
 """Attributes that name what a request asks for."""
@@ -50,6 +54,7 @@ MANUAL = "manual"
 # Metrics
 
 _TOOL_BUCKETS = tuple(0.01 * 2**i for i in range(14))  # 0.01 … 81.92 s, GenAI conventions
+_TOKEN_BUCKETS = tuple(4.0**i for i in range(14))  # 1 … 67,108,864 tokens, GenAI conventions
 _MCP_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
@@ -104,6 +109,18 @@ CLIENT_SESSION = Metric(
     buckets=_MCP_BUCKETS,
     side="client",
 )
+MODEL_DURATION = Metric(
+    "gen_ai.client.operation.duration", "s", "Duration of model calls.", buckets=_TOOL_BUCKETS
+)
+TOKEN_USAGE = Metric(
+    "gen_ai.client.token.usage",
+    "{token}",
+    "Tokens that model calls used, as the provider reports them.",
+    buckets=_TOKEN_BUCKETS,
+)
+OF_MODELS = (MODEL_DURATION, TOKEN_USAGE)
+"""Metrics of model calls by the conventions, which other instrumentations record as well."""
+TOOL_COST = Metric("metertap.tool.cost", "{USD}", "What tools spent on models, and their fees.")
 TOOL_ACTIVE = Metric("metertap.tool.active", "{call}", "Tool calls in progress.")
 SESSION_ACTIVE = Metric("metertap.session.active", "{session}", "Sessions that are open.")
 CACHE_REQUESTS = Metric("cache.requests", "{request}", "Cache lookups by result.")

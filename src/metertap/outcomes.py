@@ -26,6 +26,8 @@ ALL: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED, CALLER_ERROR, INTER
 FAILED: Final = frozenset({TOOL_ERROR, EXCEPTION, TIMEOUT})
 SAMPLED: Final = FAILED | {OK}
 """Outcomes whose latency enters the window, the average and the extremes."""
+RAN: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED)
+"""Outcomes of calls whose handler ran, and so cost what a call costs."""
 
 # Many libraries have a timeout of their own that does not inherit from the built-in one
 # (httpx, requests, redis, openai, subprocess); how the names of their classes end says it

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection
+from decimal import Decimal, InvalidOperation
 
 from metertap.faults import shown, warn_once
+
+_MOST_MONEY = 1_000_000
 
 
 def boolean(value: object) -> bool:
@@ -50,6 +53,17 @@ def number(lowest: float, highest: float, unit: str) -> Callable[[object], float
         raise ValueError(f"a number of {unit} from {lowest:g} to {highest:g} is needed")
 
     return parse
+
+
+def money(value: object) -> Decimal:
+    """Parse an amount of USD as it is written: a number of the file, or a text. It stays exact."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount <= _MOST_MONEY:
+        raise ValueError(f"an amount of USD from 0 to {_MOST_MONEY} is needed")
+    return amount
 
 
 def text(value: object) -> str:

@@ -115,6 +115,15 @@ def size(value: int | None) -> str:
     return f"{_three_digits(value / 1e6)} MB" if value < 1e9 else f"{_three_digits(value / 1e9)} GB"
 
 
+def money(usd: float | None) -> str:
+    """Write an amount of USD: cents, or three digits of less than a dollar: `$0.00215`."""
+    if usd is None:
+        return NONE
+    if not usd or abs(usd) >= 1:
+        return f"${usd:,.2f}"
+    return f"${usd:.3g}" if abs(usd) >= 0.0001 else f"${usd:.1e}"
+
+
 def duration(seconds: float) -> str:
     """Write a time in its largest unit and the next smaller one: `5 min 0 s`."""
     parts = _split(max(0, int(seconds)))

@@ -100,7 +100,7 @@ def get_all_metrics() -> dict[str, Any]:
     """Return a document that says that nothing is measured."""
     now = time.time()
     return {
-        "schema_version": "1.1",
+        "schema_version": "1.2",
         "enabled": False,
         "timestamp": now,
         "service": {},
@@ -122,6 +122,7 @@ def get_all_metrics() -> dict[str, Any]:
             },
         },
         "alerts": None,
+        "cost_metrics": None,
     }
 
 
@@ -175,6 +176,7 @@ _DOING_NOTHING = frozenset(
         "record_cache_miss",
         "record_cache_size_rejection",
         "record_tool_call",
+        "record_usage",
         "reset",
         "reset_metrics",
         "uninstrument",

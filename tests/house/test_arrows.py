@@ -41,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "tables": set(),
     "measuring": {"patching", "recording", "state"},
     "caching": {"measuring", "patching", "recording", "state"},
+    "costs": {"measuring", "recording", "state"},
     "instrumentation": {
         "caching",
         "measuring",
@@ -49,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
         "recording",
         "state",
     },
-    "exporters": {"alerts", "otel", "recording", "settings", "state"},
+    "exporters": {"alerts", "costs", "otel", "recording", "settings", "state"},
     "runtime": {
         "alerts",
         "exporters",
@@ -67,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"alerts", "exporters", "instrumentation", "run", "runtime", "settings", "tables"},
     "testing": {"runtime", "tables"},
     # `import metertap` names what is public; `python -m metertap` is the command line.
-    "door": {"caching", "cli", "collector", "exporters", "measuring", "runtime"},
+    "door": {"caching", "cli", "costs", "collector", "exporters", "measuring", "runtime"},
 }
 
 

@@ -44,6 +44,7 @@ GIVEN: dict[str, tuple[str, str, object]] = {
     "alert_every": ("5", "2.5", 60),
     "history": ('"/run/one"', "/run/two", Path("/run/three")),
     "history_size": ("10", "20", 30),
+    "cost_repeats": ("true", "0", True),
 }
 ADDRESSES = (
     Address("http", "one", 1, ""),
@@ -77,6 +78,7 @@ READ: dict[str, tuple[object, object, object]] = {
     "alert_every": (5.0, 2.5, 60.0),
     "history": PATHS,
     "history_size": (10, 20, 30),
+    "cost_repeats": (True, False, True),
 }
 
 BAD = [

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from metertap import catalogue, outcomes
+from metertap import catalogue, outcomes, state
 from metertap.recording import (
     CacheFigures,
     Figures,
@@ -18,10 +18,10 @@ from metertap.recording import (
     ToolFigures,
 )
 from metertap_exporters.json.foreign import ForeignTool
-from metertap_exporters.json.shape import Cache, Document, Latencies, Tool
+from metertap_exporters.json.shape import Cache, Costs, Document, Latencies, Tool
 from metertap_exporters.json.system import system
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """The minor number rises where something is added, the major one where anything else changes."""
 
 
@@ -62,7 +62,18 @@ def outline(
         "sessions": figures.sessions,
         "system_metrics": system(figures),
         "alerts": alerts,
+        "cost_metrics": _costs(figures),
     }
+
+
+def _costs(figures: Figures) -> Costs | None:
+    """Build the section of costs; None, and nothing imported, where nothing costs anything."""
+    if not figures.usage and not state.recorder().fees:
+        return None
+    from metertap.costs.report import report
+
+    names = {id(cache): name for name, cache in caches_by_name(figures.caches).items()}
+    return cast(Costs, report(figures, names))
 
 
 def with_entries(outline: Mapping[str, Any]) -> Document:

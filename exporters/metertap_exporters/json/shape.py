@@ -162,6 +162,92 @@ class Alert(TypedDict):
     summary: str
 
 
+class Budget(TypedDict):
+    """What a day may cost, and what it will at the rate of now; in USD."""
+
+    daily: float | None
+    forecast_daily: float | None
+    over_seconds: float
+    is_over: bool | None
+
+
+class ToolCost(TypedDict):
+    """What one tool spent, in USD; no data is None."""
+
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    spent: float | None
+    fees: float
+    spent_on_failures: float | None
+    per_successful_call: float | None
+    unpriced_calls: int
+    unreported_calls: int
+    saved_by_caches: float | None
+    seconds_saved_by_caches: float | None
+
+
+class ModelCost(TypedDict):
+    """Calls of one model that one tool made, and what they cost in USD."""
+
+    tool: str
+    provider: str
+    model: str
+    calls: int
+    failed_calls: int
+    retried_calls: int
+    repeated_calls: int
+    unreported_calls: int
+    unpriced_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    seconds: float
+    spent: float | None
+    spent_on_failures: float | None
+
+
+class CacheSaving(TypedDict):
+    """What the hits of one cache saved, in USD and in seconds; None is not known."""
+
+    hits: int
+    saved: float | None
+    seconds_saved: float | None
+
+
+class Recommendation(TypedDict):
+    """What could be changed, with its arithmetic; `saves` is in USD over the time counted."""
+
+    kind: str
+    tool: str | None
+    cache: str | None
+    text: str
+    arithmetic: str
+    saves: float | None
+    confidence: Literal["high", "medium", "low"]
+
+
+class Costs(TypedDict):
+    """What model calls and fees cost."""
+
+    currency: str
+    table: str | None
+    table_date: str | None
+    spent: float | None
+    saved_by_caches: float | None
+    assumes: str
+    unpriced_calls: int
+    unreported_calls: int
+    unpriced_models: list[str]
+    budget: Budget
+    tools: dict[str, ToolCost]
+    models: list[ModelCost]
+    caches: dict[str, CacheSaving]
+    recommendations: list[Recommendation]
+
+
 class Document(TypedDict):
     """The metrics document: what `tap.snapshot()` returns and `GET /metrics` serves as JSON."""
 
@@ -175,3 +261,4 @@ class Document(TypedDict):
     sessions: list[Session]
     system_metrics: System
     alerts: list[Alert] | None
+    cost_metrics: Costs | None

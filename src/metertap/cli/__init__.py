@@ -1,4 +1,4 @@
-"""The command line: `metertap run | snapshot | open | top | doctor | mcp | demo | rules | …`."""
+"""The command line: `metertap run | snapshot | costs | open | top | doctor | demo | rules | …`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,10 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.snapshot import snapshot
 
         return snapshot(options.url, as_json=options.json, given=_credentials(options))
+    if options.command == "costs":
+        from metertap.cli.costs import costs
+
+        return costs(options.url, as_json=options.json, given=_credentials(options))
     if options.command == "open":
         from metertap.cli.open_page import open_page
 
@@ -151,6 +155,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Show the metrics of the process at URL, or of every measured process of "
         "this user.",
     )
+    costs = commands.add_parser(
+        "costs",
+        help="show what tools spend on models, what caches save, and what to change",
+        description="Show the costs of the process at URL, or of every measured process of this "
+        "user.",
+    )
     doctor = commands.add_parser(
         "doctor",
         help="show what is wrong and what is measured",
@@ -162,9 +172,9 @@ def _parser() -> argparse.ArgumentParser:
         help="open the live page of a running process in a browser",
         description="Open the page at URL, or that of the measured process of this user.",
     )
-    for command in (snapshot, doctor, page):
+    for command in (snapshot, costs, doctor, page):
         command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
-    for command in (snapshot, doctor):
+    for command in (snapshot, costs, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
         _add_credentials(command)
     doctor.add_argument(

@@ -115,6 +115,7 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
     seconds = ended - frame[STARTED]
     try:
         if ending is not None:
+            frame[NOTE] = ending  # for those who kept the frame to learn how the call ended
             series.end(ending.outcome, ending.error_type, seconds * 1000.0, seconds)
             return
         append = series.append

@@ -14,13 +14,14 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, outcomes
 from metertap._version import __version__
-from metertap.otel import bulk_histogram
+from metertap.otel import bulk_histogram, sdk
 from metertap.recording.buffer import Batch
 from metertap.recording.figures import CacheFigures
 from metertap.recording.recorder import Recorder
@@ -31,6 +32,9 @@ silent: ContextVar[bool] = ContextVar("metertap_silent", default=False)
 paced: ContextVar[Callable[[], None] | None] = ContextVar("metertap_paced", default=None)
 """What a reader that has time calls again and again while it collects, to let other threads run."""
 _PACE = 50  # observations between two pauses: each costs the SDK several microseconds
+
+FEE = "fee"
+"""Stands for the provider in what the calls of a tool cost by themselves."""
 
 _Values = Mapping[frozenset[tuple[str, Any]], float]
 
@@ -58,6 +62,9 @@ class OtelInstruments:
         self._frozen: Observed | None = None
         self._begins = Observed()
         self._unseen: dict[catalogue.Metric, Sequence[CacheFigures]] = {}
+        self._provider = provider
+        self.stood_back: str | None = None
+        """Why metrics of model calls are not recorded, where another has them already."""
         meter = provider.get_meter(catalogue.SCOPE, __version__)
         histograms = {
             metric.name: meter.create_histogram(
@@ -73,6 +80,7 @@ class OtelInstruments:
                 catalogue.CLIENT_DURATION,
                 catalogue.SERVER_SESSION,
                 catalogue.CLIENT_SESSION,
+                *catalogue.OF_MODELS,
             )
         }
         problem = "asked for" if plain else bulk_histogram.problem(provider, histograms.values())
@@ -96,12 +104,29 @@ class OtelInstruments:
 
     def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
         """Record durations. `attributes` is the same object for the same series."""
+        if metric in catalogue.OF_MODELS and self._others_measure_models():
+            return
         histogram = self._histograms[metric.name]
         histogram.record(batch, attributes)
         self.is_full = self.is_full or histogram.is_full
         if histogram.in_order and not self.in_order:
             self.in_order = True
             self.path = "value by value: series share a data point (past a limit, or by a View)"
+
+    def _others_measure_models(self) -> bool:
+        """Say whether another instrumentation has these metrics on the same provider.
+
+        Then each call is in its figures, and must not be in the same metric once more.
+        """
+        if self.stood_back is None:
+            found = sdk.scope_with(self._provider, {item.name for item in catalogue.OF_MODELS})
+            if found is not None:
+                self.stood_back = (
+                    f"{found} measures calls of models on this provider: "
+                    f"{' and '.join(item.name for item in catalogue.OF_MODELS)} are left to it"
+                )
+                faults.info("%s", self.stood_back)
+        return self.stood_back is not None
 
     def open(self, recorder: Recorder) -> None:
         """Observe `recorder` from now on."""
@@ -204,8 +229,27 @@ def _faults(_recorder: Recorder) -> Iterable[Observation]:
         yield Observation(count, {catalogue.FAULT_PLACE: place})
 
 
+def _tool_cost(recorder: Recorder) -> Iterable[Observation]:
+    for series in recorder.usage_figures():
+        if series.cost is not None:
+            attributes = {
+                catalogue.TOOL_NAME: series.tool,
+                catalogue.PROVIDER_NAME: series.provider,
+                catalogue.RESPONSE_MODEL: series.model,
+            }
+            yield Observation(float(series.cost), attributes)
+    fees: dict[str, Decimal] = {}
+    for (name, _), counts, _ in recorder.tool_counts() if recorder.fees else ():
+        if name in recorder.fees:
+            ran = sum(counts.get(outcome, 0) for outcome in outcomes.RAN)
+            fees[name] = fees.get(name, Decimal(0)) + recorder.fees[name] * ran
+    for name, fee in fees.items():
+        yield Observation(float(fee), {catalogue.TOOL_NAME: name, catalogue.PROVIDER_NAME: FEE})
+
+
 _OTHERS: dict[catalogue.Metric, Callable[[Recorder], Iterable[Observation]]] = {
     catalogue.FAULTS: _faults,
+    catalogue.TOOL_COST: _tool_cost,
     catalogue.TOOL_ACTIVE: _tool_active,
     catalogue.SESSION_ACTIVE: _session_active,
 }
@@ -256,4 +300,5 @@ _COUNTERS = (
     catalogue.CACHE_EVICTIONS,
     catalogue.CACHE_REJECTIONS,
     catalogue.FAULTS,
+    catalogue.TOOL_COST,
 )

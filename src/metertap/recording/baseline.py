@@ -11,18 +11,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from metertap.recording.figures import CacheFigures, ToolFigures
+from metertap.recording.usage_series import UsageSeries, since
 
 
 class Past:
     """What was counted until figures began again."""
 
     def __init__(
-        self, until: float, tools: Iterable[ToolFigures] = (), caches: Iterable[CacheFigures] = ()
+        self,
+        until: float,
+        tools: Iterable[ToolFigures] = (),
+        caches: Iterable[CacheFigures] = (),
+        usage: Iterable[UsageSeries] = (),
     ) -> None:
         self.until = until
         self.until_monotonic = time.monotonic()  # the other clock may be set meanwhile
         self._tools = {(tool.name, tool.source): tool for tool in tools}
         self._caches = {(cache.name, cache.system): cache for cache in caches}
+        self._usage = {series.key: series for series in usage}
 
     def added_to(self, tool: ToolFigures) -> ToolFigures:
         """What `tool` counted before and since. Percentiles stay those of its window."""
@@ -38,6 +44,10 @@ class Past:
             return dict(counts), sampled
         both = {name: past.counts.get(name, 0) + counts.get(name, 0) for name in past.counts}
         return both, past.sampled + sampled
+
+    def usage_since(self, usage: tuple[UsageSeries, ...]) -> tuple[UsageSeries, ...]:
+        """What model calls used since; `usage` are those of all time."""
+        return since(usage, self._usage) if self._usage else usage
 
     def left_out_of(self, cache: CacheFigures) -> CacheFigures:
         """What `cache`, whose figures are those of its life, counted since."""

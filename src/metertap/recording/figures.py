@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metertap import outcomes
+from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import LatencyFigures, Percentiles
 
 
@@ -106,6 +107,8 @@ class Figures:
     """MCP requests of servers and clients, by method and name."""
     sessions: tuple[OperationFigures, ...] = ()
     """MCP sessions that have ended, of servers and of clients."""
+    usage: tuple[UsageSeries, ...] = ()
+    """Model calls, by tool, provider and model: copies."""
 
     @property
     def concurrent_requests(self) -> int:

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from metertap import catalogue, faults
@@ -23,6 +24,7 @@ from metertap.recording.figures import CacheFigures, Figures, OperationFigures, 
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
+from metertap.recording.usage_series import UsageKey, UsageSeries
 
 F = TypeVar("F")
 
@@ -30,6 +32,7 @@ _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
 """30,000 years. What is longer is no duration, and would make sums overflow."""
 _DUPLICATES_LIMIT = 100
+_NO_FEES: Mapping[str, Decimal] = {}
 _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
 """What the SDK's own readers call whatever is past their limit."""
 
@@ -47,6 +50,8 @@ class Recorder(Delivery):
     def __init__(self, window_size: int = 1000, series_limit: int = 2000) -> None:
         self.window_size = window_size
         self._series_limit = series_limit
+        self.fees: Mapping[str, Decimal] = _NO_FEES
+        """USD for each call of a tool, by the tool's name."""
         self._activity_callbacks: list[Callable[[], None]] = []
         self._record_callbacks: list[Callable[[], None]] = []
         self._look_callbacks: list[Callable[[], None]] = []
@@ -62,6 +67,7 @@ class Recorder(Delivery):
         self._points: dict[Hashable, DataPoint] = {}
         self._points_of: Counter[str] = Counter()
         self._overflown: dict[str, dict[str, Any]] = {}
+        self._usage: dict[UsageKey, UsageSeries] = {}
         self._sessions = 0
         self._sessions_since = object()
         self.sessions_by_hand = 0
@@ -76,9 +82,12 @@ class Recorder(Delivery):
         self._started = self._past.until_monotonic
         self.forget_slots()
 
-    def configure(self, window_size: int, series_limit: int) -> None:
-        """Take sizes from settings; windows that exist keep their newest samples."""
+    def configure(
+        self, window_size: int, series_limit: int, fees: Mapping[str, Decimal] = _NO_FEES
+    ) -> None:
+        """Take sizes and fees from settings; windows that exist keep their newest samples."""
         with self.lock:
+            self.fees = fees
             self.window_size = window_size
             self._series_limit = series_limit
             for series in self._with_windows():
@@ -300,6 +309,30 @@ class Recorder(Delivery):
         with self.lock:
             series.rejections += 1
 
+    # Model calls
+
+    def usage(self, tool: str, provider: str, model: str) -> UsageSeries:
+        """Return the series of model calls of a tool; made if new. With the lock held.
+
+        Past the series limit the model is `_OTHER`.
+        """
+        series = self._usage.get((tool, provider, model))
+        if series is None:
+            if len(self._usage) >= self._series_limit:
+                model = catalogue.OTHER
+            key = (tool, provider, model)
+            series = self._usage.setdefault(key, UsageSeries(*key))
+        return series
+
+    def usage_figures(self) -> tuple[UsageSeries, ...]:
+        """Copy the series of model calls, since recording began."""
+        self.look()
+        return self._usage_now()
+
+    def _usage_now(self) -> tuple[UsageSeries, ...]:
+        with self.lock:
+            return tuple(series.copy() for series in self._usage.values())
+
     # Views
 
     def figures(self, *, caches: bool = True) -> Figures:
@@ -317,6 +350,7 @@ class Recorder(Delivery):
             requests_by_hand=self.requests_by_hand,
             operations=self._operations_of(catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION),
             sessions=self._operations_of(catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION),
+            usage=past.usage_since(self._usage_now()),
         )
 
     def lifetime(self) -> Figures:
@@ -334,6 +368,7 @@ class Recorder(Delivery):
             requests_by_hand=self.requests_by_hand,
             operations=self._operations_of(catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION),
             sessions=self._operations_of(catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION),
+            usage=self._usage_now(),
         )
 
     def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
@@ -489,7 +524,8 @@ class Recorder(Delivery):
 
         What is in progress stays so, names stay known, and no counter goes back.
         """
-        caches = self.cache_figures()  # without the lock: a cache may hold one of its own
+        # Without the lock: a cache may hold one of its own.
+        caches, usage = self.cache_figures(), self._usage_now()
         with self.lock:
             tools = []
             for series in list(self._tools.values()):
@@ -500,7 +536,7 @@ class Recorder(Delivery):
             for operations in list(self._operations.values()):
                 operations.fold()
                 operations.start_over()
-            self._past = Past(time.time(), tools, caches)
+            self._past = Past(time.time(), tools, caches, usage)
             self.sessions_by_hand = self.requests_by_hand = 0
 
     def before_fork(self) -> Callable[[], None]:

@@ -44,6 +44,7 @@ def instrument(
     alert_every: float | None = None,
     history: str | Path | None = None,
     history_size: int | None = None,
+    cost_repeats: bool | None = None,
     meter_provider: MeterProvider | None = None,
     **unknown: NoReturn,
 ) -> Tap:
@@ -101,6 +102,8 @@ def instrument(
             METERTAP_HISTORY.
         history_size: Megabytes that the file may grow to; then the oldest goes. Default 512,
             METERTAP_HISTORY_SIZE.
+        cost_repeats: Whether to keep salted hashes of what models are asked, to see which tools ask
+            the same again. Default False, METERTAP_COST_REPEATS.
         meter_provider: The provider to record to. Default: the global one of OpenTelemetry.
         unknown: Any other keyword has no effect, and is one warning.
 

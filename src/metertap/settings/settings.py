@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,6 +22,7 @@ from metertap.parsing import (
     boolean,
     did_you_mean,
     integer,
+    money,
     names,
     nearest,
     number,
@@ -66,6 +68,7 @@ class Options(TypedDict, total=False):
     alert_every: float
     history: str | Path
     history_size: int
+    cost_repeats: bool
     meter_provider: Any
 
 
@@ -117,6 +120,12 @@ class Settings:
     """Lines of `[tool.metertap.caches]`, as they were written."""
     tools: Mapping[str, Any] = field(default_factory=dict)
     """Lines of `[tool.metertap.tools]`."""
+    prices: Mapping[str, Any] = field(default_factory=dict)
+    """Prices of models of `[tool.metertap.prices]`, as they were written."""
+    fees: Mapping[str, Decimal] = field(default_factory=dict)
+    """USD for each call of a tool, by the tool's name: `[tool.metertap.fees]`."""
+    cost_repeats: bool = False
+    """Whether salted hashes of model requests are kept, to see which are sent again."""
     otlp: bool = False
     otlp_protocol: str = "http/protobuf"
     export_interval_seconds: float | None = None
@@ -207,6 +216,7 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
     "history": (HISTORY_VARIABLE, _history),
     "history_size": ("METERTAP_HISTORY_SIZE", integer(1, 1_000_000)),
+    "cost_repeats": ("METERTAP_COST_REPEATS", boolean),
 }
 _SECRET = frozenset({"alertmanager_url", "alert_webhook_url", "token"})
 """Settings whose value may hold credentials: one that cannot be used is not shown."""
@@ -243,7 +253,7 @@ _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
 """Other programs' variables begin so too, so only near misspellings of ours are warned of."""
 _NOT_VALUES = frozenset({"meter_provider"})  # an object for the pipeline, not a setting
-_TABLES_IN_FILE = ("tools", "caches")
+_TABLES_IN_FILE = ("tools", "caches", "prices", "fees")
 _ALERTS = "alerts"
 
 
@@ -308,6 +318,8 @@ def read(
         alerts=_lines(file.name, _ALERTS, table[_ALERTS]) if _ALERTS in table else None,
         caches=_lines(file.name, "caches", table.get("caches", {})),
         tools=_lines(file.name, "tools", table.get("tools", {})),
+        prices=_lines(file.name, "prices", table.get("prices", {})),
+        fees=_fees(file.name, _lines(file.name, "fees", table.get("fees", {})), refused),
         otlp=otel.otlp,
         otlp_protocol=otel.otlp_protocol,
         export_interval_seconds=otel.export_interval_seconds,
@@ -399,6 +411,16 @@ def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
         return given
     warn_unusable(f"{name} in {file}", given, "a table is needed", {})
     return {}
+
+
+def _fees(file: str, table: Mapping[str, Any], refused: list[str]) -> dict[str, Decimal]:
+    found = {}
+    for tool, value in table.items():
+        try:
+            found[tool] = money(value)
+        except ValueError as error:
+            refused.append(warn_unusable(f"fees.{tool} in {file}", value, str(error), None))
+    return found
 
 
 def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:

@@ -1,0 +1,39 @@
+"""`metertap costs [URL]`: what tools cost, what caches save, and what could be changed."""
+
+from __future__ import annotations
+
+from metertap.cli.client import NONE, Unreachable
+from metertap.cli.credentials import Credentials
+from metertap.cli.processes import document_of, processes
+from metertap.cli.tables import complain, show, write_json
+from metertap.runtime import running
+from metertap.tables import costs as tables
+from metertap.tables.document import Costs
+
+_COMMAND = "costs"
+
+
+def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
+    """Show one process, or all of this user. Returns exit status 1 where none has any costs."""
+    found = processes(url, given)
+    if not found:
+        complain(_COMMAND, running.problem() or "no measured process of this user can be asked")
+    shown: list[Costs] = []
+    for process in found:
+        try:
+            document = document_of(process)
+        except Unreachable as error:
+            complain(_COMMAND, str(error))
+            continue
+        spent = document.get("cost_metrics")
+        if spent is None:
+            complain(_COMMAND, f"{process.name}: no model was called, and no tool has a fee")
+            continue
+        shown.append(spent)
+        if not as_json:
+            made = tables.tables(spent)
+            made[0].title = f"{document['service'].get('name', process.name)}: {made[0].title}"
+            show(made)
+    if as_json and shown:
+        write_json(shown[0] if url is not None else shown)
+    return 0 if shown else 1

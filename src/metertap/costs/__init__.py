@@ -1,0 +1,1 @@
+"""What model calls cost: tokens that clients report, prices, savings, and what to change."""

@@ -1,0 +1,38 @@
+"""The budget of a day, and what a day will cost if it goes on like this."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from metertap import state
+from metertap.recording import Figures
+
+DAY_SECONDS = 86_400
+_LEAST_SECONDS = 60.0
+"""Of less time than this, nothing is said about a day."""
+
+
+def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
+    """Set what was spent beside the budget.
+
+    The forecast is what was spent since counting began, at the same rate over a whole day.
+    """
+    daily = daily_budget()
+    forecast: float | None = None
+    if spent is not None and figures.uptime_seconds >= _LEAST_SECONDS:
+        forecast = float(spent) / figures.uptime_seconds * DAY_SECONDS
+    return {
+        "daily": daily,
+        "forecast_daily": forecast,
+        "over_seconds": figures.uptime_seconds,
+        "is_over": None if daily is None or forecast is None else forecast > daily,
+    }
+
+
+def daily_budget() -> float | None:
+    """Return the USD that `[tool.metertap.alerts]` allows a day; None where it says nothing."""
+    given = (state.settings().alerts or {}).get("daily_budget")
+    if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
+        return float(given)
+    return None

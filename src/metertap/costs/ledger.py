@@ -1,0 +1,154 @@
+"""The account of model calls: what ended is kept for a moment, then priced and added up.
+
+A call that ends appends itself to a list, which is all that its caller waits for. Prices are looked
+up and sums are made when somebody looks, or by a thread when `_MOST` calls have gathered. Whether
+money was spent in vain is known when the tool's own call has ended: until then its part waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from metertap import faults, locks, state
+from metertap.costs import prices
+from metertap.costs.arithmetic import exact
+from metertap.costs.usage import Usage
+from metertap.measuring.calls import NOTE, SERIES, Frame
+from metertap.outcomes import FAILED
+from metertap.recording.usage_series import UsageKey
+
+_MOST = 256
+"""Calls that wait until a thread of its own adds them up, where nobody looks."""
+_MOST_OPEN = 10_000
+"""Shares of tool calls in progress that are kept at most; older ones are taken for good ones."""
+
+
+class Ended(NamedTuple):
+    """One model call that has ended."""
+
+    tool: str
+    provider: str
+    requested: str
+    model: str
+    tier: str
+    usage: Usage | None
+    """None where the provider has not said what it used."""
+    seconds: float
+    at: float
+    """When it ended, in Unix seconds."""
+    frame: Frame | None
+    """The tool's call that it is part of."""
+    after_miss: bool
+    failed: bool
+    is_retry: bool
+    is_repeat: bool
+
+
+_lock = locks.rlock()
+_ended: list[Ended] = []
+_open: list[tuple[Frame, UsageKey, Decimal]] = []
+_failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
+"""By identity of a tool's call in progress: models that failed it."""
+
+
+def add(call: Ended) -> None:
+    """Take in a call that has ended."""
+    if call.failed and call.frame is not None:
+        _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
+        models.add((call.provider, call.requested))
+    _ended.append(call)
+    if len(_ended) == 1:
+        state.recorder().on_look(fold)
+        state.recorder().activity()
+    elif len(_ended) % _MOST == 0:
+        _fold_elsewhere()
+
+
+def _fold_elsewhere() -> None:
+    """Add up in a thread: the first price that is asked for imports the table."""
+    try:
+        threading.Thread(target=fold, name="metertap-costs", daemon=True).start()
+    except RuntimeError:  # there are no new threads while Python ends
+        fold()
+
+
+def failed_before(frame: Frame, provider: str, model: str) -> bool:
+    """Say whether a call of this model has failed in the same call of a tool."""
+    if not _failing:
+        return False
+    known = _failing.get(id(frame))
+    return known is not None and known[0] is frame and (provider, model) in known[1]
+
+
+def fold() -> None:
+    """Price and add up what has ended. Never raises."""
+    with _lock, faults.guarded("model calls"), exact():
+        batch = _ended[: len(_ended)]
+        del _ended[: len(batch)]
+        for call in batch:
+            with faults.guarded("model calls"):
+                _take(call)
+        _settle()
+
+
+def _take(call: Ended) -> None:
+    recorder, usage = state.recorder(), call.usage
+    cost: Decimal | None = None
+    if usage is not None:
+        cost = prices.in_force().cost(call.provider, call.model, usage, call.at, call.tier)
+    with recorder.lock:
+        series = recorder.usage(call.tool, call.provider, call.model)
+        series.calls += 1
+        series.failed += call.failed
+        series.seconds += call.seconds
+        series.retries += call.is_retry
+        series.repeats += call.is_repeat
+        if call.after_miss:
+            series.seconds_after_miss += call.seconds
+        if usage is None:
+            series.unreported += 1
+            return
+        series.input_tokens += usage.input
+        series.output_tokens += usage.output
+        series.cached_tokens += usage.cached
+        series.cache_write_tokens += usage.cache_write
+        series.reasoning_tokens += usage.reasoning
+        if cost is None:
+            series.unpriced += 1
+            return
+        series.spent += cost
+        if call.after_miss:
+            series.spent_after_miss += cost
+        if call.is_retry:
+            series.spent_in_retries += cost
+        if call.is_repeat:
+            series.spent_in_repeats += cost
+    if call.frame is not None and cost:
+        _open.append((call.frame, series.key, cost))
+
+
+def _settle() -> None:
+    """Add to what was spent in vain the shares of tool calls that have ended and failed."""
+    recorder = state.recorder()
+    kept = []
+    for frame, key, cost in _open[-_MOST_OPEN:]:
+        if frame[SERIES] is not None:
+            kept.append((frame, key, cost))
+        elif len(frame) > NOTE and frame[NOTE] is not None and frame[NOTE].outcome in FAILED:
+            with recorder.lock:
+                recorder.usage(*key).spent_in_failed += cost
+    _open[:] = kept
+    for identity, (frame, _) in list(_failing.items()):
+        if frame[SERIES] is None:
+            _failing.pop(identity, None)
+
+
+def _forget(*_: Any) -> None:
+    for kept in (_ended, _open, _failing):
+        kept.clear()
+
+
+state.on_reset(_forget)
+state.on_fork(child=_forget)

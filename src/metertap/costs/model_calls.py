@@ -1,0 +1,209 @@
+"""One call of a model, from its request to its record: whose it is, and what it used.
+
+An adapter of a client begins a call where the request is made and ends it where the parsed response
+is there, or the stream of it is over. The call belongs to the tool that was running when it began,
+wherever its stream is read.
+
+Clients stand on clients (litellm on openai's), and frameworks on both. `Outer` is put in place
+while such a layer runs: one that counts for itself keeps clients inside from counting; one that
+only fills in counts where no client inside has.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from typing import Any
+
+from metertap import catalogue, faults, outcomes
+from metertap.costs import ledger, repeats
+from metertap.costs.ledger import Ended
+from metertap.costs.usage import Unusable, Usage
+from metertap.labels import as_label
+from metertap.measuring import calls
+from metertap.measuring.calls import MISSED, SERIES, clock
+from metertap.recording.usage_series import NO_TOOL
+from metertap.state import is_enabled, recorder
+
+CHAT, EMBEDDINGS, GENERATE, COMPLETION = "chat", "embeddings", "generate_content", "text_completion"
+"""Values of `gen_ai.operation.name`."""
+UNKNOWN = "unknown"
+"""The model of a call that names none, in the request or the response."""
+
+
+class Outer:
+    """A layer around model clients: whether it counts, and whether a client inside was asked."""
+
+    __slots__ = ("counts", "was_seen")
+
+    def __init__(self, *, counts: bool) -> None:
+        self.counts = counts
+        self.was_seen = False
+
+
+outer: ContextVar[Outer | None] = ContextVar("metertap_model_layer", default=None)
+"""The innermost layer around this code."""
+
+
+class ModelCall:
+    """One call of a model in progress. `end` counts it, once, whoever calls it how often."""
+
+    __slots__ = (
+        "after_miss",
+        "frame",
+        "is_over",
+        "is_repeat",
+        "is_retry",
+        "model",
+        "operation",
+        "provider",
+        "requested",
+        "seconds",
+        "server",
+        "started",
+        "tier",
+        "tool",
+        "usage",
+    )
+
+    def __init__(
+        self, provider: str, operation: str, requested: str, server: tuple[str, int] | None
+    ) -> None:
+        frame = calls.in_progress()
+        self.provider = provider
+        self.operation = operation
+        self.requested = requested
+        self.server = server
+        self.frame = frame
+        self.tool = NO_TOOL if frame is None else frame[SERIES].name
+        self.after_miss = frame is not None and frame[MISSED]
+        self.is_retry = frame is not None and ledger.failed_before(frame, provider, requested)
+        self.is_repeat = False
+        self.is_over = False
+        self.usage: Usage | None = None
+        self.model = ""
+        self.tier = ""
+        self.seconds: float | None = None
+        self.started = clock()
+
+    def end(self, error: BaseException | None = None, *, is_timed: bool = True) -> None:
+        """Count the call; `error` is what it raised. Never raises.
+
+        One that is not timed has the `seconds` that were given, or none.
+        """
+        if self.is_over:
+            return
+        self.is_over = True
+        if is_timed:
+            self.seconds = clock() - self.started
+        try:
+            self.model = as_label(self.model or self.requested or UNKNOWN)
+            _measure(self, None if error is None else outcomes.error_type(error))
+            ledger.add(
+                Ended(
+                    self.tool,
+                    self.provider,
+                    self.requested,
+                    self.model,
+                    self.tier,
+                    self.usage,
+                    self.seconds or 0.0,
+                    time.time(),
+                    self.frame,
+                    self.after_miss,
+                    error is not None,
+                    self.is_retry,
+                    self.is_repeat,
+                )
+            )
+        except Exception as fault:
+            faults.fault("model call", fault)
+
+
+def begin(
+    provider: str,
+    operation: str,
+    requested: object,
+    *,
+    server: tuple[str, int] | None = None,
+    request: Any = None,
+) -> ModelCall | None:
+    """Begin a call of a model; None where it is not to be counted, or is counted further out.
+
+    `request` is all that was asked, of which a salted hash is kept where repeats are looked for.
+    """
+    layer = outer.get()
+    if layer is not None:
+        layer.was_seen = True
+        if layer.counts:
+            return None
+    if not is_enabled():
+        return None
+    model = as_label(requested) if isinstance(requested, str) else ""
+    call = ModelCall(provider, operation, model, server)
+    if request is not None and repeats.are_looked_for():
+        call.is_repeat = repeats.seen(call.tool, provider, request)
+    return call
+
+
+def report(call: ModelCall, usage: Usage | None, model: object = None, tier: object = None) -> None:
+    """Take what a response says: the last one that says something counts.
+
+    `tier` is the tier of service that the provider says it charged.
+    """
+    if usage is not None:
+        call.usage = usage
+    if isinstance(model, str) and model:
+        call.model = model
+    if isinstance(tier, str):
+        call.tier = tier
+
+
+def unusable(provider: str, problem: Unusable) -> None:
+    """Say once that a provider reports what cannot be its usage: such calls have none."""
+    faults.warn_once(
+        f"usage {provider}",
+        "a usage that %s reports cannot be used (%s); such calls count without tokens",
+        provider,
+        str(problem),
+    )
+
+
+def _measure(call: ModelCall, error_type: str | None) -> None:
+    """Record the call to OpenTelemetry's histograms of model calls."""
+    key = (call.tool, call.provider, call.operation, call.requested, call.model, call.server)
+    if call.seconds is not None:
+        _record(catalogue.MODEL_DURATION, (*key, error_type), call, error_type, call.seconds)
+    usage = call.usage
+    if usage is not None:
+        for kind, tokens in (("input", usage.input), ("output", usage.output)):
+            if tokens or kind == "input":  # embeddings have no output
+                _record(catalogue.TOKEN_USAGE, (*key, None, kind), call, None, tokens, kind)
+
+
+def _record(
+    metric: catalogue.Metric,
+    key: tuple[Any, ...],
+    call: ModelCall,
+    error_type: str | None,
+    value: float,
+    token_type: str = "",
+) -> None:
+    key = (metric.name, *key)
+    point = recorder().find_operation(key)
+    if point is None:
+        attributes: dict[str, Any] = {
+            catalogue.OPERATION_NAME: call.operation,
+            catalogue.PROVIDER_NAME: call.provider,
+            catalogue.REQUEST_MODEL: call.requested,
+            catalogue.RESPONSE_MODEL: call.model,
+            catalogue.TOKEN_TYPE: token_type,
+            catalogue.ERROR_TYPE: error_type,
+        }
+        if call.server is not None:
+            attributes[catalogue.SERVER_ADDRESS], attributes[catalogue.SERVER_PORT] = call.server
+        if call.tool != NO_TOOL:
+            attributes[catalogue.TOOL_NAME] = call.tool
+        attributes = {name: value for name, value in attributes.items() if value not in ("", None)}
+        point = recorder().operation(key, metric, attributes)
+    point.record(float(value))

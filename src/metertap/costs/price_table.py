@@ -1,0 +1,235 @@
+"""The table of `genai-prices`, at the price of a multiplication.
+
+The package finds a model and its price anew for each call, which takes a third of a millisecond.
+Between two thresholds of a tiered price a cost is linear in the tokens, so what a token costs is
+asked once for each model, tier and day, and held against the package's own answer. Where that
+differs, the package is asked each time. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from importlib import import_module
+from typing import Any
+
+from metertap import faults
+from metertap.costs.usage import Usage
+
+DISTRIBUTION = "genai-prices"
+_DAY, _MINUTE = 86_400, 60
+_MOST = 10_000
+_DATE = re.compile(r"20\d\d-[01]\d-[0-3]\d")
+_IDS = {
+    "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "aws.bedrock": "aws",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "gcp.gen_ai": "google",
+    "mistral_ai": "mistral",
+    "x_ai": "x-ai",
+}
+"""What the table calls providers that OpenTelemetry's conventions call otherwise."""
+_FIELDS = {
+    "cached": "cache_read_tokens",
+    "cache_write": "cache_write_tokens",
+    "input_audio": "input_audio_tokens",
+    "output_audio": "output_audio_tokens",
+}
+"""The table's names of parts of the input and the output."""
+
+
+@dataclass(slots=True)
+class _Rates:
+    """What one call and each of its tokens cost, between two thresholds of the input."""
+
+    call: Decimal
+    each: dict[str, Decimal]
+    """By `Usage`'s names; of parts what they cost on top of the whole."""
+    is_exact: bool = True
+
+    def cost(self, usage: Usage) -> Decimal:
+        total = self.call
+        for name, rate in self.each.items():
+            total += rate * getattr(usage, name)
+        return total
+
+
+@dataclass(slots=True)
+class _Known:
+    """One model's prices: where thresholds lie, and the rates between them."""
+
+    seconds: int
+    """How long its prices stay the same, by the clock of the world: a day, or a minute."""
+    thresholds: list[int]
+    rates: dict[tuple[str, int, int], _Rates] = field(default_factory=dict)
+
+
+class PriceTable:
+    """The installed package's table. For one thread at a time."""
+
+    def __init__(self, package: Any) -> None:
+        self._package = package
+        self._known: dict[tuple[str, str], _Known | None] = {}
+
+    @classmethod
+    def installed(cls) -> PriceTable | None:
+        """Return the table of the package; None where it is not installed or cannot be used."""
+        try:
+            return cls(import_module("genai_prices"))
+        except ImportError:
+            return None
+        except Exception as fault:
+            faults.fault("price table", fault)
+            return None
+
+    @property
+    def version(self) -> str:
+        """The version of the package."""
+        return str(self._package.__version__)
+
+    @property
+    def newest_date(self) -> str | None:
+        """The newest date in the table that has passed: the table is at least as new as that."""
+        today = datetime.now(timezone.utc).date()
+        found = [day for day in self._dates() if day <= today]
+        return max(found).isoformat() if found else None
+
+    def _dates(self) -> Iterator[date]:
+        for provider in self._providers():
+            texts = [provider.price_comments or ""]
+            for model in provider.models:
+                texts.append(model.price_comments or "")
+                for price in _conditional(model):
+                    started = getattr(price.constraint, "start_date", None)
+                    if started is not None:
+                        yield started
+            for text in _DATE.findall(" ".join(texts)):
+                try:
+                    yield date.fromisoformat(text)
+                except ValueError:
+                    continue
+
+    def cost(
+        self, provider: str, model: str, usage: Usage, at: float, tier: str = ""
+    ) -> Decimal | None:
+        """Return the cost of a call that ended `at` (Unix seconds); None if it is not known."""
+        known = self._find(provider, model, at)
+        if known is None:
+            return None
+        bracket = bisect_left(known.thresholds, usage.input)
+        key = (tier, int(at // known.seconds), bracket)
+        rates = known.rates.get(key)
+        if rates is None:
+            if len(known.rates) >= _MOST:
+                known.rates.clear()
+            rates = known.rates[key] = self._rates(provider, model, usage, at, tier)
+        if rates.is_exact:
+            return rates.cost(usage)
+        return self._ask(provider, model, usage, at, tier)
+
+    def cheaper(self, provider: str, model: str, usage: Usage) -> Iterator[tuple[str, Decimal]]:
+        """Yield what other models of the provider that could do a call like this would cost."""
+        now = datetime.now(timezone.utc).timestamp()
+        own = self._model(provider, model)
+        if own is None:
+            return
+        found, info = own
+        for other in found.models:
+            if other is info or other.deprecated or not _is_alike(other, info, usage):
+                continue
+            cost = self.cost(provider, other.id, usage, now)
+            if cost is not None:
+                yield other.id, cost
+
+    def _find(self, provider: str, model: str, at: float) -> _Known | None:
+        name = provider, model
+        if name not in self._known:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[name] = self._looked_up(provider, model, at)
+        return self._known[name]
+
+    def _looked_up(self, provider: str, model: str, at: float) -> _Known | None:
+        found = self._model(provider, model)
+        if found is None:
+            return None
+        info = found[1]
+        prices = [price.prices for price in _conditional(info)] or [info.prices]
+        prices += [variant.prices for variant in getattr(info, "price_variants", None) or ()]
+        starts = {
+            tier.start
+            for price in prices
+            for value in vars(price).values()
+            for tier in getattr(value, "tiers", ())
+        }
+        by_time = any(hasattr(price.constraint, "start_time") for price in _conditional(info))
+        return _Known(_MINUTE if by_time else _DAY, sorted(starts))
+
+    def _rates(self, provider: str, model: str, usage: Usage, at: float, tier: str) -> _Rates:
+        """Ask what tokens cost where the whole input is as large as that of `usage`."""
+        whole = max(usage.input, 1)
+
+        def asked(**parts: int) -> Decimal:
+            return self._ask(provider, model, Usage(**parts), at, tier)
+
+        try:
+            call, plain = asked(), asked(input=whole)
+            said = asked(input=whole, output=whole)
+            each = {
+                "input": (plain - call) / whole,
+                "output": (said - plain) / whole,
+                "output_audio": (asked(input=whole, output=whole, output_audio=whole) - said)
+                / whole,
+            }
+            for part in ("cached", "cache_write", "input_audio"):
+                each[part] = (asked(input=whole, **{part: whole}) - plain) / whole
+            rates = _Rates(call, {name: rate for name, rate in each.items() if rate})
+            rates.is_exact = rates.cost(usage) == self._ask(provider, model, usage, at, tier)
+        except ValueError:  # it has prices for other things than tokens
+            rates = _Rates(Decimal(0), {}, is_exact=False)
+        return rates
+
+    def _ask(self, provider: str, model: str, usage: Usage, at: float, tier: str) -> Decimal:
+        parts = {name: value for part, name in _FIELDS.items() if (value := getattr(usage, part))}
+        context = {"price_context": {"service_tier": tier}} if tier else {}
+        found = self._package.calc_price(
+            self._package.Usage(input_tokens=usage.input, output_tokens=usage.output, **parts),
+            model,
+            provider_id=_IDS.get(provider, provider),
+            genai_request_timestamp=datetime.fromtimestamp(at, tz=timezone.utc),
+            **context,
+        )
+        return Decimal(found.total_price)
+
+    def _model(self, provider: str, model: str) -> tuple[Any, Any] | None:
+        snapshot = import_module("genai_prices.data_snapshot").get_snapshot()
+        try:
+            found: tuple[Any, Any] = snapshot.find_provider_model(
+                model, None, _IDS.get(provider, provider), None
+            )
+        except LookupError:
+            return None
+        return found
+
+    def _providers(self) -> list[Any]:
+        providers: list[Any] = import_module("genai_prices.data_snapshot").get_snapshot().providers
+        return providers
+
+
+def _conditional(model: Any) -> list[Any]:
+    """Return a model's prices that hold under a condition; none where it has but one price."""
+    return model.prices if isinstance(model.prices, list) else []
+
+
+def _is_alike(other: Any, model: Any, usage: Usage) -> bool:
+    """Say whether `other` takes as much input as `model`, and gives text if that does."""
+    if model.context_window and (other.context_window or 0) < model.context_window:
+        return False
+    price = other.prices[-1].prices if isinstance(other.prices, list) else other.prices
+    return price.input_mtok is not None and (not usage.output or price.output_mtok is not None)

@@ -1,0 +1,80 @@
+"""What model calls cost: by the program's own prices, else by the table of `genai-prices`.
+
+The table is the one that the installed package has (extra `costs`): nothing is fetched. It is
+imported when the first call is priced, off the caller's path. Money is in USD and exact: decimal
+numbers from the table to the sum. A model that neither knows has no price, which is never 0.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from metertap import faults, locks, state
+from metertap.costs.configured import Price, own_prices
+from metertap.costs.price_table import DISTRIBUTION, PriceTable
+from metertap.costs.usage import Usage
+
+_lock = locks.rlock()
+
+
+class Prices:
+    """The prices in force: those of the configuration file, and the table where there is one."""
+
+    def __init__(self, own: Mapping[str, Price]) -> None:
+        self._own = own
+
+    def cost(
+        self, provider: str, model: str, usage: Usage, at: float, tier: str = ""
+    ) -> Decimal | None:
+        """Return what a call that ended `at` (Unix seconds) costs; None if nobody knows."""
+        own = self._own.get(f"{provider}/{model}") or self._own.get(model)
+        if own is not None:
+            return own.cost(usage)
+        table = price_table()
+        if table is None:
+            return None
+        try:
+            with _lock:
+                return table.cost(provider, model, usage, at, tier)
+        except Exception as fault:  # what the table cannot price has no price
+            faults.fault("price table", fault)
+            return None
+
+    def described(self) -> dict[str, Any]:
+        """Name the table, and the newest date in it."""
+        table = price_table()
+        if table is None:
+            return {"table": None, "table_date": None}
+        return {"table": f"{DISTRIBUTION} {table.version}", "table_date": table_date()}
+
+
+class _InForce:
+    of: tuple[object, Prices] | None = None
+
+
+def in_force() -> Prices:
+    """Return the prices by the settings in force, read once for these."""
+    settings = state.settings()
+    kept = _InForce.of
+    if kept is None or kept[0] is not settings:
+        kept = settings, Prices(own_prices(settings.prices))
+        _InForce.of = kept
+    return kept[1]
+
+
+@functools.cache
+def price_table() -> PriceTable | None:
+    """Return the installed table, imported when it is first asked for."""
+    return PriceTable.installed()
+
+
+@functools.cache
+def table_date() -> str | None:
+    """Return the newest date in the table that has passed."""
+    table = price_table()
+    with faults.guarded("price table"):
+        return None if table is None else table.newest_date
+    return None

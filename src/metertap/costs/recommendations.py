@@ -1,0 +1,162 @@
+"""What could be changed to spend less, each with the arithmetic by which a reader can redo it.
+
+A recommendation is about the time that the figures are of. Its confidence says how far the figures
+carry it: `high` where they were counted, `medium` where a mean stands for each case, `low` where
+something was assumed or there are few calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from metertap import text
+from metertap.costs import what_if
+from metertap.costs.savings import Savings
+from metertap.costs.tool_cost import ToolCost
+from metertap.recording import CacheFigures, Figures
+from metertap.recording.usage_series import UsageSeries
+
+HIGH, MEDIUM, LOW = "high", "medium", "low"
+_FEW = 20
+"""Of fewer calls, a figure may be chance."""
+_SHARE = Decimal("0.05")
+"""A part of what a tool spends that is worth a word."""
+_GOAL = 0.9
+"""The hit rate that a cache is held against."""
+
+
+def of(
+    figures: Figures,
+    tools: Mapping[str, ToolCost],
+    saved: Savings,
+    cache_names: Mapping[int, str],
+) -> list[dict[str, Any]]:
+    """List what could be changed, what saves most first."""
+    with_cache = {tool for cache in figures.caches for tool in cache.by_tool or ()}
+    found: list[dict[str, Any]] = []
+    for series in figures.usage:
+        if series.tool not in with_cache:
+            found += _repeats(series)
+        found += _retries(series)
+        found += _cheaper(series)
+    for name, tool in tools.items():
+        found += _failures(name, tool)
+    for cache in figures.caches:
+        found += _evictions(cache, cache_names[id(cache)], saved)
+    return sorted(found, key=lambda item: -(item["saves"] or 0.0))
+
+
+def _repeats(series: UsageSeries) -> Iterator[dict[str, Any]]:
+    if series.repeats and series.tool:
+        again, spent = series.repeats, series.spent_in_repeats
+        yield _made(
+            "cache_repeats",
+            f"{series.tool} asks {series.model} the same again and looks nothing up in a cache",
+            f"{again} of {series.calls} requests had been sent before; they cost {_money(spent)}",
+            spent if series.priced else None,
+            HIGH if series.calls >= _FEW else LOW,
+            series.tool,
+        )
+
+
+def _retries(series: UsageSeries) -> Iterator[dict[str, Any]]:
+    if series.retries:
+        seconds = series.seconds / series.calls * series.failed
+        yield _made(
+            "retries",
+            f"{series.tool} asks {series.model} again after it failed",
+            f"{series.failed} of {series.calls} calls failed and {series.retries} were retries; at "
+            f"{series.seconds / series.calls:.3g} s a call the failed ones took {seconds:.3g} s, "
+            f"and the retries cost {_money(series.spent_in_retries)}",
+            series.spent_in_retries if series.priced else None,
+            MEDIUM if series.calls >= _FEW else LOW,
+            series.tool,
+        )
+
+
+def _failures(name: str, tool: ToolCost) -> Iterator[dict[str, Any]]:
+    spent, lost = tool.spent, tool.spent_in_failed
+    if spent and lost and lost >= _SHARE * spent:
+        yield _made(
+            "failures",
+            f"{name} spends money in calls that fail",
+            f"{tool.failed} of {tool.calls} calls failed; they cost {_money(lost)} of "
+            f"{_money(spent)}, {float(100 * lost / spent):.1f} %",
+            lost,
+            HIGH if tool.failed >= _FEW else MEDIUM,
+            name,
+        )
+
+
+def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[str, Any]]:
+    evicted, lookups = cache.evictions or 0, cache.hits + cache.misses
+    if not evicted or cache.misses < _FEW or 2 * evicted < cache.misses:
+        return
+    most = min(evicted, cache.misses)
+    rate = (cache.hits + most) / lookups
+    reach = "as much as" if rate < _GOAL else f"{_GOAL:.0%} or more, up to"
+    cost: Decimal | None = None
+    by_tool = {
+        tool: misses
+        for tool, (_, misses) in (cache.by_tool or {}).items()
+        if tool in saved.cost_of_miss and misses
+    }
+    if by_tool:
+        misses = sum(by_tool.values())
+        mean = sum((saved.cost_of_miss[tool] * by_tool[tool] for tool in by_tool), Decimal(0))
+        cost = mean / misses * most
+    size = "" if cache.entries is None else f" ({cache.entries} + {evicted})"
+    entries = evicted + (cache.entries or 0)
+    yield _made(
+        "cache_too_small",
+        f"cache {name} gives up entries that may be asked for again",
+        f"{evicted} evictions, {cache.misses} misses in {lookups} lookups: with room for "
+        f"{entries} entries{size} nothing would have been evicted, and at most {most} misses would "
+        f"have been hits, a hit rate of {reach} {rate:.1%}"
+        + ("" if cost is None else f"; {most} × {_money(cost / most)} a miss = {_money(cost)}"),
+        cost,
+        LOW,
+        None,
+        name,
+    )
+
+
+def _cheaper(series: UsageSeries) -> Iterator[dict[str, Any]]:
+    found = what_if.cheaper(series)
+    if found is not None:
+        yield _made(
+            "cheaper_model",
+            f"{series.tool} would pay less with {found.model} than with {series.model}, if its "
+            "answers are good enough",
+            f"the same {series.input_tokens} input and {series.output_tokens} output tokens: "
+            f"{_money(found.cost)} instead of {_money(found.instead_of)}",
+            found.instead_of - found.cost,
+            LOW,
+            series.tool,
+        )
+
+
+def _money(amount: Decimal) -> str:
+    return text.money(float(amount))
+
+
+def _made(
+    kind: str,
+    text: str,
+    arithmetic: str,
+    saves: Decimal | None,
+    confidence: str,
+    tool: str | None,
+    cache: str | None = None,
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "tool": tool,
+        "cache": cache,
+        "text": text,
+        "arithmetic": arithmetic,
+        "saves": None if saves is None else float(saves),
+        "confidence": confidence,
+    }

@@ -1,0 +1,96 @@
+"""What caches save: hits times what the misses of the same tool cost, in money and in time.
+
+A tool that looks something up and misses goes on to ask a model. What it spends from then on is
+what a hit would have saved: so a hit counts for the mean of that over the tool's misses. Lookups
+outside of a tool, and caches that count for themselves, save an unknown amount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from metertap.recording import CacheFigures, Figures, ToolFigures
+from metertap.recording.usage_series import UsageSeries
+
+ASSUMES = (
+    "a hit saves what a miss of the same tool cost on average: what its calls spent on models "
+    "after a miss, and how much longer its calls with a miss took"
+)
+
+
+@dataclass(slots=True)
+class Saving:
+    """What hits saved; None is not known."""
+
+    hits: int = 0
+    money: Decimal | None = None
+    seconds: float | None = None
+
+    def add(self, hits: int, money: Decimal | None, seconds: float | None) -> None:
+        """Add what other hits saved."""
+        self.hits += hits
+        if money is not None:
+            self.money = (self.money or Decimal(0)) + money
+        if seconds is not None:
+            self.seconds = (self.seconds or 0.0) + seconds
+
+
+@dataclass(slots=True)
+class Savings:
+    """What every cache saved, by its figures, and every tool by its name."""
+
+    by_cache: list[tuple[CacheFigures, Saving]] = field(default_factory=list)
+    by_tool: dict[str, Saving] = field(default_factory=dict)
+    cost_of_miss: dict[str, Decimal] = field(default_factory=dict)
+    """The mean cost of a miss, by tool, where it is known."""
+
+
+def savings(figures: Figures) -> Savings:
+    """Compute what hits saved."""
+    found = Savings()
+    lookups: dict[str, tuple[int, int]] = {}
+    for cache in figures.caches:
+        for tool, (hits, misses) in (cache.by_tool or {}).items():
+            before = lookups.get(tool, (0, 0))
+            lookups[tool] = (before[0] + hits, before[1] + misses)
+    seconds_of_hit = {}
+    for tool, (hits, misses) in lookups.items():
+        cost = _after_misses(figures.usage, tool)
+        if cost is not None and misses:
+            found.cost_of_miss[tool] = cost / misses
+        seconds = _seconds_saved(figures.tools, tool)
+        if seconds is not None and hits:
+            seconds_of_hit[tool] = seconds / hits
+    for cache in figures.caches:
+        saved = Saving()
+        for tool, (hits, _) in (cache.by_tool or {}).items():
+            mean, seconds = found.cost_of_miss.get(tool), seconds_of_hit.get(tool)
+            part = (
+                hits,
+                None if mean is None else hits * mean,
+                None if seconds is None else hits * seconds,
+            )
+            saved.add(*part)
+            found.by_tool.setdefault(tool, Saving()).add(*part)
+        found.by_cache.append((cache, saved))
+    return found
+
+
+def _after_misses(usage: Iterable[UsageSeries], tool: str) -> Decimal | None:
+    """Return what a tool spent after misses; None where it asked no model that has a price."""
+    priced = [series.spent_after_miss for series in usage if series.tool == tool and series.priced]
+    return sum(priced, Decimal(0)) if priced else None
+
+
+def _seconds_saved(tools: Iterable[ToolFigures], name: str) -> float | None:
+    """Return how much shorter all calls with hits alone were than as many with a miss."""
+    saved: list[float] = []
+    for tool in tools:
+        if tool.name == name and tool.with_cache is not None:
+            hit, missed = tool.with_cache
+            if hit.calls and missed.calls:
+                longer_ms = missed.total_ms / missed.calls - hit.total_ms / hit.calls
+                saved.append(hit.calls * max(0.0, longer_ms) / 1000.0)
+    return sum(saved) if saved else None

@@ -1,0 +1,54 @@
+"""Tokens of one model call, as the response reports them, and what of that can be believed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+MOST_TOKENS = 10**12
+"""No call uses more. What is beyond is no count, and would make sums meaningless."""
+
+
+class Usage(NamedTuple):
+    """Tokens of one model call. The input has cached and written ones, the output reasoning."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    input_audio: int = 0
+    output_audio: int = 0
+
+
+class Unusable(ValueError):
+    """A usage that cannot be believed; the message says which count, never what a prompt says."""
+
+
+def part(fields: Any, path: str) -> Any:
+    """Return what stands at a dotted path in objects or mappings; None where there is nothing."""
+    for name in path.split("."):
+        fields = fields.get(name) if isinstance(fields, dict) else getattr(fields, name, None)
+        if fields is None:
+            return None
+    return fields
+
+
+def tokens(fields: Any, path: str) -> int:
+    """Return the count of tokens at a dotted path, 0 where none is reported. Raises Unusable."""
+    value = part(fields, path)
+    if value is None:
+        return 0
+    if type(value) is not int:
+        raise Unusable(f"{path} is a {type(value).__name__}")
+    if not 0 <= value <= MOST_TOKENS:
+        raise Unusable(f"{path} is out of range")
+    return value
+
+
+def checked(usage: Usage) -> Usage:
+    """Return `usage` if its parts fit into the whole. Raises Unusable."""
+    if usage.cached + usage.cache_write + usage.input_audio > usage.input:
+        raise Unusable("parts of the input are more than the input")
+    if usage.reasoning > usage.output or usage.output_audio > usage.output:
+        raise Unusable("parts of the output are more than the output")
+    return usage

@@ -1,0 +1,111 @@
+"""The table of prices: equal to the package's own answers to the last digit, and quicker."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metertap.costs.arithmetic import exact
+from metertap.costs.price_table import PriceTable
+from metertap.costs.usage import Usage
+
+genai_prices = pytest.importorskip("genai_prices")
+NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+MODELS = (
+    ("openai", "openai", "gpt-4o-mini"),
+    ("openai", "openai", "text-embedding-3-small"),
+    ("azure.ai.openai", "azure", "gpt-4o"),
+    ("anthropic", "anthropic", "claude-sonnet-4-5"),
+    ("gcp.gemini", "google", "gemini-2.5-pro"),
+    ("gcp.vertex_ai", "google", "gemini-2.5-flash"),
+    ("deepseek", "deepseek", "deepseek-chat"),
+    ("x_ai", "x-ai", "grok-3"),
+    ("mistral_ai", "mistral", "mistral-small-latest"),
+)
+tokens = st.integers(0, 400_000)
+
+
+@pytest.fixture(scope="module")
+def table() -> PriceTable:
+    found = PriceTable.installed()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("provider", "known_as", "model"), MODELS)
+@given(whole=tokens, output=tokens, cached=tokens, written=tokens)
+def test_a_cost_is_what_the_package_says(
+    table: PriceTable,
+    provider: str,
+    known_as: str,
+    model: str,
+    whole: int,
+    output: int,
+    cached: int,
+    written: int,
+) -> None:
+    cached = min(cached, whole)
+    written = min(written, whole - cached)
+    usage = Usage(whole, output, cached, written)
+    asked = genai_prices.Usage(
+        input_tokens=whole,
+        output_tokens=output,
+        cache_read_tokens=cached or None,
+        cache_write_tokens=written or None,
+    )
+    with exact():
+        expected = genai_prices.calc_price(
+            asked, model, provider_id=known_as, genai_request_timestamp=NOW
+        )
+        assert table.cost(provider, model, usage, NOW.timestamp()) == expected.total_price
+
+
+def test_a_tier_of_service_has_its_own_price(table: PriceTable) -> None:
+    usage, at = Usage(1_000_000, 1_000_000), datetime(2026, 11, 20, tzinfo=timezone.utc)
+    with exact():
+        costs = {
+            tier: table.cost("openai", "o3", usage, at.timestamp(), tier)
+            for tier in ("", "default", "flex")
+        }
+        for tier, cost in costs.items():
+            context = {"price_context": {"service_tier": tier}} if tier else {}
+            expected = genai_prices.calc_price(
+                genai_prices.Usage(input_tokens=10**6, output_tokens=10**6),
+                "o3",
+                provider_id="openai",
+                genai_request_timestamp=at,
+                **context,
+            )
+            assert cost == expected.total_price
+    assert costs[""] == costs["default"] != costs["flex"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"), [("openai", "no-such-model"), ("nobody", "gpt-4o"), ("", "")]
+)
+def test_what_the_table_does_not_know_has_no_price(
+    table: PriceTable, provider: str, model: str
+) -> None:
+    assert table.cost(provider, model, Usage(10, 10), NOW.timestamp()) is None
+
+
+def test_the_table_is_dated(table: PriceTable) -> None:
+    assert table.version == genai_prices.__version__
+    assert table.newest_date is not None
+    assert "2025-01-01" < table.newest_date <= datetime.now(timezone.utc).date().isoformat()
+
+
+def test_cheaper_models_take_as_much_input(table: PriceTable) -> None:
+    with exact():
+        found = dict(table.cheaper("openai", "gpt-4o", Usage(1000, 100)))
+        own = table.cost("openai", "gpt-4o", Usage(1000, 100), NOW.timestamp())
+    assert own is not None
+    assert found["gpt-4o-mini"] < own
+    assert "gpt-4o" not in found
+    assert "gpt-3.5-turbo" not in found  # its context is smaller
+    assert not [name for name in found if "embedding" in name]
+    assert all(isinstance(cost, Decimal) for cost in found.values())
