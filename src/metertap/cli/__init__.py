@@ -1,4 +1,4 @@
-"""The command line: `metertap run | snapshot | costs | open | top | doctor | demo | rules | …`."""
+"""The command line: `metertap run | snapshot | top | doctor | weight | costs | demo | …`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if program and (program[0] == "--" or not program[0].startswith("-")):
             return _execute(program, children=children)
     parser = _parser()
-    options = parser.parse_args(arguments)
+    server: list[str] = []
+    if words[:1] == ["weight"] and "--" in words:  # then comes another program's command line
+        end = words.index("--")
+        words, server = words[:end], words[end + 1 :]
+    options = parser.parse_args(words)
+    if options.command == "weight" and bool(server) == bool(options.url):
+        parser.error("weight: one of -- CMD and --url is needed")
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
     try:
-        status = _run(options)
+        status = _run(options, server)
         if not sys.stdout.closed:  # a server on stdio closes it
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
     # Each command imports what it needs: `run` must cost the program next to nothing.
     if options.command == "run":
         return _execute(options.program, children=options.children)
@@ -61,6 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         from metertap.cli.assistant.server import serve
 
         return serve()
+    if options.command == "weight":
+        return _weigh(options, server)
     if options.command == "top":
         from metertap.cli.top import top
 
@@ -91,6 +99,20 @@ def _run(options: argparse.Namespace) -> int:
     from metertap.cli.demo.command import demo
 
     return demo(duration=options.duration, port=options.port)
+
+
+def _weigh(options: argparse.Namespace, server: Sequence[str]) -> int:
+    from metertap.cli.weight.command import weight
+
+    return weight(
+        server,
+        options.url,
+        form="json" if options.json else options.format,
+        context=options.context,
+        most=options.fail_over,
+        timeout=options.timeout,
+        given=_credentials(options),
+    )
 
 
 def _credentials(options: argparse.Namespace) -> Credentials:
@@ -129,6 +151,8 @@ def _execute(program: Sequence[str], *, children: bool) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     import argparse
+
+    from metertap.cli.weight.options import add_to
 
     parser = argparse.ArgumentParser(
         prog="metertap",
@@ -187,6 +211,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve MCP on stdio: which tool is slow, what fails, do caches help, what has "
         "changed. Read-only.",
     )
+
+    _add_credentials(add_to(commands))
 
     top = commands.add_parser(
         "top",

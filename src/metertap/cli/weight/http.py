@@ -1,0 +1,135 @@
+"""A server that listens at a URL: MCP's streamable HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from metertap.cli.credentials import Credentials
+from metertap.cli.weight.session import MOST_BYTES, PROTOCOL, Deadline, Unusable, shown
+
+_SESSION = "Mcp-Session-Id"
+_STREAM = "text/event-stream"
+
+
+class Http:
+    """Messages to and from a server at a URL, each in a request of its own."""
+
+    def __init__(self, url: str, credentials: Credentials, deadline: Deadline) -> None:
+        self._url, self._credentials, self._deadline = url, credentials, deadline
+        self._session: str | None = None
+        self._messages: list[str] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message, and read what is answered."""
+        self._messages += self._post("POST", json.dumps(message).encode(), message)
+
+    def receive(self) -> str:
+        """Return the next message, which has come with the answer to the last one."""
+        if not self._messages:
+            raise Unusable("it ends its answer without a result")
+        return self._messages.pop(0)
+
+    def close(self) -> None:
+        """End the session; whether the server likes that does not matter."""
+        if self._session is not None:
+            with suppress(Unusable):
+                self._post("DELETE", None, {})
+
+    def _post(self, method: str, body: bytes | None, message: dict[str, Any]) -> list[str]:
+        try:
+            with closing(self._connected()) as connection:
+                connection.request(method, self._path(), body, self._headers())
+                line: socket.socket = connection.sock
+                with closing(connection.getresponse()) as response:
+                    if not 200 <= response.status < 300:
+                        raise Unusable(f"it answers {response.status} {shown(response.reason)}")
+                    self._session = response.getheader(_SESSION) or self._session
+                    if "id" not in message or "method" not in message:
+                        return []
+                    is_stream = (response.getheader("Content-Type") or "").startswith(_STREAM)
+                    return list(self._read(response, line, message["id"], is_stream))
+        except TimeoutError:
+            raise self._deadline.missed() from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise Unusable(str(error) or type(error).__qualname__) from None
+
+    def _connected(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self._url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Unusable("it is no http:// or https:// address")
+        left = self._deadline.left()
+        if parts.scheme == "http":
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=left)
+        else:
+            connection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=left, context=self._credentials.tls()
+            )
+        connection.connect()
+        return connection
+
+    def _path(self) -> str:
+        parts = urlsplit(self._url)
+        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def _headers(self) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": f"application/json, {_STREAM}",
+            "Connection": "close",
+        }
+        if self._session is not None:
+            headers |= {_SESSION: self._session, "Mcp-Protocol-Version": PROTOCOL}
+        shown_token = self._credentials.authorization()
+        if shown_token is not None:
+            headers["Authorization"] = shown_token
+        return headers
+
+    def _read(
+        self, response: http.client.HTTPResponse, line: socket.socket, wanted: int, is_stream: bool
+    ) -> Iterator[str]:
+        """Give each message of an answer, up to the one that was asked for."""
+        received, whole = 0, bytearray()
+        while True:
+            line.settimeout(self._deadline.left())
+            part = response.read1(2**16)
+            received += len(part)
+            if received > MOST_BYTES:
+                raise Unusable(f"it sends more than {MOST_BYTES >> 20} MB")
+            whole += part
+            while is_stream and (event := _next_event(whole)) is not None:
+                if event:
+                    yield event
+                    if _is_answer(event, wanted):
+                        return
+            if not part:
+                break
+        if not is_stream:
+            yield whole.decode()
+
+
+def _next_event(stream: bytearray) -> str | None:
+    """Take the data of the next whole event from a stream; None where there is none yet."""
+    text = stream.replace(b"\r\n", b"\n")
+    event, ends, rest = text.partition(b"\n\n")
+    if not ends:
+        return None
+    stream[:] = rest
+    data = [
+        line.removeprefix(b"data:").removeprefix(b" ")
+        for line in event.split(b"\n")
+        if line.startswith(b"data:")
+    ]
+    return b"\n".join(data).decode()
+
+
+def _is_answer(text: str, wanted: int) -> bool:
+    with suppress(ValueError, RecursionError):
+        message = json.loads(text)
+        return isinstance(message, dict) and message.get("id") == wanted and "method" not in message
+    return False

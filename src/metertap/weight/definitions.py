@@ -1,0 +1,79 @@
+"""The size of a tool's definition, read from the very text that its client gets.
+
+What counts is the UTF-8 length of the JSON as it was written: spaces and escapes weigh too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_SCHEMAS = frozenset({"inputSchema", "parameters", "input_schema"})
+"""What MCP, OpenAI and Anthropic call the schema of a tool's arguments."""
+_SPACE = re.compile(r"[ \t\n\r]*")
+_value_at = json.JSONDecoder().raw_decode
+
+
+class Definition(NamedTuple):
+    """The size of a tool's definition in bytes, and how much of that are two of its members."""
+
+    total: int
+    description: int
+    """Of the description's JSON text, its quotes included; 0 without one."""
+    schema: int
+    """Of the schema of the tool's arguments; 0 without one."""
+
+    @property
+    def other(self) -> int:
+        """Everything else: names, other schemas, annotations, commas and braces."""
+        return self.total - self.description - self.schema
+
+
+def definition(text: str) -> Definition:
+    """Measure a definition, which is a JSON object as it was written."""
+    description = schema = 0
+    for name, start, end in members(text, 0):
+        if name == "description":
+            description = utf8_length(text[start:end])
+        elif name in _SCHEMAS:
+            schema = utf8_length(text[start:end])
+    return Definition(utf8_length(text), description, schema)
+
+
+def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:
+    """Give the name of each member of the JSON object at `start`, and where its value lies.
+
+    The text has to be valid JSON.
+    """
+    at = _after_space(text, start + 1)
+    while text[at] != "}":
+        name, at = _value_at(text, at)
+        at = _after_space(text, _after_space(text, at) + 1)  # a colon
+        _, end = _value_at(text, at)
+        yield name, at, end
+        at = _after_space(text, end)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+
+
+def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """Give where each element of the JSON array at `start` lies; the text has to be valid JSON."""
+    at = _after_space(text, start + 1)
+    while text[at] != "]":
+        _, end = _value_at(text, at)
+        yield at, end
+        at = _after_space(text, end)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+
+
+def utf8_length(text: str) -> int:
+    """Return how many bytes of UTF-8 a text takes; half a surrogate pair takes three."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return at if found is None else found.end()
