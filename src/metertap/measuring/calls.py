@@ -69,6 +69,7 @@ class Owner(Protocol):
 
 current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=None)
 """The frame of the innermost call around this code, which may have ended."""
+_current, _set_current = current.get, current.set
 
 
 def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool = True) -> Frame:
@@ -83,16 +84,19 @@ def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool
             tick()
         except StopIteration:
             series.due()
-    parent = current.get()
+    parent = _current()
     depth = 0
+    # Most often there is none, or one that has ended and was inside no other.
     if parent is not None:
-        if parent[SERIES] is None:
-            parent = None if parent[PARENT] is None else _unended(parent)
-        if parent is not None:
-            depth = _depth_in(parent)
+        if parent[0] is not None or parent[2] is not None:
+            parent = _unended(parent)
+            if parent is not None:
+                depth = _depth_in(parent)
+        else:
+            parent = None
     frame: Frame = [series, owner, parent, False, False, None, 0.0, None, depth, None]
     if as_current:
-        current.set(frame)
+        _set_current(frame)
     frame[STARTED] = clock() - spent
     return frame
 

@@ -6,13 +6,13 @@ each with its own instrument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from metertap import catalogue, faults, outcomes
+from metertap import catalogue, outcomes
 from metertap.measuring.calls import clock
-from metertap.patching.patch_set import Live, PatchSet, stand_in
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.shell import around
 from metertap_instrumentation.tools.mcp import errors
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
@@ -32,36 +32,31 @@ _PLACE = "mcp.client"
 _tools = KnownNames()
 _prompts = KnownNames()
 _kinds = Kinds()
+_find_kind = _kinds.find
 
 
 def patch_sets() -> Sequence[PatchSet]:
     """Return what is wrapped in every version."""
-    return [PatchSet("mcp.client.session", [stand_in("ClientSession.send_request", send_request)])]
+    requests = stand_in("ClientSession.send_request", around(_PLACE, _begin, _answered, _raised))
+    return [PatchSet("mcp.client.session", [requests])]
 
 
-def send_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Measure one request: `send_request(request, …)`."""
+_Sent = tuple[Any, Any, float]
+"""A session, its request, and when that was sent, by `clock`."""
 
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not live:
-            return await method(self, *args, **kwargs)
-        started = clock()
-        try:
-            result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            with faults.guarded(_PLACE):
-                code = errors.code_of(error)
-                error_type = outcomes.error_type(error) if code is None else str(code)
-                _record(self, args, kwargs, started, error_type, code)
-            raise
-        try:
-            _record(self, args, kwargs, started, None, None, result)
-        except Exception as fault:
-            faults.fault(_PLACE, fault)
-        return result
 
-    return call
+def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Sent | None:
+    """Begin one request: `send_request(request, …)`. None is a mistake of the caller's."""
+    return None if request is None else (session, request, clock())
+
+
+def _answered(sent: _Sent, result: Any) -> None:
+    _record(sent, result)
+
+
+def _raised(sent: _Sent, error: BaseException) -> None:
+    code = errors.code_of(error)
+    _record(sent, None, outcomes.error_type(error) if code is None else str(code), code)
 
 
 # Fields of pydantic models are read from `__dict__`: asked for one that it lacks, a model takes
@@ -69,27 +64,19 @@ def send_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def _record(
-    session: Any,
-    args: Any,
-    kwargs: Any,
-    started: float,
-    error_type: str | None,
-    code: int | None,
-    result: Any = None,
+    sent: _Sent, result: Any, error_type: str | None = None, code: int | None = None
 ) -> None:
     now = clock()
-    given = args[0] if args else kwargs.get("request")
-    if given is None:
-        return  # a mistake of the caller's, who has been told so
-    request = given.__dict__
-    if "root" in request:  # 1.x wraps it
-        request = request["root"].__dict__
-    method, name = request["method"], None
-    if method in NAMING and request["params"] is not None:
-        name = request["params"].__dict__.get("name")
+    session, request, started = sent
+    asked = request.__dict__
+    if "root" in asked:  # 1.x wraps it
+        asked = asked["root"].__dict__
+    method, name = asked["method"], None
+    if method in NAMING and asked["params"] is not None:
+        name = asked["params"].__dict__.get("name")
     version = getattr(session, "protocol_version", None)
     key = (method, name, version, transport_of(id(session), UNKNOWN))
-    kind = _kinds.find(key)
+    kind = _find_kind(key)
     if result is not None:
         fields = result.__dict__
         if fields.get("is_error") or fields.get("isError"):  # 2.x, 1.x

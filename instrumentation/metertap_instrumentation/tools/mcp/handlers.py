@@ -16,6 +16,7 @@ from metertap import distributions, faults
 from metertap.measuring import calls
 from metertap.measuring.calls import OWNER, SERIES
 from metertap.patching.patch_set import Live, PatchSet, WrapperFunction, stand_in
+from metertap.patching.shell import around
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools.mcp.requests import Request
@@ -106,115 +107,75 @@ def claim(name: object) -> Request | None:
     return request
 
 
-def dispatch_by_manager(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch `ToolManager.call_tool(name, …)` of MCPServer and of the SDK's FastMCP."""
-
-    async def call_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = None
-        if live:
-            try:
-                request = claim(args[0] if args else kwargs.get("name"))
-                if request is not None and not request.is_registered:
-                    if self.get_tool(request.name) is None:
-                        request.known = False
-                    else:
-                        request.exists()
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-        try:
-            return await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            with faults.guarded(_PLACE):
-                _raised(request, error)
-            raise
-
-    return call_tool
+def _dispatches_by_manager(manager: Any, name: object = None, *_rest: Any, **_named: Any) -> Any:
+    request = claim(name)
+    if request is not None and not request.is_registered:
+        if manager.get_tool(request.name) is None:
+            request.known = False
+        else:
+            request.exists()
+    return request
 
 
-def dispatch_by_fastmcp(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch `FastMCP.call_tool(name, …)`, which calls itself: the outermost sees all."""
-
-    async def call_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = None
-        if live:
-            with faults.guarded(_PLACE):
-                request = claim(args[0] if args else kwargs.get("name", kwargs.get("key")))
-        try:
-            return await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            with faults.guarded(_PLACE):
-                _raised(request, error)
-            raise
-
-    return call_tool
+def _raised(request: Request, error: BaseException) -> None:
+    """Tell `request` of `error`."""
+    if isinstance(error, Exception):
+        request.fails(error)
 
 
-def lookup(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch what looks up a tool by its name: whether that of the call in progress exists."""
-
-    async def get_tool(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            tool = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if live and tool is not None:
-            with faults.guarded(_PLACE):
-                request = request_in_progress()
-                name = args[0] if args else kwargs.get("name", kwargs.get("key"))
-                if request is not None and request.name == name:
-                    request.exists()
-        return tool
-
-    return get_tool
+dispatch_by_manager = around(_PLACE, _dispatches_by_manager, raised=_raised)
+"""Watch `ToolManager.call_tool(name, …)` of MCPServer and of the SDK's FastMCP."""
 
 
-def run(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch what runs a tool of fastmcp's, arguments and all, and gives its result or raises."""
-
-    async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = None
-        if live:
-            with faults.guarded(_PLACE):
-                request = claimed_request()
-                if request is not None:
-                    request.begins()
-        try:
-            result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            if request is not None:
-                with faults.guarded(_PLACE):
-                    request.stops(error)
-            raise
-        if request is not None:
-            with faults.guarded(_PLACE):
-                request.returns()
-        return result
-
-    return run
+def _named(_owner: Any, name: object = None, *_rest: Any, key: object = None, **_named: Any) -> Any:
+    """Return the name of a tool as fastmcp's methods are given it, by either keyword."""
+    return key if name is None else name
 
 
-def convert(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch what makes an answer of the value that a tool has returned just now."""
+dispatch_by_fastmcp = around(
+    _PLACE, lambda *args, **kwargs: claim(_named(*args, **kwargs)), raised=_raised
+)
+"""Watch `FastMCP.call_tool(name, …)`, which calls itself: the outermost sees all."""
 
-    def convert(*args: Any, **kwargs: Any) -> Any:
-        if live:
-            try:
-                request = request_in_progress()
-                if request is not None and request.is_claimed:
-                    request.stops()
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-        try:
-            return method(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
 
-    return convert
+def _looks_up(*args: Any, **kwargs: Any) -> Request | None:
+    request = request_in_progress()
+    return request if request is not None and request.name == _named(*args, **kwargs) else None
+
+
+def _found(request: Request, tool: object) -> None:
+    if tool is not None:
+        request.exists()
+
+
+lookup = around(_PLACE, _looks_up, _found)
+"""Watch what looks up a tool by its name: whether that of the call in progress exists."""
+
+
+def _runs(*_args: Any, **_kwargs: Any) -> Request | None:
+    request = claimed_request()
+    if request is not None:
+        request.begins()
+    return request
+
+
+run = around(
+    _PLACE,
+    _runs,
+    lambda request, _result: request.returns(),
+    lambda request, error: request.stops(error),
+)
+"""Watch what runs a tool of fastmcp's, arguments and all, and gives its result or raises."""
+
+
+def _converts(*_args: Any, **_kwargs: Any) -> None:
+    request = request_in_progress()
+    if request is not None and request.is_claimed:
+        request.stops()
+
+
+convert = around(_PLACE, _converts)
+"""Watch what makes an answer of the value that a tool has returned just now."""
 
 
 def convert_content(function: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -230,9 +191,3 @@ def convert_content(function: Callable[..., Any], live: Live) -> Callable[..., A
             raise
 
     return convert_content
-
-
-def _raised(request: Request | None, error: BaseException) -> None:
-    """Tell `request` of `error`."""
-    if request is not None and isinstance(error, Exception):
-        request.fails(error)

@@ -8,14 +8,14 @@ turns a tool's exception into a result: the exception is still there to be looke
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from metertap import faults, outcomes
+from metertap import outcomes
 from metertap.measuring.calls import ENDED
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap.patching.shell import around
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions
 from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, TOOLS_LIST
 from metertap_instrumentation.tools.mcp.requests import Request, Served
@@ -34,13 +34,21 @@ def patch_sets() -> Sequence[PatchSet]:
         PatchSet(
             "mcp.server.lowlevel.server",
             [
-                stand_in("Server._handle_request", handle_request),
-                stand_in("Server._get_cached_tool_definition", find_definition),
+                stand_in(
+                    "Server._handle_request", around(_PLACE, _begin, _end_unanswered, _end_with)
+                ),
+                stand_in(
+                    "Server._get_cached_tool_definition",
+                    around(_PLACE, _looks_up, _defined, lambda request, _error: request.begins()),
+                ),
                 Target("Server._make_error_result", handlers.before("mcp.error", error_result)),
-                stand_in("RequestResponder.respond", respond),
-                stand_in("ServerSession._received_request", received_request),
+                stand_in("RequestResponder.respond", around(_PLACE, _responds)),
+                stand_in(
+                    "ServerSession._received_request",
+                    around(_PLACE, _begin_initialize, _end_unanswered, _end_with),
+                ),
                 Target("ServerSession._receive_loop", sessions.run_server_session),
-                stand_in("jsonschema.validate", validate),
+                stand_in("jsonschema.validate", around(_PLACE, _validates)),
             ],
         ),
         PatchSet(
@@ -50,69 +58,6 @@ def patch_sets() -> Sequence[PatchSet]:
         ),
         *handlers.patch_sets("mcp.server.fastmcp"),
     ]
-
-
-def handle_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Measure one request: `_handle_request(message, req, session, …)`."""
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = None
-        if live:
-            with faults.guarded(_PLACE):
-                request = _begin(self, args[0] if args else kwargs["message"])
-        try:
-            result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            _end_with(request, error)
-            raise
-        _end_unanswered(request)
-        return result
-
-    return call
-
-
-def received_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Measure `initialize`, to which `ServerSession._received_request(responder)` answers."""
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = None
-        if live:
-            with faults.guarded(_PLACE):
-                responder = args[0] if args else kwargs["responder"]
-                if responder.request.root.method == INITIALIZE:
-                    request = _begin(None, responder, self)
-        try:
-            result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            _end_with(request, error)
-            raise
-        _end_unanswered(request)
-        return result
-
-    return call
-
-
-def respond(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch `RequestResponder.respond(response)`: sending the answer is the client's time."""
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if live:
-            try:
-                request = self.__dict__.get(_MEASURED)
-                if request is not None and not request.is_ended:
-                    response = args[0] if args else kwargs["response"]
-                    _answered(request, response, self.cancelled)
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-        try:
-            return await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-
-    return call
 
 
 class _Request(Request):
@@ -129,7 +74,26 @@ class _Request(Request):
         return super().is_listed(failed=failed)
 
 
-def _begin(server: Any, message: Any, session: Any = None) -> _Request:
+def _begin(server: Any, message: Any, *_rest: Any, **_named: Any) -> _Request:
+    """Begin one request: `_handle_request(message, req, session, …)`."""
+    return _new(server, message)
+
+
+def _begin_initialize(session: Any, responder: Any) -> _Request | None:
+    """Begin `initialize`, to which `ServerSession._received_request(responder)` answers."""
+    if responder.request.root.method != INITIALIZE:
+        return None
+    return _new(None, responder, session)
+
+
+def _responds(responder: Any, response: Any) -> None:
+    """Record what `RequestResponder.respond(response)` is about to send: sending is no more."""
+    request = responder.__dict__.get(_MEASURED)
+    if request is not None and not request.is_ended:
+        _answered(request, response, responder.cancelled)
+
+
+def _new(server: Any, message: Any, session: Any = None) -> _Request:
     asked = message.request.root
     # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
     params = asked.__dict__.get("params")
@@ -168,70 +132,48 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
         request.end()
 
 
-def _end_with(request: _Request | None, error: BaseException) -> None:
+def _end_with(request: _Request, error: BaseException) -> None:
     """Record that the handler raised through the server: cancelled, or `raise_exceptions` is on."""
-    if request is not None:
-        with faults.guarded(_PLACE):
-            if not request.is_ended:
-                request.raised(error)
+    try:
+        if not request.is_ended:
+            request.raised(error)
+    finally:
         request.abandon()
 
 
-def _end_unanswered(request: _Request | None) -> None:
+def _end_unanswered(request: _Request, _result: object) -> None:
     """Record, if there was no answer, that the client had cancelled the request."""
-    if request is not None:
-        with faults.guarded(_PLACE):
-            if not request.is_ended:
-                request.end(requests.CANCELLED)
+    try:
+        if not request.is_ended:
+            request.end(requests.CANCELLED)
+    finally:
         request.abandon()
 
 
-def find_definition(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch `_get_cached_tool_definition(name)`: what the SDK asks before it calls a handler."""
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        tool = None
-        try:
-            tool = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        finally:
-            if live:
-                with faults.guarded(_PLACE):
-                    request = handlers.request_in_progress()
-                    if request is not None:
-                        if tool is not None and request.name == tool.name:
-                            request.exists()
-                            request.definition = tool
-                        request.begins()
-        return tool
-
-    return call
+def _looks_up(*_args: Any, **_kwargs: Any) -> Request | None:
+    """Find the request for which the SDK asks `_get_cached_tool_definition(name)`, before it."""
+    return handlers.request_in_progress()
 
 
-def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch `jsonschema.validate`, where the SDK calls it with what a handler has returned."""
+def _defined(request: Request, tool: Any) -> None:
+    """Take note of the tool as it is listed, and that its handler is called next."""
+    try:
+        if tool is not None and request.name == tool.name:
+            request.exists()
+            request.definition = tool
+    finally:
+        request.begins()
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if live:
-            try:
-                request = handlers.request_in_progress()
-                if (
-                    request is not None
-                    and _is_of_answer(request, kwargs.get("schema"))
-                    and _validates_answer(sys._getframe(1))
-                ):
-                    request.returns()
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-        try:
-            return method(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
 
-    return call
+def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_named: Any) -> None:
+    """Take note that a handler has returned what `jsonschema.validate` is called with."""
+    request = handlers.request_in_progress()
+    if (
+        request is not None
+        and _is_of_answer(request, schema)
+        and _validates_answer(sys._getframe(2))
+    ):
+        request.returns()
 
 
 def _is_of_answer(request: Request, schema: object) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metertap import catalogue, faults
+from metertap import catalogue
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap.patching.shell import around
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,
@@ -16,7 +16,7 @@ from metertap_instrumentation.tools.mcp.operations import (
     TOOLS_LIST,
     UNKNOWN,
 )
-from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp.requests import Request, served_by
 
 _PLACE = "mcp.request"
 
@@ -27,8 +27,8 @@ def patch_sets() -> Sequence[PatchSet]:
         PatchSet(
             "mcp.server.runner",
             [
-                stand_in("ServerRunner._on_request", on_request),
-                stand_in("ServerRunner._serialize", serialize),
+                stand_in("ServerRunner._on_request", around(_PLACE, _begin, _answered, _raised)),
+                stand_in("ServerRunner._serialize", around(_PLACE, _serializes)),
             ],
         ),
         PatchSet(
@@ -43,56 +43,6 @@ def patch_sets() -> Sequence[PatchSet]:
     ]
 
 
-def on_request(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Measure one request: `_on_request(dctx, method, params)`; returns the result as a dict."""
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = None
-        if live:
-            try:
-                request = _begin(self, *args, **kwargs)
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-        try:
-            result = await method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            if request is not None:
-                with faults.guarded(_PLACE):
-                    _raised(request, error)
-                request.abandon()
-            raise
-        if request is not None:
-            try:
-                _answered(request, result)
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-                request.abandon()
-        return result
-
-    return call
-
-
-def serialize(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch `_serialize(method, version, result)`: a handler of the server has just returned."""
-
-    def call(self: Any, asked: str, *args: Any, **kwargs: Any) -> Any:
-        if live and asked == TOOLS_CALL:
-            try:
-                request = handlers.request_in_progress()
-                if request is not None:
-                    request.returns()
-            except Exception as fault:
-                faults.fault(_PLACE, fault)
-        try:
-            return method(self, asked, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-
-    return call
-
-
 class _Request(Request):
     cancel_requested: Any
     params: Mapping[str, Any] | None
@@ -101,8 +51,9 @@ class _Request(Request):
 def _begin(
     runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None = None
 ) -> _Request:
+    """Begin a request: `_on_request(dctx, method, params)`, which returns the result as a dict."""
     server = runner.server
-    served = requests.served_by(server)
+    served = served_by(server)
     if method not in served.methods:
         if server.get_request_handler(method) is not None:
             served.methods.add(method)
@@ -127,31 +78,46 @@ def _begin(
     return request
 
 
+def _serializes(_runner: Any, method: str, _version: object = None, _result: object = None) -> None:
+    """Take note that a handler has just returned: `_serialize(method, version, result)`."""
+    if method == TOOLS_CALL:
+        request = handlers.request_in_progress()
+        if request is not None:
+            request.returns()
+
+
 def _answered(request: _Request, result: Mapping[str, Any]) -> None:
     """Record that the server returned `result`: the client gets it unless it has cancelled."""
     ending: Ending | None = None
-    if request.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
-        ending = requests.CANCELLED
-    elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
-        ending = requests.INTERIM
-    elif request.frame is not None:
-        if result.get("isError") is True:
-            ending = requests.TOOL_ERROR
-    elif request.kind.method == TOOLS_LIST:
-        names = [tool["name"] for tool in result.get("tools", ())]
-        cursor = request.params.get("cursor") if request.params else None
-        request.served.listed(
-            names, cursor if isinstance(cursor, str) else None, result.get("nextCursor")
-        )
-    request.end(ending)
+    try:
+        if request.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
+            ending = requests.CANCELLED
+        elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
+            ending = requests.INTERIM
+        elif request.frame is not None:
+            if result.get("isError") is True:
+                ending = requests.TOOL_ERROR
+        elif request.kind.method == TOOLS_LIST:
+            names = [tool["name"] for tool in result.get("tools", ())]
+            cursor = request.params.get("cursor") if request.params else None
+            request.served.listed(
+                names, cursor if isinstance(cursor, str) else None, result.get("nextCursor")
+            )
+        request.end(ending)
+    except Exception:
+        request.abandon()
+        raise
 
 
 def _raised(request: _Request, error: BaseException) -> None:
     """Record that the server raised `error`, which the dispatcher makes the answer of."""
-    if errors.is_malformed_request(error):
-        request.end(requests.MALFORMED, errors.INVALID_PARAMS)
-    elif type(error).__name__ == "ValidationError":
-        # A handler's own: the dispatcher blames the client for it all the same.
-        request.raised(error, errors.INVALID_PARAMS)
-    else:
-        request.raised(error, errors.code_of(error))
+    try:
+        if errors.is_malformed_request(error):
+            request.end(requests.MALFORMED, errors.INVALID_PARAMS)
+        elif type(error).__name__ == "ValidationError":
+            # A handler's own: the dispatcher blames the client for it all the same.
+            request.raised(error, errors.INVALID_PARAMS)
+        else:
+            request.raised(error, errors.code_of(error))
+    finally:
+        request.abandon()
