@@ -7,26 +7,35 @@ cache hit ratio.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
-from metertap import catalogue, state
+from metertap import catalogue, locks, state
 from metertap.otel import sdk
 from metertap.otel.instruments import paced
-from metertap.recording import OperationFigures, Recorder, ToolFigures
+from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
+from metertap.workers.group import WorkerGroup
+from metertap.workers.holder import Gathered
+from metertap.workers.sections import figures_of
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
 from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
 from metertap_exporters.exposition.otel import Target, families
+from metertap_exporters.exposition.summed import NAME, Summed, labelled, together
 from metertap_exporters.exposition.text import Exposition, only
 from metertap_exporters.http.app import App, Environ, Response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
+from metertap_exporters.http.workers import EACH, no_worker, worker_asked
 from metertap_exporters.pause import pause
+
+_SECTIONS = ("tools", "caches", "operations", "sessions", "whole", NAME)
+"""What is asked of workers."""
 
 
 class Views:
@@ -36,9 +45,9 @@ class Views:
         self._recorder = recorder
         self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
 
-    def families(self) -> Iterator[Family]:
-        """Make them from the recorder's figures. No data is no sample, not 0."""
-        figures = self._recorder.lifetime()
+    def families(self, figures: Figures | None = None) -> Iterator[Family]:
+        """Make them from the recorder's figures, or others. No data is no sample, not 0."""
+        figures = figures or self._recorder.lifetime()
         before, self._labels = self._labels, {}
         yield _family(
             catalogue.LATENCY_SUMMARY,
@@ -139,19 +148,21 @@ class PrometheusScrapeReader(MetricReader):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**sdk.series_limits(settings.series_limit))
+        self._collecting = locks.lock()
         self._latest: MetricsData | None = None
 
     def collected(self) -> MetricsData | None:
-        """Collect now; None where there is nothing. For one thread at a time."""
-        self._latest = None
-        if sdk.is_attached(self):
-            was_paced = paced.set(pause)
-            try:
-                self.collect()
-            finally:
-                paced.reset(was_paced)
-        latest, self._latest = self._latest, None
-        return latest
+        """Collect now; None where there is nothing."""
+        with self._collecting:
+            self._latest = None
+            if sdk.is_attached(self):
+                was_paced = paced.set(pause)
+                try:
+                    self.collect()
+                finally:
+                    paced.reset(was_paced)
+            latest, self._latest = self._latest, None
+            return latest
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
@@ -170,9 +181,12 @@ class PrometheusExporter:
         self._settings = settings = settings or state.settings()
         self._views = Views(state.recorder())
         self._target = Target()
+        self._summed = Summed()
         self._exposition = Exposition(pause)
-        self._route = SharedRoute(self._serve, _asked)
+        self._route = SharedRoute(self._serve, _kind)
         self.reader: PrometheusScrapeReader | None = None
+        self.group: WorkerGroup | None = None
+        """The workers that this process answers for where it holds their port."""
         self.app = App({"/metrics": self._route})
         self.endpoint = Endpoint.by(settings, "prometheus", self.app)
 
@@ -190,22 +204,71 @@ class PrometheusExporter:
         self.endpoint.forked()
         self._route.forked()
 
-    def _families(self) -> Iterator[Family]:
-        yield from self._views.families()
+    def collected(self) -> Iterable[Family]:
+        """Collect what the provider has in this process, and nothing of the views."""
         data = self.reader.collected() if self.reader is not None else None
-        if data is not None:
-            yield self._target.family(data)
-            yield from families(data)
+        if data is None:
+            return ()
+        self._target.family(data)
+        return families(data)
+
+    def _families(self) -> Iterator[Family]:
+        gathered = self._gathered()
+        if gathered is None:
+            yield from self._views.families()
+            collected = self.collected()
+        else:
+            yield from self._views.families(figures_of(gathered.merged))
+            collected = self._summed.families(gathered.merged[NAME])
+        if self._target.known is not None:
+            yield self._target.known
+        yield from collected
+
+    def _gathered(self) -> Gathered | None:
+        return None if self.group is None else self.group.gathered(_SECTIONS)
+
+    def _of_workers(self, gathered: Gathered, pids: Sequence[int]) -> Iterator[Family]:
+        """Make the families of some workers, each apart from the others by the label `worker`."""
+        for pid in pids:
+            sheet = gathered.sheets[pid]
+            if () in sheet.get("whole", {}):
+                found = [*self._views.families(figures_of(sheet))]
+                found += self._summed.families(sheet[NAME])
+                yield from labelled(found, worker=str(pid))
+
+    def _text_of(self, asked: str, *, is_openmetrics: bool) -> bytes | Response:
+        """Write what one worker has, or each of them; answer otherwise if there is none."""
+        gathered = self._gathered()
+        known = [os.getpid()] if gathered is None else [item.pid for item in gathered.workers]
+        pids = known if asked == EACH else [pid for pid in known if str(pid) == asked]
+        if not pids:
+            return no_worker(asked, known)
+        if gathered is None:
+            found = labelled([*self._views.families(), *self.collected()], worker=str(pids[0]))
+        else:
+            found = together(self._of_workers(gathered, pids))
+        return Exposition(pause).text(found, is_openmetrics=is_openmetrics)
 
     def _serve(self, environ: Environ) -> Response:
         wanted, takes_gzipped, names = _asked(environ)
-        body = self.text(is_openmetrics=wanted.is_openmetrics)
+        asked = worker_asked(environ)
+        body: bytes | Response
+        if asked:
+            body = self._text_of(asked, is_openmetrics=wanted.is_openmetrics)
+            if isinstance(body, Response):
+                return body
+        else:
+            body = self.text(is_openmetrics=wanted.is_openmetrics)
         if names:
             body = only(body, names)
         if not takes_gzipped:
             return Response(200, wanted.content_type, body)
         body = gzip.compress(body, compresslevel=1)
         return Response(200, wanted.content_type, body, (("Content-Encoding", "gzip"),))
+
+
+def _kind(environ: Environ) -> tuple[object, ...]:
+    return *_asked(environ), worker_asked(environ)
 
 
 def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:

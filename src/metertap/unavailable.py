@@ -123,6 +123,8 @@ def get_all_metrics() -> dict[str, Any]:
         },
         "alerts": None,
         "cost_metrics": None,
+        "workers": None,
+        "ended_workers": 0,
     }
 
 

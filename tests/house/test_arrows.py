@@ -51,7 +51,8 @@ ARROWS: dict[str, set[str]] = {
         "recording",
         "state",
     },
-    "exporters": {"alerts", "costs", "otel", "recording", "settings", "state"},
+    "workers": {"recording", "settings"},
+    "exporters": {"alerts", "costs", "otel", "recording", "settings", "state", "workers"},
     "runtime": {
         "alerts",
         "exporters",
@@ -63,6 +64,7 @@ ARROWS: dict[str, set[str]] = {
         "settings",
         "state",
         "tables",
+        "workers",
     },
     "run": {"runtime", "settings", "state"},
     "collector": {"caching", "exporters", "measuring", "recording", "runtime", "state"},

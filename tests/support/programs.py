@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from support import loud_faults
 
@@ -41,7 +42,11 @@ class Ended:
 
 @contextmanager
 def started(
-    command: Sequence[str], *, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+    stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program with pipes; killed at the end of the block, and its children with it.
 
@@ -52,7 +57,7 @@ def started(
         list(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         env={name: value for name, value in environment.items() if value is not None},
         cwd=cwd,
         start_new_session=True,

@@ -74,3 +74,5 @@ class Family:
     description: str
     unit: str = ""
     groups: list[Group] = field(default_factory=list)
+    adds_up: bool = True
+    """Whether the sum over several processes is such a value too; not so of most gauges."""

@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from metertap import faults
+from metertap import catalogue, faults
 from metertap_exporters.exposition.families import Distribution, Exemplar, Family, Group, Series
 
 _NO_EXEMPLARS: Mapping[int, Exemplar] = {}
@@ -32,18 +32,19 @@ class Target:
     """The family `target_info`: attributes of the resource, as they were at the first scrape."""
 
     def __init__(self) -> None:
-        self._family: Family | None = None
+        self.known: Family | None = None
+        """The family, once there was a collection."""
 
     def family(self, data: MetricsData) -> Family:
         """Make the family of this collection's resources, if it is the first one."""
-        if self._family is None:
+        if self.known is None:
             attributes: dict[str, Any] = {}
             for resource in data.resource_metrics:
                 attributes |= resource.resource.attributes
             labels = {sanitize_attribute(name): value for name, value in attributes.items()}
             group = Group({}, frozenset(labels), [Series(labels, 1)])
-            self._family = Family("target", "info", "Target metadata", groups=[group])
-        return self._family
+            self.known = Family("target", "info", "Target metadata", groups=[group])
+        return self.known
 
 
 def families(data: MetricsData) -> Iterable[Family]:
@@ -61,6 +62,8 @@ def families(data: MetricsData) -> Iterable[Family]:
                 family = found.setdefault(
                     (name, kind, description, unit), Family(name, kind, description, unit)
                 )
+                is_ours = metric.name == catalogue.CACHE_ENTRIES.name
+                family.adds_up = is_ours or not isinstance(metric.data, Gauge)
                 points = metric.data.data_points
                 names = frozenset(name for point in points for name in point.attributes or ())
                 make = _distribution if kind == "histogram" else _value

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from metertap import faults, locks
-from metertap.settings.settings import TABLE, Settings
+from metertap.settings.settings import AUTO, TABLE, Settings
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.hosts import HostCheck, is_loopback
 from metertap_exporters.http.server import POLL_SECONDS, Server
+from metertap_exporters.http.tls import ServerTls
 
 _NEXT_PORTS = range(9110, 9130)
 """Where a default port that is taken moves on to: never onto 9108 or 9109."""
+
+_RETRY_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -49,6 +53,10 @@ class Endpoint:
     problem: str | None = None
     access: Access = OPEN
     socket: Path | None = None
+    may_bind: Callable[[], bool] | None = None
+    """Asked by `start`, in a thread of ours; where the answer is no, another process listens."""
+    patience_seconds: float = 0.0
+    """How long it is waited for a port that another process of ours is about to leave."""
     _on_bound: Callable[[Endpoint], None] | None = None
     _listening: _Listening | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=locks.lock, repr=False)
@@ -69,6 +77,11 @@ class Endpoint:
             access=Access.by(settings),
             socket=path,
         )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all processes with these settings are to listen at this very address."""
+        return self.port != 0 if self.socket is None else self.socket != AUTO
 
     @property
     def url(self) -> str | None:
@@ -133,12 +146,17 @@ class Endpoint:
 
     def _serve(self, listening: _Listening) -> None:
         with faults.guarded(f"endpoint {self.label}"):
+            server = None
             try:
-                server = self._bind()
+                may_bind = self.may_bind is None or self.may_bind()
+                if may_bind:
+                    server = self._bind()
                 with self._lock:
                     wanted = self._listening is listening  # it may have been stopped meanwhile
-                    if wanted:
+                    if wanted and may_bind:
                         listening.server = server
+                    elif wanted:
+                        self._listening = None  # it may be started again, in the other's place
                     callback = self._on_bound
             finally:
                 listening.ready.set()
@@ -188,9 +206,10 @@ class Endpoint:
                 self.problem = f"{path} cannot be bound: {error.strerror or error}"
                 return None
         tls = self.access.tls()
+        until = time.monotonic() + self.patience_seconds
         for port in self._ports():
             try:
-                server = Server((self.host.strip("[]"), port), tls)
+                server = self._server_at(port, tls, until)
             except OSError as error:
                 self.problem = f"{self.host}:{port} cannot be bound: {error.strerror or error}"
                 if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
@@ -209,6 +228,15 @@ class Endpoint:
                 )
             return server
         return None
+
+    def _server_at(self, port: int, tls: ServerTls | None, until: float) -> Server:
+        while True:
+            try:
+                return Server((self.host.strip("[]"), port), tls)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
     def _ports(self) -> list[int]:
         if self.explicit:

@@ -17,6 +17,7 @@ from metertap.recording import (
     OperationFigures,
     ToolFigures,
 )
+from metertap.workers.merging import Whole
 from metertap_exporters.json.foreign import ForeignTool
 from metertap_exporters.json.shape import Cache, Costs, Document, Latencies, Tool
 from metertap_exporters.json.system import system
@@ -46,10 +47,15 @@ def outline(
     service: Mapping[str, str] | None,
     foreign: Iterable[ForeignTool],
     alerts: list[dict[str, Any]] | None,
+    whole: Whole | None = None,
+    workers: list[dict[str, Any]] | None = None,
+    ended_workers: int = 0,
 ) -> dict[str, Any]:
     """Build the document with figures in the place of entries, by the names that are shown if any.
 
-    Whoever asks again and again makes entries of new figures only: `ENTRIES` says how.
+    Whoever asks again and again makes entries of new figures only: `ENTRIES` says how. `workers`
+    are those that the figures are of, where these are not of one process, and `whole` what
+    they cost together.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -60,9 +66,11 @@ def outline(
         "cache_metrics": caches_by_name(figures.caches),
         "operations": figures.operations,
         "sessions": figures.sessions,
-        "system_metrics": system(figures),
+        "system_metrics": system(figures, whole),
         "alerts": alerts,
         "cost_metrics": _costs(figures),
+        "workers": workers,
+        "ended_workers": ended_workers,
     }
 
 

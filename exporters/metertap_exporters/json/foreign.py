@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from metertap import catalogue
 from metertap.recording.window import Percentiles
+from metertap.workers.sections import Items, Section
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignCounts:
+    """What one process knows of such a tool, in seconds; None is what no histogram keeps."""
+
+    count: int
+    failed: int
+    total: float | None
+    minimum: float | None
+    maximum: float | None
+    bounds: tuple[float, ...]
+    buckets: tuple[int, ...]
+    error_types: dict[str, int]
 
 
 class ForeignTool:
@@ -27,22 +43,48 @@ class ForeignTool:
 
     def add(self, point: Any) -> None:
         """Merge one histogram data point (seconds) of this tool."""
-        self.count += point.count
-        self._sum_seconds += point.sum
         error_type = (point.attributes or {}).get(catalogue.ERROR_TYPE)
-        if error_type is not None:
-            self.failed += point.count
-            named = str(error_type)
-            self.error_types[named] = self.error_types.get(named, 0) + point.count
-        # Both are infinite where a View does not keep them.
-        self._minimum = min(self._minimum, point.min)
-        self._maximum = max(self._maximum, point.max)
-        bounds = tuple(getattr(point, "explicit_bounds", ()))  # exponential ones have none
+        failed = 0 if error_type is None else point.count
+        self.add_counts(
+            ForeignCounts(
+                point.count,
+                failed,
+                point.sum,
+                point.min,  # infinite, as the maximum is, where a View does not keep it
+                point.max,
+                tuple(getattr(point, "explicit_bounds", ())),  # exponential ones have none
+                tuple(getattr(point, "bucket_counts", ())),
+                {} if error_type is None else {str(error_type): failed},
+            )
+        )
+
+    def add_counts(self, found: ForeignCounts) -> None:
+        """Merge what is known of this tool elsewhere."""
+        self.count += found.count
+        self.failed += found.failed
+        self._sum_seconds += math.inf if found.total is None else found.total
+        self._minimum = min(self._minimum, math.inf if found.minimum is None else found.minimum)
+        self._maximum = max(self._maximum, -math.inf if found.maximum is None else found.maximum)
+        for named, count in found.error_types.items():
+            self.error_types[named] = self.error_types.get(named, 0) + count
         if not self._buckets:
-            self._bounds, self._buckets = bounds, [0] * (len(bounds) + 1)
-        if bounds == self._bounds:
-            for index, count in enumerate(getattr(point, "bucket_counts", ())):
+            self._bounds, self._buckets = found.bounds, [0] * (len(found.bounds) + 1)
+        if found.bounds == self._bounds and len(found.buckets) <= len(self._buckets):
+            for index, count in enumerate(found.buckets):
                 self._buckets[index] += count
+
+    def counts(self) -> ForeignCounts:
+        """Return all that was merged."""
+        return ForeignCounts(
+            self.count,
+            self.failed,
+            _finite(self._sum_seconds),
+            _finite(self._minimum),
+            _finite(self._maximum),
+            self._bounds,
+            tuple(self._buckets),
+            dict(self.error_types),
+        )
 
     @property
     def total_ms(self) -> float | None:
@@ -84,6 +126,10 @@ class ForeignTool:
         return math.nan
 
 
+def _finite(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
+
+
 def _milliseconds(seconds: float) -> float | None:
     milliseconds = seconds * 1000.0
     return milliseconds if 0 <= milliseconds < math.inf else None
@@ -115,3 +161,27 @@ def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
             if metric.name == wanted.name and metric.unit in {wanted.unit, ""}:
                 return [point for point in metric.data.data_points if hasattr(point, "count")]
     return ()
+
+
+def section(found: Callable[[], Iterable[ForeignTool]]) -> Section:
+    """Return what workers hand over of the tools that `found` finds."""
+    return Section(
+        "foreign",
+        ForeignCounts,
+        lambda _figures, _before: {(tool.name, tool.source): tool.counts() for tool in found()},
+        lambda counts: _tool_of(("", ""), counts).counts(),
+        lambda counts: counts,
+        tells_change=False,
+    )
+
+
+def tools_of(items: Items) -> list[ForeignTool]:
+    """Make tools of what workers have handed over."""
+    return [_tool_of(key, [counts]) for key, counts in items.items()]
+
+
+def _tool_of(key: Sequence[str | None], found: Iterable[ForeignCounts]) -> ForeignTool:
+    tool = ForeignTool(key[0] or "", key[-1] or "")
+    for counts in found:
+        tool.add_counts(counts)
+    return tool

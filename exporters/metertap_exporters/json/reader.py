@@ -8,6 +8,8 @@ measure appear too (as estimates); what metertap recorded itself comes from the 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
@@ -16,17 +18,25 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from metertap import faults, locks, state
 from metertap.otel import sdk
 from metertap.otel.instruments import silent
+from metertap.recording import Figures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
+from metertap.workers.group import WorkerGroup
+from metertap.workers.holder import Gathered
+from metertap.workers.sections import figures_of
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
+from metertap_exporters.http.workers import no_worker, worker_asked
 from metertap_exporters.json.document import outline, with_entries
-from metertap_exporters.json.foreign import ForeignTool, foreign_tools
+from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.shape import Document
-from metertap_exporters.json.text import DocumentText
+from metertap_exporters.json.text import DocumentText, dumped
+
+_SECTIONS = ("tools", "caches", "operations", "sessions", "whole", "foreign")
+"""What is asked of workers."""
 
 
 class JsonMetricReader(MetricReader):
@@ -72,8 +82,10 @@ class JsonSnapshot:
         self._recorder = state.recorder()
         self._host: Host = NoHost()
         self.reader: JsonMetricReader | None = None
+        self.group: WorkerGroup | None = None
+        """The workers that this process answers for where it holds their port."""
         self._text = DocumentText()
-        self._metrics = SharedRoute(self._serve_metrics, is_prometheus)
+        self._metrics = SharedRoute(self._serve_metrics, _kind)
         shown = page.routes()
         routes: dict[str, Route] = {
             **shown,
@@ -95,21 +107,58 @@ class JsonSnapshot:
         self._host = host
 
     def document(self) -> Document:
-        """Build the JSON document as it is now."""
-        return with_entries(self._outline())
+        """Build the JSON document of this process as it is now."""
+        return with_entries(self._own())
 
     def text(self) -> bytes:
-        """Write the same as JSON, at a fraction of the cost where little has happened since."""
-        return self._text.of(self._outline())
+        """Write that of all workers as JSON, at a fraction of the cost where little has happened.
 
-    def _outline(self) -> dict[str, Any]:
-        foreign = self.reader.foreign() if self.reader is not None else []
+        It is that of this process where there are no others.
+        """
+        gathered = self._gathered()
+        return self._text.of(self._own() if gathered is None else self._of_all(gathered))
+
+    def _gathered(self) -> Gathered | None:
+        return None if self.group is None else self.group.gathered(_SECTIONS)
+
+    def _own(self) -> dict[str, Any]:
+        return self._outline(self._recorder.figures(), self.foreign())
+
+    def _of_all(self, gathered: Gathered) -> dict[str, Any]:
+        found = gathered.merged
+        return self._outline(
+            figures_of(found),
+            tools_of(found["foreign"]),
+            whole=found["whole"][()],
+            workers=[asdict(worker) for worker in gathered.workers],
+            ended_workers=gathered.ended,
+        )
+
+    def _of_worker(self, gathered: Gathered, pid: int) -> dict[str, Any] | None:
+        """Build the document of one worker; None where nothing is known of it."""
+        sheet = gathered.sheets.get(pid, {})
+        if () not in sheet.get("whole", {}):
+            return None
+        outline = self._outline(
+            figures_of(sheet), tools_of(sheet["foreign"]), whole=sheet["whole"][()]
+        )
+        (worker,) = (item for item in gathered.workers if item.pid == pid)
+        outline["service"]["instance_id"] = worker.instance
+        outline["workers"] = [asdict(worker)]
+        return outline
+
+    def foreign(self) -> list[ForeignTool]:
+        """Find the tools that only other instrumentations measured in this process."""
+        return self.reader.foreign() if self.reader is not None else []
+
+    def _outline(self, figures: Figures, foreign: list[ForeignTool], **more: Any) -> dict[str, Any]:
         return outline(
-            self._recorder.figures(),
+            figures,
             enabled=self._settings.enabled,
             service=self._host.service(),
             foreign=foreign,
             alerts=self._host.alerts(),
+            **more,
         )
 
     def forked(self) -> None:
@@ -119,15 +168,32 @@ class JsonSnapshot:
         self._text.forget()
         self.reader = None
 
+    def _one(self, asked: str) -> Response:
+        """Answer with the document of one worker, by its process id."""
+        gathered = self._gathered()
+        if gathered is None:
+            found = self._own() if asked == str(os.getpid()) else None
+        else:
+            found = self._of_worker(gathered, int(asked)) if asked.isdecimal() else None
+        if found is None:
+            pids = [os.getpid()] if gathered is None else [item.pid for item in gathered.workers]
+            return no_worker(asked, pids)
+        return Response(200, "application/json", dumped(with_entries(found)).encode())
+
     def _serve_metrics(self, environ: Environ) -> Response:
         if not is_prometheus(environ):
-            return Response(200, "application/json", self.text())
+            asked = worker_asked(environ)
+            return self._one(asked) if asked else Response(200, "application/json", self.text())
         # Prometheus shows the status line, and nothing else, as the target's last error.
         instead = self._host.where_prometheus_is() or (
             f"set PROMETHEUS_ENABLED=true and scrape port {self._settings.prometheus_port}"
         )
         advice = f"This is the JSON endpoint: {instead}"
         return json_error(406, advice, reason=advice)
+
+
+def _kind(environ: Environ) -> tuple[bool, str]:
+    return is_prometheus(environ), worker_asked(environ)
 
 
 def is_prometheus(environ: Environ) -> bool:

@@ -248,6 +248,16 @@ class Costs(TypedDict):
     recommendations: list[Recommendation]
 
 
+class Worker(TypedDict):
+    """One process of a service whose workers listen at one address."""
+
+    pid: int
+    instance: str
+    state: Literal["holds the port", "reached", "not reached", "left"]
+    age_seconds: float
+    reason: str | None
+
+
 class Document(TypedDict):
     """The metrics document: what `tap.snapshot()` returns and `GET /metrics` serves as JSON."""
 
@@ -262,3 +272,5 @@ class Document(TypedDict):
     system_metrics: System
     alerts: list[Alert] | None
     cost_metrics: Costs | None
+    workers: list[Worker] | None
+    ended_workers: int

@@ -9,10 +9,30 @@ import time
 from typing import Any
 
 from metertap.recording import Figures
+from metertap.workers.merging import Whole
+
+_COLLECTOR = ("collections", "collected", "uncollectable")
 
 
-def system(figures: Figures) -> dict[str, Any]:
-    """Build `system_metrics`: what was counted over all tools, and what the process costs."""
+def taken(figures: Figures) -> Whole:
+    """Measure what this process costs, beside what figures say of it as a whole."""
+    return Whole(
+        start_time=figures.start_time,
+        active_sessions=figures.active_sessions,
+        requests_by_hand=figures.requests_by_hand,
+        cpu_seconds=time.process_time(),
+        resident_bytes=_resident_bytes(),
+        threads=threading.active_count(),
+        gc=_collections(),
+    )
+
+
+def system(figures: Figures, whole: Whole | None = None) -> dict[str, Any]:
+    """Build `system_metrics`: what was counted over all tools, and what the process costs.
+
+    `whole` is of the processes that the figures are of; of this one, where they are None.
+    """
+    found = whole or taken(figures)
     return {
         "active_sessions": figures.active_sessions,
         "concurrent_requests": figures.concurrent_requests,
@@ -20,20 +40,24 @@ def system(figures: Figures) -> dict[str, Any]:
         "start_time": figures.start_time,
         "uptime_seconds": figures.uptime_seconds,
         "process": {
-            "cpu_seconds": time.process_time(),
-            "resident_bytes": _resident_bytes(),
-            "threads": threading.active_count(),
-            "gc": _collections(),
+            "cpu_seconds": found.cpu_seconds,
+            "resident_bytes": found.resident_bytes,
+            "threads": found.threads,
+            "gc": None
+            if found.gc is None
+            else [dict(zip(_COLLECTOR, counts, strict=True)) for counts in found.gc],
         },
     }
 
 
-def _collections() -> list[dict[str, int]] | None:
+def _collections() -> tuple[tuple[int, int, int], ...] | None:
     """Read the garbage collector's counts, youngest generation first; None where it has none."""
     if not hasattr(gc, "get_stats"):
         return None
-    names = ("collections", "collected", "uncollectable")
-    return [{name: generation[name] for name in names} for generation in gc.get_stats()]
+    return tuple(
+        (found["collections"], found["collected"], found["uncollectable"])
+        for found in gc.get_stats()
+    )
 
 
 def _resident_bytes() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from array import array
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -59,6 +60,14 @@ class LatencySeries(Buffer, Generic[F]):
             figures = self._figures_now()
             self._shown = state, figures
         return figures
+
+    def windows(self) -> tuple[array[float], ...]:
+        """Return the latencies that the figures' percentiles are of, smallest first.
+
+        With the recorder's lock held.
+        """
+        self.fold()
+        return (self.window.ordered(),)
 
     def same_figures(self) -> F | None:
         """Return the last copy if nothing has changed since: at less cost, without the lock."""

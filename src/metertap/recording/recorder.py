@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
@@ -378,6 +379,29 @@ class Recorder(Delivery):
             return None
         with self.lock:
             return series.figures(), series.window.milliseconds()
+
+    def windows_of(self, figures: ToolFigures | OperationFigures) -> tuple[array[float], ...]:
+        """The latencies that the percentiles in such figures are of, as they are now.
+
+        In milliseconds, each list smallest first; see `ToolSeries.windows` for a tool's.
+        """
+        series: LatencySeries[Any] | None
+        if isinstance(figures, ToolFigures):
+            series = self._tools.get((figures.name, figures.source))
+        else:
+            wanted = (figures.side, figures.method, figures.name)
+            series = next(
+                (
+                    item
+                    for item in list(self._operations.values())
+                    if (item.metric.side, item.method, item.name) == wanted
+                ),
+                None,
+            )
+        if series is None:  # everything was reset meanwhile
+            return ()
+        with self.lock:
+            return series.windows()
 
     def tool_counts(self) -> list[tuple[tuple[str, str], dict[str, int], int]]:
         """Each tool's counts by outcome since recording began, and how many latencies are known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -107,6 +108,18 @@ class ToolSeries(LatencySeries[ToolFigures]):
         sampled = self._recorder.trace()
         begins = (ended, error_type) not in self._begun
         self.put(Ended(ended, error_type, latency_ms, seconds, sampled), begins=begins)
+
+    def windows(self) -> tuple[array[float], ...]:
+        """Return the latencies of all calls, and those of the parts that the figures have.
+
+        Each smallest first: all calls, those whose lookups hit, those of which one missed, the time
+        to the first item. With the recorder's lock held.
+        """
+        parts = (*(self._looked_up or (None, None)), self._first_items)
+        return (
+            *super().windows(),
+            *(array("d") if part is None else part.window.ordered() for part in parts),
+        )
 
     def _state(self) -> tuple[object, ...]:
         looked_up, first_items = self._looked_up, self._first_items

@@ -103,10 +103,12 @@ class Window:
 
     def percentiles(self) -> Percentiles:
         """In milliseconds."""
-        self._read()
-        if self._ordered is None:
-            self._ordered = array("d", sorted(self._ring))
-        return percentiles(self._ordered, self._factor)
+        return percentiles(self._sorted(), self._factor)
+
+    def ordered(self) -> array[float]:
+        """Return the samples in milliseconds, smallest first."""
+        factor = self._factor
+        return array("d", [sample * factor for sample in self._sorted()])
 
     def milliseconds(self) -> list[float]:
         """The samples, oldest first."""
@@ -131,6 +133,12 @@ class Window:
         window._factor = self._factor
         window._extend(self._in_order())
         return window
+
+    def _sorted(self) -> array[float]:
+        self._read()
+        if self._ordered is None:
+            self._ordered = array("d", sorted(self._ring))
+        return self._ordered
 
     def _in_order(self) -> array[float]:
         self._read()
@@ -246,6 +254,11 @@ class Latencies:
         del self._items[:count]
         if batch:
             self._totals.add_seconds(Batch(batch))
+
+    @property
+    def window(self) -> Window:
+        """The last of them."""
+        return self._totals.window
 
     def resize(self, window_size: int) -> None:
         """Keep the newest. With the recorder's lock held."""

@@ -126,6 +126,8 @@ class Installation:
                     with faults.guarded("pipeline"):
                         self._pipeline = self._new_pipeline()
                         self._pipeline.start(Handover(asleep.end()))
+                    with faults.guarded("endings"):
+                        self._endings.woken(pushes=self._pushes)
             finally:
                 self._waking.release()
 
@@ -334,9 +336,12 @@ class Installation:
                 self.prometheus_url,
                 instance_id=service.get("instance_id"),
                 problem=None if json is None else json.endpoint.problem,
-                access=_access(endpoint),
+                access={**_access(endpoint), "workers": self._workers_of(endpoint)},
             )
         self._announcement.listens()
+
+    def _workers_of(self, endpoint: Endpoint) -> str | None:
+        return self.pipeline.workers_key if endpoint.is_shared else None
 
     def _made_json(self) -> JsonSnapshot | None:
         """Return the JSON view if there is one, without waiting for a thread that closes it.

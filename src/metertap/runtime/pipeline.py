@@ -102,6 +102,8 @@ class Pipeline:
 
     def at_exit(self) -> None:
         """Push the rest, as the process ends."""
+        with faults.guarded("exit"):
+            self._readers.workers.tell_last()
         otlp = self._readers.otlp
         if otlp is not None:
             otlp.shutdown(timeout_millis=END_SECONDS * 1000)
@@ -213,8 +215,13 @@ class Pipeline:
 
     @property
     def pushes(self) -> bool:
-        """Whether something is pushed, and so could be lost when the process ends."""
-        return self._readers.otlp is not None
+        """Whether something is pushed or left to others, and so could be lost with the process."""
+        return self._readers.otlp is not None or self._readers.workers.has_others()
+
+    @property
+    def workers_key(self) -> str | None:
+        """What stands for the workers that this process shares an address with, if it does."""
+        return self._readers.workers.service
 
     def service(self) -> dict[str, str]:
         """Return the program's identity: its provider's, unless nobody gave that one a name."""

@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from metertap import faults, state
 from metertap.install_command import install_command
 from metertap.otel import sdk
+from metertap.runtime.workers import Workers
 from metertap_exporters.host import Host
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Readers:
         self.otlp: OtlpReader | None = None
         self.otlp_problem: str | None = None
         self._mounted: PrometheusExporter | None = None
+        self.workers = Workers(self._settings, self._recorder, self)
 
     def equip(self, provider: Any) -> None:
         """Add the readers that `provider` does not have already."""
@@ -77,6 +79,7 @@ class Readers:
         for endpoint in list(self._endpoints):
             with faults.guarded("readers.close"):
                 self._close(endpoint)
+        self.workers.end()
 
     def rest(self) -> None:
         """Listen no more in this process; children that it forks may."""
@@ -84,9 +87,11 @@ class Readers:
             if view is not None:
                 self._recorder.forget_activity_callback(view.endpoint.start)
                 view.endpoint.stop()
+        self.workers.end()
 
     def forked(self) -> None:
         """Push nothing and listen nowhere in a forked child, until its first record."""
+        self.workers.forked()
         for view in (self.json, self.prometheus):
             if view is not None:
                 view.forked()
@@ -123,6 +128,7 @@ class Readers:
             self._add(self.json.reader)
         if self.json is None:
             return
+        self.workers.share(self.json)
         self.json.show(self._host)
         if made_by_sdk is None:
             self._open(self.json.endpoint)
@@ -139,6 +145,7 @@ class Readers:
             if self.prometheus is None:
                 self.prometheus = PrometheusExporter()
             self._add(self.prometheus.new_reader())
+            self.workers.share(self.prometheus)
             self.prometheus.endpoint.on_bound(self._host.settled)
             self._open(self.prometheus.endpoint)
             return
@@ -147,6 +154,7 @@ class Readers:
             (item.exporter for item in present if isinstance(item, PrometheusReader)), None
         )
         if self.prometheus is not None:
+            self.workers.share(self.prometheus)
             self.prometheus.endpoint.on_bound(self._host.settled)
             if self._host.opens_at_once(self.prometheus.endpoint):
                 self.prometheus.endpoint.start()

@@ -54,6 +54,8 @@ class Running:
     """The file that holds the token, where it is in one."""
     certificate_file: str | None = None
     """The certificate that it shows, where it speaks TLS."""
+    workers: str | None = None
+    """What stands for the workers of its service, one of which answers for all."""
 
 
 def directory() -> Path:
@@ -72,7 +74,7 @@ def register(
 ) -> None:
     """Say where this process answers, or why not; replaces what it said before.
 
-    `access` has the last three fields of `Running`, where they are not the default.
+    `access` has the last four fields of `Running`, where they are not the default.
 
     Not safe for several threads at once. Raises OSError where nothing can be written.
     """
@@ -174,6 +176,7 @@ def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
                 asks_token=entry.get("asks_token") is True,
                 token_file=_text_or_none(entry.get("token_file")),
                 certificate_file=_text_or_none(entry.get("certificate_file")),
+                workers=_text_or_none(entry.get("workers")),
             )
             if _is_running(process, entry.get("process_start")):
                 yield process, entry

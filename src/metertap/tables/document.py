@@ -225,6 +225,15 @@ class Costs(TypedDict):
     recommendations: list[Recommendation]
 
 
+class Worker(TypedDict):
+    """One of several processes that the figures are of."""
+
+    pid: int
+    state: str
+    age_seconds: float
+    reason: str | None
+
+
 class _Always(TypedDict):
     enabled: bool
     service: Service
@@ -236,7 +245,11 @@ class _Always(TypedDict):
 class Document(_Always, total=False):
     """The metrics document. Older processes have no alerts, operations, sessions or costs."""
 
+    """The metrics document. Older processes have no alerts, operations, sessions or workers."""
+
     operations: list[Operation]
     sessions: list[Session]
     alerts: list[Alert] | None
     cost_metrics: Costs | None
+    workers: list[Worker] | None
+    ended_workers: int

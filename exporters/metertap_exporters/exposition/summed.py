@@ -1,0 +1,164 @@
+"""Metric families of several workers as one: counters and histograms are summed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from metertap.recording import Figures
+from metertap.workers.sections import Items, Key, Section
+from metertap_exporters.exposition.families import Distribution, Family, Group, Labels, Series
+
+NAME = "families"
+"""Of the section."""
+_COUNTED = frozenset({"counter", "histogram"})
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The value of one series; of a histogram the sum, what lies in each bucket, and the bounds."""
+
+    kind: str
+    value: float | None
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+def section(families: Callable[[], Iterable[Family]]) -> Section:
+    """Return what workers hand over of the families that are collected in each."""
+    texts = _Texts()
+
+    def take(_figures: Figures, before: Items) -> Items:
+        found: dict[Key, Point] = {}
+        for family in families():
+            head = (family.name, family.kind, family.unit, family.description)
+            for group in family.groups:
+                constant = texts.of(group.constant)
+                for series in group.series:
+                    labels = texts.of(series.labels)
+                    if not family.adds_up:
+                        labels = json.dumps({**series.labels, "worker": str(os.getpid())})
+                    key, point = (*head, constant, labels), _point(family.kind, series.value)
+                    kept = before.get(key)
+                    found[key] = kept if kept == point else point
+        texts.forget_others()
+        return found
+
+    return Section(NAME, Point, take, _sum, _settled, tells_change=False)
+
+
+class Summed:
+    """Makes families of what workers have handed over. For one thread at a time.
+
+    The labels of a series are the same object each time, by which their text is kept.
+    """
+
+    def __init__(self) -> None:
+        self._labels: dict[str, Labels] = {}
+
+    def families(self, items: Items) -> list[Family]:
+        """Make them of merged items, or of those of one worker."""
+        before, self._labels = self._labels, {}
+        found: dict[Key, tuple[Family, dict[str, list[Series]]]] = {}
+        for (*head, constant, labels), point in items.items():
+            name, kind, unit, description = map(str, head)
+            family = found.get(tuple(head))
+            if family is None:
+                made = Family(name, kind, description, unit)
+                family = found[tuple(head)] = made, {}
+            series = Series(self._kept(before, str(labels)), _value(point))
+            family[1].setdefault(str(constant), []).append(series)
+        for made, groups in found.values():
+            for constant, members in groups.items():
+                names = frozenset(name for series in members for name in series.labels)
+                made.groups.append(Group(self._kept(before, constant), names, members))
+        return [made for made, _ in found.values()]
+
+    def _kept(self, before: Mapping[str, Labels], text: str) -> Labels:
+        labels = self._labels.get(text)
+        if labels is None:
+            kept = before.get(text)
+            labels = self._labels[text] = _labels_of(text) if kept is None else kept
+        return labels
+
+
+def labelled(families: Iterable[Family], **labels: str) -> list[Family]:
+    """Add labels to every series."""
+    return [
+        replace(
+            family,
+            groups=[
+                group._replace(constant={**group.constant, **labels}) for group in family.groups
+            ],
+        )
+        for family in families
+    ]
+
+
+def together(families: Iterable[Family]) -> list[Family]:
+    """Make one family of those that have the same name."""
+    found: dict[tuple[str, str], Family] = {}
+    for family in families:
+        first = found.setdefault((family.name, family.kind), family)
+        if first is not family:
+            first.groups += family.groups
+    return list(found.values())
+
+
+class _Texts:
+    """The text of labels, kept for as long as they are the same object."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Labels, str]] = {}
+        self._used: dict[int, tuple[Labels, str]] = {}
+
+    def of(self, labels: Labels) -> str:
+        kept = self._kept.get(id(labels))
+        if kept is None or kept[0] is not labels:
+            kept = labels, json.dumps(dict(labels or {}), default=str)
+        self._used[id(labels)] = kept
+        return kept[1]
+
+    def forget_others(self) -> None:
+        self._kept, self._used = self._used, {}
+
+
+def _labels_of(text: str) -> Labels:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _point(kind: str, value: Any) -> Point:
+    if isinstance(value, Distribution):
+        total = None if value.total is None else _finite(value.total)
+        return Point(kind, total, tuple(value.bounds), tuple(value.counts))
+    return Point(kind, _finite(value))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _value(point: Point) -> Any:
+    if point.kind == "histogram":
+        return Distribution(point.bounds, point.counts, point.value, {})
+    return math.nan if point.value is None else point.value
+
+
+def _sum(points: Sequence[Point]) -> Point:
+    first = points[0]
+    alike = [point for point in points if point.bounds == first.bounds]
+    values = [point.value for point in alike if point.value is not None]
+    columns = zip(*(point.counts for point in alike), strict=True)
+    return replace(first, value=sum(values) if values else None, counts=tuple(map(sum, columns)))
+
+
+def _settled(point: Point) -> Point | None:
+    return point if point.kind in _COUNTED else None

@@ -1,0 +1,121 @@
+"""The workers of this program's service: one holds the port, and answers for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from metertap import faults
+from metertap.otel import resource
+from metertap.recording import Recorder
+from metertap.settings import program
+from metertap.settings.settings import AUTO, Settings
+from metertap.workers.group import WorkerGroup
+from metertap.workers.ledger import Ledger
+from metertap.workers.members import first, key
+from metertap.workers.sections import of_process, of_recorder
+from metertap_exporters.exposition import summed
+from metertap_exporters.json import foreign, system
+
+if TYPE_CHECKING:
+    from metertap_exporters.exposition.families import Family
+    from metertap_exporters.http.endpoint import Endpoint
+    from metertap_exporters.json.foreign import ForeignTool
+    from metertap_exporters.json.reader import JsonSnapshot
+    from metertap_exporters.prometheus import PrometheusExporter
+
+_PASSES_SECONDS = 1.5
+"""How long it is waited for the port of a worker that has ended."""
+
+
+class _Views(Protocol):
+    json: JsonSnapshot | None
+    prometheus: PrometheusExporter | None
+
+
+class Workers:
+    """This process among the workers of its service, where these share an address."""
+
+    def __init__(self, settings: Settings, recorder: Recorder, views: _Views) -> None:
+        self._settings = settings
+        self._views = views
+        self._shared: list[Endpoint] = []
+        self.service = _service(settings)
+        """What stands for the service in names of files; None where no address is shared."""
+        self._group: WorkerGroup | None = None
+        if self.service is not None:
+            ledger = Ledger(
+                recorder,
+                [
+                    *of_recorder(recorder),
+                    of_process(system.taken),
+                    foreign.section(self._foreign),
+                    summed.section(self._families),
+                ],
+            )
+            self._group = WorkerGroup(self.service, ledger, self._instance, self._take_place)
+
+    def share(self, view: JsonSnapshot | PrometheusExporter) -> None:
+        """Have one worker listen where all are told to, and answer for the others."""
+        if self._group is not None and view.endpoint.is_shared:
+            view.group = self._group
+            view.endpoint.may_bind = self._group.join
+            if view.endpoint not in self._shared:
+                self._shared.append(view.endpoint)
+
+    def has_others(self) -> bool:
+        """Say whether another worker is there, or may follow, to count on this one's totals."""
+        return self._group is not None and self._group.has_others()
+
+    def tell_last(self) -> None:
+        """Leave the last totals to the others, as the process ends."""
+        if self._group is not None:
+            self._group.tell_last()
+
+    def end(self) -> None:
+        """Be no worker any more; another one takes the port."""
+        if self._group is not None:
+            with faults.guarded("workers.end"):
+                self._group.end()
+
+    def forked(self) -> None:
+        """Be no worker in a forked child, until an endpoint is to open there."""
+        if self._group is not None:
+            self._group.forked()
+            for endpoint in self._shared:
+                endpoint.patience_seconds = 0.0
+
+    def _take_place(self) -> None:
+        for endpoint in self._shared:
+            endpoint.patience_seconds = _PASSES_SECONDS
+            endpoint.start()
+
+    def _instance(self) -> str:
+        return resource.identity(self._settings)["service.instance.id"]
+
+    def _foreign(self) -> Iterable[ForeignTool]:
+        return () if self._views.json is None else self._views.json.foreign()
+
+    def _families(self) -> Iterable[Family]:
+        return () if self._views.prometheus is None else self._views.prometheus.collected()
+
+
+def _service(settings: Settings) -> str | None:
+    addresses = []
+    for label, is_served in (
+        ("json", settings.json_endpoint),
+        ("prometheus", settings.prometheus),
+    ):
+        host, port, path = (
+            getattr(settings, f"{label}_{part}") for part in ("host", "port", "socket")
+        )
+        if is_served and (port != 0 if path is None else path != AUTO):
+            addresses.append(f"{label} {path or f'{host} {port}'}")
+    if not addresses:
+        return None
+    given = settings.resource_from_environment
+    is_named = settings.service_name or given.get("service.name")
+    name = is_named or program.described(program.arguments()).name
+    # Lines of code have no name: only those belong together that one process has started.
+    is_line = not is_named and program.arguments()[:1] in ([], ["-c"], ["-"])
+    return key(name, *addresses, *map(str, first() if is_line else ()))

@@ -1,0 +1,81 @@
+"""How a worker answers the one that holds the port."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from metertap.workers.ledger import Ledger, Told
+from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, written
+from metertap.workers.wire import Malformed
+
+_MOST_LINES = 8
+"""Connections at a time: one holder has one, and the next comes before the last has gone."""
+_SECONDS = 1.0
+"""The longest that an answer waits for its reader."""
+
+
+class Answers:
+    """The listening socket of one worker, and its connections. For one thread."""
+
+    def __init__(
+        self, ledger: Ledger, instance: Callable[[], str], listening: socket.socket
+    ) -> None:
+        self._ledger = ledger
+        self._instance = instance
+        self._listening = listening
+        self._waiting: selectors.BaseSelector | None = None
+        self._lines: dict[socket.socket, tuple[Incoming, Told]] = {}
+
+    def listen(self, waiting: selectors.BaseSelector) -> None:
+        """Have `waiting` select what calls us when something comes."""
+        self._waiting = waiting
+        waiting.register(self._listening, selectors.EVENT_READ, self._accept)
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        for line in [*self._lines]:
+            self._drop(line)
+        if self._waiting is not None:
+            with suppress(KeyError, ValueError, RuntimeError):
+                self._waiting.unregister(self._listening)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        assert self._waiting is not None
+        try:
+            line, _ = self._listening.accept()
+        except OSError:
+            return
+        if not is_this_users(line):
+            line.close()
+            return
+        if len(self._lines) >= _MOST_LINES:
+            self._drop(next(iter(self._lines)))
+        line.settimeout(_SECONDS)
+        self._lines[line] = Incoming(MOST_ASKED), Told()
+        self._waiting.register(line, selectors.EVENT_READ, partial(self._read, line))
+
+    def _read(self, line: socket.socket) -> None:
+        incoming, told = self._lines[line]
+        try:
+            question = incoming.take(line)
+            if question is not None:
+                wanted = question.get("sections")
+                if not isinstance(wanted, list):
+                    raise Malformed("it is no question")
+                names = [name for name in self._ledger.sections if name in wanted]
+                news = told.news(self._ledger, self._ledger.now(names))
+                line.sendall(written({"instance": self._instance(), **news}))
+        except (OSError, Malformed):
+            self._drop(line)
+
+    def _drop(self, line: socket.socket) -> None:
+        del self._lines[line]
+        if self._waiting is not None:
+            with suppress(KeyError, ValueError, RuntimeError):
+                self._waiting.unregister(line)
+        line.close()

@@ -1,0 +1,225 @@
+"""One worker among those of its service on this host: who holds the port, and who is asked.
+
+Workers that are to listen at the same address agree by a lock on which of them does. The others
+answer that one on private sockets, and take its place when it ends. Each writes down what it has
+counted, once a second where that has changed, so that nothing is taken back when it is gone.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from metertap import faults, locks
+from metertap.workers import records
+from metertap.workers.answers import Answers
+from metertap.workers.holder import Gathered, Holder
+from metertap.workers.holding import IS_POSSIBLE, Hold
+from metertap.workers.ledger import Ledger, is_changed
+from metertap.workers.lines import listener
+from metertap.workers.members import SOCKET, TOTALS, Files, Member, first, me, remove
+from metertap.workers.records import Head, Record
+from metertap.workers.sections import Sheet
+
+_LOOK_SECONDS = 0.5
+"""How often it is looked who has come and gone, and whether the port is free."""
+_WRITE_SECONDS = 0.95
+"""The least time between two writes of totals while nobody asks."""
+
+
+class WorkerGroup:
+    """This worker's part in its service, from `join` to `end`.
+
+    `hold` is called by a thread of ours when another worker that held the port has ended.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        ledger: Ledger,
+        instance: Callable[[], str],
+        hold: Callable[[], None],
+    ) -> None:
+        self._service = service
+        self._ledger = ledger
+        self._instance = instance
+        self._take_place = hold
+        self._lock = locks.rlock()
+        self._writing = locks.lock()
+        self._is_ended = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._files: Files | None = None
+        self._hold: Hold | None = None
+        self._holder: Holder | None = None
+        self._answers: Answers | None = None
+        self._wake: tuple[socket.socket, socket.socket] | None = None
+        self._thread: threading.Thread | None = None
+        self._me = self._first = Member(0, 0)
+        self._written: Sheet = {}
+
+    def join(self) -> bool:
+        """Take part, and say whether this worker is to hold the port.
+
+        So it is where workers cannot find each other, since each is alone then.
+        """
+        with self._lock:
+            if self._thread is None and IS_POSSIBLE and not self._is_ended:
+                try:
+                    self._begin()
+                except OSError as error:
+                    faults.fault("workers", error)
+                    self.end()
+            return self._hold is None or self._hold.is_held
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether this worker takes part now."""
+        return self._thread is not None
+
+    def gathered(self, names: Sequence[str]) -> Gathered | None:
+        """Ask all workers for some sections; None where this one is alone, or holds no port."""
+        holder = self._holder
+        if holder is None:
+            return None
+        return holder.gathered(names, self.write)
+
+    def has_others(self) -> bool:
+        """Say whether another worker takes part, or may follow this one. For any process."""
+        if not IS_POSSIBLE:
+            return False
+        with suppress(OSError):
+            files, own = Files(self._service), me()
+            return first() != own or any(
+                other != own and other.is_alive for other in files.members()
+            )
+        return False
+
+    def write(self) -> None:
+        """Write down what was counted, where anybody could miss it and anything has changed."""
+        files = self._files
+        if files is None:
+            return
+        with self._writing, faults.guarded("workers.write"):
+            telling = [item.name for item in self._ledger.sections.values() if item.tells_change]
+            if not is_changed(self._written, self._ledger.now(telling)):
+                return
+            sheet = self._ledger.now(self._ledger.sections)
+            head = Head(time.monotonic(), self._instance(), (self._first,))
+            kept = {
+                name: self._ledger.sections[name].settled(items) for name, items in sheet.items()
+            }
+            text = records.written(Record(head, kept), self._ledger.sections)
+            files.write(files.name(self._me, TOTALS), text)
+            self._written = {name: sheet[name] for name in telling}
+
+    def tell_last(self) -> None:
+        """Write down the last totals, as the process ends."""
+        if self._files is not None and self._is_missed():
+            self.write()
+
+    def end(self) -> None:
+        """Take part no more. What was counted stays, as long as others are there to count on."""
+        with self._lock:
+            self._is_ended = True
+            thread, wake, files, hold = self._thread, self._wake, self._files, self._hold
+            if wake is not None:
+                with suppress(OSError):
+                    wake[1].send(b"e")
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(1.0)
+            if files is not None:
+                self.tell_last()
+                remove(files.name(self._me, SOCKET))
+                if hold is not None and hold.is_held and not self._is_missed():
+                    remove(files.name(self._me, TOTALS))
+                    remove(files.past)
+                    with suppress(OSError):
+                        hold.free(remove=True)
+            self._close()
+            self._clear()
+
+    def forked(self) -> None:
+        """In a forked child: take part in nothing; the sockets and the lock are the parent's."""
+        self._close()
+        self._clear()
+        self._is_ended = False
+        self._ledger.forget()
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            if self._hold is not None:
+                self._hold.free()
+        for part in (self._holder, self._answers, *(self._wake or ())):
+            if part is not None:
+                part.close()
+
+    def _begin(self) -> None:
+        self._me, self._first = me(), first()
+        files = self._files = Files(self._service)
+        hold = self._hold = Hold(files.lock)
+        if hold.take():
+            self._begin_to_hold(hold.touched())
+        else:
+            listening = listener(files.name(self._me, SOCKET))
+            self._answers = Answers(self._ledger, self._instance, listening)
+        self._wake = socket.socketpair()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._wake[0],), name="metertap-workers", daemon=True
+        )
+        self._thread.start()
+
+    def _begin_to_hold(self, since: int | None = None) -> None:
+        """Hold the port; `since` is when the lock was taken, by one who is new."""
+        assert self._files is not None
+        holder = Holder(self._files, self._ledger, self._me, self._first, self._instance)
+        holder.begin(since)
+        self._holder = holder
+
+    def _run(self, wake: socket.socket) -> None:
+        with faults.guarded("workers"), selectors.DefaultSelector() as waiting:
+            waiting.register(wake, selectors.EVENT_READ)
+            if self._answers is not None:
+                self._answers.listen(waiting)
+            look = write = time.monotonic() + _LOOK_SECONDS
+            while not self._is_ended:
+                for key, _ in waiting.select(max(0.0, look - time.monotonic())):
+                    if key.data is not None:
+                        with faults.guarded("workers.answer"):
+                            key.data()
+                now = time.monotonic()
+                if now < look or self._is_ended:
+                    continue
+                look = now + _LOOK_SECONDS
+                with faults.guarded("workers.look"):
+                    self._look()
+                    if now >= write and self._is_missed():
+                        write = now + _WRITE_SECONDS
+                        self.write()
+
+    def _look(self) -> None:
+        """Take in who has ended; take the place of who held the port."""
+        if self._holder is not None:
+            self._holder.look()
+        elif self._hold is not None and self._hold.take():
+            self._begin_to_hold()
+            assert self._answers is not None
+            assert self._files is not None
+            self._answers.close()
+            self._answers = None
+            remove(self._files.name(self._me, SOCKET))
+            self._take_place()
+
+    def _is_missed(self) -> bool:
+        """Say whether anybody is there, or may come, who counts on this worker's totals."""
+        assert self._files is not None
+        return (
+            self._holder is None
+            or (self._first != self._me and self._first.is_alive)
+            or any(other != self._me and other.is_alive for other in self._files.members())
+        )

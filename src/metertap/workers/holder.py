@@ -1,0 +1,267 @@
+"""What the worker that holds the port knows of all others, the living and those that have ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from metertap import faults, locks
+from metertap.workers import records
+from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.lines import Line, ask_all, written
+from metertap.workers.members import SOCKET, TOTALS, Files, Member, remove
+from metertap.workers.records import MOST_BYTES, Head, Record
+from metertap.workers.sections import Items, Sheet
+from metertap.workers.wire import Malformed
+
+_ASK_SECONDS = 0.25
+"""The longest that all workers together are waited for."""
+HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One living worker, and how old what is known of it is."""
+
+    pid: int
+    instance: str
+    state: str
+    age_seconds: float
+    reason: str | None = None
+    """Why it was not reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Some sections of all workers together, and of each."""
+
+    merged: Mapping[str, Items]
+    workers: tuple[Worker, ...]
+    ended: int
+    """How many workers that have ended are contained."""
+    sheets: Mapping[int, Sheet]
+    """By process id."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    """What is known of one other worker, and of when each section is."""
+
+    line: Line
+    instance: str = ""
+    sheet: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    at: dict[str, float] = field(default_factory=dict)
+
+
+class Holder:
+    """Gathers what the workers of one service have counted. Any thread may ask."""
+
+    def __init__(
+        self,
+        files: Files,
+        ledger: Ledger,
+        me: Member,
+        first: Member,
+        instance: Callable[[], str],
+    ) -> None:
+        self._files = files
+        self._ledger = ledger
+        self._me = me
+        self._first = first
+        self._instance = instance
+        self._peers: dict[Member, _Peer] = {}
+        self._past = Record()
+        self._is_written = True
+        self._merged = Merged()
+        self._lock = locks.lock()
+
+    @property
+    def has_past(self) -> bool:
+        """Whether totals of workers that have ended are kept."""
+        return bool(self._past.head.ended)
+
+    def begin(self, since: int | None) -> None:
+        """Take over what is kept of workers that have ended, unless all of their service is gone.
+
+        A holder that was a worker before goes on. Of one that is new, `since` says when it took the
+        lock: workers that were there before have an older socket, and what started the workers may
+        be about to start others. Otherwise the service begins anew, and counts from zero.
+        """
+        with suppress(OSError, Malformed):
+            text = self._files.read(self._files.past, MOST_BYTES)
+            self._past = records.read(text, self._ledger.sections)
+        if since is not None and not self._is_continued(since):
+            self._past = Record()
+            remove(self._files.past)
+            for other in self._others():
+                if not other.is_alive:
+                    self._remove(other)
+        self.look()
+
+    def look(self) -> None:
+        """Take in the totals of workers that have ended meanwhile."""
+        with self._lock:
+            self._absorb(other for other in self._others() if not other.is_alive)
+
+    def gathered(self, names: Sequence[str], write: Callable[[], None]) -> Gathered | None:
+        """Ask all others for some sections; None where nobody else is there or was.
+
+        `write` writes down this worker's own totals: what was shown once must not be taken back.
+        """
+        with self._lock:
+            others = self._others()
+            living = {other: files for other, files in others.items() if other.is_alive}
+            self._absorb(other for other in others if other not in living)
+            for gone in self._peers.keys() - living.keys():
+                self._peers.pop(gone).line.close()
+            if not living and not self.has_past:
+                return None
+            write()
+            own = self._ledger.now(names)
+            workers = [Worker(self._me.pid, self._instance(), HOLDS, 0.0)]
+            workers += self._asked(living, names)
+            sheets: dict[int, Sheet] = {self._me.pid: own}
+            for other in living:
+                sheets[other.pid] = self._peers[other].sheet
+            all_sheets = [*sheets.values(), self._past.sheet]
+            merged = {
+                name: self._merged.of(self._ledger.sections[name], all_sheets) for name in own
+            }
+            return Gathered(merged, tuple(workers), self._past.head.ended, sheets)
+
+    def close(self) -> None:
+        """End all connections."""
+        for peer in self._peers.values():
+            peer.line.close()
+
+    def _others(self) -> dict[Member, set[str]]:
+        found = self._files.members()
+        found.pop(self._me, None)
+        return found
+
+    def _is_continued(self, since: int) -> bool:
+        records_of_ended = [self._past]
+        for other, suffixes in self._others().items():
+            if other.is_alive:
+                if SOCKET in suffixes and self._is_older(other, since):
+                    return True
+            elif (record := self._totals(other)) is not None:
+                records_of_ended.append(record)
+        return any(record.is_continued for record in records_of_ended)
+
+    def _is_older(self, other: Member, since: int) -> bool:
+        with suppress(OSError):
+            return os.lstat(self._files.name(other, SOCKET)).st_mtime_ns < since
+        return False
+
+    def _asked(self, living: Mapping[Member, set[str]], names: Sequence[str]) -> list[Worker]:
+        for other in living:
+            if other not in self._peers:
+                self._peers[other] = _Peer(Line(other, self._files.name(other, SOCKET)))
+        lines = [self._peers[other].line for other in living if SOCKET in living[other]]
+        answers = ask_all(lines, written({"sections": list(names)}), _ASK_SECONDS)
+        found = []
+        for other in living:
+            peer, answer = self._peers[other], answers.get(other)
+            reason = None
+            if isinstance(answer, dict):
+                try:
+                    self._take(peer, answer)
+                except Malformed as error:
+                    answer = error
+                    peer.line.close()
+            if not isinstance(answer, dict):
+                self._take_totals(other, peer)
+                reason = None if answer is None else str(answer) or type(answer).__qualname__
+            for name in names:
+                peer.sheet.setdefault(name, {})
+            at = min((peer.at.get(name, 0.0) for name in names), default=0.0)
+            age = max(0.0, time.monotonic() - at) if at else 0.0
+            state = REACHED if isinstance(answer, dict) else LEFT if answer is None else NOT_REACHED
+            found.append(Worker(other.pid, peer.instance, state, age, reason))
+        return found
+
+    def _take(self, peer: _Peer, answer: Mapping[str, Any]) -> None:
+        """Take in what a worker answered. Raises Malformed."""
+        sections, at = answer.get("sections"), answer.get("at")
+        if not isinstance(sections, dict) or not isinstance(at, float):
+            raise Malformed("it is no answer")
+        peer.instance = str(answer.get("instance", ""))[:200]
+        for name, given in sections.items():
+            section = self._ledger.sections.get(name)
+            if section is None or not isinstance(given, list) or len(given) != 2:
+                raise Malformed("it answers what was not asked")
+            items = section.decoded(given[1])
+            if given[0] is True:
+                peer.sheet[name] = items
+            else:
+                peer.sheet[name] = {**peer.sheet.get(name, {}), **items}
+            peer.at[name] = at
+
+    def _take_totals(self, other: Member, peer: _Peer) -> Record | None:
+        """Take in what a worker has written down, where that is newer than what it said."""
+        record = self._totals(other)
+        if record is not None:
+            peer.instance = record.head.instance
+            for name, items in record.sheet.items():
+                if record.head.at > peer.at.get(name, 0.0):
+                    peer.sheet[name] = dict(items)
+                    peer.at[name] = record.head.at
+        return record
+
+    def _totals(self, other: Member) -> Record | None:
+        try:
+            text = self._files.read(self._files.name(other, TOTALS), MOST_BYTES)
+            return records.read(text, self._ledger.sections)
+        except FileNotFoundError:
+            return None
+        except (OSError, Malformed) as error:
+            faults.fault("workers.totals", error)
+            return None
+
+    def _absorb(self, ended: Iterable[Member]) -> None:
+        """Add the totals of workers that have ended to those of the others that have.
+
+        Their files go once that is written. Whoever reads it in the place of this worker, which may
+        be killed in between, finds there whose files are to be left out.
+        """
+        absorbed = {Member(*each) for each in self._past.head.absorbed}
+        left = set(ended)
+        new = {other: self._last_known(other) for other in left - absorbed}
+        if new:
+            self._is_written = False
+            head = self._past.head
+            firsts = {self._first, *head.firsts}.union(*(one.head.firsts for one in new.values()))
+            self._past = Record(
+                replace(
+                    head,
+                    at=time.monotonic(),
+                    firsts=tuple(item for item in firsts if Member(*item).is_alive),
+                    ended=head.ended + len(new),
+                    absorbed=tuple(left),
+                ),
+                records.together(
+                    self._ledger.sections,
+                    [self._past.sheet, *(record.sheet for record in new.values())],
+                ),
+            )
+        if not self._is_written:
+            self._files.write(self._files.past, records.written(self._past, self._ledger.sections))
+            self._is_written = True
+        for other in left:
+            self._remove(other)
+
+    def _last_known(self, ended: Member) -> Record:
+        """Return what a worker has written down, or said, before it ended."""
+        peer = self._peers.pop(ended, None) or _Peer(Line(ended, ""))
+        peer.line.close()
+        record = self._take_totals(ended, peer)
+        return Record(Head() if record is None else record.head, peer.sheet)
+
+    def _remove(self, other: Member) -> None:
+        for suffix in (SOCKET, TOTALS):
+            remove(self._files.name(other, suffix))

@@ -1,0 +1,67 @@
+"""The lock that says which worker holds the port: the system frees it when its process ends."""
+
+from __future__ import annotations
+
+import os
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+IS_POSSIBLE = fcntl is not None and hasattr(os, "getuid")
+"""Whether workers can find each other on this system."""
+
+
+class Hold:
+    """A lock of the POSIX kind: no forked child has it, and the last one to end frees it.
+
+    Closing any other handle of the same file in this process would free it too: it is opened here
+    and nowhere else.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._handle: int | None = None
+        self.is_held = False
+
+    def take(self) -> bool:
+        """Take the lock if nobody else has it. Raises OSError where it cannot be there."""
+        while not self.is_held:
+            if self._handle is None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._handle = os.open(self._path, flags, 0o600)
+            try:
+                fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                return False
+            self.is_held = self._is_in_place()
+            if not self.is_held:  # whoever had it has removed the file
+                self._close()
+        return True
+
+    def touched(self) -> int:
+        """Write to the file, and return when that was: in nanoseconds of its file system."""
+        assert self._handle is not None
+        os.utime(self._handle)
+        return os.fstat(self._handle).st_mtime_ns
+
+    def free(self, *, remove: bool = False) -> None:
+        """Let another process have the lock; `remove` says that none is there."""
+        if remove and self.is_held:
+            os.unlink(self._path)
+        self._close()
+
+    def _is_in_place(self) -> bool:
+        assert self._handle is not None
+        try:
+            found, mine = os.stat(self._path), os.fstat(self._handle)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
+
+    def _close(self) -> None:
+        self.is_held = False
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            os.close(handle)

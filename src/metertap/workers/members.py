@@ -1,0 +1,145 @@
+"""Who the workers of one service on this host are: files in the folder of this user's processes.
+
+Each worker is named by its process id and the time at which that started, since ids are used
+again. Beside its socket (`.sock`) it has a file of its totals (`.totals`); what is known of those
+that are gone is in one file for all (`.past`). All have the service's key in their names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from typing import NamedTuple
+
+from metertap.settings import program, runtime_folder
+
+SOCKET = runtime_folder.SOCKET
+TOTALS = ".totals"
+PAST = ".past"
+LOCK = ".lock"
+_FRESH = ".new"
+
+
+class Member(NamedTuple):
+    """A process, told from every other one that had or will have its id."""
+
+    pid: int
+    start: int
+    """In clock ticks since the system started; 0 where the system hides it."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs. One that has ended and was not waited for yet does not."""
+        start = started(self.pid)
+        return start is not None and (start == self.start or not self.start or not start)
+
+
+def me() -> Member:
+    """Return this process."""
+    return member(os.getpid())
+
+
+def member(pid: int) -> Member:
+    """Return the process that has this id now."""
+    return Member(pid, started(pid) or 0)
+
+
+def first() -> Member:
+    """Return the process that runs this program and started the others that do; maybe this one."""
+    return member(program.first_process())
+
+
+def started(pid: int) -> int | None:
+    """Return when a process started; 0 where the system hides it, None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name of the program comes before, in parentheses, and may have any character.
+            found = file.read().rpartition(b")")[2].split()
+        return None if found[0] in (b"Z", b"X") else int(found[19])
+    except FileNotFoundError:
+        if os.path.exists("/proc/self/stat"):
+            return None
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return 0
+
+
+def key(*parts: str) -> str:
+    """Return what stands for a service in names of files: what it is called, and its addresses."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:10]
+
+
+class Files:
+    """The files of one service's workers. Raises OSError where the folder cannot be used."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self.folder = runtime_folder.made()
+
+    def name(self, of: Member, suffix: str) -> str:
+        """Return the path of a worker's file."""
+        return os.path.join(self.folder, f"{of.pid}-{of.start}-{self.service}{suffix}")
+
+    @property
+    def past(self) -> str:
+        """The path of the file in which the totals of those are that are gone."""
+        return os.path.join(self.folder, self.service + PAST)
+
+    @property
+    def lock(self) -> str:
+        """The path of the file that the holder of the port has locked."""
+        return os.path.join(self.folder, self.service + LOCK)
+
+    def members(self) -> dict[Member, set[str]]:
+        """Return everybody who has or left a file, and the suffixes of those."""
+        found: dict[Member, set[str]] = {}
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return found
+        for name in names:
+            if self.service in name:
+                stem, suffix = os.path.splitext(name)
+                parts = stem.split("-")
+                if len(parts) == 3 and parts[2] == self.service and suffix in (SOCKET, TOTALS):
+                    with suppress(ValueError):
+                        found.setdefault(Member(int(parts[0]), int(parts[1])), set()).add(suffix)
+        return found
+
+    def write(self, path: str, text: bytes) -> None:
+        """Write a file whose readers never see half of it. Raises OSError."""
+        fresh = f"{path}.{os.getpid()}{_FRESH}"
+        remove(fresh)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(handle, "wb") as file:
+                file.write(text)
+            os.replace(fresh, path)
+        except OSError:
+            remove(fresh)
+            raise
+
+    def read(self, path: str, most: int) -> bytes:
+        """Read what this user wrote. Raises OSError for a link, another's file, and a long one."""
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+                raise PermissionError(f"{path} is not this user's file")
+            if found.st_size > most:
+                raise OSError(f"{path} is too long")
+            return file.read(most)
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there and can be removed."""
+    with suppress(OSError):
+        os.unlink(path)

@@ -1,0 +1,249 @@
+"""Workers of real servers are one server to whoever looks: nothing is lost and nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.programs import started
+from support.waiting import wait_for
+
+PROGRAM = Path(__file__).parent / "programs" / "shop.py"
+BESIDE = Path(sys.executable).parent
+
+
+@dataclass
+class Shop:
+    """A running server, and how many requests it has answered."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    json_port: int
+    prometheus_port: int
+    answered: int = 0
+    pids: set[int] = field(default_factory=set)
+
+    def ask(self, times: int) -> None:
+        """Send requests one after the other; whatever is not answered is sent again."""
+        until = self.answered + times
+        while self.answered < until:
+            with suppress(OSError):
+                url = f"http://127.0.0.1:{self.port}/?{self.answered}"
+                with urllib.request.urlopen(url, timeout=20) as answer:
+                    self.pids.add(int(answer.read()))
+                    self.answered += 1
+
+    def document(self, query: str = "") -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.json_port}/metrics{query}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def answer(self, query: str = "") -> dict[str, Any] | None:
+        """The document; None while nobody listens, or nothing is known of a worker."""
+        with suppress(OSError):
+            return self.document(query)
+        return None
+
+    def counted(self) -> int:
+        """Calls that the document has; 0 while there is none."""
+        document = self.answer() or {"tool_metrics": {}}
+        tool = document["tool_metrics"].get("search")
+        return 0 if tool is None else int(tool["total_calls"])
+
+    def samples(self, name: str, query: str = "") -> list[tuple[str, float]]:
+        url = f"http://127.0.0.1:{self.prometheus_port}/metrics{query}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+        found = (line.rpartition(" ") for line in lines if line.startswith(name + "{"))
+        return [(labels, float(value)) for labels, _, value in found]
+
+    def holder(self) -> int:
+        (pid,) = (item["pid"] for item in self.workers() if item["state"] == "holds the port")
+        return int(pid)
+
+    def workers(self) -> list[dict[str, Any]]:
+        return (self.answer() or {}).get("workers") or []
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for item in sockets:
+        item.bind(("127.0.0.1", 0))
+    ports = [item.getsockname()[1] for item in sockets]
+    for item in sockets:
+        item.close()
+    return ports
+
+
+@contextmanager
+def shop(folder: Path, *command: str, program: Path = PROGRAM) -> Iterator[Shop]:
+    port, json_port, prometheus_port = free_ports(3)
+    shutil.copy(program, folder / "shop.py")
+    env = {
+        "METRICS_JSON_PORT": str(json_port),
+        "PROMETHEUS_ENABLED": "true",
+        "PROMETHEUS_PORT": str(prometheus_port),
+    }
+    line = [str(BESIDE / command[0]), *(item.format(port=port) for item in command[1:])]
+    log = folder / "log"
+    with log.open("wb") as stderr, started(line, env=env, cwd=folder, stderr=stderr) as process:
+        found = Shop(process, port, json_port, prometheus_port)
+        try:
+            wait_for(lambda: _listens(port), 60)
+            yield found
+            process.terminate()
+            process.wait(60)
+        finally:
+            sys.stderr.write(log.read_text())
+    told = log.read_text()
+    assert "in use" not in told
+    assert "not served" not in told
+    assert told.count("metertap: a fault") == 0
+    assert "Traceback" not in told
+
+
+def _listens(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/?0", timeout=20).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def test_gunicorns_workers_show_one_true_table_and_go_on_without_one(tmp_path: Path) -> None:
+    with shop(tmp_path, "gunicorn", "-b", "127.0.0.1:{port}", "-w", "3", "shop:app") as server:
+        server.answered = 1  # by which it was seen to listen
+        while len(server.pids) < 3:
+            server.ask(10)
+        document = wait_for(lambda: (len(server.workers()) == 3 and server.document()) or None)
+        (tool,) = document["tool_metrics"].values()
+        assert tool["total_calls"] == server.answered == tool["window_samples"]
+        assert document["cache_metrics"]["prices"]["total_requests"] == server.answered
+        assert document["cache_metrics"]["prices"]["by_tool"]["search"]["hits"] > 0
+        assert document["ended_workers"] == 0
+        workers = document["workers"]
+        assert {item["pid"] for item in workers} == server.pids
+        assert sorted(item["state"] for item in workers) == ["holds the port", "reached", "reached"]
+        assert len({item["instance"] for item in workers}) == 3
+
+        # Each apart adds up to all.
+        apart = [server.document(f"?worker={pid}") for pid in server.pids]
+        assert sum(item["tool_metrics"]["search"]["total_calls"] for item in apart) == (
+            server.answered
+        )
+        assert {item["service"]["instance_id"] for item in apart} == {
+            item["instance"] for item in workers
+        }
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            server.document("?worker=1")
+
+        # The same in Prometheus.
+        name = "gen_ai_execute_tool_duration_seconds_count"
+        assert [value for _, value in server.samples(name)] == [server.answered]
+        each = server.samples(name, "?worker=each")
+        assert sum(value for _, value in each) == server.answered
+        named = re.findall(r'worker="(\d+)"', " ".join(labels for labels, _ in each))
+        assert {int(pid) for pid in named} == server.pids
+        summary = "metertap_tool_latency_seconds_count"
+        assert [value for _, value in server.samples(summary)] == [server.answered]
+        hits = server.samples("cache_requests_total")
+        assert sum(value for _, value in hits) == server.answered
+
+        # One that does not answer is named, and what is known of it counts.
+        holder = server.holder()
+        stopped = next(pid for pid in server.pids if pid != holder)
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            document = server.document()
+            spent = time.monotonic() - began
+            states = {item["pid"]: item for item in document["workers"]}
+            assert states[stopped]["state"] == "not reached"
+            assert "no answer within" in states[stopped]["reason"]
+            assert document["tool_metrics"]["search"]["total_calls"] == server.answered
+            assert spent < 5  # 0.3 s where nothing else runs
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+        # The holder is killed: another takes its place, and nothing that was shown is taken back.
+        os.kill(holder, signal.SIGKILL)
+        document = wait_for(server.answer)
+        assert document["tool_metrics"]["search"]["total_calls"] == server.answered
+        assert document["ended_workers"] == 1
+        assert [value for _, value in wait_for(lambda: _samples(server, name))] == [server.answered]
+
+
+def _samples(server: Shop, name: str) -> list[tuple[str, float]]:
+    with suppress(OSError):
+        return server.samples(name)
+    return []
+
+
+def test_no_call_is_lost_or_counted_twice_when_workers_are_recycled_and_reloaded(
+    tmp_path: Path,
+) -> None:
+    with shop(
+        tmp_path,
+        *("gunicorn", "-b", "127.0.0.1:{port}", "-w", "2", "--preload"),
+        *("--max-requests", "25", "shop:app"),
+    ) as server:
+        server.answered = 1
+        shown = 0
+        for turn in range(6):
+            server.ask(20)
+            if turn == 3:
+                server.process.send_signal(signal.SIGHUP)
+            now = server.counted()
+            assert now >= shown or now == 0  # nobody listens while the port passes on
+            shown = max(shown, now)
+        wait_for(lambda: server.counted() == server.answered)
+        name = "gen_ai_execute_tool_duration_seconds_count"
+        found = wait_for(lambda: _samples(server, name))
+        assert [value for _, value in found] == [server.answered]
+        assert server.document()["ended_workers"] >= 2
+        assert len(server.pids) >= 4
+
+
+@pytest.mark.parametrize("how", ["workers", "reload"])
+def test_uvicorns_workers_are_one_server(how: str, tmp_path: Path) -> None:
+    options = ("--workers", "2") if how == "workers" else ("--reload", "--reload-delay", "0.1")
+    command = ("uvicorn", "shop:asgi", "--port", "{port}", "--log-level", "warning", *options)
+    with shop(tmp_path, *command) as server:
+        server.answered = 1
+        server.ask(5)
+        if how == "workers":
+            while len(server.pids) < 2:
+                server.ask(5)
+            wait_for(lambda: len(server.workers()) == 2)
+            os.kill(next(iter(server.pids)), signal.SIGTERM)
+        else:
+            text = (tmp_path / "shop.py").read_text()
+            (tmp_path / "shop.py").write_text(text + "\n# Changed.\n")
+        before = set(server.pids)
+
+        def has_followed() -> bool:
+            server.ask(1)
+            return bool(server.pids - before)
+
+        wait_for(has_followed, 60)
+        wait_for(lambda: server.counted() == server.answered)
+        assert server.document()["ended_workers"] == 1
