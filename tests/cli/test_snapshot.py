@@ -107,7 +107,7 @@ def test_without_an_address_every_measured_process_of_the_user_is_shown() -> Non
         assert "second" not in run(METERTAP, "snapshot").stdout.decode()
 
 
-def test_a_worker_that_could_not_bind_the_port_is_named_with_the_reason(free_port: int) -> None:
+def test_workers_of_one_service_are_one_table(free_port: int) -> None:
     code = "import metertap; metertap.instrument(); metertap.cache_meter('c').hit(); input()"
     env = {"OTEL_SERVICE_NAME": "shop", "METRICS_JSON_PORT": str(free_port)}
     with ExitStack() as stack:
@@ -118,9 +118,27 @@ def test_a_worker_that_could_not_bind_the_port_is_named_with_the_reason(free_por
             wait_for(entry.exists)
             pids.append(process.pid)
         shown = run(METERTAP, "snapshot")
+        assert (shown.status, shown.told) == (0, "")
+        assert shown.stdout.decode().startswith(f"shop pid {pids[0]} ")
+        (document,) = json.loads(run(METERTAP, "snapshot", "--json").stdout)
+        assert document["cache_metrics"]["c"]["hits"] == 2
+        assert [item["pid"] for item in document["workers"]] == pids
+
+
+def test_a_process_that_could_not_bind_its_port_is_named_with_the_reason(free_port: int) -> None:
+    code = "import metertap; metertap.instrument(); metertap.cache_meter('c').hit(); input()"
+    with ExitStack() as stack:
+        pids = []
+        for name in ("shop", "other"):
+            env = {"OTEL_SERVICE_NAME": name, "METRICS_JSON_PORT": str(free_port)}
+            process = stack.enter_context(started([sys.executable, "-c", code], env=env))
+            entry = Path(os.environ["XDG_RUNTIME_DIR"]) / "metertap" / f"{process.pid}.json"
+            wait_for(entry.exists)
+            pids.append(process.pid)
+        shown = run(METERTAP, "snapshot")
         assert shown.status == 0
         assert f"shop pid {pids[0]} " in shown.stdout.decode()
-        assert f"shop pid {pids[1]} is not shown: 127.0.0.1:{free_port} cannot" in shown.told
+        assert f"other pid {pids[1]} is not shown: 127.0.0.1:{free_port} cannot" in shown.told
         assert run(METERTAP, "snapshot", "--json").told == shown.told
 
 

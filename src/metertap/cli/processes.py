@@ -53,11 +53,16 @@ def registered(item: Running, given: Credentials = NONE) -> Process:
 
 
 def unserved() -> list[tuple[Running, str]]:
-    """Return the measured processes of this user that cannot be asked, each with the reason."""
+    """Return the measured processes of this user that cannot be asked, each with the reason.
+
+    Not those for which another worker of their service answers.
+    """
+    found = running.running()
+    answering = {item.workers for item in found if item.workers and item.json_url}
     listed = [
         (item, item.problem or "its JSON endpoint is switched off")
-        for item in running.running()
-        if item.json_url is None
+        for item in found
+        if item.json_url is None and item.workers not in answering
     ]
     return listed + [(item, reason + _hint(item.pid)) for item, reason in running.unserved()]
 
