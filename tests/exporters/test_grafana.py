@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from metertap import catalogue
+from metertap import catalogue, promql
 from metertap.catalogue import Metric
 from metertap.cli import main
-from metertap_exporters import promql
-from metertap_exporters.promql import label
+from metertap.promql import label
 
 dashboard_model = pytest.importorskip(
     "grafana_foundation_sdk.models.dashboard", reason="the dashboards are built with it"

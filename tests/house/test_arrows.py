@@ -23,6 +23,7 @@ GROUND = {
     "locks",
     "outcomes",
     "parsing",
+    "promql",
     "text",
     "unavailable",
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from metertap import catalogue
-from metertap_exporters import promql
+from metertap import catalogue, promql
 from metertap_exporters.grafana.board import Board, Query
 from metertap_exporters.grafana.panels import HITS, hit_ratio
 from metertap_exporters.grafana.queries import (

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap import catalogue
+from metertap import catalogue, promql
 from metertap.alerts.thresholds import CacheThresholds, ToolThresholds
-from metertap_exporters import promql
 from metertap_exporters.grafana.board import Board, Colours, Query
 from metertap_exporters.grafana.queries import (
     BUCKETS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metertap_exporters.promql import quoted
+from metertap.promql import quoted
 
 DASHBOARDS = "metertap"
 """Name of the folder with the dashboards, on disk and in Grafana."""

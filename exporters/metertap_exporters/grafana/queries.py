@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from metertap import catalogue
-from metertap_exporters import promql
+from metertap import catalogue, promql
 from metertap_exporters.grafana.board import Query, Variable
 
 CALLS = f"{promql.DURATION}_count"

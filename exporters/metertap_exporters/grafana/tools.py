@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metertap_exporters import promql
+from metertap import promql
 from metertap_exporters.grafana.board import Board, Query
 from metertap_exporters.grafana.panels import (
     COUNTS,

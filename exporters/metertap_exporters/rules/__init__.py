@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metertap.alerts.thresholds import Thresholds
+from metertap.promql import quoted
 from metertap.text import prometheus_duration
-from metertap_exporters.promql import quoted
 from metertap_exporters.rules import alerting, recording
 from metertap_exporters.rules.model import AlertingRule, Group, RecordingRule, literal
 

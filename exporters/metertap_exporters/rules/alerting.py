@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import TypeVar
 
-from metertap import catalogue
+from metertap import catalogue, promql
 from metertap.alerts import definitions
 from metertap.alerts.burn_windows import WINDOWS
 from metertap.alerts.definitions import (
@@ -18,9 +18,8 @@ from metertap.alerts.definitions import (
     Definition,
 )
 from metertap.alerts.thresholds import CacheThresholds, Thresholds, ToolThresholds
+from metertap.promql import quoted, selector
 from metertap.text import number, prometheus_duration
-from metertap_exporters import promql
-from metertap_exporters.promql import quoted, selector
 from metertap_exporters.rules import recording
 from metertap_exporters.rules.model import AlertingRule, literal, only, variants
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from metertap_exporters.promql import quoted
+from metertap.promql import quoted
 
 T = TypeVar("T")
 

@@ -6,12 +6,11 @@ no traffic is neither good nor bad.
 
 from __future__ import annotations
 
-from metertap import catalogue
+from metertap import catalogue, promql
 from metertap.alerts.burn_windows import ALL_WINDOWS
 from metertap.alerts.thresholds import Thresholds
+from metertap.promql import selector
 from metertap.text import prometheus_duration
-from metertap_exporters import promql
-from metertap_exporters.promql import selector
 from metertap_exporters.rules.model import RecordingRule
 
 WEEK_WINDOW = 3600
