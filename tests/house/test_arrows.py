@@ -72,6 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {
         "alerts",
         "exporters",
+        "history",
         "instrumentation",
         "run",
         "runtime",

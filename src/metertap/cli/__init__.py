@@ -96,6 +96,10 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
         from metertap.cli.dashboards import dashboards
 
         return dashboards(out=options.out, prometheus=options.prometheus)
+    if options.command == "trends":
+        from metertap.cli.trends import command as trends
+
+        return trends.run(options)
     from metertap.cli.demo.command import demo
 
     return demo(duration=options.duration, port=options.port)
@@ -232,6 +236,10 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _add_credentials(top)
+
+    from metertap.cli import trends
+
+    trends.add_parser(commands)
 
     demo = commands.add_parser(
         "demo", help="a real MCP server under load, with live figures; needs metertap[demo]"

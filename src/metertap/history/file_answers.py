@@ -81,18 +81,8 @@ class FileAnswers:
                                 known.merge(tally)
                 end = until if is_whole else start + length
                 for (run, series), tally in found.items():
-                    yield Slice(
-                        subjects[series],
-                        *run,
-                        start,
-                        end,
-                        tally.outcomes,
-                        tally.error_types,
-                        tally.latency,
-                        tally.hits,
-                        tally.misses,
-                        tally.extra,
-                    )
+                    of = (subjects[series], *run, start, end)
+                    yield Slice(*of, *tally.parts())
 
     def _rows(self, tier: int, first: float, until: float) -> Iterator[tuple[int, int, bytes]]:
         """Return the rows of a tier, and of finer ones those that are no part of it yet."""

@@ -6,12 +6,23 @@ import json
 import zlib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from metertap.history.sketch import Sketch
 
 _COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
 """What is kept beside the latencies, the rarest last."""
+
+
+class Measured(Protocol):
+    """What has the counts and latencies of a tally."""
+
+    outcomes: dict[str, int]
+    error_types: dict[str, int]
+    latency: Sketch | None
+    hits: int
+    misses: int
+    extra: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -25,8 +36,8 @@ class Tally:
     misses: int = 0
     extra: dict[str, float] = field(default_factory=dict)
 
-    def merge(self, other: Tally) -> None:
-        """Count everything that `other` has."""
+    def merge(self, other: Measured) -> None:
+        """Count everything that `other` has, a tally or a slice."""
         add_to(self.outcomes, other.outcomes)
         add_to(self.error_types, other.error_types)
         add_to(self.extra, other.extra)
@@ -34,6 +45,15 @@ class Tally:
         self.misses += other.misses
         if other.latency is not None:
             self.sketch().merge(other.latency)
+
+    def parts(
+        self,
+    ) -> tuple[dict[str, int], dict[str, int], Sketch | None, int, int, dict[str, float]]:
+        """Return everything, in the order in which a slice has it."""
+        return (
+            *(self.outcomes, self.error_types, self.latency),
+            *(self.hits, self.misses, self.extra),
+        )
 
     def sketch(self) -> Sketch:
         """Return the latencies, to add to; made if there were none."""

@@ -1,0 +1,40 @@
+"""Options of commands that ask what was measured over days: which history, when, of whom."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+from metertap.history.times import duration, moment
+from metertap.settings.settings import HISTORY_VARIABLE, history_named
+
+NONE_NAMED = f"no history is named: give --history FILE, or set {HISTORY_VARIABLE}"
+
+
+def add_history(command: argparse.ArgumentParser) -> None:
+    """Add what says which history is asked, and about which service."""
+    command.add_argument(
+        "--history",
+        metavar="FILE|URL",
+        default=history_named(),
+        help=f"what was measured (default: {HISTORY_VARIABLE})",
+    )
+    command.add_argument("--service", metavar="S", help="of this service only")
+
+
+def a_time(text: str) -> float:
+    """Read the value of an option that is a time, or how long ago it was."""
+    return _read(text, lambda given: moment(given, time.time()))
+
+
+def a_duration(text: str) -> float:
+    """Read the value of an option that is a time span."""
+    return _read(text, duration)
+
+
+def _read(text: str, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,46 @@
+"""Times as people write and read them: `7d`, `2026-11-20`, `2026-11-20 14:00`."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
+_STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 7 * 86_400)
+_MOST_PERIODS = 31
+
+
+def duration(text: str) -> float:
+    """Read a time span, such as `7d`, `36h` or `90s`, as seconds. Raises ValueError."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise ValueError(f"{text!r} is no time span such as 90s, 30m, 12h, 7d or 2w")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def moment(text: str, now: float) -> float:
+    """Read a time, or how long before `now` it was, as Unix seconds. Raises ValueError.
+
+    A date without a zone is of the local one.
+    """
+    try:
+        return now - duration(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no time such as 7d, 2026-11-20 or 2026-11-20T14:00"
+        ) from None
+
+
+def step_for(seconds: float) -> int:
+    """Choose the length of periods that so long a time is shown in: about thirty of them."""
+    return next((step for step in _STEPS if seconds / step <= _MOST_PERIODS), 30 * 86_400)
+
+
+def shown(unix_seconds: float) -> str:
+    """Write a time to the minute, in the local zone: `2026-11-20 14:00`."""
+    return datetime.fromtimestamp(unix_seconds).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,159 @@
+"""`metertap trends`: a table with bars, a row for each period, JSON, CSV and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metertap.cli import main
+from metertap.history import times
+from metertap.history.answers import Subject
+from metertap.history.store import Run, Store
+from metertap.history.tally import Tally
+
+DAY = 86_400
+START = 20_000 * DAY
+SEARCH, PRICES = Subject("tool", "search", "mcp"), Subject("cache", "prices", "cachetools")
+UNTIL = ("--since", "2024-10-04T00:00+00:00", "--until", "2024-10-08T00:00+00:00")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four days: the first two of version 1, the others of version 2, which is slower."""
+    path = tmp_path / "history.db"
+    with closing(Store(path, 10_000_000)) as store:
+        for day in range(4):
+            tool = Tally({"ok": 90, "tool_error": 10}, {"ValueError": 10})
+            tool.sketch().add([0.1 * (1 + day // 2)] * 100)
+            tallies = {SEARCH: tool, PRICES: Tally(hits=3 - day // 2, misses=1)}
+            store.write(Run("shop", f"1.{day // 2}", "one"), [(START + day * DAY, tallies)])
+    monkeypatch.setenv("METERTAP_HISTORY", str(path))
+    return path
+
+
+def answered(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["trends", *UNTIL, *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_row_for_each_tool_and_cache_with_bars(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = answered(capsys, "--step", "1d").splitlines()
+    assert shown[0].startswith("shop: ")
+    assert "1.1 of shop since " in shown[0]
+    (search,) = (line for line in shown if line.startswith("  search"))
+    assert " ".join(search.split()) == "search 400 10.0 100 ms 200 ms 200 ms ▅▅██ ValueError 40"
+    (prices,) = (line for line in shown if line.startswith("  prices"))
+    assert " ".join(prices.split()) == "prices 14 71.4 ██▇▇"
+
+
+def test_a_row_for_each_period_of_one_tool(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = answered(capsys, "--step", "2d", "--tool", "search").splitlines()
+    rows = [line.split() for line in shown if " search " in line]
+    assert [row[2:6] for row in rows] == [
+        ["search", "200", "10.0", "100"],
+        ["search", "200", "10.0", "200"],
+    ]
+    assert "prices" not in "".join(shown)
+
+
+def test_versions_apart(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = answered(capsys, "--by", "version").splitlines()
+    rows = [line.split()[:5] for line in shown if line.startswith("  search")]
+    assert rows == [
+        ["search", "1.0", "200", "10.0", "100"],
+        ["search", "1.1", "200", "10.0", "200"],
+    ]
+
+
+def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found: dict[str, Any] = json.loads(answered(capsys, "--json", "--step", "1d"))
+    assert (found["since"], found["until"], found["step_seconds"]) == (START, START + 4 * DAY, DAY)
+    assert [version["version"] for version in found["versions"]] == ["1.0", "1.1"]
+    (tool,), (cache,) = found["tools"], found["caches"]
+    assert (tool["name"], tool["calls"], tool["error_rate"]) == ("search", 400, 10.0)
+    assert [each["p95_latency_ms"] for each in tool["periods"]] == pytest.approx(
+        [100, 100, 200, 200], rel=0.01
+    )
+    assert [each["hit_rate"] for each in cache["periods"]] == pytest.approx(
+        [75, 75, 66.67, 66.67], rel=1e-3
+    )
+
+
+def test_csv(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = list(csv.DictReader(io.StringIO(answered(capsys, "--csv", "--step", "1d"))))
+    assert [row["calls"] for row in rows if row["name"] == "search"] == ["100"] * 4
+    assert [row["hits"] for row in rows if row["name"] == "prices"] == ["3", "3", "2", "2"]
+    assert rows[0]["start"] == "2024-10-04T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_pictures(
+    file: Path, tmp_path: Path, suffix: str, begins: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / f"trends.{suffix}"
+    answered(capsys, "--plot", str(picture))
+    assert picture.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--tool", "nope"], 1, "nothing was measured of it"),
+        (["--history", "/nowhere/at.all"], 1, "there is no such file"),
+        (["--history", ""], 2, "no history is named"),
+        (["--since", "2024-10-09"], 1, "--since is not before --until"),
+        (["--plot", "picture.gif"], 1, "ends in .png or .svg"),
+        (["--plot", "/nowhere/at/all.svg"], 1, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(
+    file: Path,
+    arguments: list[str],
+    status: int,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["trends", *UNTIL, *arguments]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("metertap trends: ")
+    assert told in line
+
+
+def test_a_wrong_time_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["trends", "--since", "yesterday"])
+    assert "'yesterday' is no time such as 7d" in capsys.readouterr().err
+
+
+def test_what_draws_is_loaded_by_no_other_command(file: Path) -> None:
+    program = (
+        "import sys; from metertap.cli import main; main(['trends']); "
+        "print('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_times() -> None:
+    assert times.moment("1.5h", 10_000) == 4_600
+    assert times.moment("2024-10-04T00:00+00:00", 0) == START
+    assert times.moment("2024-10-04", 0) == time.mktime((2024, 10, 4, 0, 0, 0, 0, 0, -1))
+    assert [
+        times.step_for(seconds) for seconds in (60, 3600, DAY, 7 * DAY, 30 * DAY, 400 * DAY)
+    ] == [
+        *(10, 120, 3600, 21_600, DAY, 30 * DAY),
+    ]
+    for wrong in ("", "7", "0d", "d", "-3h", "2024-13-01"):
+        with pytest.raises(ValueError, match="is no time"):
+            times.moment(wrong, 0)
