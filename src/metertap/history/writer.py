@@ -24,6 +24,7 @@ _MOST_KEPT = 20_000
 """Tallies that wait for a file that cannot be written; beyond them, intervals are joined."""
 _abandoned: list[Store] = []
 """Connections of parents: SQLite forbids a forked child even to close them."""
+_now = time.time
 
 
 class HistoryWriter:
@@ -56,7 +57,7 @@ class HistoryWriter:
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
         self._waiting: list[tuple[int, dict[Subject, Tally]]] = []
-        self._taken = time.time()
+        self._taken = _now()
         self._tended = -float(_TEND_SECONDS)
         self._last_write: float | None = None
         self._problem: str | None = None
@@ -115,7 +116,7 @@ class HistoryWriter:
     def _begin(self) -> None:
         with self._starting:
             if self._thread is None and not self._is_ended:
-                self._taken = time.time()
+                self._taken = _now()
                 self._thread = threading.Thread(
                     target=self._run, name="metertap-history", daemon=True
                 )
@@ -128,7 +129,7 @@ class HistoryWriter:
         wake, late = self._wake, random.uniform(0.05, 0.45)  # noqa: S311  # not all at once
         self._look_at_file()
         while not self._is_ended and wake is self._wake:
-            due = _EVERY - (time.time() - late) % _EVERY
+            due = _EVERY - (_now() - late) % _EVERY
             is_crowded = wake.wait(due)
             wake.clear()
             if self._is_ended:
@@ -162,10 +163,10 @@ class HistoryWriter:
                 if self._waiting:
                     store.write(self._who(), self._waiting)
                     self._waiting = []
-                    self._last_write = time.time()
+                    self._last_write = _now()
                 if seconds is None and time.monotonic() - self._tended >= _TEND_SECONDS:
                     self._tended = time.monotonic()
-                    store.tend(time.time())
+                    store.tend(_now())
                 self._problem = None
             except HistoryError as error:
                 self._tell(error)
@@ -176,7 +177,7 @@ class HistoryWriter:
 
     def _take(self) -> None:
         # By the earlier of both times: the clock may have been set back meanwhile.
-        now = time.time()
+        now = _now()
         start = int(min(self._taken, now) // _EVERY * _EVERY)
         self._taken = now
         tallies = self._gathering.take()

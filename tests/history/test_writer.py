@@ -1,0 +1,300 @@
+"""A process writes its history: all of it, whatever happens to the file, the clock and itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import metertap
+from metertap import catalogue, state
+from metertap.history import writer
+from metertap.history.answers import Kind, Slice
+from metertap.history.backends import open_answers
+from metertap.history.tally import Tally
+from support.forking import ran
+from support.programs import NO_LIBRARIES, run, started
+from support.unprivileged import unprivileged
+from support.warned import warnings_of
+
+SERVER = """
+import os, sys, time
+import metertap
+tap = metertap.instrument(json_port=0)
+for number in range(int(os.environ.get("CALLS", "10"))):
+    failed = number % 5 == 0
+    metertap.record_tool_call("search", not failed, 20.0, "ValueError" if failed else None)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.db"
+
+
+def kept(path: Path, kind: Kind = "tool") -> dict[str, Tally]:
+    """Everything in the file, by the names of subject and service."""
+    found: dict[str, Tally] = {}
+    for each in slices(path):
+        if each.subject.kind == kind:
+            found.setdefault(f"{each.subject.name} {each.service}", Tally()).merge(each)
+    return found
+
+
+def slices(path: Path) -> list[Slice]:
+    with closing(open_answers(str(path))) as answers:
+        until = time.time() + 100
+        return list(answers.slices(since=until - 1e6, until=until, step=1e7, by="version"))
+
+
+def test_calls_and_lookups_are_kept_as_they_were_counted(path: Path) -> None:
+    with metertap.instrument(history=path, service_name="shop", json_port=0) as tap:
+        for number in range(3000):
+            metertap.record_tool_call(
+                "search",
+                number % 3 > 0,
+                0.1 * number + 1,
+                "ValueError" if number % 3 == 0 else None,
+            )
+            metertap.record_cache_hit("prices")
+            if number % 1000 == 0:
+                tap.flush()  # in the middle, and the counts go on
+        metertap.record_cache_miss("prices")
+        metertap.record_cache_eviction("prices")
+        document = tap.snapshot()
+        assert tap.diagnosis()["history"]["problem"] is None
+    tool = kept(path)["search shop"]
+    assert tool.outcomes == {"ok": 2000, "exception": 1000}
+    assert tool.error_types == {"ValueError": 1000}
+    assert tool.latency is not None
+    assert tool.latency.count == 3000
+    assert tool.latency.total * 1000 == pytest.approx(
+        document["tool_metrics"]["search"]["total_latency_ms"], rel=1e-6
+    )
+    assert tool.latency.quantile(0.95) == pytest.approx((0.1 * 2849 + 1) / 1000, rel=0.01)
+    cache = kept(path, "cache")["prices shop"]
+    assert (cache.hits, cache.misses, cache.extra) == (3000, 1, {"evictions": 1})
+
+
+def test_what_was_counted_before_is_not_of_this_history(path: Path) -> None:
+    metertap.instrument(json_port=0)
+    metertap.record_tool_call("search", True, 1.0)
+    metertap.record_cache_hit("prices")
+    metertap.uninstrument()
+    with metertap.instrument(history=path, service_name="shop", json_port=0):
+        metertap.record_tool_call("search", True, 1.0)
+        metertap.record_cache_miss("prices")
+        metertap.reset_metrics()  # takes nothing back
+    assert kept(path)["search shop"].outcomes == {"ok": 1}
+    cache = kept(path, "cache")["prices shop"]
+    assert (cache.hits, cache.misses) == (0, 1)
+
+
+def test_mcp_operations_are_kept(path: Path) -> None:
+    with metertap.instrument(history=path, service_name="shop", json_port=0):
+        for error in (None, None, "timeout"):
+            attributes = {catalogue.MCP_METHOD: "tools/list"}
+            if error:
+                attributes[catalogue.ERROR_TYPE] = error
+            state.recorder().record_operation(error, catalogue.SERVER_DURATION, attributes, 0.5)
+    operation = kept(path, "operation")["tools/list shop"]
+    assert (operation.outcomes, operation.error_types) == ({"ok": 2, "error": 1}, {"timeout": 1})
+    assert operation.sketch().count == 3
+
+
+def test_nothing_is_made_where_nothing_is_measured(path: Path) -> None:
+    with metertap.instrument(history=path, json_port=0) as tap:
+        tap.flush()
+    assert not path.exists()
+
+
+def test_two_services_and_two_processes_of_one_write_to_the_same_file(path: Path) -> None:
+    env = {**NO_LIBRARIES, "METERTAP_HISTORY": str(path)}
+    for name, version in (("shop", "1.0"), ("shop", "1.1"), ("bank", "7")):
+        attributes = f"service.name={name},service.version={version}"
+        done = run(
+            sys.executable, "-c", SERVER, env={**env, "OTEL_RESOURCE_ATTRIBUTES": attributes}
+        )
+        assert done.status == 0, done.told
+    found = {(each.service, each.version): each.outcomes["ok"] for each in slices(path)}
+    assert found == {("shop", "1.0"): 8, ("shop", "1.1"): 8, ("bank", "7"): 8}
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_process_loses_nothing(path: Path, end: signal.Signals) -> None:
+    program = SERVER + "print('there', flush=True); time.sleep(60)"
+    env = {**NO_LIBRARIES, "METERTAP_HISTORY": str(path), "OTEL_SERVICE_NAME": "shop"}
+    with started((sys.executable, "-c", program), env=env) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(end)
+        assert process.wait(30) == -end
+    assert kept(path)["search shop"].outcomes == {"ok": 8, "exception": 2}
+
+
+def test_kill_9_loses_no_committed_interval(path: Path) -> None:
+    """As `benchmarks/history.py kill` does it a hundred times."""
+    program = (
+        SERVER
+        + """
+while True:
+    tap.flush(5000)
+    print(tap.diagnosis()["history"]["last_write"], flush=True)
+    metertap.record_tool_call("search", True, 20.0)
+"""
+    )
+    env = {**NO_LIBRARIES, "METERTAP_HISTORY": str(path), "OTEL_SERVICE_NAME": "shop"}
+    acknowledged = 0
+    for _ in range(2):
+        with started((sys.executable, "-c", program), env=env) as process:
+            assert process.stdout is not None
+            for _ in range(20):
+                process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+            acknowledged += 10 + 19 + len(process.stdout.read().splitlines())
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert sum(kept(path)["search shop"].outcomes.values()) >= acknowledged
+
+
+def test_a_forked_child_writes_what_it_measures_and_the_parent_its_own(path: Path) -> None:
+    program = """
+tap = metertap.instrument(json_port=0)
+call(3)
+tap.flush()
+def child():
+    call(4)
+    tap.flush(5000)
+    return tap.diagnosis()["history"]["problem"]
+found = in_child(child)
+call(5)
+tap.shutdown()
+print(json.dumps(found))
+"""
+    assert ran(program, METERTAP_HISTORY=str(path), OTEL_SERVICE_NAME="shop") is None
+    with closing(open_answers(str(path))) as answers:
+        found = answers.slices(since=0, until=time.time() + 1, step=1e12, by="instance")
+        assert sorted(each.outcomes["ok"] for each in found) == [4, 8]
+
+
+def test_a_full_disk_is_one_warning_and_nothing_is_lost_once_there_is_room(path: Path) -> None:
+    program = """
+import json, resource
+size = 48 * 1024
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+problems = []
+for number in range(2000, 2060):
+    metertap.record_tool_call(f"tool {number}", True, number)
+    metertap.record_tool_call("search", True, number)
+    tap.flush(5000)
+    problems.append(tap.diagnosis()["history"]["problem"])
+waiting = tap.diagnosis()["history"]["waiting_intervals"]
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+tap.flush(5000)
+print(json.dumps([sum(map(bool, problems)), waiting, tap.diagnosis()["history"]]))
+"""
+    env = {**NO_LIBRARIES, "METERTAP_HISTORY": str(path), "OTEL_SERVICE_NAME": "shop"}
+    done = run(sys.executable, "-c", SERVER + program, env=env)
+    failed, waiting, now = json.loads(done.stdout.splitlines()[-1])
+    assert failed > 5
+    assert waiting
+    assert (now["problem"], now["waiting_intervals"]) == (None, 0)
+    assert (
+        len([line for line in done.told.splitlines() if "history cannot be written" in line]) == 1
+    )
+    assert sum(kept(path)["search shop"].outcomes.values()) == 70
+
+
+@pytest.mark.parametrize("content", [b"no database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_corrupt_file_is_one_warning_and_the_program_goes_on(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(content)
+    with metertap.instrument(history=path, json_port=0) as tap:
+        for _ in range(3):
+            metertap.record_tool_call("search", True, 1.0)
+            tap.flush(5000)
+        report = tap.diagnosis()["history"]
+        assert "database" in report["problem"]
+        assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 3
+    assert len([text for text in warnings_of(caplog) if "history cannot be written" in text]) == 1
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(0o500)
+    program = SERVER + "tap.flush(5000); print(tap.diagnosis()['history']['problem'])"
+    command = unprivileged(sys.executable, "-c", program)
+    done = run(*command, env={**NO_LIBRARIES, "METERTAP_HISTORY": str(folder / "history.db")})
+    assert done.status == 0
+    assert b"ermission denied" in done.stdout
+    assert done.told.count("history cannot be written") == 1
+
+
+def test_a_copy_in_a_folder_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "closed" / "history.db"
+    path.parent.mkdir()
+    with metertap.instrument(history=path, service_name="shop", json_port=0):
+        metertap.record_tool_call("search", True, 1.0)
+    path.parent.chmod(0o500)
+    command = (sys.executable, "-m", "metertap", "trends", "--history", str(path))
+    done = run(*unprivileged(*command))
+    path.parent.chmod(0o700)
+    assert b"search" in done.stdout, done.told
+
+
+def test_a_clock_that_is_set_back_takes_nothing_away(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+    with metertap.instrument(history=path, service_name="shop", json_port=0) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        monkeypatch.setattr(writer, "_now", lambda: now[0])
+        for by in (0, 7200, -3600, -7200, 10):
+            now[0] += by
+            metertap.record_tool_call("search", True, 1.0)
+            tap.flush(5000)
+    starts: Counter[float] = Counter()
+    with closing(open_answers(str(path))) as answers:
+        for each in answers.slices(since=now[0] - 1e5, until=now[0] + 1e5, step=10):
+            starts[each.start] += each.calls
+    assert sum(starts.values()) == 6
+    assert len(starts) > 2
+
+
+def test_intervals_that_wait_are_joined_and_none_is_dropped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_MOST_KEPT", 5)
+    path.mkdir()  # no file
+    with metertap.instrument(history=path, service_name="shop", json_port=0) as tap:
+        for _ in range(40):
+            metertap.record_tool_call("search", True, 1.0)
+            tap.flush(5000)
+        assert 1 <= tap.diagnosis()["history"]["waiting_intervals"] <= 6
+        path.rmdir()
+    assert kept(path)["search shop"].outcomes == {"ok": 40}
+
+
+def test_threads_that_record_meanwhile_lose_nothing(path: Path) -> None:
+    def call(_: Any) -> None:
+        for _ in range(2500):
+            metertap.record_tool_call("search", True, 1.0)
+
+    tap = metertap.instrument(history=path, service_name="shop", json_port=0)
+    with tap, ThreadPoolExecutor(4) as pool:
+        done = pool.map(call, range(4))
+        for _ in range(10):
+            tap.flush(5000)
+        list(done)
+    assert kept(path)["search shop"].outcomes == {"ok": 10_000}
