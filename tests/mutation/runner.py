@@ -14,6 +14,7 @@ import gc
 import inspect
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -165,6 +166,10 @@ class _Forking:
             if child == 0:
                 self._is_child = True
                 os.setpgid(0, 0)
+                if not trace:
+                    # An endless loop ends by this, a test that waits for ever by the time limit.
+                    most = 20 + 2 * int(sum(self._calls[item.nodeid][0] for item in items))
+                    resource.setrlimit(resource.RLIMIT_CPU, (most, most))
                 session.items[:] = items
                 if trace:
                     self._called = set()
