@@ -113,6 +113,7 @@ DESCRIPTORS: list[tuple[Any, Callable[[Any], Any], str]] = [
     (staticmethod(query_later), lambda found: found("a", "b"), "query_later"),
     (classmethod(Shop.total), lambda found: found(2), "total"),
     (functools.singledispatchmethod(Shop.total), lambda found: found(2), "total"),
+    (functools.singledispatchmethod(Shop.find_later), lambda found: found("a", "b"), "find_later"),
 ]
 
 

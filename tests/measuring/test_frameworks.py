@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import traceback
 import types
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import catalogue
-from metertap.measuring import frameworks, wrappers
+from metertap import catalogue, faults
+from metertap.measuring import calls, frameworks, wrappers
 from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import CALLER_ERROR, TOOL_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
@@ -213,9 +214,8 @@ def test_exceptions_pass_unchanged(framework: Any, means: str) -> None:
 def test_a_fault_of_ours_is_no_fault_of_the_call(
     framework: Any, means: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    framework.tools["search"] = lambda *args: "found"
     framework.handlers.returned = framework.handlers.raising = lambda _: 1 / 0
-    assert run(framework, means, "search") == "found"
+    assert run(framework, means, "search", 1) == [1]
     framework.tools["slow"] = timing_out
     with pytest.raises(TimeoutError):
         run(framework, means, "slow")
@@ -223,6 +223,142 @@ def test_a_fault_of_ours_is_no_fault_of_the_call(
         run(framework, means, ["no name"])
     assert outcomes() == {"search": {"ok": 1}, "slow": {"timeout": 1}}
     assert "metertap: tool framework: ZeroDivisionError" in caplog.text
+    assert faults.fault_counts() == {"tool framework": 3}
+
+
+def test_a_call_inside_another_is_looked_at_by_the_framework(framework: Any) -> None:
+    looked_at: list[tuple[str, str]] = []
+    framework.handlers.inside = lambda outer, _instance, name, _kwargs: looked_at.append(
+        (outer[calls.OWNER].name, name)
+    )
+    framework.run("search")
+    assert looked_at == []
+    framework.tools["outer"] = lambda: framework.run("search")
+    framework.run("outer")
+    assert looked_at == [("outer", "search")]
+
+
+def test_a_note_is_not_for_a_call_of_another_framework_inside(framework: Any) -> None:
+    other = Named("other")
+    inner = wrappers.plain_wrapper(other)
+    framework.tools["inner"] = lambda: framework.handlers.note(Ending(TOOL_ERROR))
+    framework.tools["outer"] = lambda: inner(
+        lambda _name: framework.tools["inner"](), framework, ("inner",), {}
+    )
+    framework.run("outer")
+    assert outcomes() == {"outer": {"ok": 1}, "inner": {"ok": 1}}
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (calls, frameworks):
+        monkeypatch.setattr(module, "clock", clock)
+    return clock
+
+
+def milliseconds(framework: Any, body: Any) -> float:
+    """What is published of one call of a tool with that body."""
+    framework.tools["search"] = body
+    with contextlib.suppress(KeyError):
+        framework.run("search")
+    took: float = metertap.get_all_metrics()["tool_metrics"]["search"]["total_latency_ms"]
+    assert faults.fault_counts() == {}
+    return took
+
+
+def test_a_call_takes_as_long_as_its_handler(framework: Any, clock: Clock) -> None:
+    handlers = framework.handlers
+    handlers.handler_begins()  # of no call
+    handlers.handler_ended()
+
+    def body() -> None:
+        clock.takes(1)
+        handlers.handler_begins()
+        clock.takes(2)
+        handlers.handler_ended()
+        clock.takes(4)
+        handlers.handler_ended()
+
+    assert milliseconds(framework, body) == 2000
+
+
+def test_a_handler_that_is_tried_again_takes_all_of_its_tries(framework: Any, clock: Clock) -> None:
+    handlers = framework.handlers
+
+    def body() -> None:
+        for seconds in (1, 2):
+            clock.takes(8)
+            handlers.handler_begins()
+            clock.takes(seconds)
+            handlers.handler_ended()
+
+    assert milliseconds(framework, body) == 11000  # with what the framework does between them
+
+
+@pytest.mark.parametrize("error", [None, KeyError("k")])
+def test_what_is_untimed_is_not_the_handlers(
+    error: KeyError | None, framework: Any, clock: Clock
+) -> None:
+    def log() -> int:
+        clock.takes(4)
+        if error is not None:
+            raise error
+        return 5
+
+    def body() -> None:
+        clock.takes(1)
+        with contextlib.suppress(KeyError):
+            assert framework.handlers.untimed(log, None, (), {}) == 5
+        framework.handlers.handler_ended()
+        with contextlib.suppress(KeyError):
+            framework.handlers.untimed(log, None, (), {})
+
+    assert milliseconds(framework, body) == 1000
+    with contextlib.suppress(KeyError):
+        framework.handlers.untimed(log, None, (), {})  # in no call
+    if error is not None and sys.version_info >= (3, 11):
+        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        assert frameworks.__file__ not in files
+
+
+@pytest.mark.parametrize("error", [None, KeyError("k")])
+def test_a_handler_that_is_watched_tells_its_time(
+    error: KeyError | None, framework: Any, clock: Clock
+) -> None:
+    def handle() -> None:
+        clock.takes(2)
+        if error is not None:
+            raise error
+
+    watched = wrappers.plain_wrapper(frameworks.HandlerTime(framework.handlers))
+
+    def body() -> None:
+        clock.takes(1)
+        try:
+            watched(handle, None, (), {})
+        finally:
+            clock.takes(4)
+
+    assert milliseconds(framework, body) == 2000
+    if error is not None and sys.version_info >= (3, 11):
+        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        assert files.isdisjoint({frameworks.__file__, wrappers.__file__})
+
+
+def test_who_does_not_name_its_tools_is_no_framework() -> None:
+    with pytest.raises(NotImplementedError):
+        Handlers().name_of(None, (), {})
 
 
 def test_names_are_bounded(framework: Any) -> None:

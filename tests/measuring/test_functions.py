@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap.measuring import calls, functions, wrappers
+from metertap import faults
+from metertap.measuring import calls, functions, slots, wrappers
 from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet, Target
 
@@ -109,6 +110,81 @@ def test_a_decorated_handler_that_is_patched_too_is_counted_once(handlers: Handl
         assert calling() == "inner"
         found = metertap.get_all_metrics()["tool_metrics"]
     assert sum(entry["total_calls"] for entry in found.values()) == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "later"])
+def test_what_is_held_after_its_patch_is_undone_is_not_counted(name: str) -> None:
+    of_patch = slot(name)
+    bare = Handlers()
+    held = functions.plain(bare.plain, of_patch)
+    if name == "later":
+        held = functions.coroutine(bare.later, of_patch)
+    of_patch.close()
+    assert of_patch.find() is None
+    result = held()
+    assert (asyncio.run(result) if name == "later" else result) == "done"
+    assert metertap.get_all_metrics()["tool_metrics"] == {}
+
+
+def test_a_slot_asks_once_whether_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, False]
+    monkeypatch.setattr(slots, "is_enabled", lambda: answers.pop(0))
+    found = slot("plain")
+    assert found.find() is found.find() is None
+    assert answers == []
+    found.forget()
+    answers += [False, True, True]  # switched on meanwhile
+    assert found.find() is None
+    assert found.find() is found.series is not None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="on 3.10 our frame stays")
+@pytest.mark.parametrize("name", ["plain", "later"])
+def test_exceptions_of_patched_handlers_show_no_frame_of_ours(
+    name: str, handlers: Handlers
+) -> None:
+    with pytest.raises(KeyError) as raised:
+        call(handlers, name, KeyError("k"))
+    frames = traceback.extract_tb(raised.value.__traceback__)
+    assert wrappers.__file__ not in {frame.filename for frame in frames}
+
+
+class Faulty:
+    """A measure that raises whatever it is asked."""
+
+    def begin(self, *_call: Any) -> Any:
+        if self.begins:
+            return []
+        raise LookupError
+
+    def ended(self, *_call: Any) -> None:
+        raise LookupError
+
+    raised = ended
+
+    def __init__(self, begins: bool) -> None:
+        self.begins = begins
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("begins", [False, True])
+@pytest.mark.parametrize("name", ["plain", "later"])
+def test_a_measure_that_raises_is_a_fault_and_nothing_else(name: str, begins: bool) -> None:
+    measure = Faulty(begins)
+
+    def use(ending: BaseException | None) -> Any:
+        if name == "plain":
+            return wrappers.plain_wrapper(measure)(Handlers().plain, None, (ending,), {})
+        made = wrappers.coroutine_wrapper(measure)(Handlers().later, None, (ending,), {})
+        return asyncio.run(made)
+
+    assert use(None) == "done"
+    assert faults.fault_counts() == {"measure": 1}
+    error = KeyError("k")
+    with pytest.raises(KeyError) as raised:
+        use(error)
+    assert raised.value is error
+    assert faults.fault_counts() == {"measure": 2 if begins else 3}
 
 
 def test_lookups_of_a_task_that_outlives_its_call_are_nobodys() -> None:

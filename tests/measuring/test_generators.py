@@ -17,6 +17,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
+from metertap.measuring import calls, generators
+from metertap.measuring.slots import ToolSlot
 from support import metric_data
 
 pytestmark = pytest.mark.interpreter
@@ -297,6 +299,33 @@ def test_a_generator_that_is_awaited_can_still_be() -> None:
     with metertap.instrument(json_endpoint=False):
         assert asyncio.run(main()) == 5
         assert figures("old")["total_calls"] == 1
+
+
+def test_a_generator_that_is_not_measured_stands_in_nobodys_way() -> None:
+    slot = ToolSlot("stream", "library")
+    slot.close()
+    seen: list[Any] = []
+
+    def items() -> Generator[int, None, None]:
+        seen.append(calls.around())
+        yield 1
+
+    async def items_later() -> AsyncGenerator[int, None]:
+        seen.append(calls.around())
+        yield 2
+
+    async def last() -> int:
+        wrapper = generators.async_generator_wrapper(items_later, lambda *_call: slot)
+        return [item async for item in wrapper(items_later, None, (), {})][-1]
+
+    with metertap.measure_tool("outer"):
+        frame = calls.around()
+        wrapper = generators.generator_wrapper(items, lambda *_call: slot)
+        assert list(wrapper(items, None, (), {})) == [1]
+        assert asyncio.run(last()) == 2
+    assert frame is not None
+    assert [item is frame for item in seen] == [True, True]
+    assert list(metertap.get_all_metrics()["tool_metrics"]) == ["outer"]
 
 
 def test_arguments_that_do_not_fit_are_told_of_at_the_call() -> None:

@@ -106,6 +106,7 @@ GROUPS = (
             "tests/measuring/test_generators.py",
             "tests/measuring/test_generators_left_open.py",
             "tests/measuring/test_by_hand.py",
+            "tests/measuring/test_counted_once.py",
         ),
     ),
     # `v1.py` is for the SDK 1.x, and is examined where that is installed.
