@@ -100,6 +100,10 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
         from metertap.cli.trends import command as trends
 
         return trends.run(options)
+    if options.command == "regressions":
+        from metertap.cli.regressions import command as regressions
+
+        return regressions.run(options, _credentials(options))
     from metertap.cli.demo.command import demo
 
     return demo(duration=options.duration, port=options.port)
@@ -237,9 +241,10 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_credentials(top)
 
-    from metertap.cli import trends
+    from metertap.cli import regressions, trends
 
     trends.add_parser(commands)
+    _add_credentials(regressions.add_parser(commands))
 
     demo = commands.add_parser(
         "demo", help="a real MCP server under load, with live figures; needs metertap[demo]"

@@ -86,6 +86,11 @@ class Report:
         """Return what became worse."""
         return [item for item in self.findings if item.is_worse]
 
+    @property
+    def worse(self) -> int:
+        """Return how many tools and caches became worse."""
+        return len({(item.service, item.subject) for item in self.regressions})
+
 
 def between_versions(
     answers: Answers, before: str, after: str, service: str | None = None

@@ -1,0 +1,132 @@
+"""What moved, as a table, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from metertap.history.comparison import Estimate
+from metertap.history.findings import Finding
+from metertap.history.regressions import Period, Report
+from metertap.tables.table import Table
+from metertap.text import NONE, latency, percent, printable
+
+_NAME, _VERSION = 24, 10
+_HEADERS = ("tool or cache", "what", "before", "after", "change (95 %)", "since", "at", "lost/day")
+_RIGHT = frozenset({"before", "after", "change (95 %)", "lost/day"})
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])")
+"""Characters that Markdown, and GitHub's kind of it, may act on."""
+
+
+def as_table(found: Report) -> Table:
+    """Make a table of at most 100 columns."""
+    table = Table(_title(found), _HEADERS if found.findings else ("",), right=_RIGHT)
+    for number, item in enumerate(found.findings):
+        table.rows.append(_cells(item))
+        table.styles[number] = "red" if item.is_worse else "green"
+    table.legend = _summary(found)
+    return table
+
+
+def as_markdown(found: Report) -> str:
+    """Make the comment on a pull request."""
+    mark = ":x:" if found.worse else ":white_check_mark:" if found.compared else ":grey_question:"
+    lines = [f"### {mark} metertap: {_inert(_title(found))}", ""]
+    if found.findings:
+        lines += ["| " + " | ".join(_HEADERS) + " |", "|" + " --- |" * len(_HEADERS)]
+        for item in found.findings:
+            lines.append("| " + " | ".join(_inert(cell.strip()) for cell in _cells(item)) + " |")
+        lines.append("")
+    lines += [_inert(line) + "  " for line in _summary(found).splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(found: Report) -> dict[str, Any]:
+    """Make a document: latencies and times in seconds, shares from 0 to 1."""
+    return {
+        "before": _period(found.question.before),
+        "after": _period(found.question.after),
+        "worse": found.worse,
+        "compared": found.compared,
+        "findings": [
+            {
+                "service": item.service,
+                "kind": item.subject.kind,
+                "name": item.subject.name,
+                "source": item.subject.source,
+                "what": item.what,
+                "is_worse": item.is_worse,
+                "before": item.before,
+                "after": item.after,
+                "change": item.change.value,
+                "change_low": item.change.low,
+                "change_high": item.change.high,
+                "p_value": item.p_value,
+                "since": item.since,
+                "version": item.version or None,
+                "lost_seconds_a_day": item.lost_seconds_a_day,
+            }
+            for item in found.findings
+        ],
+        "untold": [
+            {"service": item.service, "name": item.subject.name, "reason": item.reason}
+            for item in found.untold
+        ],
+    }
+
+
+def _period(period: Period) -> dict[str, Any]:
+    return {"version": period.version, "start": period.start, "end": period.end}
+
+
+def _title(found: Report) -> str:
+    worse = f"{found.worse} of {found.compared} are worse" if found.worse else "no regressions"
+    return f"{worse}: {_side(found.question.after)} against {_side(found.question.before)}"
+
+
+def _side(period: Period) -> str:
+    if period.version is not None:
+        return period.version
+    return f"{_time(period.start)} to {_time(period.end)}"
+
+
+def _summary(found: Report) -> str:
+    lines = [f"{found.compared} tools and caches compared"]
+    if found.untold:
+        names = ", ".join(f"{item.subject.name} ({item.reason})" for item in found.untold[:5])
+        more = len(found.untold) - 5
+        lines.append(f"not compared: {names}" + (f" and {more} more" if more > 0 else ""))
+    return "\n".join(lines)
+
+
+def _cells(item: Finding) -> tuple[str, ...]:
+    is_latency = item.what in {"latency", "p95"}
+    figures = [
+        (latency(value * 1000) if is_latency else f"{percent(value * 100)} %").strip()
+        for value in (item.before, item.after)
+    ]
+    lost = item.lost_seconds_a_day
+    return (
+        printable(item.subject.name, _NAME),
+        "p50" if item.what == "latency" else item.what,
+        *figures,
+        _change(item.change, "%" if is_latency else "pt"),
+        _time(item.since),
+        printable(item.version, _VERSION) or NONE,
+        NONE if lost is None else f"{'-' if lost < 0 else ''}{latency(abs(lost) * 1000).strip()}",
+    )
+
+
+def _change(change: Estimate, unit: str) -> str:
+    value, low, high = (f"{share * 100:+.0f}" for share in (change.value, change.low, change.high))
+    return f"{value} {unit} ({low} to {high})"
+
+
+def _time(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds).strftime("%m-%d %H:%M:%S")
+
+
+def _inert(text: str) -> str:
+    """Return text in which Markdown finds nothing to act on, mentions of people among it."""
+    return _ACTIVE.sub(r"\\\1", printable(text))
