@@ -28,7 +28,9 @@ import cachetools
 import metertap
 
 NAMES, BATCH = 100_000, 2_000
-SAMPLE_SECONDS, READING_SECONDS = 15.0, 0.7
+SAMPLE_SECONDS, READING_SECONDS = 30.0, 0.7
+WINDOW = 10
+"""Samples of a window: those of names that are seldom called have to be full when it counts."""
 MEGABYTES_PER_HOUR = 1.0
 """The slope of memory that is promised at most."""
 SLOWER = 1.25
@@ -98,7 +100,9 @@ def soak(seconds: float) -> tuple[list[Sample], int]:
     samples: list[Sample] = []
     calls = 0
     started = time.monotonic()
-    with metertap.instrument(prometheus=True, json_port=0, prometheus_port=0) as tap:
+    with metertap.instrument(
+        window_size=WINDOW, prometheus=True, json_port=0, prometheus_port=0
+    ) as tap:
         while not (tap.json_url and tap.prometheus_url):
             search()
             time.sleep(0.01)
