@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
+from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
 from metertap import faults, locks, state
 from metertap.otel import sdk
@@ -31,6 +32,13 @@ INTERVAL_SECONDS = 5.0
 """Time between two exports where nobody set one."""
 FIRST_SECONDS = 1.0
 """Time from the first tool or cache to the first export."""
+_ALIKE = ExponentialBucketHistogramAggregation(max_size=1600, max_scale=6)
+"""Exponential histograms with the same bounds in each process: 64 buckets to a doubling.
+
+By itself the SDK starts with finer buckets and widens them as values come, each process to another
+width. A store that adds buckets up by their bounds then has percentiles that are off by more than
+ten percent.
+"""
 _HEADERS_LOGGER = "opentelemetry.util.re"
 """The logger of what reads `OTEL_EXPORTER_OTLP_HEADERS`, and quotes what it cannot read."""
 _LOGGERS = (
@@ -49,7 +57,7 @@ class Delivery(MetricExporter):
         # An exporter's preferences are attributes that the SDK itself reads from outside.
         super().__init__(
             preferred_temporality=inner._preferred_temporality,
-            preferred_aggregation=inner._preferred_aggregation,
+            preferred_aggregation=_alike(inner._preferred_aggregation),
         )
         self.inner = inner
         self.protocol = protocol
@@ -205,6 +213,16 @@ class OtlpReader(PeriodicExportingMetricReader):
         with faults.guarded("otlp"):
             if sdk.is_attached(self):  # it may be due before the provider has it
                 self.collect(timeout_millis=self._export_timeout_millis)
+
+
+def _alike(aggregations: dict[type, Aggregation] | None) -> dict[type, Aggregation]:
+    """Return an exporter's aggregations, exponential ones with bounds that processes share."""
+    return {
+        instrument: _ALIKE
+        if isinstance(aggregation, ExponentialBucketHistogramAggregation)
+        else aggregation
+        for instrument, aggregation in (aggregations or {}).items()
+    }
 
 
 def otlp_reader(settings: Settings) -> OtlpReader:

@@ -41,6 +41,8 @@ FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
 COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
 """Matches calls that rates and percentiles are made of: ok and failed."""
 HIT = f'{label(catalogue.CACHE_REQUEST_TYPE)}="hit"'
+BOUNDS = "le, vmrange"
+"""Labels of a bucket: `vmrange` where VictoriaMetrics was sent exponential histograms."""
 OVERFLOW = 'otel_metric_overflow="true"'
 """Matches the one series of a metric that holds what was past its limit."""
 

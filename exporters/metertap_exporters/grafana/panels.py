@@ -26,11 +26,13 @@ HITS = Colours("red", CacheThresholds().hit_rate or 0, "green")
 NONE_EXPECTED = Colours("green", 0.5, "red")
 
 ESTIMATED = (
-    "≈ Estimated from the histogram, so right over all instances together; as precise as the "
-    "histogram's buckets are narrow, and never more than the longest call."
+    "≈ Estimated over all instances together, and never more than the longest call. From scraped "
+    "buckets, which double, it may be twice the exact figure or half of it; from exponential "
+    "histograms over OTLP it is within 1 %."
 )
 REQUESTS_ESTIMATED = (
-    "≈ Estimated from the histogram; as precise as the histogram's buckets are narrow."
+    "≈ Estimated. From scraped buckets, each up to three times the one before, it may be three "
+    "times the exact figure or a third of it; from exponential histograms it is within 1 %."
 )
 EXACT = (
     "Exact, over the last calls of each process (METRICS_WINDOW_SIZE). Percentiles cannot be added "

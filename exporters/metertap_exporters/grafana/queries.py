@@ -76,7 +76,8 @@ def ratio(part: str, whole: str, by: str = "") -> str:
 
 def quantile(share: float, buckets: str, by: str = "") -> str:
     """Estimate a percentile from buckets."""
-    return f"histogram_quantile({share}, sum by ({by + ', ' if by else ''}le) ({buckets}))"
+    labels = f"{by}, {promql.BOUNDS}" if by else promql.BOUNDS
+    return f"histogram_quantile({share}, sum by ({labels}) ({buckets}))"
 
 
 def quantile_of_calls(share: float, tool: str, by: str = "", over: str = "$__rate_interval") -> str:

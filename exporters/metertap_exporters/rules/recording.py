@@ -56,7 +56,7 @@ def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
         ]
     for window in sorted(percentiles):
         recorded = names(window)
-        by_bucket = f"by (job, {promql.TOOL}, le)"
+        by_bucket = f"by (job, {promql.TOOL}, {promql.BOUNDS})"
         buckets = _rate(by_bucket, f"{promql.DURATION}_bucket", promql.COUNTED, window)
         # Without calls the percentile would be NaN.
         estimate = f"histogram_quantile(0.95, {buckets})"

@@ -1,0 +1,117 @@
+"""`python -m benchmarks.fleet`: percentiles of many processes, merged by a store and exact.
+
+Each process records latencies of three shapes by metertap and exports them over OTLP, through a
+real collector (`rotel-agent`) to a real store (`victoria-metrics`), both on PATH. The store is
+asked for p50, p95 and p99 over all of them; the exact ones are of all latencies together (nearest
+rank). Each process is slower by a factor of its own, as machines of a fleet are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import metertap
+from metertap_exporters import promql
+from metertap_exporters.grafana.queries import quantile
+
+LIMIT = 0.01
+"""Relative error that is promised at most, for exponential histograms."""
+AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+KINDS = {
+    "exponential": "base2_exponential_bucket_histogram",
+    "classic": "explicit_bucket_histogram",
+}
+SHARES = (0.5, 0.95, 0.99)
+
+
+def _bimodal(numbers: random.Random) -> float:
+    fast = numbers.random() < 0.7
+    return numbers.lognormvariate(math.log(0.02 if fast else 1.5), 0.2 if fast else 0.3)
+
+
+SHAPES: dict[str, Callable[[random.Random], float]] = {
+    "log-normal": lambda numbers: numbers.lognormvariate(math.log(0.1), 0.5),
+    "bimodal": _bimodal,
+    "heavy-tailed": lambda numbers: 0.01 * numbers.paretovariate(1.3),
+}
+
+
+def latencies(number: int, calls: int) -> Iterator[tuple[str, float]]:
+    """Make the calls of one process: tool and seconds, the same for the same number."""
+    numbers = random.Random(1000 + number)
+    slower = 1 + 0.3 * numbers.random()
+    for name, shape in SHAPES.items():
+        for _ in range(calls):
+            yield name, slower * shape(numbers)
+
+
+def record(number: int, calls: int) -> None:
+    """Be one of the processes."""
+    with metertap.instrument(json_endpoint=False) as tap:
+        for name, seconds in latencies(number, calls):
+            metertap.record_tool_call(name, success=True, latency_ms=seconds * 1000)
+        tap.flush(60_000)
+
+
+def errors(kind: str, processes: int, calls: int) -> dict[str, dict[str, float]]:
+    """Run the processes and return the relative errors, by shape and percentile."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from servers.real_servers import collector
+    from support.waiting import wait_for
+
+    count = f"sum({promql.DURATION}_count)"
+    with tempfile.TemporaryDirectory() as folder, collector(Path(folder)) as receiver:
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            AGGREGATION: KINDS[kind],
+        }
+        command = [sys.executable, "-m", "benchmarks.fleet", "--calls", str(calls), "--process"]
+        for number in range(processes):
+            subprocess.run([*command, str(number)], env={**os.environ, **variables}, check=True)
+        total = processes * calls * len(SHAPES)
+        wait_for(lambda: receiver.store.value(count) == total)
+        found: dict[str, dict[str, float]] = {}
+        for name in SHAPES:
+            every = sorted(
+                seconds
+                for number in range(processes)
+                for tool, seconds in latencies(number, calls)
+                if tool == name
+            )
+            buckets = f'{promql.DURATION}_bucket{{{promql.TOOL}="{name}"}}'
+            found[name] = {}
+            for share in SHARES:
+                merged = receiver.store.value(quantile(share, buckets))
+                exact = every[math.ceil(share * len(every)) - 1]
+                found[name][f"p{share * 100:g}"] = round((merged or math.nan) / exact - 1, 4)
+        return found
+
+
+def main() -> int:
+    """Print the errors as JSON; return 1 where one of exponential histograms is past the limit."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser.add_argument("--processes", type=int, default=20, help="how many (20)")
+    parser.add_argument("--calls", type=int, default=2000, help="of each tool and process (2000)")
+    parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.process is not None:
+        record(arguments.process, arguments.calls)
+        return 0
+    found = {kind: errors(kind, arguments.processes, arguments.calls) for kind in KINDS}
+    print(json.dumps(found, indent=2))
+    worst = max(abs(error) for shape in found["exponential"].values() for error in shape.values())
+    return int(not worst <= LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
