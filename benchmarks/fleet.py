@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import metertap
-from metertap_exporters import promql
+from metertap import promql
 from metertap_exporters.grafana.queries import quantile
 
 LIMIT = 0.01
