@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
-from metertap import catalogue, locks, state
+from metertap import catalogue, faults, locks, state
 from metertap.otel import sdk
 from metertap.otel.instruments import paced
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
@@ -206,26 +206,34 @@ class PrometheusExporter:
 
     def collected(self) -> Iterable[Family]:
         """Collect what the provider has in this process, and nothing of the views."""
-        data = self.reader.collected() if self.reader is not None else None
+        reader = self.reader
+        data = None if reader is None else faults.kept("prometheus.collect", reader.collected, None)
         if data is None:
             return ()
-        self._target.family(data)
+        with faults.guarded("prometheus.target"):
+            self._target.family(data)
         return families(data)
 
     def _families(self) -> Iterator[Family]:
+        """Make them; a fault of ours costs the views, or what was collected."""
         gathered = self._gathered()
-        if gathered is None:
-            yield from self._views.families()
-            collected = self.collected()
-        else:
-            yield from self._views.families(figures_of(gathered.merged))
-            collected = self._summed.families(gathered.merged[NAME])
-        if self._target.known is not None:
-            yield self._target.known
-        yield from collected
+        with faults.guarded("prometheus.views"):
+            merged = None if gathered is None else figures_of(gathered.merged)
+            yield from self._views.families(merged)
+        with faults.guarded("prometheus.families"):
+            if gathered is None:
+                collected = self.collected()
+            else:
+                collected = self._summed.families(gathered.merged[NAME])
+            if self._target.known is not None:
+                yield self._target.known
+            yield from collected
 
     def _gathered(self) -> Gathered | None:
-        return None if self.group is None else self.group.gathered(_SECTIONS)
+        group = self.group
+        if group is None:
+            return None
+        return faults.kept("prometheus.workers", lambda: group.gathered(_SECTIONS), None)
 
     def _of_workers(self, gathered: Gathered, pids: Sequence[int]) -> Iterator[Family]:
         """Make the families of some workers, each apart from the others by the label `worker`."""

@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from metertap import locks
 from metertap.text import printable, without_paths, without_secrets
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 _SHOWN_LENGTH = 200
 _READ_LENGTH = 2_000
@@ -55,6 +59,24 @@ class guarded:  # lower case: `with guarded("json.collect"):`
             fault(self._place, error)
             return True
         return False
+
+
+def kept(place: str, make: Callable[[], T], otherwise: S) -> S | T:
+    """Return what `make` makes, or `otherwise` where a fault of ours prevents that."""
+    with guarded(place):
+        return make()
+    return otherwise
+
+
+def each(place: str, make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Make something of each item; a fault of ours costs the one at which it happens."""
+    for item in items:
+        try:
+            made = make(item)
+        except Exception as error:
+            fault(place, error)
+        else:
+            yield made
 
 
 def fault(place: str, reason: BaseException | str) -> None:

@@ -211,6 +211,7 @@ def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFix
     assert "1 hand-made records of 'search'" in capsys.readouterr().out
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("instrumentation", "shown"),
     [

@@ -131,6 +131,7 @@ def test_a_foreign_host_is_refused_whatever_it_shows() -> None:
         assert get(url_of(made) + "/fine", headers=headers).status == 403
 
 
+@pytest.mark.faults
 def test_a_token_that_is_written_anew_counts_from_then_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -184,6 +184,7 @@ def _quoted(value: str) -> str:
     return re.escape(value).replace("\\", "\\\\")
 
 
+@pytest.mark.faults
 def test_every_list_and_every_expression_of_every_panel_returns_data(tmp_path: Path) -> None:
     boards = {
         name: json.loads(text)

@@ -39,6 +39,7 @@ def raises(_environ: object) -> Response:
     raise ValueError("secret")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -273,6 +274,7 @@ def test_requests_leave_nothing_on_stdout_and_stderr(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.faults
 def test_a_view_that_raises_is_one_warning(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     url = serve(raises=raises) + "/raises"
     for _ in range(3):

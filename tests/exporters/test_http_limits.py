@@ -235,6 +235,7 @@ def test_a_request_has_one_host(url: str, headers: bytes, status: int) -> None:
 # Headers
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "request_",
     [

@@ -77,6 +77,7 @@ def test_durations_are_histograms_in_seconds(tap: Tap) -> None:
     assert found[key(f"{name}_count", **failed)] == 1
 
 
+@pytest.mark.faults
 def test_everything_else_has_its_prometheus_name(tap: Tap) -> None:
     record()
     faults.fault("a place", "a reason")

@@ -44,6 +44,7 @@ def working(fails: threading.Event) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.faults
 def test_a_failing_tool_raises_an_alert_that_reaches_a_webhook_and_resolves(tmp_path: Path) -> None:
     table = {
         "window": "2s",

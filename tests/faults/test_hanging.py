@@ -94,6 +94,7 @@ def test_what_hangs_delays_the_end_by_a_second_at_most(what: str, tmp_path: Path
     assert seconds - unmeasured < 2 * SECONDS
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("module", ["wrapt", "opentelemetry.sdk.metrics", "opentelemetry.metrics"])
 def test_what_cannot_be_imported_leaves_the_program_unmeasured(module: str, tmp_path: Path) -> None:
     code = PROGRAM.format(

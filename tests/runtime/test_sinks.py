@@ -232,6 +232,7 @@ SINKS: list[Sink] = [
 ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("sink", SINKS, ids=lambda sink: sink.__name__[1:])
 def test_hostile_names_stay_in_their_line(
     sink: Sink,
@@ -255,6 +256,7 @@ def test_hostile_names_stay_in_their_line(
         assert set(unseen) <= ({"\x7f"} if sink is _json_of_the_endpoint else set())
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("quoted", QUOTED)
 @pytest.mark.parametrize(
     "sink",

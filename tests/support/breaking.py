@@ -44,6 +44,8 @@ What `_default` and `_number` raise is told as what a line of the configuration 
 
 reached = 0
 """How often a broken function was called."""
+_mend: Callable[[], None] | None = None
+"""Mends what raises but once."""
 
 
 class Broken(Exception):
@@ -54,6 +56,8 @@ def fail() -> None:
     """Raise; called by whatever is broken."""
     global reached
     reached += 1
+    if _mend is not None:
+        _mend()
     raise Broken("a fault of metertap's own")
 
 
@@ -114,16 +118,41 @@ def _functions(codes: list[CodeType]) -> dict[CodeType, list[FunctionType]]:
 
 
 @contextmanager
-def broken(code: CodeType, functions: list[FunctionType]) -> Iterator[None]:
-    """Have every function with that code raise."""
+def broken(code: CodeType, functions: list[FunctionType]) -> Iterator[Callable[[], None]]:
+    """Have every function with that code raise; gives what mends them."""
+
+    def mend() -> None:
+        for function in functions:
+            function.__code__ = code
+
     body = _later if code.co_flags & inspect.CO_COROUTINE else _plain
     for function in functions:
         function.__code__ = body.__code__.replace(co_freevars=code.co_freevars)
     try:
-        yield
+        yield mend
     finally:
-        for function in functions:
-            function.__code__ = code
+        mend()
+
+
+def each_broken(use: Callable[[], object], *, once: bool = False) -> Iterator[CodeType]:
+    """Have each seam of `use` raise, one after the other, while the body of the loop runs.
+
+    With `once` it raises when it is called first, and then works.
+    """
+    global reached, _mend
+    found = _functions(seams(use))
+    logging.disable(logging.CRITICAL)
+    try:
+        for code, functions in found.items():
+            faults.reset()
+            reached = 0
+            with broken(code, functions) as mend:
+                _mend = mend if once else None
+                yield code
+    finally:
+        _mend = None
+        logging.disable(logging.NOTSET)
+        faults.reset()
 
 
 def walk(use: Callable[[], Any], *, count: Callable[[], Any]) -> list[str]:

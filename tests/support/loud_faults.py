@@ -28,7 +28,7 @@ def raised(*, are_expected: bool) -> Iterator[None]:
 
     def fault(place: str, reason: BaseException | str) -> None:
         _swallowed(place, reason)
-        found.append(f"{place}: {reason!r}")
+        found.append(ascii(f"{place}: {reason!r}"))
         raise reason if isinstance(reason, BaseException) else AssertionError(found[-1])
 
     _are_expected = are_expected

@@ -52,23 +52,27 @@ def families(data: MetricsData) -> Iterable[Family]:
     found: dict[tuple[str, str, str, str], Family] = {}
     for resource in data.resource_metrics:
         for scope in resource.scope_metrics:
-            labels = _scope_labels(scope.scope)
             for metric in scope.metrics:
-                kind = _kind(metric.data)
-                if kind is None:
-                    continue
-                name, unit = _name_and_unit(metric, kind)
-                description = metric.description or ""
-                family = found.setdefault(
-                    (name, kind, description, unit), Family(name, kind, description, unit)
-                )
-                is_ours = metric.name == catalogue.CACHE_ENTRIES.name
-                family.adds_up = is_ours or not isinstance(metric.data, Gauge)
-                points = metric.data.data_points
-                names = frozenset(name for point in points for name in point.attributes or ())
-                make = _distribution if kind == "histogram" else _value
-                family.groups.append(Group(labels, names, map(make, points)))
+                with faults.guarded("prometheus.metric"):
+                    _add(metric, scope.scope, found)
     return found.values()
+
+
+def _add(metric: Any, scope: Any, found: dict[tuple[str, str, str, str], Family]) -> None:
+    kind = _kind(metric.data)
+    if kind is None:
+        return
+    name, unit = _name_and_unit(metric, kind)
+    description = metric.description or ""
+    family = found.setdefault(
+        (name, kind, description, unit), Family(name, kind, description, unit)
+    )
+    is_ours = metric.name == catalogue.CACHE_ENTRIES.name
+    family.adds_up = is_ours or not isinstance(metric.data, Gauge)
+    points = metric.data.data_points
+    names = frozenset(name for point in points for name in point.attributes or ())
+    make = _distribution if kind == "histogram" else _value
+    family.groups.append(Group(_scope_labels(scope), names, map(make, points)))
 
 
 def _kind(data: Any) -> str | None:

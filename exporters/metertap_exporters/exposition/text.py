@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from opentelemetry.exporter.prometheus._mapping import sanitize_attribute
 
+from metertap import faults
 from metertap_exporters.exposition.families import (
     Distribution,
     Exemplar,
@@ -60,13 +61,14 @@ class Exposition:
         parts: list[bytes] = []
         lines: list[str] = []
         for family in families:
-            lines += _head(family, is_openmetrics)
-            for written in self._lines(family, before, is_openmetrics):
-                lines += written
-                if len(lines) >= _LINES:
-                    parts.append("".join(lines).encode())
-                    lines.clear()
-                    self._pause()
+            with faults.guarded("prometheus.family"):  # a fault costs what is left of this one
+                lines += _head(family, is_openmetrics)
+                for written in self._lines(family, before, is_openmetrics):
+                    lines += written
+                    if len(lines) >= _LINES:
+                        parts.append("".join(lines).encode())
+                        lines.clear()
+                        self._pause()
         if is_openmetrics:
             lines.append("# EOF\n")
         parts.append("".join(lines).encode())

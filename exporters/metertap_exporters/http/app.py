@@ -103,8 +103,9 @@ def send(response: Response, environ: Environ, start_response: StartResponse) ->
     # A line of ASCII, whatever the reason quotes: a line end in it would begin a header.
     reason = printable(response.reason or HTTPStatus(response.status).phrase)
     reason = reason.encode("ascii", "backslashreplace").decode()
-    start_response(f"{response.status} {reason}", headers_of(response))
-    return [] if environ.get("REQUEST_METHOD") == "HEAD" else _Sent(response)
+    body: Iterable[bytes] = [] if environ.get("REQUEST_METHOD") == "HEAD" else _Sent(response)
+    start_response(f"{response.status} {reason}", headers_of(response))  # last: it is called once
+    return body
 
 
 def headers_of(response: Response) -> list[tuple[str, str]]:

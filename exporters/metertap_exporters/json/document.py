@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, cast
 
-from metertap import catalogue, outcomes, state
+from metertap import catalogue, faults, outcomes, state, unavailable
 from metertap.recording import (
     CacheFigures,
     Figures,
@@ -57,18 +58,22 @@ def outline(
     are those that the figures are of, where these are not of one process, and `whole` what
     they cost together.
     """
+    kept = faults.kept
     return {
         "schema_version": SCHEMA_VERSION,
         "enabled": enabled,
         "timestamp": time.time(),
         "service": dict(service or {}),
-        "tool_metrics": _with_foreign(tools_by_name(figures.tools), foreign),
-        "cache_metrics": caches_by_name(figures.caches),
+        "tool_metrics": kept(
+            "document.tools", lambda: _with_foreign(tools_by_name(figures.tools), foreign), {}
+        ),
+        "cache_metrics": kept("document.caches", lambda: caches_by_name(figures.caches), {}),
         "operations": figures.operations,
         "sessions": figures.sessions,
-        "system_metrics": system(figures, whole),
+        "system_metrics": kept("document.system", lambda: system(figures, whole), None)
+        or unavailable.get_all_metrics()["system_metrics"],
         "alerts": alerts,
-        "cost_metrics": _costs(figures),
+        "cost_metrics": kept("document.costs", lambda: _costs(figures), None),
         "workers": workers,
         "ended_workers": ended_workers,
     }
@@ -85,15 +90,20 @@ def _costs(figures: Figures) -> Costs | None:
 
 
 def with_entries(outline: Mapping[str, Any]) -> Document:
-    """Make the document of its outline."""
+    """Make the document of its outline; a fault of ours costs the entry at which it happens."""
     made = dict(outline)
     for key, entry in ENTRIES.items():
         figures = outline[key]
+        place = f"document.{key}"
         if isinstance(figures, Mapping):
-            made[key] = {name: entry(item) for name, item in figures.items()}
+            made[key] = dict(faults.each(place, partial(_named, entry), figures.items()))
         else:
-            made[key] = [entry(item) for item in figures]
+            made[key] = list(faults.each(place, entry, figures))
     return cast(Document, made)
+
+
+def _named(entry: Callable[[Any], Any], item: tuple[str, Any]) -> tuple[str, Any]:
+    return item[0], entry(item[1])
 
 
 def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:

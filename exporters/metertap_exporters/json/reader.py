@@ -119,7 +119,10 @@ class JsonSnapshot:
         return self._text.of(self._own() if gathered is None else self._of_all(gathered))
 
     def _gathered(self) -> Gathered | None:
-        return None if self.group is None else self.group.gathered(_SECTIONS)
+        group = self.group
+        if group is None:
+            return None
+        return faults.kept("document.workers", lambda: group.gathered(_SECTIONS), None)
 
     def _own(self) -> dict[str, Any]:
         return self._outline(self._recorder.figures(), self.foreign())
@@ -149,15 +152,16 @@ class JsonSnapshot:
 
     def foreign(self) -> list[ForeignTool]:
         """Find the tools that only other instrumentations measured in this process."""
-        return self.reader.foreign() if self.reader is not None else []
+        reader = self.reader
+        return [] if reader is None else faults.kept("document.foreign", reader.foreign, [])
 
     def _outline(self, figures: Figures, foreign: list[ForeignTool], **more: Any) -> dict[str, Any]:
         return outline(
             figures,
             enabled=self._settings.enabled,
-            service=self._host.service(),
+            service=faults.kept("document.service", self._host.service, {}),
             foreign=foreign,
-            alerts=self._host.alerts(),
+            alerts=faults.kept("document.alerts", self._host.alerts, None),
             **more,
         )
 

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+from metertap import faults
 from metertap.recording import Figures
 from metertap.workers.merging import Whole
 
@@ -21,9 +22,9 @@ def taken(figures: Figures) -> Whole:
         active_sessions=figures.active_sessions,
         requests_by_hand=figures.requests_by_hand,
         cpu_seconds=time.process_time(),
-        resident_bytes=_resident_bytes(),
+        resident_bytes=faults.kept("document.system", _resident_bytes, None),
         threads=threading.active_count(),
-        gc=_collections(),
+        gc=faults.kept("document.system", _collections, None),
     )
 
 
@@ -32,11 +33,11 @@ def system(figures: Figures, whole: Whole | None = None) -> dict[str, Any]:
 
     `whole` is of the processes that the figures are of; of this one, where they are None.
     """
-    found = whole or taken(figures)
+    found, kept = whole or taken(figures), faults.kept
     return {
         "active_sessions": figures.active_sessions,
-        "concurrent_requests": figures.concurrent_requests,
-        "total_requests": figures.total_requests,
+        "concurrent_requests": kept("document.system", lambda: figures.concurrent_requests, 0),
+        "total_requests": kept("document.system", lambda: figures.total_requests, 0),
         "start_time": figures.start_time,
         "uptime_seconds": figures.uptime_seconds,
         "process": {

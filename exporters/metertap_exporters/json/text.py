@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from metertap import faults
 from metertap_exporters.json.document import ENTRIES
 from metertap_exporters.pause import pause
 
@@ -37,14 +39,19 @@ class DocumentText:
         for key, value in outline.items():
             entry = ENTRIES.get(key)
             if entry is None:
-                members.append(f"{dumped(key)}:{dumped(value)}")
+                text = faults.kept("document.text", partial(dumped, value), "null")
+                members.append(f"{dumped(key)}:{text}")
                 continue
             named = isinstance(value, Mapping)
             texts = []
             for name, figures in value.items() if named else enumerate(value):
                 kept = before.get((key, name))
                 if kept is None or kept[0] is not figures:
-                    text = dumped(entry(figures))
+                    try:
+                        text = dumped(entry(figures))
+                    except Exception as error:  # costs this entry
+                        faults.fault(f"document.{key}", error)
+                        continue
                     made += 1
                     if made % _ENTRIES == 0:
                         pause()

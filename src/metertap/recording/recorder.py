@@ -12,7 +12,7 @@ import time
 import weakref
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
@@ -342,16 +342,14 @@ class Recorder(Delivery):
         The lock is held for one series at a time.
         """
         past = self._past  # first: what is counted must not be less than what was
-        return Figures(
-            tools=self._tools_with(self._figures_of),
-            caches=tuple(map(past.left_out_of, self.cache_figures() if caches else ())),
-            active_sessions=self.active_sessions(),
-            start_time=past.until,
-            uptime_seconds=time.monotonic() - past.until_monotonic,
-            requests_by_hand=self.requests_by_hand,
-            operations=self._operations_of(catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION),
-            sessions=self._operations_of(catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION),
-            usage=past.usage_since(self._usage_now()),
+        return self._figures(
+            lambda: self._tools_with(self._figures_of),
+            lambda: faults.each(
+                "figures.caches", past.left_out_of, self.cache_figures() if caches else ()
+            ),
+            lambda: past.usage_since(self._usage_now()),
+            past.until,
+            past.until_monotonic,
         )
 
     def lifetime(self) -> Figures:
@@ -360,16 +358,36 @@ class Recorder(Delivery):
         Percentiles are of the window that there is. Of operations and sessions all is since the
         last `start_over`: instruments count them.
         """
+        return self._figures(
+            lambda: self._tools_with(self._lifetime_of),
+            self.cache_figures,
+            self._usage_now,
+            self.start_time,
+            self._started,
+        )
+
+    def _figures(
+        self,
+        tools: Callable[[], Iterable[ToolFigures]],
+        caches: Callable[[], Iterable[CacheFigures]],
+        usage: Callable[[], tuple[UsageSeries, ...]],
+        start_time: float,
+        started: float,
+    ) -> Figures:
+        """Put figures together; a fault of ours in one of them costs that one."""
+        kept = faults.kept
+        requests = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
+        sessions = (catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION)
         return Figures(
-            tools=self._tools_with(self._lifetime_of),
-            caches=tuple(self.cache_figures()),
-            active_sessions=self.active_sessions(),
-            start_time=self.start_time,
-            uptime_seconds=time.monotonic() - self._started,
+            tools=kept("figures.tools", lambda: tuple(tools()), ()),
+            caches=kept("figures.caches", lambda: tuple(caches()), ()),
+            active_sessions=kept("figures.sessions", self.active_sessions, 0),
+            start_time=start_time,
+            uptime_seconds=time.monotonic() - started,
             requests_by_hand=self.requests_by_hand,
-            operations=self._operations_of(catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION),
-            sessions=self._operations_of(catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION),
-            usage=self._usage_now(),
+            operations=kept("figures.operations", lambda: self._operations_of(*requests), ()),
+            sessions=kept("figures.sessions", lambda: self._operations_of(*sessions), ()),
+            usage=kept("figures.usage", usage, ()),
         )
 
     def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
@@ -439,17 +457,18 @@ class Recorder(Delivery):
     def _tools_with(
         self, figures_of: Callable[[ToolSeries], ToolFigures]
     ) -> tuple[ToolFigures, ...]:
-        found = []
-        for series in list(self._tools.values()):
-            figures = figures_of(series)
-            # Calls may wait there until it is known which tool they are of.
-            if series.name != catalogue.OTHER or figures.active or any(figures.counts.values()):
-                found.append(figures)
-        return tuple(found)
+        found = faults.each("figures.tool", figures_of, list(self._tools.values()))
+        # Calls may wait there until it is known which tool they are of.
+        return tuple(
+            tool
+            for tool in found
+            if tool.name != catalogue.OTHER or tool.active or any(tool.counts.values())
+        )
 
     def _operations_of(self, *metrics: catalogue.Metric) -> tuple[OperationFigures, ...]:
         series = [item for item in list(self._operations.values()) if item.metric in metrics]
-        return tuple(figures for figures in map(self._figures_of, series) if figures.calls)
+        found = faults.each("figures.operation", self._figures_of, series)
+        return tuple(figures for figures in found if figures.calls)
 
     def _figures_of(self, series: LatencySeries[F]) -> F:
         same = series.same_figures()
@@ -465,7 +484,7 @@ class Recorder(Delivery):
     def cache_figures(self) -> list[CacheFigures]:
         """The caches alone, since recording began."""
         self.look()
-        return [series.figures() for series in list(self._caches.values())]
+        return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
 
     def look(self) -> None:
         """Have what is new found and named, as before anybody sees caches."""

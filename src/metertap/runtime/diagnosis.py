@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,55 +29,79 @@ if TYPE_CHECKING:
 
 def diagnose(
     settings: Settings,
-    pipeline: Pipeline,
+    pipeline: Callable[[], Pipeline],
     watch: AlertWatch | None,
     history: HistoryWriter | None,
     notes: Sequence[str],
     *,
     active: bool,
 ) -> dict[str, Any]:
-    """Collect settings and who set them, what is patched, where records go, what was swallowed."""
+    """Collect settings and who set them, what is patched, where records go, what was swallowed.
+
+    A fault of ours costs the part at which it happens: then there is nothing to tell of that.
+    """
+    parts: dict[str, tuple[Callable[[], Any], Any]] = {
+        "service": (lambda: pipeline().service(), {}),
+        "settings": (lambda: _settings(settings), {}),
+        "refused_settings": (lambda: list(settings.refused), []),
+        "instrumentations": (lambda: _instrumentations(settings.enabled), []),
+        "caches": (_caches, []),
+        "process_metrics": (lambda: pipeline().process_metrics.described(), None),
+        "provider": (lambda: _provider(pipeline()), None),
+        "recording_paths": (lambda: pipeline().recording_paths(), []),
+        "readers": (lambda: _readers(pipeline()), []),
+        "endpoints": (lambda: _endpoints(pipeline()), []),
+        "otlp": (lambda: settings.otlp_protocol if settings.otlp else None, None),
+        "otlp_problem": (lambda: pipeline().otlp_problem, None),
+        "alerts": (lambda: None if watch is None else watch.described(), None),
+        "history": (lambda: None if history is None else history.described(), None),
+        "notes": (
+            lambda: [*notes, *_unknown_names(settings), *_relative_file(), *sdk.problems()],
+            list(notes),
+        ),
+        "left_out_duplicates": (lambda: dict(state.recorder().duplicates), {}),
+    }
     return {
         "version": __version__,
         "python": sys.version.split()[0],
         "active": active,
         "disabled_because": settings.disabled_because,
-        "service": pipeline.service(),
-        "settings": {
-            name: {
-                "value": _plain(getattr(settings, name)),
-                "variable": variable,
-                "source": settings.sources.get(name, "default"),
-            }
-            for name, (variable, _) in TABLE.items()
+        **{
+            name: faults.kept(f"diagnosis.{name}", make, otherwise)
+            for name, (make, otherwise) in parts.items()
         },
-        "refused_settings": list(settings.refused),
-        "instrumentations": _instrumentations(settings.enabled),
-        "caches": _caches(),
-        "process_metrics": pipeline.process_metrics.described(),
-        "provider": _provider(pipeline),
-        "recording_paths": pipeline.recording_paths(),
-        "readers": [
-            {"reader": reader, "added_by": "metertap" if ours else "application"}
-            for reader, ours in pipeline.readers()
-        ],
-        "endpoints": [
-            {
-                "name": view.endpoint.label,
-                "url": view.endpoint.url,
-                "problem": view.endpoint.problem,
-            }
-            for view in (pipeline.json, pipeline.prometheus)
-            if view is not None
-        ],
-        "otlp": settings.otlp_protocol if settings.otlp else None,
-        "otlp_problem": pipeline.otlp_problem,
-        "alerts": None if watch is None else watch.described(),
-        "history": None if history is None else history.described(),
-        "notes": [*notes, *_unknown_names(settings), *_relative_file(), *sdk.problems()],
-        "left_out_duplicates": dict(state.recorder().duplicates),
-        "faults": faults.fault_counts(),
+        "faults": faults.fault_counts(),  # last: those of the lines above are among them
     }
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    return {
+        name: {
+            "value": _plain(getattr(settings, name)),
+            "variable": variable,
+            "source": settings.sources.get(name, "default"),
+        }
+        for name, (variable, _) in TABLE.items()
+    }
+
+
+def _readers(pipeline: Pipeline) -> list[dict[str, str]]:
+    return [
+        {"reader": reader, "added_by": "metertap" if ours else "application"}
+        for reader, ours in pipeline.readers()
+    ]
+
+
+def _endpoints(pipeline: Pipeline) -> list[dict[str, str | None]]:
+    return [
+        {
+            "name": view.endpoint.label,
+            "url": view.endpoint.url,
+            "problem": view.endpoint.problem,
+        }
+        for view in (pipeline.json, pipeline.prometheus)
+        if view is not None
+    ]
 
 
 def _plain(value: object) -> object:

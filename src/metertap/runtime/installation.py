@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
-from metertap import faults, locks, state
+from metertap import faults, locks, state, unavailable
 from metertap.otel import resource
 from metertap.runtime import listing, running
 from metertap.runtime.announcement import Announcement
@@ -277,7 +278,7 @@ class Installation:
             if self.is_active and self.pipeline.json is not None:
                 self.pipeline.check()
                 return self.pipeline.json.document()
-        return document(self.settings, self.service(), self.alerts())
+        return document(self.settings, self.service, self.alerts)
 
     # What views ask
 
@@ -293,7 +294,7 @@ class Installation:
 
         return diagnose(
             self.settings,
-            self.pipeline,
+            lambda: self.pipeline,
             self.watch,
             self.history,
             self.notes,
@@ -330,14 +331,18 @@ class Installation:
         json = self._made_json()
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with faults.guarded("listing"), self._registering:
-            running.register(
-                service.get("name", running.UNNAMED),
-                self.json_url,
-                self.prometheus_url,
-                instance_id=service.get("instance_id"),
-                problem=None if json is None else json.endpoint.problem,
-                access={**_access(endpoint), "workers": self._workers_of(endpoint)},
-            )
+            try:
+                running.register(
+                    service.get("name", running.UNNAMED),
+                    self.json_url,
+                    self.prometheus_url,
+                    instance_id=service.get("instance_id"),
+                    problem=None if json is None else json.endpoint.problem,
+                    access={**_access(endpoint), "workers": self._workers_of(endpoint)},
+                )
+            except OSError as error:
+                told = faults.shown(error, str)
+                faults.warn_once("listing", "this process cannot be listed: %s", told)
         self._announcement.listens()
 
     def _workers_of(self, endpoint: Endpoint) -> str | None:
@@ -413,13 +418,21 @@ def _access(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def document(
-    settings: Settings, service: dict[str, str], alerts: list[dict[str, Any]] | None = None
+    settings: Settings,
+    service: Callable[[], dict[str, str]],
+    alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None,
 ) -> Document:
-    """Build the JSON document without a view, and so without what others measured."""
-    from metertap_exporters.json.document import document as of
+    """Build the JSON document without a view, and so without what others measured. Never raises."""
+    with faults.guarded("document"):
+        from metertap_exporters.json.document import document as of
 
-    figures = state.recorder().figures()
-    return of(figures, enabled=settings.enabled, service=service, alerts=alerts)
+        return of(
+            state.recorder().figures(),
+            enabled=settings.enabled,
+            service=faults.kept("document.service", service, {}),
+            alerts=faults.kept("document.alerts", alerts, None),
+        )
+    return cast("Document", unavailable.get_all_metrics())
 
 
 def _install_instrumentations(settings: Settings) -> None:

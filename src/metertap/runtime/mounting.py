@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from metertap import faults
 from metertap.runtime import tap
@@ -50,25 +51,40 @@ class _Mounted:
                 installation.pipeline.mounted_prometheus()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        with faults.guarded("mounting"):
+            answer = json_error(500, "the answer could not be made; the program's log says why")
+            found = self._answer_to(environ)
+            if not isinstance(found, Response):
+                return found(environ, start_response)
+            answer = found
+        with faults.guarded("mounting"):
+            return send(answer, environ, start_response)
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return []
+
+    def _answer_to(self, environ: dict[str, Any]) -> Response | WsgiApp:
+        """Return an answer, or what gives one."""
         path = environ.get("PATH_INFO", "")
         installation = tap.installation()
         if not path:  # what the page loads stands below its address
-            return send(_to_slash(environ), environ, start_response)
+            return _to_slash(environ)
         if installation is None or not installation.is_active:
-            nothing = json_error(503, "nothing is measured: metertap.instrument() was not called")
-            return send(nothing, environ, start_response)
+            return json_error(503, "nothing is measured: metertap.instrument() was not called")
         if path == _PROMETHEUS or (path == "/metrics" and is_prometheus(environ)):
             exporter = installation.pipeline.mounted_prometheus()
-            return exporter.app({**environ, "PATH_INFO": "/metrics"}, start_response)
+            environ["PATH_INFO"] = "/metrics"
+            return exporter.app
         view = installation.pipeline.json
         if view is None:
             if self._view is None or self._view[0] is not installation:
                 self._view = installation, JsonSnapshot()
                 self._view[1].describe(installation)
             view = self._view[1]
-        return view.app(environ, start_response)
+        return view.app
 
 
 def _to_slash(environ: Mapping[str, Any]) -> Response:
-    address = f"{environ.get('SCRIPT_NAME', '')}/"
+    # A path, whatever a client wrote: with two slashes it would be another host's address.
+    name = quote(str(environ.get("SCRIPT_NAME", "")), encoding="latin-1", errors="replace")
+    address = "/" + f"{name}/".lstrip("/")
     return Response(307, "text/plain", b"", (("Location", address),))

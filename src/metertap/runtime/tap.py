@@ -158,11 +158,11 @@ class Tap:
 
     def alerts(self) -> list[dict[str, Any]] | None:
         """Return alerts that are pending or fire, or just resolved; None if none are set up."""
-        return self._installation.alerts()
+        return faults.kept("alerts", self._installation.alerts, None)
 
     def diagnosis(self) -> dict[str, Any]:
         """Return what is patched, what is not and why, where records go: what `doctor` shows."""
-        return self._installation.diagnosis()
+        return faults.kept("diagnosis", self._installation.diagnosis, {})
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector now, if one is exported to. Never raises."""
@@ -184,9 +184,11 @@ class Tap:
 
     def _repr_html_(self) -> str:
         """Return tools, caches and what else the document has as tables: what notebooks show."""
-        from metertap.tables import document, figures, markup
+        with faults.guarded("notebook"):
+            from metertap.tables import document, figures, markup
 
-        return markup.html(figures.tables(cast(document.Document, self.snapshot())))
+            return markup.html(figures.tables(cast(document.Document, self.snapshot())))
+        return "<div></div>"
 
     def _give_up(self) -> None:
         """Give up all that the module holds. With the lock held."""
@@ -294,8 +296,8 @@ def get_all_metrics() -> Document:
     installation = _owners.installation
     if installation is not None:
         return installation.document()
-    given = state.settings()
-    return document(given, resource.short_identity(given))
+    given = faults.kept("settings", state.settings, Settings())
+    return document(given, lambda: resource.short_identity(given))
 
 
 def _before_fork() -> None:
