@@ -46,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "costs": {"measuring", "recording", "state"},
     "instrumentation": {
         "caching",
+        "costs",
         "measuring",
         "otel",
         "patching",

@@ -48,13 +48,15 @@ class Ended(NamedTuple):
 
 _lock = locks.rlock()
 _ended: list[Ended] = []
+_folding: list[bool] = []
+"""Not empty while a thread adds up."""
 _open: list[tuple[Frame, UsageKey, Decimal]] = []
 _failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
 """By identity of a tool's call in progress: models that failed it."""
 
 
-def add(call: Ended) -> None:
-    """Take in a call that has ended."""
+def add(call: Ended, *, in_finaliser: bool = False) -> None:
+    """Take in a call that has ended; a finaliser says so, since it must not start a thread."""
     if call.failed and call.frame is not None:
         _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
         models.add((call.provider, call.requested))
@@ -62,16 +64,24 @@ def add(call: Ended) -> None:
     if len(_ended) == 1:
         state.recorder().on_look(fold)
         state.recorder().activity()
-    elif len(_ended) % _MOST == 0:
+    elif len(_ended) >= _MOST and not in_finaliser and not _folding:
         _fold_elsewhere()
 
 
 def _fold_elsewhere() -> None:
     """Add up in a thread: the first price that is asked for imports the table."""
+
+    def work() -> None:
+        try:
+            fold()
+        finally:
+            _folding.clear()
+
+    _folding.append(True)
     try:
-        threading.Thread(target=fold, name="metertap-costs", daemon=True).start()
+        threading.Thread(target=work, name="metertap-costs", daemon=True).start()
     except RuntimeError:  # there are no new threads while Python ends
-        fold()
+        work()
 
 
 def failed_before(frame: Frame, provider: str, model: str) -> bool:
@@ -146,7 +156,7 @@ def _settle() -> None:
 
 
 def _forget(*_: Any) -> None:
-    for kept in (_ended, _open, _failing):
+    for kept in (_ended, _open, _failing, _folding):
         kept.clear()
 
 

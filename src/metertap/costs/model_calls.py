@@ -86,7 +86,21 @@ class ModelCall:
         self.seconds: float | None = None
         self.started = clock()
 
-    def end(self, error: BaseException | None = None, *, is_timed: bool = True) -> None:
+    def stop_clock(self) -> None:
+        """Take the time until now for the call's, while what it returned is not read yet."""
+        self.seconds = clock() - self.started
+
+    def start_clock(self) -> None:
+        """Take the time until the end after all: what it returned is a stream."""
+        self.seconds = None
+
+    def end(
+        self,
+        error: BaseException | None = None,
+        *,
+        is_timed: bool = True,
+        in_finaliser: bool = False,
+    ) -> None:
         """Count the call; `error` is what it raised. Never raises.
 
         One that is not timed has the `seconds` that were given, or none.
@@ -94,7 +108,7 @@ class ModelCall:
         if self.is_over:
             return
         self.is_over = True
-        if is_timed:
+        if is_timed and self.seconds is None:
             self.seconds = clock() - self.started
         try:
             self.model = as_label(self.model or self.requested or UNKNOWN)
@@ -114,7 +128,8 @@ class ModelCall:
                     error is not None,
                     self.is_retry,
                     self.is_repeat,
-                )
+                ),
+                in_finaliser=in_finaliser,
             )
         except Exception as fault:
             faults.fault("model call", fault)

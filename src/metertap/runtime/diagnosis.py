@@ -56,7 +56,13 @@ def diagnose(
         "alerts": (lambda: None if watch is None else watch.described(), None),
         "history": (lambda: None if history is None else history.described(), None),
         "notes": (
-            lambda: [*notes, *_unknown_names(settings), *_relative_file(), *sdk.problems()],
+            lambda: [
+                *notes,
+                *pipeline().stood_back(),
+                *_unknown_names(settings),
+                *_relative_file(),
+                *sdk.problems(),
+            ],
             list(notes),
         ),
         "left_out_duplicates": (lambda: dict(state.recorder().duplicates), {}),

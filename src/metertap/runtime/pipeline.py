@@ -246,6 +246,12 @@ class Pipeline:
         instruments = self._recorder.instruments
         return [item.path for item in instruments if isinstance(item, OtelInstruments)]
 
+    def stood_back(self) -> list[str]:
+        """Say what is left to other instrumentations, of each provider that is recorded to."""
+        instruments = self._recorder.instruments
+        found = (item.stood_back for item in instruments if isinstance(item, OtelInstruments))
+        return [reason for reason in found if reason is not None]
+
     # Providers
 
     def _make_own(self, application: MeterProvider | None = None) -> None:

@@ -1,0 +1,1 @@
+"""Instrumentors of model clients: the tokens that each response reports."""

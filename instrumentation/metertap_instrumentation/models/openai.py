@@ -1,0 +1,71 @@
+"""openai: chat completions, responses, completions and embeddings, of whoever speaks its protocol.
+
+Every call passes `request` of the client, which is where it is counted (`stainless`). A response
+says itself which model answered and how many tokens that took; a stream of chat completions does so
+in its last chunk, and only where the program asked for that (`stream_options={"include_usage":
+True}`), a stream of `responses` in its last event. Input tokens have the cached ones, output tokens
+those of reasoning.
+
+Not seen: realtime and assistants, images, audio files, fine-tuning, batches; the usage of a
+response that the program reads without parsing it (`with_streaming_response`, then lines or bytes).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report, unusable
+from metertap.costs.usage import Unusable, Usage, checked, part, tokens
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.models.stainless import Requests
+
+_OPERATIONS = {
+    "/chat/completions": CHAT,
+    "/responses": CHAT,
+    "/completions": COMPLETION,
+    "/embeddings": EMBEDDINGS,
+}
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""Events of a stream of `responses` that have the whole response."""
+
+
+def usage_of(found: Any) -> Usage | None:
+    """Read the usage of a response, by the names of either API. Raises Unusable."""
+    if found is None:
+        return None
+    said, taken = ("output", "input")
+    if part(found, "input_tokens") is None:
+        if part(found, "prompt_tokens") is None:
+            return None
+        said, taken = ("completion", "prompt")
+    return checked(
+        Usage(
+            tokens(found, f"{taken}_tokens"),
+            tokens(found, f"{said}_tokens"),
+            tokens(found, f"{taken}_tokens_details.cached_tokens"),
+            0,
+            tokens(found, f"{said}_tokens_details.reasoning_tokens"),
+            tokens(found, f"{taken}_tokens_details.audio_tokens"),
+            tokens(found, f"{said}_tokens_details.audio_tokens"),
+        )
+    )
+
+
+def see(call: ModelCall, parsed: Any) -> None:
+    """Take what a response, a chunk or an event says of usage."""
+    kind = getattr(parsed, "type", None)
+    if isinstance(kind, str) and kind.startswith("response."):
+        if kind not in _ENDS:
+            return
+        parsed = parsed.response
+    try:
+        usage = usage_of(getattr(parsed, "usage", None))
+    except Unusable as problem:
+        unusable(call.provider, problem)
+        usage = None
+    report(call, usage, getattr(parsed, "model", None), getattr(parsed, "service_tier", None))
+
+
+_requests = Requests("openai", "openai", _OPERATIONS, see)
+INSTRUMENTATION = Instrumentation(LIBRARIES["models.openai"], _requests.patch_sets())

@@ -1,0 +1,65 @@
+"""Whose models a client calls: by its class, else by the host that it asks.
+
+Many providers speak the protocol of another's client. One that nobody knows, a proxy or a server of
+the program's own, is taken for the provider whose client it is. The names are those of
+OpenTelemetry's conventions, where these have one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CLASSES = {
+    "Azure": "azure.ai.openai",
+    "Foundry": "azure.ai.inference",
+    "Bedrock": "aws.bedrock",
+    "Vertex": "gcp.vertex_ai",
+}
+"""Providers by a part of the name of their client's class."""
+_HOSTS = {
+    "api.openai.com": "openai",
+    "openai.azure.com": "azure.ai.openai",
+    "ai.azure.com": "azure.ai.inference",
+    "api.anthropic.com": "anthropic",
+    "amazonaws.com": "aws.bedrock",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.x.ai": "x_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.cohere.com": "cohere",
+    "api.cohere.ai": "cohere",
+    "openrouter.ai": "openrouter",
+    "api.together.xyz": "together",
+    "api.together.ai": "together",
+    "api.fireworks.ai": "fireworks",
+    "api.cerebras.ai": "cerebras",
+}
+"""Providers by the end of a host's name."""
+
+
+def provider_of(client: Any, otherwise: str) -> tuple[str, tuple[str, int] | None]:
+    """Return the provider that `client` asks, and the address and port of its server."""
+    url = getattr(client, "base_url", None)
+    host = getattr(url, "host", None)
+    if not isinstance(host, str) or not host:
+        return otherwise, None
+    port = getattr(url, "port", None) or (80 if getattr(url, "scheme", "") == "http" else 443)
+    server = host, port
+    kind = type(client).__name__
+    for part, provider in _CLASSES.items():
+        if part in kind:
+            return provider, server
+    return by_host(host) or otherwise, server
+
+
+def by_host(host: str) -> str | None:
+    """Return the provider that has the host; None if it is unknown."""
+    parts = host.split(".")
+    for start in range(len(parts) - 1):
+        provider = _HOSTS.get(".".join(parts[start:]))
+        if provider is not None:
+            return provider
+    return None

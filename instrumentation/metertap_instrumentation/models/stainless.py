@@ -1,0 +1,146 @@
+"""Clients that Stainless generates, which are alike inside: openai's and anthropic's.
+
+Every call of the API passes `request` of the sync or the async base client: once, however often it
+is tried again. It returns the parsed response, a stream of parsed events, or, where the program
+asked for that, a raw response, which is parsed later if at all. What was parsed passes `_parse` of
+the raw response. Nothing is read that the program does not read.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from metertap import faults
+from metertap.costs.model_calls import ModelCall, begin
+from metertap.measuring.frameworks import coroutine_method, plain_method
+from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.models import streams
+from metertap_instrumentation.models.providers import provider_of
+
+
+class Requests:
+    """How calls of `request(cast_to, options, …)` of a client of `package` are counted."""
+
+    def __init__(
+        self,
+        package: str,
+        provider: str,
+        operations: Mapping[str, str],
+        see: streams.See,
+    ) -> None:
+        """Count requests to the paths of `operations`; `see` reads usage of what is parsed."""
+        self._package = package
+        self._provider = provider
+        self._operations = operations
+        self._see = see
+        self._raw: weakref.WeakKeyDictionary[Any, tuple[ModelCall, Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def patch_sets(self) -> Sequence[PatchSet]:
+        """Return what is patched of the package."""
+        package = self._package
+        return [
+            PatchSet(
+                f"{package}._base_client",
+                [
+                    plain_method("SyncAPIClient.request", self),
+                    coroutine_method("AsyncAPIClient.request", self),
+                ],
+            ),
+            PatchSet(f"{package}._response", [self._parse("BaseAPIResponse")]),
+            PatchSet(f"{package}._legacy_response", [self._parse("LegacyAPIResponse")]),
+            PatchSet(
+                f"{package}._streaming",
+                [stand_in("Stream.close", _close), stand_in("AsyncStream.close", _close_async)],
+            ),
+        ]
+
+    # What follows makes this a `wrappers.Measure`.
+
+    def begin(self, client: Any, args: Any, kwargs: Any) -> Any:
+        """Begin a call of a model; None for any other request."""
+        options = args[1] if len(args) > 1 else kwargs["options"]
+        operation = self._operations.get(options.url.partition("?")[0])
+        if operation is None or options.method.lower() != "post":
+            return None
+        sent = options.json_data
+        model = sent.get("model") if isinstance(sent, Mapping) else None
+        provider, server = provider_of(client, self._provider)
+        return begin(provider, operation, model, server=server, request=sent)
+
+    def ended(self, call: Any, response: Any) -> None:
+        """Take what a request returned."""
+        if hasattr(response, "http_response") and hasattr(response, "_parse"):
+            call.stop_clock()
+            dropped = weakref.finalize(response, call.end, in_finaliser=True)
+            dropped.atexit = False
+            self._raw[response] = call, dropped
+        else:
+            self._take(call, response)
+
+    def raised(self, call: Any, error: BaseException) -> None:
+        """End a call whose request raised, and hide the wrapper's frame in the error."""
+        hide_frame(error)
+        if call is not None:
+            call.end(error)
+
+    def _take(self, call: ModelCall, parsed: Any) -> None:
+        """Take what was parsed: a whole response, or a stream."""
+        if hasattr(parsed, "__stream__") and hasattr(parsed, "_iterator"):
+            call.start_clock()
+            parsed._iterator = streams.watch(parsed._iterator, call, self._see)
+            return
+        try:
+            self._see(call, parsed)
+        finally:
+            call.end()
+
+    def _parse(self, owner: str) -> Target:
+        def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+            def parse(raw: Any, /, *args: Any, **kwargs: Any) -> Any:
+                try:
+                    parsed = method(raw, *args, **kwargs)
+                except BaseException as error:
+                    hide_frame(error)
+                    raise
+                try:
+                    waiting = self._raw.pop(raw, None) if live and self._raw else None
+                    if waiting is not None:
+                        call, dropped = waiting
+                        dropped.detach()
+                        self._take(call, parsed)
+                except Exception as fault:
+                    faults.fault("model response", fault)
+                return parsed
+
+            return parse
+
+        return stand_in(f"{owner}._parse", make)
+
+
+def _close(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
+    def close(stream: Any, /) -> Any:
+        streams.over(vars(stream).get("_iterator"))
+        try:
+            return method(stream)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return close
+
+
+def _close_async(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
+    async def close(stream: Any, /) -> Any:
+        streams.over(vars(stream).get("_iterator"))
+        try:
+            return await method(stream)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return close

@@ -1,0 +1,102 @@
+"""Streamed responses: an iterator in the place of the client's own, which looks at what passes.
+
+The client's stream stays the object that it is, with its type, attributes, context manager and
+`close`. Only the iterator inside is another: it hands on what it gets, and ends the model's call
+when that ends, fails, is closed, or is dropped half-read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metertap import faults
+from metertap.costs.model_calls import ModelCall
+from metertap.patching.tracebacks import hide_frame
+
+See = Callable[[ModelCall, Any], None]
+"""Takes from an item of a stream what it says of usage."""
+
+
+class _Watched:
+    """What an iterator of either kind has in common."""
+
+    __slots__ = ("__weakref__", "_call", "_iterator", "_see")
+
+    def __init__(self, iterator: Any, call: ModelCall, see: See) -> None:
+        self._iterator = iterator
+        self._call = call
+        self._see = see
+
+    def over(self, error: BaseException | None = None) -> None:
+        """End the model's call; `error` is what the stream raised."""
+        self._call.end(error)
+
+    def _passed(self, item: Any) -> None:
+        try:
+            self._see(self._call, item)
+        except Exception as fault:
+            faults.fault("model stream", fault)
+
+    def _raised(self, error: BaseException) -> None:
+        with faults.guarded("model stream"):
+            hide_frame(error)
+            is_end = isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit)
+            self.over(None if is_end else error)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _Watched.__slots__:  # it was never made
+            raise AttributeError(name)
+        return getattr(self._iterator, name)
+
+    def __del__(self) -> None:
+        with faults.guarded("model stream"):
+            self._call.end(in_finaliser=True)
+
+
+class WatchedIterator(_Watched):
+    """An iterator that is watched."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> WatchedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            item = self._iterator.__next__()
+        except BaseException as error:
+            self._raised(error)
+            raise
+        self._passed(item)
+        return item
+
+
+class WatchedAsyncIterator(_Watched):
+    """An async iterator that is watched."""
+
+    __slots__ = ()
+
+    def __aiter__(self) -> WatchedAsyncIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            item = await self._iterator.__anext__()
+        except BaseException as error:
+            self._raised(error)
+            raise
+        self._passed(item)
+        return item
+
+
+def watch(iterator: Any, call: ModelCall, see: See) -> _Watched:
+    """Return what hands on the items of `iterator`, which may be async."""
+    made = WatchedAsyncIterator if hasattr(iterator, "__anext__") else WatchedIterator
+    return made(iterator, call, see)
+
+
+def over(iterator: Any) -> None:
+    """End the call of a stream that is closed, if `iterator` is one that is watched."""
+    if isinstance(iterator, _Watched):
+        iterator.over()

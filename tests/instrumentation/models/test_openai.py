@@ -1,0 +1,230 @@
+"""openai's client: every API that reports usage, raw responses, and whoever speaks its protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import pytest
+
+import metertap
+from kits.model_kit import MODEL, SECRET, ModelKit, both
+from metertap_instrumentation.models import openai as adapter
+from metertap_instrumentation.models.providers import by_host
+from servers.model_api import Answer, ModelApi
+
+openai = pytest.importorskip("openai")
+pytestmark = pytest.mark.library("openai")
+
+USAGE = {
+    "prompt_tokens": 1200,
+    "completion_tokens": 300,
+    "total_tokens": 1500,
+    "prompt_tokens_details": {"cached_tokens": 200},
+    "completion_tokens_details": {"reasoning_tokens": 50},
+}
+RESPONSE_USAGE = {
+    "input_tokens": 1200,
+    "output_tokens": 300,
+    "total_tokens": 1500,
+    "input_tokens_details": {"cached_tokens": 200},
+    "output_tokens_details": {"reasoning_tokens": 50},
+}
+COUNTS = {
+    "input_tokens": 1200,
+    "output_tokens": 300,
+    "cached_tokens": 200,
+    "reasoning_tokens": 50,
+}
+MESSAGES = [{"role": "user", "content": SECRET}]
+
+
+class OpenAIKit(ModelKit):
+    provider = "openai"
+    instrumentation = adapter.INSTRUMENTATION
+    modules = ("openai",)
+    counts = COUNTS
+    cut_counts: ClassVar[dict[str, int]] = {}
+
+    def client(self, url: str, *, is_async: bool) -> Any:
+        made = openai.AsyncOpenAI if is_async else openai.OpenAI
+        return made(api_key="key", base_url=f"{url}/v1")
+
+
+class TestChat(OpenAIKit):
+    usage_at = ("usage", "prompt_tokens")
+
+    def ask(self, client: Any, text: str) -> Any:
+        return client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": text}]
+        )
+
+    def stream(self, client: Any, text: str) -> Any:
+        return client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": text}], stream=True
+        )
+
+    def answer(self) -> Any:
+        message = {"role": "assistant", "content": "answered"}
+        return {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": MODEL,
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            "usage": USAGE,
+        }
+
+    def events(self) -> list[Any]:
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+        said = {"index": 0, "delta": {"content": "answered"}, "finish_reason": None}
+        return [
+            {**chunk, "choices": [said]},
+            {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+            {**chunk, "choices": [], "usage": USAGE},
+            "[DONE]",
+        ]
+
+    @both
+    def test_a_raw_response_is_counted_once_it_is_parsed(
+        self, is_async: bool, api: ModelApi
+    ) -> None:
+        async def main() -> None:
+            async with self.opened(api, is_async=is_async) as client:
+                raw = client.chat.completions.with_raw_response
+                response = raw.create(model=MODEL, messages=MESSAGES)
+                response = await response if is_async else response
+                parsed = response.parse()
+                assert parsed is response.parse()
+                assert parsed.usage.total_tokens == 1500
+
+        asyncio.run(main())
+        self.check(self.counts)
+
+    def test_a_raw_stream_outlives_its_response(self, api: ModelApi) -> None:
+        api.says(Answer(events=self.events()))
+        raw = self.client(api.url, is_async=False).chat.completions.with_raw_response
+        stream = raw.create(model=MODEL, messages=MESSAGES, stream=True).parse()
+        assert len(list(stream)) == 3
+        self.check(self.counts)
+
+    def test_a_response_that_is_not_parsed_did_not_say_what_it_used(self, api: ModelApi) -> None:
+        streaming = self.client(api.url, is_async=False).chat.completions.with_streaming_response
+        with streaming.create(model=MODEL, messages=MESSAGES) as response:
+            assert b"answered" in b"".join(response.iter_bytes())
+        del response
+        assert (self.only()["calls"], self.only()["unreported_calls"]) == (1, 1)
+
+    def test_a_streaming_response_that_is_parsed_is_counted(self, api: ModelApi) -> None:
+        streaming = self.client(api.url, is_async=False).chat.completions.with_streaming_response
+        with streaming.create(model=MODEL, messages=MESSAGES) as response:
+            assert response.parse().usage.total_tokens == 1500
+        self.check(self.counts)
+
+    def test_a_stream_without_usage_is_a_call_without_tokens(self, api: ModelApi) -> None:
+        api.says(Answer(events=[*self.events()[:2], "[DONE]"]))
+        self.run(api, is_async=False, streamed=True)
+        assert (self.only()["calls"], self.only()["unreported_calls"]) == (1, 1)
+
+    def test_a_subclass_of_the_client_is_a_client(self, api: ModelApi) -> None:
+        class Own(openai.OpenAI):  # type: ignore[misc]
+            def request(self, *args: Any, **kwargs: Any) -> Any:
+                return super().request(*args, **kwargs)
+
+        self.ask(Own(api_key="key", base_url=f"{api.url}/v1"), SECRET)
+        self.check(self.counts)
+
+    def test_azure_has_its_own_name_and_path(self, api: ModelApi) -> None:
+        client = openai.AzureOpenAI(api_key="key", azure_endpoint=api.url, api_version="2024-06-01")
+        self.ask(client, SECRET)
+        (path, _), *_ = api.asked
+        assert path.startswith(f"/openai/deployments/{MODEL}/chat/completions")
+        (found,) = self.models()
+        assert (found["provider"], found["input_tokens"]) == ("azure.ai.openai", 1200)
+
+    def test_other_requests_are_no_calls_of_models(self, api: ModelApi) -> None:
+        api.says(Answer({"object": "list", "data": []}))
+        client = self.client(api.url, is_async=False)
+        client.moderations.create(input=SECRET)
+        assert self.models() == []
+
+    def test_a_retry_by_the_program_is_told_apart(self, api: ModelApi) -> None:
+        client = self.client(api.url, is_async=False)
+        with metertap.measure_tool("asks"):
+            api.says(Answer(self.error(), status=400), Answer(self.answer()))
+            with pytest.raises(openai.BadRequestError):
+                self.ask(client, SECRET)
+            self.ask(client, SECRET)
+        (found,) = self.models()
+        assert (found["calls"], found["failed_calls"], found["retried_calls"]) == (2, 1, 1)
+
+
+class TestResponses(OpenAIKit):
+    walks = False
+    usage_at = ("usage", "input_tokens")
+
+    @pytest.fixture(autouse=True)
+    def has_responses(self) -> None:
+        if not hasattr(openai.resources, "Responses") and not hasattr(openai.OpenAI, "responses"):
+            pytest.skip("this version has no such API")
+
+    def ask(self, client: Any, text: str) -> Any:
+        return client.responses.create(model=MODEL, input=text)
+
+    def stream(self, client: Any, text: str) -> Any:
+        return client.responses.create(model=MODEL, input=text, stream=True)
+
+    def answer(self) -> Any:
+        return {
+            "id": "1",
+            "object": "response",
+            "created_at": 1,
+            "model": MODEL,
+            "status": "completed",
+            "output": [],
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            "usage": RESPONSE_USAGE,
+        }
+
+    def events(self) -> list[Any]:
+        begun = {**self.answer(), "status": "in_progress", "usage": None}
+        made = {"type": "response.created", "sequence_number": 0, "response": begun}
+        end = {"type": "response.completed", "sequence_number": 1, "response": self.answer()}
+        return [("response.created", made), ("response.completed", end)]
+
+
+def test_embeddings_have_no_output() -> None:
+    with ModelApi().serving() as api, metertap.instrument(json_endpoint=False):
+        vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
+        usage = {"prompt_tokens": 8, "total_tokens": 8}
+        body = {
+            "object": "list",
+            "model": "text-embedding-3-small",
+            "data": [vector],
+            "usage": usage,
+        }
+        api.says(Answer(body))
+        client = openai.OpenAI(api_key="key", base_url=api.url)
+        client.embeddings.create(model="text-embedding-3-small", input=SECRET)
+        found: Any = metertap.get_all_metrics()["cost_metrics"]
+        (model,) = found["models"]
+        assert (model["input_tokens"], model["output_tokens"]) == (8, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("api.openai.com", "openai"),
+        ("eu.api.openai.com", "openai"),
+        ("mine.openai.azure.com", "azure.ai.openai"),
+        ("us-central1-aiplatform.googleapis.com", None),
+        ("api.deepseek.com", "deepseek"),
+        ("openai.com.evil.example", None),
+        ("localhost", None),
+        ("", None),
+    ],
+)
+def test_a_provider_is_known_by_its_host(host: str, provider: str | None) -> None:
+    assert by_host(host) == provider
