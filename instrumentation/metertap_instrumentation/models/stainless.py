@@ -55,7 +55,10 @@ class Requests:
             PatchSet(f"{package}._legacy_response", [self._parse("LegacyAPIResponse")]),
             PatchSet(
                 f"{package}._streaming",
-                [stand_in("Stream.close", _close), stand_in("AsyncStream.close", _close_async)],
+                [
+                    stand_in("Stream.close", _close, optional=True),
+                    stand_in("AsyncStream.close", _close_async, optional=True),
+                ],
             ),
         ]
 
@@ -119,7 +122,7 @@ class Requests:
 
             return parse
 
-        return stand_in(f"{owner}._parse", make)
+        return stand_in(f"{owner}._parse", make, optional=True)
 
 
 def _close(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
