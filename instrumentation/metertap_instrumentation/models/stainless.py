@@ -126,10 +126,11 @@ class Requests:
 
 
 def _close(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
-    def close(stream: Any, /) -> Any:
-        streams.over(vars(stream).get("_iterator"))
+    def close(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
+        with faults.guarded("model stream"):
+            streams.over(vars(stream).get("_iterator"))
         try:
-            return method(stream)
+            return method(stream, *args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
@@ -138,10 +139,11 @@ def _close(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
 
 
 def _close_async(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
-    async def close(stream: Any, /) -> Any:
-        streams.over(vars(stream).get("_iterator"))
+    async def close(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
+        with faults.guarded("model stream"):
+            streams.over(vars(stream).get("_iterator"))
         try:
-            return await method(stream)
+            return await method(stream, *args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
