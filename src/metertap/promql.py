@@ -13,13 +13,14 @@ def label(attribute: str) -> str:
     return attribute.replace(".", "_")
 
 
-def _seconds(metric: catalogue.Metric) -> str:
+def seconds(metric: catalogue.Metric) -> str:
+    """Name a histogram of durations."""
     return f"{label(metric.name)}_seconds"
 
 
-DURATION = _seconds(catalogue.TOOL_DURATION)
-FIRST_ITEM = _seconds(catalogue.TOOL_FIRST_ITEM)
-REQUEST_DURATION = _seconds(catalogue.SERVER_DURATION)
+DURATION = seconds(catalogue.TOOL_DURATION)
+FIRST_ITEM = seconds(catalogue.TOOL_FIRST_ITEM)
+REQUEST_DURATION = seconds(catalogue.SERVER_DURATION)
 TOOL_ACTIVE = label(catalogue.TOOL_ACTIVE.name)
 SESSION_ACTIVE = label(catalogue.SESSION_ACTIVE.name)
 CACHE_REQUESTS = f"{label(catalogue.CACHE_REQUESTS.name)}_total"
@@ -35,12 +36,13 @@ CACHE = label(catalogue.CACHE_NAME)
 SYSTEM = label(catalogue.CACHE_SYSTEM)
 PLACE = label(catalogue.FAULT_PLACE)
 METHOD = label(catalogue.MCP_METHOD)
+LOOKUP = label(catalogue.CACHE_REQUEST_TYPE)
 
 FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
 """Matches calls that failed."""
 COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
 """Matches calls that rates and percentiles are made of: ok and failed."""
-HIT = f'{label(catalogue.CACHE_REQUEST_TYPE)}="hit"'
+HIT = f'{LOOKUP}="hit"'
 BOUNDS = "le, vmrange"
 """Labels of a bucket: `vmrange` where VictoriaMetrics was sent exponential histograms."""
 OVERFLOW = 'otel_metric_overflow="true"'

@@ -116,6 +116,28 @@ def prometheus(
 
 
 @contextmanager
+def prometheus_of(folder: Path, openmetrics: str) -> Iterator[Store]:
+    """A Prometheus that scrapes nothing, and holds samples of the past: OpenMetrics with times."""
+    path, promtool = program("prometheus"), program("promtool")
+    port = free_port()
+    folder.mkdir(parents=True)
+    (folder / "samples").write_text(openmetrics, encoding="utf-8")
+    (folder / "prometheus.yml").write_text("{}")
+    made = (promtool, "tsdb", "create-blocks-from", "openmetrics", "samples", "data")
+    subprocess.run(made, cwd=folder, check=True, capture_output=True)
+    arguments = (
+        "--config.file=prometheus.yml",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=100y",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with _running(folder, path, *arguments):
+        store = Store(f"http://127.0.0.1:{port}")
+        wait_for(lambda: _answers(f"{store.url}/-/ready"))
+        yield store
+
+
+@contextmanager
 def alertmanager(folder: Path, webhook: str) -> Iterator[str]:
     """An Alertmanager that passes every alert on at once: its address."""
     path = program("alertmanager")

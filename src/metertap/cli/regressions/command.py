@@ -9,11 +9,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from metertap.cli.credentials import Credentials
+from metertap.cli.engines import open_history
 from metertap.cli.history_options import NONE_NAMED
 from metertap.cli.regressions import COMMAND
 from metertap.cli.tables import complain, show, write_json
 from metertap.history.answers import Answers, HistoryError
-from metertap.history.backends import open_answers
 from metertap.install_command import install_command
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _COULD_NOT_TELL = 2
 _WEEK = 7 * 86_400.0
 
 
-def run(options: argparse.Namespace, _given: Credentials) -> int:
+def run(options: argparse.Namespace, given: Credentials) -> int:
     """Show what moved. Returns 0 if nothing became worse, 1 if something did, 2 if none can say."""
     problem = _problem(options)
     if problem:
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, _given: Credentials) -> int:
         complain(COMMAND, f"{missing} cannot be imported: {install_command('regressions')}")
         return _COULD_NOT_TELL
     try:
-        with closing(open_answers(options.history)) as answers:
+        with closing(open_history(options.history, given)) as answers:
             question = _question(answers, options)
             found = regressions.report(answers, question)
     except HistoryError as error:

@@ -7,12 +7,12 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from metertap.cli.engines import open_history
 from metertap.cli.history_options import NONE_NAMED
 from metertap.cli.tables import complain, show, write_json
 from metertap.cli.trends import COMMAND
 from metertap.history import times
 from metertap.history.answers import KINDS, HistoryError, Kind
-from metertap.history.backends import open_answers
 from metertap.history.trends import Trends, as_json, trends
 
 
@@ -52,7 +52,7 @@ def _asked(options: argparse.Namespace) -> Trends:
     kinds: tuple[Kind, ...] = KINDS
     if options.tool or options.cache:
         kinds = ("tool",) if options.tool else ("cache",)
-    with closing(open_answers(options.history)) as answers:
+    with closing(open_history(options.history)) as answers:
         return trends(
             answers,
             since=since,

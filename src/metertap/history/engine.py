@@ -1,0 +1,278 @@
+"""Answers of an engine that speaks PromQL: Prometheus, VictoriaMetrics and their like.
+
+Processes that are scraped say their version in `target_info`; of those that export OTLP some
+engines write it on every series. Latencies come from what the engine holds: native histograms,
+VictoriaMetrics' ranges, or classic buckets, whose calls are taken to be spread evenly in them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from metertap import catalogue, outcomes, promql
+from metertap.history import buckets
+from metertap.history.answers import ERROR, KINDS, By, HistoryError, Kind, Slice, Subject, Version
+from metertap.history.buckets import Bucket
+from metertap.history.promql_api import NO_PROMQL, Api, Ask, Point
+from metertap.promql import quoted, selector
+
+MOST_PERIODS = 10_000
+"""Prometheus returns 11,000 points of a series at most."""
+_REACH_SECONDS = 31 * 86_400
+"""How far back versions are looked for."""
+_LOOK_SECONDS = 3600
+_SAMPLES = 4
+"""So many samples of a series have to be in a period, for what comes before the first is lost."""
+_SERVICE, _VERSION, _INSTANCE = "service_name", "service_version", "service_instance_id"
+_INFO = "target_info"
+
+Labels = Mapping[str, str]
+
+
+class _Source(NamedTuple):
+    """A histogram of one kind of subject: the labels that name the subject, and further ones."""
+
+    kind: Kind
+    source: str
+    metric: str
+    names: tuple[str, ...]
+    more: tuple[str, ...]
+
+
+_OPERATION = (promql.METHOD, promql.TOOL, promql.label(catalogue.PROMPT_NAME))
+_SOURCES = (
+    _Source("tool", "", promql.DURATION, (promql.TOOL,), (promql.OUTCOME, promql.ERROR_TYPE)),
+    *(
+        _Source("operation", metric.side, promql.seconds(metric), _OPERATION, (promql.ERROR_TYPE,))
+        for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
+    ),
+)
+_COUNTS = "|".join([promql.CACHE_REQUESTS, *(f"{source.metric}(_count)?" for source in _SOURCES)])
+
+
+class EngineAnswers:
+    """Answers by PromQL, over the engine's HTTP API. Raises HistoryError."""
+
+    def __init__(self, ask: Ask, now: Callable[[], float] = time.time) -> None:
+        """Ask the engine by `ask`. Raises HistoryError where nothing of metertap's is in it."""
+        self._api = Api(ask)
+        self._now = now
+        found = self._api.instant(
+            f'group by (__name__) (last_over_time({{__name__=~"{_COUNTS}|{_INFO}"}}'
+            f"[{_REACH_SECONDS}s]))",
+            now(),
+        )
+        self._metrics = {labels["__name__"] for labels, _ in found}
+        if not self._metrics - {_INFO}:
+            raise HistoryError("the engine has no metrics of metertap's")
+        versioned = selector("", f'__name__=~"{_COUNTS}"', f'{_VERSION}!=""')
+        self._is_joined = _INFO in self._metrics and not self._api.instant(
+            f"group(last_over_time({versioned}[{_REACH_SECONDS}s]))", now()
+        )
+
+    def close(self) -> None:
+        """Hold nothing open."""
+
+    def services(self) -> list[str]:
+        """List the services by name."""
+        return sorted({version.service for version in self.versions()})
+
+    def versions(self, service: str | None = None) -> list[Version]:
+        """List the versions of one service, or of all, first seen first."""
+        self._api.start()
+        end = math.ceil(self._now() / _LOOK_SECONDS) * _LOOK_SECONDS
+        by = f"job, {_SERVICE}, {_VERSION}"
+        query = f"group by ({by}) (last_over_time({self._info()}[{_LOOK_SECONDS}s]))"
+        made = []
+        for labels, points in self._api.range(query, end - _REACH_SECONDS, end, _LOOK_SECONDS):
+            if service in (None, _service(labels)):
+                first = self._seen("min", labels, points[0].at)
+                last = self._seen("max", labels, points[-1].at)
+                made.append(Version(_service(labels), labels.get(_VERSION, ""), first, last))
+        return sorted(made, key=lambda version: version.first_seen)
+
+    def slices(
+        self,
+        *,
+        since: float,
+        until: float,
+        step: float,
+        service: str | None = None,
+        kinds: Collection[Kind] = KINDS,
+        name: str | None = None,
+        by: By = "none",
+    ) -> Iterator[Slice]:
+        """Yield what was measured, as `Answers` has it."""
+        self._api.start()
+        is_whole = step >= until - since
+        least = self._seconds_between_samples(since, until) * _SAMPLES
+        length = until - since if is_whole else step * max(1, math.ceil(least / step))
+        first = since if is_whole else since // length * length
+        periods = math.ceil((until - first) / length)
+        if periods > MOST_PERIODS:
+            raise HistoryError(f"{periods} periods are more than an engine returns")
+        span = _Span(first, first + periods * length, length)
+        found: dict[tuple[float, str, str, str, Subject], Slice] = {}
+
+        def piece(subject: Subject, labels: Labels, start: float) -> Slice:
+            version = labels.get(_VERSION, "")
+            instance = labels.get(_INSTANCE) or labels.get("instance", "")
+            key = (start, _service(labels), version, instance, subject)
+            end = until if is_whole else start + length
+            return found.setdefault(key, Slice(subject, *key[1:4], start, end))
+
+        if "cache" in kinds:
+            for subject, labels, point in self._lookups(span, name, by):
+                if service in (None, _service(labels)):
+                    at = piece(subject, labels, point.at - length)
+                    if labels.get(promql.LOOKUP) == "hit":
+                        at.hits += round(point.value)
+                    else:
+                        at.misses += round(point.value)
+        for source in _SOURCES:
+            if source.kind in kinds:
+                for subject, labels, start, held in self._calls(source, span, name, by):
+                    if service in (None, _service(labels)):
+                        _count(piece(subject, labels, start), labels, held)
+        yield from sorted(found.values(), key=lambda each: each.start)
+
+    def _lookups(
+        self, span: _Span, name: str | None, by: By
+    ) -> Iterator[tuple[Subject, Labels, Point]]:
+        only = [] if name is None else [f"{promql.CACHE}={quoted(name)}"]
+        told = (promql.CACHE, promql.SYSTEM, promql.LOOKUP)
+        query = self._increase(selector(promql.CACHE_REQUESTS, *only), told, by, span)
+        for labels, points in self._api.range(query, *span.ends()):
+            subject = Subject("cache", labels.get(promql.CACHE, ""), labels.get(promql.SYSTEM, ""))
+            for point in points:
+                if point.value:
+                    yield subject, labels, point
+
+    def _calls(
+        self, source: _Source, span: _Span, name: str | None, by: By
+    ) -> Iterator[tuple[Subject, Labels, float, list[Bucket]]]:
+        """Yield the buckets of calls of one period that have the same labels."""
+        length = math.ceil(span.end - span.start)
+        metrics = f'__name__=~"{source.metric}(_count)?"'
+        listed = self._api.instant(
+            f"group by ({', '.join(source.names)}) "
+            f"(last_over_time({selector('', metrics)}[{length}s]))",
+            span.end,
+        )
+        for names, _ in listed:
+            words = [names.get(label, "") for label in source.names]
+            subject = Subject(source.kind, " ".join(filter(None, words)), source.source)
+            if name not in (None, subject.name):
+                continue
+            pairs = zip(source.names, words, strict=True)
+            only = [f"{label}={quoted(word)}" for label, word in pairs]
+            # One question for each: the answer to all at once may be too long to be read.
+            told = set()
+            if source.metric in self._metrics:
+                query = self._increase(selector(source.metric, *only), source.more, by, span)
+                for labels, points in self._api.range(query, *span.ends()):
+                    for point in points:
+                        start = point.at - span.step
+                        told.add(start)
+                        yield subject, labels, start, buckets.of_native(point.buckets)
+            if f"{source.metric}_count" in self._metrics:
+                for labels, start, held in self._classic(source, only, by, span):
+                    if start not in told:  # both forms are kept while one replaces the other
+                        yield subject, labels, start, held
+
+    def _classic(
+        self, source: _Source, only: list[str], by: By, span: _Span
+    ) -> Iterator[tuple[Labels, float, list[Bucket]]]:
+        """Yield the buckets of series that say their bounds in a label."""
+        told = (*source.more, "le", "vmrange")
+        query = self._increase(selector(f"{source.metric}_bucket", *only), told, by, span)
+        totals: dict[tuple[frozenset[tuple[str, str]], float], dict[str, float]] = {}
+        ranges: dict[tuple[frozenset[tuple[str, str]], float], dict[str, float]] = {}
+        for labels, points in self._api.range(query, *span.ends()):
+            rest = frozenset(item for item in labels.items() if item[0] not in {"le", "vmrange"})
+            for point in points:
+                key = rest, point.at - span.step
+                if "vmrange" in labels:
+                    ranges.setdefault(key, {})[labels["vmrange"]] = point.value
+                elif "le" in labels:
+                    totals.setdefault(key, {})[labels["le"]] = point.value
+        try:
+            for (rest, start), by_bound in totals.items():
+                yield dict(rest), start, buckets.of_classic(by_bound)
+            for (rest, start), by_range in ranges.items():
+                yield dict(rest), start, buckets.of_ranges(by_range)
+        except ValueError:
+            raise HistoryError(NO_PROMQL) from None
+
+    def _increase(self, series: str, told: tuple[str, ...], by: By, span: _Span) -> str:
+        """Write how much series grew in each period, by the labels that are told apart."""
+        length = math.ceil(span.step)
+        labels = ["job", _SERVICE, *told]
+        labels += [_VERSION] if by != "none" else []
+        labels += ["instance", _INSTANCE] if by == "instance" else []
+        grown = f"increase({series}[{length}s])"
+        if self._is_joined:
+            # A process may have become another version meanwhile, or be gone: the newest counts.
+            newest = f"timestamp({_INFO})[{length}s:{max(1, length // 60)}s]"
+            newest = f"topk by (job, instance) (1, max_over_time({newest})) * 0 + 1"
+            grown += f" * on (job, instance) group_left ({_SERVICE}, {_VERSION}) ({newest})"
+        return f"sum by ({', '.join(labels)}) ({grown})"
+
+    def _info(self, *matchers: str) -> str:
+        """Select the series that say which version ran when."""
+        if self._is_joined:
+            return selector(_INFO, *matchers)
+        return selector("", f'__name__=~"{_COUNTS}"', *matchers)
+
+    def _seen(self, which: str, labels: Labels, at: float) -> float:
+        """Return the first or last sample of a version in the time before `at`."""
+        names = ("job", _SERVICE, _VERSION)
+        series = self._info(*(f"{name}={quoted(labels.get(name, ''))}" for name in names))
+        times = f"timestamp({series})[{_LOOK_SECONDS}s:10s]"
+        found = self._api.instant(f"{which}({which}_over_time({times}))", at)
+        return found[0][1].value if found else at
+
+    def _seconds_between_samples(self, since: float, until: float) -> float:
+        window = max(1, math.ceil(min(300.0, (until - since) / 4)))
+        often = f"count_over_time({self._info()}[{window}s])"
+        span = math.ceil(until - since)
+        often = f"max(max_over_time({often}[{span}s:{max(1, span // 20)}s]))"
+        found = self._api.instant(often, until)
+        return window / found[0][1].value if found and found[0][1].value else 0.0
+
+
+class _Span(NamedTuple):
+    """Periods of `step` seconds."""
+
+    start: float
+    end: float
+    step: float
+
+    def ends(self) -> tuple[float, float, float]:
+        """Return when the first and the last one end, and their length."""
+        return self.start + self.step, self.end, self.step
+
+
+def _service(labels: Labels) -> str:
+    return labels.get(_SERVICE) or labels.get("job", "")
+
+
+def _count(piece: Slice, labels: Labels, held: list[Bucket]) -> None:
+    """Count the calls of one outcome and type of error."""
+    count = round(sum(bucket.calls for bucket in held))
+    if not count:
+        return
+    error = labels.get(promql.ERROR_TYPE, "")
+    outcome = labels.get(promql.OUTCOME, "") or (ERROR if error else outcomes.OK)
+    piece.outcomes[outcome] = piece.outcomes.get(outcome, 0) + count
+    if error:
+        piece.error_types[error] = piece.error_types.get(error, 0) + count
+    if piece.subject.kind == "operation" or outcome in outcomes.SAMPLED:
+        made = buckets.sketch(held)
+        if piece.latency is None:
+            piece.latency = made
+        else:
+            piece.latency.merge(made)

@@ -1,0 +1,87 @@
+"""The HTTP API of engines that speak PromQL: two kinds of questions, and what is answered."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from metertap.history.answers import HistoryError
+
+Ask = Callable[[str], bytes]
+"""Returns what the engine answers to a path. Raises HistoryError."""
+
+NO_PROMQL = "what answers there does not speak PromQL"
+TOTAL_SECONDS = 60.0
+"""How long all questions of one answer may take together."""
+
+
+class Point(NamedTuple):
+    """A number at one moment, or the buckets of a native histogram."""
+
+    at: float
+    value: float
+    buckets: Sequence[tuple[float, float, float]] = ()
+    """Lower and upper bounds, and counts."""
+
+
+class Api:
+    """Asks an engine. Methods raise HistoryError where it is not one, is wrong or too slow."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.start()
+
+    def start(self) -> None:
+        """Give the questions that come now as much time as there is."""
+        self._due = time.monotonic() + TOTAL_SECONDS
+
+    def instant(self, query: str, at: float) -> list[tuple[Mapping[str, str], Point]]:
+        """Return the series of a query at one moment."""
+        found = self._result("query", "vector", query=query, time=at)
+        return [(item["metric"], point) for item in found for point in _points([item["value"]], ())]
+
+    def range(
+        self, query: str, start: float, end: float, step: float
+    ) -> Iterator[tuple[Mapping[str, str], list[Point]]]:
+        """Yield the series of a query that have any points, earlier points first."""
+        found = self._result("query_range", "matrix", query=query, start=start, end=end, step=step)
+        for item in found:
+            points = list(_points(item.get("values", ()), item.get("histograms", ())))
+            if points:
+                yield item["metric"], points
+
+    def _result(self, kind: str, wanted: str, **parameters: str | float) -> list[dict[str, Any]]:
+        if time.monotonic() > self._due:
+            raise HistoryError(f"the engine took more than {TOTAL_SECONDS:g} s in all")
+        body = self._ask(f"/api/v1/{kind}?{urlencode(parameters)}")
+        try:
+            answer = json.loads(body)
+            data = answer["data"]
+            if answer["status"] != "success" or data["resultType"] != wanted:
+                raise ValueError
+            found: list[dict[str, Any]] = data["result"]
+            # Whoever reads it may trust these types.
+            for item in found:
+                if any(not isinstance(text, str) for text in item["metric"].values()):
+                    raise ValueError
+                rows = [item["value"]] if wanted == "vector" else item.get("values", [])
+                list(_points(rows, item.get("histograms", ())))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise HistoryError(NO_PROMQL) from None
+        return found
+
+
+def _points(values: Sequence[Any], histograms: Sequence[Any]) -> Iterator[Point]:
+    """Yield the points of a series, without those that are no number."""
+    for at, text in values:
+        value = float(text)
+        if math.isfinite(value):
+            yield Point(float(at), value)
+    for at, held in histograms:
+        bounds = [tuple(map(float, bucket[1:])) for bucket in held.get("buckets", ())]
+        buckets = [(lower, upper, count) for lower, upper, count in bounds]
+        yield Point(float(at), float(held["count"]), buckets)

@@ -1,0 +1,208 @@
+"""The same questions to a file, to a Prometheus and to a VictoriaMetrics: the same answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from metertap import catalogue
+from metertap.cli import main
+from metertap.cli.credentials import Credentials
+from metertap.cli.engines import open_history
+from metertap.history.answers import Answers, Slice, Subject
+from metertap.history.sketch import merged
+from metertap.history.store import Run, Store
+from metertap.history.tally import Tally
+from servers.real_servers import prometheus_of, victoria_metrics
+from support.http import get
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.real
+
+MINUTES, CALLS = 20, 50
+START = time.time() // 3600 * 3600 - 7200
+"""Two hours ago: a version for twenty minutes, and another for twenty more."""
+END = START + 2 * MINUTES * 60
+TOOLS = {"search": (0.04, 0.06), "order": (0.3, 0.3)}
+PRICES = Subject("cache", "prices", "cachetools")
+DURATION = "gen_ai_execute_tool_duration_seconds"
+
+
+@pytest.fixture(scope="module")
+def minutes() -> list[tuple[str, dict[Subject, Tally], dict[str, list[float]]]]:
+    """What was measured in each minute, as the file takes it, and the latencies of each tool."""
+    chance = random.Random(4)
+    made = []
+    for minute in range(2 * MINUTES):
+        tallies: dict[Subject, Tally] = {PRICES: Tally(hits=30, misses=10)}
+        latencies = {}
+        for name, both in TOOLS.items():
+            middle = math.log(both[minute // MINUTES])
+            values = [chance.lognormvariate(middle, 0.3) for _ in range(CALLS)]
+            tally = Tally({"ok": CALLS - 5, "tool_error": 5}, {"ValueError": 5})
+            tally.sketch().add(values)
+            tallies[Subject("tool", name, "mcp")] = tally
+            latencies[name] = values
+        made.append((f"1.{minute // MINUTES}", tallies, latencies))
+    return made
+
+
+@pytest.fixture(scope="module")
+def openmetrics(minutes: list[Any]) -> str:
+    """The same, as a Prometheus would have scraped it each 15 s from both versions."""
+    bounds = [*catalogue.TOOL_DURATION.buckets, math.inf]
+    lines: dict[str, list[str]] = {"target": [], DURATION: [], "cache_requests": []}
+    for version in ("1.0", "1.1"):
+        target = f'job="shop",instance="{version}"'
+        values: dict[tuple[str, str], list[float]] = {}
+        lookups = {"hit": 0, "miss": 0}
+        for at, (of, _, latencies) in enumerate(minutes):
+            if of != version:
+                continue
+            for quarter in range(5 if at % MINUTES == MINUTES - 1 else 4):
+                stamp = START + at * 60 + quarter * 15
+                info = f'service_name="shop",service_version="{version}"'
+                lines["target"].append(f"target_info{{{target},{info}}} 1 {stamp}")
+                for (name, outcome), known in sorted(values.items()):
+                    told = f'{target},gen_ai_tool_name="{name}",metertap_outcome="{outcome}"'
+                    told += ',error_type="ValueError"' if outcome == "tool_error" else ""
+                    for bound in bounds:
+                        count = sum(value <= bound for value in known)
+                        le = "+Inf" if math.isinf(bound) else f"{bound:g}"
+                        lines[DURATION].append(
+                            f'{DURATION}_bucket{{{told},le="{le}"}} {count} {stamp}'
+                        )
+                    lines[DURATION].append(f"{DURATION}_count{{{told}}} {len(known)} {stamp}")
+                for kind, count in lookups.items():
+                    told = f'{target},cache_name="prices",cache_system="cachetools"'
+                    told += f',cache_request_type="{kind}"'
+                    lines["cache_requests"].append(
+                        f"cache_requests_total{{{told}}} {count} {stamp}"
+                    )
+                for name, new in latencies.items():
+                    failed = values.setdefault((name, "tool_error"), [])
+                    if quarter == 0:
+                        failed += new[:5]
+                        values.setdefault((name, "ok"), []).extend(new[5:])
+                if quarter == 0:
+                    lookups["hit"] += 30
+                    lookups["miss"] += 10
+    kinds = {"target": "info", DURATION: "histogram", "cache_requests": "counter"}
+    made = []
+    for name, kind in kinds.items():
+        made += [f"# TYPE {name} {kind}", *sorted(lines[name], key=_series)]
+    return "\n".join([*made, "# EOF", ""])
+
+
+def _series(line: str) -> str:
+    return line.rpartition("}")[0]
+
+
+@pytest.fixture(scope="module")
+def file(minutes: list[Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("history") / "history.db"
+    with closing(Store(path, 50_000_000)) as store:
+        for at, (version, tallies, _) in enumerate(minutes):
+            store.write(Run("shop", version, version), [(int(START) + at * 60, tallies)])
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=["Prometheus", "VictoriaMetrics"])
+def engine(
+    request: pytest.FixtureRequest, openmetrics: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("engine") / "data"
+    if request.param == "Prometheus":
+        with prometheus_of(folder, openmetrics) as store:
+            yield store.url
+        return
+    with victoria_metrics(folder) as store:
+        # Its times are in milliseconds.
+        lines = [
+            f"{line.rpartition(' ')[0]} {float(line.rpartition(' ')[2]) * 1000:.0f}"
+            for line in openmetrics.splitlines()
+            if not line.startswith("#")
+        ]
+        body = "\n".join(lines).encode()
+        urllib.request.urlopen(f"{store.url}/api/v1/import/prometheus", body).close()
+        wait_for(lambda: get(f"{store.url}/internal/force_flush").status == 200)
+        wait_for(lambda: store.query(f"count(last_over_time({DURATION}_count[1d]))"))
+        yield store.url
+
+
+def opened(text: str) -> Any:
+    return closing(open_history(text, Credentials()))
+
+
+def whole(answers: Answers, **more: Any) -> dict[tuple[str, str, str], Slice]:
+    """One slice for each tool and cache, and version."""
+    found = answers.slices(since=START, until=END, step=END - START, by="version", **more)
+    return {(item.subject.kind, item.subject.name, item.version): item for item in found}
+
+
+def test_an_engine_answers_as_the_file_does(engine: str, file: str) -> None:
+    with opened(file) as answers:
+        expected, versions, services = whole(answers), answers.versions(), answers.services()
+    with opened(engine) as answers:
+        found = whole(answers)
+        assert answers.services() == services == ["shop"]
+        seen = answers.versions("shop")
+    assert [item.version for item in seen] == [item.version for item in versions] == ["1.0", "1.1"]
+    for ours, theirs in zip(versions, seen, strict=True):
+        assert theirs.first_seen == pytest.approx(ours.first_seen, abs=61)
+        assert theirs.last_seen == pytest.approx(ours.last_seen, abs=61)
+    assert found.keys() == expected.keys()
+    for key, right in expected.items():
+        told = found[key]
+        # What happened before the first scrape is in no engine.
+        assert sum(told.outcomes.values()) == pytest.approx(right.calls, rel=0.08)
+        assert told.error_types.keys() == right.error_types.keys()
+        if right.hit_rate is not None:
+            assert told.hit_rate == pytest.approx(right.hit_rate, abs=0.01)
+            continue
+        assert told.error_rate == pytest.approx(right.error_rate, abs=0.01)
+        assert told.latency is not None
+        assert right.latency is not None
+        for share in (0.5, 0.95):
+            exact = right.latency.quantile(share)
+            assert exact is not None
+            # The buckets double: an estimate is in the same one, or beyond its bound by little.
+            assert 0.5 < (told.latency.quantile(share) or 0.0) / exact < 2
+
+
+def test_periods_one_tool_and_one_kind(engine: str) -> None:
+    with opened(engine) as answers:
+        found = list(
+            answers.slices(since=START, until=END, step=300, kinds=("tool",), name="search")
+        )
+    assert {item.subject for item in found} == {Subject("tool", "search", "")}
+    assert {item.version for item in found} == {""}
+    assert [item.start for item in found] == [START + 300 * at for at in range(8)]
+    assert all(item.end - item.start == 300 for item in found)
+    assert all(item.calls == pytest.approx(5 * CALLS, rel=0.3) for item in found)
+    assert merged(item.latency for item in found).count == sum(item.calls for item in found)
+
+
+def test_the_slowed_tool_is_the_first_regression_in_both(
+    engine: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for history in (file, engine):
+        assert main(["regressions", "--history", history, "--json"]) == 1
+        told.append(json.loads(capsys.readouterr().out))
+    for found in told:
+        first = found["findings"][0]
+        assert (first["name"], first["version"], first["is_worse"]) == ("search", "1.1", True)
+        assert first["since"] == pytest.approx(START + MINUTES * 60, abs=60)
+        assert {item["name"] for item in found["findings"]} == {"search"}
+    exact, estimated = (found["findings"][0]["change"] for found in told)
+    assert exact == pytest.approx(0.5, abs=0.1)
+    assert estimated == pytest.approx(exact, abs=0.2)

@@ -1,0 +1,139 @@
+"""Engines that are slow, wrong or gone: exit status 2 and one line, in bounded time."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from metertap.cli import client, main
+from metertap.history import buckets, promql_api
+from metertap.history.answers import HistoryError
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+DURATION = "gen_ai_execute_tool_duration_seconds"
+
+
+@contextmanager
+def engine(answer: Answer) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with suppress(OSError):  # who asked may be gone
+                answer(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def told(body: bytes, status: int = 200, **headers: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, text in headers.items():
+            handler.send_header(name, text)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def vector(*items: object) -> bytes:
+    return json.dumps(
+        {"status": "success", "data": {"resultType": "vector", "result": items}}
+    ).encode()
+
+
+def hanging(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b" ")
+        time.sleep(0.05)
+
+
+METRIC = {"__name__": f"{DURATION}_count"}
+WRONG = {
+    "a page": (told(b"<html>"), "does not speak PromQL"),
+    "an empty answer": (told(b""), "does not speak PromQL"),
+    "another document": (told(b"[]"), "does not speak PromQL"),
+    "deep": (told(b"[" * 100_000), "does not speak PromQL"),
+    "another type": (told(vector(7)), "does not speak PromQL"),
+    "no number": (told(vector({"metric": METRIC, "value": [1, "x"]})), "does not speak PromQL"),
+    "no text": (told(vector({"metric": {"__name__": 7}, "value": [1, "1"]})), "does not speak"),
+    "nothing of ours": (told(vector()), "the engine has no metrics of metertap's"),
+    "an error": (told(b'{"status": "error"}', 422), "it answers 422"),
+    "a redirect": (told(b"", 302, Location="http://127.0.0.1:1/"), "it answers 302"),
+    "endless": (hanging, "no whole answer within 0.5 s"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("command", ["regressions", "trends"])
+def test_an_engine_that_is_wrong_or_slow_is_one_line(
+    command: str,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if kind == "endless":
+        monkeypatch.setattr(client, "SECONDS", 0.5)
+    answer, reason = WRONG[kind]
+    with engine(answer) as url:
+        status = main([command, "--history", url])
+    out, err = capsys.readouterr()
+    assert status == (2 if command == "regressions" else 1)
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"metertap {command}: ")
+    assert reason in line
+    assert len(line) < 300
+
+
+def test_an_engine_that_is_gone_is_one_line_without_its_password(
+    free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for url in (f"http://me:secret@127.0.0.1:{free_port}/prometheus", "http://[::1", "http://"):
+        assert main(["regressions", "--history", url]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "secret" not in line
+
+
+def test_all_questions_together_have_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = promql_api.Api(lambda path: vector())
+    assert api.instant("up", 0.0) == []
+    monkeypatch.setattr(promql_api, "TOTAL_SECONDS", -1.0)
+    api.start()
+    with pytest.raises(HistoryError, match="took more than"):
+        api.instant("up", 0.0)
+
+
+def test_buckets_of_other_histograms_keep_their_counts_and_bounds() -> None:
+    classic = buckets.of_classic({"0.01": 10.4, "0.02": 30.2, "0.04": 30.2, "+Inf": 31.0})
+    made = buckets.sketch(classic)
+    assert made.count == 31
+    assert 0.01 * 0.98 < (made.quantile(11 / 31) or 0.0) < 0.02
+    assert made.maximum == pytest.approx(0.04, rel=0.02)
+    native = buckets.sketch(buckets.of_native([(-1e-9, 1e-9, 0.0), (0.5, 0.505, 7.0)]))
+    assert (native.count, native.quantile(0.5)) == (7, pytest.approx(0.5025, rel=0.006))
+    ranges = buckets.sketch(buckets.of_ranges({"1.000e+00...1.011e+00": 3.0}))
+    assert (ranges.count, ranges.quantile(0.5)) == (3, pytest.approx(1.0055, rel=0.006))
+
+
+@pytest.mark.parametrize("bounds", [{"x": 1.0}, {"nan": 1.0}, {"-1": 1.0}, {"inf": 1.0}])
+def test_bounds_that_are_none_are_no_calls_or_refused(bounds: dict[str, float]) -> None:
+    try:
+        made = buckets.sketch(buckets.of_classic(bounds))
+    except ValueError:
+        assert "x" in bounds
+    else:
+        assert made.count == 0
