@@ -156,7 +156,11 @@ class Request:
             self._move(recorder().tool(self.name, self.served.source))
 
     def begins(self) -> None:
-        """Take note that the handler begins. Where several layers say so, the outermost counts."""
+        """Take note that the handler begins, or is tried again: the first time counts.
+
+        Where several layers say so, that is the outermost.
+        """
+        self._error = 0  # of the try before: the next one may raise the same object, or at its id
         if self.frame is not None and not self._has_begun:
             self._has_begun = True
             self.frame[STARTED] = clock()
