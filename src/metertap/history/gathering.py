@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.history.answers import ERROR, Subject
-from metertap.history.tally import Tally
+from metertap.history.tally import Tally, add_to
 from metertap.recording import Recorder
 from metertap.recording.buffer import Buffer
 from metertap.recording.operation_series import OperationSeries, Sample
@@ -131,34 +132,32 @@ def _count_growth(
 def _count_calls(tally: Tally, items: Sequence[Any]) -> None:
     """Count what was in the buffer of a tool: seconds of calls that went well, or an `Ended`."""
     seconds = [item for item in items if type(item) is float]
-    ended = len(items) - len(seconds)
     if seconds:
-        _add(tally.outcomes, outcomes.OK, len(seconds))
-    for item in items if ended else ():
-        if type(item) is Ended:
-            _add(tally.outcomes, item.outcome)
-            if item.error_type is not None:
-                _add(tally.error_types, item.error_type)
-            if item.latency_ms is not None and item.outcome in outcomes.SAMPLED:
-                seconds.append(item.seconds)
+        add_to(tally.outcomes, {outcomes.OK: len(seconds)})
+    if len(seconds) < len(items):
+        ended = [item for item in items if type(item) is Ended]
+        add_to(tally.outcomes, Counter([item.outcome for item in ended]))
+        errors = [item.error_type for item in ended if item.error_type is not None]
+        add_to(tally.error_types, Counter(errors))
+        seconds += [
+            item.seconds
+            for item in ended
+            if item.latency_ms is not None and item.outcome in outcomes.SAMPLED
+        ]
     if seconds:
         tally.sketch().add(seconds)
 
 
 def _count_operations(tally: Tally, items: Sequence[Any]) -> None:
     """Count what was in the buffer of operations: seconds, or a `Sample` with its data point."""
-    failed = 0
-    for item in items:
-        if type(item) is Sample and item.point.error_type is not None:
-            failed += 1
-            _add(tally.error_types, item.point.error_type)
+    samples = [item for item in items if type(item) is Sample]
+    types = [item.point.error_type for item in samples]
+    errors = Counter([error for error in types if error is not None])
+    failed = len(types) - types.count(None)
+    add_to(tally.error_types, errors)
     if failed:
-        _add(tally.outcomes, ERROR, failed)
+        add_to(tally.outcomes, {ERROR: failed})
     if len(items) > failed:
-        _add(tally.outcomes, outcomes.OK, len(items) - failed)
+        add_to(tally.outcomes, {outcomes.OK: len(items) - failed})
     seconds = [float(item.seconds if type(item) is Sample else item) for item in items]
     tally.sketch().add(seconds)
-
-
-def _add(counts: dict[str, int], key: str, count: int = 1) -> None:
-    counts[key] = counts.get(key, 0) + count

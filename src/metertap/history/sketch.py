@@ -121,9 +121,11 @@ class Sketch:
         width, code = next(item for item in _WIDTHS if most < 256 ** item[0])
         size = len(self._counts) | width << _WIDTH_AT
         extremes = (self.minimum, self.maximum) if self.count else (0.0, 0.0)
+        header = _HEADER.pack(self.total, *extremes, self._low, size)
+        if width == 1:
+            return header + bytes(self._counts)
         body = _little(array(code, self._counts)).tobytes()
-        planes = (body[place::width] for place in range(width))
-        return _HEADER.pack(self.total, *extremes, self._low, size) + b"".join(planes)
+        return header + b"".join(body[place::width] for place in range(width))
 
     @classmethod
     def unpack(cls, data: bytes) -> Sketch:

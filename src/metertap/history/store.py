@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from itertools import groupby, islice, pairwise
 from math import inf
 from pathlib import Path
@@ -66,7 +65,7 @@ class Store:
                     number = self._id(_RUN, run)
                     for start, tallies in intervals:
                         numbered = {
-                            self._id(_SERIES, astuple(subject)): tally
+                            self._id(_SERIES, (subject.kind, subject.name, subject.source)): tally
                             for subject, tally in tallies.items()
                         }
                         self._append(TIERS[0], start, number, numbered)

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from metertap.history.sketch import Sketch
 
+_LEVEL = 4
+"""Of compression: a tenth more bytes than by zlib's default, in a third of its time."""
 _COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
 """What is kept beside the latencies, the rarest last."""
 
@@ -82,7 +84,7 @@ def encode(tallies: Mapping[int, Tally]) -> bytes:
         lines.append(line)
         sketches.append(packed)
     head = json.dumps(lines, separators=(",", ":"), allow_nan=False).encode()
-    return zlib.compress(b"\n".join((head, b"".join(sketches))))
+    return zlib.compress(b"\n".join((head, b"".join(sketches))), _LEVEL)
 
 
 def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tally]]:
