@@ -40,8 +40,12 @@ _FIELDS = {
     "cache_write": "cache_write_tokens",
     "input_audio": "input_audio_tokens",
     "output_audio": "output_audio_tokens",
+    "cache_write_1h": "cache_write_1h_tokens",
+    "web_searches": "web_searches",
 }
-"""The table's names of parts of the input and the output."""
+"""The table's names of parts of the input and the output, and of what comes with them."""
+_WITHIN = {"output_audio": "output", "cache_write_1h": "cache_write"}
+"""Parts of what is a part itself."""
 
 
 @dataclass(slots=True)
@@ -67,7 +71,7 @@ class _Known:
     seconds: int
     """How long its prices stay the same, by the clock of the world: a day, or a minute."""
     thresholds: list[int]
-    rates: dict[tuple[str, int, int], _Rates] = field(default_factory=dict)
+    rates: dict[tuple[str, int, int, tuple[bool, ...]], _Rates] = field(default_factory=dict)
 
 
 class PriceTable:
@@ -123,7 +127,8 @@ class PriceTable:
         if known is None:
             return None
         bracket = bisect_left(known.thresholds, usage.input)
-        key = (tier, int(at // known.seconds), bracket)
+        parts = tuple(bool(getattr(usage, part)) for part in _FIELDS)
+        key = (tier, int(at // known.seconds), bracket, parts)
         rates = known.rates.get(key)
         if rates is None:
             if len(known.rates) >= _MOST:
@@ -180,18 +185,15 @@ class PriceTable:
 
         try:
             call, plain = asked(), asked(input=whole)
-            said = asked(input=whole, output=whole)
-            each = {
-                "input": (plain - call) / whole,
-                "output": (said - plain) / whole,
-                "output_audio": (asked(input=whole, output=whole, output_audio=whole) - said)
-                / whole,
-            }
-            for part in ("cached", "cache_write", "input_audio"):
-                each[part] = (asked(input=whole, **{part: whole}) - plain) / whole
+            each = {"input": (plain - call) / whole}
+            for part in ("output", *_FIELDS):
+                if part == "output" or getattr(usage, part):
+                    outer = {_WITHIN[part]: whole} if part in _WITHIN else {}
+                    without = asked(input=whole, **outer)
+                    each[part] = (asked(input=whole, **outer, **{part: whole}) - without) / whole
             rates = _Rates(call, {name: rate for name, rate in each.items() if rate})
             rates.is_exact = rates.cost(usage) == self._ask(provider, model, usage, at, tier)
-        except ValueError:  # it has prices for other things than tokens
+        except (ValueError, TypeError):  # it has prices for other things than tokens
             rates = _Rates(Decimal(0), {}, is_exact=False)
         return rates
 

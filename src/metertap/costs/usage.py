@@ -18,6 +18,10 @@ class Usage(NamedTuple):
     reasoning: int = 0
     input_audio: int = 0
     output_audio: int = 0
+    cache_write_1h: int = 0
+    """Among those that were written to the provider's cache: those kept for an hour."""
+    web_searches: int = 0
+    """Searches that the provider made for the call."""
 
 
 class Unusable(ValueError):
@@ -49,6 +53,8 @@ def checked(usage: Usage) -> Usage:
     """Return `usage` if its parts fit into the whole. Raises Unusable."""
     if usage.cached + usage.cache_write + usage.input_audio > usage.input:
         raise Unusable("parts of the input are more than the input")
+    if usage.cache_write_1h > usage.cache_write:
+        raise Unusable("parts of the written tokens are more than these")
     if usage.reasoning > usage.output or usage.output_audio > usage.output:
         raise Unusable("parts of the output are more than the output")
     return usage

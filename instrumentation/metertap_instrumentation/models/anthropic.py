@@ -1,0 +1,72 @@
+"""anthropic: messages, beta ones too; Bedrock, Vertex and Foundry by its client as well.
+
+Every call passes `request` of the client, which is where it is counted (`stainless`). The response
+has its usage; a stream says what the input took when it begins, and what the output took so far
+towards its end, so that one which is cut off counts what was reported until then. The API counts
+`input_tokens` without cached tokens: here, as in the conventions, they are among the input.
+
+Not seen: batches, counting tokens, the old completions; the usage of a response that the program
+reads without parsing it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metertap.costs.model_calls import CHAT, ModelCall, report, unusable
+from metertap.costs.usage import Unusable, Usage, checked, part, tokens
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.models.stainless import Requests
+
+_OPERATIONS = {"/v1/messages": CHAT}
+
+
+def usage_of(found: Any, before: Usage | None = None) -> Usage | None:
+    """Read a usage. Raises Unusable.
+
+    Of a stream each is of all until then, and what a later one leaves out is as it was `before`.
+    """
+    if found is None:
+        return None
+    has_input = part(found, "input_tokens") is not None
+    if not has_input and part(found, "output_tokens") is None:
+        return None
+    output = tokens(found, "output_tokens")
+    thought = tokens(found, "output_tokens_details.thinking_tokens")
+    if not has_input and before is not None:
+        searches = max(before.web_searches, tokens(found, "server_tool_use.web_search_requests"))
+        return checked(before._replace(output=output, reasoning=thought, web_searches=searches))
+    cached = tokens(found, "cache_read_input_tokens")
+    written = tokens(found, "cache_creation_input_tokens")
+    return checked(
+        Usage(
+            tokens(found, "input_tokens") + cached + written,
+            output,
+            cached,
+            written,
+            thought,
+            cache_write_1h=tokens(found, "cache_creation.ephemeral_1h_input_tokens"),
+            web_searches=tokens(found, "server_tool_use.web_search_requests"),
+        )
+    )
+
+
+def see(call: ModelCall, parsed: Any) -> None:
+    """Take what a message or an event of its stream says of usage."""
+    source = parsed
+    if getattr(parsed, "type", None) == "message_start":
+        source = parsed.message
+    found = getattr(source, "usage", None)
+    if found is None:
+        return
+    try:
+        usage = usage_of(found, call.usage)
+    except Unusable as problem:
+        unusable(call.provider, problem)
+        usage = None
+    report(call, usage, getattr(source, "model", None))
+
+
+_requests = Requests("anthropic", "anthropic", _OPERATIONS, see)
+INSTRUMENTATION = Instrumentation(LIBRARIES["models.anthropic"], _requests.patch_sets())
