@@ -52,9 +52,14 @@ class TestMessages(ModelKit):
 
     def answer(self) -> Any:
         return {
-            "id": "1", "type": "message", "role": "assistant", "model": MODEL,
+            "id": "1",
+            "type": "message",
+            "role": "assistant",
+            "model": MODEL,
             "content": [{"type": "text", "text": "answered"}],
-            "stop_reason": "end_turn", "stop_sequence": None, "usage": USAGE,
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "usage": USAGE,
         }
 
     def events(self) -> list[Any]:
