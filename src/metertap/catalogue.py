@@ -35,6 +35,8 @@ PROVIDER_NAME = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
 RESPONSE_MODEL = "gen_ai.response.model"
 TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105  # a token of text
+SIDE = "metertap.side"
+DEFINITION_PART = "metertap.definition.part"
 
 NAMES = (TOOL_NAME, PROMPT_NAME)
 """Attributes that name what a request asks for."""
@@ -44,6 +46,12 @@ EXECUTE_TOOL = "execute_tool"
 
 FUNCTION = "function"
 """Value of `gen_ai.tool.type` of what a program runs itself."""
+
+SERVER = "server"
+"""Value of `metertap.side`: what runs a tool, be it a server or a framework."""
+
+CLIENT = "client"
+"""Value of `metertap.side`: what asks another process to run it."""
 
 OTHER = "_OTHER"
 """What a name becomes that is not registered (the conventions' fallback value)."""
@@ -55,6 +63,7 @@ MANUAL = "manual"
 
 _TOOL_BUCKETS = tuple(0.01 * 2**i for i in range(14))  # 0.01 … 81.92 s, GenAI conventions
 _TOKEN_BUCKETS = tuple(4.0**i for i in range(14))  # 1 … 67,108,864 tokens, GenAI conventions
+_SIZE_BUCKETS = tuple(float(64 * 4**i) for i in range(10))  # 64 B … 16 MiB
 _MCP_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
@@ -121,6 +130,15 @@ TOKEN_USAGE = Metric(
 OF_MODELS = (MODEL_DURATION, TOKEN_USAGE)
 """Metrics of model calls by the conventions, which other instrumentations record as well."""
 TOOL_COST = Metric("metertap.tool.cost", "{USD}", "What tools spent on models, and their fees.")
+TOOL_RESULT_SIZE = Metric(
+    "metertap.tool.result.size",
+    "By",
+    "Size of tool results: bytes of text that a model gets.",
+    buckets=_SIZE_BUCKETS,
+)
+TOOL_DEFINITION_SIZE = Metric(
+    "metertap.tool.definition.size", "By", "Size of tool definitions, as clients get them."
+)
 TOOL_ACTIVE = Metric("metertap.tool.active", "{call}", "Tool calls in progress.")
 SESSION_ACTIVE = Metric("metertap.session.active", "{session}", "Sessions that are open.")
 CACHE_REQUESTS = Metric("cache.requests", "{request}", "Cache lookups by result.")

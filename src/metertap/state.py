@@ -82,7 +82,7 @@ def configure(new: Settings) -> None:
     with _state.lock:
         _state.settings = new
         _state.enabled = new.enabled
-        _state.recorder.configure(new.window_size, new.series_limit, new.fees)
+        _state.recorder.configure(new.window_size, new.series_limit, new.fees, new.weight)
 
 
 def stop() -> None:

@@ -100,7 +100,7 @@ def get_all_metrics() -> dict[str, Any]:
     """Return a document that says that nothing is measured."""
     now = time.time()
     return {
-        "schema_version": "1.2",
+        "schema_version": "1.3",
         "enabled": False,
         "timestamp": now,
         "service": {},
@@ -125,6 +125,7 @@ def get_all_metrics() -> dict[str, Any]:
         "cost_metrics": None,
         "workers": None,
         "ended_workers": 0,
+        "weight_metrics": None,
     }
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from metertap.cli import main
 from metertap.weight.definitions import definition
+from support import wire
 from support.waiting import wait_for
 
-SERVERS = Path(__file__).parents[1] / "servers"
-ODD = SERVERS / "odd_mcp_server.py"
+ODD = Path(__file__).parents[1] / "servers" / "odd_mcp_server.py"
 
 
 def odd(kind: str, *arguments: str) -> list[str]:
@@ -32,23 +32,6 @@ def weighed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
     return found
 
 
-def on_the_wire(recorded: Path) -> list[tuple[str, int]]:
-    """Name and bytes of each tool in what a server wrote: each ends where the next one begins."""
-    for line in recorded.read_bytes().splitlines():
-        result = json.loads(line).get("result", {})
-        if "tools" in result:
-            break
-    found = []
-    for tool in result["tools"]:
-        # As these servers write JSON; that it stands in the line says that it is what they sent.
-        sent = json.dumps(tool, ensure_ascii=False, separators=(",", ":")).encode()
-        assert line.count(sent) == 1
-        found.append((tool["name"], len(sent)))
-    begins, ends = line.index(b'"tools":[') + len(b'"tools":['), line.rindex(b"]")
-    assert sum(size for _, size in found) + len(found) - 1 == ends - begins
-    return found
-
-
 @pytest.mark.mcp
 def test_a_published_server_agrees_with_the_wire_to_the_byte(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -56,14 +39,12 @@ def test_a_published_server_agrees_with_the_wire_to_the_byte(
     server = shutil.which("mcp-server-git", path=str(Path(sys.executable).parent))
     assert server is not None
     recorded = tmp_path / "recorded"
-    proxy = [sys.executable, str(SERVERS / "wire_recorder.py"), str(recorded)]
-    document = weighed(capsys, "--", *proxy, server)
-    sizes = on_the_wire(recorded)
-    assert {tool["name"]: tool["definition_bytes"] for tool in document["tools"]} == dict(sizes)
-    assert document["definition_bytes"] == sum(size for _, size in sizes)
+    document = weighed(capsys, "--", *wire.recorder(recorded), server)
+    sizes = wire.definitions(recorded)
+    assert {tool["name"]: tool["definition_bytes"] for tool in document["tools"]} == sizes
+    assert document["definition_bytes"] == sum(sizes.values())
     assert len(sizes) >= 12
-    results = [json.loads(line)["result"] for line in recorded.read_bytes().splitlines()]
-    assert not any("content" in result for result in results)  # no tool was run
+    assert wire.results(recorded) == []  # no tool was run
 
 
 def test_pages_spaces_escapes_and_other_alphabets_count_as_they_were_sent(

@@ -83,7 +83,7 @@ def test_the_schema_itself_is_valid_and_describes_no_more_than_there_is() -> Non
 
 def test_an_empty_document_is_whole() -> None:
     found = checked()
-    assert (found["schema_version"], found["enabled"]) == ("1.2", True)
+    assert (found["schema_version"], found["enabled"]) == ("1.3", True)
     assert (found["tool_metrics"], found["cache_metrics"]) == ({}, {})
     assert (found["operations"], found["sessions"]) == ([], [])
     assert found["service"]["name"]

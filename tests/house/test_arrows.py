@@ -33,7 +33,7 @@ GROUND = {
 ARROWS: dict[str, set[str]] = {
     "ground": set(),
     "settings": set(),
-    "recording": set(),
+    "recording": {"weight"},
     "patching": set(),
     "otel": {"recording", "settings"},
     "alerts": {"recording"},
@@ -41,7 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "state": {"recording", "settings"},
     "tables": set(),
     "weight": set(),
-    "measuring": {"patching", "recording", "state"},
+    "measuring": {"patching", "recording", "state", "weight"},
     "caching": {"measuring", "patching", "recording", "state"},
     "costs": {"measuring", "recording", "state"},
     "instrumentation": {
@@ -52,9 +52,10 @@ ARROWS: dict[str, set[str]] = {
         "patching",
         "recording",
         "state",
+        "weight",
     },
     "workers": {"recording", "settings"},
-    "exporters": {"alerts", "costs", "otel", "recording", "settings", "state", "workers"},
+    "exporters": {"alerts", "costs", "otel", "recording", "settings", "state", "weight", "workers"},
     "runtime": {
         "alerts",
         "exporters",

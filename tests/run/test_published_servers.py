@@ -16,6 +16,7 @@ import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from support import wire
 from support.programs import METERTAP, RUN, run
 
 pytestmark = pytest.mark.mcp
@@ -59,10 +60,26 @@ def _session(command: Sequence[str], calls: Sequence[Call]) -> tuple[list[Any], 
         return asyncio.run(talk())
 
 
-def test_mcp_server_time_is_measured_and_answers_the_same() -> None:
+def _weighs_as_on_the_wire(document: dict[str, Any], kept: Path, calls: Sequence[Call]) -> None:
+    """Compare every byte of definitions and results with what the server wrote."""
+    weights = document["weight_metrics"]["tools"]
+    definitions = {name: tool["definition"]["bytes"] for name, tool in weights.items()}
+    assert definitions == wire.definitions(kept)
+    sizes: dict[str, list[int]] = {name: [] for name in weights}
+    for (name, _), size in zip(calls, wire.results(kept), strict=True):
+        sizes[name].append(size)
+    for name, tool in weights.items():
+        found = tool["results"] or {"total_bytes": 0, "max_bytes": None, "weighed": 0}
+        assert found["total_bytes"] == sum(sizes[name])
+        assert found["max_bytes"] == max(sizes[name], default=None)
+        assert found["weighed"] == len(sizes[name])
+
+
+def test_mcp_server_time_is_measured_and_answers_the_same(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
     server = [_installed("mcp-server-time"), "--local-timezone", "UTC"]
     without, unmeasured = _session(server, TIME)
-    measured, document = _session([*RUN, *server], TIME)
+    measured, document = _session([*wire.recorder(kept), *RUN, *server], TIME)
     told_the_time = slice(2, 4)  # the third and fourth answers
     del without[told_the_time], measured[told_the_time]
     assert measured == without
@@ -73,6 +90,7 @@ def test_mcp_server_time_is_measured_and_answers_the_same() -> None:
     assert tools["convert_time"]["successful_calls"] == 1
     current = tools["get_current_time"]
     assert (current["total_calls"], current["successful_calls"]) == (3, 1)
+    _weighs_as_on_the_wire(document, kept, TIME)
 
 
 def test_mcp_server_git_is_measured_and_answers_the_same(tmp_path: Path) -> None:
@@ -84,18 +102,22 @@ def test_mcp_server_git_is_measured_and_answers_the_same(tmp_path: Path) -> None
         ("git_show", {"repo_path": repository, "revision": "no-such-revision"}),
     ]
     without, _ = _session(server, calls)
-    measured, document = _session([*RUN, *server], calls)
+    kept = tmp_path / "kept"
+    measured, document = _session([*wire.recorder(kept), *RUN, *server], calls)
     assert measured == without
+    _weighs_as_on_the_wire(document, kept, calls)
     tools = document["tool_metrics"]
     assert tools["git_status"]["successful_calls"] == 1
     assert tools["git_show"]["failed_calls"] == 1
     assert tools["git_log"]["total_calls"] == 0  # it is registered, and so it is there
 
 
-def test_mcp_server_fetch_is_measured_and_answers_the_same() -> None:
+def test_mcp_server_fetch_is_measured_and_answers_the_same(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
     server = [_installed("mcp-server-fetch")]
     calls: list[Call] = [("fetch", {"url": "not a url"}), ("fetch", {"max_length": "many"})]
     without, _ = _session(server, calls)
-    measured, document = _session([*RUN, *server], calls)
+    measured, document = _session([*wire.recorder(kept), *RUN, *server], calls)
     assert measured == without
+    _weighs_as_on_the_wire(document, kept, calls)
     assert document["tool_metrics"]["fetch"]["total_calls"] == 2

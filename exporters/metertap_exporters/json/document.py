@@ -20,10 +20,10 @@ from metertap.recording import (
 )
 from metertap.workers.merging import Whole
 from metertap_exporters.json.foreign import ForeignTool
-from metertap_exporters.json.shape import Cache, Costs, Document, Latencies, Tool
+from metertap_exporters.json.shape import Cache, Costs, Document, Latencies, Tool, Weights
 from metertap_exporters.json.system import system
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """The minor number rises where something is added, the major one where anything else changes."""
 
 
@@ -76,6 +76,7 @@ def outline(
         "cost_metrics": kept("document.costs", lambda: _costs(figures), None),
         "workers": workers,
         "ended_workers": ended_workers,
+        "weight_metrics": kept("document.weights", lambda: _weights(figures), None),
     }
 
 
@@ -87,6 +88,17 @@ def _costs(figures: Figures) -> Costs | None:
 
     names = {id(cache): name for name, cache in caches_by_name(figures.caches).items()}
     return cast(Costs, report(figures, names))
+
+
+def _weights(figures: Figures) -> Weights | None:
+    """Build the section of weights; None, and nothing imported, where nothing was weighed."""
+    if not figures.weights:
+        return None
+    from metertap_exporters.json.weights import weights
+
+    tools = tools_by_name(figures.tools).items()
+    names = {(tool.name, tool.source): name for name, tool in tools}
+    return weights(figures, names, state.settings().context_window)
 
 
 def with_entries(outline: Mapping[str, Any]) -> Document:

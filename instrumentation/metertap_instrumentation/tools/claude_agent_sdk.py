@@ -11,6 +11,7 @@ versions `is_error` of a tool's result, which the SDK drops.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from metertap import catalogue, faults, outcomes
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
+from metertap.weight.definitions import Definition, definition
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests
@@ -130,6 +132,7 @@ def _answered(request: _Request, answer: Any) -> None:
             request.known = True
         elif listed:
             request.known = False
+    request.content = result.get("content")
     if error is not None:
         code = error["code"]
         request.end(Ending(errors.of_code(code), str(code)), code)
@@ -137,8 +140,13 @@ def _answered(request: _Request, answer: Any) -> None:
         request.end(requests.TOOL_ERROR)
     else:
         if request.kind.method == operations.TOOLS_LIST:
-            request.served.listed([tool["name"] for tool in result["tools"]], None, None)
+            request.served.listed({tool["name"]: tool for tool in result["tools"]}, _of_line)
         request.end()
+
+
+def _of_line(tool: Any) -> Definition:
+    """Measure a definition as the SDK writes it for Claude's command line."""
+    return definition(json.dumps(tool))
 
 
 def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:

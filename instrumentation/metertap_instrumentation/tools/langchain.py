@@ -19,7 +19,10 @@ the tool's); a subclass that overrides `invoke` without calling `run`.
 
 from __future__ import annotations
 
+import importlib
 import sys
+import weakref
+from collections.abc import Iterable
 from typing import Any
 
 from metertap import faults
@@ -31,6 +34,8 @@ from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_t
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.tracebacks import hide_frame
+from metertap.weight.definitions import Definition, of_function
+from metertap.weight.results import of_content, of_value
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
@@ -51,6 +56,21 @@ class Tools(Handlers):
         """Name the tool: the program chose its name."""
         name: str = instance.name
         return name
+
+    def size_of(self, result: Any) -> int:
+        """Tell the size of a result: a message has a text, or a list of blocks."""
+        if type(result).__name__ == "ToolMessage":
+            content = result.__dict__["content"]
+            return of_content(content) if type(content) is list else of_value(content)
+        return of_value(result)
+
+    def definitions(self, instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
+        return [(instance.name, weakref.ref(instance))]  # the program's object, which may be large
+
+    def define(self, tool: Any) -> Definition:
+        convert = importlib.import_module("langchain_core.utils.function_calling")
+        told = convert.convert_to_openai_function(tool())
+        return of_function(told["name"], told.get("description"), told.get("parameters"))
 
     def inside(self, outer: Frame, instance: Any, name: str, kwargs: Any) -> None:
         """Give up the call around this one if both are the same run."""

@@ -6,6 +6,7 @@ of `Handlers`; the clock, the series, what is counted already and faults of our 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,14 @@ from metertap import faults
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import NamedSlot, Slot
+from metertap.measuring.weighing import weigh
 from metertap.measuring.wrappers import Measure, coroutine_wrapper, plain_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import Target, comparable
 from metertap.patching.tracebacks import hide_frame
+from metertap.state import is_enabled, recorder
+from metertap.weight import results
+from metertap.weight.definitions import Definition
 
 _PLAIN = frozenset({type(None), str, int, float, bool, dict})
 """Types of results that say nothing of how a call ended, so that nobody has to be asked."""
@@ -52,6 +57,18 @@ class Handlers:
         """Judge a call that raised `error`."""
         return Ending.by(error)
 
+    def size_of(self, result: Any) -> int:
+        """Tell the size of a result, or a mark in its place: of what the model gets of it."""
+        return results.of_value(result)
+
+    def definitions(self, _instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
+        """Give the tools that can be seen where one is called for the first time, by name."""
+        return ()
+
+    def define(self, _tool: Any) -> Definition:
+        """Measure the definition of one of these tools, as a model gets it."""
+        raise NotImplementedError
+
     # What follows makes this a `wrappers.Measure`.
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
@@ -65,6 +82,7 @@ class Handlers:
                 self.inside(outer, instance, name, kwargs)
             slot = self._slots.get(name)
             if slot is None:
+                self._define(instance, args, kwargs)
                 slot = self.slot_class(name, self.source, self.source, self._slots)
             frame = slot.enter()
             if frame is not None:
@@ -78,7 +96,10 @@ class Handlers:
         """End the call of `frame`, which returned `result`."""
         now = clock()
         ending = frame[NOTE]
-        if ending is None and frame[SERIES] and type(result) not in _PLAIN:
+        series = frame[SERIES]
+        if series and series.weight is not False:
+            weigh(series, self.size_of, result)
+        if ending is None and series and type(result) not in _PLAIN:
             try:
                 ending = self.returned(result)
             except Exception as fault:
@@ -134,6 +155,13 @@ class Handlers:
         finally:
             if frame is not None and frame[ENDED] is None:
                 frame[STARTED] += clock() - started
+
+    def _define(self, instance: Any, args: Any, kwargs: Any) -> None:
+        """Take note of definitions; they are measured when somebody looks."""
+        with faults.guarded(f"tool {self.source}"):
+            if is_enabled() and recorder().weighs:
+                for name, tool in self.definitions(instance, args, kwargs):
+                    recorder().weight(name, self.source).defined_by(self.define, tool)
 
     def _in_progress(self) -> Frame | None:
         """Return the frame of the innermost call, if this framework counts it."""

@@ -11,6 +11,7 @@ comes into force and when.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class OtelInstruments:
                 catalogue.CLIENT_DURATION,
                 catalogue.SERVER_SESSION,
                 catalogue.CLIENT_SESSION,
+                catalogue.TOOL_RESULT_SIZE,
                 *catalogue.OF_MODELS,
             )
         }
@@ -93,7 +95,7 @@ class OtelInstruments:
             *((meter.create_observable_counter, metric, self._counted) for metric in _COUNTERS),
             (meter.create_observable_up_down_counter, catalogue.TOOL_ACTIVE, self._present),
             (meter.create_observable_up_down_counter, catalogue.SESSION_ACTIVE, self._present),
-            (meter.create_observable_gauge, catalogue.CACHE_ENTRIES, self._present),
+            *((meter.create_observable_gauge, metric, self._present) for metric in _GAUGES),
         ):
             create(
                 metric.name,
@@ -181,7 +183,7 @@ class OtelInstruments:
         observations = list(self._observe(recorder, metric))
         if self._frozen is None:
             return observations
-        if metric is catalogue.CACHE_ENTRIES:  # a gauge ends, a sum has to end at zero
+        if metric in _GAUGES:  # a gauge ends, a sum has to end at zero
             return []
         return [Observation(0, seen.attributes) for seen in observations]
 
@@ -247,10 +249,24 @@ def _tool_cost(recorder: Recorder) -> Iterable[Observation]:
         yield Observation(float(fee), {catalogue.TOOL_NAME: name, catalogue.PROVIDER_NAME: FEE})
 
 
+def _definition_size(recorder: Recorder) -> Iterable[Observation]:
+    sizes: Counter[tuple[str, str, str]] = Counter()  # equal names of several sources together
+    for weight in recorder.weight_figures() or ():
+        if weight.definition is not None:
+            found = weight.definition
+            sizes[weight.name, weight.side, "description"] += found.description
+            sizes[weight.name, weight.side, "schema"] += found.schema
+            sizes[weight.name, weight.side, "other"] += found.other
+    for labels, size in sizes.items():
+        keys = (catalogue.TOOL_NAME, catalogue.SIDE, catalogue.DEFINITION_PART)
+        yield Observation(size, dict(zip(keys, labels, strict=True)))
+
+
 _OTHERS: dict[catalogue.Metric, Callable[[Recorder], Iterable[Observation]]] = {
     catalogue.FAULTS: _faults,
     catalogue.TOOL_COST: _tool_cost,
     catalogue.TOOL_ACTIVE: _tool_active,
+    catalogue.TOOL_DEFINITION_SIZE: _definition_size,
     catalogue.SESSION_ACTIVE: _session_active,
 }
 
@@ -295,6 +311,7 @@ _OF_CACHE: dict[catalogue.Metric, Callable[[CacheFigures], Iterable[Observation]
     catalogue.CACHE_REJECTIONS: _cache_rejections,
     catalogue.CACHE_ENTRIES: _cache_entries,
 }
+_GAUGES = (catalogue.CACHE_ENTRIES, catalogue.TOOL_DEFINITION_SIZE)
 _COUNTERS = (
     catalogue.CACHE_REQUESTS,
     catalogue.CACHE_EVICTIONS,

@@ -2,10 +2,17 @@
 
 from metertap.labels import as_label
 from metertap.recording.cache_series import CacheSeries
-from metertap.recording.figures import CacheFigures, Figures, OperationFigures, ToolFigures
+from metertap.recording.figures import (
+    CacheFigures,
+    Figures,
+    OperationFigures,
+    ToolFigures,
+    WeightFigures,
+)
 from metertap.recording.operation_series import DataPoint
 from metertap.recording.recorder import Recorder
 from metertap.recording.tool_series import ToolSeries
+from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import LatencyFigures, Percentiles, percentiles
 
 __all__ = [
@@ -19,6 +26,8 @@ __all__ = [
     "Recorder",
     "ToolFigures",
     "ToolSeries",
+    "WeightFigures",
+    "WeightSeries",
     "as_label",
     "percentiles",
 ]

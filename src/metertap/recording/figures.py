@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from metertap import outcomes
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import LatencyFigures, Percentiles
+from metertap.weight.definitions import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,32 @@ class OperationFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightFigures:
+    """What one tool weighs, as one side saw it: its definition, and its results, in bytes.
+
+    The same object as long as nothing changes.
+    """
+
+    name: str
+    source: str
+    side: str
+    """`server` is what runs the tool, a framework too; `client` asks another process for it."""
+    definition: Definition | None
+    results: int
+    """Results whose size is known: what the sizes below are of."""
+    unknown: int
+    """Results whose size nobody can tell: images, files, what yields its parts later."""
+    skipped: int
+    """Results that only writing would have sized, and that were not in the sample."""
+    is_sampled: bool
+    """Whether there were such, so that what is known is a sample."""
+    total: int
+    maximum: int | None
+    percentiles: Percentiles
+    window_samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Everything recorded since `start_time`, at one moment."""
 
@@ -109,6 +136,8 @@ class Figures:
     """MCP sessions that have ended, of servers and of clients."""
     usage: tuple[UsageSeries, ...] = ()
     """Model calls, by tool, provider and model: copies."""
+    weights: tuple[WeightFigures, ...] | None = ()
+    """What tools weigh; None where that is not measured."""
 
     @property
     def concurrent_requests(self) -> int:

@@ -21,11 +21,18 @@ from metertap.labels import as_label
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer, Delivery
 from metertap.recording.cache_series import BOTH, CacheSeries
-from metertap.recording.figures import CacheFigures, Figures, OperationFigures, ToolFigures
+from metertap.recording.figures import (
+    CacheFigures,
+    Figures,
+    OperationFigures,
+    ToolFigures,
+    WeightFigures,
+)
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
 from metertap.recording.usage_series import UsageKey, UsageSeries
+from metertap.recording.weight_series import WeightSeries
 
 F = TypeVar("F")
 
@@ -53,6 +60,8 @@ class Recorder(Delivery):
         self._series_limit = series_limit
         self.fees: Mapping[str, Decimal] = _NO_FEES
         """USD for each call of a tool, by the tool's name."""
+        self.weighs = True
+        """Whether the sizes of results and definitions are recorded."""
         self._activity_callbacks: list[Callable[[], None]] = []
         self._record_callbacks: list[Callable[[], None]] = []
         self._look_callbacks: list[Callable[[], None]] = []
@@ -64,6 +73,7 @@ class Recorder(Delivery):
         self.folding = False
         self._tools: dict[tuple[str, str], ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
+        self._weights: dict[tuple[str, str, str], WeightSeries] = {}
         self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
         self._points: dict[Hashable, DataPoint] = {}
         self._points_of: Counter[str] = Counter()
@@ -84,13 +94,21 @@ class Recorder(Delivery):
         self.forget_slots()
 
     def configure(
-        self, window_size: int, series_limit: int, fees: Mapping[str, Decimal] = _NO_FEES
+        self,
+        window_size: int,
+        series_limit: int,
+        fees: Mapping[str, Decimal] = _NO_FEES,
+        weighs: bool = True,
     ) -> None:
         """Take sizes and fees from settings; windows that exist keep their newest samples."""
         with self.lock:
             self.fees = fees
             self.window_size = window_size
             self._series_limit = series_limit
+            if weighs != self.weighs:
+                self.weighs = weighs
+                for tool in list(self._tools.values()):
+                    tool.weight = None
             for series in self._with_windows():
                 series.resize()
         self.forget_slots()  # measuring may be switched on or off now
@@ -195,6 +213,37 @@ class Recorder(Delivery):
         """A call that `started` is counted on another series, or not at all."""
         with self.lock:
             series.left()
+
+    # Weight
+
+    def weight(self, name: str, source: str, side: str = catalogue.SERVER) -> WeightSeries:
+        """The series of what one tool weighs; made if new.
+
+        A client learns names from servers, so these are bounded.
+        """
+        series = self._weights.get((name, source, side))
+        if series is None:
+            with self.lock:
+                if side == catalogue.CLIENT and len(self._weights) >= self._series_limit:
+                    name = catalogue.OTHER
+                new = WeightSeries(name, source, side, self)
+                series = self._weights.setdefault((name, source, side), new)
+        return series
+
+    def weight_of(self, tool: ToolSeries) -> WeightSeries | None:
+        """The same of a tool that is recorded; None where its weight is not."""
+        if tool.weight is None:
+            tool.weight = self.weight(tool.name, tool.source) if self.weighs else False
+        return tool.weight or None
+
+    def weight_figures(self) -> tuple[WeightFigures, ...] | None:
+        """What tools weigh; None where that is not measured."""
+        if not self.weighs:
+            return None
+        series = list(self._weights.values())
+        for one in series:
+            one.look()
+        return tuple(faults.each("figures.weights", self._figures_of, series))
 
     # MCP operations and sessions
 
@@ -388,6 +437,7 @@ class Recorder(Delivery):
             operations=kept("figures.operations", lambda: self._operations_of(*requests), ()),
             sessions=kept("figures.sessions", lambda: self._operations_of(*sessions), ()),
             usage=kept("figures.usage", usage, ()),
+            weights=kept("figures.weights", self.weight_figures, ()),
         )
 
     def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
@@ -551,7 +601,11 @@ class Recorder(Delivery):
             self._record_callbacks.remove(callback)
 
     def _with_windows(self) -> list[LatencySeries[Any]]:
-        return [*list(self._tools.values()), *list(self._operations.values())]
+        return [
+            *list(self._tools.values()),
+            *list(self._operations.values()),
+            *list(self._weights.values()),
+        ]
 
     def _buffers(self) -> list[Buffer]:
         return [*self._with_windows()]
@@ -579,6 +633,9 @@ class Recorder(Delivery):
             for operations in list(self._operations.values()):
                 operations.fold()
                 operations.start_over()
+            for weight in list(self._weights.values()):
+                weight.fold()
+                weight.start_over()
             self._past = Past(time.time(), tools, caches, usage)
             self.sessions_by_hand = self.requests_by_hand = 0
 
@@ -596,10 +653,11 @@ class Recorder(Delivery):
 
         What is registered stays so: instrumentors know which tools they have told of.
         """
-        tools, caches = list(self._tools), self._caches
+        tools, caches, weights = list(self._tools), self._caches, self._weights
         self._clear()
         self._tools = {key: ToolSeries(*key, self) for key in tools}
         self._caches = {key: series.forked() for key, series in caches.items()}
+        self._weights = {key: series.forked() for key, series in weights.items()}
         self._is_fresh_fork = True
 
 

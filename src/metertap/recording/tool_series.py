@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from metertap import catalogue, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
+from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import Latencies
 
 
@@ -44,6 +45,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "source",
         "unsampled",
         "unsampled_ms",
+        "weight",
     )
 
     def __init__(self, name: str, source: str, recorder: Delivery) -> None:
@@ -59,6 +61,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self._looked_up: tuple[Latencies, Latencies] | None = None
         self._first_items: Latencies | None = None
+        self.weight: WeightSeries | Literal[False] | None = None
+        """What is held of the tool's weight, once it was looked up; False if nothing is."""
 
     @property
     def active(self) -> int:

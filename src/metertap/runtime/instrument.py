@@ -25,6 +25,8 @@ def instrument(
     json_port: int | None = None,
     json_host: str | None = None,
     announce: bool | None = None,
+    weight: bool | None = None,
+    context_window: int | None = None,
     prometheus: bool | None = None,
     prometheus_port: int | None = None,
     prometheus_host: str | None = None,
@@ -70,6 +72,10 @@ def instrument(
         json_host: Address that it listens on. Default "127.0.0.1", METRICS_JSON_HOST.
         announce: Whether to write one line on stderr that says where the page is, with the first
             tool or cache. Default True, METERTAP_ANNOUNCE.
+        weight: Whether to record how large tools' results and definitions are. Default True,
+            METERTAP_WEIGHT.
+        context_window: Tokens that a model takes at once; weights are shown as a share of them.
+            Default 200000, METERTAP_CONTEXT_WINDOW.
         prometheus: Whether to serve Prometheus. Default False, PROMETHEUS_ENABLED.
         prometheus_port: Port of that endpoint; 0 is any free one. Default 9108, PROMETHEUS_PORT.
         prometheus_host: Address that it listens on. Default "127.0.0.1", PROMETHEUS_HOST.

@@ -49,6 +49,8 @@ class Options(TypedDict, total=False):
     json_port: int
     json_host: str
     announce: bool
+    weight: bool
+    context_window: int
     prometheus: bool
     prometheus_port: int
     prometheus_host: str
@@ -83,6 +85,10 @@ class Settings:
     json_host: str = "127.0.0.1"
     announce: bool = True
     """Whether the address of the page is told on stderr."""
+    weight: bool = True
+    """Whether the sizes of tools' results and definitions are recorded."""
+    context_window: int = 200_000
+    """Tokens that a model takes at once: what weights are a share of."""
     prometheus: bool = False
     prometheus_port: int = PROMETHEUS_PORT
     prometheus_host: str = "127.0.0.1"
@@ -197,6 +203,8 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "json_port": ("METRICS_JSON_PORT", _port),
     "json_host": ("METRICS_JSON_HOST", _host),
     "announce": ("METERTAP_ANNOUNCE", boolean),
+    "weight": ("METERTAP_WEIGHT", boolean),
+    "context_window": ("METERTAP_CONTEXT_WINDOW", integer(1, 1_000_000_000)),
     "prometheus": ("PROMETHEUS_ENABLED", boolean),
     "prometheus_port": ("PROMETHEUS_PORT", _port),
     "prometheus_host": ("PROMETHEUS_HOST", _host),
@@ -232,6 +240,8 @@ _HARMLESS = frozenset(
         "json_endpoint",
         "json_port",
         "announce",
+        "weight",
+        "context_window",
         "prometheus_port",
         "series_limit",
         "disabled_instrumentations",

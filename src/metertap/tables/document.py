@@ -234,6 +234,76 @@ class Worker(TypedDict):
     reason: str | None
 
 
+class DefinitionWeight(TypedDict):
+    """The size of a tool's definition as its client gets it; tokens are estimated."""
+
+    bytes: int
+    description_bytes: int
+    schema_bytes: int
+    tokens: int
+    context_share: float
+
+
+class ResultWeight(TypedDict):
+    """The sizes of a tool's results; tokens are estimated, no data is None."""
+
+    method: Literal["exact", "sample"]
+    weighed: int
+    not_in_sample: int
+    unknown: int
+    total_bytes: int
+    avg_bytes: float | None
+    p50_bytes: float | None
+    p95_bytes: float | None
+    max_bytes: int | None
+    p50_tokens: int | None
+    p95_tokens: int | None
+    max_tokens: int | None
+    context_share: float | None
+    bytes_per_day: float | None
+    tokens_per_day: int | None
+    window_samples: int
+
+
+class ToolWeight(TypedDict):
+    """What one tool weighs in a model's context."""
+
+    source: str
+    side: Literal["server", "client"]
+    definition: DefinitionWeight | None
+    results: ResultWeight | None
+
+
+class SourceWeight(TypedDict):
+    """What a session with one server, or one framework, begins with."""
+
+    tools: int
+    definition_bytes: int
+    definition_tokens: int
+    context_share: float
+
+
+class Lightening(TypedDict):
+    """What could be made lighter, with its arithmetic."""
+
+    kind: Literal["heavy_definition", "heavy_results"]
+    tool: str
+    text: str
+    arithmetic: str
+    confidence: Literal["medium", "low"]
+
+
+class Weights(TypedDict):
+    """What tools weigh in a model's context."""
+
+    context_tokens: int
+    definition_bytes_per_token: float
+    result_bytes_per_token: float
+    sources: dict[str, SourceWeight]
+    tools: dict[str, ToolWeight]
+    recommendations: list[Lightening]
+
+
 class _Always(TypedDict):
     enabled: bool
     service: Service
@@ -253,3 +323,4 @@ class Document(_Always, total=False):
     cost_metrics: Costs | None
     workers: list[Worker] | None
     ended_workers: int
+    weight_metrics: Weights | None

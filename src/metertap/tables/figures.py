@@ -1,8 +1,9 @@
-"""The figures of one process as tables: tools, slowest first, MCP operations, sessions, caches."""
+"""The figures of one process as tables: tools, slowest first, MCP operations, caches, weights."""
 
 from __future__ import annotations
 
 from metertap import text
+from metertap.tables import weights
 from metertap.tables.document import Document, Operation, Session, Tool
 from metertap.tables.percentiles import (
     PERCENTILES,
@@ -45,6 +46,9 @@ def tables(
     estimated = [table for table in made if _has_estimates(table)]
     for table in estimated[-1:]:
         table.legend = text.LEGEND
+    weighed = document.get("weight_metrics")
+    if weighed is not None:
+        made += weights.tables(weighed)
     if operations and document["tool_metrics"]:
         made[1].legend = "\n".join(filter(None, (_REQUESTS_AND_CALLS, made[1].legend)))
     return made

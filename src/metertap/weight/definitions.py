@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _SCHEMAS = frozenset({"inputSchema", "parameters", "input_schema"})
 """What MCP, OpenAI and Anthropic call the schema of a tool's arguments."""
@@ -40,6 +40,16 @@ def definition(text: str) -> Definition:
         elif name in _SCHEMAS:
             schema = utf8_length(text[start:end])
     return Definition(utf8_length(text), description, schema)
+
+
+def of_function(name: str, description: str | None, schema: Any) -> Definition:
+    """Measure a function as a model's provider is told of it, as compact JSON.
+
+    That is its name, description and the schema of its arguments, without what each provider has
+    around them.
+    """
+    told = {"name": name, "description": description or "", "parameters": schema}
+    return definition(json.dumps(told, ensure_ascii=False, separators=(",", ":")))
 
 
 def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:

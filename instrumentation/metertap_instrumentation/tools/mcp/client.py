@@ -6,14 +6,14 @@ each with its own instrument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.measuring.calls import clock
 from metertap.patching.patch_set import PatchSet, stand_in
 from metertap.patching.shell import around
-from metertap_instrumentation.tools.mcp import errors
+from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
     NAMING,
@@ -79,6 +79,8 @@ def _record(
     kind = _find_kind(key)
     if result is not None:
         fields = result.__dict__
+        if kind is not None and kind.weight is not False and "content" in fields:
+            weights.received(kind, fields["content"], _structured(fields))
         if fields.get("is_error") or fields.get("isError"):  # 2.x, 1.x
             error_type = outcomes.TOOL_ERROR
         elif kind is not None:
@@ -88,7 +90,13 @@ def _record(
             _learn(method, name, result)
     if kind is None:
         kind = _kind(key)
+        if method == TOOLS_CALL and result is not None and "content" in result.__dict__:
+            weights.received(kind, result.content, _structured(result.__dict__))
     kind.record_as(kind.name, error_type, code, now - started, now)
+
+
+def _structured(fields: Mapping[str, Any]) -> Any:
+    return fields.get("structured_content", fields.get("structuredContent"))  # 2.x, 1.x
 
 
 def _kind(key: Key) -> Kind:
@@ -110,7 +118,9 @@ def _learn(method: str, name: str | None, result: Any) -> None:
         if name is not None:
             _tools.learn(name)
     elif method == TOOLS_LIST:
-        for tool in getattr(result, "tools", ()):
-            _tools.learn(tool.name)
+        tools = {tool.name: tool for tool in getattr(result, "tools", ())}
+        for tool in tools:
+            _tools.learn(tool)
+        weights.listed(tools, weights.of_received, weights.CLIENT_SOURCE, catalogue.CLIENT)
     elif method == PROMPTS_GET and name is not None:
         _prompts.learn(name)

@@ -7,10 +7,10 @@ of request (`Kind`), so that one more of a kind costs a look-up and an append.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from metertap import catalogue
-from metertap.recording import DataPoint, ToolSeries
+from metertap.recording import DataPoint, ToolSeries, WeightSeries
 from metertap.state import recorder
 
 INITIALIZE = "initialize"
@@ -51,12 +51,14 @@ class Kind:
     server's tool.
     """
 
-    __slots__ = ("method", "metric", "name", "record", "tool", "transport", "version")
+    __slots__ = ("method", "metric", "name", "record", "tool", "transport", "version", "weight")
 
     def __init__(self, metric: catalogue.Metric, key: Key, tool: ToolSeries | None = None) -> None:
         self.metric = metric
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
+        self.weight: WeightSeries | Literal[False] | None = None
+        """What a client holds of the tool's weight, once it was looked up; False if nothing."""
         self.record: Callable[[float, float], None] = self._record_first
         """Record a request that took so many seconds and went well when `calls.clock` was that."""
 

@@ -9,7 +9,7 @@ only they see: when the handler began and ended, what it raised, whether the too
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from metertap import catalogue, faults, outcomes
@@ -18,7 +18,7 @@ from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
 from metertap.recording import ToolSeries
 from metertap.state import recorder
-from metertap_instrumentation.tools.mcp import errors
+from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from metertap_instrumentation.tools.mcp.operations import (
     INITIALIZE,
@@ -68,12 +68,21 @@ class Served:
             self.kinds.keep((method, name, version, transport), kind)
         return kind
 
-    def listed(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
-        """Take in an answer to `tools/list`: its tools are in the document from now on."""
-        names = list(names)
-        self.tools.add(names, cursor, next_cursor)
-        for name in names:
+    def listed(
+        self,
+        tools: Mapping[str, Any],
+        measure: weights.Measure,
+        cursor: str | None = None,
+        next_cursor: str | None = None,
+    ) -> None:
+        """Take in an answer to `tools/list`: its tools are in the document from now on.
+
+        `measure` tells the size of what stands for a tool's definition.
+        """
+        self.tools.add(tools, cursor, next_cursor)
+        for name in tools:
             recorder().tool(name, self.source)
+        weights.listed(tools, measure, self.source, catalogue.SERVER)
 
 
 _served: dict[int, tuple[weakref.ref[Any], Served]] = {}
@@ -111,6 +120,10 @@ class Request:
     """How the call really ended if its answer is an error, as a layer inside has said."""
     definition: Any = None
     """The tool as a server of mcp 1.x lists it, if it does."""
+    content: Any = None
+    """The content of the answer to a tool call, if there is an answer that its client gets."""
+    structured: Any = None
+    """The same as data, where the tool gives that too."""
     _has_begun = False
     """Whether a layer inside has said when the handler began."""
     _error = 0
@@ -201,6 +214,8 @@ class Request:
         kind, frame = self.kind, self.frame
         if ending is None and kind.name == self.name:
             if frame is not None:
+                if self.content is not None and frame[SERIES]:
+                    weights.answered(frame[SERIES], self.content, self.structured)
                 calls.leave(frame, None, now)
             kind.record(now - self.started, now)
             return
@@ -252,6 +267,8 @@ class Request:
         if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
             ending = ending.of_caller()
         self._move(series)
+        if self.content is not None:
+            weights.answered(series, self.content, self.structured)
         calls.leave(frame, ending, now)
         return series.name
 

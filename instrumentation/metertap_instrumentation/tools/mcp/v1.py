@@ -8,7 +8,7 @@ turns a tool's exception into a result: the exception is still there to be looke
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metertap import outcomes
@@ -16,7 +16,7 @@ from metertap.measuring.calls import ENDED
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target, stand_in
 from metertap.patching.shell import around
-from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions
+from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
 from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, TOOLS_LIST
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 
@@ -122,14 +122,21 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
     elif isinstance(code, int) and "message" in fields:  # ErrorData
         request.end(Ending(errors.of_code(code), str(code)), code)
     elif fields.get("isError"):
+        _weigh(request, fields)
         request.end(requests.TOOL_ERROR)
     elif type(result).__name__ == "CreateTaskResult":
         request.end(requests.INTERIM)
     else:
         if request.kind.method == TOOLS_LIST:
-            names = [tool.name for tool in result.tools]
-            request.served.listed(names, request.cursor, result.nextCursor)
+            tools = {tool.name: tool for tool in result.tools}
+            request.served.listed(tools, weights.of_sent, request.cursor, result.nextCursor)
+        _weigh(request, fields)
         request.end()
+
+
+def _weigh(request: _Request, fields: Mapping[str, Any]) -> None:
+    request.content = fields.get("content")
+    request.structured = fields.get("structuredContent")
 
 
 def _end_with(request: _Request, error: BaseException) -> None:

@@ -9,7 +9,7 @@ from metertap import catalogue
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target, stand_in
 from metertap.patching.shell import around
-from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions
+from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,
     TOOLS_CALL,
@@ -95,13 +95,18 @@ def _answered(request: _Request, result: Mapping[str, Any]) -> None:
         elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
             ending = requests.INTERIM
         elif request.frame is not None:
+            request.content = result.get("content")
+            request.structured = result.get("structuredContent")
             if result.get("isError") is True:
                 ending = requests.TOOL_ERROR
         elif request.kind.method == TOOLS_LIST:
-            names = [tool["name"] for tool in result.get("tools", ())]
+            tools = {tool["name"]: tool for tool in result.get("tools", ())}
             cursor = request.params.get("cursor") if request.params else None
             request.served.listed(
-                names, cursor if isinstance(cursor, str) else None, result.get("nextCursor")
+                tools,
+                weights.of_wire,
+                cursor if isinstance(cursor, str) else None,
+                result.get("nextCursor"),
             )
         request.end(ending)
     except Exception:

@@ -6,7 +6,7 @@ that ran out, a nested agent that was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from traceback import walk_tb
 from types import FrameType
 from typing import Any
@@ -18,6 +18,8 @@ from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet, Target
 from metertap.patching.tracebacks import hide_frame
+from metertap.weight.definitions import Definition, of_function
+from metertap.weight.results import of_value
 
 SOURCE = "openai-agents"
 
@@ -34,6 +36,21 @@ class Functions(Handlers):
         """Name the tool of `invoke(function_tool=…, context=…, arguments=…)`."""
         name: str = (args[0] if args else kwargs["function_tool"]).name
         return name
+
+    def size_of(self, result: Any) -> int:
+        """Tell the size of an output, which newer versions give with what they know of it."""
+        if type(result).__name__ == "_FunctionToolInvocationResult":
+            result = result.output
+        if type(result).__name__ == "ToolOutputText":
+            return of_value(result.text)
+        return of_value(result)
+
+    def definitions(self, _instance: Any, args: Any, kwargs: Any) -> Iterable[tuple[str, Any]]:
+        tool = args[0] if args else kwargs["function_tool"]
+        return [(tool.name, (tool.name, tool.description, tool.params_json_schema))]
+
+    def define(self, tool: Any) -> Definition:
+        return of_function(*tool)
 
     def raising(self, error: BaseException) -> Ending:
         return refusal(error) or Ending.by(error)

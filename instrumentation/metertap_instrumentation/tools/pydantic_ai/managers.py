@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from metertap import catalogue, faults
@@ -12,16 +12,37 @@ from metertap.outcomes import Ending
 from metertap.patching.patch_set import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import is_enabled, recorder
+from metertap.weight.definitions import Definition, of_function
+from metertap.weight.results import of_value
 from metertap_instrumentation.tools.pydantic_ai import endings
 
 SOURCE = "pydantic-ai"
 _PLACE = f"tool {SOURCE}"
 
 
-class Calls(Handlers):
-    """Calls of `execute_tool_call(validated)`, which only gets what was not refused."""
+class _OfManager(Handlers):
+    """Calls that a `ToolManager` makes, which knows all tools of its agent."""
 
     source = SOURCE
+
+    def size_of(self, result: Any) -> int:
+        """Tell the size of a result; `ToolReturn` has more than the model gets as such."""
+        if type(result).__name__ == "ToolReturn":
+            result = result.return_value
+        return of_value(result)
+
+    def definitions(self, instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
+        for name, tool in (instance.tools or {}).items():
+            told = tool.tool_def
+            if told.kind != "output":
+                yield name, (name, told.description, told.parameters_json_schema)
+
+    def define(self, tool: Any) -> Definition:
+        return of_function(*tool)
+
+
+class Calls(_OfManager):
+    """Calls of `execute_tool_call(validated)`, which only gets what was not refused."""
 
     def name_of(self, _instance: Any, args: Any, kwargs: Any) -> str | None:
         """Name the tool as the model knows it."""
@@ -36,10 +57,8 @@ class Calls(Handlers):
         return endings.of_run(error)
 
 
-class WholeCalls(Handlers):
+class WholeCalls(_OfManager):
     """Calls of `handle_call(call)`, which in old versions refuses and runs."""
-
-    source = SOURCE
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
         """Name the tool, if there is such a one."""

@@ -1,0 +1,75 @@
+"""The weight of MCP's tools: definitions in answers to `tools/list`, and contents of results."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from metertap import catalogue
+from metertap.measuring.weighing import weigh_on
+from metertap.recording import ToolSeries, WeightSeries
+from metertap.state import recorder
+from metertap.weight.definitions import Definition, definition
+from metertap.weight.results import of_content, of_value
+from metertap_instrumentation.tools.mcp.operations import Kind
+
+CLIENT_SOURCE = "mcp-client"
+"""The source of weights that clients see: of all the servers that they talk to."""
+
+Measure = Callable[[Any], Definition]
+
+
+def of_wire(tool: Mapping[str, Any]) -> Definition:
+    """Measure a definition that is what the server sends, but for writing it as JSON."""
+    text: bytes = importlib.import_module("pydantic_core").to_json(tool)
+    return definition(text.decode())
+
+
+def of_sent(tool: Any) -> Definition:
+    """Measure a definition that a server of mcp 1.x is about to send."""
+    return of_wire(tool.model_dump(by_alias=True, mode="json", exclude_none=True))
+
+
+def of_received(tool: Any) -> Definition:
+    """Measure a definition that a client has received, as the SDK would have sent it."""
+    return of_wire(tool.model_dump(by_alias=True, mode="json", exclude_unset=True))
+
+
+def listed(tools: Mapping[str, Any], measure: Measure, source: str, side: str) -> None:
+    """Take note of definitions, by the tools' names; they are measured when somebody looks."""
+    if recorder().weighs:
+        for name, tool in tools.items():
+            recorder().weight(name, source, side).defined_by(measure, tool)
+
+
+def answered(series: ToolSeries, content: Any, structured: Any) -> None:
+    """Record what the answer to a server's call weighs: its texts, as the model gets them.
+
+    `structured` repeats them, and counts only where there is no text.
+    """
+    weight = series.weight
+    if weight is None:
+        weight = recorder().weight_of(series)
+    if weight:
+        _weigh(weight, content, structured)
+
+
+def received(kind: Kind, content: Any, structured: Any) -> None:
+    """Record the same of an answer that a client got."""
+    weight = kind.weight
+    if weight is None:
+        weight = kind.weight = (
+            recorder().weight(kind.name or catalogue.OTHER, CLIENT_SOURCE, catalogue.CLIENT)
+            if recorder().weighs
+            else False
+        )
+    if weight:
+        _weigh(weight, content, structured)
+
+
+def _weigh(weight: WeightSeries, content: Any, structured: Any) -> None:
+    if content or structured is None:
+        weigh_on(weight, of_content, content)
+    else:
+        weigh_on(weight, of_value, structured)

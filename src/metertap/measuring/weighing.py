@@ -1,0 +1,52 @@
+"""Weighing results, on the path of the call: lengths are read, and nothing of a result is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metertap import faults
+from metertap.recording import ToolSeries, WeightSeries
+from metertap.state import recorder
+from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
+
+
+def weigh(series: ToolSeries, size_of: Callable[[Any], int], result: Any) -> None:
+    """Record the size of a tool's result, which `size_of` tells. Never raises."""
+    weight = series.weight
+    if weight is None:
+        weight = recorder().weight_of(series)
+    if weight:
+        weigh_on(weight, size_of, result)
+
+
+def weigh_on(weight: WeightSeries, size_of: Callable[[Any], int], result: Any) -> None:
+    """Do the same where the weight is held already. Never raises."""
+    try:
+        size = size_of(result)
+        if size < 0:
+            size = _not_read(weight, size, result)
+    except Exception:  # an object of the program's that cannot be looked at
+        size = _unknown(weight, result)
+    try:
+        weight.record(size)
+    except Exception as fault:
+        faults.fault("weight.result", fault)
+
+
+def _not_read(weight: WeightSeries, size: int, result: Any) -> int:
+    if size == STRUCTURED:
+        if not weight.is_sampled():
+            return size
+        size = of_structure(result)
+    return _unknown(weight, result) if size == UNKNOWN else size
+
+
+def _unknown(weight: WeightSeries, result: Any) -> int:
+    faults.warn_once(
+        "weight.unknown",
+        "the size of what tool %s returned is not known (%s): such results are counted as unknown",
+        weight.name,
+        type(result).__qualname__,
+    )
+    return UNKNOWN

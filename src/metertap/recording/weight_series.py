@@ -1,0 +1,147 @@
+"""What is held of a tool's weight: the size of its definition, and the sizes of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from metertap import catalogue, faults
+from metertap.recording.buffer import Batch, Delivery, Trace
+from metertap.recording.figures import WeightFigures
+from metertap.recording.latency_series import LatencySeries
+from metertap.weight.definitions import Definition
+
+_ALWAYS = 8
+_EVERY = 32
+"""Of structured results the first ones are in the sample, and then one of so many."""
+
+
+class Sized(NamedTuple):
+    """A size that was taken under a sampled span."""
+
+    size: int
+    trace: tuple[int, Any]
+
+
+class WeightSeries(LatencySeries[WeightFigures]):
+    """One tool's definition and results, as one side saw them, in bytes.
+
+    In the buffer an integer is the size of a result; below 0 it is none: nobody knows it (-1), or
+    only writing it would have told and it is not in the sample (-2). Totals and window are those
+    of latencies, which do not ask for the unit.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_begun",
+        "_define",
+        "_defined",
+        "_structured",
+        "definition",
+        "name",
+        "side",
+        "skipped",
+        "source",
+        "unknown",
+    )
+
+    def __init__(self, name: str, source: str, side: str, recorder: Delivery) -> None:
+        super().__init__(recorder)
+        self.name = name
+        self.source = source
+        self.side = side
+        self.unknown = self.skipped = 0
+        self.definition: Definition | None = None
+        self._define: tuple[Callable[[Any], Definition], Any] | None = None
+        self._defined = 0  # how often it was
+        self._structured = 0
+        self._attributes = {catalogue.TOOL_NAME: name, catalogue.SIDE: side}
+        self._begun = False
+
+    def record(self, size: int) -> None:
+        """Record the size of one result, or the mark in its place."""
+        try:
+            self.tick()
+        except StopIteration:
+            self.due()
+        self.append(size)
+
+    def is_sampled(self) -> bool:
+        """Say whether the next structured result is in the sample, and count it."""
+        count = self._structured
+        self._structured = count + 1
+        return count < _ALWAYS or count % _EVERY == 0
+
+    def defined_by(self, measure: Callable[[Any], Definition], what: Any) -> None:
+        """Take note of the definition: `measure` tells its size of `what`, when somebody looks."""
+        self._define = measure, what
+        self._defined += 1
+
+    def look(self) -> None:
+        """Measure a definition that nobody has measured yet. Without the lock; never raises."""
+        define, self._define = self._define, None
+        if define is not None:
+            with faults.guarded("weight.definition"):
+                measure, what = define
+                self.definition = measure(what)
+                self._defined += 1
+
+    def forked(self) -> WeightSeries:
+        """Return a series for a forked child: the same definition, and no results yet."""
+        series = WeightSeries(self.name, self.source, self.side, self._recorder)
+        series.definition, series._define = self.definition, self._define
+        return series
+
+    def start_over(self) -> None:
+        super().start_over()
+        self.unknown = self.skipped = 0
+
+    def begin_again(self) -> None:
+        self._begun = False
+        super().begin_again()
+
+    def _state(self) -> tuple[object, ...]:
+        return (*super()._state(), self.unknown, self.skipped, self._defined)
+
+    def _figures_now(self) -> WeightFigures:
+        sizes = self.latencies
+        return WeightFigures(
+            name=self.name,
+            source=self.source,
+            side=self.side,
+            definition=self.definition,
+            results=sizes.count,
+            unknown=self.unknown,
+            skipped=self.skipped,
+            is_sampled=bool(self._structured),
+            total=int(sizes.total),
+            maximum=None if sizes.maximum is None else int(sizes.maximum),
+            percentiles=sizes.window.percentiles(),
+            window_samples=len(sizes.window),
+        )
+
+    def _take(self, items: Sequence[Any]) -> None:
+        sizes: list[int] = []
+        traces: list[Trace] = []
+        for item in items:
+            if type(item) is Sized:
+                if item.size >= 0:
+                    traces.append(Trace(len(sizes), *item.trace))
+                item = item.size
+            if item >= 0:
+                sizes.append(item)
+            elif item == -1:
+                self.unknown += 1
+            else:
+                self.skipped += 1
+        if sizes:
+            self.latencies.add_milliseconds(sizes)
+            batch = Batch(sizes, traces)
+            self._recorder.hand_over(catalogue.TOOL_RESULT_SIZE, batch, self._attributes)
+            self._begun = True
+
+    def _has_begun(self) -> bool:
+        return self._begun
+
+    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
+        return Sized(int(seconds), (time_ns, context))

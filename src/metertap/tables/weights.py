@@ -1,0 +1,80 @@
+"""What tools weigh as tables: by tool, the heaviest first, and what could be made lighter."""
+
+from __future__ import annotations
+
+from metertap import text
+from metertap.tables.document import ToolWeight, Weights
+from metertap.tables.table import Table
+
+_TOOLS = (
+    *("weight", "definition", "tokens", "% of context", "results", "p50", "p95", "largest"),
+    *("tokens p95", "tokens a day", "unknown"),
+)
+_CHANGES = ("what could be lighter", "because", "confidence")
+
+
+def tables(weights: Weights) -> list[Table]:
+    """Return the tables of a document's `weight_metrics`."""
+    made = [_tools(weights)]
+    if weights["recommendations"]:
+        changes = Table("", _CHANGES)
+        changes.rows += [
+            (item["text"], item["arithmetic"], item["confidence"])
+            for item in weights["recommendations"]
+        ]
+        made.append(changes)
+    made[0].title = heading(weights)
+    made[-1].legend = (
+        f"Sizes in bytes. Tokens are estimated: {weights['definition_bytes_per_token']:g} bytes a "
+        f"token of definitions, {weights['result_bytes_per_token']:g} of results."
+    )
+    return made
+
+
+def heading(weights: Weights) -> str:
+    """Say in one line what a session begins with."""
+    parts = [
+        f"{source}: {text.ABOUT}{found['definition_tokens']} tokens of {found['tools']} tools"
+        for source, found in weights["sources"].items()
+    ]
+    return f"weight of a session's definitions, {'; '.join(parts)}" if parts else "weight"
+
+
+def _tools(weights: Weights) -> Table:
+    table = Table("", _TOOLS, right=frozenset(_TOOLS[1:]))
+    for name, tool in sorted(weights["tools"].items(), key=lambda item: -_heaviness(item[1])):
+        definition, results = tool["definition"], tool["results"]
+        about = text.ABOUT if results is not None and results["method"] == "sample" else ""
+        sizes: list[str] = [text.NONE] * 7
+        if results is not None:
+            sizes = [
+                text.count(results["weighed"] + results["not_in_sample"]),
+                _size(results["p50_bytes"], about),
+                _size(results["p95_bytes"], about),
+                _size(results["max_bytes"], about),
+                _size(results["p95_tokens"], text.ABOUT),
+                _size(results["tokens_per_day"], text.ABOUT),
+                text.count(results["unknown"]),
+            ]
+        table.rows.append(
+            (
+                name,
+                text.count(None if definition is None else definition["bytes"]),
+                _size(None if definition is None else definition["tokens"], text.ABOUT),
+                text.percent(None if definition is None else definition["context_share"]),
+                *sizes,
+            )
+        )
+    return table
+
+
+def _heaviness(tool: ToolWeight) -> float:
+    """Return what orders tools: the definition and one large result together, in tokens."""
+    definition, results = tool["definition"], tool["results"]
+    return (0 if definition is None else definition["tokens"]) + (
+        0 if results is None else results["p95_tokens"] or results["max_tokens"] or 0
+    )
+
+
+def _size(value: float | None, about: str) -> str:
+    return text.NONE if value is None else f"{about}{value:.0f}"

@@ -1,0 +1,107 @@
+"""The size of a result, from lengths that are there already: nothing is serialised, nothing kept.
+
+Text counts in bytes of UTF-8. Whatever else there is in a result (images, audio, files, what yields
+its parts later) has no size that a model's context would take: then the whole result is unknown,
+since the rest of it would be a figure that is too small. A result that a framework turns into JSON
+tells its size only by being written: `of_structure` does so without writing, for a sample of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from metertap.weight.definitions import utf8_length
+
+UNKNOWN: Final = -1
+"""In the place of a size that nobody can tell."""
+STRUCTURED: Final = -2
+"""In the place of a size that only writing the result would tell."""
+
+_MOST_PARTS = 1000
+_LONGEST = 1_000_000
+"""Characters of a text that is not ASCII: of a longer one counting the bytes takes too long."""
+_MOST_NODES = 500
+_STRUCTURES = frozenset({dict, list, tuple, int, float, bool, type(None)})
+_CONSTANTS = {None: 4, True: 4, False: 5}
+
+
+def of_text(text: str) -> int:
+    """Return the bytes of a text."""
+    if text.isascii():
+        return len(text)
+    return utf8_length(text) if len(text) <= _LONGEST else UNKNOWN
+
+
+def of_content(blocks: Any) -> int:
+    """Return the bytes of all texts in MCP's content blocks, as dictionaries or as the SDK's."""
+    if len(blocks) > _MOST_PARTS:
+        return UNKNOWN
+    total = 0
+    for block in blocks:
+        fields = block if type(block) is dict else block.__dict__
+        text = fields.get("text")
+        if text is None:  # the text of a file that is embedded
+            inner = fields.get("resource")
+            if inner is None:
+                return UNKNOWN
+            text = (inner if type(inner) is dict else inner.__dict__).get("text")
+        if type(text) is not str:
+            return UNKNOWN
+        if text.isascii():
+            total += len(text)
+        else:
+            size = of_text(text)
+            if size < 0:
+                return size
+            total += size
+    return total
+
+
+def of_value(value: Any) -> int:
+    """Return the bytes of what a tool returned, or a mark in their place."""
+    kind = type(value)
+    if kind is str:
+        return of_text(value)
+    if kind in _STRUCTURES or _fields(value) is not None:
+        return STRUCTURED
+    return UNKNOWN
+
+
+def of_structure(value: Any) -> int:
+    """Return the bytes of a value as compact JSON, or `UNKNOWN` for a large or an odd one."""
+    total, left = 0, [value]
+    for _ in range(_MOST_NODES):
+        if not left:
+            return total
+        node = left.pop()
+        kind = type(node)
+        if kind is str:
+            size = of_text(node)
+            if size < 0:
+                return UNKNOWN
+            total += size + 2 + node.count('"') + node.count("\\") + node.count("\n")
+        elif kind is bool or node is None:
+            total += _CONSTANTS[node]
+        elif kind is int or kind is float:
+            total += len(repr(node))
+        elif kind is list or kind is tuple:
+            total += 2 + max(0, len(node) - 1)
+            left += node[:_MOST_NODES]
+        else:
+            fields = node if kind is dict else _fields(node)
+            if fields is None:
+                return UNKNOWN
+            total += 2 + max(0, 2 * len(fields) - 1)
+            if len(fields) > _MOST_NODES:
+                return UNKNOWN
+            for name, inner in fields.items():
+                left += (name if type(name) is str else str(name), inner)
+    return UNKNOWN
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return the fields of a dataclass or of pydantic's models; None for anything else."""
+    kind = type(value)
+    names = kind.__dict__.get("__pydantic_fields__") or kind.__dict__.get("__dataclass_fields__")
+    found = None if names is None else getattr(value, "__dict__", None)
+    return found if type(found) is dict else None
