@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from metertap.cli import main
-from metertap.weight.definitions import definition
+from metertap.weight.definitions import Definition, definition
 from support import wire
 from support.waiting import wait_for
 
@@ -86,7 +86,8 @@ def test_a_definition_is_measured_as_it_is_written(
     text: str, description: int, schema: int
 ) -> None:
     found = definition(text)
-    assert found == (len(text.encode("utf-8", "surrogatepass")), description, schema)
+    whole = len(text.encode("utf-8", "surrogatepass"))
+    assert found == Definition(whole, description, schema)
     assert found.other == found.total - description - schema
 
 

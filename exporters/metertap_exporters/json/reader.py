@@ -35,7 +35,7 @@ from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.shape import Document
 from metertap_exporters.json.text import DocumentText, dumped
 
-_SECTIONS = ("tools", "caches", "operations", "sessions", "whole", "foreign")
+_SECTIONS = ("tools", "caches", "operations", "sessions", "weights", "whole", "foreign")
 """What is asked of workers."""
 
 

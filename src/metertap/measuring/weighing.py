@@ -26,8 +26,9 @@ def weigh_on(weight: WeightSeries, size_of: Callable[[Any], int], result: Any) -
         size = size_of(result)
         if size < 0:
             size = _not_read(weight, size, result)
-    except Exception:  # an object of the program's that cannot be looked at
-        size = _unknown(weight, result)
+    except Exception as fault:
+        faults.fault("weight.result", fault)
+        size = UNKNOWN
     try:
         weight.record(size)
     except Exception as fault:

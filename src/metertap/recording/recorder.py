@@ -448,14 +448,18 @@ class Recorder(Delivery):
         with self.lock:
             return series.figures(), series.window.milliseconds()
 
-    def windows_of(self, figures: ToolFigures | OperationFigures) -> tuple[array[float], ...]:
+    def windows_of(
+        self, figures: ToolFigures | OperationFigures | WeightFigures
+    ) -> tuple[array[float], ...]:
         """The latencies that the percentiles in such figures are of, as they are now.
 
-        In milliseconds, each list smallest first; see `ToolSeries.windows` for a tool's.
+        In milliseconds, weights in bytes, each list smallest first; see `ToolSeries.windows`.
         """
         series: LatencySeries[Any] | None
         if isinstance(figures, ToolFigures):
             series = self._tools.get((figures.name, figures.source))
+        elif isinstance(figures, WeightFigures):
+            series = self._weights.get((figures.name, figures.source, figures.side))
         else:
             wanted = (figures.side, figures.method, figures.name)
             series = next(

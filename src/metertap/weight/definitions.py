@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 _SCHEMAS = frozenset({"inputSchema", "parameters", "input_schema"})
 """What MCP, OpenAI and Anthropic call the schema of a tool's arguments."""
@@ -16,7 +17,8 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _value_at = json.JSONDecoder().raw_decode
 
 
-class Definition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Definition:
     """The size of a tool's definition in bytes, and how much of that are two of its members."""
 
     total: int

@@ -18,6 +18,7 @@ from metertap.recording import (
     OperationFigures,
     Percentiles,
     ToolFigures,
+    WeightFigures,
     percentiles,
 )
 from metertap.workers.wire import Samples
@@ -73,6 +74,13 @@ class Whole:
     gc: tuple[tuple[int, int, int], ...] | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightPart(Part[WeightFigures]):
+    """A part of what a tool weighs."""
+
+    figures: WeightFigures
+
+
 def tools(parts: Sequence[ToolPart]) -> ToolPart:
     """Merge the figures of one tool."""
     figures = [part.figures for part in parts]
@@ -116,6 +124,27 @@ def operations(parts: Sequence[OperationPart]) -> OperationPart:
             percentiles=percentiles(window),
             window_samples=len(window),
             last_call=_of_known(max, (item.last_call for item in figures)),
+        )
+    )
+
+
+def weights(parts: Sequence[WeightPart]) -> WeightPart:
+    """Merge what one tool weighs; of its definition one worker's is taken, they are the same."""
+    figures = [part.figures for part in parts]
+    window = _samples(parts, 0)
+    defined = [item.definition for item in figures if item.definition is not None]
+    return WeightPart(
+        replace(
+            figures[0],
+            definition=defined[0] if defined else None,
+            results=sum(item.results for item in figures),
+            unknown=sum(item.unknown for item in figures),
+            skipped=sum(item.skipped for item in figures),
+            is_sampled=any(item.is_sampled for item in figures),
+            total=sum(item.total for item in figures),
+            maximum=_of_known(max, (item.maximum for item in figures)),
+            percentiles=percentiles(window),
+            window_samples=len(window),
         )
     )
 
@@ -183,6 +212,11 @@ def settled_tool(part: ToolPart) -> ToolPart:
 def settled_operation(part: OperationPart) -> OperationPart:
     """Return the counts of an operation alone."""
     return OperationPart(replace(part.figures, percentiles=Percentiles(), window_samples=0))
+
+
+def settled_weight(part: WeightPart) -> WeightPart:
+    """Return what the results of a tool weighed in all."""
+    return WeightPart(replace(part.figures, percentiles=Percentiles(), window_samples=0))
 
 
 def settled_cache(figures: CacheFigures) -> CacheFigures:

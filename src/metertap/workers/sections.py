@@ -12,9 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from metertap.recording import CacheFigures, Figures, OperationFigures, Recorder, ToolFigures
+from metertap.recording import (
+    CacheFigures,
+    Figures,
+    OperationFigures,
+    Recorder,
+    ToolFigures,
+    WeightFigures,
+)
 from metertap.workers import merging
-from metertap.workers.merging import OperationPart, ToolPart, Whole
+from metertap.workers.merging import OperationPart, ToolPart, WeightPart, Whole
 from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 T = TypeVar("T")
@@ -102,6 +109,13 @@ def of_recorder(recorder: Recorder) -> list[Section]:
         Section("caches", CacheFigures, _caches, merging.caches, merging.settled_cache),
         of_operations("operations", lambda figures: figures.operations),
         of_operations("sessions", lambda figures: figures.sessions),
+        Section(
+            "weights",
+            WeightPart,
+            parts(WeightPart, _weight, lambda figures: figures.weights or ()),
+            merging.weights,
+            merging.settled_weight,
+        ),
     ]
 
 
@@ -129,11 +143,16 @@ def figures_of(sheet: Sheet) -> Figures:
         requests_by_hand=whole.requests_by_hand,
         operations=tuple(part.figures for part in sheet["operations"].values()),
         sessions=tuple(part.figures for part in sheet["sessions"].values()),
+        weights=tuple(part.figures for part in sheet["weights"].values()),
     )
 
 
 def _tool(figures: ToolFigures) -> Key:
     return figures.name, figures.source
+
+
+def _weight(figures: WeightFigures) -> Key:
+    return figures.name, figures.source, figures.side
 
 
 def _operation(figures: OperationFigures) -> Key:
