@@ -14,6 +14,7 @@ from metertap.measuring import calls
 from metertap.outcomes import EXCEPTION, Ending
 from metertap.recording import ToolFigures, ToolSeries
 from support.patched_call import patched
+from support.stopped_clock import StoppedClock, stopped
 
 
 class Owner(NamedTuple):
@@ -21,18 +22,9 @@ class Owner(NamedTuple):
     counted_by: object = None
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(calls, "clock", clock)
-    return clock
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    return stopped(monkeypatch, calls)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +46,7 @@ def figures(name: str) -> ToolFigures:
     return series_of(name).figures()
 
 
-def test_a_call_lasts_from_its_start_to_its_end(clock: Clock) -> None:
+def test_a_call_lasts_from_its_start_to_its_end(clock: StoppedClock) -> None:
     frame = enter("search")
     assert figures("search").active == 1
     clock.now += 0.25
@@ -66,7 +58,7 @@ def test_a_call_lasts_from_its_start_to_its_end(clock: Clock) -> None:
     assert figures("search").succeeded == 1
 
 
-def test_a_call_may_have_taken_time_before_and_have_ended_before(clock: Clock) -> None:
+def test_a_call_may_have_taken_time_before_and_have_ended_before(clock: StoppedClock) -> None:
     frame = enter("search", spent=2.0)
     clock.now += 1
     calls.leave(frame, ended=clock.now - 0.5)
@@ -78,7 +70,7 @@ def test_a_call_may_have_taken_time_before_and_have_ended_before(clock: Clock) -
     assert figures("search").total_ms == 2750.0
 
 
-def test_a_call_that_failed_lasts_as_long(clock: Clock) -> None:
+def test_a_call_that_failed_lasts_as_long(clock: StoppedClock) -> None:
     frame = enter("search")
     clock.now += 0.125
     calls.leave(frame, Ending(EXCEPTION, "KeyError"))
@@ -89,7 +81,7 @@ def test_a_call_that_failed_lasts_as_long(clock: Clock) -> None:
 
 @pytest.mark.parametrize("kinds", [(), (calls.HIT,), (calls.MISSED,), (calls.HIT, calls.MISSED)])
 def test_lookups_of_a_call_are_told_of_with_its_duration(
-    kinds: tuple[int, ...], clock: Clock
+    kinds: tuple[int, ...], clock: StoppedClock
 ) -> None:
     frame = enter("search")
     for kind in kinds:

@@ -18,6 +18,7 @@ from metertap.measuring import calls, frameworks, wrappers
 from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import CALLER_ERROR, TOOL_ERROR, Ending
 from metertap.patching.patch_set import PatchSet, Target
+from support.stopped_clock import StoppedClock, stopped
 
 pytestmark = pytest.mark.interpreter
 
@@ -249,22 +250,9 @@ def test_a_note_is_not_for_a_call_of_another_framework_inside(framework: Any) ->
     assert outcomes() == {"outer": {"ok": 1}, "inner": {"ok": 1}}
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def takes(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    for module in (calls, frameworks):
-        monkeypatch.setattr(module, "clock", clock)
-    return clock
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    return stopped(monkeypatch, calls, frameworks)
 
 
 def milliseconds(framework: Any, body: Any) -> float:
@@ -277,7 +265,7 @@ def milliseconds(framework: Any, body: Any) -> float:
     return took
 
 
-def test_a_call_takes_as_long_as_its_handler(framework: Any, clock: Clock) -> None:
+def test_a_call_takes_as_long_as_its_handler(framework: Any, clock: StoppedClock) -> None:
     handlers = framework.handlers
     handlers.handler_begins()  # of no call
     handlers.handler_ended()
@@ -293,7 +281,9 @@ def test_a_call_takes_as_long_as_its_handler(framework: Any, clock: Clock) -> No
     assert milliseconds(framework, body) == 2000
 
 
-def test_a_handler_that_is_tried_again_takes_all_of_its_tries(framework: Any, clock: Clock) -> None:
+def test_a_handler_that_is_tried_again_takes_all_of_its_tries(
+    framework: Any, clock: StoppedClock
+) -> None:
     handlers = framework.handlers
 
     def body() -> None:
@@ -308,7 +298,7 @@ def test_a_handler_that_is_tried_again_takes_all_of_its_tries(framework: Any, cl
 
 @pytest.mark.parametrize("error", [None, KeyError("k")])
 def test_what_is_untimed_is_not_the_handlers(
-    error: KeyError | None, framework: Any, clock: Clock
+    error: KeyError | None, framework: Any, clock: StoppedClock
 ) -> None:
     def log() -> int:
         clock.takes(4)
@@ -334,7 +324,7 @@ def test_what_is_untimed_is_not_the_handlers(
 
 @pytest.mark.parametrize("error", [None, KeyError("k")])
 def test_a_handler_that_is_watched_tells_its_time(
-    error: KeyError | None, framework: Any, clock: Clock
+    error: KeyError | None, framework: Any, clock: StoppedClock
 ) -> None:
     def handle() -> None:
         clock.takes(2)

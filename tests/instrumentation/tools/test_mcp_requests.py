@@ -26,25 +26,16 @@ from metertap_instrumentation.tools.mcp.operations import (
 )
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 from support.metric_data import points
+from support.stopped_clock import StoppedClock, stopped
 
 pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]
 
 BROKEN = Ending(outcomes.EXCEPTION, "KeyError")
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    for module in (calls, requests):
-        monkeypatch.setattr(module, "clock", clock)
-    return clock
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    return stopped(monkeypatch, calls, requests)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +73,7 @@ def operations() -> dict[tuple[str, str | None], OperationFigures]:
 
 
 def test_a_call_takes_as_long_as_its_handler_and_its_request_longer(
-    served: Served, clock: Clock
+    served: Served, clock: StoppedClock
 ) -> None:
     request = call(served)
     request.exists()
@@ -99,7 +90,9 @@ def test_a_call_takes_as_long_as_its_handler_and_its_request_longer(
     assert operations()[TOOLS_CALL, "search"].total_ms == 15000
 
 
-def test_the_innermost_layer_says_when_the_handler_raised(served: Served, clock: Clock) -> None:
+def test_the_innermost_layer_says_when_the_handler_raised(
+    served: Served, clock: StoppedClock
+) -> None:
     request = call(served)
     inner = KeyError()
     request.exists()
@@ -117,7 +110,7 @@ def test_the_innermost_layer_says_when_the_handler_raised(served: Served, clock:
     assert tools()["search"].total_ms == 1000
 
 
-def test_another_error_is_a_later_end(served: Served, clock: Clock) -> None:
+def test_another_error_is_a_later_end(served: Served, clock: StoppedClock) -> None:
     request = call(served)
     request.exists()
     clock.now += 1
@@ -140,7 +133,7 @@ def test_another_error_is_a_later_end(served: Served, clock: Clock) -> None:
 
 
 def test_a_handler_that_is_tried_again_takes_as_long_as_all_of_its_tries(
-    served: Served, clock: Clock
+    served: Served, clock: StoppedClock
 ) -> None:
     """Each try raises the same object, or another one in the place of one that is gone."""
     request = call(served)
@@ -176,7 +169,7 @@ def test_so_many_errors_are_looked_at_behind_one(depth: int, is_seen: bool, serv
     assert request._has_seen(outermost) is is_seen
 
 
-def test_a_request_of_no_tool_has_a_clock_of_its_own(served: Served, clock: Clock) -> None:
+def test_a_request_of_no_tool_has_a_clock_of_its_own(served: Served, clock: StoppedClock) -> None:
     request = Request(served, "ping", None)
     assert (request.frame, request.is_registered, request.name) == (None, False, None)
     for note in (request.exists, request.begins, request.returns, request.stops, request.abandon):

@@ -1,0 +1,243 @@
+"""The function of the SDK 2.x that every request of a server passes, called by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pydantic import TypeAdapter, ValidationError
+
+import metertap
+from metertap import faults
+from metertap.measuring import calls
+from metertap.patching.shell import around
+from metertap_instrumentation.tools.mcp import requests, sessions, v2
+from metertap_instrumentation.tools.mcp.requests import served_by
+from support.metric_data import points
+from support.stopped_clock import stopped
+
+pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]
+
+
+class Server:
+    """Has handlers for some methods."""
+
+    name = "shop"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_request_handler(self, method: str) -> object:
+        self.asked.append(method)
+        return method if method in {"tools/call", "tools/list", "ping"} else None
+
+
+class Runner:
+    """Stands for the SDK's `ServerRunner`: it answers by what `result` is."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.server = Server()
+        self.connection = SimpleNamespace(protocol_version="2025-11-25")
+        self.result = {} if result is None else result
+
+    async def on_request(self, _dctx: Any, _method: str, _params: Any = None) -> Any:
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result() if callable(self.result) else self.result
+
+
+on_request = around("mcp.request", v2._begin, v2._answered, v2._raised)
+
+
+def context(kind: str = "jsonrpc", *, over_http: bool = False, is_cancelled: bool = False) -> Any:
+    metadata = SimpleNamespace(request_context=object()) if over_http else None
+    cancelled = asyncio.Event()
+    if is_cancelled:
+        cancelled.set()
+    return SimpleNamespace(
+        cancel_requested=cancelled,
+        transport=SimpleNamespace(kind=kind),
+        message_metadata=metadata,
+    )
+
+
+def answered(
+    runner: Runner, method: str, params: Any = None, dctx: Any = None, live: bool = True
+) -> Any:
+    made = on_request(Runner.on_request, [True] if live else [])
+    return asyncio.run(made(runner, dctx or context(), method, params))
+
+
+def outcomes() -> dict[str, dict[str, int]]:
+    tools = metertap.get_all_metrics()["tool_metrics"]
+    assert all(tool["active_calls"] == 0 for tool in tools.values())
+    return {
+        name: {ended: count for ended, count in tool["outcomes"].items() if count}
+        for name, tool in tools.items()
+    }
+
+
+def attributes(reader: InMemoryMetricReader) -> list[dict[str, Any]]:
+    return [dict(point.attributes) for point in points(reader, "mcp.server.operation.duration")]
+
+
+CALL = ("tools/call", {"name": "search"})
+
+
+def test_a_method_that_the_server_has_no_handler_for_is_no_label(
+    reader: InMemoryMetricReader,
+) -> None:
+    runner = Runner()
+    for method in ("ping", "ping", "made/up", "made/up", "initialize"):
+        assert answered(runner, method) == {}
+    found = {item["mcp.method.name"] for item in attributes(reader)}
+    assert found == {"ping", "_OTHER", "initialize"}
+    # What it has is asked once; `initialize` the SDK answers itself.
+    assert runner.server.asked == ["ping", "made/up", "made/up"]
+
+
+@pytest.mark.parametrize(
+    ("dctx", "transport"),
+    [
+        (context("streamable-http"), "tcp"),
+        (SimpleNamespace(_inner=context("streamable-http")), "tcp"),
+        (context(over_http=True), "tcp"),
+        (context(), "pipe"),
+        (context("memory"), None),
+        (context("memory", over_http=True), None),
+    ],
+)
+def test_a_request_says_what_it_came_over(
+    dctx: Any, transport: str | None, reader: InMemoryMetricReader
+) -> None:
+    token = sessions._stdio.set(sessions._Stdio())
+    try:
+        answered(Runner(), "ping", dctx=dctx)
+    finally:
+        sessions._stdio.reset(token)
+    [found] = attributes(reader)
+    assert found.get("network.transport") == transport
+    assert found["mcp.protocol.version"] == "2025-11-25"
+
+
+@pytest.mark.parametrize(
+    ("result", "dctx", "expected"),
+    [
+        ({}, context(), {"search": {"ok": 1}}),
+        ({"resultType": "complete", "isError": False}, context(), {"search": {"ok": 1}}),
+        ({"isError": True}, context(), {"search": {"tool_error": 1}}),
+        ({"isError": "yes"}, context(), {"search": {"ok": 1}}),
+        ({"resultType": "input_required", "isError": True}, context(), {"search": {"interim": 1}}),
+        ({"isError": True}, context(is_cancelled=True), {"search": {"cancelled": 1}}),
+        (KeyError(), context(), {"search": {"exception": 1}}),
+        (TimeoutError(), context(), {"search": {"timeout": 1}}),
+    ],
+)
+def test_a_call_ends_as_its_answer_says(result: Any, dctx: Any, expected: Any) -> None:
+    runner = Runner(result)
+    served_by(runner.server).tools.add(["search"], None, None)
+    with contextlib.suppress(KeyError, TimeoutError):
+        assert answered(runner, *CALL, dctx) is result
+    assert outcomes() == expected
+
+
+def test_the_pages_of_a_list_are_put_together() -> None:
+    runner = Runner({"tools": [{"name": "a"}], "nextCursor": "1"})
+    assert answered(runner, "tools/list") == runner.result
+    tools = served_by(runner.server).tools
+    assert (tools.knows("a"), tools.knows("b")) == (True, None)
+    runner.result = {"tools": [{"name": "b"}]}
+    answered(runner, "tools/list", {"cursor": 5})  # refused by whoever knows its pages
+    assert outcomes() == {"a": {}, "b": {}}
+    runner.result = {"tools": [{"name": "b"}]}
+    answered(runner, "tools/list", {"cursor": "1"})
+    assert tools.knows("c") is False
+
+
+def refusing(module: str) -> Any:
+    """Make what asks a model in that module, and raises what this says."""
+    space: dict[str, Any] = {"__name__": module, "adapter": TypeAdapter(int)}
+    exec("def parse():\n    return adapter.validate_python('many')", space)
+    return space["parse"]
+
+
+@pytest.mark.parametrize(
+    ("module", "outcome", "error_type"),
+    [
+        ("mcp.server.runner", "caller_error", "-32602"),
+        ("shop", "exception", "ValidationError"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_the_callers_if_the_sdk_says_so(
+    module: str, outcome: str, error_type: str, reader: InMemoryMetricReader
+) -> None:
+    runner = Runner(refusing(module))
+    with pytest.raises(ValidationError):
+        answered(runner, *CALL)
+    assert outcomes() == {"_OTHER": {outcome: 1}}
+    [tool] = metertap.get_all_metrics()["tool_metrics"].values()
+    assert tool["error_types"] == {error_type: 1}
+    [found] = attributes(reader)
+    assert found["error.type"] == found["rpc.response.status_code"] == "-32602"
+
+
+def test_the_code_of_an_error_is_what_the_client_is_told(reader: InMemoryMetricReader) -> None:
+    refused = type("MCPError", (Exception,), {"__module__": "mcp.shared.exceptions"})()
+    refused.error = SimpleNamespace(code=-32601)
+    with pytest.raises(type(refused)):
+        answered(Runner(refused), *CALL)
+    assert outcomes() == {"_OTHER": {"caller_error": 1}}
+    [found] = attributes(reader)
+    assert found["rpc.response.status_code"] == "-32601"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("result", [5, {"isError": False, "tools": None}])
+def test_an_answer_that_cannot_be_read_is_a_fault_and_its_call_is_over(result: Any) -> None:
+    runner = Runner(result)
+    assert answered(runner, *CALL) == result
+    assert answered(runner, "tools/list") == result
+    assert faults.fault_counts() == {"mcp.request": 2 if result == 5 else 1}
+    assert {
+        tool["active_calls"] for tool in metertap.get_all_metrics()["tool_metrics"].values()
+    } <= {0}
+
+
+@pytest.mark.faults
+def test_a_request_that_cannot_be_read_is_a_fault_and_nothing_else() -> None:
+    assert answered(Runner(), "ping", dctx=object()) == {}
+    assert faults.fault_counts() == {"mcp.request": 1}
+
+
+@pytest.mark.parametrize(("method", "milliseconds"), [("tools/call", 1000), ("tools/list", 3000)])
+def test_a_handler_has_ended_when_its_result_is_serialized(
+    method: str, milliseconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = stopped(monkeypatch, calls, requests)
+
+    def serialize(_runner: Any, method: str, version: str, result: Any) -> Any:
+        clock.takes(2)
+        return method, version, result
+
+    def work() -> dict[str, Any]:
+        clock.takes(1)
+        made = around("mcp.request", v2._serializes)(serialize, [True])
+        assert made(runner, method, "v", 5) == (method, "v", 5)
+        return {}
+
+    runner = Runner(work)
+    served_by(runner.server).tools.add(["search"], None, None)
+    answered(runner, *CALL)
+    [tool] = metertap.get_all_metrics()["tool_metrics"].values()
+    assert tool["total_latency_ms"] == milliseconds
+
+
+def test_a_result_of_no_request_is_serialized_as_it_was() -> None:
+    v2._serializes(None, "tools/call")
+    with metertap.measure_tool("inner"):
+        v2._serializes(None, "tools/call")
+    assert faults.fault_counts() == {}

@@ -1,0 +1,248 @@
+"""Sessions and what they run over, told apart where they are opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import traceback
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from metertap.state import recorder
+from metertap_instrumentation.tools.mcp import sessions
+from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport
+from support.metric_data import points
+from support.stopped_clock import stopped
+
+pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]
+
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it in a context of its own."""
+    return contextvars.copy_context().run(function, *arguments)
+
+
+class Peer:
+    """A session of either side, which knows the version of the protocol."""
+
+    protocol_version = "2025-11-25"
+
+
+def shows_us(error: BaseException) -> bool:
+    files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    return sessions.__file__ in files and sys.version_info >= (3, 11)
+
+
+# What they run over
+
+
+@pytest.mark.parametrize("of", [sessions.of_server, sessions.of_session])
+def test_the_standard_streams_are_of_the_first_that_reads_them(of: Any) -> None:
+    first, second = object(), object()
+
+    def nobody() -> None:
+        assert of(first) == UNKNOWN
+
+    def opened() -> None:
+        sessions._stdio.set(sessions._Stdio())
+        assert [of(first), of(second), of(first)] == [PIPE, UNKNOWN, PIPE]
+
+    alone(nobody)
+    alone(opened)
+
+
+def wrapping(module: str, **variables: Any) -> None:
+    """Wrap a stream in a frame of `module`, as `anyio.wrap_file` is called there."""
+    assert sessions._file_wrapped.__code__.co_name == "_file_wrapped"
+    # One frame stands between: that of the wrapper that calls it.
+    space: dict[str, Any] = {"__name__": module, "wrap": lambda: sessions._file_wrapped(0, (), {})}
+    names = ", ".join(variables)
+    exec(f"def stdio_server({names}):\n    wrap()", space)
+    space["stdio_server"](**variables)
+
+
+def test_streams_that_the_sdk_wraps_are_the_standard_ones() -> None:
+    def elsewhere() -> None:
+        wrapping("shop", stdout=None)
+        assert sessions._stdio.get() is None
+
+    def by_the_sdk() -> None:
+        wrapping("mcp.server.stdio", stdout=None)
+        first = sessions._stdio.get()
+        assert first is not None
+        wrapping("mcp.server.stdio", stdout=object())  # the second stream of the same server
+        assert sessions._stdio.get() is first
+        wrapping("mcp.server.stdio", stdout=None)  # the first stream of another
+        assert sessions._stdio.get() is not first
+
+    def given() -> None:
+        wrapping("mcp.server.stdio", stdout=object())
+        assert sessions._stdio.get() is not None
+
+    for case in (elsewhere, by_the_sdk, given):
+        alone(case)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "port"),
+    [
+        ("http://example.org/mcp", "example.org", 80),
+        ("https://example.org/mcp", "example.org", 443),
+        ("http://example.org:8443/mcp", "example.org", 8443),
+        ("ws://example.org/mcp", "example.org", None),
+    ],
+)
+def test_a_client_over_http_knows_its_server(url: str, address: str, port: int | None) -> None:
+    def opened() -> None:
+        expected = Transport("tcp", "http", address, port)
+        for args, kwargs in (((url,), {}), ((), {"url": url})):
+            sessions._url_opened(None, args, kwargs)
+            assert sessions._opened.get() == [expected]
+
+    alone(opened)
+
+
+@pytest.mark.parametrize("error", [None, OSError("no such program")])
+def test_a_client_that_starts_a_program_talks_through_pipes(error: OSError | None) -> None:
+    async def start(*args: Any, **kwargs: Any) -> Any:
+        if error is not None:
+            raise error
+        return args, kwargs
+
+    async def opened() -> None:
+        if error is None:
+            started = await sessions._process_started(start, None, (1,), {"a": 2})
+            assert started == ((1,), {"a": 2})
+        else:
+            with pytest.raises(OSError, match="no such program") as raised:
+                await sessions._process_started(start, None, (), {})
+            assert not shows_us(raised.value)
+        assert sessions._opened.get() == [PIPE]
+
+    asyncio.run(opened())
+
+
+# What is a session
+
+
+def method_of(module: str, owner: object) -> Any:
+    return SimpleNamespace(__module__=module, __self__=owner)
+
+
+def test_who_answers_says_whose_session_it_is() -> None:
+    peer = Peer()
+    server = sessions._session_of(method_of("mcp.server.runner", SimpleNamespace(connection=peer)))
+    client = sessions._session_of(method_of("mcp.client.session", peer))
+    assert isinstance(server, sessions._ServerSession)
+    assert isinstance(client, sessions._ClientSession)
+    assert server.peer is client.peer is peer
+    assert sessions._session_of(SimpleNamespace(__module__="mcp.server.runner")) is not None
+    assert sessions._session_of(SimpleNamespace(__module__="mcp.client.session")) is None
+    assert sessions._session_of(method_of("shop", peer)) is None
+    assert sessions._session_of(None) is None
+
+
+def durations(reader: InMemoryMetricReader, side: str) -> list[tuple[float, dict[str, Any]]]:
+    found = points(reader, f"mcp.{side}.session.duration")
+    return [(point.sum, dict(point.attributes)) for point in found]
+
+
+OPENS = [
+    (sessions.run_server_session, "server", Peer(), ()),
+    (sessions.run_client_session, "client", Peer(), ()),
+    (
+        sessions.run_dispatcher,
+        "server",
+        None,
+        (method_of("mcp.server.runner", SimpleNamespace(connection=Peer())),),
+    ),
+    (sessions.run_dispatcher, "client", None, (method_of("mcp.client.session", Peer()),)),
+]
+
+
+@pytest.mark.parametrize(("run", "side", "instance", "args"), OPENS)
+@pytest.mark.parametrize("error", [None, KeyError("k"), asyncio.CancelledError()])
+def test_a_session_lasts_as_long_as_its_loop_and_says_how_it_ended(
+    error: BaseException | None,
+    run: Any,
+    side: str,
+    instance: Any,
+    args: Any,
+    reader: InMemoryMetricReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = stopped(monkeypatch, sessions)
+
+    async def loop(*given: Any, **named: Any) -> str:
+        assert (given, named) == (args, {})
+        assert recorder().active_sessions() == (1 if side == "server" else 0)
+        clock.takes(2)
+        if error is not None:
+            raise error
+        return "done"
+
+    async def main() -> None:
+        if error is None:
+            assert await run(loop, instance, args, {}) == "done"
+            return
+        with pytest.raises(type(error)) as raised:
+            await run(loop, instance, args, {})
+        assert not shows_us(raised.value)
+
+    asyncio.run(main())
+    expected = {"mcp.protocol.version": "2025-11-25"}
+    if isinstance(error, KeyError):
+        expected["error.type"] = "KeyError"
+    assert durations(reader, side) == [(2.0, expected)]
+    assert recorder().active_sessions() == 0
+
+
+def test_what_is_no_session_runs_as_it_did(reader: InMemoryMetricReader) -> None:
+    async def loop(*args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    for args, kwargs in (((5,), {"a": 1}), ((), {"on_request": 5})):
+        assert asyncio.run(sessions.run_dispatcher(loop, None, args, kwargs)) == (args, kwargs)
+    assert durations(reader, "server") == durations(reader, "client") == []
+
+
+def test_a_session_of_a_client_has_the_transport_that_was_opened_for_it(
+    reader: InMemoryMetricReader,
+) -> None:
+    peer, inner = Peer(), Peer()
+
+    async def nothing() -> None:
+        assert sessions.transport_of(id(inner)) is None
+
+    async def loop() -> None:
+        assert sessions.transport_of(id(peer)) == HTTP
+        await sessions.run_client_session(nothing, inner, (), {})  # the note was for one session
+
+    async def main() -> None:
+        sessions._opened.set([HTTP])
+        await sessions.run_client_session(loop, peer, (), {})
+
+    asyncio.run(main())
+    assert sessions.transport_of(id(peer)) is None
+    found = [attributes.get("network.transport") for _, attributes in durations(reader, "client")]
+    assert sorted(found, key=str) == [None, "tcp"]
+
+
+def test_a_server_on_the_standard_streams_has_a_session_on_pipes(
+    reader: InMemoryMetricReader,
+) -> None:
+    async def nothing() -> None:
+        pass
+
+    async def main() -> None:
+        sessions._stdio.set(sessions._Stdio())
+        await sessions.run_server_session(nothing, Peer(), (), {})
+
+    asyncio.run(main())
+    [(_, attributes)] = durations(reader, "server")
+    assert attributes["network.transport"] == "pipe"
