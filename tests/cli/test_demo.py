@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from metertap.cli.demo.agreement import Totals, of_document, of_otlp
+from metertap.history.backends import open_answers
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.mcp
@@ -29,14 +32,17 @@ def _demo(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_json_prometheus_and_otlp_agree_with_what_the_client_counted() -> None:
-    with _demo("--duration", "4") as demo:
+def test_json_prometheus_and_otlp_agree_with_what_the_client_counted(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    with _demo("--duration", "4", "--history", str(file), "--release", "2.0") as demo:
         out, err = demo.communicate(timeout=90)
     assert demo.returncode == 0, err
     assert "All figures agree." in out
     rows = [line for line in out.splitlines() if line.lstrip().startswith(("client", "OTLP"))]
     assert len(rows) == 2, out  # OTLP is among what was compared
     assert int(rows[0].split()[1]) > 0
+    with closing(open_answers(str(file))) as answers:
+        assert [item.version for item in answers.versions()] == ["2.0"]
 
 
 def test_progress_is_visible_while_it_runs_and_ctrl_c_ends_it_with_a_summary() -> None:

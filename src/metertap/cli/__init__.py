@@ -106,7 +106,12 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
         return regressions.run(options, _credentials(options))
     from metertap.cli.demo.command import demo
 
-    return demo(duration=options.duration, port=options.port)
+    return demo(
+        duration=options.duration,
+        port=options.port,
+        history=options.history,
+        release=options.release,
+    )
 
 
 def _weigh(options: argparse.Namespace, server: Sequence[str]) -> int:
@@ -254,6 +259,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--port", type=int, default=0, help="of the MCP server (default: any free one)"
+    )
+    demo.add_argument("--history", metavar="FILE", help="keep what is measured in FILE")
+    demo.add_argument(
+        "--release",
+        choices=["1.0", "2.0"],
+        default="1.0",
+        help="version of the MCP server; a tool of 2.0 is slower (default: 1.0)",
     )
 
     rules = commands.add_parser(

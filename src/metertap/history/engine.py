@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from metertap import catalogue, outcomes, promql
+from metertap import catalogue, promql
 from metertap.history import buckets
-from metertap.history.answers import ERROR, KINDS, By, HistoryError, Kind, Slice, Subject, Version
+from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
 from metertap.history.buckets import Bucket
+from metertap.history.engine_sums import Sums
 from metertap.history.promql_api import NO_PROMQL, Api, Ask, Point
 from metertap.promql import quoted, selector
 
@@ -23,6 +24,8 @@ MOST_PERIODS = 10_000
 """Prometheus returns 11,000 points of a series at most."""
 _REACH_SECONDS = 31 * 86_400
 """How far back versions are looked for."""
+_FINE_PERIODS = 400
+"""Periods are asked for in parts, while there are not more than that in all."""
 _LOOK_SECONDS = 3600
 _SAMPLES = 4
 """So many samples of a series have to be in a period, for what comes before the first is lost."""
@@ -109,35 +112,36 @@ class EngineAnswers:
         self._api.start()
         is_whole = step >= until - since
         least = self._seconds_between_samples(since, until) * _SAMPLES
-        length = until - since if is_whole else step * max(1, math.ceil(least / step))
+        length = math.ceil(until - since) if is_whole else step * max(1, math.ceil(least / step))
         first = since if is_whole else since // length * length
         periods = math.ceil((until - first) / length)
         if periods > MOST_PERIODS:
             raise HistoryError(f"{periods} periods are more than an engine returns")
-        span = _Span(first, first + periods * length, length)
-        found: dict[tuple[float, str, str, str, Subject], Slice] = {}
+        parts = _parts(length, least, _FINE_PERIODS // periods)
+        span = _Span(first, first + periods * length, length / parts)
+        found: dict[tuple[float, str, str, str, Subject], Sums] = {}
 
-        def piece(subject: Subject, labels: Labels, start: float) -> Slice:
+        def sums(subject: Subject, labels: Labels, at: float) -> Sums:
+            start = first + (at - first) // length * length
             version = labels.get(_VERSION, "")
             instance = labels.get(_INSTANCE) or labels.get("instance", "")
             key = (start, _service(labels), version, instance, subject)
             end = until if is_whole else start + length
-            return found.setdefault(key, Slice(subject, *key[1:4], start, end))
+            return found.setdefault(key, Sums(Slice(subject, *key[1:4], start, end)))
 
         if "cache" in kinds:
             for subject, labels, point in self._lookups(span, name, by):
                 if service in (None, _service(labels)):
-                    at = piece(subject, labels, point.at - length)
-                    if labels.get(promql.LOOKUP) == "hit":
-                        at.hits += round(point.value)
-                    else:
-                        at.misses += round(point.value)
+                    sums(subject, labels, point.at - span.step).add_lookups(labels, point.value)
         for source in _SOURCES:
             if source.kind in kinds:
-                for subject, labels, start, held in self._calls(source, span, name, by):
+                for subject, labels, at, held in self._calls(source, span, name, by):
                     if service in (None, _service(labels)):
-                        _count(piece(subject, labels, start), labels, held)
-        yield from sorted(found.values(), key=lambda each: each.start)
+                        sums(subject, labels, at).add_calls(labels, held)
+        for each in sorted(found.values(), key=lambda each: each.piece.start):
+            piece = each.rounded()
+            if piece.calls or piece.hits or piece.misses:
+                yield piece
 
     def _lookups(
         self, span: _Span, name: str | None, by: By
@@ -256,23 +260,15 @@ class _Span(NamedTuple):
         return self.start + self.step, self.end, self.step
 
 
+def _parts(length: float, least: float, most: int) -> int:
+    """Return into how many equal parts of whole seconds a period can be divided.
+
+    Parts are at least so long, because a process that became another version in one counts as that
+    for all of the part.
+    """
+    most = max(1, min(most, int(length / max(1.0, least))))
+    return next(parts for parts in range(most, 0, -1) if parts == 1 or length % parts == 0)
+
+
 def _service(labels: Labels) -> str:
     return labels.get(_SERVICE) or labels.get("job", "")
-
-
-def _count(piece: Slice, labels: Labels, held: list[Bucket]) -> None:
-    """Count the calls of one outcome and type of error."""
-    count = round(sum(bucket.calls for bucket in held))
-    if not count:
-        return
-    error = labels.get(promql.ERROR_TYPE, "")
-    outcome = labels.get(promql.OUTCOME, "") or (ERROR if error else outcomes.OK)
-    piece.outcomes[outcome] = piece.outcomes.get(outcome, 0) + count
-    if error:
-        piece.error_types[error] = piece.error_types.get(error, 0) + count
-    if piece.subject.kind == "operation" or outcome in outcomes.SAMPLED:
-        made = buckets.sketch(held)
-        if piece.latency is None:
-            piece.latency = made
-        else:
-            piece.latency.merge(made)

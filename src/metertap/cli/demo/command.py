@@ -29,8 +29,11 @@ _SETTLE_SECONDS = 5.0
 _LAST_CALLS_SECONDS = 30.0
 
 
-def demo(*, duration: float | None, port: int) -> int:
-    """Run for `duration` seconds, or until Ctrl-C. Returns exit status 1 if figures disagree."""
+def demo(*, duration: float | None, port: int, history: str | None, release: str) -> int:
+    """Run for `duration` seconds, or until Ctrl-C. Returns exit status 1 if figures disagree.
+
+    The file `history` gets what is measured, of the version `release` of the server.
+    """
     missing = [name for name in ("mcp", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(
@@ -45,7 +48,7 @@ def demo(*, duration: float | None, port: int) -> int:
     sys.stdout.write("starting an MCP server and a client for it …\n")
     sys.stdout.flush()
     try:
-        with _server(port, collector) as (server, url):
+        with _server(port, collector, history, release) as (server, url):
             totals = asyncio.run(_drive(server, url, duration))
         if totals is None:
             return 1
@@ -56,6 +59,8 @@ def demo(*, duration: float | None, port: int) -> int:
     finally:
         if collector is not None:
             collector.stop()
+    if history is not None:
+        sys.stdout.write(f"Kept in {history}: metertap regressions --history {history}\n")
     return _agreement(totals)
 
 
@@ -73,8 +78,15 @@ def _collector() -> Any:
 
 
 @contextmanager
-def _server(port: int, collector: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _server(
+    port: int, collector: Any, history: str | None, release: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     environment = dict(os.environ)
+    given = environment.get("OTEL_RESOURCE_ATTRIBUTES")
+    version = f"service.version={release}"
+    environment["OTEL_RESOURCE_ATTRIBUTES"] = f"{version},{given}" if given else version
+    if history is not None:
+        environment["METERTAP_HISTORY"] = history
     environment.setdefault("PROMETHEUS_ENABLED", "true")
     environment.setdefault("OTEL_SERVICE_NAME", "metertap-demo")
     if collector is not None:
@@ -84,7 +96,7 @@ def _server(port: int, collector: Any) -> Iterator[tuple[subprocess.Popen[str], 
     # The folder in which the demo is run is no part of it: nothing is imported from there.
     environment["PYTHONSAFEPATH"] = "1"
     server = subprocess.Popen(  # noqa: S603  # this Python, and modules of ours
-        [*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server", str(port)],
+        [*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server", str(port), release],
         stdin=subprocess.PIPE,  # the server ends when this is closed, however the demo ends
         stdout=subprocess.PIPE,
         text=True,

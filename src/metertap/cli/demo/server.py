@@ -1,8 +1,8 @@
 """The demo's MCP server: an ordinary one, which `metertap demo` starts with `metertap run`.
 
-`python -m metertap.cli.demo.server [PORT]` serves streamable HTTP on 127.0.0.1, on any free port
-unless one is given, and prints the address as its only line of output. It ends when its stdin is
-closed: whoever started it may be killed.
+`python -m metertap.cli.demo.server [PORT [RELEASE]]` serves streamable HTTP on 127.0.0.1, on any
+free port unless one is given, and prints the address as its only line of output. It ends when its
+stdin is closed: whoever started it may be killed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from typing import Any, TypeVar, cast
 import metertap
 
 HOST = "127.0.0.1"
+RELEASES = ("1.0", "2.0")
+"""Versions of the demo's server. In the second one `search` is slower, by mistake."""
 
 Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 
-def make_server() -> Any:
+def make_server(release: str = RELEASES[0]) -> Any:
     """Return a server with tools that are fast, slow, failing, cached, and too slow to wait for."""
     server = _server_class()("demo-shop", log_level="CRITICAL")
     prices: dict[str, float] = {}
     price_cache = metertap.cache_meter("prices")
+    search_seconds = (0.002, 0.012) if release == RELEASES[0] else (0.010, 0.024)
 
     def tool(function: Tool) -> Tool:
         return cast(Tool, server.tool()(function))
@@ -38,7 +41,7 @@ def make_server() -> Any:
     @tool
     async def search(query: str) -> str:
         """Find products: fast."""
-        await asyncio.sleep(random.uniform(0.002, 0.012))
+        await asyncio.sleep(random.uniform(*search_seconds))
         return f"3 products for {query}"
 
     @tool
@@ -98,7 +101,7 @@ def main() -> None:
 
     # Tools fail on purpose, and their tracebacks would fill the terminal.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
-    server = make_server()
+    server = make_server(*sys.argv[2:])
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,0 +1,56 @@
+"""Numbers of an engine, period by period, until they are made whole.
+
+An engine says how much a counter grew by extrapolating it, so its numbers are fractions. They are
+rounded once all of a period are together: a call in five minutes is one, and not five times none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from metertap import outcomes, promql
+from metertap.history import buckets
+from metertap.history.answers import ERROR, Slice
+from metertap.history.buckets import Bucket
+
+
+@dataclass(slots=True)
+class Sums:
+    """What belongs to one slice."""
+
+    piece: Slice
+    lookups: dict[str, float] = field(default_factory=dict)
+    """By result."""
+    calls: dict[tuple[str, str], list[Bucket]] = field(default_factory=dict)
+    """By outcome and type of error."""
+
+    def add_lookups(self, labels: Mapping[str, str], count: float) -> None:
+        """Count lookups of a cache."""
+        result = labels.get(promql.LOOKUP, "")
+        self.lookups[result] = self.lookups.get(result, 0.0) + count
+
+    def add_calls(self, labels: Mapping[str, str], held: list[Bucket]) -> None:
+        """Count calls by how long they took."""
+        key = labels.get(promql.OUTCOME, ""), labels.get(promql.ERROR_TYPE, "")
+        self.calls.setdefault(key, []).extend(held)
+
+    def rounded(self) -> Slice:
+        """Return the slice, filled in."""
+        made = self.piece
+        made.hits = round(self.lookups.get("hit", 0.0))
+        made.misses = round(self.lookups.get("miss", 0.0))
+        for (named, error), held in self.calls.items():
+            sketch = buckets.sketch(held)
+            if not sketch.count:
+                continue
+            outcome = named or (ERROR if error else outcomes.OK)
+            made.outcomes[outcome] = made.outcomes.get(outcome, 0) + sketch.count
+            if error:
+                made.error_types[error] = made.error_types.get(error, 0) + sketch.count
+            if made.subject.kind == "operation" or outcome in outcomes.SAMPLED:
+                if made.latency is None:
+                    made.latency = sketch
+                else:
+                    made.latency.merge(sketch)
+        return made
