@@ -132,8 +132,8 @@ def opened(browser: Any) -> Iterator[Open]:
 
 
 @pytest.fixture
-def tap() -> Iterator[Tap]:
-    with metertap.instrument() as tap:
+def tap(free_port: int) -> Iterator[Tap]:
+    with metertap.instrument(json_port=free_port) as tap:  # a port that is known opens at once
         metertap.cache_meter("prompts")
         wait_for(lambda: tap.json_url)
         yield tap
@@ -451,6 +451,21 @@ def test_texts_can_be_read(tap: Tap, opened: Open, scheme: str) -> None:
     for text in ("--text", "--faint", "--failed", "--accent"):
         for ground in ("--ground", "--surface", "--raised"):
             assert contrast(seen, text, ground) >= 4.5, (text, ground)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_of(tap: Tap, opened: Open, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    record("search", 10.0, 20.0, 900.0, fail=2)
+    record("translate", 5.0)
+    metertap.record_tool_call("translate", False, 5.0, "caller_error")
+    metertap.record_cache_hit("prompts")
+    seen = opened(url_of(tap), color_scheme=scheme, bypass_csp=True)
+    seen.row("search").locator("button").first.click()
+    seen.wait_for("document.querySelectorAll('.chart .main-svg').length >= 2")
+    seen.tab.wait_for_timeout(500)  # colours change softly
+    found = axe.run(seen.tab).response["violations"]
+    assert [(item["id"], item["nodes"][0]["html"]) for item in found] == []
 
 
 def test_two_hundred_tools_are_rendered_in_a_tenth_of_a_second(
