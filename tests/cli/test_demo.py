@@ -43,6 +43,8 @@ def test_json_prometheus_and_otlp_agree_with_what_the_client_counted(tmp_path: P
     assert int(rows[0].split()[1]) > 0
     with closing(open_answers(str(file))) as answers:
         assert [item.version for item in answers.versions()] == ["2.0"]
+        kept = list(answers.slices(since=0, until=1e11, step=1e12, kinds=("tool",)))
+    assert sum(each.calls for each in kept) == int(rows[0].split()[1])
 
 
 def test_progress_is_visible_while_it_runs_and_ctrl_c_ends_it_with_a_summary() -> None:

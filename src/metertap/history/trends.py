@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,13 +72,24 @@ def trends(
     ):
         found.setdefault((each.subject, each.service, each.version), []).append(each)
         step = max(step, each.end - each.start)  # longer where nothing so fine is kept
-    made = [Trend(*key, slices) for key, slices in found.items()]
-    made.sort(key=lambda trend: (-_uses(trend), trend.subject.name, trend.version))
     versions = [
         version
         for version in answers.versions(service)
         if version.version and version.last_seen >= since and version.first_seen < until
     ]
+    order = [version.version for version in versions]
+    uses: Counter[Subject] = Counter()
+    for (subject, _, _), slices in found.items():
+        uses[subject] += sum(each.calls + each.hits + each.misses for each in slices)
+    made = [Trend(*key, slices) for key, slices in found.items()]
+    made.sort(
+        key=lambda trend: (
+            -uses[trend.subject],
+            trend.subject.name,
+            trend.service,
+            order.index(trend.version) if trend.version in order else -1,
+        )
+    )
     return Trends(since // step * step, until, step, made, versions)
 
 
@@ -143,7 +155,3 @@ def milliseconds(of: Slice, percentile: int) -> float | None:
 def percent(share: float | None) -> float | None:
     """Return a share (0 to 1) in percent."""
     return None if share is None else share * 100
-
-
-def _uses(trend: Trend) -> int:
-    return sum(each.calls + each.hits + each.misses for each in trend.slices)
