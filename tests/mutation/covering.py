@@ -73,6 +73,7 @@ GROUPS = (
             "tests/exporters/test_prometheus_exporter.py",
             "tests/exporters/test_prometheus_families.py",
             "tests/exporters/test_prometheus_text.py",
+            "tests/exporters/test_views_of_workers.py",
             "tests/recording/test_reset_metrics.py",
             "-k=not consistent_while and not at_the_same_time and not record_meanwhile",
         ),

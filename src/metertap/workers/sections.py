@@ -132,18 +132,22 @@ def of_process(take: Callable[[Figures], Whole]) -> Section:
 
 
 def figures_of(sheet: Sheet) -> Figures:
-    """Make figures for views of what workers handed over."""
+    """Make figures for views of what workers handed over; a section that was not asked is empty."""
     whole: Whole = sheet["whole"][()]
+
+    def parts(section: str) -> tuple[Any, ...]:
+        return tuple(part.figures for part in sheet.get(section, {}).values())
+
     return Figures(
-        tools=tuple(part.figures for part in sheet["tools"].values()),
-        caches=tuple(sheet["caches"].values()),
+        tools=parts("tools"),
+        caches=tuple(sheet.get("caches", {}).values()),
         active_sessions=whole.active_sessions,
         start_time=whole.start_time,
         uptime_seconds=max(0.0, time.time() - whole.start_time),
         requests_by_hand=whole.requests_by_hand,
-        operations=tuple(part.figures for part in sheet["operations"].values()),
-        sessions=tuple(part.figures for part in sheet["sessions"].values()),
-        weights=tuple(part.figures for part in sheet["weights"].values()),
+        operations=parts("operations"),
+        sessions=parts("sessions"),
+        weights=parts("weights"),
     )
 
 
