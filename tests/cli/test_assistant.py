@@ -123,6 +123,25 @@ def test_answers_are_bounded_and_do_nothing_to_a_terminal() -> None:
         assert all(line.isprintable() for line in text.splitlines())
 
 
+def test_no_name_is_a_line_of_its_own() -> None:
+    forged = "x\nFORGED\r\nFORGED\x0bFORGED\u2028FORGED"
+    with metertap.instrument(service_name=forged) as tap:
+        metertap.record_tool_call(forged, False, 1.0, forged)
+        metertap.cache_meter(forged).hit()
+        wait_for(lambda: tap.json_url)
+        wait_for(running)
+        texts = [
+            answers.running_processes(),
+            answers.changes("", {}),
+            answers.changes(forged * 2, {}),
+            answers.failing_tools("", 10),
+            answers.cache_rates("", 10),
+        ]
+    for text in texts:
+        assert "FORGED" in text
+        assert [line for line in text.splitlines() if line.startswith("FORGED")] == []
+
+
 def test_where_nothing_runs_the_answer_says_so() -> None:
     assert "No measured process" in answers.slow_tools("", 10)
     assert "No measured process" in answers.running_processes()

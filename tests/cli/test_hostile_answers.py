@@ -322,3 +322,29 @@ def test_a_registered_address_is_asked_by_who_registered_it(
         running.register("other", f"http://{address}", None)  # of an older metertap
         assert main(["snapshot"]) == 1
         running.unregister()
+
+
+def test_nothing_that_a_process_calls_itself_acts_on_the_terminal_of_the_live_view() -> None:
+    pytest.importorskip("rich", reason="the live view needs rich")
+    from rich.console import Console
+
+    from metertap.cli.top.screen import Screen
+    from metertap.cli.top.table_state import View
+
+    hostile = "x\x1b]0;FORGED\x07\x1b[2J\x9b2J\r\nFORGED"
+    with metertap.instrument(json_endpoint=False):
+        metertap.record_tool_call(hostile, False, 1.0, hostile)
+        metertap.cache_meter(hostile).hit()
+        document: Any = metertap.get_all_metrics()
+    document["service"] = dict.fromkeys(("name", "version"), hostile)
+    alert = {"severity": hostile, "state": "firing", "since": 0.0, "summary": hostile}
+    document["alerts"] = [alert, {**alert, "state": "pending"}]
+    poller = Poller([], 1.0)
+    watched = Watched(Process(f"http://{hostile}", hostile, 1), 0.0)
+    watched.reading = Readings().of(document)
+    poller._found["", 1] = watched
+    shown = io.StringIO()
+    console = Console(file=shown, width=200, color_system=None)
+    console.print(Screen(poller, View()).draw(200, 40, 1.0))
+    assert "FORGED" in shown.getvalue()
+    assert [line for line in shown.getvalue().split("\n") if not line.isprintable()] == []

@@ -190,7 +190,7 @@ def test_those_who_ask_meanwhile_share_the_next_answer() -> None:
         wait_for(lambda: slow.begun == 1)
         others = [pool.submit(route, {}) for _ in range(30)]
         apart = pool.submit(route, {"wanted": "another"})
-        wait_for(lambda: route._waiting == 32)
+        wait_for(lambda: sum(route._waiting.values()) == 32)
         slow.go_on.set()
         assert first.result().body == b"1"
         # Never the first: it was begun before they asked, and may lack what they came to see.
@@ -198,7 +198,7 @@ def test_those_who_ask_meanwhile_share_the_next_answer() -> None:
         assert {answer.result().body for answer in others} != {apart.result().body}
     assert (slow.begun, slow.at_once) == (3, 1)
     assert route({}).body == b"4"
-    assert route._made == {}
+    assert (route._made, route._waiting) == ({}, {})
 
 
 def test_an_answer_that_could_not_be_made_is_tried_again() -> None:

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from metertap_exporters.http import connections
 from metertap_exporters.http.app import SECURITY_HEADERS, Response, json_response
+from metertap_exporters.http.shared import SharedRoute
 from support.http import get
 from support.programs import run
 from support.serving import connect, said, served
@@ -118,6 +120,42 @@ def test_answers_that_nobody_reads_take_bounded_memory() -> None:
         wait_for(lambda: len(made) >= connections.BODY_BYTES // len(BIG))
         time.sleep(0.2)  # without patience for the slow ones no more is made
         assert len(made) <= 2 * connections.BODY_BYTES // len(BIG)
+
+
+def test_answers_of_kinds_that_clients_make_up_take_bounded_memory() -> None:
+    made: list[object] = []
+
+    def route(environ: Any) -> Response:
+        made.append(environ["QUERY_STRING"])
+        return Response(200, "text/plain", environ["QUERY_STRING"].encode() + BIG)
+
+    shared = SharedRoute(route, lambda environ: environ["QUERY_STRING"])
+    with served(shared=shared) as url, contextlib.ExitStack() as clients:
+        for number in range(40):
+            client = clients.enter_context(connect(url, receive_buffer=4096))
+            client.sendall(f"GET /shared?{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait_for(lambda: len(made) >= connections.BODY_BYTES // len(BIG))
+        time.sleep(0.2)  # without patience for the slow ones no more is made
+        assert len(made) <= 2 * connections.BODY_BYTES // len(BIG)
+        answer = get(f"{url}/shared?mine")
+        assert (answer.status, len(answer.body)) == (200, len(BIG) + len("mine"))
+
+
+LINE = b"X-Long: " + b"x" * 60_000 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\n" + LINE, 200),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\n" + LINE * 2, 431),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70_000, 431),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\n" + b"a:b\r\n" * 101, 431),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\n" + b"a:b\r\n" * 90, 200),
+    ],
+)
+def test_the_headers_of_a_request_take_bounded_memory(url: str, head: bytes, status: int) -> None:
+    assert said(url, head + b"\r\n").split()[1] == str(status).encode()
 
 
 PROGRAM = """

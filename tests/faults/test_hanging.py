@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from servers.otlp_receiver import hanging_collector, unreachable_endpoint
-from support.programs import Ended, ended, started
+from support.programs import RUN, Ended, ended, started
 
 SECONDS = 1.0
 """The longest that an end is delayed."""
@@ -66,10 +66,10 @@ HANGING = {
 }
 
 
-def ends(code: str, tmp_path: Path, **env: str) -> tuple[Ended, float]:
+def ends(code: str, tmp_path: Path, *before: str, **env: str) -> tuple[Ended, float]:
     """How the program ended, and how many seconds after its last line."""
     (tmp_path / "shop.py").write_text(code)
-    with started([sys.executable, str(tmp_path / "shop.py")], env=env) as process:
+    with started([*before, sys.executable, str(tmp_path / "shop.py")], env=env) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         assert said == b"['A', 'B']\n"
@@ -92,6 +92,43 @@ def test_what_hangs_delays_the_end_by_a_second_at_most(what: str, tmp_path: Path
     assert found.status == 3
     # Twice that for a machine that is busy; what hangs does so for much longer.
     assert seconds - unmeasured < 2 * SECONDS
+
+
+UNLINK_HANGS = """
+remove = os.unlink
+def unlink(path, *args, **kwargs):
+    if "/metertap/" in str(path) and str(path).endswith((".json", ".unserved")):
+        hang()
+    remove(path, *args, **kwargs)
+"""
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="no thread starts while it ends: docs/reliability.md"
+)
+@pytest.mark.parametrize("measured", [(), RUN], ids=["instrument", "run"])
+def test_a_listing_that_hangs_delays_the_end_of_an_idle_program(
+    measured: tuple[str, ...], tmp_path: Path
+) -> None:
+    instrument = "" if measured else "import metertap; metertap.instrument()"
+    code = f"import os, sys, time\n{instrument}\nprint(['A', 'B'], flush=True)\nsys.stdin.read()\n"
+    hanging = f"def hang(): time.sleep({SLOW})\n{UNLINK_HANGS}os.unlink = unlink\nsys.exit(3)\n"
+    found, seconds = ends(code + hanging, tmp_path, *measured)
+    assert found.status == 3
+    assert found.stderr == b""
+    assert seconds < 3 * SECONDS
+
+
+def test_a_listing_that_hangs_delays_the_end_of_a_program_that_is_served(tmp_path: Path) -> None:
+    code = PROGRAM.format(
+        before="",
+        instrument="tap = metertap.instrument()",
+        after="",
+        end=f"while tap.json_url is None: time.sleep(0.01)\n{UNLINK_HANGS}os.unlink = unlink",
+    )
+    found, seconds = ends(code, tmp_path)
+    assert found.status == 3
+    assert seconds < 3 * SECONDS
 
 
 @pytest.mark.faults

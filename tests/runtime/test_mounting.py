@@ -222,3 +222,22 @@ def test_where_metertap_cannot_be_used_the_program_still_has_something_to_mount(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "True True\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("", "/"),
+        ("/inside", "/inside/"),
+        ("//evil.example", "/evil.example/"),
+        ("/\\evil.example", "/%5Cevil.example/"),
+        ("/a\r\nX: y", "/a%0D%0AX%3A%20y/"),
+        ("/caf\xe9", "/caf%E9/"),
+        ("/\u2028", "/%3F/"),
+    ],
+)
+def test_it_redirects_to_a_path_of_this_server_alone(name: str, to: str) -> None:
+    head: list[Any] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "", "SCRIPT_NAME": name}
+    assert b"".join(metertap.wsgi_app()(environ, lambda *given: head.extend(given))) == b""
+    assert (head[0][:3], dict(head[1])["Location"]) == ("307", to)

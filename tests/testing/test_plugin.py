@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from servers.webhook import webhook
+
 pytest_plugins = ["pytester"]
 
 SHOP = """
@@ -220,6 +222,30 @@ def test_it():
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "test_other.py")
     result.assert_outcomes(passed=1)
+
+
+def test_nobody_is_told_and_nothing_kept_of_what_a_test_measures(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    history = tmp_path / "history.db"
+    (tmp_path / "metertap.toml").write_text(
+        f"history = '{history}'\n"
+        "[alerts]\nerror_rate = 0.01\nminimum_calls = 1\nfor = '0s'\nwindow = '5m'\nevery = 0.1\n"
+    )
+    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
+    with webhook() as hook:
+        monkeypatch.setenv("METERTAP_ALERT_WEBHOOK_URL", hook.url)
+        result = ran(
+            pytester,
+            "import time\n"
+            "def test_it(metertap):\n"
+            "    for _ in range(30):\n"
+            "        with pytest.raises(ValueError): order()\n"
+            "        time.sleep(0.05)\n",
+        )
+        result.assert_outcomes(passed=1)
+        assert hook.requests == []
+    assert not history.exists()
 
 
 def test_it_writes_nothing_and_lists_nothing(

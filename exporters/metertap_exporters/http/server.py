@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -23,9 +24,12 @@ from metertap import faults, locks
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
 from metertap_exporters.http.connections import Connections
+from metertap_exporters.http.shared import HAS_ROOM
 from metertap_exporters.http.tls import ServerTls
 
 _SOCKET_TIMEOUT_SECONDS = 5.0
+_HEAD_BYTES = 64 * 1024
+"""The longest that a request's first line may be, and all of its headers together."""
 _CHUNK_BYTES = 64 * 1024
 """A client that does not take so much in a moment is slow."""
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -111,12 +115,12 @@ class _Handler(WSGIRequestHandler):
 
     def handle(self) -> None:
         """As the base class does, with the quiet handler; one request a connection."""
-        self.raw_requestline = self.rfile.readline(65537)
-        if len(self.raw_requestline) > 65536:
+        self.raw_requestline = self.rfile.readline(_HEAD_BYTES + 1)
+        if len(self.raw_requestline) > _HEAD_BYTES:
             self.requestline = self.request_version = self.command = ""
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
             return
-        if not self.parse_request():
+        if not (self._has_read_headers() and self.parse_request()):
             return
         if not self.server.connections.asked(self.connection):
             return
@@ -129,6 +133,26 @@ class _Handler(WSGIRequestHandler):
         )
         handler.request_handler = self  # type: ignore[attr-defined]  # as wsgiref itself does
         handler.run(self.server.get_app())  # type: ignore[arg-type]  # typeshed knows no None
+
+    def _has_read_headers(self) -> bool:
+        """Read the headers for the parser, which would take a hundred lines of any length."""
+        head = b""
+        while line := self.rfile.readline(_HEAD_BYTES + 1):
+            head += line
+            if len(head) > _HEAD_BYTES:
+                self.requestline = self.request_version = self.command = ""
+                self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                return False
+            if line in {b"\r\n", b"\n"}:
+                break
+        self.rfile.close()
+        self.rfile = io.BytesIO(head)
+        return True
+
+    def get_environ(self) -> dict[str, Any]:
+        """Describe the request, with what waits for memory before an answer is made."""
+        has_room = partial(self.server.connections.asked, self.connection)
+        return {**super().get_environ(), HAS_ROOM: has_room}
 
 
 class Server(ThreadingMixIn, WSGIServer):

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 
 from metertap import locks
-from metertap_exporters.http.app import Environ, Response, Route
+from metertap_exporters.http.app import Environ, Response, Route, json_error
+
+HAS_ROOM = "metertap.has_room"
+"""What a server puts into a request: it waits until there is memory for one answer more."""
+
+
+def _always() -> bool:
+    return True
 
 
 class SharedRoute:
     """A route that makes one answer at a time, for every request that came before it began.
 
-    However many ask at once, two answers are made and held: the one that is being made, and the
-    next, which those share who came meanwhile. `kind` tells requests apart that want
-    different ones.
+    However many ask at once, two answers of a kind are made and held: the one that is being made,
+    and the next, which those share who came meanwhile. `kind` tells requests apart that want
+    different ones; how many kinds there are, clients decide, so each answer waits until there is
+    memory for it.
     """
 
     def __init__(self, route: Route, kind: Callable[[Environ], Hashable]) -> None:
@@ -21,24 +30,26 @@ class SharedRoute:
         self._kind = kind
         self._making = locks.lock()
         self._counting = locks.lock()
-        self._waiting = 0
+        self._waiting: Counter[Hashable] = Counter()
         self._begun = 0
         self._made: dict[Hashable, tuple[int, Response]] = {}
 
     def forked(self) -> None:
         """In a forked child: those who waited are threads of the parent."""
-        self._waiting = 0
+        self._waiting.clear()
         self._made = {}
 
     def __call__(self, environ: Environ) -> Response:
         kind = self._kind(environ)
         with self._counting:
-            self._waiting += 1
+            self._waiting[kind] += 1
             arrived = self._begun
         try:
             with self._making:
                 number, response = self._made.get(kind, (0, None))
                 if response is None or number <= arrived:
+                    if not environ.get(HAS_ROOM, _always)():
+                        return json_error(503, "too many answers wait to be read")
                     self._begun += 1
                     number = self._begun
                     response = self._route(environ)
@@ -46,6 +57,7 @@ class SharedRoute:
                 return response
         finally:
             with self._counting:
-                self._waiting -= 1
-                if not self._waiting:
-                    self._made = {}
+                self._waiting[kind] -= 1
+                if not self._waiting[kind]:
+                    del self._waiting[kind]
+                    self._made.pop(kind, None)

@@ -273,10 +273,7 @@ class _Waiting:
 
     def _unlist(self) -> None:
         if os.getpid() == self._pid:  # a forked child is not listed
-            try:
-                os.unlink(self._file)
-            except OSError:
-                pass
+            listing.briefly(lambda: os.unlink(self._file))
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return what the finder of the patches finds of a library that is to be measured."""

@@ -16,6 +16,7 @@ from metertap.runtime.asleep import Asleep, may_sleep
 from metertap.runtime.callers import Caller
 from metertap.runtime.endings import END_SECONDS, Endings
 from metertap.runtime.handover import Handover
+from metertap.runtime.leaving import Leaving
 from metertap.runtime.opening import opens_at_once, supervisor_watches
 from metertap.settings.settings import Settings
 
@@ -62,6 +63,7 @@ class Installation:
         self._registering = locks.lock()
         self._endings = Endings(self._push_the_rest, self._stop_threads)
         self._watches = supervisor_watches(self._supervise)
+        self._leaving = Leaving(running.unregister)
         self._announcement = Announcement(lambda: self._page_within(0))
 
     def start(self) -> None:
@@ -157,7 +159,7 @@ class Installation:
             elif self._pipeline is not None:
                 self._pipeline.shutdown()
         with faults.guarded("shutdown"):
-            running.unregister()
+            self._leaving.now()
 
     def replace(self, caller: Caller, provider: MeterProvider | None) -> None:
         """Go on with the settings that are in force now. Nothing that was recorded is lost."""
@@ -197,6 +199,7 @@ class Installation:
 
     def forked(self) -> None:
         """Renew in a forked child what a fork breaks."""
+        self._leaving.begin()
         if self.is_active:
             if self._asleep is not None:
                 self._asleep.forked()
@@ -228,7 +231,7 @@ class Installation:
             if self.watch is not None:
                 self.watch.flush(until)
         with faults.guarded("exit"):
-            running.unregister()
+            self._leaving.now()
 
     def _stop_threads(self) -> None:
         """Ask every thread to end; the last may be an endpoint that is just coming up."""
@@ -242,7 +245,7 @@ class Installation:
             if self.history is not None:
                 self.history.end()
         with faults.guarded("exit"):
-            running.unregister()
+            self._leaving.now()
 
     def flush(self, timeout_milliseconds: float) -> None:
         """Push what was measured to the collector and the history, if there are any."""
@@ -331,6 +334,7 @@ class Installation:
         json = self._made_json()
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with faults.guarded("listing"), self._registering:
+            self._leaving.prepare()
             try:
                 running.register(
                     service.get("name", running.UNNAMED),
@@ -362,6 +366,7 @@ class Installation:
         reason = "its JSON endpoint is switched off"
         if self.settings.json_endpoint or (self._pipeline and self._pipeline.json):
             reason = listing.SEEN_NOTHING
+        self._leaving.begin()
         # Where nothing can be listed, whoever opens an endpoint says so.
         with self._registering, contextlib.suppress(OSError):
             running.register_unserved(self.service().get("name", running.UNNAMED), reason)
@@ -382,12 +387,13 @@ class Installation:
                 page=self._page_within,
                 is_seen=self.pipeline.json is not None,
             )
-            if self.watch is not None:
+            # A command, or a test, that looks at itself has nobody to tell.
+            if self.watch is not None and not self._caller.is_command:
                 self.watch.start()
 
     def _keep_history(self) -> None:
         settings = self.settings
-        if settings.history is not None:
+        if settings.history is not None and not self._caller.is_command:
             from metertap.history.writer import HistoryWriter
 
             self.history = HistoryWriter(

@@ -6,14 +6,20 @@ that takes time.
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from metertap.settings import runtime_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 UNSERVED = ".unserved"
 """Of the file of a process that is measured and does not answer, and says why."""
 SEEN_NOTHING = "it has seen no tool or cache yet"
 """Why a process does not answer in which nothing was measured so far."""
+BRIEFLY_SECONDS = 0.2
 FRESH = ".new"
 """Of a file that is being written."""
 
@@ -32,6 +38,29 @@ def write(suffix: str, text: str) -> str:
         file.write(text)
     os.replace(whole + FRESH, whole + suffix)
     return whole + suffix
+
+
+def briefly(do: Callable[[], object]) -> None:
+    """Do something in the folder as the process ends, and wait for it a moment at most.
+
+    The folder may lie on a file system that hangs. Python 3.12 and later start no thread while the
+    process ends; there it is done at once. Errors of the system are passed over.
+    """
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def tell() -> None:
+        try:
+            do()
+        except OSError:
+            pass
+        done.release()
+
+    try:
+        _thread.start_new_thread(tell, ())
+    except RuntimeError:
+        tell()
+    done.acquire(timeout=BRIEFLY_SECONDS)
 
 
 def start_of(pid: int) -> int | None:

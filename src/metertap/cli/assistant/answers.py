@@ -31,8 +31,11 @@ Earlier = dict[tuple[str, int | None, str], tuple[int, int]]
 
 def running_processes() -> str:
     """Return which processes are measured and where each has its page, and which have none."""
-    lines = [f"{_title(process)} {process.url}/" for process in processes(None)]
-    lines += [f"{item.service} pid {item.pid}: not shown, {reason}" for item, reason in unserved()]
+    lines = [f"{_title(process)} {printable(process.url)}/" for process in processes(None)]
+    lines += [
+        f"{_cut(item.service)} pid {item.pid}: not shown, {printable(reason)}"
+        for item, reason in unserved()
+    ]
     return _bounded(lines)
 
 
@@ -106,11 +109,11 @@ def _asked(process: str) -> tuple[list[Found], list[str]]:
         try:
             found.append((item, document_of(item)))
         except Unreachable as error:
-            problems.append(str(error))
+            problems.append(printable(str(error)))
     if not wanted:
         problems.append(f"no measured process is called {_cut(process)}" if process else _NOBODY)
         if (problem := running.problem()) is not None:
-            problems.append(problem)
+            problems.append(printable(problem))
     return found, problems
 
 
@@ -158,7 +161,8 @@ def _within(limit: int) -> int:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}…"
+    """Return a name that is no line of its own, and not long."""
+    return printable(name, _NAME_CHARACTERS)
 
 
 def _title(process: Process) -> str:

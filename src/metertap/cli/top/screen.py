@@ -128,7 +128,7 @@ class Screen:
         lines = []
         for label, alert in shown:
             fires = alert["state"] == "firing"
-            word = f"✕ {alert['severity']}" if fires else f"· {alert['state']}"
+            word = f"✕ {printable(alert['severity'])}" if fires else f"· {alert['state']}"
             line = self._signs.text(f"{word}  ", "red" if fires else "dim")
             if label:
                 line.append(self._signs.plain(f"{printable(label)}  "), "bold")
