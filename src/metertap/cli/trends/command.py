@@ -53,6 +53,9 @@ def _asked(options: argparse.Namespace) -> Trends:
     if options.tool or options.cache:
         kinds = ("tool",) if options.tool else ("cache",)
     with closing(open_history(options.history)) as answers:
+        if options.since is None:  # a history that is young fills the picture
+            seen = [version.first_seen for version in answers.versions(options.service)]
+            since = max(since, min(seen, default=since))
         return trends(
             answers,
             since=since,
