@@ -32,6 +32,10 @@ class Answer:
         return "".join(lines).encode()
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # many ask at the same time
+
+
 class ModelApi:
     """The server: `answers` are given one after the other, the last one again and again."""
 
@@ -39,7 +43,7 @@ class ModelApi:
         self.answers: list[Answer] = []
         self.asked: list[tuple[str, Any]] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

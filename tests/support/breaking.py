@@ -33,11 +33,13 @@ _NEVER_FAIL = {
     "lookups.py": {"__init__"},
     "patch_set.py": {"function", "later", "_call_inherited"},
     "configured.py": {"_default", "_number"},
+    "google_genai.py": {"wrapped"},
     "meters.py": {"counting", "__init__", "__enter__", "__exit__", "leave_layer"},
 }
 """Modules, or functions in them, that guard others or set one variable: read them instead.
 
-Those of `patch_set.py` make the program's own call, so that there is no call without them.
+Those of `patch_set.py` and `wrapped` make the program's own call, so that there is no call without
+them.
 
 What `_default` and `_number` raise is told as what a line of the configuration cannot read.
 """

@@ -30,6 +30,7 @@ PACKAGES = frozenset(
     {
         "agents",
         "aiocache",
+        "anthropic",
         "async_lru",
         "cachetools",
         "cashews",
@@ -38,6 +39,7 @@ PACKAGES = frozenset(
         "django",
         "dogpile",
         "fastmcp",
+        "google.genai",
         "gptcache",
         "granian",
         "gunicorn",
@@ -47,6 +49,7 @@ PACKAGES = frozenset(
         "mcp",
         "metertap_exporters",
         "metertap_instrumentation",
+        "openai",
         "pydantic_ai",
         "redis",
         "redisvl",

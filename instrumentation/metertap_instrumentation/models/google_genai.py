@@ -1,0 +1,188 @@
+"""google-genai: generated content and embeddings, of the Gemini API and of Vertex AI.
+
+Each request to a model passes `_generate_content`, `_generate_content_stream` or `_embed_content`
+of `Models` or `AsyncModels` (`embed_content` in old versions), also where the library calls
+functions by itself and asks again. The response has the usage, a stream that of all so far in each
+chunk. What a stream asks for is sent when it is first read: it belongs to the tool that reads it.
+
+The API counts candidates without thoughts, which are paid for as output: here they are in it.
+
+Not seen: live sessions, interactions, images and videos, batches, counting tokens; what embeddings
+used, where the API does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from metertap import faults
+from metertap.costs.model_calls import EMBEDDINGS, GENERATE, ModelCall, begin, report, unusable
+from metertap.costs.usage import Unusable, Usage, checked, part, tokens
+from metertap.measuring.frameworks import coroutine_method, plain_method
+from metertap.patching.patch_set import PatchSet, comparable
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.models import streams
+
+Read = Callable[[Any], Usage | None]
+
+
+def usage_of(response: Any) -> Usage | None:
+    """Read the usage of generated content, or of a chunk of it. Raises Unusable."""
+    found = getattr(response, "usage_metadata", None)
+    if found is None or part(found, "prompt_token_count") is None:
+        return None
+    thoughts = tokens(found, "thoughts_token_count")
+    return checked(
+        Usage(
+            tokens(found, "prompt_token_count") + tokens(found, "tool_use_prompt_token_count"),
+            tokens(found, "candidates_token_count") + thoughts,
+            tokens(found, "cached_content_token_count"),
+            reasoning=thoughts,
+            input_audio=_audio(found, "prompt_tokens_details"),
+            output_audio=_audio(found, "candidates_tokens_details"),
+        )
+    )
+
+
+def embedding_usage_of(response: Any) -> Usage | None:
+    """Read the usage of embeddings: of the whole, else of each of them. Raises Unusable."""
+    whole = usage_of(response)
+    if whole is not None:
+        return whole._replace(output=0)
+    found: Any = getattr(response, "embeddings", None) or ()
+    each = [getattr(item, "statistics", None) for item in found]
+    counts = [part(item, "token_count") for item in each if item is not None]
+    known = [int(count) for count in counts if isinstance(count, int | float)]
+    return checked(Usage(tokens({"sum": sum(known)}, "sum"))) if known else None
+
+
+def _audio(found: Any, path: str) -> int:
+    details = part(found, path)
+    return sum(
+        tokens(item, "token_count")
+        for item in (details if isinstance(details, list) else ())
+        if str(getattr(item, "modality", "")).upper().endswith("AUDIO")
+    )
+
+
+class Requests:
+    """How requests to models are counted: a `wrappers.Measure`."""
+
+    def __init__(self, operation: str, read: Read) -> None:
+        self._operation = operation
+        self._read = read
+
+    def begin(self, models: Any, _args: Any, kwargs: Any) -> Any:
+        """Begin a call of a model."""
+        api = models._api_client
+        provider = "gcp.vertex_ai" if api.vertexai else "gcp.gemini"
+        model = kwargs.get("model")
+        if isinstance(model, str):
+            model = model.rpartition("/")[2]
+        return begin(
+            provider, self._operation, model, server=_server_of(api), request=_asked(kwargs)
+        )
+
+    def ended(self, call: Any, response: Any) -> None:
+        """Take what a request returned."""
+        try:
+            self.see(call, response)
+        finally:
+            call.end()
+
+    def raised(self, call: Any, error: BaseException) -> None:
+        """End a call that raised, and hide the wrapper's frame in the error."""
+        hide_frame(error)
+        if call is not None:
+            call.end(error)
+
+    def see(self, call: ModelCall, response: Any) -> None:
+        """Take what a response or a chunk says of usage."""
+        try:
+            usage = self._read(response)
+        except Unusable as problem:
+            unusable(call.provider, problem)
+            usage = None
+        report(call, usage, getattr(response, "model_version", None))
+
+
+class AsyncStreams(Requests):
+    """Requests whose result is an async generator."""
+
+    def wrapped(self, method: Any, models: Any, args: Any, kwargs: Any) -> Any:
+        """Call `method`, and return what watches the stream that it returns."""
+
+        async def call() -> Any:
+            try:
+                stream = await method(*args, **kwargs)
+            except BaseException as error:
+                self.raised(begun, error)
+                raise
+            with faults.guarded("model stream"):
+                return stream if begun is None else streams.watch(stream, begun, self.see)
+            return stream
+
+        begun = _begun(self, models, args, kwargs)
+        return call()
+
+
+class Streams(Requests):
+    """Requests that are made by a generator, when it is first asked."""
+
+    def wrapped(self, method: Any, models: Any, args: Any, kwargs: Any) -> Any:
+        """Call `method`, and return what watches the generator that it returns."""
+        begun = _begun(self, models, args, kwargs)
+        try:
+            stream = method(*args, **kwargs)
+        except BaseException as error:
+            self.raised(begun, error)
+            raise
+        with faults.guarded("model stream"):
+            return stream if begun is None else streams.watch(stream, begun, self.see)
+        return stream
+
+
+def _begun(requests: Requests, models: Any, args: Any, kwargs: Any) -> Any:
+    with faults.guarded("model call"):
+        return requests.begin(models, args, kwargs)
+    return None
+
+
+def _asked(kwargs: Any) -> Any:
+    return {name: kwargs.get(name) for name in ("model", "contents", "config")}
+
+
+def _server_of(api: Any) -> tuple[str, int] | None:
+    url = getattr(getattr(api, "_http_options", None), "base_url", None)
+    if not isinstance(url, str):
+        return None
+    parts = urlsplit(url)
+    return (parts.hostname, parts.port or 443) if parts.hostname else None
+
+
+class _Models(PatchSet):
+    """What is patched; `embed_content` of new versions calls `_embed_content`."""
+
+    def __init__(self) -> None:
+        super().__init__("google.genai.models", ())
+
+    def prepare(self, module: Any) -> None:
+        """Choose the methods that make a request in this version."""
+        made, embedded = Requests(GENERATE, usage_of), Requests(EMBEDDINGS, embedding_usage_of)
+        plain, later = Streams(GENERATE, usage_of), AsyncStreams(GENERATE, usage_of)
+        embed = "_embed_content" if hasattr(module.Models, "_embed_content") else "embed_content"
+        self.targets = (
+            plain_method("Models._generate_content", made),
+            coroutine_method("AsyncModels._generate_content", made),
+            comparable("Models._generate_content_stream", plain.wrapped),
+            comparable("AsyncModels._generate_content_stream", later.wrapped),
+            plain_method(f"Models.{embed}", embedded),
+            coroutine_method(f"AsyncModels.{embed}", embedded),
+        )
+
+
+INSTRUMENTATION = Instrumentation(LIBRARIES["models.google_genai"], [_Models()])
