@@ -15,26 +15,26 @@ from urllib.parse import parse_qs
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
 from metertap import catalogue, faults, locks, state
-from metertap.otel import sdk
+from metertap.otel import resource, sdk
 from metertap.otel.instruments import paced
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import Gathered
-from metertap.workers.sections import figures_of
+from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
 from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
 from metertap_exporters.exposition.otel import Target, families
 from metertap_exporters.exposition.summed import NAME, Summed, labelled, together
 from metertap_exporters.exposition.text import Exposition, only
-from metertap_exporters.http.app import App, Environ, Response
+from metertap_exporters.http.app import App, Environ, Response, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.http.workers import EACH, no_worker, worker_asked
 from metertap_exporters.pause import pause
 
-_SECTIONS = ("tools", "caches", "operations", "sessions", "whole", NAME)
+_SECTIONS = (*FIGURES, NAME)
 """What is asked of workers."""
 
 
@@ -187,7 +187,7 @@ class PrometheusExporter:
         self.reader: PrometheusScrapeReader | None = None
         self.group: WorkerGroup | None = None
         """The workers that this process answers for where it holds their port."""
-        self.app = App({"/metrics": self._route})
+        self.app = App({"/metrics": self._route, "/targets": self._serve_targets})
         self.endpoint = Endpoint.by(settings, "prometheus", self.app)
 
     def new_reader(self) -> PrometheusScrapeReader:
@@ -256,6 +256,26 @@ class PrometheusExporter:
         else:
             found = together(self._of_workers(gathered, pids))
         return Exposition(pause).text(found, is_openmetrics=is_openmetrics)
+
+    def _serve_targets(self, environ: Environ) -> Response:
+        """Answer what `http_sd_configs` of a Prometheus asks: each worker is a target of its own.
+
+        All are scraped at this address, by the parameter `worker`.
+        """
+        address = str(environ.get("HTTP_HOST", ""))
+        service = resource.identity(self._settings)["service.name"]
+        gathered = None if self.group is None else self.group.gathered(("whole",))
+        apart = (
+            [{}]
+            if gathered is None
+            else [
+                {"__param_worker": str(item.pid), "instance": f"{address}/{item.pid}"}
+                for item in gathered.workers
+            ]
+        )
+        return json_response(
+            200, [{"targets": [address], "labels": {"service": service, **one}} for one in apart]
+        )
 
     def _serve(self, environ: Environ) -> Response:
         wanted, takes_gzipped, names = _asked(environ)

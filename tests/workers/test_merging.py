@@ -15,8 +15,15 @@ from metertap import catalogue, outcomes
 from metertap.recording import Recorder
 from metertap.workers import merging, records
 from metertap.workers.ledger import Ledger, Merged, Told
-from metertap.workers.merging import ToolPart, Whole
-from metertap.workers.sections import Section, figures_of, of_process, of_recorder
+from metertap.workers.merging import Whole
+from metertap.workers.sections import (
+    Changes,
+    Items,
+    Section,
+    figures_of,
+    of_process,
+    of_recorder,
+)
 from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 LATENCIES = st.floats(0, 1e6, allow_nan=False)
@@ -38,11 +45,18 @@ def ledger_of(calls: Sequence[tuple[str, float | None]], window: int = 30) -> Le
     return Ledger(recorder, sections(recorder))
 
 
-def through_json(ledger: Ledger) -> dict[str, dict[tuple[str | None, ...], object]]:
+def through_json(ledger: Ledger) -> dict[str, Items]:
     """What another process makes of it."""
-    news = Told().news(ledger, ledger.now(ledger.sections))
-    text = json.loads(json.dumps(news["sections"], allow_nan=False))
-    return {name: ledger.sections[name].decoded(items) for name, (_, items) in text.items()}
+    told = Told()
+    return {
+        name: ledger.sections[name].after({}, over_the_wire(ledger.sections[name], told, items))
+        for name, items in ledger.now(ledger.sections).items()
+    }
+
+
+def over_the_wire(section: Section, told: Told, items: Items) -> Changes:
+    written = json.dumps(section.encoded(told.changes(section, items)), allow_nan=False)
+    return section.decoded(json.loads(written))
 
 
 @given(CALLS)
@@ -106,19 +120,46 @@ def test_what_has_not_changed_is_the_same_object_and_is_not_told_again() -> None
         recorder.record_tool(series, outcomes.OK, None, 5.0)
     recorder.cache("prices", "manual").hits[None]()
     ledger, told = Ledger(recorder, sections(recorder)), Told()
-    names = ("tools", "caches")
-    first = told.news(ledger, ledger.now(names))["sections"]
-    assert [len(first[name][1]) for name in names] == [2, 1]
-    again = told.news(ledger, ledger.now(names))["sections"]
-    assert again == {"tools": [False, []], "caches": [False, []]}
+
+    def news() -> dict[str, Changes]:
+        now = ledger.now(("tools", "caches")).items()
+        return {name: over_the_wire(ledger.sections[name], told, items) for name, items in now}
+
+    first = news()
+    assert [len(first[name].news) for name in ("tools", "caches")] == [2, 1]
+    assert all(each.are_all for each in first.values())
+    before = ledger.now(("tools",))["tools"]
+    assert news() == {"tools": (False, {}), "caches": (False, {})}
+    assert ledger.now(("tools",))["tools"] is before
     recorder.record_tool(other, outcomes.OK, None, 7.0)
-    changed = told.news(ledger, ledger.now(names))["sections"]
-    assert [key for key, _ in changed["tools"][1]] == [["other", "library"]]
+    changed = news()["tools"].news
+    assert list(changed) == [("other", "library")]
+    assert list(changed["other", "library"].pieces[0].samples.values) == [7.0]
     recorder.reset()
     recorder.record_tool(recorder.tool("one", "library"), outcomes.OK, None, 5.0)
-    is_whole, items = told.news(ledger, ledger.now(names))["sections"]["tools"]
-    assert is_whole
-    assert len(items) == 1
+    anew = news()["tools"]
+    assert anew.are_all
+    assert list(anew.news) == [("one", "library")]
+
+
+@given(st.lists(st.lists(LATENCIES, max_size=12), max_size=12), st.integers(2, 9))
+def test_windows_that_are_told_piece_by_piece_are_the_workers_own(
+    batches: list[list[float]], size: int
+) -> None:
+    recorder = Recorder(window_size=size)
+    ledger, told = Ledger(recorder, sections(recorder)), Told()
+    tools = ledger.sections["tools"]
+    held: Items = {}
+    series = recorder.tool("search", "library")
+    for number, batch in enumerate(batches):
+        for latency_ms in batch:
+            recorder.record_tool(series, outcomes.OK, None, latency_ms)
+        if number == 7:
+            recorder.start_over()
+        held = tools.after(held, over_the_wire(tools, told, ledger.now(["tools"])["tools"]))
+        part = held["search", "library"]
+        assert list(part.windows[0].ordered()) == sorted(series.window.milliseconds())
+        assert part.figures.sampled == sum(map(len, batches[: number + 1]))
 
 
 def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
@@ -178,10 +219,12 @@ def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:
     "wrong",
     [
         None,
-        [[["search"], 5]],
-        [[["search", "library"], []]],
-        [["search", "library"]],
-        [[[5, "library"], None]],
+        [True],
+        [True, [[["search"], 5]]],
+        [True, [[["search", "library"], []]]],
+        [True, [["search", "library"]]],
+        [True, [[[5, "library"], None]]],
+        [True, None],
         "x" * 20,
     ],
 )
@@ -194,27 +237,33 @@ def test_what_is_no_section_is_refused(wrong: object) -> None:
 @given(st.data())
 def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObject) -> None:
     ledger = ledger_of([(outcomes.OK, 5.0), (outcomes.TIMEOUT, 7.0)])
-    encode, decode = encoder(ToolPart), decoder(ToolPart)
-    (part,) = ledger.now(["tools"])["tools"].values()
-    written = encode(part)
-    figures = written[0]
-    place = data.draw(st.integers(0, len(figures) - 1))
-    figures[place] = data.draw(
+    tools = ledger.sections["tools"]
+    items = ledger.now(["tools"])["tools"]
+    (part,) = tools.after({}, over_the_wire(tools, Told(), items)).values()
+    written = tools.encoded(tools.changes({}, items))
+    news = written[1][0][1]
+    place = data.draw(st.integers(0, len(news[0])))
+    wrong = data.draw(
         st.none()
         | st.booleans()
         | st.integers(-(2**70), 2**70)
         | st.floats()
         | st.text(max_size=5)
         | st.lists(st.integers(), max_size=3)
+        | st.lists(st.tuples(st.integers(), st.booleans(), st.text(max_size=5)), max_size=3)
         | st.dictionaries(st.text(max_size=3), st.integers(-5, 5), max_size=3)
     )
+    if place < len(news[0]):
+        news[0][place] = wrong
+    else:
+        news[1] = wrong
     try:
-        found = decode(written)
-    except ValueError:
+        (found,) = tools.after({}, tools.decoded(json.loads(json.dumps(written)))).values()
+    except Malformed:
         return
     merged = merging.tools([found, part])
     assert all(count >= 0 for count in merged.figures.counts.values())
-    json.dumps(encode(merged), allow_nan=False)
+    json.dumps(tools.encoded(tools.changes({}, {("a", "b"): merged})), allow_nan=False)
 
 
 def test_samples_that_are_no_numbers_are_refused() -> None:
@@ -223,6 +272,6 @@ def test_samples_that_are_no_numbers_are_refused() -> None:
     for wrong in ("AAA", "AAAA", 5, "é"):
         with pytest.raises(Malformed):
             decode(wrong)
-    for number in (float("nan"), float("inf")):
+    for number in (float("nan"), float("inf"), -1.0):
         with pytest.raises(Malformed):
             decode(encoder(Samples)(Samples(array("d", [1.0, number]))))

@@ -23,7 +23,7 @@ from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import Gathered
-from metertap.workers.sections import figures_of
+from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
@@ -35,7 +35,7 @@ from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.shape import Document
 from metertap_exporters.json.text import DocumentText, dumped
 
-_SECTIONS = ("tools", "caches", "operations", "sessions", "weights", "whole", "foreign")
+_SECTIONS = (*FIGURES, "foreign")
 """What is asked of workers."""
 
 

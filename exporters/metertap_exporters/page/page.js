@@ -114,7 +114,7 @@ async function ask() {
 /** The process's document; null where it does not answer, or something else does. */
 async function metrics() {
   try {
-    const answer = await fetch("metrics", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(`metrics${location.search}`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
     const found = answer.ok ? await answer.json() : null;
     return found?.tool_metrics ? found : null;
   } catch {
@@ -135,6 +135,26 @@ function answered(found) {
   else if (wasGone) notice(`It answers again since ${clock(answeredAt)}; nothing was seen of it from ${clock(wasGone)} on.`, 30);
   else if (noticeUntil !== null && Date.now() >= noticeUntil) notice("");
   render();
+}
+
+/** Names the workers whose figures these are, each a link to its own. */
+function showWorkers(workers) {
+  const place = byId("workers");
+  place.hidden = !workers.length;
+  const told = JSON.stringify(workers.map(({ pid, state }) => [pid, state]));
+  if (place.dataset.told === told) return;
+  place.dataset.told = told;
+  const links = workers.map(({ pid, state, age_seconds: age, reason }) => {
+    const link = document.createElement("a");
+    link.href = `?worker=${pid}`;
+    link.textContent = state === "not reached" || state === "left" ? `${pid} (${state})` : pid;
+    link.title = [state, reason, `figures of ${Math.round(age)} s ago`].filter(Boolean).join(" · ");
+    return link;
+  });
+  const all = document.createElement("a");
+  all.href = location.pathname;
+  all.textContent = workers.length === 1 && location.search ? "all workers" : `${workers.length} workers`;
+  place.replaceChildren(all, ...links.flatMap((link) => [" ", link]));
 }
 
 function gone() {
@@ -196,6 +216,7 @@ function render() {
   say(byId("service"), title);
   byId("service").title = [service.version, service.instance_id].filter(Boolean).join(" · ");
   if (document.title !== title) document.title = title;
+  showWorkers(latest.workers ?? []);
   const rates = toolRows.map((row) => row.rate).filter((value) => value !== null);
   const cpu = history.cpuShare();
   say(byId("fact-uptime"), duration(system.uptime_seconds));

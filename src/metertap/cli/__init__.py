@@ -92,6 +92,10 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
         from metertap.cli.rules import rules
 
         return rules(config=options.config, out=options.out)
+    if options.command == "targets":
+        from metertap.cli.targets import targets
+
+        return targets(options.out, _credentials(options))
     if options.command == "dashboards":
         from metertap.cli.dashboards import dashboards
 
@@ -277,6 +281,15 @@ def _parser() -> argparse.ArgumentParser:
     rules.add_argument(
         "--config", metavar="FILE", help="default: METERTAP_CONFIG, else pyproject.toml"
     )
+
+    targets = commands.add_parser(
+        "targets",
+        help="write what a Prometheus on this machine is to scrape",
+        description="Write the Prometheus endpoints of the measured processes of this user, each "
+        "worker apart, as file_sd_configs reads them.",
+    )
+    targets.add_argument("--out", metavar="FILE", help="default: stdout")
+    _add_credentials(targets)
 
     dashboards = commands.add_parser(
         "dashboards",

@@ -29,6 +29,8 @@ class Process:
     """The instance that its documents must be of, where it registered one."""
     credentials: Credentials = NONE
     """What is shown to it, and by what it is known."""
+    query: str = ""
+    """`?worker=PID`, where one of several workers is wanted alone."""
 
 
 def processes(url: str | None, given: Credentials = NONE) -> list[Process]:
@@ -78,7 +80,7 @@ def _hint(pid: int) -> str:
 
 def document_of(process: Process) -> Document:
     """Ask a process for its metrics. Raises Unreachable where it does not give them."""
-    return _ask(process, "/metrics", Document)
+    return _ask(process, f"/metrics{process.query}", Document)
 
 
 def report_of(process: Process) -> Report:
@@ -111,7 +113,8 @@ def _is_of(process: Process, service: Service) -> bool:
 def _typed(url: str, given: Credentials) -> Process:
     """Return the process at what was typed: `9109`, `host:9109`, or a URL with or without a path.
 
-    A path alone, or after `unix:`, is that of a socket. A password in a URL is the token.
+    A path alone, or after `unix:`, is that of a socket. A password in a URL is the token, and
+    `?worker=PID` one worker alone.
     """
     if url.startswith(("/", UNIX)):
         url = f"{UNIX}{Path(url.removeprefix(UNIX)).absolute()}"
@@ -125,6 +128,8 @@ def _typed(url: str, given: Credentials) -> Process:
         user, _, place = parts.netloc.rpartition("@")
         address = urlunsplit((parts.scheme, place, "", "", ""))
         token = unquote(user.partition(":")[2])
-        return Process(address, address, credentials=for_address(given, address, token))
+        query = f"?{parts.query}" if parts.query else ""
+        credentials = for_address(given, address, token)
+        return Process(address, address + query, credentials=credentials, query=query)
     except ValueError:  # asking says what is wrong with it
         return Process(url, url)

@@ -30,6 +30,11 @@ class Past:
         self._caches = {(cache.name, cache.system): cache for cache in caches}
         self._usage = {series.key: series for series in usage}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted then."""
+        return not self._tools
+
     def added_to(self, tool: ToolFigures) -> ToolFigures:
         """What `tool` counted before and since. Percentiles stay those of its window."""
         past = self._tools.get((tool.name, tool.source))

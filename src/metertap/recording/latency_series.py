@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from array import array
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -61,13 +60,9 @@ class LatencySeries(Buffer, Generic[F]):
             self._shown = state, figures
         return figures
 
-    def windows(self) -> tuple[array[float], ...]:
-        """Return the latencies that the figures' percentiles are of, smallest first.
-
-        With the recorder's lock held.
-        """
-        self.fold()
-        return (self.window.ordered(),)
+    def windows(self) -> tuple[Window, ...]:
+        """Copy the windows that the figures' percentiles are of. With the recorder's lock held."""
+        return (self.window.copy(),)
 
     def same_figures(self) -> F | None:
         """Return the last copy if nothing has changed since: at less cost, without the lock."""

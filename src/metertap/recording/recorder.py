@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 import weakref
-from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
@@ -33,6 +32,7 @@ from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
 from metertap.recording.usage_series import UsageKey, UsageSeries
 from metertap.recording.weight_series import WeightSeries
+from metertap.recording.window import Window
 
 F = TypeVar("F")
 
@@ -448,12 +448,10 @@ class Recorder(Delivery):
         with self.lock:
             return series.figures(), series.window.milliseconds()
 
-    def windows_of(
-        self, figures: ToolFigures | OperationFigures | WeightFigures
-    ) -> tuple[array[float], ...]:
-        """The latencies that the percentiles in such figures are of, as they are now.
+    def with_windows(self, figures: Any) -> tuple[Any, tuple[Window, ...]]:
+        """The lifetime's figures of the same series as these, and the windows of that moment.
 
-        In milliseconds, weights in bytes, each list smallest first; see `ToolSeries.windows`.
+        `ToolSeries.windows` says which they are.
         """
         series: LatencySeries[Any] | None
         if isinstance(figures, ToolFigures):
@@ -461,19 +459,21 @@ class Recorder(Delivery):
         elif isinstance(figures, WeightFigures):
             series = self._weights.get((figures.name, figures.source, figures.side))
         else:
-            wanted = (figures.side, figures.method, figures.name)
-            series = next(
-                (
-                    item
-                    for item in list(self._operations.values())
-                    if (item.metric.side, item.method, item.name) == wanted
-                ),
-                None,
-            )
+            series = self._operation_of(figures)
         if series is None:  # everything was reset meanwhile
-            return ()
+            return figures, ()
         with self.lock:
-            return series.windows()
+            now = series.figures()
+            if isinstance(now, ToolFigures):
+                now = self._past.added_to(now)
+            return now, series.windows()
+
+    def _operation_of(self, figures: Any) -> OperationSeries | None:
+        wanted = (figures.side, figures.method, figures.name)
+        for series in list(self._operations.values()):
+            if (series.metric.side, series.method, series.name) == wanted:
+                return series
+        return None
 
     def tool_counts(self) -> list[tuple[tuple[str, str], dict[str, int], int]]:
         """Each tool's counts by outcome since recording began, and how many latencies are known.
@@ -532,8 +532,11 @@ class Recorder(Delivery):
         return same
 
     def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
-        with self.lock:
-            return self._past.added_to(series.figures())
+        same = series.same_figures() if self._past.is_empty else None
+        if same is None:
+            with self.lock:
+                same = self._past.added_to(series.figures())
+        return same
 
     def cache_figures(self) -> list[CacheFigures]:
         """The caches alone, since recording began."""

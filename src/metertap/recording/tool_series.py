@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +11,7 @@ from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Latencies
+from metertap.recording.window import Latencies, Window
 
 
 class Ended(NamedTuple):
@@ -113,16 +112,17 @@ class ToolSeries(LatencySeries[ToolFigures]):
         begins = (ended, error_type) not in self._begun
         self.put(Ended(ended, error_type, latency_ms, seconds, sampled), begins=begins)
 
-    def windows(self) -> tuple[array[float], ...]:
-        """Return the latencies of all calls, and those of the parts that the figures have.
+    def windows(self) -> tuple[Window, ...]:
+        """Copy the windows that the figures' percentiles are of. With the recorder's lock held.
 
-        Each smallest first: all calls, those whose lookups hit, those of which one missed, the time
-        to the first item. With the recorder's lock held.
+        They are of all calls, of those whose lookups hit, of those of which one missed, and of the
+        time to the first item.
         """
         parts = (*(self._looked_up or (None, None)), self._first_items)
+        none = Window(self._recorder.window_size)
         return (
             *super().windows(),
-            *(array("d") if part is None else part.window.ordered() for part in parts),
+            *(none if part is None else part.window.copy() for part in parts),
         )
 
     def _state(self) -> tuple[object, ...]:

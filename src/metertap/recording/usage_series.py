@@ -6,7 +6,7 @@ A model client reports usage in each response. Calls of one tool, provider and m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
@@ -72,6 +72,16 @@ class UsageSeries:
     def copy(self) -> UsageSeries:
         """Return the numbers as they are now."""
         return replace(self)
+
+    def plus(self, others: Sequence[UsageSeries]) -> UsageSeries:
+        """Return what was counted here and elsewhere for the same key."""
+        return replace(
+            self,
+            **{
+                name: sum((getattr(other, name) for other in others), getattr(self, name))
+                for name in _NUMBERS
+            },
+        )
 
     def since(self, past: UsageSeries | None) -> UsageSeries:
         """Return what was counted after `past`."""

@@ -105,10 +105,14 @@ class Window:
         """In milliseconds."""
         return percentiles(self._sorted(), self._factor)
 
-    def ordered(self) -> array[float]:
-        """Return the samples in milliseconds, smallest first."""
-        factor = self._factor
-        return array("d", [sample * factor for sample in self._sorted()])
+    def ordered(self) -> Sequence[float]:
+        """Return the samples in milliseconds, smallest first. They are not to be changed."""
+        found, factor = self._sorted(), self._factor
+        return found if factor == 1.0 else [sample * factor for sample in found]
+
+    def copy(self) -> Window:
+        """Return a window of the same samples."""
+        return self.resized(self.size)
 
     def milliseconds(self) -> list[float]:
         """The samples, oldest first."""

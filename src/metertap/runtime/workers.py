@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.prometheus import PrometheusExporter
 
-_PASSES_SECONDS = 1.5
+_PASSES_SECONDS = 0.5
 """How long it is waited for the port of a worker that has ended."""
 
 

@@ -19,6 +19,8 @@ _OPERATION_HEADERS = (
 )
 _SESSION_HEADERS = ("MCP sessions", "ended", "failed", "p50", "p95", "p99", "errors")
 _CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
+_OLD = ("not reached", "left")
+"""States of workers whose last figures are shown."""
 _POOR_SUCCESS_RATE = 90.0
 _REQUESTS_AND_CALLS = (
     "Tools count calls of handlers; MCP operations count requests, with or without a handler."
@@ -67,8 +69,23 @@ def _title(document: Document, name: str, pid: int | None, url: str) -> str:
         url,
         f"up {system['uptime_seconds']:.0f} s",
         _open_sessions(system["active_sessions"]),
+        workers_told(document),
     )
     return " ".join(filter(None, parts))
+
+
+def workers_told(document: Document) -> str:
+    """Say whose figures these are where several workers have them, and whose may be too old."""
+    workers = document.get("workers") or []
+    if not workers:
+        return ""
+    old = [
+        f"{item['pid']} {item['state']}, as of {item['age_seconds']:.0f} s ago"
+        for item in workers
+        if item["state"] in _OLD
+    ]
+    count = "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
+    return f"{count} ({'; '.join(old)})" if old else count
 
 
 def _open_sessions(count: int) -> str:

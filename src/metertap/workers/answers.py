@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from metertap.workers.wire import Malformed
 
 _MOST_LINES = 8
 """Connections at a time: one holder has one, and the next comes before the last has gone."""
-_SECONDS = 1.0
+_SECONDS = 3.0
 """The longest that an answer waits for its reader."""
 
 
@@ -67,11 +68,17 @@ class Answers:
                 wanted = question.get("sections")
                 if not isinstance(wanted, list):
                     raise Malformed("it is no question")
-                names = [name for name in self._ledger.sections if name in wanted]
-                news = told.news(self._ledger, self._ledger.now(names))
-                line.sendall(written({"instance": self._instance(), **news}))
+                line.sendall(self._answer([name for name in wanted if type(name) is str], told))
         except (OSError, Malformed):
             self._drop(line)
+
+    def _answer(self, names: list[str], told: Told) -> bytes:
+        at, known = time.monotonic(), self._ledger.sections
+        sections = {
+            name: known[name].encoded(told.changes(known[name], items))
+            for name, items in self._ledger.now(names).items()
+        }
+        return written({"instance": self._instance(), "at": at, "sections": sections})
 
     def _drop(self, line: socket.socket) -> None:
         del self._lines[line]

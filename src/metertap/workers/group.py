@@ -59,6 +59,7 @@ class WorkerGroup:
         self._holder: Holder | None = None
         self._answers: Answers | None = None
         self._wake: tuple[socket.socket, socket.socket] | None = None
+        self._waiting: selectors.BaseSelector | None = None
         self._thread: threading.Thread | None = None
         self._me = self._first = Member(0, 0)
         self._written: Sheet = {}
@@ -100,14 +101,14 @@ class WorkerGroup:
             )
         return False
 
-    def write(self) -> None:
-        """Write down what was counted, where anybody could miss it and anything has changed."""
+    def write(self, *, is_last: bool = False) -> None:
+        """Write down what was counted, if that has changed or may be the last time."""
         files = self._files
         if files is None:
             return
         with self._writing, faults.guarded("workers.write"):
             telling = [item.name for item in self._ledger.sections.values() if item.tells_change]
-            if not is_changed(self._written, self._ledger.now(telling)):
+            if not (is_last or is_changed(self._written, self._ledger.now(telling))):
                 return
             sheet = self._ledger.now(self._ledger.sections)
             head = Head(time.monotonic(), self._instance(), (self._first,))
@@ -121,7 +122,7 @@ class WorkerGroup:
     def tell_last(self) -> None:
         """Write down the last totals, as the process ends."""
         if self._files is not None and self._is_missed():
-            self.write()
+            self.write(is_last=True)
 
     def end(self) -> None:
         """Take part no more. What was counted stays, as long as others are there to count on."""
@@ -155,7 +156,7 @@ class WorkerGroup:
         with suppress(OSError):
             if self._hold is not None:
                 self._hold.free()
-        for part in (self._holder, self._answers, *(self._wake or ())):
+        for part in (self._holder, self._answers, self._waiting, *(self._wake or ())):
             if part is not None:
                 part.close()
 
@@ -169,8 +170,12 @@ class WorkerGroup:
             listening = listener(files.name(self._me, SOCKET))
             self._answers = Answers(self._ledger, self._instance, listening)
         self._wake = socket.socketpair()
+        self._waiting = selectors.DefaultSelector()
+        self._waiting.register(self._wake[0], selectors.EVENT_READ)
+        if self._answers is not None:
+            self._answers.listen(self._waiting)
         self._thread = threading.Thread(
-            target=self._run, args=(self._wake[0],), name="metertap-workers", daemon=True
+            target=self._run, args=(self._waiting,), name="metertap-workers", daemon=True
         )
         self._thread.start()
 
@@ -181,11 +186,8 @@ class WorkerGroup:
         holder.begin(since)
         self._holder = holder
 
-    def _run(self, wake: socket.socket) -> None:
-        with faults.guarded("workers"), selectors.DefaultSelector() as waiting:
-            waiting.register(wake, selectors.EVENT_READ)
-            if self._answers is not None:
-                self._answers.listen(waiting)
+    def _run(self, waiting: selectors.BaseSelector) -> None:
+        with faults.guarded("workers"):
             look = write = time.monotonic() + _LOOK_SECONDS
             while not self._is_ended:
                 for key, _ in waiting.select(max(0.0, look - time.monotonic())):

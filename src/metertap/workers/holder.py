@@ -11,7 +11,7 @@ from typing import Any
 
 from metertap import faults, locks
 from metertap.workers import records
-from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.ledger import Ledger, Merged, Told
 from metertap.workers.lines import Line, ask_all, written
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
@@ -20,6 +20,8 @@ from metertap.workers.wire import Malformed
 
 _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
+_LATE_SECONDS = 0.1
+"""How long it is read what answers too late, so that the next question finds it short."""
 HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
 
 
@@ -53,7 +55,7 @@ class _Peer:
 
     line: Line
     instance: str = ""
-    sheet: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    sheet: dict[str, Items] = field(default_factory=dict)
     at: dict[str, float] = field(default_factory=dict)
 
 
@@ -77,6 +79,9 @@ class Holder:
         self._past = Record()
         self._is_written = True
         self._merged = Merged()
+        self._told = Told()
+        self._mirror: dict[str, Items] = {}
+        """This worker's own items, with windows that are kept sorted as those of the others are."""
         self._lock = locks.lock()
 
     @property
@@ -106,6 +111,9 @@ class Holder:
         """Take in the totals of workers that have ended meanwhile."""
         with self._lock:
             self._absorb(other for other in self._others() if not other.is_alive)
+            late = [peer.line for peer in self._peers.values() if peer.line.is_waiting]
+            if late:
+                ask_all(late, None, _LATE_SECONDS, self._take)
 
     def gathered(self, names: Sequence[str], write: Callable[[], None]) -> Gathered | None:
         """Ask all others for some sections; None where nobody else is there or was.
@@ -120,10 +128,9 @@ class Holder:
                 self._peers.pop(gone).line.close()
             if not living and not self.has_past:
                 return None
-            write()
-            own = self._ledger.now(names)
+            own: dict[str, Items] = {}
             workers = [Worker(self._me.pid, self._instance(), HOLDS, 0.0)]
-            workers += self._asked(living, names)
+            workers += self._asked(living, names, lambda: own.update(self._own(names, write)))
             sheets: dict[int, Sheet] = {self._me.pid: own}
             for other in living:
                 sheets[other.pid] = self._peers[other].sheet
@@ -132,6 +139,14 @@ class Holder:
                 name: self._merged.of(self._ledger.sections[name], all_sheets) for name in own
             }
             return Gathered(merged, tuple(workers), self._past.head.ended, sheets)
+
+    def _own(self, names: Sequence[str], write: Callable[[], None]) -> Sheet:
+        write()
+        for name, items in self._ledger.now(names).items():
+            section = self._ledger.sections[name]
+            changes = self._told.changes(section, items)
+            self._mirror[name] = section.after(self._mirror.get(name, {}), changes)
+        return {name: self._mirror[name] for name in names}
 
     def close(self) -> None:
         """End all connections."""
@@ -158,48 +173,54 @@ class Holder:
             return os.lstat(self._files.name(other, SOCKET)).st_mtime_ns < since
         return False
 
-    def _asked(self, living: Mapping[Member, set[str]], names: Sequence[str]) -> list[Worker]:
+    def _asked(
+        self,
+        living: Mapping[Member, set[str]],
+        names: Sequence[str],
+        meanwhile: Callable[[], None],
+    ) -> list[Worker]:
         for other in living:
             if other not in self._peers:
                 self._peers[other] = _Peer(Line(other, self._files.name(other, SOCKET)))
-        lines = [self._peers[other].line for other in living if SOCKET in living[other]]
-        answers = ask_all(lines, written({"sections": list(names)}), _ASK_SECONDS)
-        found = []
-        for other in living:
-            peer, answer = self._peers[other], answers.get(other)
-            reason = None
-            if isinstance(answer, dict):
-                try:
-                    self._take(peer, answer)
-                except Malformed as error:
-                    answer = error
-                    peer.line.close()
-            if not isinstance(answer, dict):
-                self._take_totals(other, peer)
-                reason = None if answer is None else str(answer) or type(answer).__qualname__
-            for name in names:
-                peer.sheet.setdefault(name, {})
-            at = min((peer.at.get(name, 0.0) for name in names), default=0.0)
-            age = max(0.0, time.monotonic() - at) if at else 0.0
-            state = REACHED if isinstance(answer, dict) else LEFT if answer is None else NOT_REACHED
-            found.append(Worker(other.pid, peer.instance, state, age, reason))
-        return found
+        reachable = [other for other in living if SOCKET in living[other]]
+        failed = ask_all(
+            [self._peers[other].line for other in reachable],
+            written({"sections": list(names)}),
+            _ASK_SECONDS,
+            self._take,
+            meanwhile,
+        )
+        return [
+            self._known(other, names, other in reachable, failed.get(other)) for other in living
+        ]
 
-    def _take(self, peer: _Peer, answer: Mapping[str, Any]) -> None:
+    def _known(
+        self, other: Member, names: Sequence[str], is_reachable: bool, error: Exception | None
+    ) -> Worker:
+        """Say what is known of a worker, from what it wrote if it did not answer."""
+        peer, state = self._peers[other], REACHED
+        if error is not None or not is_reachable:
+            state = NOT_REACHED if is_reachable else LEFT
+            self._take_totals(other, peer)
+        for name in names:
+            peer.sheet.setdefault(name, {})
+        at = min((peer.at.get(name, 0.0) for name in names), default=0.0)
+        age = max(0.0, time.monotonic() - at) if at else 0.0
+        reason = None if error is None else str(error) or type(error).__qualname__
+        return Worker(other.pid, peer.instance, state, age, reason)
+
+    def _take(self, other: Member, answer: Mapping[str, Any]) -> None:
         """Take in what a worker answered. Raises Malformed."""
+        peer = self._peers[other]
         sections, at = answer.get("sections"), answer.get("at")
         if not isinstance(sections, dict) or not isinstance(at, float):
             raise Malformed("it is no answer")
         peer.instance = str(answer.get("instance", ""))[:200]
         for name, given in sections.items():
             section = self._ledger.sections.get(name)
-            if section is None or not isinstance(given, list) or len(given) != 2:
+            if section is None:
                 raise Malformed("it answers what was not asked")
-            items = section.decoded(given[1])
-            if given[0] is True:
-                peer.sheet[name] = items
-            else:
-                peer.sheet[name] = {**peer.sheet.get(name, {}), **items}
+            peer.sheet[name] = section.after(peer.sheet.get(name, {}), section.decoded(given))
             peer.at[name] = at
 
     def _take_totals(self, other: Member, peer: _Peer) -> Record | None:
@@ -209,7 +230,7 @@ class Holder:
             peer.instance = record.head.instance
             for name, items in record.sheet.items():
                 if record.head.at > peer.at.get(name, 0.0):
-                    peer.sheet[name] = dict(items)
+                    peer.sheet[name] = items
                     peer.at[name] = record.head.at
         return record
 

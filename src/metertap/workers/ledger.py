@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metertap import locks
 from metertap.recording import Figures, Recorder
-from metertap.workers.sections import Items, Key, Section, Sheet
+from metertap.workers.sections import Changes, Items, Key, Section, Sheet
 
 
 class Ledger:
@@ -31,38 +31,34 @@ class Ledger:
         self._kept = {}
 
     def _taken(self, name: str, figures: Figures) -> Items:
-        self._kept[name] = self.sections[name].take(figures, self._kept.get(name, {}))
-        return self._kept[name]
+        before = self._kept.setdefault(name, {})
+        now = self.sections[name].take(figures, before)
+        if len(before) == len(now) and not _are_others(before, now):
+            return before  # the same object, by which it is seen that nothing has changed
+        self._kept[name] = now
+        return now
 
 
 class Told:
-    """What one holder has been told on one connection, so that only the rest is written."""
+    """What somebody has been told, so that only the rest is told the next time."""
 
     def __init__(self) -> None:
         self._items: dict[str, Items] = {}
 
-    def news(self, ledger: Ledger, sheet: Sheet) -> dict[str, Any]:
-        """Write the items that are new; all of a section where one of its items is gone."""
-        written = {}
-        for name, items in sheet.items():
-            before = self._items.get(name, {})
-            is_whole = not before or not before.keys() <= items.keys()
-            new = items if is_whole else _changed(before, items)
-            written[name] = [is_whole, ledger.sections[name].encoded(new)]
-            self._items[name] = items
-        return {"at": time.monotonic(), "sections": written}
+    def changes(self, section: Section, items: Items) -> Changes:
+        """Return what is new of a section."""
+        found = section.changes(self._items.get(section.name, {}), items)
+        self._items[section.name] = items
+        return found
 
 
-def _changed(before: Items, now: Items) -> dict[Key, Any]:
-    return {key: item for key, item in now.items() if before.get(key) is not item}
+def _are_others(before: Items, now: Items) -> bool:
+    return any(before.get(key) is not item for key, item in now.items())
 
 
 def is_changed(before: Sheet, now: Sheet) -> bool:
-    """Say whether any item of `now` is another than that of `before`."""
-    return any(
-        name not in before or len(before[name]) != len(items) or _changed(before[name], items)
-        for name, items in now.items()
-    )
+    """Say whether any section of `now` is another than that of `before`."""
+    return any(before.get(name) is not items for name, items in now.items())
 
 
 class Merged:
@@ -72,25 +68,31 @@ class Merged:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, Key], tuple[list[Any], Any]] = {}
+        self._items: dict[tuple[str, Key], tuple[list[Any], Any]] = {}
+        self._sections: dict[str, tuple[list[Items], dict[Key, Any]]] = {}
 
     def of(self, section: Section, sheets: Sequence[Sheet]) -> dict[Key, Any]:
         """Merge the items of one section."""
+        given = [sheet[section.name] for sheet in sheets if section.name in sheet]
+        known = self._sections.get(section.name)
+        if known is not None and _are_same(known[0], given):
+            return known[1]
         parts: dict[Key, list[Any]] = {}
-        for sheet in sheets:
-            for key, item in sheet.get(section.name, {}).items():
+        for items in given:
+            for key, item in items.items():
                 parts.setdefault(key, []).append(item)
-        found = {}
-        for key, items in parts.items():
-            if len(items) == 1:
-                found[key] = items[0]
-                continue
-            kept = self._kept.get((section.name, key))
-            if kept is None or not _are_same(kept[0], items):
-                kept = self._kept[section.name, key] = items, section.merge(items)
-            found[key] = kept[1]
+        found = {key: self._merged(section, key, items) for key, items in parts.items()}
+        self._sections[section.name] = given, found
         return found
+
+    def _merged(self, section: Section, key: Key, items: list[Any]) -> Any:
+        if len(items) == 1:
+            return items[0]
+        kept = self._items.get((section.name, key))
+        if kept is None or not _are_same(kept[0], items):
+            kept = self._items[section.name, key] = items, section.merge(items)
+        return kept[1]
 
 
 def _are_same(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return len(one) == len(other) and all(map(lambda a, b: a is b, one, other))
+    return len(one) == len(other) and all(map(operator.is_, one, other))

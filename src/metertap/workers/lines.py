@@ -12,7 +12,7 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -108,12 +108,14 @@ class Line:
         self.member = member
         self._path = path
         self.socket: socket.socket | None = None
-        self.incoming = Incoming(MOST_BYTES)
+        self._incoming = Incoming(MOST_BYTES)
+        self.is_waiting = False
+        """Whether an answer is to come: the next question is not sent before that."""
 
     def ask(self, question: bytes) -> None:
         """Send a question. Raises OSError."""
         if self.socket is None:
-            self.incoming = Incoming(MOST_BYTES)
+            self._incoming = Incoming(MOST_BYTES)
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.setblocking(False)
             with _address(self._path) as address:
@@ -122,43 +124,67 @@ class Line:
                 raise PermissionError("another process listens there")
         if self.socket.send(question) != len(question):
             raise BlockingIOError("it takes no question")
+        self.is_waiting = True
+
+    def take(self) -> dict[str, Any] | None:
+        """Take in what has come; return the answer once it is whole. Raises OSError, Malformed."""
+        assert self.socket is not None
+        answer = self._incoming.take(self.socket)
+        if answer is not None:
+            self.is_waiting = False
+        return answer
 
     def close(self) -> None:
         """End the connection, and with it what the worker knows that was told."""
+        self.is_waiting = False
         if self.socket is not None:
             self.socket.close()
             self.socket = None
 
 
 def ask_all(
-    lines: Sequence[Line], question: bytes, seconds: float
-) -> dict[Member, dict[str, Any] | Exception]:
-    """Ask workers at the same time; of those that have not answered in time, the exception."""
+    lines: Sequence[Line],
+    question: bytes | None,
+    seconds: float,
+    take: Callable[[Member, dict[str, Any]], None],
+    meanwhile: Callable[[], None] = lambda: None,
+) -> dict[Member, Exception]:
+    """Ask workers at the same time; return those that have not answered, with the reason.
+
+    `take` is given each answer, also one to an earlier question that comes late; without a question
+    those alone. What it raises as Malformed is the reason. `meanwhile` is called while the others
+    are at work.
+    """
     until = time.monotonic() + seconds
-    found: dict[Member, dict[str, Any] | Exception] = {}
+    failed: dict[Member, Exception] = {}
+    late = {line.member for line in lines if line.is_waiting}
     with selectors.DefaultSelector() as waiting:
         for line in lines:
             try:
-                line.ask(question)
-                assert line.socket is not None
-                waiting.register(line.socket, selectors.EVENT_READ, line)
+                if question is not None and not line.is_waiting:
+                    line.ask(question)
+                if line.is_waiting and line.socket is not None:
+                    waiting.register(line.socket, selectors.EVENT_READ, line)
             except OSError as error:
-                found[line.member] = error
+                failed[line.member] = error
                 line.close()
+        meanwhile()
         while waiting.get_map() and (left := until - time.monotonic()) > 0:
             for key, _ in waiting.select(left):
                 line = key.data
                 try:
-                    answer = line.incoming.take(key.fileobj)
-                    if answer is not None:
-                        found[line.member] = answer
-                        waiting.unregister(key.fileobj)
+                    answer = line.take()
+                    if answer is None:
+                        continue
+                    take(line.member, answer)
+                    if line.member in late and question is not None:
+                        late.remove(line.member)
+                        line.ask(question)
+                        continue
                 except (OSError, Malformed) as error:
-                    found[line.member] = error
-                    waiting.unregister(key.fileobj)
+                    failed[line.member] = error
                     line.close()
-    for line in lines:
-        if line.member not in found:
-            found[line.member] = TimeoutError(f"no answer within {seconds:g} s")
-            line.close()
-    return found
+                waiting.unregister(key.fileobj)
+        for key in list(waiting.get_map().values()):
+            failed[key.data.member] = TimeoutError(f"no answer within {seconds:g} s")
+    return failed

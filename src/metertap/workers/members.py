@@ -7,9 +7,9 @@ that are gone is in one file for all (`.past`). All have the service's key in th
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
+import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -72,9 +72,11 @@ def started(pid: int) -> int | None:
     return 0
 
 
-def key(*parts: str) -> str:
-    """Return what stands for a service in names of files: what it is called, and its addresses."""
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:10]
+def key(name: str, *addresses: str) -> str:
+    """Return what stands for a service in names of files: of what it is called, and of where."""
+    everything = "\0".join((name, *addresses)).encode("utf-8", "replace")
+    shown = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in name[:20])
+    return f"{shown}_{zlib.crc32(everything):08x}"
 
 
 class Files:

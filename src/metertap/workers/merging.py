@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from metertap import outcomes
 from metertap.recording import (
     CacheFigures,
     LatencyFigures,
@@ -21,41 +20,38 @@ from metertap.recording import (
     WeightFigures,
     percentiles,
 )
-from metertap.workers.wire import Samples
-
-F = TypeVar("F")
-_OUTCOMES = frozenset(outcomes.ALL)
+from metertap.recording.usage_series import UsageSeries
+from metertap.recording.window import Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part(Generic[F]):
-    """Figures of one worker, or of several, and the samples that their percentiles are of.
+class ToolPart:
+    """Figures of one tool, of one worker or several, and the windows of their percentiles.
 
-    A tool's samples are of all calls, of those whose lookups hit, of those of which one missed, and
-    until the first item.
+    `ToolSeries.windows` says which these are.
     """
 
-    figures: F
-    windows: tuple[Samples, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ToolPart(Part[ToolFigures]):
-    """A part of a tool's figures."""
-
     figures: ToolFigures
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where an outcome lacks: another process may have made this."""
-        if self.figures.counts.keys() != _OUTCOMES:
-            raise ValueError("the outcomes are others")
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OperationPart(Part[OperationFigures]):
-    """A part of the figures of MCP operations or sessions."""
+class OperationPart:
+    """The same of MCP operations or sessions, with one window."""
 
     figures: OperationFigures
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightPart:
+    """The same of what a tool weighs, in bytes, with one window."""
+
+    figures: WeightFigures
+    windows: tuple[Window, ...] = ()
+
+
+Part = ToolPart | OperationPart | WeightPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +68,6 @@ class Whole:
     resident_bytes: int | None
     threads: int
     gc: tuple[tuple[int, int, int], ...] | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WeightPart(Part[WeightFigures]):
-    """A part of what a tool weighs."""
-
-    figures: WeightFigures
 
 
 def tools(parts: Sequence[ToolPart]) -> ToolPart:
@@ -169,6 +158,11 @@ def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
     )
 
 
+def usage(found: Sequence[UsageSeries]) -> UsageSeries:
+    """Add what was used by one tool, of one provider and model."""
+    return found[0].plus(found[1:])
+
+
 def wholes(found: Sequence[Whole]) -> Whole:
     """Add what processes use; they began when the first of them did."""
     collections = [item.gc for item in found if item.gc is not None]
@@ -251,9 +245,9 @@ def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
     return figures.with_cache and figures.with_cache[place - 1]
 
 
-def _samples(parts: Sequence[Part[Any]], place: int) -> list[float]:
+def _samples(parts: Sequence[Part], place: int) -> list[float]:
     # Runs that are sorted already: `sorted` merges them.
-    windows = [part.windows[place].values for part in parts if len(part.windows) > place]
+    windows = [part.windows[place].ordered() for part in parts if len(part.windows) > place]
     return sorted(chain.from_iterable(windows)) if len(windows) > 1 else [*chain(*windows)]
 
 

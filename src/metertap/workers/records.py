@@ -47,7 +47,10 @@ _encode_head, _decode_head = encoder(Head), decoder(Head)
 
 def written(record: Record, sections: Mapping[str, Section]) -> bytes:
     """Write a record of what stays of each section."""
-    kept = {name: sections[name].encoded(items) for name, items in record.sheet.items()}
+    kept = {
+        name: sections[name].encoded(sections[name].changes({}, items))
+        for name, items in record.sheet.items()
+    }
     return dumped({"version": VERSION, "head": _encode_head(record.head), "sections": kept})
 
 
@@ -58,7 +61,9 @@ def read(text: bytes, sections: Mapping[str, Section]) -> Record:
     if not isinstance(given, dict):
         raise Malformed("it has no sections")
     sheet = {
-        name: section.decoded(given[name]) for name, section in sections.items() if name in given
+        name: section.after({}, section.decoded(given[name]))
+        for name, section in sections.items()
+        if name in given
     }
     return Record(_decode_head(found.get("head")), sheet)
 

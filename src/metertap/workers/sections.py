@@ -7,10 +7,9 @@ whoever composes them gives to `metertap.workers.group`: nothing else has to kno
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from metertap.recording import (
     CacheFigures,
@@ -20,18 +19,28 @@ from metertap.recording import (
     ToolFigures,
     WeightFigures,
 )
-from metertap.workers import merging
+from metertap.recording.usage_series import UsageSeries
+from metertap.workers import merging, news
 from metertap.workers.merging import OperationPart, ToolPart, WeightPart, Whole
-from metertap.workers.wire import Malformed, Samples, decoder, encoder
+from metertap.workers.wire import Malformed, decoder, encoder
 
-T = TypeVar("T")
 Key = tuple[str | None, ...]
 Items = Mapping[Key, Any]
 """Items of one section. The same object as long as nothing about it changes."""
 Sheet = Mapping[str, Items]
 """What is known of one worker, by section."""
+FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
+"""Sections of which `figures_of` makes figures."""
 _MOST_ITEMS = 100_000
 _encoded_key, _decoded_key = encoder(tuple[str | None, ...]), decoder(tuple[str | None, ...])
+
+
+class Changes(NamedTuple):
+    """What is new of a section."""
+
+    are_all: bool
+    """Whether there is nothing else in it."""
+    news: Mapping[Key, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Section:
 
     name: str
     kind: Any
-    """A dataclass, or what else `wire.encoder` writes."""
+    """What is written of an item: a dataclass, or what else `wire.encoder` writes."""
     take: Callable[[Figures, Items], Items]
     """Makes the items of now of the recorder's figures and the items of before."""
     merge: Callable[[Sequence[Any]], Any]
@@ -48,21 +57,53 @@ class Section:
     """Makes what stays of an item once its worker has ended; None where nothing does."""
     tells_change: bool = True
     """Whether it is written down when this changes; else only along with what does."""
+    news: Callable[[Any | None, Any], Any] = lambda _before, now: now
+    """Makes what is written of an item for somebody who knows what it was before."""
+    applied: Callable[[Any, Any | None], Any] = lambda news, _held: news
+    """Makes an item of that, and of what was known before; raises Malformed."""
 
-    def encoded(self, items: Items) -> list[Any]:
+    def changes(self, before: Items, now: Items) -> Changes:
+        """Return what is new; everything, where an item of before is gone."""
+        if before is now:
+            return Changes(False, {})
+        if not before or not before.keys() <= now.keys():
+            return Changes(True, {key: self.news(None, item) for key, item in now.items()})
+        found = {}
+        for key, item in now.items():
+            known = before.get(key)
+            if known is not item:
+                found[key] = self.news(known, item)
+        return Changes(False, found)
+
+    def after(self, held: Items, changes: Changes) -> Items:
+        """Return what is known after changes; the same object, if there are none.
+
+        Raises Malformed.
+        """
+        if changes.are_all:
+            return {key: self.applied(news, None) for key, news in changes.news.items()}
+        if not changes.news:
+            return held
+        found = {key: self.applied(news, held.get(key)) for key, news in changes.news.items()}
+        return {**held, **found}
+
+    def encoded(self, changes: Changes) -> list[Any]:
         """Make what JSON can write."""
         encode = encoder(self.kind)
-        return [[_encoded_key(key), encode(item)] for key, item in items.items()]
+        written = [[_encoded_key(key), encode(news)] for key, news in changes.news.items()]
+        return [changes.are_all, written]
 
-    def decoded(self, found: Any) -> dict[Key, Any]:
+    def decoded(self, found: Any) -> Changes:
         """Read what another process wrote. Raises Malformed."""
         decode = decoder(self.kind)
-        if type(found) is not list or len(found) > _MOST_ITEMS:
-            raise Malformed(f"{self.name} is no list")
         try:
-            return {_decoded_key(key): decode(item) for key, item in found}
+            are_all, written = found
+            if type(written) is not list or len(written) > _MOST_ITEMS:
+                raise Malformed("it is no list")
+            news = {_decoded_key(key): decode(item) for key, item in written}
         except (TypeError, ValueError) as error:
             raise Malformed(f"{self.name}: {error}") from None
+        return Changes(are_all is True, news)
 
     def settled(self, items: Items) -> dict[Key, Any]:
         """Return what stays of the items."""
@@ -71,19 +112,20 @@ class Section:
 
 
 def of_recorder(recorder: Recorder) -> list[Section]:
-    """List the sections of what a recorder holds."""
+    """List the sections of what a recorder holds, `FIGURES`."""
 
     def parts(
-        part: type[Any], name: Callable[[Any], Key], figures_of: Callable[[Figures], Sequence[Any]]
+        part: type[Any],
+        key_of: Callable[[Any], Key],
+        figures_of: Callable[[Figures], Sequence[Any]],
     ) -> Callable[[Figures, Items], Items]:
         def take(figures: Figures, before: Items) -> Items:
             found: dict[Key, Any] = {}
             for item in figures_of(figures):
-                key = name(item)
+                key = key_of(item)
                 kept = before.get(key)
                 if kept is None or kept.figures is not item:
-                    windows = (Samples(array("d", each)) for each in recorder.windows_of(item))
-                    kept = part(item, tuple(windows))
+                    kept = part(*recorder.with_windows(item))
                 found[key] = kept
             return found
 
@@ -92,30 +134,37 @@ def of_recorder(recorder: Recorder) -> list[Section]:
     def of_operations(name: str, figures_of: Callable[[Figures], Sequence[Any]]) -> Section:
         return Section(
             name,
-            OperationPart,
+            news.OperationNews,
             parts(OperationPart, _operation, figures_of),
             merging.operations,
             merging.settled_operation,
+            news=news.of_operation,
+            applied=news.operation_with,
         )
 
     return [
         Section(
             "tools",
-            ToolPart,
+            news.ToolNews,
             parts(ToolPart, _tool, lambda figures: figures.tools),
             merging.tools,
             merging.settled_tool,
+            news=news.of_tool,
+            applied=news.tool_with,
         ),
         Section("caches", CacheFigures, _caches, merging.caches, merging.settled_cache),
         of_operations("operations", lambda figures: figures.operations),
         of_operations("sessions", lambda figures: figures.sessions),
         Section(
             "weights",
-            WeightPart,
+            news.WeightNews,
             parts(WeightPart, _weight, lambda figures: figures.weights or ()),
             merging.weights,
             merging.settled_weight,
+            news=news.of_weight,
+            applied=news.weight_with,
         ),
+        Section("usage", UsageSeries, _usage, merging.usage, lambda series: series),
     ]
 
 
@@ -148,6 +197,7 @@ def figures_of(sheet: Sheet) -> Figures:
         operations=parts("operations"),
         sessions=parts("sessions"),
         weights=parts("weights"),
+        usage=tuple(sheet.get("usage", {}).values()),
     )
 
 
@@ -164,5 +214,13 @@ def _operation(figures: OperationFigures) -> Key:
 
 
 def _caches(figures: Figures, before: Items) -> Items:
-    found = {(cache.name, cache.system): cache for cache in figures.caches}
+    return _kept({(cache.name, cache.system): cache for cache in figures.caches}, before)
+
+
+def _usage(figures: Figures, before: Items) -> Items:
+    return _kept({series.key: series for series in figures.usage}, before)
+
+
+def _kept(found: Items, before: Items) -> Items:
+    """Keep the objects of before where they are equal."""
     return {key: before[key] if before.get(key) == item else item for key, item in found.items()}

@@ -16,6 +16,7 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 VERSION = 1
@@ -24,6 +25,8 @@ MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples have 22 MB."""
 _MOST_CHARACTERS = 10_000
 """Of one text in it."""
+_MOST_DIGITS = 100
+"""Before or after the point of an amount."""
 _LARGEST = 2**62
 _LARGEST_FLOAT = 1e300
 
@@ -33,7 +36,7 @@ class Malformed(ValueError):
 
 
 class Samples:
-    """Latencies in milliseconds, smallest first. They are not changed."""
+    """Latencies in milliseconds. They are not changed."""
 
     __slots__ = ("values",)
 
@@ -81,6 +84,8 @@ def encoder(kind: Any) -> Encode:
         return lambda value: {key: inner(item) for key, item in value.items()}
     if kind is Samples:
         return _encoded_samples
+    if kind is Decimal:
+        return str
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         members = [(field.name, encoder(hints[field.name])) for field in fields(kind)]
@@ -153,6 +158,16 @@ def _text(value: Any) -> str:
     return value
 
 
+def _decimal(value: Any) -> Decimal:
+    try:
+        found = Decimal(_text(value))
+    except InvalidOperation:
+        raise Malformed("something is no amount") from None
+    if not found.is_finite() or abs(found.adjusted()) > _MOST_DIGITS:
+        raise Malformed("something is no amount")
+    return found
+
+
 def _encoded_samples(samples: Samples) -> str:
     values = samples.values
     if sys.byteorder != "little":
@@ -169,8 +184,8 @@ def _decoded_samples(value: Any) -> Samples:
         raise Malformed("something is no list of samples") from None
     if sys.byteorder != "little":
         values.byteswap()
-    if not math.isfinite(sum(values)):
-        raise Malformed("a sample is no number")
+    if values and not (math.isfinite(sum(values)) and min(values) >= 0):
+        raise Malformed("a sample is no duration")
     return Samples(values)
 
 
@@ -178,6 +193,7 @@ _PLAIN: dict[Any, Decode] = {
     int: _integer,
     float: _number,
     str: _text,
+    Decimal: _decimal,
     bool: lambda value: _checked(value, bool),
     Samples: _decoded_samples,
 }

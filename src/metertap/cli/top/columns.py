@@ -119,6 +119,7 @@ def condition(watched: Watched, now: float) -> tuple[str, str, str]:
         words.insert(0, "measuring is switched off")
     if watched.began_anew is not None and now - watched.began_anew < _ANEW_SECONDS:
         words.insert(0, f"began anew {clock(watched.began_anew)}")
+    words += filter(None, [reading.workers])
     words.append(f"{text.rate(reading.calls_per_second)} calls/s")
     words.append(f"{reading.active_calls} active")
     if reading.active_sessions:

@@ -137,7 +137,9 @@ class Poller:
         if self.problem is not None:
             return False
         self.unserved = unserved()
-        registered = {(item.url, item.pid): item for item in processes(None, self._given)}
+        registered = {
+            (item.url + item.query, item.pid): item for item in processes(None, self._given)
+        }
         changed = False
         for key, process in registered.items():
             known = self._found.get(key)
@@ -186,7 +188,7 @@ class Poller:
                 del self._found[key]
 
     def _watch(self, process: Process) -> None:
-        key = (process.url, process.pid)
+        key = (process.url + process.query, process.pid)
         if key in self._found and self._found[key].gone is None:
             return  # the same address was given twice
         asker = Asker(process, self._interval, self._answered)

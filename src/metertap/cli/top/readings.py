@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from metertap.tables import document as documents
 from metertap.tables.document import Document
+from metertap.tables.figures import workers_told
 from metertap.tables.percentiles import Percentile, Which, percentile, percentile_of_operation
 
 _RECENT_SECONDS = 60.0
@@ -96,6 +97,8 @@ class Reading:
     """MCP sessions that have ended, by side."""
     alerts: tuple[documents.Alert, ...] = ()
     """Those that fire, then those that may soon."""
+    workers: str = ""
+    """How many workers the figures are of, where there are several, and who was not reached."""
 
 
 class Readings:
@@ -154,6 +157,7 @@ class Readings:
             operations=operations,
             sessions=tuple(document.get("sessions", ())),
             alerts=_alerts(document),
+            workers=workers_told(document),
         )
 
     def _change(
