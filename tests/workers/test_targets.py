@@ -1,0 +1,71 @@
+"""What a Prometheus is to scrape: each worker is a target of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import metertap
+from metertap.cli import main
+from metertap.tables import document
+from metertap.tables.figures import workers_told
+from support.http import get
+from support.waiting import wait_for
+
+
+def test_the_file_has_what_each_endpoint_says_of_itself(tmp_path: Path) -> None:
+    out = tmp_path / "targets.json"
+    with metertap.instrument(prometheus=True, service_name="shop") as tap:
+        metertap.record_tool_call("search", True, 5.0)
+        url = wait_for(lambda: tap.prometheus_url)
+        wait_for(lambda: tap.json_url)
+        assert main(["targets", "--out", str(out)]) == 0
+        address = url.removeprefix("http://")
+        assert json.loads(out.read_text()) == [
+            {"targets": [address], "labels": {"service": "shop"}}
+        ]
+        assert get(f"{url}/targets").json() == json.loads(out.read_text())
+        assert list(tmp_path.glob(".targets*")) == []
+    assert main(["targets", "--out", str(out)]) == 0
+    assert json.loads(out.read_text()) == []
+
+
+def test_a_file_that_cannot_be_written_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["targets", "--out", str(tmp_path / "no" / "targets.json")]) == 1
+    assert capsys.readouterr().err.startswith("metertap targets: ")
+    assert main(["targets"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_one_worker_alone_answers_to_its_id_and_to_no_other() -> None:
+    with metertap.instrument(prometheus=True) as tap:
+        metertap.record_tool_call("search", True, 5.0)
+        url, prometheus = wait_for(lambda: tap.json_url), wait_for(lambda: tap.prometheus_url)
+
+        document = get(f"{url}/metrics?worker={os.getpid()}").json()
+        assert document["tool_metrics"]["search"]["total_calls"] == 1
+        assert document["workers"] is None
+        assert get(f"{url}/metrics?worker=1").status == 404
+        assert f'worker="{os.getpid()}"' in get(f"{prometheus}/metrics?worker=each").body.decode()
+        assert get(f"{prometheus}/metrics?worker=x").status == 404
+
+
+def test_tables_say_whose_figures_they_are() -> None:
+    def told(*states: str) -> str:
+        workers = [
+            document.Worker(pid=number, state=state, age_seconds=3.2, reason=None)
+            for number, state in enumerate(states, 1)
+        ]
+        return workers_told({"workers": workers})  # type: ignore[typeddict-item]
+
+    assert told() == ""
+    assert told("holds the port") == "1 worker"
+    assert told("holds the port", "reached") == "2 workers"
+    assert told("reached", "not reached", "left") == (
+        "3 workers (2 not reached, as of 3 s ago; 3 left, as of 3 s ago)"
+    )
