@@ -1,9 +1,10 @@
 """`python -m benchmarks.fleet`: percentiles of many processes, merged by a store and exact.
 
 Each process records latencies of three shapes by metertap and exports them over OTLP, through a
-real collector (`rotel-agent`) to a real store (`victoria-metrics`), both on PATH. The store is
-asked for p50, p95 and p99 over all of them; the exact ones are of all latencies together (nearest
-rank). Each process is slower by a factor of its own, as machines of a fleet are.
+real collector (`rotel-agent`) to real stores (`victoria-metrics`, and `prometheus` with native
+histograms), all on PATH. A store is asked for p50, p95 and p99 over all of them; the exact ones are
+of all latencies together (nearest rank). Each process is slower by a factor of its own, as machines
+of a fleet are.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import metertap
+from benchmarks.native_histograms import bridge
 from metertap import promql
 from metertap_exporters.grafana.queries import quantile
 
 LIMIT = 0.01
 """Relative error that is promised at most, for exponential histograms."""
 AGGREGATION = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+_EXPONENTIAL = "base2_exponential_bucket_histogram"
 KINDS = {
-    "exponential": "base2_exponential_bucket_histogram",
+    "exponential": _EXPONENTIAL,
+    "native": _EXPONENTIAL,
     "classic": "explicit_bucket_histogram",
 }
+"""The SDK's aggregation; `native` is written to a Prometheus, the others to VictoriaMetrics."""
 SHARES = (0.5, 0.95, 0.99)
 
 
@@ -65,11 +72,13 @@ def record(number: int, calls: int) -> None:
 def errors(kind: str, processes: int, calls: int) -> dict[str, dict[str, float]]:
     """Run the processes and return the relative errors, by shape and percentile."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from servers.real_servers import collector
     from support.waiting import wait_for
 
+    is_native = kind == "native"
     count = f"sum({promql.DURATION}_count)"
-    with tempfile.TemporaryDirectory() as folder, collector(Path(folder)) as receiver:
+    if is_native:
+        count = f"histogram_count(sum({promql.DURATION}))"
+    with tempfile.TemporaryDirectory() as folder, _receiver(Path(folder), is_native) as receiver:
         variables = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
@@ -88,13 +97,31 @@ def errors(kind: str, processes: int, calls: int) -> dict[str, dict[str, float]]
                 for tool, seconds in latencies(number, calls)
                 if tool == name
             )
-            buckets = f'{promql.DURATION}_bucket{{{promql.TOOL}="{name}"}}'
+            suffix = "" if is_native else "_bucket"
+            buckets = f'{promql.DURATION}{suffix}{{{promql.TOOL}="{name}"}}'
             found[name] = {}
             for share in SHARES:
                 merged = receiver.store.value(quantile(share, buckets))
                 exact = every[math.ceil(share * len(every)) - 1]
                 found[name][f"p{share * 100:g}"] = round((merged or math.nan) / exact - 1, 4)
         return found
+
+
+@contextmanager
+def _receiver(folder: Path, is_native: bool) -> Iterator[Any]:
+    """Start a collector and a store behind it."""
+    from servers.real_servers import collector, collector_to, prometheus
+
+    if not is_native:
+        with collector(folder) as receiver:
+            yield receiver
+        return
+    with (
+        prometheus(folder / "store", takes_native=True) as store,
+        bridge(store.url) as endpoint,
+        collector_to(folder, store, endpoint) as receiver,
+    ):
+        yield receiver
 
 
 def main() -> int:
@@ -109,7 +136,9 @@ def main() -> int:
         return 0
     found = {kind: errors(kind, arguments.processes, arguments.calls) for kind in KINDS}
     print(json.dumps(found, indent=2))
-    worst = max(abs(error) for shape in found["exponential"].values() for error in shape.values())
+    exponential = [found[kind] for kind, value in KINDS.items() if value == _EXPONENTIAL]
+    errors_found = [error for each in exponential for of in each.values() for error in of.values()]
+    worst = max(map(abs, errors_found))
     return int(not worst <= LIMIT)
 
 

@@ -9,8 +9,9 @@ from benchmarks import fleet
 pytestmark = pytest.mark.real
 
 
-def test_a_store_merges_exponential_histograms_to_one_percent() -> None:
-    found = fleet.errors("exponential", processes=3, calls=1500)
+@pytest.mark.parametrize("kind", ["exponential", "native"])
+def test_a_store_merges_exponential_histograms_to_one_percent(kind: str) -> None:
+    found = fleet.errors(kind, processes=3, calls=1500)
     assert set(found) == set(fleet.SHAPES)
     for shape, errors in found.items():
         assert all(abs(error) <= fleet.LIMIT for error in errors.values()), (shape, errors)

@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
@@ -77,13 +77,15 @@ def prometheus(
     rules: Path | None = None,
     alertmanager: str | None = None,
     scrape: Mapping[str, Any] | None = None,
+    takes_native: bool = False,
 ) -> Iterator[Store]:
     """A Prometheus that scrapes the endpoints at `targets` five times a second.
 
     It evaluates a file of rules as often, and sends alerts to the Alertmanager at that address.
-    `scrape` says how it scrapes: by which token, with which certificates.
+    `scrape` says how it scrapes: by which token, with which certificates. One that `takes_native`
+    histograms has them written to it, and is of version 3.
     """
-    path = program("prometheus")
+    path = program("prometheus3" if takes_native else "prometheus")
     port = free_port()
     managers = [] if alertmanager is None else [urlsplit(alertmanager).netloc]
     config = {
@@ -109,7 +111,8 @@ def prometheus(
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     )
-    with _running(folder, path, *arguments):
+    native = ("--web.enable-remote-write-receiver", "--enable-feature=native-histograms")
+    with _running(folder, path, *arguments, *(native if takes_native else ())):
         store = Store(f"http://127.0.0.1:{port}")
         wait_for(lambda: _answers(f"{store.url}/-/ready"))
         yield store
@@ -196,19 +199,27 @@ class Collector:
 @contextmanager
 def collector(folder: Path) -> Iterator[Collector]:
     """A rotel in front of a VictoriaMetrics."""
+    with (
+        victoria_metrics(folder / "store") as store,
+        collector_to(folder, store, f"{store.url}/opentelemetry") as made,
+    ):
+        yield made
+
+
+@contextmanager
+def collector_to(folder: Path, store: Store, endpoint: str) -> Iterator[Collector]:
+    """A rotel that passes everything on, over OTLP, to an endpoint that leads to the store."""
     path = program("rotel-agent")
-    with ExitStack() as stack:
-        store = stack.enter_context(victoria_metrics(folder / "store"))
-        grpc, http = free_port(), free_port()
-        command = (
-            *(path, "start"),
-            *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"),
-            *("--otlp-http-endpoint", f"127.0.0.1:{http}"),
-            *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
-            *("--otlp-exporter-endpoint", f"{store.url}/opentelemetry"),
-            *("--batch-timeout", "50ms"),
-        )
-        stack.enter_context(_running(folder / "collector", *command))
+    grpc, http = free_port(), free_port()
+    command = (
+        *(path, "start"),
+        *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"),
+        *("--otlp-http-endpoint", f"127.0.0.1:{http}"),
+        *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
+        *("--otlp-exporter-endpoint", endpoint),
+        *("--batch-timeout", "50ms"),
+    )
+    with _running(folder / "collector", *command):
         wait_for(lambda: _listens(grpc) and _listens(http))
         yield Collector(f"http://127.0.0.1:{grpc}", f"http://127.0.0.1:{http}", store)
 
