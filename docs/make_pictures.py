@@ -1,19 +1,28 @@
 """Makes the terminal's pictures in this folder: `python docs/make_pictures.py`.
 
 Runs the demo's server under its real client for a minute and draws the tables that
-`metertap demo` shows, and the screen of `metertap top` with a row unfolded.
-Needs `pip install '.[demo]'`.
+`metertap demo` shows, and the screen of `metertap top` with a row unfolded. Then it draws what
+commands write to a terminal: of two releases of the demo, and of gunicorn's workers.
+Needs `pip install '.[demo,regressions]' gunicorn`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
+import pty
 import re
+import socket
+import subprocess
+import sys
+import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from metertap.cli.demo import command
 from metertap.cli.demo.client import DemoClient
@@ -63,11 +72,70 @@ def _draw(name: str, title: str, parts: list[RenderableType]) -> None:
     Path(__file__).with_name(name).write_text(svg + "\n", encoding="utf-8")
 
 
+_SHOP = """
+import random, time
+import metertap
+
+metertap.instrument()
+
+@metertap.tool
+def price(item):
+    time.sleep(random.random() / 50)
+    return 9.5
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str(price(environ["PATH_INFO"])).encode()]
+"""
+
+
+def _written(*command: str) -> Text:
+    """Return what a command of metertap writes to a terminal."""
+    parts: list[bytes] = []
+
+    def keep(file: int) -> bytes:
+        parts.append(os.read(file, 65_536))
+        return b""
+
+    os.environ["COLUMNS"] = str(_WIDTH)
+    pty.spawn([sys.executable, "-m", "metertap", *command], keep)
+    prompt = Text(f"$ metertap {' '.join(command)}\n", style="bold")
+    return prompt + Text.from_ansi(b"".join(parts).decode().replace("\r\n", "\n"))
+
+
+def _two_releases() -> None:
+    for release in ("1.0", "2.0"):
+        demo = ("demo", "--history", "shop.db", "--duration", "40", "--release", release)
+        subprocess.run([sys.executable, "-m", "metertap", *demo], check=True)
+    shown = [
+        _written(*command, "--history", "shop.db") for command in (("trends",), ("regressions",))
+    ]
+    _draw("regressions.svg", "Two releases", shown)
+
+
+def _workers() -> None:
+    Path("shop.py").write_text(_SHOP)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    server = ("gunicorn", "--workers", "4", "--bind", f"127.0.0.1:{port}", "shop:app")
+    with subprocess.Popen([sys.executable, "-m", *server]) as running:
+        time.sleep(10)
+        for _ in range(400):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/tea").close()
+        _draw("workers.svg", " ".join(server), [_written("snapshot")])
+        running.terminate()
+
+
 def main() -> None:
-    with command._server(0, None) as (server, url):
+    with command._server(0, None, None, "1.0") as (server, url):
         of_demo, of_top = asyncio.run(_shown(url, server.pid))
     _draw("demo.svg", "metertap demo", of_demo)
     _draw("top.svg", "metertap top", [of_top])
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder  # what else runs on this machine is in no picture
+        os.chdir(folder)
+        _two_releases()
+        _workers()
 
 
 if __name__ == "__main__":
