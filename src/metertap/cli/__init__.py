@@ -115,6 +115,7 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
         port=options.port,
         history=options.history,
         release=options.release,
+        costs=options.costs,
     )
 
 
@@ -265,6 +266,9 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=int, default=0, help="of the MCP server (default: any free one)"
     )
     demo.add_argument("--history", metavar="FILE", help="keep what is measured in FILE")
+    demo.add_argument(
+        "--costs", action="store_true", help="with tools that ask models, and what these cost"
+    )
     demo.add_argument(
         "--release",
         choices=["1.0", "2.0"],

@@ -107,14 +107,15 @@ def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[
         misses = sum(by_tool.values())
         mean = sum((saved.cost_of_miss[tool] * by_tool[tool] for tool in by_tool), Decimal(0))
         cost = mean / misses * most
-    size = "" if cache.entries is None else f" ({cache.entries} + {evicted})"
-    entries = evicted + (cache.entries or 0)
+    room = "enough room"
+    if cache.entries is not None:
+        room = f"room for {cache.entries} + {evicted} entries"
     yield _made(
         "cache_too_small",
         f"cache {name} gives up entries that may be asked for again",
-        f"{evicted} evictions, {cache.misses} misses in {lookups} lookups: with room for "
-        f"{entries} entries{size} nothing would have been evicted, and at most {most} misses would "
-        f"have been hits, a hit rate of {reach} {rate:.1%}"
+        f"{evicted} evictions, {cache.misses} misses in {lookups} lookups: with {room} nothing "
+        f"would have been evicted, and at most {most} misses would have been hits, a hit rate of "
+        f"{reach} {rate:.1%}"
         + ("" if cost is None else f"; {most} × {_money(cost / most)} a miss = {_money(cost)}"),
         cost,
         LOW,

@@ -19,6 +19,8 @@ _PATIENCE_SECONDS = 0.15
 _PRODUCTS = tuple(f"product {number}" for number in range(9))
 
 # How often each tool is called, in proportion. "bad" is a call of `order` with wrong arguments.
+_MIX_OF_MODELS = {"ask": 40, "summarise": 10}
+_QUESTIONS = 20
 _MIX = {"search": 50, "price": 30, "recommend": 6, "order": 10, "report": 2, "bad": 1, "nope": 1}
 
 OK, FAILED, CANCELLED, REFUSED = "ok", "failed", "cancelled", "refused"
@@ -27,8 +29,10 @@ OK, FAILED, CANCELLED, REFUSED = "ok", "failed", "cancelled", "refused"
 class DemoClient:
     """Client that calls the server at `url`, and counts its answers in `counts[tool][result]`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, costs: bool = False) -> None:
+        """Use the tools of the server; with `costs`, those too that ask models."""
         self._url = url
+        self._costs = costs
         self.counts: dict[str, Counter[str]] = {}
         self._ending = asyncio.Event()
 
@@ -48,7 +52,7 @@ class DemoClient:
             await asyncio.gather(*(self._work(session) for _ in range(_WORKERS)))
 
     async def _work(self, session: Any) -> None:
-        mix = dict(_MIX)
+        mix = {**_MIX, **(_MIX_OF_MODELS if self._costs else {})}
         if parse_version(version("mcp")) < (1, 12):
             del mix["report"]  # a server of that age falls over when a request is cancelled
         names, weights = list(mix), list(mix.values())
@@ -69,6 +73,8 @@ class DemoClient:
             "report": {"months": 12},
             "bad": {"product": product, "quantity": "many"},
             "nope": {},
+            "ask": {"question": f"question {int(random.triangular(0, _QUESTIONS, 0))}"},
+            "summarise": {"document": product},
         }
         arguments = arguments_of[kind]
         if kind == "report":

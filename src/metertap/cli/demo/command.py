@@ -18,6 +18,7 @@ from metertap.cli.processes import Process, document_of, registered
 from metertap.cli.tables import has_rich, show, to_rich
 from metertap.install_command import install_command
 from metertap.runtime import running
+from metertap.tables.costs import tables as tables_of_costs
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
 from metertap.tables.table import Table
@@ -29,12 +30,15 @@ _SETTLE_SECONDS = 5.0
 _LAST_CALLS_SECONDS = 30.0
 
 
-def demo(*, duration: float | None, port: int, history: str | None, release: str) -> int:
+def demo(
+    *, duration: float | None, port: int, history: str | None, release: str, costs: bool = False
+) -> int:
     """Run for `duration` seconds, or until Ctrl-C. Returns exit status 1 if figures disagree.
 
     The file `history` gets what is measured, of the version `release` of the server.
     """
-    missing = [name for name in ("mcp", "uvicorn") if importlib.util.find_spec(name) is None]
+    needed = ("mcp", "uvicorn", *(("genai_prices",) if costs else ()))
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(
             f"metertap demo: {' and '.join(missing)} cannot be imported: "
@@ -48,8 +52,8 @@ def demo(*, duration: float | None, port: int, history: str | None, release: str
     sys.stdout.write("starting an MCP server and a client for it …\n")
     sys.stdout.flush()
     try:
-        with _server(port, collector, history, release) as (server, url):
-            totals = asyncio.run(_drive(server, url, duration))
+        with _server(port, collector, history, release, costs) as (server, url):
+            totals = asyncio.run(_drive(server, url, duration, costs))
         if totals is None:
             return 1
         if collector is not None:
@@ -79,7 +83,7 @@ def _collector() -> Any:
 
 @contextmanager
 def _server(
-    port: int, collector: Any, history: str | None, release: str
+    port: int, collector: Any, history: str | None, release: str, costs: bool
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     environment = dict(os.environ)
     given = environment.get("OTEL_RESOURCE_ATTRIBUTES")
@@ -96,7 +100,10 @@ def _server(
     # The folder in which the demo is run is no part of it: nothing is imported from there.
     environment["PYTHONSAFEPATH"] = "1"
     server = subprocess.Popen(  # noqa: S603  # this Python, and modules of ours
-        [*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server", str(port), release],
+        [
+            *(*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server"),
+            *(str(port), release, *(["costs"] if costs else [])),
+        ],
         stdin=subprocess.PIPE,  # the server ends when this is closed, however the demo ends
         stdout=subprocess.PIPE,
         text=True,
@@ -119,12 +126,12 @@ def _server(
 
 
 async def _drive(
-    server: subprocess.Popen[str], url: str, duration: float | None
+    server: subprocess.Popen[str], url: str, duration: float | None, costs: bool
 ) -> dict[str, Any] | None:
     from metertap.cli.demo import agreement
     from metertap.cli.demo.client import DemoClient
 
-    client = DemoClient(url)
+    client = DemoClient(url, costs=costs)
     work = asyncio.create_task(client.run())
     addresses = await _addresses(server.pid)
     _show_addresses(url, addresses)
@@ -147,6 +154,9 @@ async def _drive(
         get, addresses.prometheus_url or "", "/metrics", process.credentials
     )
     show(tables(document, name=process.name, pid=process.pid, url=process.url))
+    spent = document.get("cost_metrics")
+    if spent is not None:
+        show(tables_of_costs(spent))
     return {
         "client": agreement.of_client(client.counts),
         "JSON document": agreement.of_document(document),

@@ -1,8 +1,8 @@
 """The demo's MCP server: an ordinary one, which `metertap demo` starts with `metertap run`.
 
-`python -m metertap.cli.demo.server [PORT [RELEASE]]` serves streamable HTTP on 127.0.0.1, on any
-free port unless one is given, and prints the address as its only line of output. It ends when its
-stdin is closed: whoever started it may be killed.
+`python -m metertap.cli.demo.server [PORT [RELEASE [costs]]]` serves streamable HTTP on 127.0.0.1,
+on any free port unless one is given, and prints the address as its only line of output. It ends
+when its stdin is closed: whoever started it may be killed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ RELEASES = ("1.0", "2.0")
 Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 
-def make_server(release: str = RELEASES[0]) -> Any:
-    """Return a server with tools that are fast, slow, failing, cached, and too slow to wait for."""
+def make_server(release: str = RELEASES[0], costs: str = "") -> Any:
+    """Return a server with tools that are fast, slow, failing, cached, and too slow to wait for.
+
+    Where `costs` is not empty there are tools that ask models as well.
+    """
     server = _server_class()("demo-shop", log_level="CRITICAL")
     prices: dict[str, float] = {}
     price_cache = metertap.cache_meter("prices")
@@ -78,6 +81,10 @@ def make_server(release: str = RELEASES[0]) -> Any:
         await asyncio.sleep(10)
         return f"report of {months} months"
 
+    if costs:
+        from metertap.cli.demo.models import add_tools
+
+        add_tools(tool)
     return server
 
 

@@ -1,0 +1,65 @@
+"""Tools of the demo's server that ask models: no model is asked, and what they use is made up.
+
+They say what they used by `metertap.record_usage`, as a program does whose client nobody measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import metertap
+
+_MOST_ANSWERS = 12
+"""Answers that the semantic cache holds: too few for the questions that come again."""
+
+
+def add_tools(tool: Callable[[Callable[..., Any]], Any]) -> None:
+    """Add a tool with a semantic cache, and one that often fails after it has paid."""
+    answers: OrderedDict[str, str] = OrderedDict()
+    cache = metertap.cache_meter("answers")
+
+    @tool
+    async def ask(question: str) -> str:
+        """Answer a question: by a semantic cache, else by a large model."""
+        metertap.record_usage(
+            provider="openai",
+            model="text-embedding-3-small",
+            operation="embeddings",
+            input_tokens=len(question),
+        )
+        if question in answers:
+            cache.hit()
+            answers.move_to_end(question)
+            return answers[question]
+        cache.miss()
+        await asyncio.sleep(random.uniform(0.05, 0.1))
+        metertap.record_usage(
+            provider="openai",
+            model="gpt-4o",
+            input_tokens=random.randint(800, 1600),
+            cached_tokens=512,
+            output_tokens=random.randint(150, 400),
+        )
+        answers[question] = f"all there is to know of {question}"
+        if len(answers) > _MOST_ANSWERS:
+            answers.popitem(last=False)
+            cache.evicted()
+        return answers[question]
+
+    @tool
+    async def summarise(document: str) -> str:
+        """Summarise a document by a large model: one answer in four cannot be used."""
+        await asyncio.sleep(random.uniform(0.02, 0.05))
+        metertap.record_usage(
+            provider="anthropic",
+            model="claude-sonnet-4-5",
+            input_tokens=random.randint(3000, 6000),
+            output_tokens=random.randint(200, 500),
+        )
+        if random.random() < 0.25:
+            raise ValueError("the model's answer is no JSON")
+        return f"summary of {document}"
