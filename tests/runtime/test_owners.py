@@ -249,6 +249,7 @@ metertap.uninstrument()
         assert len(done.told.splitlines()) == 1, done.told
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("broken", ["settings.settings.read", "runtime.installation.Installation"])
 def test_a_fault_of_its_own_in_instrument_is_one_warning(
     broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

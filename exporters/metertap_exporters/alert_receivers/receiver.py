@@ -175,18 +175,24 @@ class Receiver:
     # These methods run in the receiver's thread.
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                todo = self._next()
-            if todo is None:
-                return
-            problem: str | None = "it could not be written"
-            with faults.guarded("alerts.notify"):
-                problem = self._send(*todo)
-            with self._changed:
-                self._post = None
-                self._sent(*todo, problem)
-                self._changed.notify_all()
+        with faults.guarded("alerts.receiver"):  # then another thread is made, when there is news
+            while self._tell_next():
+                pass
+
+    def _tell_next(self) -> bool:
+        """Wait for what is to be told, and try to tell it; False at the end."""
+        with self._changed:
+            todo = self._next()
+        if todo is None:
+            return False
+        problem: str | None = "it could not be written"
+        with faults.guarded("alerts.notify"):
+            problem = self._send(*todo)
+        with self._changed:
+            self._post = None
+            self._sent(*todo, problem)
+            self._changed.notify_all()
+        return True
 
     def _send(self, firing: list[Alert], resolved: list[Alert]) -> str | None:
         body = self.kind.body(firing, resolved, self._sender(), time.time())

@@ -119,14 +119,15 @@ class Buffer(ABC):
                 self._ticked += CHUNK
                 self._ticking = ticking
                 self.tick = ticking.__next__
-        self._recorder.wake()
-        # Somebody who holds the lock may be at a long copy; then the next chunk is twice as long.
-        lock = self._recorder.lock
-        if self._items and lock.acquire(blocking=False):
-            try:
-                self.fold()
-            finally:
-                lock.release()
+        with faults.guarded("record"):
+            self._recorder.wake()
+            # Who holds the lock may be at a long copy; then the next chunk is twice as long.
+            lock = self._recorder.lock
+            if self._items and lock.acquire(blocking=False):
+                try:
+                    self.fold()
+                finally:
+                    lock.release()
 
     def fold(self) -> None:
         """Take in what has gathered. With the recorder's lock held; never raises."""
@@ -194,13 +195,17 @@ class Buffer(ABC):
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         """What stands in the buffer for a sample taken under a sampled span."""
 
+    # These two stand in place of the list's own `append`, which no measured call guards.
+
     def _append_now(self, seconds: float) -> None:
-        self._append_traced(seconds)
-        self._fold_now()
+        with faults.guarded("record"):
+            self._append_traced(seconds)
+            self._fold_now()
 
     def _append_traced(self, seconds: float) -> None:
-        sampled = self._recorder.trace()
-        self._items.append(seconds if sampled is None else self._traced(seconds, *sampled))
+        with faults.guarded("record"):
+            sampled = self._recorder.trace()
+            self._items.append(seconds if sampled is None else self._traced(seconds, *sampled))
 
     def _fold_now(self) -> None:
         recorder = self._recorder

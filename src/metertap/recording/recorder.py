@@ -123,7 +123,8 @@ class Recorder(Delivery):
         with self.lock:  # other threads make caches and tools meanwhile
             slots = list(self._slots)
         for slot in slots:
-            slot.forget()
+            with faults.guarded("slots"):
+                slot.forget()
 
     # Tools
 

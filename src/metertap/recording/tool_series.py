@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from metertap import catalogue, outcomes
+from metertap import catalogue, faults, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
@@ -75,14 +75,17 @@ class ToolSeries(LatencySeries[ToolFigures]):
 
     def looked_up(self, hit: bool, missed: bool, seconds: float) -> None:
         """A call that went well, and is counted apart from this, asked caches meanwhile."""
-        if hit or missed:
-            both = self._looked_up
-            if both is None:
-                size = self._recorder.window_size
-                with self._recorder.lock:
-                    both = self._looked_up or (Latencies(size), Latencies(size))
-                    self._looked_up = both
-            both[1 if missed else 0].append(seconds)
+        try:  # no measured call guards this
+            if hit or missed:
+                both = self._looked_up
+                if both is None:
+                    size = self._recorder.window_size
+                    with self._recorder.lock:
+                        both = self._looked_up or (Latencies(size), Latencies(size))
+                        self._looked_up = both
+                both[1 if missed else 0].append(seconds)
+        except Exception as error:
+            faults.fault("record", error)
 
     def first_item(self, seconds: float) -> None:
         """A call that yields gave its first item `seconds` after it started."""

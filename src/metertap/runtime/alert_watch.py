@@ -154,7 +154,8 @@ class AlertWatch:
         now = counters.read(self._recorder)
         self._alerts = evaluator.evaluate(time.monotonic(), time.time(), now)
         for receiver in self.receivers:
-            receiver.tell(self._alerts)
+            with faults.guarded("alerts.tell"):
+                receiver.tell(self._alerts)
 
 
 def watch(

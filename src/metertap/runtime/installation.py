@@ -139,8 +139,10 @@ class Installation:
         if not self.is_active:
             return
         self.is_active = False
-        self._endings.forget()
-        self._announcement.forget()
+        with faults.guarded("shutdown"):
+            self._endings.forget()
+        with faults.guarded("shutdown"):
+            self._announcement.forget()
         with faults.guarded("shutdown"):
             for watch in self._watches:
                 watch.uninstall()
@@ -250,7 +252,8 @@ class Installation:
     def flush(self, timeout_milliseconds: float) -> None:
         """Push what was measured to the collector and the history, if there are any."""
         if self.history is not None:
-            self.history.flush(time.monotonic() + timeout_milliseconds / 1000)
+            with faults.guarded("flush"):
+                self.history.flush(time.monotonic() + timeout_milliseconds / 1000)
         if self._pipeline is not None:
             self._pipeline.flush(timeout_milliseconds)
 

@@ -126,5 +126,6 @@ def instrument(
             unavailable.tell(error)
         else:
             faults.fault("instrument", error)
-        state.stop()
+        with faults.guarded("instrument"):
+            state.stop()
         return cast("Tap", unavailable.Tap())

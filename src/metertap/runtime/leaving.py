@@ -42,12 +42,15 @@ class Leaving:
         """Leave."""
         self._asked.set()
         if self._thread is None:
-            listing.briefly(self._leave)
+            listing.briefly(self._guarded)
         else:
             self._done.wait(listing.BRIEFLY_SECONDS)
 
     def _run(self, asked: threading.Event, done: threading.Event) -> None:
         asked.wait()
+        self._guarded()
+        done.set()
+
+    def _guarded(self) -> None:
         with faults.guarded("listing"):
             self._leave()
-        done.set()

@@ -75,8 +75,10 @@ class _Owners:
             installation = self.installation
             if not self.taps and installation is not None:
                 self.installation = None
-                state.stop()
-                installation.shutdown()
+                with faults.guarded("shutdown"):
+                    state.stop()
+                with faults.guarded("shutdown"):
+                    installation.shutdown()
 
     def _decide(self, caller: Caller, asked: Mapping[str, Any]) -> None:
         self.decider, self.asked = caller, dict(asked)
@@ -166,7 +168,8 @@ class Tap:
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
         """Push what was measured to the collector now, if one is exported to. Never raises."""
-        self._installation.flush(timeout_milliseconds)
+        with faults.guarded("flush"):
+            self._installation.flush(timeout_milliseconds)
 
     def shutdown(self) -> None:
         """Give up what one call of `instrument()` holds. Never raises.
@@ -180,7 +183,8 @@ class Tap:
             elif self._entered:
                 self._entered -= 1
             if not self._places and not self._entered:
-                _owners.end(self)
+                with faults.guarded("shutdown"):
+                    _owners.end(self)
 
     def _repr_html_(self) -> str:
         """Return tools, caches and what else the document has as tables: what notebooks show."""
@@ -212,7 +216,8 @@ class Tap:
         with _lock:
             self._entered = max(0, self._entered - 1)
             if not self._places and not self._entered:
-                _owners.end(self)
+                with faults.guarded("shutdown"):
+                    _owners.end(self)
 
 
 def hold(caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tap:
