@@ -14,7 +14,7 @@ from metertap.measuring import calls
 from metertap.outcomes import Ending
 from metertap.recording import OperationFigures, ToolFigures
 from metertap.state import recorder
-from metertap_instrumentation.tools.mcp import names, requests
+from metertap_instrumentation.tools.mcp import names, requests, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,
@@ -238,7 +238,8 @@ def test_what_is_known_of_a_tool_decides_where_its_call_counts(
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_what_a_server_has_listed_is_known(listed: bool, served: Served) -> None:
-    served.listed(["search"] if listed else ["other"], None, None)
+    name = "search" if listed else "other"
+    served.listed({name: {"name": name}}, weights.of_wire)
     request = call(served)
     request.end(requests.TOOL_ERROR)
     expected = {"search": {"tool_error": 1}} if listed else {"_OTHER": {"caller_error": 1}}
