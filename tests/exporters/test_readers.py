@@ -166,14 +166,14 @@ def test_a_view_in_a_forked_child_has_nothing_of_its_parents(
     metertap.record_tool_call("search", True, 5.0)
     view = make()
     route = view._metrics if isinstance(view, JsonSnapshot) else view._route
-    route._waiting = 1  # a thread of the parent's
+    route._waiting["any"] = 1  # a thread of the parent's
     view.endpoint._listening = _Listening()
     if isinstance(view, JsonSnapshot):
         view.reader = JsonMetricReader(state.settings())
         assert b"search" in view.text()
         assert view._text._kept
     view.forked()
-    assert route._waiting == 0
+    assert not route._waiting
     assert view.endpoint._listening is None
     if isinstance(view, JsonSnapshot):
         assert view.reader is None
