@@ -66,6 +66,10 @@ class Process:
         caches = {**self.counters.caches, key: (before[0] + hits, before[1] + misses)}
         self.counters = replace(self.counters, caches=caches)
 
+    def spend(self, dollars: float) -> None:
+        spent = self.counters.spent + round(1_000_000 * dollars)
+        self.counters = replace(self.counters, spent=spent)
+
     def fault(self, place: str = "fold") -> None:
         faults = {**self.counters.faults, place: (self.counters.faults.get(place, (0,))[0] + 1,)}
         self.counters = replace(self.counters, faults=faults)
@@ -212,6 +216,17 @@ CASES = {
     "not called, which nobody minds": Case(
         "MetertapNoTraffic", False, lambda it: it.calls(ok=1, name="other")
     ),
+    "over budget": Case(
+        "MetertapOverBudget",
+        True,
+        lambda it: it.spend(0.25),
+        {"daily_budget": 5},
+        "the tools spent $10.00 in 10 min, more than the budget of $5.00 a day",
+    ),
+    "within the budget": Case(
+        "MetertapOverBudget", False, lambda it: it.spend(0.1), {"daily_budget": 5}
+    ),
+    "no budget": Case("MetertapOverBudget", False, lambda it: it.spend(100)),
     "faults of the meter": Case(
         "MetertapMeterFaults",
         True,
@@ -282,7 +297,7 @@ def test_every_alert_has_a_firing_and_a_silent_case() -> None:
 
 
 def test_prometheus_has_every_alert_with_the_severity_that_the_process_gives_it() -> None:
-    table = {"p95_seconds": 1, "tools": {"search": {"no_traffic": "1h"}}}
+    table = {"p95_seconds": 1, "daily_budget": 5, "tools": {"search": {"no_traffic": "1h"}}}
     severities: dict[str, set[str]] = {}
     for group in rules.groups(thresholds.read(table)):
         for rule in group.rules:

@@ -99,7 +99,7 @@ def test_the_table_is_no_unknown_setting_for_a_program_that_is_measured(
 
 
 def every_alert() -> list[AlertingRule]:
-    table = {"p95_seconds": 1, "tools": {"search": {"no_traffic": "1h"}}}
+    table = {"p95_seconds": 1, "daily_budget": 5, "tools": {"search": {"no_traffic": "1h"}}}
     found = rules.groups(thresholds.read(table))
     return [rule for group in found for rule in group.rules if isinstance(rule, AlertingRule)]
 

@@ -157,7 +157,7 @@ class Alert(TypedDict):
     place: str | None
     value: float | None
     threshold: float
-    unit: Literal["%", "ms", "s", "count"]
+    unit: Literal["%", "ms", "s", "count", "USD"]
     since: float
     summary: str
 

@@ -10,11 +10,13 @@ from metertap import catalogue, promql
 from metertap.alerts import definitions
 from metertap.alerts.burn_windows import WINDOWS
 from metertap.alerts.definitions import (
+    BUDGET_SECONDS,
     COUNT,
     FAULTS_SECONDS,
     MILLISECONDS,
     PERCENT,
     SECONDS,
+    USD,
     Definition,
 )
 from metertap.alerts.thresholds import CacheThresholds, Thresholds, ToolThresholds
@@ -40,6 +42,7 @@ _VALUES = {
     MILLISECONDS: "{{ $value | humanizeDuration }}",
     SECONDS: "{{ $value | humanizeDuration }}",
     COUNT: "{{ $value }}",
+    USD: "{{ $value | humanize }} USD",
 }
 
 
@@ -118,6 +121,9 @@ def of_processes(thresholds: Thresholds) -> list[AlertingRule]:
         up = selector("up", f"job={quoted(job)}")
         for definition in (definitions.PROCESS_DOWN, definitions.PROCESS_ABSENT):
             found.append(_rule(definition, hold, {"job": literal(job)}, up=up))
+    if thresholds.daily_budget is not None:
+        budget = {"cost": promql.COST, "threshold": number(thresholds.daily_budget)}
+        found.append(_rule(definitions.OVER_BUDGET, 0, {}, BUDGET_SECONDS, **budget))
     if thresholds.overflow:
         count, other = f"{promql.DURATION}_count", '="_OTHER"'
         found.append(

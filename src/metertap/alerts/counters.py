@@ -31,6 +31,8 @@ class Counters:
     faults: Mapping[str, Counts] = field(default_factory=dict)
     overflown: int = 0
     """How many series hold what was past a limit of names or series."""
+    spent: int = 0
+    """What tools spent on models and fees, in millionths of a USD."""
     newest: Callable[[ToolKey, int, float], list[float]] = _none
     """Returns so many of a tool's latest latencies, in milliseconds; none if not one is above."""
 
@@ -51,4 +53,5 @@ def read(recorder: Recorder) -> Counters:
     for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION):
         overflown += recorder.has_overflown(metric)
     fault_counts = {place: (count,) for place, count in faults.fault_counts().items()}
-    return Counters(tools, caches, fault_counts, overflown, recorder.newest_latencies)
+    spent = int(1_000_000 * recorder.spent())
+    return Counters(tools, caches, fault_counts, overflown, spent, recorder.newest_latencies)

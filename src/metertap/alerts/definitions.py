@@ -16,8 +16,10 @@ from metertap import text
 CRITICAL, WARNING = "critical", "warning"
 """How urgent an alert is, in the words of Prometheus's own examples."""
 
-PERCENT, MILLISECONDS, SECONDS, COUNT = "%", "ms", "s", "count"
+PERCENT, MILLISECONDS, SECONDS, COUNT, USD = "%", "ms", "s", "count", "USD"
 
+BUDGET_SECONDS = 86_400
+"""The time that a budget is for."""
 FAULTS_SECONDS = 900
 """How long a fault of metertap's own is worth its alert."""
 MARGIN = 0.1
@@ -132,6 +134,16 @@ LOW_HIT_RATE = Definition(
     too_few="{cache}: too few lookups to tell whether it helps, {lookups} in {window}",
     is_low=True,
 )
+OVER_BUDGET = Definition(
+    name="MetertapOverBudget",
+    severity=WARNING,
+    unit=USD,
+    expr="sum by (job) (increase({cost}[{window}])) > {threshold}",
+    summary="Tools of {job} spend more than their budget",
+    description="They spent {value} in the last {window}; the budget is {threshold} USD.",
+    firing="the tools spent {value} in {window}, more than the budget of {threshold} a day",
+    resolved="the tools spent {value} in {window}, within the budget of {threshold} a day",
+)
 PROCESS_DOWN = Definition(
     name="MetertapProcessDown",
     severity=CRITICAL,
@@ -182,6 +194,7 @@ ALERTS = (
     NO_TRAFFIC,
     ERROR_BUDGET_BURN,
     LOW_HIT_RATE,
+    OVER_BUDGET,
     PROCESS_DOWN,
     PROCESS_ABSENT,
     SERIES_OVERFLOW,
@@ -277,6 +290,8 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
         unit = self.definition.unit
         if unit == PERCENT:
             return text.share(figure / 100)
+        if unit == USD:
+            return text.money(figure)
         if unit == MILLISECONDS:
             return text.seconds(figure / 1000)
         return text.time_span(figure) if unit == SECONDS else str(figure)

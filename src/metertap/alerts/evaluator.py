@@ -24,6 +24,7 @@ from metertap.alerts.definitions import (
     LOW_HIT_RATE,
     METER_FAULTS,
     NO_TRAFFIC,
+    OVER_BUDGET,
     SERIES_OVERFLOW,
     SLOW_TOOL,
     Finding,
@@ -143,6 +144,7 @@ class Evaluator:
             ERROR_BUDGET_BURN.name: self._burn_rate,
             NO_TRAFFIC.name: self._quiet,
             LOW_HIT_RATE.name: self._hit_rate,
+            OVER_BUDGET.name: self._budget,
             SERIES_OVERFLOW.name: self._overflow,
             METER_FAULTS.name: self._new_faults,
         }
@@ -165,6 +167,8 @@ class Evaluator:
         for name, system in self._recent.counters.caches:
             if thresholds.of_cache(name).hit_rate is not None:
                 yield self._hit_rate(name, system)
+        if thresholds.daily_budget is not None:
+            yield self._budget()
         if thresholds.overflow:
             yield self._overflow()
         if thresholds.meter_faults:
@@ -258,6 +262,10 @@ class Evaluator:
             lookups,
             max(1, limits.minimum_lookups),
         )
+
+    def _budget(self) -> Finding:
+        spent, span = self._recent.spent()
+        return Finding(OVER_BUDGET, (), 0, spent, self._thresholds.daily_budget or 0, span)
 
     def _overflow(self) -> Finding:
         hold = self._thresholds.tool.for_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from metertap.alerts.counters import CALLS, SAMPLED, CacheKey, Counters, ToolKey
-from metertap.alerts.definitions import FAULTS_SECONDS
+from metertap.alerts.definitions import BUDGET_SECONDS, FAULTS_SECONDS
 from metertap.alerts.increase import Counts, MonotonicCounts, SlidingIncrease
 
 _NO_COUNTS: Counts = (0, 0, 0, 0)
@@ -39,6 +39,9 @@ class RecentCounts:
         self._fault_window: SlidingIncrease[str] = SlidingIncrease(
             float(FAULTS_SECONDS), every, time, {}
         )
+        self._spent: MonotonicCounts[str] = MonotonicCounts()
+        spent = self._spent.of({"": (counters.spent,)})
+        self._budget_window = SlidingIncrease(float(BUDGET_SECONDS), every, time, spent)
         self._began = time
         self._calls = _calls_by_name(tools)
         self._called_at: dict[str, float] = {}
@@ -58,6 +61,7 @@ class RecentCounts:
                     grown.setdefault(key[0], []).append((key, increase))
         self._cache_window.move(time, self._caches.of(counters.caches))
         self._fault_window.move(time, self._faults.of(counters.faults))
+        self._budget_window.move(time, self._spent.of({"": (counters.spent,)}))
         calls = _calls_by_name(tools)
         for name, count in calls.items():
             if count != self._calls.get(name, 0):
@@ -96,6 +100,11 @@ class RecentCounts:
     def of_cache(self, key: CacheKey) -> Counts:
         """Return how much a cache's hits and misses grew in the window."""
         return self._cache_window.increase(key) or _NO_COUNTS
+
+    def spent(self) -> tuple[float, float]:
+        """Return what was spent in the last day, in USD, and the seconds that this covers now."""
+        (millionths,) = self._budget_window.increase("") or (0,)
+        return millionths / 1_000_000, self._budget_window.span
 
     def new_faults(self, place: str) -> int:
         """Count the faults at a place in the last quarter of an hour."""

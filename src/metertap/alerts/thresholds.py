@@ -75,6 +75,8 @@ class Thresholds:
     """Whether names or series past a limit are worth an alert."""
     meter_faults: bool = True
     """Whether faults of metertap's own are worth an alert."""
+    daily_budget: float | None = None
+    """USD that the tools may spend in a day."""
     runbooks: str = "docs/runbooks.md"
     """Path or address of the document that says what to do."""
 
@@ -166,6 +168,7 @@ PROCESS_KEYS: _Parsers = {
     "jobs": ("jobs", _texts),
     "overflow": ("overflow", _boolean),
     "meter_faults": ("meter_faults", _boolean),
+    "daily_budget": ("daily_budget", _off(_between(0, 1_000_000))),
     "runbooks": ("runbooks", _text),
 }
 _TABLES = ("tools", "caches")

@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from metertap import catalogue, faults, outcomes
+from metertap import catalogue, faults
 from metertap._version import __version__
 from metertap.otel import bulk_histogram, sdk
 from metertap.recording.buffer import Batch
@@ -240,12 +239,7 @@ def _tool_cost(recorder: Recorder) -> Iterable[Observation]:
                 catalogue.RESPONSE_MODEL: series.model,
             }
             yield Observation(float(series.cost), attributes)
-    fees: dict[str, Decimal] = {}
-    for (name, _), counts, _ in recorder.tool_counts() if recorder.fees else ():
-        if name in recorder.fees:
-            ran = sum(counts.get(outcome, 0) for outcome in outcomes.RAN)
-            fees[name] = fees.get(name, Decimal(0)) + recorder.fees[name] * ran
-    for name, fee in fees.items():
+    for name, fee in recorder.spent_on_fees().items():
         yield Observation(float(fee), {catalogue.TOOL_NAME: name, catalogue.PROVIDER_NAME: FEE})
 
 

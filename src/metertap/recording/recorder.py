@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, outcomes
 from metertap.labels import as_label
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer, Delivery
@@ -379,6 +379,20 @@ class Recorder(Delivery):
         """Copy the series of model calls, since recording began."""
         self.look()
         return self._usage_now()
+
+    def spent(self) -> Decimal:
+        """Add up what tools spent on models and fees, in USD, as far as it is known."""
+        models = sum((series.spent for series in self.usage_figures()), Decimal(0))
+        return sum(self.spent_on_fees().values(), models)
+
+    def spent_on_fees(self) -> dict[str, Decimal]:
+        """Return what calls cost by themselves, by tool, since recording began."""
+        found: dict[str, Decimal] = {}
+        for (name, _), counts, _ in self.tool_counts() if self.fees else ():
+            if name in self.fees:
+                ran = sum(counts.get(outcome, 0) for outcome in outcomes.RAN)
+                found[name] = found.get(name, Decimal(0)) + self.fees[name] * ran
+        return found
 
     def _usage_now(self) -> tuple[UsageSeries, ...]:
         with self.lock:
