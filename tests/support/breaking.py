@@ -30,6 +30,7 @@ _NEVER_FAIL = {
     "faults.py": None,
     "tracebacks.py": None,
     "locks.py": None,
+    "imports.py": {"create_module", "exec_module", "__getattr__"},
     "lookups.py": {"__init__"},
     "patch_set.py": {"function", "later", "_call_inherited"},
     "configured.py": {"_default", "_number"},
@@ -38,8 +39,8 @@ _NEVER_FAIL = {
 }
 """Modules, or functions in them, that guard others or set one variable: read them instead.
 
-Those of `patch_set.py` and `wrapped` make the program's own call, so that there is no call without
-them.
+Those of `imports.py` and `patch_set.py`, and `wrapped`, make the program's own call, so that there
+is no call without them.
 
 What `_default` and `_number` raise is told as what a line of the configuration cannot read.
 """
@@ -58,8 +59,9 @@ def fail() -> None:
     """Raise; called by whatever is broken."""
     global reached
     reached += 1
-    if _mend is not None:
-        _mend()
+    mend = _mends.get(sys._getframe(1).f_code, _mend)
+    if mend is not None:
+        mend()
     raise Broken("a fault of metertap's own")
 
 
@@ -79,6 +81,16 @@ def name_of(code: CodeType) -> str:
 
 def seams(use: Callable[[], object]) -> list[CodeType]:
     """Find the functions of ours that others of ours call during `use`, in every thread."""
+    seen = watch_seams()
+    try:
+        use()
+    finally:
+        found = seen()
+    return found
+
+
+def watch_seams() -> Callable[[], list[CodeType]]:
+    """Do the same until what this returns is called, which gives them."""
     found: dict[CodeType, None] = {}
 
     def see(frame: FrameType, event: str, _argument: object) -> None:
@@ -89,14 +101,14 @@ def seams(use: Callable[[], object]) -> list[CodeType]:
             ):
                 found[code] = None
 
-    threading.setprofile(see)
-    sys.setprofile(see)
-    try:
-        use()
-    finally:
+    def seen() -> list[CodeType]:
         sys.setprofile(None)
         threading.setprofile(None)
-    return [code for code in found if _can_fail(code)]
+        return [code for code in found if _can_fail(code)]
+
+    threading.setprofile(see)
+    sys.setprofile(see)
+    return seen
 
 
 def _can_fail(code: CodeType) -> bool:
@@ -134,6 +146,41 @@ def broken(code: CodeType, functions: list[FunctionType]) -> Iterator[Callable[[
         yield mend
     finally:
         mend()
+
+
+def every_function() -> list[CodeType]:
+    """Find the code of every function of ours that is there."""
+    gc.unfreeze()
+    found = {
+        item.__code__: None
+        for item in gc.get_objects()
+        if type(item) is FunctionType and item.__code__.co_filename.startswith(OURS)
+    }
+    gc.freeze()
+    return list(found)
+
+
+_mends: dict[CodeType, Callable[[], None]] = {}
+
+
+def break_once(codes: list[CodeType]) -> None:
+    """Have each of several functions raise when it is called first."""
+
+    def break_one(code: CodeType, functions: list[FunctionType]) -> None:
+        def mend() -> None:
+            for function in functions:
+                function.__code__ = code
+
+        body = _later if code.co_flags & inspect.CO_COROUTINE else _plain
+        broken = body.__code__.replace(
+            co_freevars=code.co_freevars, co_name=code.co_name, co_filename=name_of(code)
+        )
+        _mends[broken] = mend
+        for function in functions:
+            function.__code__ = broken
+
+    for code, functions in _functions(codes).items():
+        break_one(code, functions)
 
 
 def each_broken(use: Callable[[], object], *, once: bool = False) -> Iterator[CodeType]:

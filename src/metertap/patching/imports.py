@@ -119,9 +119,10 @@ class _Finder:
                 if finder is not self and find is not None:
                     spec: ModuleSpec | None = find(name, path, target)
                     if spec is not None:
-                        if hasattr(spec.loader, "exec_module"):
-                            loader: Any = _Loader(spec.loader)
-                            spec.loader = loader
+                        with faults.guarded(f"import {name}"):
+                            if hasattr(spec.loader, "exec_module"):
+                                loader: Any = _Loader(spec.loader)
+                                spec.loader = loader
                         return spec
             return None
         finally:
