@@ -8,14 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from metertap import faults, state
+from metertap import faults, parsing, state
 from metertap.patching import imports
-from metertap_instrumentation.caches import configured as configured_caches
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Library
-from metertap_instrumentation.lines import Configured, nearest
 from metertap_instrumentation.process import NAME as PROCESS_METRICS
-from metertap_instrumentation.tools import configured as configured_tools
 
 
 @functools.cache
@@ -33,11 +30,9 @@ def libraries() -> list[Instrumentation]:
     return [found for found in map(_load, LIBRARIES) if found is not None]
 
 
-CONFIGURED: tuple[Configured[Any], ...] = (
-    configured_tools.INSTRUMENTATION,
-    configured_caches.INSTRUMENTATION,
-)
-"""The program's own handlers and caches, by lines of the configuration file."""
+_CONFIGURED = ("tools.configured", "caches.configured")
+"""Modules of the program's own handlers and caches, by lines of the configuration file."""
+_has_lines = False
 _installed: list[Instrumentation] = []
 _waiting: dict[str, Callable[[], None]] = {}
 """By module: what installs the instrumentation of a library that is not imported yet."""
@@ -53,8 +48,12 @@ def known() -> tuple[Instrumentation, ...]:
     return (*libraries(), *_lines())
 
 
+def _configured() -> list[Any]:
+    return [found for found in map(_load, _CONFIGURED) if found is not None]
+
+
 def _lines() -> list[Instrumentation]:
-    return [item for item in CONFIGURED if item.patch_sets]
+    return [item for item in _configured() if item.patch_sets] if _has_lines else []
 
 
 def install(
@@ -66,9 +65,13 @@ def install(
 
     `caches` and `tools` are the lines of `[tool.metertap.caches]` and `[tool.metertap.tools]`.
     """
-    for configured, lines in zip(CONFIGURED, (tools, caches), strict=True):
-        with faults.guarded("instrumentation configured"):
-            configured.configure(lines or {})
+    global _has_lines
+    if tools or caches or _has_lines:  # else nothing of them is imported
+        _has_lines = True
+        for module, lines in zip(_CONFIGURED, (tools, caches), strict=True):
+            with faults.guarded("instrumentation configured"):
+                configured: Any = _load(module)
+                configured.configure(lines or {})
     for instrumentation in _lines():
         _install(instrumentation, is_disabled)
     for library in LIBRARIES.values():
@@ -118,16 +121,15 @@ def check() -> None:
 
 def check_names(disabled: frozenset[str]) -> None:
     """Warn of names among `disabled` that no instrumentation has."""
-    names = {"*", PROCESS_METRICS, *(item.name for item in CONFIGURED)}
-    if disabled <= names:
+    if disabled <= {"*", PROCESS_METRICS}:
         return
-    names.update(item.name for item in libraries())
+    names = {"*", PROCESS_METRICS, *(item.name for item in (*_configured(), *libraries()))}
     for name in sorted(disabled - names):
         faults.warn_once(
             f"disabled {name}",
             "there is no instrumentation %s to disable%s",
             faults.shown(name),
-            nearest(name, names),
+            parsing.did_you_mean(parsing.nearest(name, names)),
         )
 
 

@@ -7,7 +7,7 @@ them all yet, and because a convention that is still moving should move in one p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SCOPE = "metertap"
 """Name of the instrumentation scope (meter) of everything recorded here."""
@@ -67,8 +67,7 @@ _SIZE_BUCKETS = tuple(float(64 * 4**i) for i in range(10))  # 64 B … 16 MiB
 _MCP_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One instrument: its name, unit (UCUM), description and, for histograms, bucket bounds.
 
     `side` says whose operations it measures: a `server`'s or a `client`'s.

@@ -6,7 +6,6 @@ which setting a value is for.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 
@@ -84,6 +83,8 @@ def names(value: object) -> frozenset[str]:
 
 def nearest(word: str, words: Collection[str], likeness: float = 0.6) -> str | None:
     """Return the one of `words` that is most like `word`, if any is like enough (0 to 1)."""
+    import difflib  # for whoever misspells
+
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=likeness)), None)
 
 

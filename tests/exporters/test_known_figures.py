@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,8 +54,7 @@ TOOL = ToolFigures(
     unsampled=3,
     unsampled_ms=60.0,
 )
-UNUSED = replace(
-    TOOL,
+UNUSED = TOOL._replace(
     name="unused",
     counts=dict.fromkeys(outcomes.ALL, 0),
     error_types={},
@@ -97,15 +95,15 @@ OPERATION = OperationFigures(
     window_samples=6,
     last_call=2345.5,
 )
-SESSION = replace(OPERATION, side="client", method="", name=None, failed=0, error_types={})
+SESSION = OPERATION._replace(side="client", method="", name=None, failed=0, error_types={})
 FIGURES = Figures(
     tools=(TOOL, UNUSED),
-    caches=(CACHE, replace(CACHE, name="empty", hits=0, misses=0, by_tool=None)),
+    caches=(CACHE, CACHE._replace(name="empty", hits=0, misses=0, by_tool=None)),
     active_sessions=2,
     start_time=1000.0,
     uptime_seconds=77.0,
     requests_by_hand=3,
-    operations=(OPERATION, replace(OPERATION, side="client", name=None)),
+    operations=(OPERATION, OPERATION._replace(side="client", name=None)),
     sessions=(SESSION,),
 )
 
@@ -234,21 +232,21 @@ def test_the_process_is_shown_with_the_sum_of_its_tools() -> None:
         "start_time": 1000.0,
         "uptime_seconds": 77.0,
     }
-    more = document(replace(FIGURES, requests_by_hand=9))["system_metrics"]
+    more = document(FIGURES._replace(requests_by_hand=9))["system_metrics"]
     assert more["concurrent_requests"] == 9
 
 
 def test_a_decorated_tool_that_a_patch_counts_is_shown_once() -> None:
-    by_hand = replace(UNUSED, name="search", source=catalogue.MANUAL)
-    shown = document(replace(FIGURES, tools=(by_hand, TOOL)))["tool_metrics"]
+    by_hand = UNUSED._replace(name="search", source=catalogue.MANUAL)
+    shown = document(FIGURES._replace(tools=(by_hand, TOOL)))["tool_metrics"]
     assert {name: tool["source"] for name, tool in shown.items()} == {"search": "test"}
-    called = replace(by_hand, counts=TOOL.counts)
-    shown = document(replace(FIGURES, tools=(called, TOOL)))["tool_metrics"]
+    called = by_hand._replace(counts=TOOL.counts)
+    shown = document(FIGURES._replace(tools=(called, TOOL)))["tool_metrics"]
     assert list(shown) == ["search", "search@test"]
-    shown = document(replace(FIGURES, tools=(by_hand, replace(UNUSED, name="search"))))
+    shown = document(FIGURES._replace(tools=(by_hand, UNUSED._replace(name="search"))))
     assert list(shown["tool_metrics"]) == ["search", "search@test"]
-    unpatched = replace(UNUSED, name="search")
-    shown = document(replace(FIGURES, tools=(unpatched, TOOL, by_hand)))
+    unpatched = UNUSED._replace(name="search")
+    shown = document(FIGURES._replace(tools=(unpatched, TOOL, by_hand)))
     assert len(shown["tool_metrics"]) == 2
 
 
@@ -309,7 +307,7 @@ def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there() 
 
     first = labels()
     assert labels() == first
-    recorder.shown = replace(FIGURES, tools=(UNUSED,), operations=(), caches=())
+    recorder.shown = FIGURES._replace(tools=(UNUSED,), operations=(), caches=())
     assert len(labels()) == 1
     assert len(views._labels) == 1
 
@@ -395,8 +393,8 @@ def test_only_what_has_changed_is_written_anew() -> None:
     first = text(FIGURES)
     assert json.loads(first)["tool_metrics"] == document()["tool_metrics"]
     kept = dict(writer._kept)
-    other = replace(TOOL, sampled=24)
-    second = text(replace(FIGURES, tools=(other, UNUSED), operations=(OPERATION,)))
+    other = TOOL._replace(sampled=24)
+    second = text(FIGURES._replace(tools=(other, UNUSED), operations=(OPERATION,)))
     assert json.loads(second)["tool_metrics"]["search"]["avg_latency_ms"] == 10.0
     now = writer._kept
     assert now.keys() == kept.keys() - {("operations", 1)}
@@ -412,8 +410,8 @@ def test_others_run_while_many_entries_are_written(
 ) -> None:
     paused: list[None] = []
     monkeypatch.setattr(json_text, "pause", lambda: paused.append(None))
-    tools = tuple(replace(TOOL, name=f"t{number}") for number in range(entries))
-    figures = replace(FIGURES, tools=tools, caches=(), operations=(), sessions=())
+    tools = tuple(TOOL._replace(name=f"t{number}") for number in range(entries))
+    figures = FIGURES._replace(tools=tools, caches=(), operations=(), sessions=())
     given: dict[str, Any] = {"enabled": True, "service": {}, "foreign": (), "alerts": None}
     writer = DocumentText()
     writer.of(outline(figures, **given))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,8 +30,7 @@ BEFORE = ToolFigures(
     unsampled=4,
     unsampled_ms=44.0,
 )
-SINCE = replace(
-    BEFORE,
+SINCE = BEFORE._replace(
     counts={**NONE, "ok": 1, "cancelled": 1},
     error_types={"KeyError": 1, "New": 1},
     sampled=1,
@@ -60,8 +58,7 @@ CACHE = CacheFigures(
 
 
 def test_a_tool_has_what_it_counted_before_and_since() -> None:
-    assert Past(1.0, [BEFORE]).added_to(SINCE) == replace(
-        SINCE,
+    assert Past(1.0, [BEFORE]).added_to(SINCE) == SINCE._replace(
         counts={**NONE, "ok": 6, "exception": 2, "cancelled": 1},
         error_types={"KeyError": 3, "Old": 1, "New": 1},
         sampled=8,
@@ -75,15 +72,15 @@ def test_a_tool_has_what_it_counted_before_and_since() -> None:
 
 @pytest.mark.parametrize("changed", [{"name": "other"}, {"source": "other"}])
 def test_a_tool_that_was_not_there_before_has_what_it_counted(changed: dict[str, Any]) -> None:
-    other = replace(SINCE, **changed)
+    other = SINCE._replace(**changed)
     past = Past(1.0, [BEFORE])
     assert past.added_to(other) is other
     assert past.counts_with((other.name, other.source), {"ok": 3}, 4) == ({"ok": 3}, 4)
 
 
 def test_a_tool_without_a_call_since_keeps_extremes_and_the_last_call() -> None:
-    quiet = replace(
-        SINCE, minimum_ms=None, maximum_ms=None, last_call=None, total_ms=0.0, sampled=0
+    quiet = SINCE._replace(
+        minimum_ms=None, maximum_ms=None, last_call=None, total_ms=0.0, sampled=0
     )
     found = Past(1.0, [BEFORE]).added_to(quiet)
     assert (found.minimum_ms, found.maximum_ms, found.last_call) == (2.0, 30.0, 100.0)
@@ -99,8 +96,7 @@ def test_a_tools_counts_alone_are_the_same() -> None:
 
 
 def test_a_cache_has_what_it_counted_since() -> None:
-    now = replace(
-        CACHE,
+    now = CACHE._replace(
         hits=15,
         misses=9,
         evictions=6,
@@ -109,22 +105,22 @@ def test_a_cache_has_what_it_counted_since() -> None:
         entries=8,
     )
     found = Past(1.0, caches=[CACHE]).left_out_of(now)
-    assert found == replace(
-        now, hits=5, misses=3, evictions=2, rejections=1, by_tool={"search": (2, 0), "new": (2, 1)}
+    assert found == now._replace(
+        hits=5, misses=3, evictions=2, rejections=1, by_tool={"search": (2, 0), "new": (2, 1)}
     )
 
 
 @pytest.mark.parametrize("changed", [{"name": "other"}, {"system": "other"}])
 def test_a_cache_that_was_not_there_before_has_what_it_counted(changed: dict[str, Any]) -> None:
-    other = replace(CACHE, **changed)
+    other = CACHE._replace(**changed)
     assert Past(1.0, caches=[CACHE]).left_out_of(other) is other
 
 
 def test_what_a_cache_does_not_know_stays_unknown() -> None:
-    now = replace(CACHE, evictions=None, rejections=None, by_tool=None)
+    now = CACHE._replace(evictions=None, rejections=None, by_tool=None)
     found = Past(1.0, caches=[CACHE]).left_out_of(now)
     assert (found.evictions, found.rejections, found.by_tool) == (None, None, None)
-    unknown = Past(1.0, caches=[replace(CACHE, evictions=None, by_tool=None)])
+    unknown = Past(1.0, caches=[CACHE._replace(evictions=None, by_tool=None)])
     known = unknown.left_out_of(CACHE)
     assert (known.evictions, known.by_tool) == (4, {"search": (3, 2), "quiet": (1, 1)})
 
@@ -133,7 +129,7 @@ def test_what_a_cache_does_not_know_stays_unknown() -> None:
 def test_a_cache_that_is_read_does_not_know_for_which_tools(
     is_read: bool, by_tool: dict[str, tuple[int, int]] | None
 ) -> None:
-    now = replace(CACHE, is_read=is_read)
+    now = CACHE._replace(is_read=is_read)
     assert Past(1.0, caches=[CACHE]).left_out_of(now).by_tool == by_tool
 
 

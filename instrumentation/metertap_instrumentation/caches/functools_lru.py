@@ -14,45 +14,56 @@ of another library's function (`lru_cache(json.loads)`), for it is called as tha
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from metertap import faults
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import Live, PatchSet, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap.patching.wrapper import Wrapper
 from metertap_instrumentation.caches.applications import is_applications as is_applications
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
 
-def lru_cache(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def lru_cache(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Note what `lru_cache(function)` makes, or what the decorator `lru_cache(maxsize=8)` will."""
-    try:
-        made = wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
-    with faults.guarded("functools"):
-        if not hasattr(made, "cache_info"):
-            return Wrapper(made, decorate)
+
+    def lru_cache(*args: Any, **kwargs: Any) -> Any:
+        try:
+            made = method(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if live:
+            with faults.guarded("functools"):
+                if not hasattr(made, "cache_info"):
+                    return _noting(made)
+                INSTRUMENTATION.made(made)
+        return made
+
+    return lru_cache
+
+
+def _noting(decorator: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the decorator that `lru_cache(maxsize=8)` gave, which notes what it makes."""
+
+    @functools.wraps(decorator)
+    def decorate(*args: Any, **kwargs: Any) -> Any:
+        try:
+            made = decorator(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
         INSTRUMENTATION.made(made)
-    return made
+        return made
 
-
-def decorate(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Note what the decorator makes that `lru_cache(maxsize=8)` gave."""
-    try:
-        made = wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
-    INSTRUMENTATION.made(made)
-    return made
+    return decorate
 
 
 INSTRUMENTATION = FindingInstrumentation(
     LIBRARIES["caches.functools_lru"],
-    [PatchSet("functools", [Target("lru_cache", lru_cache)])],
+    [PatchSet("functools", [stand_in("lru_cache", lru_cache)])],
     module="functools",
     class_name="_lru_cache_wrapper",
 )

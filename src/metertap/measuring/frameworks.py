@@ -7,7 +7,6 @@ of `Handlers`; the clock, the series, what is counted already and faults of our 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from metertap import faults
@@ -197,9 +196,9 @@ class HandlerTime:
 
 def plain_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
     """Patch a method that runs tools with a plain function."""
-    return replace(comparable(attribute, plain_wrapper(measure)), optional=optional)
+    return comparable(attribute, plain_wrapper(measure))._replace(optional=optional)
 
 
 def coroutine_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
     """Patch an async method that runs tools with a plain function."""
-    return replace(comparable(attribute, coroutine_wrapper(measure)), optional=optional)
+    return comparable(attribute, coroutine_wrapper(measure))._replace(optional=optional)

@@ -14,14 +14,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap import faults, locks
 from metertap.patching import imports
 from metertap.patching.tracebacks import hide_frame
-from metertap.patching.wrapper import MethodWrapper, Wrapper
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """wrapt's signature: wrapped, instance, args, kwargs."""
@@ -36,12 +34,13 @@ Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
 
 _ABSENT: Any = object()
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+_WRAPPER = "metertap.patching.wrapper"
+"""What imports wrapt, which takes milliseconds: imported with the first proxy that is made."""
 _MOST_WRAPPERS = 32
 """Of wrappers around wrappers, so many are looked through: one may wrap itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One attribute to wrap, by its dotted path inside the patch set's module.
 
     `optional` targets are absent from some supported versions and are then left out; so are those
@@ -74,20 +73,20 @@ def stand_in(
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         # No plain function stands there (somebody else has wrapped it): made anew for each call.
         if instance is None:
-            return wrapped(*args, **kwargs)
-        return make(_unbound(wrapped), [True])(instance, *args, **kwargs)
+            return make(_passing(wrapped, 0), [True])(*args, **kwargs)
+        return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
 
     return Target(attribute, wrapper, optional, own, _replacement(make))
 
 
-def _unbound(wrapped: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a bound method the parameter for its instance again, and let it stay async if it is."""
+def _passing(wrapped: Callable[..., Any], skipped: int) -> Callable[..., Any]:
+    """Return a function, async as `wrapped` is, that leaves out the first argument if one is."""
 
-    def function(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return wrapped(*args, **kwargs)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return wrapped(*args[skipped:], **kwargs)
 
-    async def later(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await wrapped(*args, **kwargs)
+    async def later(*args: Any, **kwargs: Any) -> Any:
+        return await wrapped(*args[skipped:], **kwargs)
 
     return later if inspect.iscoroutinefunction(wrapped) else function
 
@@ -140,13 +139,13 @@ def _replacement(make: Make) -> Replacement:
 
 def is_patched(function: object) -> bool:
     """Say whether `function` is a stand-in of ours."""
-    return isinstance(function, Wrapper) or (
-        type(function) is FunctionType and function in _stand_ins
-    )
+    if type(function) is FunctionType:
+        return function in _stand_ins
+    wrapper = sys.modules.get(_WRAPPER)
+    return wrapper is not None and isinstance(function, wrapper.Wrapper)
 
 
-@dataclass(slots=True)
-class _Installed:
+class _Installed(NamedTuple):
     target: Target
     owner: Any
     name: str
@@ -358,6 +357,8 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
         function = functools.partial(_call_inherited, owner, name, function)
     elif original is _ABSENT:  # an object's method, which nothing would bind where it is put
         wrapped = getattr(owner, name)
+    from metertap.patching.wrapper import MethodWrapper, Wrapper  # imports wrapt
+
     # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
     # and can be made to give the other.
     live = threading.Lock()

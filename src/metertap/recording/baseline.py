@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from metertap.recording.figures import CacheFigures, ToolFigures
 from metertap.recording.usage_series import UsageSeries, since
@@ -67,8 +66,7 @@ def _together(past: ToolFigures, now: ToolFigures) -> ToolFigures:
     def known(*values: float | None) -> list[float]:
         return [value for value in values if value is not None]
 
-    return replace(
-        now,
+    return now._replace(
         counts=added(past.counts, now.counts),
         error_types=added(past.error_types, now.error_types),
         sampled=past.sampled + now.sampled,
@@ -93,8 +91,7 @@ def _since(past: CacheFigures, now: CacheFigures) -> CacheFigures:
             for tool, (hits, misses) in now.by_tool.items()
         }
         by_tool = {tool: counts for tool, counts in lookups.items() if any(counts)}
-    return replace(
-        now,
+    return now._replace(
         hits=now.hits - past.hits,
         misses=now.misses - past.misses,
         evictions=more(now.evictions, past.evictions),

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import repeat
 from operator import length_hint
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from metertap import faults, locks
 from metertap.recording.figures import CacheFigures
@@ -75,8 +74,7 @@ class Lookups(dict[Any, Callable[[], None]]):
             totals[name] = totals.get(name, 0) + value
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """What a cache counts itself, since it was made or cleared. None is not known."""
 
     hits: int

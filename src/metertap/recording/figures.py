@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from metertap import outcomes
 from metertap.recording.usage_series import UsageSeries
@@ -10,8 +10,7 @@ from metertap.recording.window import LatencyFigures, Percentiles
 from metertap.weight.definitions import Definition
 
 
-@dataclass(frozen=True, slots=True)
-class ToolFigures:
+class ToolFigures(NamedTuple):
     """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds.
 
     The same object as long as nothing changes: what is in it is not to be changed either.
@@ -47,8 +46,7 @@ class ToolFigures:
         return sum(self.counts[name] for name in outcomes.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFigures:
+class CacheFigures(NamedTuple):
     """One cache's numbers at one moment. None is not known: the library does not show it.
 
     `is_read` says that the cache counts itself, and so does not know for which tool; `objects` is
@@ -67,8 +65,7 @@ class CacheFigures:
     objects: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OperationFigures:
+class OperationFigures(NamedTuple):
     """MCP requests of one method and name, or sessions, as one side saw them at one moment.
 
     Durations in milliseconds, times in Unix seconds. All that ended are in every number, however
@@ -92,8 +89,7 @@ class OperationFigures:
     last_call: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class WeightFigures:
+class WeightFigures(NamedTuple):
     """What one tool weighs, as one side saw it: its definition, and its results, in bytes.
 
     The same object as long as nothing changes.
@@ -118,8 +114,7 @@ class WeightFigures:
     window_samples: int
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """Everything recorded since `start_time`, at one moment."""
 
     tools: tuple[ToolFigures, ...]

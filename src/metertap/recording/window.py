@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from metertap.recording.buffer import Batch
 
@@ -14,8 +14,7 @@ from metertap.recording.buffer import Batch
 _PERCENTILES = (("p50", 50, 2), ("p95", 95, 19), ("p99", 99, 99))
 
 
-@dataclass(frozen=True, slots=True)
-class Percentiles:
+class Percentiles(NamedTuple):
     """p50, p95 and p99 of one window, in the samples' unit; None with fewer than two samples.
 
     `extrapolated` names those that lie beyond the largest sample because the window is small.
@@ -227,8 +226,7 @@ class LatencyTotals:
             self.maximum = most
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyFigures:
+class LatencyFigures(NamedTuple):
     """Latencies of some of a tool's calls, in milliseconds."""
 
     calls: int

@@ -6,7 +6,7 @@ metertap itself, or makes a cache with `functools.lru_cache`. Whatever could be 
 port that is to answer, a collector, a configuration file, modules of the program that have names of
 Python's own) is a reason not to wait.
 
-This module imports nothing but what Python has imported by itself, and `functools`.
+This module imports nothing but what Python has imported by itself, `functools` and `gc`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import functools
+import gc
 import os
 import stat
 import sys
@@ -303,12 +304,19 @@ class _Waiting:
         if functools.lru_cache is self._decorator:
             functools.lru_cache = _lru_cache
         atexit.unregister(self._unlist)
+        # What is imported stays. To look through all of a program's objects for garbage meanwhile
+        # takes as long as the imports themselves.
+        collects = gc.isenabled()
+        gc.disable()
         try:
             from metertap.run.hook import measure
 
             measure(self._environ, self._folder)
         except Exception as error:
             self._failed(error)
+        finally:
+            if collects:
+                gc.enable()
 
     def _cache_decorator(self) -> Any:
         """Return `functools.lru_cache` as it is until the program makes a cache by it."""

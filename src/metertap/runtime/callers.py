@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from metertap import faults
 from metertap.settings import program
@@ -14,8 +14,7 @@ _OURS = "metertap."
 """Callers of our own package act for the operator: `metertap run`, OpenTelemetry's loader."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A module that calls, and the place of the call in it."""
 
     module: str

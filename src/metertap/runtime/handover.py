@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from metertap.otel.replay import Journal
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from metertap.otel.instruments import Observed, OtelInstruments
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(NamedTuple):
     """What the instruments of a later provider have to know of those of an earlier one."""
 
     journal: Journal | None = None

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from metertap import faults, state
-from metertap.patching.patch_set import PatchSet, Target
-from metertap.patching.tracebacks import frameless
+from metertap import state
+from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.shell import around
 from metertap.runtime.callers import Caller
 from metertap.settings import program
 
@@ -57,13 +57,10 @@ class SupervisorWatch(PatchSet):
     """Calls `supervises` when this process begins to supervise others by one kind of supervisor."""
 
     def __init__(self, module: str, function: str, supervises: Callable[[], None]) -> None:
-        self._supervises = supervises
-        super().__init__(module, [Target(function, frameless(self._run), optional=True)])
+        def begins(*_args: Any, **_kwargs: Any) -> None:
+            supervises()
 
-    def _run(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        with faults.guarded("supervisor"):
-            self._supervises()
-        return wrapped(*args, **kwargs)
+        super().__init__(module, [stand_in(function, around("supervisor", begins), optional=True)])
 
 
 def supervisor_watches(supervises: Callable[[], None]) -> list[SupervisorWatch]:

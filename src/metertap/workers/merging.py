@@ -7,7 +7,7 @@ windows, as if one process had measured them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -102,8 +102,7 @@ def operations(parts: Sequence[OperationPart]) -> OperationPart:
     figures = [part.figures for part in parts]
     window = _samples(parts, 0)
     return OperationPart(
-        replace(
-            figures[0],
+        figures[0]._replace(
             calls=sum(item.calls for item in figures),
             failed=sum(item.failed for item in figures),
             error_types=_counts(item.error_types for item in figures),
@@ -145,8 +144,7 @@ def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
         for tool, (hits, misses) in (item.by_tool or {}).items():
             before = by_tool.get(tool, (0, 0))
             by_tool[tool] = (before[0] + hits, before[1] + misses)
-    return replace(
-        figures[0],
+    return figures[0]._replace(
         hits=sum(item.hits for item in figures),
         misses=sum(item.misses for item in figures),
         evictions=_of_known(sum, (item.evictions for item in figures)),
@@ -192,8 +190,7 @@ def settled_tool(part: ToolPart) -> ToolPart:
     figures = part.figures
     with_cache, first = figures.with_cache, figures.first_item
     return ToolPart(
-        replace(
-            figures,
+        figures._replace(
             percentiles=Percentiles(),
             window_samples=0,
             active=0,
@@ -205,7 +202,7 @@ def settled_tool(part: ToolPart) -> ToolPart:
 
 def settled_operation(part: OperationPart) -> OperationPart:
     """Return the counts of an operation alone."""
-    return OperationPart(replace(part.figures, percentiles=Percentiles(), window_samples=0))
+    return OperationPart(part.figures._replace(percentiles=Percentiles(), window_samples=0))
 
 
 def settled_weight(part: WeightPart) -> WeightPart:
@@ -215,7 +212,7 @@ def settled_weight(part: WeightPart) -> WeightPart:
 
 def settled_cache(figures: CacheFigures) -> CacheFigures:
     """Return a cache's counts without what it holds."""
-    return replace(figures, entries=None, objects=0)
+    return figures._replace(entries=None, objects=0)
 
 
 def settled_whole(found: Whole) -> Whole:
@@ -224,7 +221,7 @@ def settled_whole(found: Whole) -> Whole:
 
 
 def _settled(figures: LatencyFigures) -> LatencyFigures:
-    return replace(figures, percentiles=Percentiles())
+    return figures._replace(percentiles=Percentiles())
 
 
 def _latencies(parts: Sequence[ToolPart], place: int) -> LatencyFigures | None:

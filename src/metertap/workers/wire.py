@@ -1,4 +1,4 @@
-"""What workers tell each other, as JSON: numbers, texts, samples, and dataclasses made of them.
+"""What workers tell each other, as JSON: numbers, texts, samples, and what is made of them.
 
 Other processes are not trusted. Whatever comes from one is checked against the declared type while
 it is decoded, its length is bounded, and nothing in it is ever run.
@@ -86,9 +86,9 @@ def encoder(kind: Any) -> Encode:
         return _encoded_samples
     if kind is Decimal:
         return str
-    if is_dataclass(kind):
+    if names := _names(kind):
         hints = get_type_hints(kind)
-        members = [(field.name, encoder(hints[field.name])) for field in fields(kind)]
+        members = [(name, encoder(hints[name])) for name in names]
         return lambda value: [made(getattr(value, name)) for name, made in members]
     return lambda value: value
 
@@ -107,11 +107,19 @@ def decoder(kind: Any) -> Decode:
         return lambda value: {
             _text(key): inner(item) for key, item in _checked(value, dict).items()
         }
-    if is_dataclass(kind) and isinstance(kind, type):
+    if names := _names(kind):
         hints = get_type_hints(kind)
-        members = _tuple(tuple(hints[field.name] for field in fields(kind)))
+        members = _tuple(tuple(hints[name] for name in names))
         return lambda value: kind(*members(value))
     return _PLAIN[kind]
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    """Name the members of a dataclass or a named tuple; none of another type."""
+    if is_dataclass(kind):
+        return tuple(field.name for field in fields(kind))
+    found: tuple[str, ...] = getattr(kind, "_fields", ())
+    return found
 
 
 def _tuple(kinds: tuple[Any, ...]) -> Decode:

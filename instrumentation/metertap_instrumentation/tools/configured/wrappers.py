@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -144,7 +143,7 @@ def target(attribute: str, own: Calls, function: Function) -> Target:
     by_function = stand_in(attribute, lambda method, live: make(own, begin, method, live))
     # A coroutine shows the name of its function.
     by_wrapt = Target(attribute, generators.named_as(function.callable, wrapper))
-    return replace(by_wrapt, replacement=by_function.replacement)
+    return by_wrapt._replace(replacement=by_function.replacement)
 
 
 def _plain_wrapper(own: Calls) -> WrapperFunction:

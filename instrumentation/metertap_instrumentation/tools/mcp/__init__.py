@@ -16,12 +16,16 @@ from collections.abc import Sequence
 from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
-from metertap_instrumentation.tools.mcp import client, sessions, v1, v2
+from metertap_instrumentation.tools.mcp import client, sessions
 
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
-    server = v1.patch_sets() if version < (2,) else v2.patch_sets()
-    return [*server, *client.patch_sets(), *sessions.patch_sets()]
+    # A server is not kept waiting for the import of what is for the other version.
+    if version < (2,):
+        from metertap_instrumentation.tools.mcp.v1 import patch_sets
+    else:
+        from metertap_instrumentation.tools.mcp.v2 import patch_sets
+    return [*patch_sets(), *client.patch_sets(), *sessions.patch_sets()]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.mcp"], _patch_sets)

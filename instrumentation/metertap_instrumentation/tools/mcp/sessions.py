@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 
 from metertap import catalogue, faults, outcomes
 from metertap.measuring.calls import clock
-from metertap.patching.patch_set import PatchSet, Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.patch_set import Make, PatchSet, stand_in
+from metertap.patching.shell import Begin, around
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import operations
-from metertap_instrumentation.tools.mcp.handlers import before
 from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport
 
 _PLACE = "mcp.session"
@@ -68,45 +67,17 @@ def of_session(session: Any) -> Transport:
 
 def patch_sets() -> list[PatchSet]:
     """Return what is wrapped where transports are opened, in either version of the SDK."""
-    opens = before(_PLACE, _url_opened)
+    opens = around(_PLACE, _url_opened)
+    begins = around(_PLACE, _process_started)
     return [
-        PatchSet("mcp.server.stdio", [Target("anyio.wrap_file", before(_PLACE, _file_wrapped))]),
-        PatchSet(
-            "mcp.client.stdio", [Target("_create_platform_compatible_process", _process_started)]
-        ),
-        PatchSet("mcp.client.sse", [Target("remove_request_params", opens)]),
+        PatchSet("mcp.server.stdio", [stand_in("anyio.wrap_file", around(_PLACE, _file_wrapped))]),
+        PatchSet("mcp.client.stdio", [stand_in("_create_platform_compatible_process", begins)]),
+        PatchSet("mcp.client.sse", [stand_in("remove_request_params", opens)]),
         PatchSet(
             "mcp.client.streamable_http",
-            [Target("StreamableHTTPTransport.__init__", opens)],
+            [stand_in("StreamableHTTPTransport.__init__", around(_PLACE, _transport_made))],
         ),
     ]
-
-
-def run_server_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    with faults.guarded(_PLACE):
-        return _run(_ServerSession(instance), wrapped, args, kwargs)
-    return wrapped(*args, **kwargs)
-
-
-def run_client_session(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-    with faults.guarded(_PLACE):
-        return _run(_ClientSession(instance), wrapped, args, kwargs)
-    return wrapped(*args, **kwargs)
-
-
-def run_dispatcher(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Measure a dispatcher's `run(on_request, …)` of mcp 2.x: it lasts as long as one connection.
-
-    A server's hands requests to `mcp.server`, a client's to its session. A request of the
-    2026-07-28 protocol over HTTP is no session and has no dispatcher.
-    """
-    with faults.guarded(_PLACE):
-        session = _session_of(args[0] if args else kwargs.get("on_request"))
-        if session is not None:
-            return _run(session, wrapped, args, kwargs)
-    return wrapped(*args, **kwargs)
 
 
 def _session_of(on_request: Any) -> _Session | None:
@@ -120,20 +91,37 @@ def _session_of(on_request: Any) -> _Session | None:
     return None
 
 
-async def _run(session: _Session, wrapped: Any, args: Any, kwargs: Any) -> Any:
-    error: BaseException | None = None
+def _begun(session: _Session) -> _Session:
     with faults.guarded(_PLACE):
         session.begin()
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as raised:
-        hide_frame(raised)
-        error = raised
-        raise
-    finally:
-        with faults.guarded(_PLACE):
-            session.end(error)
-        error = None  # an exception that its own traceback leads to would wait for the collector
+    return session
+
+
+def _lasting(begin: Begin) -> Make:
+    """Measure a session that lasts as long as a method; `begin` says of its call which it is."""
+    return around(
+        _PLACE,
+        begin,
+        lambda session, _result: session.end(None),
+        lambda session, error: session.end(error),
+    )
+
+
+def _runs(_dispatcher: Any, on_request: Any = None, *_rest: Any, **_named: Any) -> _Session | None:
+    session = _session_of(on_request)
+    return None if session is None else _begun(session)
+
+
+run_server_session = _lasting(lambda peer, *_rest, **_named: _begun(_ServerSession(peer)))
+"""Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
+run_client_session = _lasting(lambda peer, *_rest, **_named: _begun(_ClientSession(peer)))
+"""Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
+run_dispatcher = _lasting(_runs)
+"""Measure a dispatcher's `run(on_request, …)` of mcp 2.x: it lasts as long as one connection.
+
+A server's hands requests to `mcp.server`, a client's to its session. A request of the 2026-07-28
+protocol over HTTP is no session and has no dispatcher.
+"""
 
 
 class _Session:
@@ -190,10 +178,10 @@ class _ClientSession(_Session):
         super().end(error)
 
 
-def _file_wrapped(_instance: Any, _args: Any, _kwargs: Any) -> None:
+def _file_wrapped(_file: object = None, *_rest: Any, **_named: Any) -> None:
     """`anyio.wrap_file`, which `stdio_server` calls for the standard streams; others do as well."""
     frame: Any = sys._getframe(2)
-    for _ in range(3):  # wrapt's pure Python version has a frame of its own
+    for _ in range(3):  # others may have wrapped it after us
         if frame is not None and frame.f_globals.get("__name__") == "mcp.server.stdio":
             if _stdio.get() is None or frame.f_locals.get("stdout") is None:
                 _stdio.set(_Stdio())
@@ -201,18 +189,17 @@ def _file_wrapped(_instance: Any, _args: Any, _kwargs: Any) -> None:
         frame = frame and frame.f_back
 
 
-async def _process_started(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _process_started(*_args: Any, **_kwargs: Any) -> None:
     """`stdio_client` starts a server: the next session is with that."""
     _opened.set([PIPE])
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
 
 
-def _url_opened(_instance: Any, args: Any, kwargs: Any) -> None:
+def _transport_made(_transport: object, url: str, *_rest: Any, **_named: Any) -> None:
+    _url_opened(url)
+
+
+def _url_opened(url: str) -> None:
     """A client's transport over HTTP is made with a URL: the next session is with that server."""
-    url = urlsplit(args[0] if args else kwargs["url"])
-    port = url.port or _PORTS.get(url.scheme)
-    _opened.set([HTTP._replace(address=url.hostname, port=port)])
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    _opened.set([HTTP._replace(address=parts.hostname, port=port)])

@@ -7,7 +7,7 @@ from typing import Any
 
 from metertap import catalogue
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap.patching.patch_set import PatchSet, stand_in
 from metertap.patching.shell import around
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
 from metertap_instrumentation.tools.mcp.operations import (
@@ -33,11 +33,11 @@ def patch_sets() -> Sequence[PatchSet]:
         ),
         PatchSet(
             "mcp.shared.jsonrpc_dispatcher",
-            [Target("JSONRPCDispatcher.run", sessions.run_dispatcher)],
+            [stand_in("JSONRPCDispatcher.run", sessions.run_dispatcher)],
         ),
         PatchSet(
             "mcp.shared.direct_dispatcher",
-            [Target("DirectDispatcher.run", sessions.run_dispatcher)],
+            [stand_in("DirectDispatcher.run", sessions.run_dispatcher)],
         ),
         *handlers.patch_sets("mcp.server.mcpserver"),
     ]
