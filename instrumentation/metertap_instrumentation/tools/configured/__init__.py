@@ -58,7 +58,9 @@ class _Patch(lines.Patch):
         slots = names.Slots(line.target)
         slot_of = names.slot_of(line, function, module, slots)
         calls = Calls(line.target, slot_of, slots, line.caller_errors, test_of(line.failed))
-        self.targets = [target(line.attribute, calls, function)]
+        is_plain = not line.caller_errors and line.failed is None
+        one_tool = line.constant if is_plain else None
+        self.targets = [target(line.attribute, calls, function, one_tool)]
 
 
 class Configured(lines.Configured[Line]):

@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from metertap import faults
-from metertap.measuring import calls, generators
+from metertap.measuring import calls, functions, generators
 from metertap.measuring.calls import OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import Slot
 from metertap.measuring.wrappers import coroutine_wrapper
@@ -21,7 +21,13 @@ from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
 from metertap.patching.patch_set import Live, Target, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.lines import is_a
-from metertap_instrumentation.tools.configured.names import Function, SlotOf, Slots, is_unknown
+from metertap_instrumentation.tools.configured.names import (
+    SOURCE,
+    Function,
+    SlotOf,
+    Slots,
+    is_unknown,
+)
 
 _Begin = Callable[[Any, Any], Frame | None]
 Test = Callable[[Any], bool]
@@ -56,7 +62,7 @@ class Calls:
         self._slots = slots
         self._failed = failed
         self._caller_errors = caller_errors
-        self._target = target
+        self.target = target
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""
@@ -102,9 +108,9 @@ class Calls:
             return self._failed(result)
         except Exception as error:  # of the program's own object, which was asked
             faults.warn_once(
-                f"failed {self._target}",
+                f"failed {self.target}",
                 "configured tool %s: %s in reading its result; the call went well (told once)",
-                self._target,
+                self.target,
                 type(error).__qualname__,
             )
             return False
@@ -130,14 +136,20 @@ def _of_slot(slot: Slot, failure: Ending) -> Ending:
     return failure
 
 
-def target(attribute: str, own: Calls, function: Function) -> Target:
-    """Patch the function of a line: a plain one by a plain one, and others by wrapt."""
+def target(attribute: str, own: Calls, function: Function, one_tool: str | None) -> Target:
+    """Patch the function of a line: a plain one by a plain one, and others by wrapt.
+
+    `one_tool` is the tool of all its calls, if nothing but an exception makes one of them fail.
+    """
     if function.kind == "generator":
         return Target(attribute, generators.generator_wrapper(function.callable, _steps_of(own)))
     if function.kind == "async generator":
         steps = _steps_of(own)
         return Target(attribute, generators.async_generator_wrapper(function.callable, steps))
     is_async = function.kind == "coroutine"
+    if is_async and one_tool is not None:
+        measured = functions.replacement(one_tool, SOURCE, own.target)
+        return Target(attribute, coroutine_wrapper(own), replacement=measured)
     wrapper = coroutine_wrapper(own) if is_async else _plain_wrapper(own)
     make, begin = _coroutine if is_async else _plain, own.begin_of(function)
     by_function = stand_in(attribute, lambda method, live: make(own, begin, method, live))
