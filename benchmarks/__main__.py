@@ -20,6 +20,7 @@ GROUPS = {
     "caches": "calls:cache_events",
     "cachetools": "lookups:patched",
     "lru_cache": "lookups:read",
+    "stores": "stores:lookups",
     "observing": "lookups:observing",
     "mcp": "mcp:requests",
     "langchain_tools": "langchain_tools:runs",

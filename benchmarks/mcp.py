@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
-from benchmarks.measuring import Ratio, Result
+from benchmarks.measuring import Ratio, Result, quartile
 from benchmarks.process import measured
 
 _MAJOR = metadata.version("mcp").partition(".")[0]
@@ -114,9 +114,6 @@ def _compared(row: str, ours: list[float], bare: list[float], limit: float) -> R
 
     def ratio(of: Callable[[list[float]], float]) -> float:
         return (of(ours) - of(bare)) / of(bare)
-
-    def quartile(seconds: list[float]) -> float:
-        return statistics.quantiles(seconds, n=4)[0] if len(seconds) > 1 else seconds[0]
 
     least, most = sorted((ratio(min), ratio(statistics.median)))
     added = quartile(ours) - quartile(bare)

@@ -65,6 +65,11 @@ def awaited(function: Callable[[], Awaitable[object]]) -> Work:
     return lambda times: asyncio.run(run(times))
 
 
+def quartile(seconds: Sequence[float]) -> float:
+    """Return the lower quartile, which another program on the machine disturbs least."""
+    return statistics.quantiles(seconds, n=4)[0] if len(seconds) > 1 else seconds[0]
+
+
 def interleaved(
     works: Mapping[str, Work], *, rounds: int, times: int, fewer: Sequence[str] = ()
 ) -> dict[str, list[float]]:
