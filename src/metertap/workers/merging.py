@@ -122,8 +122,7 @@ def weights(parts: Sequence[WeightPart]) -> WeightPart:
     window = _samples(parts, 0)
     defined = [item.definition for item in figures if item.definition is not None]
     return WeightPart(
-        replace(
-            figures[0],
+        figures[0]._replace(
             definition=defined[0] if defined else None,
             results=sum(item.results for item in figures),
             unknown=sum(item.unknown for item in figures),
@@ -207,7 +206,7 @@ def settled_operation(part: OperationPart) -> OperationPart:
 
 def settled_weight(part: WeightPart) -> WeightPart:
     """Return what the results of a tool weighed in all."""
-    return WeightPart(replace(part.figures, percentiles=Percentiles(), window_samples=0))
+    return WeightPart(part.figures._replace(percentiles=Percentiles(), window_samples=0))
 
 
 def settled_cache(figures: CacheFigures) -> CacheFigures:
