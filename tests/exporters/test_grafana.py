@@ -52,11 +52,12 @@ def test_the_kept_files_are_byte_for_byte_what_the_command_writes(
     assert read(tmp_path) == read(KEPT), "metertap dashboards --out dashboards"
 
 
-def test_there_is_a_dashboard_of_tools_one_tool_and_caches() -> None:
+def test_there_is_a_dashboard_of_tools_one_tool_caches_and_costs() -> None:
     assert {board["uid"] for board in boards().values()} == {
         "metertap-tools",
         "metertap-tool",
         "metertap-caches",
+        "metertap-costs",
     }
 
 

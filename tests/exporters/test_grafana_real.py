@@ -28,12 +28,14 @@ from opentelemetry.sdk.resources import Resource
 
 import metertap
 from metertap import faults
+from metertap.costs import model_calls
 from servers.real_servers import Store, prometheus
 from support.http import get
 from support.waiting import wait_for
 
 pytest.importorskip("grafana_foundation_sdk", reason="the dashboards are built with it")
 pytest.importorskip("mcp", reason="the demo's server needs mcp")
+pytest.importorskip("genai_prices", reason="the demo's costs need prices")
 grafana = pytest.importorskip("metertap_exporters.grafana")
 
 pytestmark = pytest.mark.real
@@ -58,7 +60,7 @@ def count(upto: int) -> Iterator[int]:
 def demo() -> Iterator[str]:
     """The demo, running: the address that Prometheus scrapes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "metertap", "demo"],
+        [sys.executable, "-m", "metertap", "demo", "--costs"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OTEL_SERVICE_NAME": "demo"},
@@ -110,6 +112,9 @@ def _work(ending: threading.Event, provider: MeterProvider) -> None:
         squares(number % 6)
         big.miss()
         big.rejected()
+        asked = model_calls.begin("openai", "chat", "gpt-4o")
+        assert asked is not None
+        asked.end(TimeoutError())
         faults.fault("here", "a fault of the test's")
 
 

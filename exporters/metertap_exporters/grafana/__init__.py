@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from metertap_exporters.grafana import caches, one_tool, tools
+from metertap_exporters.grafana import caches, costs, one_tool, tools
 from metertap_exporters.grafana.provisioning import DASHBOARDS, dashboards_file, datasources_file
 
 _BOARDS = {
     "tools.json": tools.board,
     "tool.json": one_tool.board,
     "caches.json": caches.board,
+    "costs.json": costs.board,
 }
 
 

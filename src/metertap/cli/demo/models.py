@@ -36,13 +36,15 @@ def add_tools(tool: Callable[[Callable[..., Any]], Any]) -> None:
             answers.move_to_end(question)
             return answers[question]
         cache.miss()
-        await asyncio.sleep(random.uniform(0.05, 0.1))
+        seconds = random.uniform(0.05, 0.1)
+        await asyncio.sleep(seconds)
         metertap.record_usage(
             provider="openai",
             model="gpt-4o",
             input_tokens=random.randint(800, 1600),
             cached_tokens=512,
             output_tokens=random.randint(150, 400),
+            seconds=seconds,
         )
         answers[question] = f"all there is to know of {question}"
         if len(answers) > _MOST_ANSWERS:
@@ -53,12 +55,14 @@ def add_tools(tool: Callable[[Callable[..., Any]], Any]) -> None:
     @tool
     async def summarise(document: str) -> str:
         """Summarise a document by a large model: one answer in four cannot be used."""
-        await asyncio.sleep(random.uniform(0.02, 0.05))
+        seconds = random.uniform(0.02, 0.05)
+        await asyncio.sleep(seconds)
         metertap.record_usage(
             provider="anthropic",
             model="claude-sonnet-4-5",
             input_tokens=random.randint(3000, 6000),
             output_tokens=random.randint(200, 500),
+            seconds=seconds,
         )
         if random.random() < 0.25:
             raise ValueError("the model's answer is no JSON")
