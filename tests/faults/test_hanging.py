@@ -131,6 +131,30 @@ def test_a_listing_that_hangs_delays_the_end_of_a_program_that_is_served(tmp_pat
     assert seconds < 3 * SECONDS
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="no thread starts while it ends: docs/reliability.md"
+)
+def test_totals_of_a_worker_that_cannot_be_written_delay_its_end(
+    tmp_path: Path, free_port: int
+) -> None:
+    folder_hangs = (
+        "usual = os.open\n"
+        "def opens(path, *args, **kwargs):\n"
+        "    if '/metertap/' in str(path): hang()\n"
+        "    return usual(path, *args, **kwargs)\n"
+        f"{UNLINK_HANGS}os.unlink, os.open = unlink, opens"
+    )
+    code = PROGRAM.format(
+        before="",
+        instrument="tap = metertap.instrument()",
+        after="",
+        end=f"while tap.json_url is None: time.sleep(0.01)\nsearch('c')\n{folder_hangs}",
+    )
+    found, seconds = ends(code, tmp_path, METRICS_JSON_PORT=str(free_port))
+    assert found.status == 3
+    assert seconds < 4 * SECONDS
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("module", ["wrapt", "opentelemetry.sdk.metrics", "opentelemetry.metrics"])
 def test_what_cannot_be_imported_leaves_the_program_unmeasured(module: str, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
-"""Faults of metertap's own, which a program never sees: a test fails by each one.
+"""Faults of metertap's own, which a program never sees: each one fails the test in which it is.
 
-What a guard swallows is raised where it is swallowed, and fails the test at its end as well, since
-frameworks and threads swallow it, too. A test that provokes faults is marked with `faults`.
+What a guard swallows is raised again at the end of the test, with the place at which it was
+swallowed: frameworks, event loops and threads would swallow it once more, or hang. A test that
+provokes faults is marked with `faults`.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,17 +24,21 @@ _are_expected = True
 
 @contextmanager
 def raised(*, are_expected: bool) -> Iterator[None]:
-    """Raise in this process what guards swallow in the block, unless faults are expected there."""
+    """Fail after the block if anything was swallowed in it, unless faults are expected there."""
     global _are_expected
     found: list[str] = []
 
     def fault(place: str, reason: BaseException | str) -> None:
         _swallowed(place, reason)
-        found.append(ascii(f"{place}: {reason!r}"))
-        raise reason if isinstance(reason, BaseException) else AssertionError(found[-1])
+        if isinstance(reason, BaseException):
+            shown = "".join(traceback.format_exception(reason))
+        else:
+            shown = reason
+        found.append(f"{place}: {shown}".encode("ascii", "backslashreplace").decode())
 
     _are_expected = are_expected
-    faults.fault = _swallowed if are_expected else fault
+    if not are_expected:
+        faults.fault = fault
     try:
         yield
     finally:

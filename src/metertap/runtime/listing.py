@@ -40,8 +40,8 @@ def write(suffix: str, text: str) -> str:
     return whole + suffix
 
 
-def briefly(do: Callable[[], object]) -> None:
-    """Do something in the folder as the process ends, and wait for it a moment at most.
+def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
+    """Do something in the folder as the process ends, and wait for it `seconds` at most.
 
     The folder may lie on a file system that hangs. Python 3.12 and later start no thread while the
     process ends; there it is done at once. Errors of the system are passed over.
@@ -60,7 +60,7 @@ def briefly(do: Callable[[], object]) -> None:
         _thread.start_new_thread(tell, ())
     except RuntimeError:
         tell()
-    done.acquire(timeout=BRIEFLY_SECONDS)
+    done.acquire(timeout=seconds)
 
 
 def start_of(pid: int) -> int | None:

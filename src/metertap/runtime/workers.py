@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from metertap import faults
 from metertap.otel import resource
 from metertap.recording import Recorder
+from metertap.runtime import listing
 from metertap.settings import program
 from metertap.settings.settings import AUTO, Settings
 from metertap.workers.group import WorkerGroup
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _PASSES_SECONDS = 0.5
 """How long it is waited for the port of a worker that has ended."""
+_ENDS_SECONDS = 0.8
+"""The longest that a file system is waited for that hangs."""
 
 
 class _Views(Protocol):
@@ -70,13 +73,12 @@ class Workers:
     def tell_last(self) -> None:
         """Leave the last totals to the others, as the process ends."""
         if self._group is not None:
-            self._group.tell_last()
+            listing.briefly(self._guarded(self._group.tell_last), _ENDS_SECONDS)
 
     def end(self) -> None:
         """Be no worker any more; another one takes the port."""
         if self._group is not None:
-            with faults.guarded("workers.end"):
-                self._group.end()
+            listing.briefly(self._guarded(self._group.end), _ENDS_SECONDS)
 
     def forked(self) -> None:
         """Be no worker in a forked child, until an endpoint is to open there."""
@@ -84,6 +86,9 @@ class Workers:
             self._group.forked()
             for endpoint in self._shared:
                 endpoint.patience_seconds = 0.0
+
+    def _guarded(self, do: Callable[[], None]) -> Callable[[], None]:
+        return lambda: faults.kept("workers.end", do, None)
 
     def _take_place(self) -> None:
         for endpoint in self._shared:

@@ -493,6 +493,7 @@ def test_what_the_system_forbids_is_no_data_and_no_fault(
         assert faults.fault_counts() == {}
 
 
+@pytest.mark.faults
 def test_one_that_breaks_is_a_fault_of_ours_and_the_rest_is_reported(
     monkeypatch: pytest.MonkeyPatch,
     theirs: InMemoryMetricReader,

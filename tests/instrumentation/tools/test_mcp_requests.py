@@ -284,6 +284,7 @@ def test_a_code_is_the_error_type_of_the_request_and_not_of_the_call(
     )
 
 
+@pytest.mark.faults
 def test_a_call_that_a_fault_left_open_is_abandoned(served: Served) -> None:
     request = call(served)
     request.exists()

@@ -87,6 +87,7 @@ FAULTY = [
 ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("stack", [stack for stack in STACKS if "2026" not in stack.name], ids=str)
 @pytest.mark.parametrize("place", FAULTY)
 def test_a_fault_of_ours_reaches_nobody_and_is_counted(

@@ -176,6 +176,7 @@ FAULTY = [
 ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("place", FAULTY)
 def test_a_fault_of_ours_reaches_nobody_and_is_counted(
     place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
