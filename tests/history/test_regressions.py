@@ -9,6 +9,7 @@ import pytest
 from benchmarks.regressions import DAY, HOUR, INTERVAL, Known, changed, slice_of, unchanged
 
 from metertap.history.answers import HistoryError, Slice, Subject
+from metertap.history.comparison import Comparison, Series
 from metertap.history.regressions import Period, Question, between_versions, of_newest, report
 
 START = 1_760_000_400.0
@@ -135,3 +136,12 @@ def test_the_newest_day_is_compared_with_the_week_before_it() -> None:
         Period(end - 8 * DAY, end - DAY),
     )
     assert question.step == HOUR
+
+
+def test_a_single_failure_among_none_is_no_change() -> None:
+    # All blocks are the same but one, which is left out with the extremes.
+    times = START + INTERVAL * np.arange(24)
+    before, after = np.tile([60.0, 0.0], (24, 1)), np.tile([60.0, 0.0], (24, 1))
+    after[3] = [59.0, 1.0]
+    comparison = Comparison(Series(times, before), Series(times + 240, after))
+    assert comparison.p_value(np.array([0.0, 1.0])) == 1.0

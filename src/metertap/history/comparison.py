@@ -190,7 +190,8 @@ def _yuen(before: Array, after: Array) -> float:
     with warnings.catch_warnings():
         # It warns of values that are nearly the same: of a bin that holds all calls, for one.
         warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.ttest_ind(before, after, equal_var=False, trim=_TRIMMED).pvalue)
+        found = float(stats.ttest_ind(before, after, equal_var=False, trim=_TRIMMED).pvalue)
+    return 1.0 if np.isnan(found) else found  # but for what is trimmed, all are the same
 
 
 def _part(times: Array, hours: int) -> NDArray[np.int64]:
