@@ -351,3 +351,21 @@ def test_what_is_told_before_a_function_changes_nothing_of_it(clock: StoppedCloc
         broken(Server(clock, error=KeyError()).convert, None, (), {})
     assert not shows_us(raised.value)
     assert faults.fault_counts() == {"place": 1}
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (None, {}),
+        ("2.14.5", {"FastMCP._call_tool_middleware", "FunctionTool.run", "_convert_to_content"}),
+        ("3.0.0", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
+        ("4.1", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
+    ],
+)
+def test_what_is_watched_in_fastmcp_is_what_that_version_has(
+    version: str | None, expected: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers.distributions, "version", lambda _name: version)
+    found = {target.attribute for item in handlers._fastmcp_patch_sets() for target in item.targets}
+    assert found - {"FastMCP.get_tool"} == set(expected)
+    assert ("FastMCP.get_tool" in found) is (version is not None)

@@ -207,6 +207,33 @@ def test_a_call_waits_elsewhere_until_its_tool_is_known(served: Served) -> None:
     assert call(served).is_registered  # from the start
 
 
+def test_requests_of_one_kind_share_it_once_their_tool_is_known(served: Served) -> None:
+    waiting = call(served)
+    assert call(served).kind is not waiting.kind
+    waiting.exists()
+    assert call(served).kind is call(served).kind
+    assert Request(served, "ping", None).kind is Request(served, "ping", None).kind
+
+
+@pytest.mark.parametrize("known", [None, True])
+def test_what_a_request_raises_may_say_that_its_tool_is_unknown(
+    known: bool | None, served: Served
+) -> None:
+    refused = type("NotFoundError", (Exception,), {"__module__": "fastmcp.exceptions"})
+    space: dict[str, Any] = {"__name__": "fastmcp.server.server", "refused": refused}
+    exec("def find():\n    raise refused", space)
+    request = call(served)
+    if known:
+        request.exists()
+    with pytest.raises(refused) as raised:
+        space["find"]()
+    error = raised.value.with_traceback(raised.tb.tb_next)
+    request.raised(error)
+    # As in a tool that is there and looks for another one.
+    assert ended() == {"search" if known else "_OTHER": {"caller_error": 1}}
+    assert request.known is bool(known)
+
+
 def test_a_call_that_was_recorded_is_not_moved(served: Served) -> None:
     request = call(served)
     request.end(requests.CANCELLED)
@@ -282,6 +309,13 @@ def test_a_code_is_the_error_type_of_the_request_and_not_of_the_call(
     assert (
         point.attributes["error.type"] == point.attributes["rpc.response.status_code"] == "-32603"
     )
+
+
+def test_without_a_code_a_request_has_the_error_type_of_its_call(served: Served) -> None:
+    request = call(served)
+    request.exists()
+    request.end(BROKEN)
+    assert operations()[TOOLS_CALL, "search"].error_types == {"KeyError": 1}
 
 
 @pytest.mark.faults
