@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ import pytest
 
 import metertap
 from metertap import Tap, state
+from metertap.history.answers import Subject
+from metertap.history.store import Run, Store
+from metertap.history.tally import Tally
 from metertap.install_command import install_command
 from metertap_exporters.json.document import document, outline
 from metertap_exporters.json.text import DocumentText
@@ -23,7 +28,7 @@ from support.http import get
 from support.waiting import wait_for
 
 FOLDER = Path(str(resources.files("metertap_exporters.page")))
-PATHS = ["/", *(f"/{name}" for name in page.FILES if name != "index.html")]
+PATHS = ["/", *(f"/{name.removesuffix('.html')}" for name in page.FILES if name != "index.html")]
 
 
 @pytest.fixture
@@ -259,3 +264,53 @@ def test_a_document_is_the_callers_own() -> None:
         mine["error_types"]["mine"] = 1
         assert tap.snapshot()["tool_metrics"]["search"]["error_types"] == {"ValueError": 1}
         assert tap.snapshot()["tool_metrics"]["search"]["outcomes"]["exception"] == 1
+
+
+def test_the_history_says_how_it_is_switched_on(tap: Tap) -> None:
+    answer = get(f"{tap.json_url}/history.json")
+    assert answer.status == 404
+    assert "METERTAP_HISTORY=FILE" in json.loads(answer.body)["error"]["message"]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Tap]:
+    """A process with a history of a call a day: of ten days, the last five of version 2."""
+    path = tmp_path / "history.db"
+    today = time.time() // 86_400
+    with closing(Store(path, 10_000_000)) as store:
+        for day in range(10):
+            tool = Tally({"ok": 1})
+            tool.sketch().add([0.1 * (day + 1)])
+            tallies = {Subject("tool", "search", "mcp"): tool}
+            start = int(today - 9 + day) * 86_400
+            store.write(Run("shop", str(1 + day // 5), "one"), [(start, tallies)])
+    with metertap.instrument(history=path) as tap:
+        metertap.cache_meter("any")
+        wait_for(lambda: tap.json_url)
+        yield tap
+
+
+def test_the_history_is_served(kept: Tap) -> None:
+    found = json.loads(get(f"{kept.json_url}/history.json").body)
+    (tool,) = found["tools"]
+    assert (tool["name"], tool["version"], tool["calls"]) == ("search", None, 7)
+    assert [version["version"] for version in found["versions"]] == ["1", "2"]
+    by_version = get(f"{kept.json_url}/history.json?since=0&until={time.time()}&by=version")
+    assert by_version.status == 400  # not so far
+    long_ago = time.time() - 100 * 86_400
+    by_version = get(f"{kept.json_url}/history.json?since={long_ago}&by=version")
+    tools = json.loads(by_version.body)["tools"]
+    assert [(tool["version"], tool["calls"]) for tool in tools] == [("1", 5), ("2", 5)]
+
+
+@pytest.mark.parametrize("query", ["since=x", "since=nan", "since=2e9&until=1e9", "until=inf"])
+def test_a_range_that_is_none_is_refused(kept: Tap, query: str) -> None:
+    assert get(f"{kept.json_url}/history.json?{query}").status == 400
+
+
+def test_a_history_that_cannot_be_read_is_said(kept: Tap) -> None:
+    assert kept.settings.history is not None
+    kept.settings.history.write_bytes(b"something else" * 100)
+    answer = get(f"{kept.json_url}/history.json")
+    assert answer.status == 503
+    assert "history.db" in json.loads(answer.body)["error"]["message"]

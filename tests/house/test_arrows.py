@@ -55,7 +55,17 @@ ARROWS: dict[str, set[str]] = {
         "weight",
     },
     "workers": {"recording", "settings"},
-    "exporters": {"alerts", "costs", "otel", "recording", "settings", "state", "weight", "workers"},
+    "exporters": {
+        "alerts",
+        "costs",
+        "history",
+        "otel",
+        "recording",
+        "settings",
+        "state",
+        "weight",
+        "workers",
+    },
     "runtime": {
         "alerts",
         "exporters",

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from metertap import locks
 from metertap.install_command import install_command
 from metertap_exporters.http.app import Environ, Response, Route, json_error, json_response
+from metertap_exporters.page.kept import history_route
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -46,17 +47,24 @@ FILES = (
     "charts.js",
     "detail.js",
     "figures.js",
+    "history.html",
     "history.js",
+    "lines.js",
+    "past.js",
     "table.js",
 )
 LIBRARY_PATH = "/charts-library.js"
 EXTRA = "dashboard"
 
 
-def routes() -> dict[str, Route]:
-    """List the routes of the page's files by path; `/` is the page itself."""
-    served: dict[str, Route] = {f"/{name}": _file(name) for name in FILES[1:]}
+def routes(history: Path | None = None) -> dict[str, Route]:
+    """List the routes of the page's files by path; `/` is the page itself.
+
+    `/history` shows what the file `history` has.
+    """
+    served: dict[str, Route] = {f"/{name.removesuffix('.html')}": _file(name) for name in FILES[1:]}
     served["/"] = _file(FILES[0])
+    served["/history.json"] = history_route(history)
     served["/page.json"] = _facts
     served[LIBRARY_PATH] = _SharedLibrary()
     return served
