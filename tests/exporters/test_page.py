@@ -34,7 +34,7 @@ PATHS = ["/", *(f"/{name.removesuffix('.html')}" for name in page.FILES if name 
 @pytest.fixture
 def tap() -> Iterator[Tap]:
     with metertap.instrument() as tap:
-        metertap.cache_meter("any")
+        metertap.cache_meter("any").hit()
         wait_for(lambda: tap.json_url)
         yield tap
 
@@ -285,7 +285,7 @@ def kept(tmp_path: Path) -> Iterator[Tap]:
             start = int(today - 9 + day) * 86_400
             store.write(Run("shop", str(1 + day // 5), "one"), [(start, tallies)])
     with metertap.instrument(history=path) as tap:
-        metertap.cache_meter("any")
+        metertap.cache_meter("any").hit()
         wait_for(lambda: tap.json_url)
         yield tap
 
@@ -310,7 +310,7 @@ def test_a_range_that_is_none_is_refused(kept: Tap, query: str) -> None:
 
 def test_a_history_that_cannot_be_read_is_said(kept: Tap) -> None:
     assert kept.settings.history is not None
-    kept.settings.history.write_bytes(b"something else" * 100)
+    kept.settings.history.unlink()
     answer = get(f"{kept.json_url}/history.json")
     assert answer.status == 503
     assert "history.db" in json.loads(answer.body)["error"]["message"]

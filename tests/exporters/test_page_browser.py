@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ import pytest
 
 import metertap
 from metertap import Tap, catalogue, state
+from metertap.history.answers import Subject
+from metertap.history.store import Run, Store
+from metertap.history.tally import Tally
 from metertap.install_command import install_command
 from metertap_exporters.page import page as served
 from servers.real import program
@@ -872,3 +876,34 @@ def test_a_browser_is_asked_for_the_token(browser: Any) -> None:
             page = context.new_page()
             page.goto(url)
             expect(page.locator(ROWS)).to_have_count(1)
+
+
+def test_the_history_shows_a_range_of_dates_with_versions_marked(
+    browser: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "history.db"
+    today = time.time() // 86_400
+    with closing(Store(path, 10_000_000)) as store:
+        for day in range(6):
+            tool = Tally({"ok": 10})
+            tool.sketch().add([0.1 * (day + 1)] * 10)
+            tallies = {Subject("tool", MARKUP, "mcp"): tool}
+            start = int(today - 6 + day) * 86_400 + 43_200
+            store.write(Run("shop", str(1 + day // 3), "one"), [(start, tallies)])
+    with metertap.instrument(history=path) as tap:
+        metertap.record_tool_call("other", True, 1.0)
+        url = tap.pipeline.json.endpoint.wait(15)
+        seen = Seen(browser)
+        seen.tab.goto(f"{url}/history")
+        row = seen.row(MARKUP)
+        expect(row.locator("[data-label=Calls]")).to_have_text("60")
+        row.get_by_role("button").click()
+        expect(seen.tab.locator("svg.lines .version")).to_have_count(4)  # of two charts
+        seen.tab.check("#by-version")
+        expect(seen.row(f"{MARKUP} 2").locator("[data-label=Calls]")).to_have_text("30")
+        seen.tab.fill("#since", "2020-01-01")
+        seen.tab.fill("#until", "2020-02-01")
+        expect(seen.tab.locator("#notice")).to_have_text("Nothing was measured in these days.")
+        assert seen.complaints == []
+        assert all(urlsplit(asked).netloc == urlsplit(url).netloc for asked in seen.asked)
+        seen.context.close()

@@ -2,6 +2,7 @@
 
 import { element } from "./table.js";
 
+const NAMESPACE = document.getElementById("drawing").content.firstElementChild.namespaceURI;
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [560, 190, 52, 18, 22];
 
 /** A figure of `series`, each [name, colour, value(period)], over the range of `found`. */
@@ -47,7 +48,7 @@ export function lines(title, series, periods, found, versions) {
 }
 
 function svg(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  const made = document.createElementNS(NAMESPACE, tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
 }
