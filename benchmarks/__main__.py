@@ -27,6 +27,7 @@ GROUPS = {
     "pydantic_ai_tools": "pydantic_ai_tools:calls",
     "openai_agents_tools": "openai_agents_tools:calls",
     "claude_agent_sdk_tools": "claude_agent_sdk_tools:calls",
+    "weight": "weight:results",
     "document": "views:document",
     "memory": "views:memory",
     "page": "page:open_page",

@@ -30,6 +30,8 @@ CACHE_ENTRIES = label(catalogue.CACHE_ENTRIES.name)
 COST = f"{label(catalogue.TOOL_COST.name)}_total"
 TOKENS = label(catalogue.TOKEN_USAGE.name)
 MODEL_DURATION = seconds(catalogue.MODEL_DURATION)
+RESULT_SIZE = f"{label(catalogue.TOOL_RESULT_SIZE.name)}_bytes"
+DEFINITION_SIZE = f"{label(catalogue.TOOL_DEFINITION_SIZE.name)}_bytes"
 FAULTS = f"{label(catalogue.FAULTS.name)}_total"
 
 TOOL = label(catalogue.TOOL_NAME)
@@ -42,6 +44,7 @@ MODEL = label(catalogue.RESPONSE_MODEL)
 KIND_OF_TOKEN = label(catalogue.TOKEN_TYPE)
 PLACE = label(catalogue.FAULT_PLACE)
 METHOD = label(catalogue.MCP_METHOD)
+PART = label(catalogue.DEFINITION_PART)
 LOOKUP = label(catalogue.CACHE_REQUEST_TYPE)
 
 FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
@@ -49,6 +52,8 @@ FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
 COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
 """Matches calls that rates and percentiles are made of: ok and failed."""
 HIT = f'{LOOKUP}="hit"'
+SERVED = f'{label(catalogue.SIDE)}="{catalogue.SERVER}"'
+"""Matches the weight of tools where they run, and not where another process asks for them."""
 BOUNDS = "le, vmrange"
 """Labels of a bucket: `vmrange` where VictoriaMetrics was sent exponential histograms."""
 OVERFLOW = 'otel_metric_overflow="true"'

@@ -12,6 +12,7 @@ from metertap_exporters.grafana.panels import (
     durations,
     failures_by_type,
     hit_ratio,
+    weight,
 )
 from metertap_exporters.grafana.queries import (
     CALLS,
@@ -40,6 +41,7 @@ def board() -> Board:
     durations(board, _THIS, (0.5, 0.95, 0.99), "")
     _means_and_first_items(board)
     _caches(board)
+    weight(board, _THIS, (promql.PART,))
     return board
 
 

@@ -14,6 +14,7 @@ from metertap_exporters.grafana.queries import (
     failures_among,
     hits_among,
     percentile,
+    quantile,
     quantile_of_calls,
     rate,
     summed,
@@ -116,4 +117,38 @@ def durations(board: Board, tool: str, exact: tuple[float, ...], legend: str) ->
     increase_of_buckets = f"increase({chosen(BUCKETS, tool, promql.COUNTED)}[$__rate_interval])"
     board.heatmap(
         "Durations", "How many calls took how long.", f"sum by (le) ({increase_of_buckets})"
+    )
+
+
+def weight(board: Board, tool: str, by: Sequence[str]) -> None:
+    """Show the bytes of definitions, and those that results send into contexts."""
+    sizes = chosen(promql.DEFINITION_SIZE, tool, promql.SERVED)
+    # Workers of one server have the same definitions.
+    defined = f"max by ({promql.TOOL}, {promql.PART}) ({sizes})"
+    board.row("Weight in context")
+    board.series(
+        "Definitions",
+        "Bytes that every session begins with, by what clients get.",
+        "bytes",
+        summed(defined, *by),
+        span=8,
+        stacked=True,
+    )
+    board.series(
+        "≈ Result size, p95 (estimated)",
+        "Estimated from the histogram, so as precise as its buckets are narrow.",
+        "bytes",
+        Query(
+            quantile(0.95, rate(f"{promql.RESULT_SIZE}_bucket", tool, promql.SERVED), promql.TOOL),
+            f"{{{{{promql.TOOL}}}}}",
+        ),
+        span=8,
+    )
+    board.series(
+        "Bytes of results",
+        "What results send into the contexts of models.",
+        "Bps",
+        summed(rate(f"{promql.RESULT_SIZE}_sum", tool, promql.SERVED), promql.TOOL),
+        span=8,
+        stacked=True,
     )

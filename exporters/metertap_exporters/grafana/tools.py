@@ -15,6 +15,7 @@ from metertap_exporters.grafana.panels import (
     calls_now,
     durations,
     failures_by_type,
+    weight,
 )
 from metertap_exporters.grafana.queries import (
     CALLS,
@@ -53,6 +54,7 @@ def board() -> Board:
     )
     _worst(board)
     _requests(board)
+    weight(board, IN_TOOL, (promql.TOOL,))
     _meter(board)
     return board
 

@@ -116,6 +116,26 @@ export function operationDetail() {
   };
 }
 
+export function weightDetail() {
+  const whole = element("div", "unfolded");
+  const facts = new Facts();
+  whole.append(facts.element);
+  const sized = (bytes) => (bytes === null || bytes === undefined ? NONE : joined(count(Math.round(bytes))));
+  return {
+    element: whole,
+    update({ source, side, definition, results }) {
+      facts.update([
+        ["definition: bytes, of these description, schema", [definition?.bytes, definition?.description_bytes, definition?.schema_bytes].map(sized).join("  ·  ")],
+        ["results: bytes p50, p95, largest", [results?.p50_bytes, results?.p95_bytes, results?.max_bytes].map(sized).join("  ·  ")],
+        ["results weighed, of no known size", [results?.weighed, results?.unknown].map(sized).join("  ·  ")],
+        ...(results?.method === "sample" ? [["not in the sample", sized(results.not_in_sample)]] : []),
+        ["seen by", `${side === "client" ? "the client that asked" : "what runs it"}, ${source}`],
+      ]);
+    },
+    close() {},
+  };
+}
+
 /** A list of titles and texts, patched in place. */
 class Facts {
   constructor() {

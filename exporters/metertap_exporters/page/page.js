@@ -2,7 +2,7 @@
 
 import { Alerts } from "./alerts.js";
 import { Answers } from "./answers.js";
-import { cacheDetail, operationDetail, toolDetail } from "./detail.js";
+import { cacheDetail, operationDetail, toolDetail, weightDetail } from "./detail.js";
 import { NONE, bytes, clock, count, duration, joined, latency, percent, percentile, rate } from "./figures.js";
 import { History } from "./history.js";
 import { Table, say } from "./table.js";
@@ -35,6 +35,7 @@ const percentileColumn = (key, of) => ({
 const share = (ms, slowest) => (ms === null ? null : Math.max(0, ms) / slowest);
 const slowestOf = (all) => Math.max(0.001, ...all.map((one) => percentile(one, "p95")[0] ?? 0));
 const toolOf = ({ tool }) => tool;
+const tokens = (number) => (number === null || number === undefined ? count(null) : [count(number)[0], "tokens", "≈", "estimated from bytes"]);
 const operationOf = ({ operation }) => operation;
 
 const tools = new Table(byId("tools"), {
@@ -83,6 +84,19 @@ const operations = new Table(byId("operations"), {
     percentileColumn("p99", operationOf),
     { key: "calls", title: "Requests", about: "since counting began", value: ({ operation }) => operation.total_calls, text: ({ operation }) => count(operation.total_calls) },
     { key: "side", title: "Seen by", words: true, about: "the server that answered, or the client that asked", value: ({ operation }) => operation.side, text: ({ operation }) => [operation.side] },
+  ],
+});
+const weights = new Table(byId("weights"), {
+  sort: view.weights ?? { key: "definition", down: true },
+  unfold: () => weightDetail(),
+  onChange: saveView,
+  columns: [
+    { key: "name", title: "Tool", words: true, value: (row) => row.name },
+    { key: "definition", title: "Definition", hasUnit: true, about: "tokens in every session, estimated from its bytes", value: ({ definition }) => definition?.tokens ?? null, text: ({ definition }) => tokens(definition?.tokens) },
+    { key: "context", title: "Of context", hasUnit: true, about: "of the model’s context window (METERTAP_CONTEXT_WINDOW)", value: ({ definition }) => definition?.context_share ?? null, text: ({ definition }) => percent(definition?.context_share) },
+    { key: "p95", title: "Result p95", hasUnit: true, about: "tokens of the last results, estimated from their bytes", value: ({ results }) => results?.p95_tokens ?? null, text: ({ results }) => tokens(results?.p95_tokens) },
+    { key: "largest", title: "Largest", hasUnit: true, about: "since counting began", value: ({ results }) => results?.max_tokens ?? null, text: ({ results }) => tokens(results?.max_tokens) },
+    { key: "day", title: "A day", hasUnit: true, about: "tokens of results, at the rate since counting began", value: ({ results }) => results?.tokens_per_day ?? null, text: ({ results }) => tokens(results?.tokens_per_day) },
   ],
 });
 const alerts = new Alerts();
@@ -207,6 +221,7 @@ function render() {
   operations.update(operationRows);
   byId("mcp").hidden = !found.length && !latest.sessions?.length;
   say(byId("sessions"), sessionsTold(latest.sessions ?? []));
+  showWeights(latest.weight_metrics ?? null);
   alerts.update(latest.alerts);
   answers.update(toolRows, cacheRows);
   counts();
@@ -229,6 +244,16 @@ function render() {
   performance.measure("metertap.render", { start: began });
 }
 
+function showWeights(found) {
+  weights.update(Object.entries(found?.tools ?? {}).map(([name, { source, side, definition, results }]) => ({
+    name, source, side, definition, results, state: "",
+  })));
+  byId("weight").hidden = !found;
+  const told = Object.entries(found?.sources ?? {}).map(([source, one]) =>
+    `A session with ${source} begins with ≈ ${joined(count(one.definition_tokens))} tokens of definitions, ${joined(percent(one.context_share))} of the context.`);
+  say(byId("weight-told"), [...told, ...(found?.recommendations ?? []).map((one) => `${one.text} (${one.arithmetic}).`)].join(" "));
+}
+
 /** One sentence of the sessions that have ended. */
 function sessionsTold(sessions) {
   const told = sessions.map((one) => {
@@ -241,7 +266,7 @@ function sessionsTold(sessions) {
 }
 
 function counts() {
-  for (const [id, table, thing] of [["tools", tools, "tool"], ["caches", caches, "cache"], ["operations", operations, "request"]]) {
+  for (const [id, table, thing] of [["tools", tools, "tool"], ["caches", caches, "cache"], ["operations", operations, "request"], ["weights", weights, "tool"]]) {
     const all = table.rows.size;
     const shown = table.shown;
     say(byId(`${id}-count`), shown === all ? String(all) : `${shown} of ${all}`);
@@ -253,7 +278,7 @@ function counts() {
 }
 
 function filtered() {
-  for (const table of [tools, caches, operations]) table.setFilter(byId("filter").value);
+  for (const table of [tools, caches, operations, weights]) table.setFilter(byId("filter").value);
   if (latest) counts();
   saveView();
 }
@@ -271,8 +296,8 @@ function loadView() {
 function saveView() {
   try {
     sessionStorage.setItem(VIEW, JSON.stringify({
-      filter: byId("filter").value, tools: tools.sort, caches: caches.sort, operations: operations.sort,
-      tool: tools.open, cache: caches.open, operation: operations.open,
+      filter: byId("filter").value, tools: tools.sort, caches: caches.sort, operations: operations.sort, weights: weights.sort,
+      tool: tools.open, cache: caches.open, operation: operations.open, weight: weights.open,
     }));
   } catch {
     // No storage: a reload begins anew.
@@ -326,9 +351,10 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("pagehide", () => history.save());
 
 byId("filter").value = view.filter ?? "";
-for (const table of [tools, caches, operations]) table.setFilter(byId("filter").value);
+for (const table of [tools, caches, operations, weights]) table.setFilter(byId("filter").value);
 tools.open = view.tool ?? null;
 caches.open = view.cache ?? null;
 operations.open = view.operation ?? null;
+weights.open = view.weight ?? null;
 themed();
 ask();

@@ -10,6 +10,10 @@ from metertap.recording import ToolSeries, WeightSeries
 from metertap.state import recorder
 from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
 
+_ALWAYS = 8
+_EVERY = 64
+"""Of structured results the first ones are in the sample, and then one of so many."""
+
 
 def weigh(series: ToolSeries, size_of: Callable[[Any], int], result: Any) -> None:
     """Record the size of a tool's result, which `size_of` tells. Never raises."""
@@ -37,17 +41,17 @@ def weigh_on(weight: WeightSeries, size_of: Callable[[Any], int], result: Any) -
 
 def _not_read(weight: WeightSeries, size: int, result: Any) -> int:
     if size == STRUCTURED:
-        if not weight.is_sampled():
+        count = weight.structured
+        weight.structured = count + 1
+        if count >= _ALWAYS and count % _EVERY:
             return size
         size = of_structure(result)
-    return _unknown(weight, result) if size == UNKNOWN else size
-
-
-def _unknown(weight: WeightSeries, result: Any) -> int:
-    faults.warn_once(
-        "weight.unknown",
-        "the size of what tool %s returned is not known (%s): such results are counted as unknown",
-        weight.name,
-        type(result).__qualname__,
-    )
-    return UNKNOWN
+    if size == UNKNOWN and not weight.is_unknown_told:
+        weight.is_unknown_told = True
+        faults.warn_once(
+            "weight.unknown",
+            "the size of what tool %s returned is not known (%s): such results count as unknown",
+            weight.name,
+            type(result).__qualname__,
+        )
+    return size

@@ -11,10 +11,6 @@ from metertap.recording.figures import WeightFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.weight.definitions import Definition
 
-_ALWAYS = 8
-_EVERY = 32
-"""Of structured results the first ones are in the sample, and then one of so many."""
-
 
 class Sized(NamedTuple):
     """A size that was taken under a sampled span."""
@@ -36,12 +32,13 @@ class WeightSeries(LatencySeries[WeightFigures]):
         "_begun",
         "_define",
         "_defined",
-        "_structured",
         "definition",
+        "is_unknown_told",
         "name",
         "side",
         "skipped",
         "source",
+        "structured",
         "unknown",
     )
 
@@ -54,7 +51,10 @@ class WeightSeries(LatencySeries[WeightFigures]):
         self.definition: Definition | None = None
         self._define: tuple[Callable[[Any], Definition], Any] | None = None
         self._defined = 0  # how often it was
-        self._structured = 0
+        self.structured = 0
+        """Results that only writing them would have sized."""
+        self.is_unknown_told = False
+        """Whether it was told that the size of a result is not known."""
         self._attributes = {catalogue.TOOL_NAME: name, catalogue.SIDE: side}
         self._begun = False
 
@@ -65,12 +65,6 @@ class WeightSeries(LatencySeries[WeightFigures]):
         except StopIteration:
             self.due()
         self.append(size)
-
-    def is_sampled(self) -> bool:
-        """Say whether the next structured result is in the sample, and count it."""
-        count = self._structured
-        self._structured = count + 1
-        return count < _ALWAYS or count % _EVERY == 0
 
     def defined_by(self, measure: Callable[[Any], Definition], what: Any) -> None:
         """Take note of the definition: `measure` tells its size of `what`, when somebody looks."""
@@ -113,7 +107,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
             results=sizes.count,
             unknown=self.unknown,
             skipped=self.skipped,
-            is_sampled=bool(self._structured),
+            is_sampled=bool(self.structured),
             total=int(sizes.total),
             maximum=None if sizes.maximum is None else int(sizes.maximum),
             percentiles=sizes.window.percentiles(),

@@ -38,10 +38,11 @@ class _Called(Generic[Figures]):
         return self.figures["total_calls"]
 
 
+@dataclass(frozen=True, slots=True)
 class Tool(_Called[documents.Tool]):
     """One tool of one process."""
 
-    __slots__ = ()
+    weight: documents.ToolWeight | None = None
 
     def percentile(self, which: Which) -> Percentile:
         """Return a percentile of the last calls."""
@@ -125,8 +126,11 @@ class Readings:
             key: self._change(key, figures, earlier, elapsed, system["uptime_seconds"])
             for key, figures in _called(document).items()
         }
+        weighed = document.get("weight_metrics")
+        weights = {} if weighed is None else weighed["tools"]
         tools = tuple(
-            Tool(name, tool, *changes[name]) for name, tool in document["tool_metrics"].items()
+            Tool(name, tool, *changes[name], weight=weights.get(name))
+            for name, tool in document["tool_metrics"].items()
         )
         operations = tuple(
             Operation(_name(operation), operation, *changes[_key(operation)])

@@ -37,6 +37,8 @@ def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
             lines += items(label, [*about, (f"last {span}", "dim")], width)
     lifetime = [*_lifetime(tool, now), (f"source {tool['source']}", "dim")]
     lines += items("all calls", lifetime, width)
+    if row.entry.weight is not None:
+        lines += items("weight", _weight(row.entry.weight), width)
     return lines
 
 
@@ -67,6 +69,23 @@ def of_cache(row: Row[Cache], width: int, _now: float) -> list[Text]:
     if not cache["by_tool"]:
         return lines + sentence("hit rate", "no tool call has asked it yet", width)
     return lines + _by_tool(cache, cache["by_tool"], width)
+
+
+def _weight(weight: documents.ToolWeight) -> list[Item]:
+    found: list[Item] = []
+    definition, results = weight["definition"], weight["results"]
+    if definition is not None:
+        share = text.percent(definition["context_share"])
+        found.append((f"definition {text.ABOUT}{definition['tokens']} tokens", ""))
+        found.append((f"{share} % of the context", ""))
+        found.append((f"{definition['bytes']} bytes", "dim"))
+    if results is not None:
+        for name, value in (("p95", results["p95_tokens"]), ("largest", results["max_tokens"])):
+            if value is not None:
+                found.append((f"result {name} {text.ABOUT}{value} tokens", ""))
+        if results["unknown"]:
+            found.append((f"{results['unknown']} results of no known size", ""))
+    return found
 
 
 def _outcomes(tool: documents.Tool) -> list[Item]:
