@@ -67,9 +67,12 @@ class Tools(Handlers):
     def definitions(self, instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
         return [(instance.name, weakref.ref(instance))]  # the program's object, which may be large
 
-    def define(self, tool: Any) -> Definition:
+    def define(self, tool: Any) -> Definition | None:
+        found = tool()
+        if found is None:  # the program has dropped it
+            return None
         convert = importlib.import_module("langchain_core.utils.function_calling")
-        told = convert.convert_to_openai_function(tool())
+        told = convert.convert_to_openai_function(found)
         return of_function(told["name"], told.get("description"), told.get("parameters"))
 
     def inside(self, outer: Frame, instance: Any, name: str, kwargs: Any) -> None:

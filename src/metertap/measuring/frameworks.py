@@ -64,8 +64,8 @@ class Handlers:
         """Give the tools that can be seen where one is called for the first time, by name."""
         return ()
 
-    def define(self, _tool: Any) -> Definition:
-        """Measure the definition of one of these tools, as a model gets it."""
+    def define(self, _tool: Any) -> Definition | None:
+        """Measure the definition of one of these tools, as a model gets it; None if it is gone."""
         raise NotImplementedError
 
     # What follows makes this a `wrappers.Measure`.

@@ -49,7 +49,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
         self.side = side
         self.unknown = self.skipped = 0
         self.definition: Definition | None = None
-        self._define: tuple[Callable[[Any], Definition], Any] | None = None
+        self._define: tuple[Callable[[Any], Definition | None], Any] | None = None
         self._defined = 0  # how often it was
         self.structured = 0
         """Results that only writing them would have sized."""
@@ -66,7 +66,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
             self.due()
         self.append(size)
 
-    def defined_by(self, measure: Callable[[Any], Definition], what: Any) -> None:
+    def defined_by(self, measure: Callable[[Any], Definition | None], what: Any) -> None:
         """Take note of the definition: `measure` tells its size of `what`, when somebody looks."""
         self._define = measure, what
         self._defined += 1
