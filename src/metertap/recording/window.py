@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from metertap.recording.buffer import Batch
 
@@ -36,7 +36,17 @@ class Percentiles(NamedTuple):
         return Percentiles(shown[0], shown[1], shown[2], self.extrapolated)
 
 
-def percentiles(ordered: Sequence[float], factor: float = 1.0) -> Percentiles:
+class Ordered(Protocol):
+    """Samples by their places, the smallest first."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, place: int, /) -> float:
+        """Return the sample of a place."""
+
+
+def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
     """Equal to `statistics.quantiles(samples, n=100)[49|94|98]`, to the last digit.
 
     `ordered` are the samples, smallest first. That function computes all 99; its arithmetic (the

@@ -101,14 +101,18 @@ class WorkerGroup:
             )
         return False
 
-    def write(self, *, is_last: bool = False) -> None:
-        """Write down what was counted, if that has changed or may be the last time."""
+    def write(self, known: Sheet | None = None, *, is_last: bool = False) -> None:
+        """Write down what was counted, if that has changed or may be the last time.
+
+        `known` are the sections of this moment that tell a change, if they are known.
+        """
         files = self._files
         if files is None:
             return
         with self._writing, faults.guarded("workers.write"):
-            telling = [item.name for item in self._ledger.sections.values() if item.tells_change]
-            if not (is_last or is_changed(self._written, self._ledger.now(telling))):
+            telling = self._ledger.telling
+            known = self._ledger.now(telling) if known is None else known
+            if not (is_last or is_changed(self._written, {name: known[name] for name in telling})):
                 return
             sheet = self._ledger.now(self._ledger.sections)
             head = Head(time.monotonic(), self._instance(), (self._first,))

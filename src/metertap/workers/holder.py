@@ -115,7 +115,7 @@ class Holder:
             if late:
                 ask_all(late, None, _LATE_SECONDS, self._take)
 
-    def gathered(self, names: Sequence[str], write: Callable[[], None]) -> Gathered | None:
+    def gathered(self, names: Sequence[str], write: Callable[[Sheet], None]) -> Gathered | None:
         """Ask all others for some sections; None where nobody else is there or was.
 
         `write` writes down this worker's own totals: what was shown once must not be taken back.
@@ -140,9 +140,11 @@ class Holder:
             }
             return Gathered(merged, tuple(workers), self._past.head.ended, sheets)
 
-    def _own(self, names: Sequence[str], write: Callable[[], None]) -> Sheet:
-        write()
-        for name, items in self._ledger.now(names).items():
+    def _own(self, names: Sequence[str], write: Callable[[Sheet], None]) -> Sheet:
+        now = self._ledger.now({*names, *self._ledger.telling})
+        write(now)
+        for name in names:
+            items = now[name]
             section = self._ledger.sections[name]
             changes = self._told.changes(section, items)
             self._mirror[name] = section.after(self._mirror.get(name, {}), changes)

@@ -17,6 +17,8 @@ class Ledger:
     def __init__(self, recorder: Recorder, sections: Sequence[Section]) -> None:
         self._recorder = recorder
         self.sections: Mapping[str, Section] = {section.name: section for section in sections}
+        self.telling = [section.name for section in sections if section.tells_change]
+        """Sections whose change is written down."""
         self._lock = locks.lock()
         self._kept: dict[str, Items] = {}
 

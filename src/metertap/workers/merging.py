@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from metertap.recording import (
@@ -22,6 +21,7 @@ from metertap.recording import (
 )
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Window
+from metertap.workers.runs import Runs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,10 +241,8 @@ def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
     return figures.with_cache and figures.with_cache[place - 1]
 
 
-def _samples(parts: Sequence[Part], place: int) -> list[float]:
-    # Runs that are sorted already: `sorted` merges them.
-    windows = [part.windows[place].ordered() for part in parts if len(part.windows) > place]
-    return sorted(chain.from_iterable(windows)) if len(windows) > 1 else [*chain(*windows)]
+def _samples(parts: Sequence[Part], place: int) -> Runs:
+    return Runs([part.windows[place].ordered() for part in parts if len(part.windows) > place])
 
 
 def _counts(found: Iterable[Mapping[str, int]]) -> dict[str, int]:

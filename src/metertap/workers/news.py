@@ -25,6 +25,9 @@ class Piece:
     samples: Samples
 
 
+_NOTHING = Piece(0, False, Samples(array("d")))
+
+
 @dataclass(frozen=True, slots=True)
 class ToolNews:
     """What is new of a tool."""
@@ -94,6 +97,8 @@ def _pieces(before: Part | None, now: Part) -> tuple[Piece, ...]:
 
 def _piece(before: Window | None, now: Window, new: int) -> Piece:
     count = len(now)
+    if not count and before is not None and before.size == now.size and not len(before):
+        return _NOTHING
     is_all = (
         before is None
         or now.size != before.size
@@ -130,6 +135,7 @@ def _windows(pieces: Sequence[Piece], held: Part | None) -> tuple[Window, ...]:
             raise Malformed("a window lacks its beginning")
         else:
             window = held.windows[place]
-        window.add_milliseconds(piece.samples.values)
+        if len(piece.samples):
+            window.add_milliseconds(piece.samples.values)
         windows.append(window)
     return tuple(windows)
