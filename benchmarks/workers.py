@@ -186,14 +186,15 @@ def lost(calls: int) -> bool:
             now = time.monotonic()
             if now < due:
                 return
-            due = now + 4
+            due = now + 2
             if chance.random() < 0.3:
                 server.process.send_signal(signal.SIGHUP)
                 ends["reload"] += 1
-            elif server.pids:
-                with suppress(OSError):
-                    os.kill(chance.choice(sorted(server.pids)), signal.SIGTERM)
-                    ends["SIGTERM"] += 1
+                return
+            with suppress(OSError, http.client.HTTPException):
+                workers = json.loads(get(server.json_port, "/metrics"))["workers"] or [{}]
+                os.kill(chance.choice(workers)["pid"], signal.SIGTERM)
+                ends["SIGTERM"] += 1
 
         went_down = _load(server, calls, 50, disturb)
         took = time.monotonic() - began

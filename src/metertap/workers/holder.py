@@ -272,11 +272,21 @@ class Holder:
                     [self._past.sheet, *(record.sheet for record in new.values())],
                 ),
             )
-        if not self._is_written:
-            self._files.write(self._files.past, records.written(self._past, self._ledger.sections))
+        if self._is_written or self._write_past():
+            for other in left:
+                self._remove(other)
+
+    def _write_past(self) -> bool:
+        text = records.written(self._past, self._ledger.sections)
+        try:
+            self._files.write(self._files.past, text)
+        except OSError as error:
+            faults.warn_once(
+                "workers.past", "totals of workers that have ended cannot be kept: %s", error
+            )
+        else:
             self._is_written = True
-        for other in left:
-            self._remove(other)
+        return self._is_written
 
     def _last_known(self, ended: Member) -> Record:
         """Return what a worker has written down, or said, before it ended."""

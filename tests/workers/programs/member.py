@@ -1,0 +1,46 @@
+"""A worker without a server: does what the lines of its stdin say, and answers as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+
+from metertap import outcomes
+from metertap.recording import Recorder
+from metertap.workers.group import WorkerGroup
+from metertap.workers.ledger import Ledger
+from metertap.workers.merging import Whole
+from metertap.workers.sections import FIGURES, of_process, of_recorder
+
+recorder = Recorder()
+holds = threading.Event()
+whole = of_process(lambda figures: Whole(figures.start_time, 0, 0, 0.0, None, 1, None))
+ledger = Ledger(recorder, [*of_recorder(recorder), whole])
+group = WorkerGroup(sys.argv[1], ledger, lambda: "member", holds.set)
+
+
+def answered(line: str) -> object:
+    command, _, rest = line.partition(" ")
+    if command == "join":
+        return group.join()
+    if command == "call":
+        series = recorder.tool("search", "library")
+        for _ in range(int(rest)):
+            recorder.record_tool(series, outcomes.OK, None, 1.0)
+        return None
+    if command == "counted":
+        gathered = group.gathered(FIGURES)
+        if gathered is None:
+            return None
+        tools = gathered.merged["tools"].values()
+        return [sum(part.figures.succeeded for part in tools), gathered.ended]
+    if command == "holds":
+        return holds.wait(float(rest))
+    group.end()
+    return None
+
+
+for line in sys.stdin:
+    sys.stdout.write(json.dumps(answered(line.strip())) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,337 @@
+"""Workers find each other, take each other's place, and believe nothing that they are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metertap import outcomes
+from metertap.recording import Recorder
+from metertap.workers import members
+from metertap.workers.group import WorkerGroup
+from metertap.workers.holder import NOT_REACHED, REACHED, Gathered
+from metertap.workers.ledger import Ledger
+from metertap.workers.lines import Line, written
+from metertap.workers.members import SOCKET, TOTALS, Files
+from metertap.workers.merging import Whole
+from metertap.workers.sections import FIGURES, of_process, of_recorder
+from support.programs import started
+from support.waiting import wait_for
+
+SERVICE = members.key("shop", "json 127.0.0.1 9109")
+MEMBER = (sys.executable, str(Path(__file__).parent / "programs" / "member.py"), SERVICE)
+
+
+class Member:
+    """Another worker."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+
+    def does(self, command: str) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{command}\n".encode())
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def has_written(self) -> bool:
+        found = Files(SERVICE).members()
+        return any(TOTALS in files for one, files in found.items() if one.pid == self.process.pid)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def another(stack: ExitStack, *, calls: int = 0) -> Member:
+    member = Member(stack.enter_context(started(MEMBER)))
+    if calls:
+        member.does(f"call {calls}")
+    member.does("join")
+    return member
+
+
+@pytest.fixture
+def group(stack: ExitStack) -> WorkerGroup:
+    """This process as the holder of the port, with 5 calls."""
+    recorder = Recorder()
+    for _ in range(5):
+        recorder.record_tool(recorder.tool("search", "library"), outcomes.OK, None, 1.0)
+    whole = of_process(lambda figures: Whole(figures.start_time, 0, 0, 0.0, None, 1, None))
+    ledger = Ledger(recorder, [*of_recorder(recorder), whole])
+    group = WorkerGroup(SERVICE, ledger, lambda: "holder", lambda: None)
+    stack.callback(group.end)
+    assert group.join()
+    assert group.join()  # again makes no difference
+    return group
+
+
+def calls(gathered: Gathered | None) -> int:
+    assert gathered is not None
+    return sum(part.figures.succeeded for part in gathered.merged["tools"].values())
+
+
+def test_one_holds_the_port_and_sees_the_others(group: WorkerGroup, stack: ExitStack) -> None:
+    assert group.gathered(FIGURES) is None  # alone
+    other = another(stack, calls=7)
+    assert other.does("join") is False
+    gathered = group.gathered(FIGURES)
+    assert calls(gathered) == 12
+    assert gathered is not None
+    assert [item.state for item in gathered.workers] == ["holds the port", REACHED]
+    other.does("call 3")
+    assert calls(group.gathered(FIGURES)) == 15
+    assert other.does("counted") is None  # it holds no port
+    folder = Path(Files(SERVICE).folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_the_port_passes_on_with_all_counts(group: WorkerGroup, stack: ExitStack) -> None:
+    first, second = another(stack, calls=7), another(stack, calls=11)
+    assert calls(group.gathered(FIGURES)) == 23
+    group.end()
+    holder, other = (
+        (first, second) if wait_for(lambda: _holds(first, second)) is first else (second, first)
+    )
+    assert holder.does("counted") == [23, 0]  # of the one that left, what it wrote
+    holder.kill()
+    assert other.does("holds 10") is True
+    assert wait_for(lambda: other.does("counted")) == [23, 1]
+
+
+def _holds(*found: Member) -> Member | None:
+    return next((one for one in found if one.does("holds 0")), None)
+
+
+def test_counts_of_killed_workers_stay_in_one_file(group: WorkerGroup, stack: ExitStack) -> None:
+    others = [another(stack, calls=10) for _ in range(3)]
+    assert calls(group.gathered(FIGURES)) == 35
+    for other in others:
+        other.kill()
+    for _ in range(3):
+        gathered = group.gathered(FIGURES)
+        assert calls(gathered) == 35
+        assert gathered is not None
+        assert (len(gathered.workers), gathered.ended) == (1, 3)
+    names = sorted(path.suffix for path in Path(Files(SERVICE).folder).iterdir())
+    assert names == [".lock", ".past", ".totals"]
+
+
+def test_what_nobody_has_asked_is_known_a_second_later(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    other = another(stack, calls=10)
+    wait_for(other.has_written)
+    other.kill()
+    assert calls(group.gathered(FIGURES)) == 15
+
+
+def test_totals_that_are_contained_already_do_not_count_twice(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    other = another(stack, calls=10)
+    wait_for(other.has_written)
+    files = Files(SERVICE)
+    path = Path(files.name(members.member(other.process.pid), TOTALS))
+    text = path.read_bytes()
+    other.kill()
+    assert calls(group.gathered(FIGURES)) == 15
+    path.write_bytes(text)  # as if the holder had been killed before it removed the file
+    assert calls(group.gathered(FIGURES)) == 15
+    wait_for(lambda: not path.exists())
+
+
+def test_totals_that_cannot_be_written_count_all_the_same(
+    group: WorkerGroup, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = another(stack, calls=10)
+    assert calls(group.gathered(FIGURES)) == 15
+
+    def full(_self: Files, path: str, _text: bytes) -> None:
+        raise OSError(28, "No space left on device", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Files, "write", full)
+        other.kill()
+        wait_for(lambda: not members.member(other.process.pid).is_alive)
+        for _ in range(2):
+            assert calls(group.gathered(FIGURES)) == 15
+    assert calls(group.gathered(FIGURES)) == 15
+    assert Path(Files(SERVICE).past).exists()
+
+
+def test_a_service_that_is_started_anew_counts_from_zero(stack: ExitStack) -> None:
+    first, second = another(stack, calls=7), another(stack, calls=9)
+    wait_for(lambda: first.has_written() and second.has_written())
+    first.kill()
+    second.kill()
+    third, fourth = another(stack, calls=1), another(stack, calls=2)
+    assert wait_for(lambda: third.does("counted")) == [3, 0]
+    fourth.does("end")
+    third.does("end")
+    left = {path.suffix for path in Path(Files(SERVICE).folder).iterdir()}
+    assert ".past" not in left
+
+
+LISTENER = """
+import os, socket, sys, time
+path, hang = sys.argv[1], sys.argv[2] == "hang"
+listener = socket.socket(socket.AF_UNIX)
+os.chdir(os.path.dirname(path))
+start = open("/proc/self/stat", "rb").read().rpartition(b")")[2].split()[19].decode()
+listener.bind(f"{os.getpid()}-{start}-{os.path.basename(path)}")
+listener.listen()
+print("ready", flush=True)
+answer = sys.stdin.buffer.read()
+while True:
+    line = listener.accept()[0]
+    line.recv(4096)
+    try:
+        while not hang:
+            line.sendall(answer)
+            if len(answer) < 1000000:
+                break
+    except OSError:
+        pass
+    if hang:
+        time.sleep(1000)
+"""
+
+
+def lies(stack: ExitStack, answer: bytes, *, hangs: bool = False) -> subprocess.Popen[bytes]:
+    path = os.path.join(Files(SERVICE).folder, SERVICE + SOCKET)
+    command = (sys.executable, "-c", LISTENER, path, "hang" if hangs else "")
+    process = stack.enter_context(started(command))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdin.write(answer)
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"\x00\x00\x00\x02{}",
+        b"\xff\xff\xff\xff" + b"x" * 2_000_000,
+        b"\x00\x03\x0d\x40" + b"[" * 200_000,
+        written({"at": 1.0, "sections": {"tools": [True, [["search"]]]}}),
+        written({"at": 1.0, "sections": {"no such": [True, []]}}),
+        written({"at": "now", "sections": {}}),
+        written({"sections": None}),
+    ],
+    ids=range(9),
+)
+def test_a_worker_that_answers_nonsense_is_named_and_nothing_else(
+    answer: bytes, group: WorkerGroup, stack: ExitStack
+) -> None:
+    process = lies(stack, answer)
+    began = time.monotonic()
+    gathered = group.gathered(FIGURES)
+    assert time.monotonic() - began < 5  # 0.3 s where nothing else runs
+    assert calls(gathered) == 5
+    assert gathered is not None
+    assert [(item.pid, item.state) for item in gathered.workers[1:]] == [(process.pid, NOT_REACHED)]
+    assert gathered.workers[1].reason
+
+
+def test_one_that_hangs_delays_no_answer_for_long(group: WorkerGroup, stack: ExitStack) -> None:
+    lies(stack, b"", hangs=True)
+    other = another(stack, calls=7)
+    for _ in range(2):
+        gathered = group.gathered(FIGURES)
+        assert calls(gathered) == 12
+        assert gathered is not None
+        states = {item.pid: item.state for item in gathered.workers}
+        assert states[other.process.pid] == REACHED
+        assert list(states.values()).count(NOT_REACHED) == 1
+
+
+def test_a_socket_of_another_process_is_not_asked(group: WorkerGroup, stack: ExitStack) -> None:
+    sleeper = stack.enter_context(started(["sleep", "60"]))
+    files = Files(SERVICE)
+    folder = os.getcwd()
+    listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+    os.chdir(files.folder)
+    try:
+        listener.bind(os.path.basename(files.name(members.member(sleeper.pid), SOCKET)))
+    finally:
+        os.chdir(folder)
+    listener.listen()
+    gathered = group.gathered(FIGURES)
+    assert gathered is not None
+    assert gathered.workers[1].reason == "another process listens there"
+
+
+def test_files_that_are_none_of_ours_are_left_out(
+    group: WorkerGroup, stack: ExitStack, tmp_path: Path
+) -> None:
+    ended = stack.enter_context(started(["true"]))
+    ended.wait()
+    files = Files(SERVICE)
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    for number, text in enumerate([b"", b"{}", b"[" * 100_000, b'{"version": 1, "head": 5}']):
+        Path(files.folder, f"{ended.pid}-{number + 1}-{SERVICE}{TOTALS}").write_bytes(text)
+    Path(files.folder, f"{ended.pid}-9-{SERVICE}{TOTALS}").symlink_to(secret)
+    Path(files.folder, f"x-y-{SERVICE}{TOTALS}").write_bytes(b"?")
+    another(stack, calls=1)
+    assert calls(group.gathered(FIGURES)) == 6
+    assert secret.read_text() == "mine"
+
+
+def test_a_worker_asks_no_more_of_a_line_than_a_question(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    other = another(stack, calls=7)
+    path = Files(SERVICE).name(members.member(other.process.pid), SOCKET)
+
+    for question in (
+        b"\xff" * 5000,
+        b"\x00\x00\x00\x02{}",
+        written({"sections": 5}),
+        b"GET / HTTP",
+    ):
+        line = Line(members.member(other.process.pid), path)
+        try:
+            line.ask(question)
+        finally:
+            line.close()
+    assert calls(group.gathered(FIGURES)) == 12
+
+
+def test_a_forked_child_takes_no_part_until_it_joins(group: WorkerGroup) -> None:
+    pid = os.fork()
+    if not pid:
+        try:
+            group.forked()
+            code = 0 if not group.has_joined and not group.join() else 1
+            group.end()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert group.join()  # it still holds the port
