@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import known
+from benchmarks import known, summary
 from benchmarks.comparing import Unreadable, compare, keep, kept
 from benchmarks.measuring import Result
 
@@ -62,6 +62,9 @@ def main() -> int:
         metavar="FILE",
         help="exit with 1 if a ratio is worse than in FILE (the stored baseline) by --slack",
     )
+    parser.add_argument(
+        "--summary", action="store_true", help="print README's lines of what --from names, no table"
+    )
     parser.add_argument("--slack", type=float, default=0.25, help="worse by how much (0.25)")
     given = parser.parse_args()
     if unknown := set(given.groups) - set(GROUPS):
@@ -74,6 +77,9 @@ def main() -> int:
     except Unreadable as error:
         parser.error(str(error))
 
+    if given.summary:
+        print("\n".join(summary.lines(list(measured))))
+        return 0
     results = []
     print(_line("row", "against", "ratio", "quartiles", "at most", "ours"))
     for item in measured:

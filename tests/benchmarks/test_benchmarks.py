@@ -11,7 +11,7 @@ import pytest
 from benchmarks.measuring import Ratio, Result
 
 from benchmarks import __main__ as command
-from benchmarks import known
+from benchmarks import comparing, known, summary
 from support.programs import Ended, run
 
 CLONE = Path(__file__).parents[2]
@@ -136,6 +136,26 @@ def test_what_is_kept_again_is_the_same(before: Path, tmp_path: Path) -> None:
 def test_the_stored_baseline_can_be_compared_to() -> None:
     ended = benchmarks("--from", CLONE / "benchmarks" / "baseline.json", "--compare")
     assert (ended.status, comparison(ended)) == (0, ["No regression."])
+
+
+def test_the_cost_in_short_is_that_of_the_stored_run() -> None:
+    file = CLONE / "benchmarks" / "baseline.json"
+    lines = summary.lines(comparing.kept(file))
+    assert benchmarks("--from", file, "--summary").stdout.decode().splitlines() == lines
+    assert lines
+    for said in (CLONE / "README.md", CLONE / "docs" / "performance.md"):
+        text = said.read_text(encoding="utf-8").splitlines()
+        told = [line for line in text if line.startswith(summary.BEGINNINGS)]
+        assert set(told) <= set(lines), said.name
+
+
+def test_a_line_has_the_figures_of_its_row() -> None:
+    name = "MCP 2.x tools/call, MCPServer / CPU of the call"
+    row, _, against = name.partition(" / ")
+    [line] = summary.lines(
+        [Result(row, against, Ratio(0.0123, 0.01, 0.02), 0.02, 4.2e-6), missed(1)]
+    )
+    assert "4 µs, 1.2 %" in line
 
 
 def missed(median: float) -> Result:
