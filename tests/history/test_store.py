@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -210,6 +212,52 @@ def test_a_damaged_row_is_told(path: Path, store: Store) -> None:
         broken.execute("UPDATE chunk SET data = x'00'")
         broken.commit()
     with pytest.raises(HistoryError, match="it is damaged"):
+        slices(path)
+
+
+WRONG = {
+    "a bomb": b"1" * 2**27,
+    "no lines": b"7\n",
+    "lines of text": b'["x", "y"]\n',
+    "no numbers": b'[["a", 0]]\n',
+    "counts of text": b'[[1, 0, {"ok": "many"}]]\n',
+    "counts by no name": b"[[1, 0, 5]]\n",
+    "hits by name": b'[[1, 0, {}, {}, {"a": 1}]]\n',
+    "no number": b'[[1, 0, {"ok": NaN}]]\n',
+    "beyond all numbers": b'[[1, 0, {"ok": 1e999}]]\n',
+    "a length of none": b"[[1, -1]]\n",
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_row_that_somebody_else_wrote_is_told_and_takes_bounded_memory(
+    what: str, path: Path, store: Store
+) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE chunk SET data = ?", (zlib.compress(WRONG[what], 9),))
+        connection.commit()
+    tracemalloc.start()
+    try:
+        with pytest.raises(HistoryError, match="it is damaged"):
+            slices(path)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * 2**26
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_computes_is_not_asked(path: Path) -> None:
+    Store(path, 10**6).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE series")
+        connection.execute(
+            "CREATE VIEW series AS WITH RECURSIVE n(id) AS "
+            "(SELECT 1 UNION ALL SELECT id + 1 FROM n) "
+            "SELECT id, 'tool' AS kind, 'a' AS name, 's' AS source FROM n"
+        )
+        connection.commit()
+    with pytest.raises(HistoryError, match="more than tables"):
         slices(path)
 
 

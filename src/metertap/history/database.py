@@ -130,6 +130,11 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
         if application or layout or tables:
             raise HistoryError("it is another program's database")
         return False
+    names = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    ).fetchone()
+    if names != (0,):  # it may be somebody else's, and compute without end
+        raise HistoryError("it has more than tables in it")
     if layout > LAYOUT:
         raise HistoryError(f"a newer metertap wrote it (layout {layout}; this one knows {LAYOUT})")
     return True

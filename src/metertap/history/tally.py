@@ -6,12 +6,15 @@ import json
 import zlib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from metertap.history.sketch import Sketch
 
+_MOST_BYTES = 64 * 2**20
+"""Of one row, unpacked: thousands of series with whole sketches have less."""
 _LEVEL = 4
 """Of compression: a tenth more bytes than by zlib's default, in a third of its time."""
+_LARGEST = 2**62
 _COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
 """What is kept beside the latencies, the rarest last."""
 
@@ -92,12 +95,46 @@ def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[
 
     Raises ValueError or zlib.error for other bytes.
     """
-    head, _, sketches = zlib.decompress(data).partition(b"\n")
+    head, _, sketches = _whole(data).partition(b"\n")
     at = 0
-    for series, length, *counts in json.loads(head):
+    for series, length, *counts in _lines(head):
         start, at = at, at + length
         if wanted is None or series in wanted:
             tally = Tally(latency=Sketch.unpack(sketches[start:at]) if length else None)
             for name, value in zip(_COUNTS, counts, strict=False):
                 setattr(tally, name, value)
             yield series, tally
+
+
+def _whole(data: bytes) -> bytes:
+    """Unpack what may be somebody else's: a few bytes can stand for gigabytes."""
+    unpacking = zlib.decompressobj()
+    whole = unpacking.decompress(data, _MOST_BYTES)
+    if not unpacking.eof:
+        raise ValueError("a row is longer than any of ours, or cut off")
+    return whole
+
+
+def _lines(head: bytes) -> Iterator[list[Any]]:
+    try:
+        for line in json.loads(head):
+            series, length, *counts = line
+            numbers = [series, length]
+            for name, count in zip(_COUNTS, counts, strict=False):
+                is_many = name not in {"hits", "misses"}
+                numbers += _checked(count, dict).values() if is_many else [count]
+            if not all(map(_is_number, numbers)):
+                raise ValueError("a line has no counts")
+            yield line
+    except (TypeError, RecursionError):
+        raise ValueError("a row has no lines") from None
+
+
+def _checked(found: Any, kind: type) -> Any:
+    if type(found) is not kind:
+        raise ValueError("a line has no counts")
+    return found
+
+
+def _is_number(found: object) -> bool:
+    return type(found) in (int, float) and -_LARGEST <= cast(float, found) <= _LARGEST
