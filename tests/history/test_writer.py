@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,27 @@ def test_threads_that_record_meanwhile_lose_nothing(path: Path) -> None:
             tap.flush(5000)
         list(done)
     assert kept(path)["search shop"].outcomes == {"ok": 10_000}
+
+
+def test_what_models_cost_and_results_weigh_is_kept(path: Path) -> None:
+    with metertap.instrument(history=path, service_name="shop", json_port=0) as tap:
+        recorder = state.recorder()
+        for _ in range(2):
+            metertap.record_tool_call("search", True, 1.0)
+            with recorder.lock:
+                usage = recorder.usage("search", "openai", "gpt")
+                usage.calls += 1
+                usage.input_tokens += 100
+                usage.output_tokens += 10
+                usage.spent += Decimal("0.25")
+            tap.flush()
+        for size in (1000, 500, -1):
+            recorder.weight("search", catalogue.MANUAL).record(size)
+    assert kept(path)["search shop"].extra == {
+        "model_calls": 2,
+        "input_tokens": 200,
+        "output_tokens": 20,
+        "cost_usd": 0.5,
+        "results": 2,
+        "result_bytes": 1500,
+    }

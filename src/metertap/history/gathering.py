@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metertap import catalogue, outcomes
@@ -14,11 +14,11 @@ from metertap.recording import Recorder
 from metertap.recording.buffer import Buffer
 from metertap.recording.operation_series import OperationSeries, Sample
 from metertap.recording.tool_series import Ended, ToolSeries
-
-Sums = Iterable[tuple[Subject, Mapping[str, float]]]
-"""Sums since recording began, by subject."""
+from metertap.recording.weight_series import Sized, WeightSeries
 
 _OPERATIONS = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
+_NO_TOOL = "model"
+"""The source of model calls that no tool made."""
 _MANY = 50_000
 """Calls that may wait to be sorted: about a megabyte."""
 
@@ -34,11 +34,9 @@ class Gathering:
         self,
         recorder: Recorder,
         crowded: Callable[[], None],
-        more: Callable[[], Sums] = lambda: (),
     ) -> None:
         self._recorder = recorder
         self._crowded = crowded
-        self._more = more
         self._folded: list[tuple[Buffer, Sequence[Any]]] = []
         self._waiting = 0
         self._tallies: dict[Subject, Tally] = {}
@@ -80,6 +78,9 @@ class Gathering:
                 name = " ".join(filter(None, (series.method, series.name)))
                 subject = Subject("operation", name, series.metric.side)
                 _count_operations(self._tally(subject), items)
+            elif isinstance(series, WeightSeries) and series.side == catalogue.SERVER:
+                tally = self._tally(Subject("tool", series.name, series.source))
+                _count_sizes(tally, items)
 
     def take(self) -> dict[Subject, Tally]:
         """Return what was measured since it was taken last."""
@@ -106,9 +107,26 @@ class Gathering:
                 "evictions": cache.evictions or 0,
                 "size_rejections": cache.rejections or 0,
             }
-        for subject, sums in self._more():
-            found.setdefault(subject, {}).update(sums)
+        used = self._recorder.usage_figures()
+        sources = dict(key for key, _, _ in self._recorder.tool_counts()) if used else {}
+        for usage in used:
+            tool = Subject("tool", usage.tool, sources.get(usage.tool, _NO_TOOL))
+            sums = {
+                "model_calls": usage.calls,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cost_usd": float(usage.spent),
+            }
+            add_to(found.setdefault(tool, {}), sums)
         return found
+
+
+def _count_sizes(tally: Tally, items: Sequence[Any]) -> None:
+    """Count what was in the buffer of a tool's results: sizes in bytes; below 0 is unknown."""
+    sizes = [item.size if type(item) is Sized else item for item in items]
+    known = [size for size in sizes if size >= 0]
+    if known:
+        add_to(tally.extra, {"results": len(known), "result_bytes": sum(known)})
 
 
 def _count_growth(

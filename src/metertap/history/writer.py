@@ -13,7 +13,7 @@ from typing import Any
 from metertap import faults, locks
 from metertap.history.answers import HistoryError, Subject
 from metertap.history.database import TIERS
-from metertap.history.gathering import Gathering, Sums
+from metertap.history.gathering import Gathering
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 from metertap.recording import Recorder
@@ -40,13 +40,12 @@ class HistoryWriter:
         most_bytes: int,
         recorder: Recorder,
         service: Callable[[], Mapping[str, str]],
-        more: Callable[[], Sums] = lambda: (),
     ) -> None:
         self._path = path
         self._most_bytes = most_bytes
         self._recorder = recorder
         self._service = service
-        self._gathering = Gathering(recorder, self._crowded, more)
+        self._gathering = Gathering(recorder, self._crowded)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
