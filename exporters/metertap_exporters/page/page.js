@@ -2,6 +2,7 @@
 
 import { Alerts } from "./alerts.js";
 import { Answers } from "./answers.js";
+import { Costs } from "./costs.js";
 import { cacheDetail, operationDetail, toolDetail, weightDetail } from "./detail.js";
 import { NONE, bytes, clock, count, duration, joined, latency, percent, percentile, rate } from "./figures.js";
 import { History } from "./history.js";
@@ -100,6 +101,7 @@ const weights = new Table(byId("weights"), {
   ],
 });
 const alerts = new Alerts();
+const costs = new Costs();
 const answers = new Answers((name) => show(tools, name), (name) => show(caches, name));
 
 function show(table, name) {
@@ -223,6 +225,7 @@ function render() {
   say(byId("sessions"), sessionsTold(latest.sessions ?? []));
   showWeights(latest.weight_metrics ?? null);
   alerts.update(latest.alerts);
+  costs.update(latest.cost_metrics);
   answers.update(toolRows, cacheRows);
   counts();
 

@@ -45,6 +45,7 @@ FILES = (
     "alerts.js",
     "answers.js",
     "charts.js",
+    "costs.js",
     "detail.js",
     "figures.js",
     "history.html",

@@ -98,6 +98,8 @@ class Reading:
     """MCP sessions that have ended, by side."""
     alerts: tuple[documents.Alert, ...] = ()
     """Those that fire, then those that may soon."""
+    costs: documents.Costs | None = None
+    """What tools spend, where they ask models or have fees."""
     workers: str = ""
     """How many workers the figures are of, where there are several, and who was not reached."""
 
@@ -161,6 +163,7 @@ class Readings:
             operations=operations,
             sessions=tuple(document.get("sessions", ())),
             alerts=_alerts(document),
+            costs=document.get("cost_metrics"),
             workers=workers_told(document),
         )
 

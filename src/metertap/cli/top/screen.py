@@ -16,6 +16,7 @@ from metertap.cli.top.layout import Signs, shortened
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.table import RULE, table
 from metertap.cli.top.table_state import TableState, View
+from metertap.tables import costs
 from metertap.text import printable
 
 _LEAST_WORDS = 9
@@ -51,6 +52,7 @@ class Screen:
         lines = [self._title(listed, width, now)]
         lines += self._processes(listed, width, max(1, height // 4), now)
         lines += self._alerts(listed, width, max(1, height // 5))
+        lines += self._costs(listed, width, max(1, height // 8))
         room = max(0, height - len(lines) - 1)
         parts: list[RenderableType] = list(lines)
         if self._view.shows_keys:
@@ -137,6 +139,23 @@ class Screen:
             lines.append(self._signs.cut(line, width))
         if len(shown) < len(found):
             lines.append(self._signs.text(f"  … and {len(found) - len(shown)} more alerts", "dim"))
+        return lines
+
+    def _costs(self, listed: Sequence[Watched], width: int, most: int) -> list[Text]:
+        lines: list[Text] = []
+        for label, watched in zip(labels(listed), listed, strict=True):
+            spent = None if watched.reading is None else watched.reading.costs
+            if spent is not None and len(lines) < most:
+                line = self._signs.text("$ ", "bold")
+                if len(listed) > 1:
+                    line.append(self._signs.plain(f"{printable(label)}  "), "bold")
+                line.append(self._signs.plain(costs.heading(spent)))
+                dearest = max(
+                    spent["tools"], key=lambda name: spent["tools"][name]["spent"] or 0, default=""
+                )
+                if dearest:
+                    line.append(self._signs.plain(f"; most by {printable(dearest)}"), "dim")
+                lines.append(self._signs.cut(line, width))
         return lines
 
     def _tables(
