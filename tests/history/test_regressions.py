@@ -60,7 +60,7 @@ def test_a_shift_of_a_fifth_is_found_with_its_beginning() -> None:
 @pytest.mark.parametrize("versions", [False, True])
 def test_daily_cycles_outliers_and_traffic_are_no_regression(versions: bool) -> None:
     chance = np.random.default_rng(12)
-    reports = [unchanged(chance, versions=versions) for _ in range(15)]
+    reports = [unchanged(chance, versions=versions) for _ in range(8)]
     assert all(each.compared == 1 for each in reports)
     assert not [item for each in reports for item in each.regressions]
 

@@ -19,7 +19,7 @@ from metertap.history.findings import Finding, Tested, compared
 SIGNIFICANCE = 0.01
 """The share of false alarms among what is told, of both directions."""
 _DAY = 86_400.0
-_STEPS = (10.0, 60.0, 600.0, 3600.0)
+_STEPS = (10.0, 60.0, 600.0, 3600.0, 14_400.0)
 _MOST_STEPS = 400
 
 

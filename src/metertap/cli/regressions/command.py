@@ -75,9 +75,8 @@ def _question(answers: Answers, options: argparse.Namespace) -> regressions.Ques
         return regressions.between_versions(answers, options.before, options.after, options.service)
     if options.baseline is None:
         seen = [item for item in answers.versions(options.service) if item.version]
-        if len(seen) > 1 and len({item.service for item in seen}) == 1:
-            before, after = seen[-2:]
-            return regressions.between_versions(
-                answers, before.version, after.version, options.service
-            )
+        names = list(dict.fromkeys(item.version for item in seen))
+        if len(names) > 1 and len({item.service for item in seen}) == 1:
+            before, after = names[-2:]
+            return regressions.between_versions(answers, before, after, options.service)
     return regressions.of_newest(answers, options.baseline or _WEEK, time.time(), options.service)
