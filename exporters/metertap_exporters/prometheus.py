@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
@@ -20,8 +20,6 @@ from metertap.otel.instruments import paced
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
-from metertap.workers.group import WorkerGroup
-from metertap.workers.holder import Gathered
 from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
 from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
@@ -33,6 +31,10 @@ from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.http.workers import EACH, no_worker, worker_asked
 from metertap_exporters.pause import pause
+
+if TYPE_CHECKING:
+    from metertap.workers.group import WorkerGroup
+    from metertap.workers.holder import Gathered
 
 _SECTIONS = (*FIGURES, NAME)
 """What is asked of workers."""

@@ -11,7 +11,6 @@ import shlex
 from importlib import metadata
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 _NAME = "metertap"
 
@@ -36,6 +35,8 @@ def _requirement(extra: str, direct_url: str) -> str:
         url = str(origin.get("url", ""))
         directory, version_control = origin.get("dir_info"), origin.get("vcs_info")
         if directory is not None:
+            from urllib.request import url2pathname  # and all of HTTP, at no start of a program
+
             path = url2pathname(urlsplit(url).path)
             editable = "-e " if directory.get("editable") else ""
             return editable + shlex.quote(f"{path}[{extra}]")

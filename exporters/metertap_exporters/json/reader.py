@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import asdict
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
@@ -21,8 +21,6 @@ from metertap.otel.instruments import silent
 from metertap.recording import Figures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Options, Settings
-from metertap.workers.group import WorkerGroup
-from metertap.workers.holder import Gathered
 from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
@@ -34,6 +32,10 @@ from metertap_exporters.json.document import outline, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.shape import Document
 from metertap_exporters.json.text import DocumentText, dumped
+
+if TYPE_CHECKING:
+    from metertap.workers.group import WorkerGroup
+    from metertap.workers.holder import Gathered
 
 _SECTIONS = (*FIGURES, "foreign")
 """What is asked of workers."""

@@ -11,14 +11,12 @@ from metertap.recording import Recorder
 from metertap.runtime import listing
 from metertap.settings import program
 from metertap.settings.settings import AUTO, Settings
-from metertap.workers.group import WorkerGroup
-from metertap.workers.ledger import Ledger
 from metertap.workers.members import first, key
-from metertap.workers.sections import of_process, of_recorder
 from metertap_exporters.exposition import summed
 from metertap_exporters.json import foreign, system
 
 if TYPE_CHECKING:
+    from metertap.workers.group import WorkerGroup
     from metertap_exporters.exposition.families import Family
     from metertap_exporters.http.endpoint import Endpoint
     from metertap_exporters.json.foreign import ForeignTool
@@ -47,6 +45,11 @@ class Workers:
         """What stands for the service in names of files; None where no address is shared."""
         self._group: WorkerGroup | None = None
         if self.service is not None:
+            # Only where there may be several: one process alone need not wait for these imports.
+            from metertap.workers.group import WorkerGroup
+            from metertap.workers.ledger import Ledger
+            from metertap.workers.sections import of_process, of_recorder
+
             ledger = Ledger(
                 recorder,
                 [
