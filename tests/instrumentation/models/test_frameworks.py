@@ -20,7 +20,10 @@ USAGE = {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500}
 def api() -> Iterator[ModelApi]:
     message = {"role": "assistant", "content": "answered"}
     body = {
-        "id": "1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini",
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini",
         "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
         "usage": USAGE,
     }
