@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.prometheus import PrometheusExporter
 
-_PASSES_SECONDS = 0.5
-"""How long it is waited for the port of a worker that has ended."""
+_PASSES_SECONDS = 1.0
+"""How long it is waited for the port of a worker that has ended, whose lock may be free before."""
 _ENDS_SECONDS = 0.8
 """The longest that a file system is waited for that hangs."""
 
@@ -66,6 +66,7 @@ class Workers:
         if self._group is not None and view.endpoint.is_shared:
             view.group = self._group
             view.endpoint.may_bind = self._group.join
+            view.endpoint.patience_seconds = _PASSES_SECONDS
             if view.endpoint not in self._shared:
                 self._shared.append(view.endpoint)
 
@@ -87,15 +88,12 @@ class Workers:
         """Be no worker in a forked child, until an endpoint is to open there."""
         if self._group is not None:
             self._group.forked()
-            for endpoint in self._shared:
-                endpoint.patience_seconds = 0.0
 
     def _guarded(self, do: Callable[[], None]) -> Callable[[], None]:
         return lambda: faults.kept("workers.end", do, None)
 
     def _take_place(self) -> None:
         for endpoint in self._shared:
-            endpoint.patience_seconds = _PASSES_SECONDS
             endpoint.start()
 
     def _instance(self) -> str:
