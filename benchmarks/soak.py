@@ -2,7 +2,7 @@
 
 One thread calls tools and asks caches as fast as it can, under names of which 100,000 are hostile,
 while another process asks for the document and for Prometheus' text every second. What is told: how
-memory grows, by a least-squares line through its samples, and what a call costs at the beginning
+memory grows, by the median slope between its samples, and what a call costs at the beginning
 and at the end, in CPU time of the thread, which does not depend on what else the machine does. The
 first fifth of the time is left out: names, windows and pools fill then.
 """
@@ -134,13 +134,13 @@ def soak(seconds: float) -> tuple[list[Sample], int]:
     return samples, calls
 
 
-def slope(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """Return the slope of the least-squares line through `points`, and its standard error."""
-    line = statistics.linear_regression(*zip(*points, strict=True))
-    across = statistics.fmean(x for x, _ in points)
-    left = sum((y - line.slope * x - line.intercept) ** 2 for x, y in points)
-    spread = sum((x - across) ** 2 for x, _ in points)
-    return line.slope, (left / (len(points) - 2) / spread) ** 0.5
+def slope(points: list[tuple[float, float]]) -> float:
+    """Return the median of the slopes between all pairs of points (Theil and Sen).
+
+    An answer that is being written while memory is read moves a least-squares line, not this.
+    """
+    pairs = itertools.combinations(points, 2)
+    return statistics.median((other[1] - one[1]) / (other[0] - one[0]) for one, other in pairs)
 
 
 def main() -> int:
@@ -150,7 +150,7 @@ def main() -> int:
     minutes: float = parser.parse_args().minutes
     samples, calls = soak(minutes * 60)
     settled = samples[len(samples) // 5 :]
-    grows, error = slope([(item.at / 3600, item.memory / 1e6) for item in settled])
+    grows = slope([(item.at / 3600, item.memory / 1e6) for item in settled])
     third = len(settled) // 3
     first = statistics.median(item.call for item in settled[:third])
     last = statistics.median(item.call for item in settled[-third:])
@@ -159,7 +159,6 @@ def main() -> int:
         "calls": calls,
         "memory_mb": round(settled[-1].memory / 1e6, 1),
         "mb_per_hour": round(grows, 2),
-        "standard_error": round(error, 2),
         "call_us_first_third": round(first * 1e6, 3),
         "call_us_last_third": round(last * 1e6, 3),
         "load": os.getloadavg()[1],

@@ -2,8 +2,9 @@
 
 Runs the demo's server under its real client for a minute and draws the tables that
 `metertap demo` shows, and the screen of `metertap top` with a row unfolded. Then it draws what
-commands write to a terminal: of two releases of the demo, and of gunicorn's workers.
-Needs `pip install '.[demo,regressions]' gunicorn`.
+commands write to a terminal: of two releases of the demo, of gunicorn's workers, and of what tools
+cost.
+Needs `pip install '.[demo,costs,regressions]' gunicorn`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from metertap.tables.figures import tables
 
 _SECONDS = 60
 _WIDTH = 100
+_WIDE = 150
 _LINES = 24
 
 
@@ -63,8 +65,8 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
     return parts, screen.draw(_WIDTH, _LINES, time.time())
 
 
-def _draw(name: str, title: str, parts: list[RenderableType]) -> None:
-    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
+def _draw(name: str, title: str, parts: list[RenderableType], width: int = _WIDTH) -> None:
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
     for part in parts:
         console.print(part)
     svg = console.export_svg(title=title)
@@ -89,15 +91,15 @@ def app(environ, start_response):
 """
 
 
-def _written(*command: str) -> Text:
+def _written(*command: str, width: int = _WIDTH) -> Text:
     """Return what a command of metertap writes to a terminal."""
     parts: list[bytes] = []
 
     def keep(file: int) -> bytes:
         parts.append(os.read(file, 65_536))
-        return b""
+        return parts[-1]
 
-    os.environ["COLUMNS"] = str(_WIDTH)
+    os.environ["COLUMNS"] = str(width)
     pty.spawn([sys.executable, "-m", "metertap", *command], keep)
     prompt = Text(f"$ metertap {' '.join(command)}\n", style="bold")
     return prompt + Text.from_ansi(b"".join(parts).decode().replace("\r\n", "\n"))
@@ -107,10 +109,8 @@ def _two_releases() -> None:
     for release in ("1.0", "2.0"):
         demo = ("demo", "--history", "shop.db", "--duration", "40", "--release", release)
         subprocess.run([sys.executable, "-m", "metertap", *demo], check=True)
-    shown = [
-        _written(*command, "--history", "shop.db") for command in (("trends",), ("regressions",))
-    ]
-    _draw("regressions.svg", "Two releases", shown)
+    for name in ("trends", "regressions"):
+        _draw(f"{name}.svg", "Two releases", [_written(name, "--history", "shop.db")])
 
 
 def _workers() -> None:
@@ -126,8 +126,16 @@ def _workers() -> None:
         running.terminate()
 
 
+def _costs() -> None:
+    demo = [sys.executable, "-m", "metertap", "demo", "--costs", "--duration", "60"]
+    with subprocess.Popen(demo):
+        time.sleep(50)
+        shown = [_written("costs", width=_WIDE)]
+    _draw("costs.svg", "metertap demo --costs", shown, _WIDE)
+
+
 def main() -> None:
-    with command._server(0, None, None, "1.0") as (server, url):
+    with command._server(0, None, None, "1.0", False) as (server, url):
         of_demo, of_top = asyncio.run(_shown(url, server.pid))
     _draw("demo.svg", "metertap demo", of_demo)
     _draw("top.svg", "metertap top", [of_top])
@@ -136,6 +144,7 @@ def main() -> None:
         os.chdir(folder)
         _two_releases()
         _workers()
+        _costs()
 
 
 if __name__ == "__main__":
