@@ -15,6 +15,7 @@ from scipy import stats
 
 from metertap.history.answers import Answers, HistoryError, Slice, Subject
 from metertap.history.findings import Finding, Tested, compared
+from metertap.history.weights import DefinitionChange, definition_changes
 
 SIGNIFICANCE = 0.01
 """The share of false alarms among what is told, of both directions."""
@@ -80,6 +81,8 @@ class Report:
     untold: list[Untold]
     compared: int
     """Tools and caches of which there was enough on both sides."""
+    definitions: tuple[DefinitionChange, ...] = ()
+    """What tools' definitions weigh now, by service, where that has changed."""
 
     @property
     def regressions(self) -> list[Finding]:
@@ -135,16 +138,26 @@ def report(answers: Answers, question: Question) -> Report:
         pieces[piece.service, piece.subject].append(piece)
     tested: list[Tested] = []
     untold: list[Untold] = []
-    for (service, subject), found in pieces.items():
-        before, after = (
-            [piece for piece in found if period.holds(piece)]
-            for period in (question.before, question.after)
+    sides = {
+        key: (
+            [piece for piece in found if question.before.holds(piece)],
+            [piece for piece in found if question.after.holds(piece)],
         )
+        for key, found in pieces.items()
+    }
+    for (service, subject), (before, after) in sides.items():
         made = compared(service, subject, (before, after))
         tested += made
         if not made:
             untold.append(Untold(service, subject, _reason(before, after)))
-    return Report(question, _significant(tested), untold, len(pieces) - len(untold))
+    whole = question.after.version is not None
+    return Report(
+        question,
+        _significant(tested),
+        untold,
+        len(pieces) - len(untold),
+        tuple(definition_changes(sides, whole=whole)),
+    )
 
 
 def _significant(tested: Sequence[Tested]) -> list[Finding]:

@@ -9,10 +9,13 @@ from typing import Any
 from metertap.history.comparison import Estimate
 from metertap.history.findings import Finding
 from metertap.history.regressions import Period, Report
+from metertap.history.weights import DefinitionChange
 from metertap.tables.table import Table
-from metertap.text import NONE, latency, percent, printable
+from metertap.text import ABOUT, NONE, latency, percent, printable
+from metertap.weight import tokens
 
 _NAME, _VERSION = 24, 10
+_MOST_NAMED = 5
 _HEADERS = ("tool or cache", "what", "before", "after", "change (95 %)", "since", "at", "lost/day")
 _RIGHT = frozenset({"before", "after", "change (95 %)", "lost/day"})
 _ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])")
@@ -69,6 +72,15 @@ def as_json(found: Report) -> dict[str, Any]:
             }
             for item in found.findings
         ],
+        "definitions": [
+            {
+                "service": item.service,
+                "before_bytes": item.before,
+                "after_bytes": item.after,
+                "tools": dict(item.by_tool),
+            }
+            for item in found.definitions
+        ],
         "untold": [
             {"service": item.service, "name": item.subject.name, "reason": item.reason}
             for item in found.untold
@@ -92,12 +104,24 @@ def _side(period: Period) -> str:
 
 
 def _summary(found: Report) -> str:
-    lines = [f"{found.compared} tools and caches compared"]
+    lines = [f"{found.compared} tools and caches compared", *map(_definitions, found.definitions)]
     if found.untold:
         names = ", ".join(f"{item.subject.name} ({item.reason})" for item in found.untold[:5])
         more = len(found.untold) - 5
         lines.append(f"not compared: {names}" + (f" and {more} more" if more > 0 else ""))
     return "\n".join(lines)
+
+
+def _definitions(item: DefinitionChange) -> str:
+    """Say by how much every session begins heavier, and by which tools."""
+    more = tokens.of_definition(item.after) - tokens.of_definition(item.before)
+    parts = [f"{printable(name, _NAME)} {size:+}" for name, size in item.by_tool[:_MOST_NAMED]]
+    rest = len(item.by_tool) - len(parts)
+    return (
+        f"definitions of {printable(item.service)}: {ABOUT}{more:+} tokens in every session, "
+        f"{item.before} to {item.after} bytes ({', '.join(parts)}"
+        + (f" and {rest} more)" if rest > 0 else ")")
+    )
 
 
 def _cells(item: Finding) -> tuple[str, ...]:

@@ -1,0 +1,84 @@
+"""Weight in a history: bytes of results, and the bytes of definitions that a version has.
+
+A history keeps sums. What is no sum, the size of a definition, is kept as the sum of what was seen,
+and how often it was seen: whenever it is new, and whenever the tool was called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from metertap import catalogue
+from metertap.history.answers import Slice, Subject
+from metertap.recording import Recorder
+
+_SEEN, _BYTES = "definitions_seen", "definition_bytes_seen"
+
+
+class WeightSums:
+    """Sums of what a recorder's tools weigh, since recording began."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._seen: dict[Subject, tuple[object, int]] = {}
+        self._sums: dict[Subject, dict[str, float]] = {}
+
+    def __call__(self) -> Iterator[tuple[Subject, Mapping[str, float]]]:
+        """Give the sums of each tool where it runs."""
+        for weight in self._recorder.weight_figures() or ():
+            if weight.side != catalogue.SERVER:
+                continue
+            subject = Subject("tool", weight.name, weight.source)
+            sums = self._sums.setdefault(subject, {_SEEN: 0, _BYTES: 0})
+            now = weight.definition, weight.results
+            if weight.definition is not None and self._seen.get(subject) != now:
+                sums[_SEEN] += 1
+                sums[_BYTES] += weight.definition.total
+            self._seen[subject] = now
+            yield subject, {**sums, "results": weight.results, "result_bytes": weight.total}
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionChange:
+    """What the definitions of a service's tools weighed before and after, in bytes a session."""
+
+    service: str
+    before: int
+    after: int
+    by_tool: list[tuple[str, int]]
+    """How many bytes more each tool's has now, the largest change first; none unchanged."""
+
+
+def definition_changes(
+    pieces: Mapping[tuple[str, Subject], tuple[Sequence[Slice], Sequence[Slice]]],
+    *,
+    whole: bool,
+) -> list[DefinitionChange]:
+    """Compare definitions by service, of pieces before and after; none where a side has none.
+
+    A tool that was seen on one side alone is new or gone where each side is a `whole` version. In
+    a part of one it may merely not have been listed.
+    """
+    services: dict[str, dict[str, tuple[int, int]]] = {}
+    for (service, subject), (before, after) in pieces.items():
+        sizes = _size(before), _size(after)
+        if subject.kind == "tool" and (any(sizes) if whole else all(sizes)):
+            services.setdefault(service, {})[subject.name] = sizes
+    found = []
+    for service, tools in services.items():
+        was, now = (sum(sizes[side] for sizes in tools.values()) for side in (0, 1))
+        changed = [(name, size[1] - size[0]) for name, size in tools.items() if size[1] != size[0]]
+        if was and now and changed:
+            changed.sort(key=lambda item: (-abs(item[1]), item[0]))
+            found.append(DefinitionChange(service, was, now, changed))
+    return found
+
+
+def _size(pieces: Iterable[Slice]) -> int:
+    """Return the mean size of a definition in some periods; 0 where it was not seen."""
+    seen, size = 0.0, 0.0
+    for piece in pieces:
+        seen += piece.extra.get(_SEEN, 0)
+        size += piece.extra.get(_BYTES, 0)
+    return round(size / seen) if seen else 0
