@@ -6,7 +6,7 @@ import pytest
 
 from metertap.history.answers import Slice, Subject
 from metertap.history.gathering import Gathering
-from metertap.history.weights import DefinitionChange, WeightSums, definition_changes
+from metertap.history.weights import DefinitionChange, definition_changes
 from metertap.recording import Recorder
 from metertap.weight.definitions import Definition
 
@@ -14,7 +14,7 @@ from metertap.weight.definitions import Definition
 def seen(version: int, tool: str, sizes: list[int]) -> list[Slice]:
     """What is kept of a tool whose definition had these sizes, one period after the other."""
     recorder = Recorder()
-    gathering = Gathering(recorder, lambda: None, WeightSums(recorder))
+    gathering = Gathering(recorder, lambda: None)
     gathering.start()
     subject = Subject("tool", tool, "mcp:shop")
     made = []

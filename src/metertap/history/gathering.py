@@ -10,6 +10,7 @@ from typing import Any
 from metertap import catalogue, outcomes
 from metertap.history.answers import ERROR, Subject
 from metertap.history.tally import Tally, add_to
+from metertap.history.weights import DefinitionSums
 from metertap.recording import Recorder
 from metertap.recording.buffer import Buffer
 from metertap.recording.operation_series import OperationSeries, Sample
@@ -36,6 +37,7 @@ class Gathering:
         crowded: Callable[[], None],
     ) -> None:
         self._recorder = recorder
+        self._definitions = DefinitionSums(recorder)
         self._crowded = crowded
         self._folded: list[tuple[Buffer, Sequence[Any]]] = []
         self._waiting = 0
@@ -118,6 +120,8 @@ class Gathering:
                 "cost_usd": float(usage.spent),
             }
             add_to(found.setdefault(tool, {}), sums)
+        for subject, seen in self._definitions():
+            add_to(found.setdefault(subject, {}), seen)
         return found
 
 

@@ -1,4 +1,4 @@
-"""Weight in a history: bytes of results, and the bytes of definitions that a version has.
+"""Definitions in a history: how many bytes of them a version sends to every session.
 
 A history keeps sums. What is no sum, the size of a definition, is kept as the sum of what was seen,
 and how often it was seen: whenever it is new, and whenever the tool was called.
@@ -16,8 +16,8 @@ from metertap.recording import Recorder
 _SEEN, _BYTES = "definitions_seen", "definition_bytes_seen"
 
 
-class WeightSums:
-    """Sums of what a recorder's tools weigh, since recording began."""
+class DefinitionSums:
+    """Sums of the definitions of a recorder's tools, where these run."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -25,18 +25,18 @@ class WeightSums:
         self._sums: dict[Subject, dict[str, float]] = {}
 
     def __call__(self) -> Iterator[tuple[Subject, Mapping[str, float]]]:
-        """Give the sums of each tool where it runs."""
+        """Give the sums of each tool that has a definition."""
         for weight in self._recorder.weight_figures() or ():
-            if weight.side != catalogue.SERVER:
+            if weight.side != catalogue.SERVER or weight.definition is None:
                 continue
             subject = Subject("tool", weight.name, weight.source)
             sums = self._sums.setdefault(subject, {_SEEN: 0, _BYTES: 0})
             now = weight.definition, weight.results
-            if weight.definition is not None and self._seen.get(subject) != now:
+            if self._seen.get(subject) != now:
                 sums[_SEEN] += 1
                 sums[_BYTES] += weight.definition.total
             self._seen[subject] = now
-            yield subject, {**sums, "results": weight.results, "result_bytes": weight.total}
+            yield subject, dict(sums)
 
 
 @dataclass(frozen=True, slots=True)

@@ -397,7 +397,6 @@ class Installation:
     def _keep_history(self) -> None:
         settings = self.settings
         if settings.history is not None and not self._caller.is_command:
-            from metertap.history.weights import WeightSums
             from metertap.history.writer import HistoryWriter
 
             self.history = HistoryWriter(
@@ -405,7 +404,6 @@ class Installation:
                 settings.history_size * 1_000_000,
                 state.recorder(),
                 self.service,
-                WeightSums(state.recorder()),
             )
             self.history.start()
 
