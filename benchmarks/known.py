@@ -23,13 +23,14 @@ MISSES: dict[str, Miss] = {
         1.4, "the same two, which the collector that is called by hand lacks"
     ),
     "a configured line / closure, 2 clocks + append": Miss(
-        6.2, "a name is looked up at each call, beside what @metertap.tool does"
+        6.2,
+        "its slot is looked up, and what it returns may be a coroutine that is run later",
     ),
     "a configured line, async / async closure": Miss(4.8, "the same, and a coroutine more"),
     "@metertap.tool, plain function / wrapt + SDK": Miss(0.06, "see @metertap.tool"),
     "cache hit, outside a tool / singleton": Miss(0.8, "the call in progress is looked for"),
     "metertap run, first answer, MCP server / 30 ms over bare": Miss(
-        3.5, "100 modules of metertap and wrapt are imported, and Python starts twice"
+        3.5, "80 modules of metertap are imported and nine methods patched, and Python starts twice"
     ),
     "instrument(), nothing to patch / 30 ms": Miss(
         2.5, "readers, endpoints and process metrics are imported where a port opens at once"
@@ -38,13 +39,17 @@ MISSES: dict[str, Miss] = {
     "LangChain tool without a schema / time of the call": Miss(0.03, "the same, of less"),
     "pydantic-ai tool call / time of the call": Miss(0.03, "the cheapest call that there is"),
     "MCP 2.x tools/call, MCPServer / CPU of the call": Miss(
-        0.08, "five wrappers that only pass on are a third of it, the client's side a quarter"
+        0.08, "1,160 instructions of Python's, 290 of them for the size of what is answered"
     ),
     "MCP 2.x tools/call, low-level / CPU of the call": Miss(
-        0.14, "three such wrappers are a quarter of it, the client's side a third"
+        0.14, "970 instructions of Python's, 290 of them for the size of what is answered"
     ),
-    "MCP 1.x tools/call, MCPServer / CPU of the call": Miss(0.05, "the same wrappers"),
-    "MCP 1.x tools/call, low-level / CPU of the call": Miss(0.07, "the same wrappers"),
+    "MCP 1.x tools/call, MCPServer / CPU of the call": Miss(
+        0.05, "the same, by seven patched methods"
+    ),
+    "MCP 1.x tools/call, low-level / CPU of the call": Miss(
+        0.07, "the same, by seven patched methods"
+    ),
     "generator, a call / 3 µs": Miss(
         2.3, "two set-ups of a generator, the driver's and its own, and a proxy of wrapt"
     ),
