@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metertap.costs.arithmetic import exact
@@ -21,10 +21,7 @@ MODELS = (
     ("azure.ai.openai", "azure", "gpt-4o"),
     ("anthropic", "anthropic", "claude-sonnet-4-5"),
     ("gcp.gemini", "google", "gemini-2.5-pro"),
-    ("gcp.vertex_ai", "google", "gemini-2.5-flash"),
     ("deepseek", "deepseek", "deepseek-chat"),
-    ("x_ai", "x-ai", "grok-3"),
-    ("mistral_ai", "mistral", "mistral-small-latest"),
 )
 tokens = st.integers(0, 400_000)
 
@@ -37,6 +34,7 @@ def table() -> PriceTable:
 
 
 @pytest.mark.parametrize(("provider", "known_as", "model"), MODELS)
+@settings(max_examples=25)
 @given(whole=tokens, output=tokens, cached=tokens, written=tokens)
 def test_a_cost_is_what_the_package_says(
     table: PriceTable,
