@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 import metertap
+from support import loud_faults
 from support.global_provider import unset_global_provider
 
 # Tests that Hypothesis feeds take a few examples each where all tests run. `.ci/run` has a stage
@@ -51,8 +52,10 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No settings from outside, free ports, a runtime directory of the test's own."""
+def clean_process(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
+    """No settings from outside, free ports, a runtime directory of the test's own, no faults."""
     for name in list(os.environ):
         if name.startswith(_PREFIXES):
             monkeypatch.delenv(name)
@@ -64,8 +67,9 @@ def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     unset_global_provider()
     metertap.reset()
-    yield
-    metertap.reset()
+    with loud_faults.raised(are_expected=request.node.get_closest_marker("faults") is not None):
+        yield
+        metertap.reset()
     unset_global_provider()
 
 
