@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metertap.costs.arithmetic import exact
@@ -34,7 +34,6 @@ def table() -> PriceTable:
 
 
 @pytest.mark.parametrize(("provider", "known_as", "model"), MODELS)
-@settings(max_examples=25)
 @given(whole=tokens, output=tokens, cached=tokens, written=tokens)
 def test_a_cost_is_what_the_package_says(
     table: PriceTable,
