@@ -64,7 +64,10 @@ class WeightSeries(LatencySeries[WeightFigures]):
             self.tick()
         except StopIteration:
             self.due()
-        self.append(size)
+        if size < 0:  # no reader waits for that
+            self._items.append(size)
+        else:
+            self.append(size)
 
     def defined_by(self, measure: Callable[[Any], Definition | None], what: Any) -> None:
         """Take note of the definition: `measure` tells its size of `what`, when somebody looks."""
