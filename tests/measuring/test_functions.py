@@ -132,6 +132,7 @@ def test_a_slot_asks_once_whether_anything_is_measured(monkeypatch: pytest.Monke
     found = slot("plain")
     assert found.find() is found.find() is None
     assert answers == []
+    assert faults.fault_counts() == {}
     found.forget()
     answers += [False, True, True]  # switched on meanwhile
     assert found.find() is None
