@@ -235,7 +235,7 @@ def test_elsewhere_errors_are_json(tap: Tap) -> None:
     record()
     answer = get(wait_for(lambda: tap.prometheus_url) + "/")
     assert answer.status == 404
-    assert answer.json()["error"]["message"] == "nothing is here; there is /metrics"
+    assert answer.json()["error"]["message"] == "nothing is here; there is /metrics, /targets"
 
 
 def test_exponential_histograms_do_not_break_the_scrape(caplog: pytest.LogCaptureFixture) -> None:
