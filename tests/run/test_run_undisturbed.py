@@ -107,6 +107,7 @@ real_import = builtins.__import__
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("prefix", ["metertap", "wrapt", "opentelemetry.sdk", "metertap_exp"])
 @pytest.mark.parametrize(
     "breaks", ["sys.meta_path.insert(0, Finder)", "builtins.__import__ = broken_import"]
