@@ -110,6 +110,7 @@ def test_an_answer_that_is_an_error_is_one_of_the_tool(
     }
 
 
+@pytest.mark.faults
 def test_the_names_of_each_list_become_labels(reader: InMemoryMetricReader) -> None:
     for listed in (["search"], ["buy"]):
         send(request("tools/list"), answer(tools=[SimpleNamespace(name=name) for name in listed]))
