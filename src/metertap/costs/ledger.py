@@ -62,7 +62,7 @@ def add(call: Ended, *, in_finaliser: bool = False) -> None:
         models.add((call.provider, call.requested))
     _ended.append(call)
     if len(_ended) == 1:
-        state.recorder().on_look(fold)
+        state.recorder().on_usage(fold)
         state.recorder().activity()
     elif len(_ended) >= _MOST and not in_finaliser and not _folding:
         _fold_elsewhere()

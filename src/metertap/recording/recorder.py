@@ -65,6 +65,7 @@ class Recorder(Delivery):
         self._activity_callbacks: list[Callable[[], None]] = []
         self._record_callbacks: list[Callable[[], None]] = []
         self._look_callbacks: list[Callable[[], None]] = []
+        self._usage_callbacks: list[Callable[[], None]] = []
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
         super().__init__()
         self._clear()
@@ -342,6 +343,12 @@ class Recorder(Delivery):
         if prepare not in self._look_callbacks:
             self._look_callbacks.append(prepare)
 
+    def on_usage(self, prepare: Callable[[], None]) -> None:
+        """Call `prepare` before anybody sees what models were used."""
+        if prepare not in self._usage_callbacks:
+            self._usage_callbacks.append(prepare)
+            self.on_look(prepare)
+
     def activity(self) -> None:
         """A cache was seen that has no series yet."""
         self._activity()
@@ -377,7 +384,9 @@ class Recorder(Delivery):
 
     def usage_figures(self) -> tuple[UsageSeries, ...]:
         """Copy the series of model calls, since recording began."""
-        self.look()
+        for prepare in list(self._usage_callbacks):
+            with faults.guarded("usage.look"):
+                prepare()
         return self._usage_now()
 
     def spent(self) -> Decimal:
