@@ -108,9 +108,18 @@ real_import = builtins.__import__
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("prefix", ["metertap", "wrapt", "opentelemetry.sdk", "metertap_exp"])
 @pytest.mark.parametrize(
-    "breaks", ["sys.meta_path.insert(0, Finder)", "builtins.__import__ = broken_import"]
+    ("breaks", "prefix"),
+    [
+        *(
+            ("sys.meta_path.insert(0, Finder)", prefix)
+            for prefix in ("metertap", "wrapt", "opentelemetry.sdk", "metertap_exp")
+        ),
+        *(  # wrapt is not imported before something needs it
+            ("builtins.__import__ = broken_import", prefix)
+            for prefix in ("metertap", "opentelemetry.sdk", "metertap_exp")
+        ),
+    ],
 )
 def test_a_broken_import_hook_of_the_environments_is_told(
     breaks: str, prefix: str, tmp_path: Path

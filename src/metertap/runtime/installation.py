@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
@@ -52,8 +53,12 @@ class Installation:
         """Decisions that `metertap doctor` shows."""
         self._provider = provider
         self._asleep: Asleep | None = None
-        # Not within a guard: where OpenTelemetry cannot be imported, nothing is to be measured.
+        # Not within a guard: where OpenTelemetry or wrapt is not there, nothing is to be measured.
         self._pipeline = None if self._may_sleep() else self._new_pipeline()
+        if importlib.util.find_spec("wrapt") is None:
+            raise ModuleNotFoundError("No module named 'wrapt'", name="wrapt")
+        if self._pipeline is not None:  # else imports wait until something is measured
+            importlib.import_module("metertap.patching.wrapper")
         self._waking = locks.rlock()
         self._fork = threading.local()
         self.watch: AlertWatch | None = None
