@@ -346,6 +346,7 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
     context = ssl.create_default_context(cafile=authority.path)
     with connect(url_of(made), receive_buffer=4096) as plain:
         raw = socket.socket(fileno=os.dup(plain.fileno()))
+        raw.settimeout(20)
         client = context.wrap_socket(plain, server_hostname="127.0.0.1")
         client.sendall(b"GET /big HTTP/1.0\r\n\r\n")
         client.recv(1)

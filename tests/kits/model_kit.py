@@ -348,6 +348,7 @@ class ModelKit:
         assert "answered" not in kept
         assert capsys.readouterr().out == ""
 
+    @pytest.mark.faults
     def test_a_fault_anywhere_in_ours_reaches_nobody(self, api: ModelApi) -> None:
         if not self.walks:
             pytest.skip("another class walks the same functions")

@@ -121,6 +121,7 @@ def test_nothing_is_told_where_there_is_no_note_or_the_patch_is_undone() -> None
     assert told == []
 
 
+@pytest.mark.faults
 def test_a_fault_of_what_stands_around_reaches_nobody() -> None:
     def broken(*_args: Any) -> Any:
         raise ZeroDivisionError

@@ -173,8 +173,9 @@ def test_instrument_imports_nothing_that_the_program_does_not_use() -> None:
     assert not loaded & {"mcp", "fastmcp", "rich", "grpc", "httpx", "google"}
 
 
+@pytest.mark.parametrize("is_known", [True, False])
 def test_a_shutdown_does_not_wait_for_an_endpoint_that_comes_up_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, free_port: int, *, is_known: bool
 ) -> None:
     is_coming_up, info = threading.Event(), faults.info
 
@@ -184,7 +185,7 @@ def test_a_shutdown_does_not_wait_for_an_endpoint_that_comes_up_meanwhile(
         info(*arguments)
 
     monkeypatch.setattr(faults, "info", slowly)
-    tap = metertap.instrument(json_port=0)
+    tap = metertap.instrument(json_port=free_port if is_known else 0)
     metertap.record_tool_call("search", True, 1.0)
     assert is_coming_up.wait(60)
     end = threading.Thread(target=tap.shutdown, daemon=True)

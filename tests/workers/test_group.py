@@ -287,6 +287,7 @@ def test_a_socket_of_another_process_is_not_asked(group: WorkerGroup, stack: Exi
     assert gathered.workers[1].reason == "another process listens there"
 
 
+@pytest.mark.faults
 def test_files_that_are_none_of_ours_are_left_out(
     group: WorkerGroup, stack: ExitStack, tmp_path: Path
 ) -> None:

@@ -52,7 +52,9 @@ class Requests:
                 ],
             ),
             PatchSet(f"{package}._response", [self._parse("BaseAPIResponse")]),
-            PatchSet(f"{package}._legacy_response", [self._parse("LegacyAPIResponse")]),
+            PatchSet(
+                f"{package}._legacy_response", [self._parse("LegacyAPIResponse")], optional=True
+            ),
             PatchSet(
                 f"{package}._streaming",
                 [

@@ -86,12 +86,12 @@ def _this_environment() -> Report:
     with instrument() as tap, _no_collections():
         tap.pipeline.deliver_nothing()
         tap.pipeline.process_metrics.load()
-        modules = [
-            patch_set.module
+        imported = [
+            _import(patch_set.module, optional=patch_set.optional)
             for instrumentation in metertap_instrumentation.known()
             for patch_set in instrumentation.patch_sets
         ]
-        broken = list(filter(None, map(_import, modules)))
+        broken = list(filter(None, imported))
         report = {
             **tap.diagnosis(),
             "service": {},  # it is this command
@@ -113,13 +113,16 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _import(module: str) -> str | None:
-    """Import `module`; return what is wrong with it. That a library is absent is nothing wrong."""
+def _import(module: str, *, optional: bool) -> str | None:
+    """Import `module`; return what is wrong with it.
+
+    That a library is absent is nothing wrong, nor that a version of it lacks an `optional` module.
+    """
     try:
         importlib.import_module(module)
     except Exception as error:
-        library = module.partition(".")[0]
-        if not isinstance(error, ModuleNotFoundError) or error.name != library:
+        absent = {module.partition(".")[0], module if optional else None}
+        if not isinstance(error, ModuleNotFoundError) or error.name not in absent:
             return f"{module}: {type(error).__qualname__}: {error}"
     return None
 

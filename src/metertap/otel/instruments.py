@@ -11,6 +11,7 @@ comes into force and when.
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -62,7 +63,7 @@ class OtelInstruments:
         self._frozen: Observed | None = None
         self._begins = Observed()
         self._unseen: dict[catalogue.Metric, Sequence[CacheFigures]] = {}
-        self._provider = provider
+        self._provider = weakref.ref(provider)  # instruments are kept by their provider
         self.stood_back: str | None = None
         """Why metrics of model calls are not recorded, where another has them already."""
         meter = provider.get_meter(catalogue.SCOPE, __version__)
@@ -120,7 +121,7 @@ class OtelInstruments:
         Then each call is in its figures, and must not be in the same metric once more.
         """
         if self.stood_back is None:
-            found = sdk.scope_with(self._provider, {item.name for item in catalogue.OF_MODELS})
+            found = sdk.scope_with(self._provider(), {item.name for item in catalogue.OF_MODELS})
             if found is not None:
                 self.stood_back = (
                     f"{found} measures calls of models on this provider: "

@@ -187,11 +187,20 @@ class PatchSet:
 
     `status` is `idle`, `waiting` (for the module's import), `installed` or `failed`; `problem` says
     why it failed. Warnings and `metertap doctor` call the set by its `name`, which is the module's
-    unless another one is given.
+    unless another one is given. `optional` says that not every version of the library has that
+    module.
     """
 
-    def __init__(self, module: str, targets: Sequence[Target], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        targets: Sequence[Target],
+        *,
+        name: str | None = None,
+        optional: bool = False,
+    ) -> None:
         self.module = module
+        self.optional = optional
         self.name = name or module
         self.targets: Sequence[Target] = tuple(targets)
         self.status = "idle"

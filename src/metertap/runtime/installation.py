@@ -358,7 +358,8 @@ class Installation:
         self._announcement.listens()
 
     def _workers_of(self, endpoint: Endpoint) -> str | None:
-        return self.pipeline.workers_key if endpoint.is_shared else None
+        pipeline = self._pipeline  # without waiting for a thread that closes it
+        return None if pipeline is None or not endpoint.is_shared else pipeline.workers_key
 
     def _made_json(self) -> JsonSnapshot | None:
         """Return the JSON view if there is one, without waiting for a thread that closes it.

@@ -73,7 +73,8 @@ def _record(
         asked = asked["root"].__dict__
     method, name = asked["method"], None
     if method in NAMING and asked["params"] is not None:
-        name = asked["params"].__dict__.get("name")
+        params = asked["params"]  # a dictionary where the program made the request by hand
+        name = (params if type(params) is dict else params.__dict__).get("name")
     version = getattr(session, "protocol_version", None)
     key = (method, name, version, transport_of(id(session), UNKNOWN))
     kind = _find_kind(key)
