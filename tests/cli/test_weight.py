@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ def weighed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
 def test_a_published_server_agrees_with_the_wire_to_the_byte(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("mcp_server_git")
     server = shutil.which("mcp-server-git", path=str(Path(sys.executable).parent))
     assert server is not None
     recorded = tmp_path / "recorded"
@@ -270,8 +272,10 @@ def test_a_real_server_over_http(capsys: pytest.CaptureFixture[str]) -> None:
     stack = next(item for item in stacks() if item.empty is not None)
     assert stack.empty is not None
     server = stack.build(Gate())
+    # mcp 1.10 redirects there, and no redirect is followed.
+    slash = "/" if version("mcp").startswith("1.10.") else ""
     with mcp_http.serving(server) as url:
-        document = weighed(capsys, "--url", url)
+        document = weighed(capsys, "--url", url + slash)
     assert document["tools"]
     assert all(tool["schema_bytes"] > 2 for tool in document["tools"])
 

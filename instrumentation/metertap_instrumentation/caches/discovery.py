@@ -175,7 +175,7 @@ class FindingInstrumentation(Instrumentation):
         # ever look. The search that finds all of them takes too long for `instrument()`.
         kinds = frozenset(self.kinds())
         found = False
-        for name, module in list(sys.modules.items()) if kinds else ():
+        for name, module in sys.modules.copy().items() if kinds else ():
             namespace = getattr(module, "__dict__", None)
             if type(namespace) is dict and may_be_applications(name, namespace):
                 for value in list(namespace.values()):

@@ -77,7 +77,7 @@ def _bindings(caches: Sequence[object]) -> dict[int, str]:
 def _in_modules(caches: Iterable[object]) -> dict[int, str]:
     wanted = {id(cache) for cache in caches}
     found: dict[int, str] = {}
-    for module_name, module in list(sys.modules.items()):
+    for module_name, module in sys.modules.copy().items():
         namespace = _namespace(module)
         if namespace is None:
             continue

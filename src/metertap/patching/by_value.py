@@ -64,7 +64,7 @@ def sent(module: str, attribute: str, otherwise: Callable[..., Any]) -> Callable
 
 def _reduce_variable(variable: ContextVar[Any]) -> Any:
     """Reduce a context variable of metertap's to its place; no other one can be pickled."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if name.partition(".")[0] in _OURS:
             for attribute, value in list(vars(module).items()):
                 if value is variable:

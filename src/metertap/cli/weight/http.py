@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,6 +16,7 @@ from metertap.cli.weight.session import MOST_BYTES, PROTOCOL, Deadline, Unusable
 
 _SESSION = "Mcp-Session-Id"
 _STREAM = "text/event-stream"
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Http:
@@ -23,11 +25,17 @@ class Http:
     def __init__(self, url: str, credentials: Credentials, deadline: Deadline) -> None:
         self._url, self._credentials, self._deadline = url, credentials, deadline
         self._session: str | None = None
+        self._protocol = PROTOCOL
         self._messages: list[str] = []
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message, and read what is answered."""
         self._messages += self._post("POST", json.dumps(message).encode(), message)
+
+    def agree(self, version: str) -> None:
+        """Name that version of the protocol from now on, if it is one."""
+        if _VERSION.fullmatch(version):
+            self._protocol = version
 
     def receive(self) -> str:
         """Return the next message, which has come with the answer to the last one."""
@@ -84,7 +92,7 @@ class Http:
             "Connection": "close",
         }
         if self._session is not None:
-            headers |= {_SESSION: self._session, "Mcp-Protocol-Version": PROTOCOL}
+            headers |= {_SESSION: self._session, "Mcp-Protocol-Version": self._protocol}
         shown_token = self._credentials.authorization()
         if shown_token is not None:
             headers["Authorization"] = shown_token

@@ -32,6 +32,9 @@ class Transport(Protocol):
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
 
+    def agree(self, version: str) -> None:
+        """Take note of the version of the protocol that the server wants."""
+
     def receive(self) -> str:
         """Wait for the next message, and return its text."""
 
@@ -78,6 +81,7 @@ def listing(transport: Transport) -> Listing:
     """Ask a server for all that it lists. Raises Unusable."""
     talk = _Talk(transport)
     answer, _ = talk.ask("initialize", _introduction())
+    transport.agree(str(answer.get("protocolVersion")))
     transport.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
     capabilities = _dict(answer.get("capabilities"))
     server = _dict(answer.get("serverInfo"))

@@ -68,6 +68,9 @@ class Stdio:
             except BrokenPipeError:
                 raise self._ended() from None
 
+    def agree(self, version: str) -> None:
+        """Do nothing: pipes carry no headers that name a version."""
+
     def receive(self) -> str:
         """Wait for the next message."""
         while not self._lines:
