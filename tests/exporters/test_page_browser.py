@@ -890,7 +890,7 @@ def test_the_history_shows_a_range_of_dates_with_versions_marked(
             tallies = {Subject("tool", MARKUP, "mcp"): tool}
             start = int(today - 6 + day) * 86_400 + 43_200
             store.write(Run("shop", str(1 + day // 3), "one"), [(start, tallies)])
-    with metertap.instrument(history=path) as tap:
+    with metertap.instrument(history=path, service_name="shop") as tap:
         metertap.record_tool_call("other", True, 1.0)
         url = tap.pipeline.json.endpoint.wait(15)
         seen = Seen(browser)
