@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="these are the ends t
 
 CALLS = 300
 PRELUDE = f"""
-import asyncio, concurrent.futures, multiprocessing, os, signal, sys, threading, time
+import asyncio, concurrent.futures, multiprocessing, os, select, signal, sys, threading, time
 import metertap
 {{instrument}}
 
@@ -37,7 +37,16 @@ def work(*_):
     for _ in range({CALLS}):
         search()
 
-def ready(pause=signal.pause):
+def wait_for_a_signal():
+    # signal.pause() waits for ever where the signal has come just before it.
+    select.select([woken], [], [])
+
+def ready(pause=wait_for_a_signal):
+    global woken
+    if pause is wait_for_a_signal:
+        woken, wakes = os.pipe()
+        os.set_blocking(wakes, False)
+        signal.set_wakeup_fd(wakes)
     os.write(1, b"ready\\n")
     pause()
 
