@@ -15,6 +15,7 @@ import pytest
 
 import metertap
 from metertap import state
+from metertap.costs import ledger
 from metertap_exporters.json.reader import schema
 from support.warned import warnings_of
 
@@ -70,6 +71,16 @@ def test_the_cost_is_that_of_a_calculation_by_hand() -> None:
     expected = Decimal("2.5") * 500 + Decimal("1.25") * 400 + Decimal("3.125") * 100 + 10 * 200
     assert exact_cost() == expected / 1_000_000
     assert costs()["spent"] == float(expected / 1_000_000)
+
+
+def test_calls_that_end_at_the_same_time_are_all_looked_at() -> None:
+    record()
+    (ended,) = ledger._ended
+    metertap.reset()
+    state.recorder()._usage_callbacks.clear()  # these are the first calls of the process
+    ledger._ended.append(ended)  # another thread's, which has not gone on yet
+    record()
+    assert [series.calls for series in state.recorder().usage_figures()] == [2]
 
 
 def test_a_million_small_costs_add_up_to_the_last_digit() -> None:

@@ -61,9 +61,10 @@ def add(call: Ended, *, in_finaliser: bool = False) -> None:
         _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
         models.add((call.provider, call.requested))
     _ended.append(call)
-    if len(_ended) == 1:
-        state.recorder().on_usage(fold)
-        state.recorder().activity()
+    recorder = state.recorder()
+    # Two threads may both see the list with two calls: that the first is alone decides nothing.
+    if recorder.on_usage(fold) or len(_ended) == 1:
+        recorder.activity()
     elif len(_ended) >= _MOST and not in_finaliser and not _folding:
         _fold_elsewhere()
 

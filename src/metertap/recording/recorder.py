@@ -343,11 +343,13 @@ class Recorder(Delivery):
         if prepare not in self._look_callbacks:
             self._look_callbacks.append(prepare)
 
-    def on_usage(self, prepare: Callable[[], None]) -> None:
-        """Call `prepare` before anybody sees what models were used."""
-        if prepare not in self._usage_callbacks:
-            self._usage_callbacks.append(prepare)
-            self.on_look(prepare)
+    def on_usage(self, prepare: Callable[[], None]) -> bool:
+        """Call `prepare` before anybody sees what models were used; say whether that is new."""
+        if prepare in self._usage_callbacks:
+            return False
+        self._usage_callbacks.append(prepare)
+        self.on_look(prepare)
+        return True
 
     def activity(self) -> None:
         """A cache was seen that has no series yet."""
