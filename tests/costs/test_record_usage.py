@@ -77,7 +77,8 @@ def test_calls_that_end_at_the_same_time_are_all_looked_at() -> None:
     record()
     (ended,) = ledger._ended
     metertap.reset()
-    state.recorder()._usage_callbacks.clear()  # these are the first calls of the process
+    for callbacks in (state.recorder()._usage_callbacks, state.recorder()._look_callbacks):
+        callbacks.clear()  # these are the first calls of the process
     ledger._ended.append(ended)  # another thread's, which has not gone on yet
     record()
     assert [series.calls for series in state.recorder().usage_figures()] == [2]
