@@ -308,9 +308,12 @@ def test_a_range_that_is_none_is_refused(kept: Tap, query: str) -> None:
     assert get(f"{kept.json_url}/history.json?{query}").status == 400
 
 
-def test_a_history_that_cannot_be_read_is_said(kept: Tap) -> None:
-    assert kept.settings.history is not None
-    kept.settings.history.unlink()
-    answer = get(f"{kept.json_url}/history.json")
+def test_a_history_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    path.write_bytes(b"no database " * 100)
+    with metertap.instrument(history=path) as tap:
+        metertap.cache_meter("any").hit()
+        wait_for(lambda: tap.json_url)
+        answer = get(f"{tap.json_url}/history.json")
     assert answer.status == 503
     assert "history.db" in json.loads(answer.body)["error"]["message"]

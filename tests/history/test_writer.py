@@ -229,6 +229,19 @@ def test_a_corrupt_file_is_one_warning_and_the_program_goes_on(
     assert path.read_bytes() == content
 
 
+def test_a_file_that_is_deleted_or_replaced_is_made_anew(path: Path, tmp_path: Path) -> None:
+    with metertap.instrument(history=path, json_port=0) as tap:
+        for end in (path.unlink, lambda: (tmp_path / "other").replace(path)):
+            metertap.record_tool_call("search", True, 1.0)
+            tap.flush(5000)
+            assert kept(path)
+            (tmp_path / "other").touch()
+            end()
+            metertap.record_tool_call("price", True, 1.0)
+            tap.flush(5000)
+            assert [name.split()[0] for name in kept(path)] == ["price"]
+
+
 def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(0o500)

@@ -105,6 +105,22 @@ print("null")
     assert sorted(collector.calls_by_process().values()) == [2, 6]
 
 
+def test_what_a_child_measures_first_in_its_exit_handlers_is_delivered() -> None:
+    with receiver() as collector:
+        ran(
+            """
+import atexit
+metertap.instrument()
+call(3)
+in_child(lambda: atexit.register(call, 2) and None, leave=sys.exit)
+print("null")
+""",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+            OTEL_METRIC_EXPORT_INTERVAL="600000",
+        )
+    assert sorted(collector.calls_by_process().values()) == [2, 3]
+
+
 def test_a_fork_after_the_end_is_quiet() -> None:
     with receiver() as collector:
         ran(

@@ -47,11 +47,16 @@ class Store:
         self._path = path
         self._most_bytes = most_bytes
         self._connection = open_to_write(path, busy_seconds)
+        self._file = _identity(path)
         self._ids: dict[tuple[tuple[str, str], tuple[str, ...]], int] = {}
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+    def is_moved(self) -> bool:
+        """Say whether the file was deleted or replaced since: what is written to it is lost."""
+        return _identity(self._path) != self._file
 
     def wait_at_most(self, seconds: float) -> None:
         """Wait no longer than that, from now on, for another process that writes."""
@@ -169,3 +174,12 @@ class Store:
             while self.bytes_used() > self._most_bytes * _FREED:
                 if not self._delete(tier, anyway=tier == TIERS[-1]):
                     break
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell a file from another that has its path later. None where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino

@@ -189,6 +189,9 @@ class HistoryWriter:
             self._waiting[:2] = [(start, one)]
 
     def _opened(self) -> Store:
+        if self._store is not None and self._store.is_moved():
+            self._store.close()
+            self._store = None
         if self._store is None:
             self._store = Store(self._path, self._most_bytes)
         return self._store

@@ -33,7 +33,7 @@ def forked() -> None:
 
 def resource(settings: Settings) -> Resource:
     """Make the resource of a provider of metertap's own."""
-    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
     given = settings.resource_from_environment
     attributes: dict[str, str | int] = {
@@ -44,7 +44,10 @@ def resource(settings: Settings) -> Resource:
     attributes.update((key, value) for key, value in identity(settings).items() if key not in given)
     if settings.service_name is not None:  # OTEL_SERVICE_NAME wins over the attribute list
         attributes["service.name"] = settings.service_name
-    return Resource.create(attributes)
+    try:
+        return Resource.create(attributes)
+    except RuntimeError:  # the process ends, when the SDK can ask its detectors no more
+        return OTELResourceDetector().detect().merge(Resource(attributes))
 
 
 def identity(settings: Settings) -> dict[str, str]:

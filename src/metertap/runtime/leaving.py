@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from metertap import faults, locks
 from metertap.runtime import listing
@@ -30,13 +31,15 @@ class Leaving:
         """Have a thread wait until it is asked. Not safe for several threads at once."""
         if self._thread is None or self._asked.is_set():
             self.begin()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run,
                 args=(self._asked, self._done),
                 name="metertap-listing",
                 daemon=True,
             )
-            self._thread.start()
+            with suppress(RuntimeError):  # it is listed while the process ends already
+                thread.start()
+                self._thread = thread
 
     def now(self) -> None:
         """Leave."""
