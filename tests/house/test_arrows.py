@@ -63,6 +63,7 @@ ARROWS: dict[str, set[str]] = {
         "recording",
         "settings",
         "state",
+        "tables",
         "weight",
         "workers",
     },

@@ -18,9 +18,10 @@ from metertap.recording import (
     OperationFigures,
     ToolFigures,
 )
+from metertap.tables.document import Cache, Costs, Latencies, Weights
 from metertap.workers.merging import Whole
 from metertap_exporters.json.foreign import ForeignTool
-from metertap_exporters.json.shape import Cache, Costs, Document, Latencies, Tool, Weights
+from metertap_exporters.json.shape import Document, Tool
 from metertap_exporters.json.system import system
 
 SCHEMA_VERSION = "1.3"

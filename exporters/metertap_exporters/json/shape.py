@@ -1,120 +1,37 @@
 """The JSON document as types, for programs that read `tap.snapshot()` and for their editors.
 
-`schema.json` describes the same for everybody else: what each figure means, and its bounds.
+Types that are not defined here are those of `metertap.tables.document`, which commands check an
+answer with. `schema.json` describes all of it: what each figure means, and its bounds.
 """
 
 from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-
-class Service(TypedDict, total=False):
-    """Name, version and instance of the program, as it calls itself."""
-
-    name: str
-    version: str
-    instance_id: str
+from metertap.tables import document
+from metertap.tables.document import Cache, Costs, Service, SystemFigures, Weights
 
 
-class Latencies(TypedDict):
-    """Latencies of some of a tool's calls, in milliseconds."""
-
-    calls: int
-    avg_latency_ms: float | None
-    p50_latency_ms: float | None
-    p95_latency_ms: float | None
-    p99_latency_ms: float | None
-
-
-class ByCache(TypedDict):
-    """Latencies of calls of which every lookup hit, and of those of which one missed."""
-
-    all_hit: Latencies
-    missed: Latencies
-
-
-class Called(TypedDict):
-    """What figures of tools and of MCP operations have in common."""
-
-    total_calls: int
-    failed_calls: int
-    success_rate: float | None
-    avg_latency_ms: float | None
-    min_latency_ms: float | None
-    max_latency_ms: float | None
-    p50_latency_ms: float | None
-    p95_latency_ms: float | None
-    p99_latency_ms: float | None
-    extrapolated: list[str]
-    error_types: dict[str, int]
-    last_call_timestamp: float | None
-
-
-class Tool(Called):
+class Tool(document.Tool):
     """Figures of one tool. Latencies are in milliseconds, rates in percent, no data is None."""
 
-    source: str
-    method: Literal["exact", "estimate"]
     total_latency_ms: float | None
-    successful_calls: int
-    cancelled_calls: int | None
-    caller_errors: int | None
     interim_results: int | None
-    outcomes: dict[str, int] | None
-    window_samples: int | None
-    active_calls: int | None
-    with_cache: ByCache | None
-    first_item: Latencies | None
 
 
-class Lookups(TypedDict):
-    """Lookups of one tool in a cache; the hit rate in percent."""
-
-    hits: int
-    misses: int
-    hit_rate: float | None
-
-
-class Cache(TypedDict):
-    """Figures of one cache; the hit rate in percent, no data is None."""
-
-    system: str
-    hits: int
-    misses: int
-    total_requests: int
-    hit_rate: float | None
-    evictions: int | None
-    size_rejections: int | None
-    entries: int | None
-    by_tool: dict[str, Lookups] | None
-
-
-class Operation(Called):
+class Operation(document.Operation):
     """Figures of the MCP requests of one method and name, as one side saw them."""
 
-    side: Literal["server", "client"]
-    method: str
-    name: str | None
     total_latency_ms: float
-    window_samples: int
 
 
-class Session(TypedDict):
+class Session(document.Session):
     """Figures of the MCP sessions of one side that have ended; durations in milliseconds."""
 
-    side: Literal["server", "client"]
-    ended_sessions: int
-    failed_sessions: int
     total_duration_ms: float
     avg_duration_ms: float | None
     min_duration_ms: float | None
-    max_duration_ms: float | None
-    p50_duration_ms: float | None
-    p95_duration_ms: float | None
-    p99_duration_ms: float | None
-    extrapolated: list[str]
     window_samples: int
-    error_types: dict[str, int]
     last_end_timestamp: float | None
 
 
@@ -126,23 +43,16 @@ class Collections(TypedDict):
     uncollectable: int
 
 
-class Process(TypedDict):
-    """What the process uses."""
+class Process(document.ProcessUse):
+    """CPU time, memory, threads and garbage collections of the process."""
 
-    cpu_seconds: float
-    resident_bytes: int | None
     threads: int
     gc: list[Collections] | None
 
 
-class System(TypedDict):
+class System(SystemFigures):
     """Figures of the process as a whole; times in Unix seconds."""
 
-    active_sessions: int
-    concurrent_requests: int
-    total_requests: int
-    start_time: float
-    uptime_seconds: float
     process: Process
 
 
@@ -162,170 +72,14 @@ class Alert(TypedDict):
     summary: str
 
 
-class Budget(TypedDict):
-    """What a day may cost, and what it will at the rate of now; in USD."""
-
-    daily: float | None
-    forecast_daily: float | None
-    over_seconds: float
-    is_over: bool | None
-
-
-class ToolCost(TypedDict):
-    """What one tool spent, in USD; no data is None."""
-
-    model_calls: int
-    input_tokens: int
-    output_tokens: int
-    spent: float | None
-    fees: float
-    spent_on_failures: float | None
-    per_successful_call: float | None
-    unpriced_calls: int
-    unreported_calls: int
-    saved_by_caches: float | None
-    seconds_saved_by_caches: float | None
-
-
-class ModelCost(TypedDict):
-    """Calls of one model that one tool made, and what they cost in USD."""
-
-    tool: str
-    provider: str
-    model: str
-    calls: int
-    failed_calls: int
-    retried_calls: int
-    repeated_calls: int
-    unreported_calls: int
-    unpriced_calls: int
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    cache_write_tokens: int
-    reasoning_tokens: int
-    seconds: float
-    spent: float | None
-    spent_on_failures: float | None
-
-
-class CacheSaving(TypedDict):
-    """What the hits of one cache saved, in USD and in seconds; None is not known."""
-
-    hits: int
-    saved: float | None
-    seconds_saved: float | None
-
-
-class Recommendation(TypedDict):
-    """What could be changed, with its arithmetic; `saves` is in USD over the time counted."""
-
-    kind: str
-    tool: str | None
-    cache: str | None
-    text: str
-    arithmetic: str
-    saves: float | None
-    confidence: Literal["high", "medium", "low"]
-
-
-class Costs(TypedDict):
-    """What model calls and fees cost."""
-
-    currency: str
-    table: str | None
-    table_date: str | None
-    spent: float | None
-    saved_by_caches: float | None
-    assumes: str
-    unpriced_calls: int
-    unreported_calls: int
-    unpriced_models: list[str]
-    budget: Budget
-    tools: dict[str, ToolCost]
-    models: list[ModelCost]
-    caches: dict[str, CacheSaving]
-    recommendations: list[Recommendation]
-
-
 class Worker(TypedDict):
-    """One process of a service whose workers listen at one address."""
+    """One worker of the service that the document is about."""
 
     pid: int
     instance: str
     state: Literal["holds the port", "reached", "not reached", "left"]
     age_seconds: float
     reason: str | None
-
-
-class DefinitionWeight(TypedDict):
-    """The size of a tool's definition as its client gets it; tokens are estimated."""
-
-    bytes: int
-    description_bytes: int
-    schema_bytes: int
-    tokens: int
-    context_share: float
-
-
-class ResultWeight(TypedDict):
-    """The sizes of a tool's results; tokens are estimated, no data is None."""
-
-    method: Literal["exact", "sample"]
-    weighed: int
-    not_in_sample: int
-    unknown: int
-    total_bytes: int
-    avg_bytes: float | None
-    p50_bytes: float | None
-    p95_bytes: float | None
-    max_bytes: int | None
-    p50_tokens: int | None
-    p95_tokens: int | None
-    max_tokens: int | None
-    context_share: float | None
-    bytes_per_day: float | None
-    tokens_per_day: int | None
-    window_samples: int
-
-
-class ToolWeight(TypedDict):
-    """What one tool weighs in a model's context."""
-
-    source: str
-    side: Literal["server", "client"]
-    definition: DefinitionWeight | None
-    results: ResultWeight | None
-
-
-class SourceWeight(TypedDict):
-    """What a session with one server, or one framework, begins with."""
-
-    tools: int
-    definition_bytes: int
-    definition_tokens: int
-    context_share: float
-
-
-class Lightening(TypedDict):
-    """What could be made lighter, with its arithmetic."""
-
-    kind: Literal["heavy_definition", "heavy_results"]
-    tool: str
-    text: str
-    arithmetic: str
-    confidence: Literal["medium", "low"]
-
-
-class Weights(TypedDict):
-    """What tools weigh in a model's context."""
-
-    context_tokens: int
-    definition_bytes_per_token: float
-    result_bytes_per_token: float
-    sources: dict[str, SourceWeight]
-    tools: dict[str, ToolWeight]
-    recommendations: list[Lightening]
 
 
 class Document(TypedDict):

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from metertap import catalogue
 from metertap.recording import Figures, ToolFigures, WeightFigures
+from metertap.tables.document import Weights
 from metertap.weight import tokens
 from metertap.weight.advice import heavy_definition, heavy_results
 from metertap.weight.definitions import Definition
-from metertap_exporters.json.shape import Weights
 
 _DAY = 86_400.0
 _LEAST_SECONDS = 60.0

@@ -1,8 +1,7 @@
 """The metrics document of a running process, as far as commands read it: `GET /metrics`.
 
-`exporters/metertap_exporters/schema.json` describes all of it. What a command gets may come from an
-older version of metertap and is checked against these types, so they ask for no more than is read,
-while `metertap_exporters.json.shape` promises all that this version serves.
+An answer may come from an older version of metertap and is checked against these types, so they
+require only what is read. `metertap_exporters.json.shape` adds the rest of what is served.
 """
 
 from __future__ import annotations
@@ -111,14 +110,19 @@ class ProcessUse(TypedDict):
     resident_bytes: int | None
 
 
-class System(TypedDict):
-    """Figures of the process as a whole."""
+class SystemFigures(TypedDict):
+    """Figures of the process as a whole, except its use of the machine."""
 
     active_sessions: int
     concurrent_requests: int
     total_requests: int
     start_time: float
     uptime_seconds: float
+
+
+class System(SystemFigures):
+    """Figures of the process as a whole."""
+
     process: ProcessUse
 
 
@@ -313,9 +317,7 @@ class _Always(TypedDict):
 
 
 class Document(_Always, total=False):
-    """The metrics document. Older processes have no alerts, operations, sessions or costs."""
-
-    """The metrics document. Older processes have no alerts, operations, sessions or workers."""
+    """The metrics document. Older versions of metertap leave out the fields below."""
 
     operations: list[Operation]
     sessions: list[Session]
