@@ -1,4 +1,4 @@
-"""What a view has to be told about the process that it shows, because no recorder knows it."""
+"""Facts about the process that views show and no recorder knows."""
 
 from __future__ import annotations
 

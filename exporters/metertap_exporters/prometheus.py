@@ -309,7 +309,7 @@ def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:
 
 
 class PrometheusReader(PrometheusScrapeReader):
-    """What `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file make.
+    """The reader that `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file create.
 
     The SDK gives no arguments: the settings in force count. The declarative file may give `host`
     and `port`.

@@ -1,4 +1,4 @@
-"""What lines of the configuration file are: a target, and a table that says how to measure it.
+"""Lines of the configuration file: a target, and a table with the way to measure it.
 
     "shop.server:ToolServer.dispatch" = { name = "arg:tool_name" }
 
@@ -71,7 +71,7 @@ def is_a(error: BaseException, name: str) -> bool:
 
 
 class Patch(PatchSet):
-    """What one line patches."""
+    """The patch that one line asks for."""
 
     def __init__(self, line: Line, targets: Iterable[Target] = ()) -> None:
         super().__init__(line.module, tuple(targets), name=line.target)

@@ -29,7 +29,7 @@ def version(distribution: str) -> str | None:
 
 
 class _Installed(NamedTuple):
-    """What is installed in one folder."""
+    """The distributions that are installed in one folder."""
 
     changed: float
     """When the folder was changed, in Unix seconds."""

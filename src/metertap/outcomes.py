@@ -1,4 +1,4 @@
-"""How a tool call ended: a closed set of outcomes, and the rules that tell them apart.
+"""Outcomes of tool calls: a closed set, and the rules that tell them apart.
 
 Only types are looked at, never the text of a message: texts are translated, reworded and
 carry the caller's data.
@@ -38,7 +38,7 @@ _CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled"})
 
 
 class Ending(NamedTuple):
-    """How one call ended."""
+    """The end of one call: its outcome and error type."""
 
     outcome: str
     error_type: str | None = None

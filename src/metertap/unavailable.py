@@ -1,4 +1,4 @@
-"""What the public names are where metertap itself cannot be used: they do nothing.
+"""Stand-ins for the public names where metertap cannot be used: they do nothing.
 
 A program must run where a package that metertap needs cannot be imported, or is broken. Functions
 that are decorated stay as they are, blocks are run, records go nowhere, and one warning says why.

@@ -39,7 +39,7 @@ LONGEST_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class ReceiverKind:
-    """How one kind of receiver is told."""
+    """The protocol of one kind of receiver: addresses, requests and answers."""
 
     name: str
     path: str

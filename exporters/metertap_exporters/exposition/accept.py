@@ -1,4 +1,4 @@
-"""Which exposition format a scraper asks for in its `Accept` header.
+"""The exposition format that a scraper asks for in its `Accept` header.
 
 Whatever it sends, it is answered: what cannot be read is passed over, and the format that every
 scraper knows is the last resort.

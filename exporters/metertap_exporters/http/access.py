@@ -1,4 +1,4 @@
-"""Who may read an endpoint: everybody who reaches it, or who shows a token or a certificate.
+"""Access to an endpoint: open to all who reach it, or by token or client certificate.
 
 A browser is asked for a user's name and a password: the password is the token.
 """
@@ -27,7 +27,7 @@ _CHALLENGES = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What an endpoint asks of its readers. Files are read when they are needed, and not before."""
+    """The conditions of access to an endpoint. Files are read at each request, not before."""
 
     token: Secret | None = None
     token_file: Path | None = None

@@ -1,4 +1,4 @@
-"""What an HTTP endpoint answers: routes to small answers, and every error as JSON.
+"""The WSGI application of an endpoint: routes to small answers, and every error as JSON.
 
 GET and HEAD only.
 """

@@ -1,4 +1,4 @@
-"""Which connections of an endpoint are open, and which of them give way to others.
+"""The open connections of an endpoint, and the choice of those that are closed for others.
 
 There are bounds on their number, on the time that each may take, and on the memory of the answers
 that are being written. Where a bound is reached, the client goes that has kept the endpoint

@@ -1,4 +1,4 @@
-"""Which `Host` an endpoint answers to.
+"""The `Host` headers that an endpoint accepts.
 
 A foreign one is refused: a web page must not read a developer's metrics by DNS rebinding. One that
 is no host at all is an error, as HTTP/1.1 has it: none, several, or more than a name and a port.

@@ -11,7 +11,7 @@ from metertap import faults, locks
 
 
 class ServerTls:
-    """Wraps connections. Files that are replaced are read again, for the next connection."""
+    """The TLS context of an endpoint. Replaced files are read again for the next connection."""
 
     def __init__(self, certfile: Path, keyfile: Path | None, client_cafile: Path | None) -> None:
         """Read the files. Raises ValueError with a reason that has no part of a key."""

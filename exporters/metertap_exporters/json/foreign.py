@@ -14,7 +14,7 @@ from metertap.workers.sections import Items, Section
 
 @dataclass(frozen=True, slots=True)
 class ForeignCounts:
-    """What one process knows of such a tool, in seconds; None is what no histogram keeps."""
+    """Counts of such a tool in one process, in seconds; None for what the histogram lacks."""
 
     count: int
     failed: int

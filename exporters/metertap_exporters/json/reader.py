@@ -210,7 +210,7 @@ def is_prometheus(environ: Environ) -> bool:
 
 
 class JsonReader(JsonMetricReader):
-    """What `OTEL_METRICS_EXPORTER=metertap_json` and the declarative file make.
+    """The reader that `OTEL_METRICS_EXPORTER=metertap_json` and the declarative file create.
 
     The SDK gives no arguments: the settings in force count. The declarative file may give `host`
     and `port`.

@@ -1,4 +1,4 @@
-"""What the document says of the process as a whole."""
+"""The document's section about the process as a whole."""
 
 from __future__ import annotations
 

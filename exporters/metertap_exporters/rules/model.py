@@ -1,4 +1,4 @@
-"""What a file of rules is made of, and how defaults and exceptions become rules."""
+"""The parts of a rules file, and the rules that result from defaults and exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which functions are the application's own: whose caches are shown, where all are found.
+"""The application's own functions: only their caches are shown, where every cache is found.
 
 Most caches of a process are the standard library's and its libraries'. The application is what is
 not installed in `site-packages`, and the installed program that runs, if one does: the distribution

@@ -232,7 +232,7 @@ class _Reader:
 
 
 class _Look:
-    """Finds caches before anybody sees the figures: one search, whatever their libraries."""
+    """One search for all unpatched caches, made before figures are read."""
 
     def __init__(self) -> None:
         # Reentrant: what a search sets free may look at the figures as it ends.

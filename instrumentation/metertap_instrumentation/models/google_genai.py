@@ -70,7 +70,7 @@ def _audio(found: Any, path: str) -> int:
 
 
 class Requests:
-    """How requests to models are counted: a `wrappers.Measure`."""
+    """Counting of requests to models: a `wrappers.Measure`."""
 
     def __init__(self, operation: str, read: Read) -> None:
         self._operation = operation
@@ -165,7 +165,7 @@ def _server_of(api: Any) -> tuple[str, int] | None:
 
 
 class _Models(PatchSet):
-    """What is patched; `embed_content` of new versions calls `_embed_content`."""
+    """The targets of the patches; `embed_content` of new versions calls `_embed_content`."""
 
     def __init__(self) -> None:
         super().__init__("google.genai.models", ())

@@ -22,7 +22,7 @@ from metertap_instrumentation.models.providers import provider_of
 
 
 class Requests:
-    """How calls of `request(cast_to, options, …)` of a client of `package` are counted."""
+    """Counting of calls of `request(cast_to, options, …)` of a client of `package`."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ See = Callable[[ModelCall, Any], None]
 
 
 class _Watched:
-    """What an iterator of either kind has in common."""
+    """The common part of watched iterators, plain and async."""
 
     __slots__ = ("__weakref__", "_call", "_iterator", "_see")
 

@@ -48,7 +48,7 @@ _BUBBLES = frozenset(
 
 
 class Tools(Handlers):
-    """How runs of a LangChain tool are named, and how they end."""
+    """Names and outcomes of the runs of a LangChain tool."""
 
     source = SOURCE
 
@@ -188,7 +188,7 @@ def after_handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 class _Tools(SubclassesPatchSet):
-    """What is patched: `BaseTool`, subclasses with a `run` of their own, handlers of errors."""
+    """The targets of the patches: `BaseTool`, subclasses with their own `run`, error handlers."""
 
     def __init__(self) -> None:
         run, arun = plain_wrapper(_overrides), coroutine_wrapper(_overrides)

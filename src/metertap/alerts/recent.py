@@ -1,4 +1,4 @@
-"""What was counted in the last minutes, of each tool, cache and place of faults of one process."""
+"""Counts of the last minutes for each tool, cache and place of faults of one process."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class BadThresholds(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ToolThresholds:
-    """When a tool is worth an alert. None: never. Rates are of calls that count: ok, failed."""
+    """Thresholds of a tool's alerts; None never fires. Rates are of ok and failed calls alone."""
 
     error_rate: float | None = 0.05
     """Share of calls that fail."""
@@ -50,7 +50,7 @@ class ToolThresholds:
 
 @dataclass(frozen=True, slots=True)
 class CacheThresholds:
-    """When a cache is worth an alert. None: never."""
+    """Thresholds of a cache's alerts; None never fires."""
 
     hit_rate: float | None = 0.1
     """The smallest share of lookups that should hit."""

@@ -20,7 +20,7 @@ _current = current.get
 
 
 class _Unbound(dict[Any, Callable[[], None]]):
-    """Stands in for a cache's lookups until the first one, and while measuring is off."""
+    """The lookups of a cache before its first one, and while measuring is off."""
 
     __slots__ = ("_find",)
 

@@ -1,4 +1,4 @@
-"""What every cache adapter needs: meters for cache objects, statistics that are read, and names.
+"""Parts of every cache adapter: meters for cache objects, statistics that are read, and names.
 
 An adapter in `metertap_instrumentation.caches` says what is wrapped and what a miss looks like.
 Here is what all of them share: which object a lookup belongs to, what that object is called, and

@@ -22,7 +22,7 @@ KEEPERS: set[str] = set()
 
 
 class Names:
-    """Finds names, many at once: to ask who refers to an object is to look at all objects."""
+    """A finder of names for many objects at once: each search has to walk over all objects."""
 
     def __init__(self) -> None:
         self._given: dict[int, tuple[weakref.ref[Any], str]] = {}

@@ -1,4 +1,4 @@
-"""What a command shows to the processes that it asks, and by what it knows them.
+"""The credentials that a command sends, and those by which it recognises a process.
 
 A token goes only to who is meant to have it: to processes of this user that ask for one, to this
 machine, and over TLS. It goes to another machine in clear only if the command line gives it.

@@ -36,7 +36,7 @@ class _LibraryAlways(TypedDict):
 
 
 class LibraryReport(_LibraryAlways, total=False):
-    """What is measured of one library."""
+    """The state of one library's instrumentation."""
 
     unverified: list[str]
 

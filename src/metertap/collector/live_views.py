@@ -1,4 +1,4 @@
-"""What is measured, in the classes of `metertap.collector.standalone`: read when somebody looks.
+"""Live figures in the classes of `metertap.collector.standalone`, read at each access.
 
 Records of a view are records by hand of the tool or cache of that name. No record is made of a
 call that something else counts at that moment.

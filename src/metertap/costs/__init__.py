@@ -1,1 +1,1 @@
-"""What model calls cost: tokens that clients report, prices, savings, and what to change."""
+"""Costs of model calls: tokens that clients report, prices, savings, and recommendations."""

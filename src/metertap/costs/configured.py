@@ -19,7 +19,7 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model's tokens cost, in USD for a million of them."""
+    """Prices of a model's tokens, in USD for a million of them."""
 
     input: Decimal
     output: Decimal = Decimal(0)

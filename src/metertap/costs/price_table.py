@@ -50,7 +50,7 @@ _WITHIN = {"output_audio": "output", "cache_write_1h": "cache_write"}
 
 @dataclass(slots=True)
 class _Rates:
-    """What one call and each of its tokens cost, between two thresholds of the input."""
+    """Prices of one call and of each of its tokens, between two thresholds of the input."""
 
     call: Decimal
     each: dict[str, Decimal]

@@ -1,4 +1,4 @@
-"""What model calls cost: by the program's own prices, else by the table of `genai-prices`.
+"""Prices of model calls: the program's own, else those of the table of `genai-prices`.
 
 The table is the one that the installed package has (extra `costs`): nothing is fetched. It is
 imported when the first call is priced, off the caller's path. Money is in USD and exact: decimal

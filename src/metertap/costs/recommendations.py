@@ -1,4 +1,4 @@
-"""What could be changed to spend less, each with the arithmetic by which a reader can redo it.
+"""Recommendations that would reduce costs, each with arithmetic that a reader can repeat.
 
 A recommendation is about the time that the figures are of. Its confidence says how far the figures
 carry it: `high` where they were counted, `medium` where a mean stands for each case, `low` where

@@ -1,4 +1,4 @@
-"""What caches save: hits times what the misses of the same tool cost, in money and in time.
+"""Savings by caches: hits times the cost of a miss of the same tool, in money and in time.
 
 A tool that looks something up and misses goes on to ask a model. What it spends from then on is
 what a hit would have saved: so a hit counts for the mean of that over the tool's misses. Lookups
@@ -22,7 +22,7 @@ ASSUMES = (
 
 @dataclass(slots=True)
 class Saving:
-    """What hits saved; None is not known."""
+    """Savings by hits; None is unknown."""
 
     hits: int = 0
     money: Decimal | None = None
@@ -39,7 +39,7 @@ class Saving:
 
 @dataclass(slots=True)
 class Savings:
-    """What every cache saved, by its figures, and every tool by its name."""
+    """Savings of every cache and of every tool."""
 
     by_cache: list[tuple[CacheFigures, Saving]] = field(default_factory=list)
     by_tool: dict[str, Saving] = field(default_factory=dict)

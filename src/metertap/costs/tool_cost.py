@@ -1,4 +1,4 @@
-"""What each tool spends: on models, and on the fees of its calls."""
+"""Costs of each tool: model calls and fees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metertap.recording.usage_series import UsageSeries
 
 @dataclass(slots=True)
 class ToolCost:
-    """What one tool spent, by whatever models, and its fees."""
+    """Costs of one tool: its calls of all models, and its fees."""
 
     models: list[UsageSeries] = field(default_factory=list)
     fees: Decimal = Decimal(0)

@@ -1,4 +1,4 @@
-"""What the same tokens would cost with another model of the same provider.
+"""The price of the same tokens with another model of the same provider.
 
 It says nothing of what that model's answers are worth, nor of how many tokens it would use.
 """

@@ -1,4 +1,4 @@
-"""What was measured over days and releases, whoever keeps it: one set of questions for all.
+"""Questions to a history, whether a file or an engine keeps it.
 
 `FileAnswers` reads the file of `METERTAP_HISTORY`; engines that speak PromQL answer the same.
 """
@@ -28,7 +28,7 @@ class HistoryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: a tool of a library, a cache of a system, an MCP operation of a side."""
+    """A subject of measurement: a library's tool, a system's cache, an MCP operation of a side."""
 
     kind: Kind
     name: str
@@ -38,7 +38,7 @@ class Subject:
 
 @dataclass(slots=True)
 class Slice:
-    """What was measured of one subject in one period, times in Unix seconds.
+    """Measurements of one subject in one period, times in Unix seconds.
 
     `version` and `instance` are empty where they are not known, or not told apart.
     """

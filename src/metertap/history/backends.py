@@ -1,4 +1,4 @@
-"""Where answers come from: whatever `--history` and `METERTAP_HISTORY` name."""
+"""The source of answers: the file or the engine that `--history` or `METERTAP_HISTORY` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether one series of counts differs from another, by how much, and since when.
+"""Comparison of two series of counts: whether they differ, by how much, and since when.
 
 Calls that are made at about the same time are alike: a slow minute with sixty calls is one
 observation rather than sixty. Therefore blocks of time are compared, each of which counts once.

@@ -1,4 +1,4 @@
-"""Answers of an engine that speaks PromQL: Prometheus, VictoriaMetrics and their like.
+"""Answers from an engine that speaks PromQL, such as Prometheus or VictoriaMetrics.
 
 Processes that are scraped say their version in `target_info`; of those that export OTLP some
 engines write it on every series. Latencies come from what the engine holds: native histograms,
@@ -57,7 +57,7 @@ _COUNTS = "|".join([promql.CACHE_REQUESTS, *(f"{source.metric}(_count)?" for sou
 
 
 class EngineAnswers:
-    """Answers by PromQL, over the engine's HTTP API. Raises HistoryError."""
+    """Answers by PromQL over the engine's HTTP API. Raises HistoryError."""
 
     def __init__(self, ask: Ask, now: Callable[[], float] = time.time) -> None:
         """Ask the engine by `ask`. Raises HistoryError where nothing of metertap's is in it."""

@@ -17,7 +17,7 @@ from metertap.history.buckets import Bucket
 
 @dataclass(slots=True)
 class Sums:
-    """What belongs to one slice."""
+    """The sums of one slice."""
 
     piece: Slice
     lookups: dict[str, float] = field(default_factory=dict)

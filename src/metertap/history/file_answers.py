@@ -1,4 +1,4 @@
-"""Answers from the file of `METERTAP_HISTORY`."""
+"""Answers from a history file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FEWEST_PERIODS = 20
 
 
 class FileAnswers:
-    """Answers by what is in a file, which may be written at the same time."""
+    """Answers from a file that may be written at the same time."""
 
     def __init__(self, path: Path) -> None:
         """Open the file. Raises HistoryError."""

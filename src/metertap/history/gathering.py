@@ -1,4 +1,4 @@
-"""What is measured between two looks: calls as they are folded, and how far counters have come."""
+"""Collecting between two writes: calls as they are folded, and the increase of counters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MANY = 50_000
 
 
 class Gathering:
-    """Gathers what `recorder` takes in; `crowded` is called when much of it waits.
+    """A collector of everything that `recorder` records. It calls `crowded` when much of it waits.
 
     What is called in a thread of the program's is `heard` alone. The rest is for one thread at a
     time.

@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 class Api:
-    """Asks an engine. Methods raise HistoryError where it is not one, is wrong or too slow."""
+    """A client of an engine. Methods raise HistoryError where it fails, is wrong or is too slow."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask

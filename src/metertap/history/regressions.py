@@ -1,4 +1,4 @@
-"""What became slower, or failed more often, between two versions or two periods.
+"""Regressions: tools and caches that became worse between two versions or two periods.
 
 A change is told when it is significant after the correction for all comparisons that were made,
 large enough to matter, and seen in most blocks of time.
@@ -41,7 +41,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is compared with what."""
+    """The two periods or versions to compare."""
 
     before: Period
     after: Period

@@ -1,4 +1,4 @@
-"""What was measured of one subject in one period, and how it is kept as bytes."""
+"""The measurements of one subject in one period, and their form as bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
 
 
 class Measured(Protocol):
-    """What has the counts and latencies of a tally."""
+    """An object with the counts and latencies of a tally."""
 
     outcomes: dict[str, int]
     error_types: dict[str, int]

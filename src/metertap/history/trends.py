@@ -35,7 +35,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """What was asked for, times in Unix seconds."""
+    """A question for trends, times in Unix seconds."""
 
     since: float
     until: float

@@ -41,7 +41,7 @@ class DefinitionSums:
 
 @dataclass(frozen=True, slots=True)
 class DefinitionChange:
-    """What the definitions of a service's tools weighed before and after, in bytes a session."""
+    """The bytes of a service's definitions in a session, before and after."""
 
     service: str
     before: int

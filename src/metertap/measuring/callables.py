@@ -1,4 +1,4 @@
-"""What is decorated: how its calls are measured, what it is called, and what it is made of."""
+"""Decorated objects: the way to measure their calls, their names, and their parts."""
 
 from __future__ import annotations
 

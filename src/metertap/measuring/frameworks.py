@@ -27,7 +27,7 @@ _PLAIN = frozenset({type(None), str, int, float, bool, dict})
 
 
 class Handlers:
-    """What runs a framework's tools: how its calls are named, and how they ended.
+    """The functions that run a framework's tools: names and outcomes of their calls.
 
     `source` keeps its tools apart from equal names of other libraries. Inside another's call of the
     same tool (one framework runs a tool of another's) a call is not counted once more.

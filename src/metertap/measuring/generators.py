@@ -19,7 +19,7 @@ from metertap.patching.tracebacks import hide_frame
 
 
 class Stepping(Protocol):
-    """How one generator's call is counted. None of these ever raises."""
+    """The counting of one generator's call. None of these methods ever raises."""
 
     def start(self) -> Frame | None:
         """Begin the call, without making it the current one; None if it is not to be measured."""

@@ -1,4 +1,4 @@
-"""What wrapt calls instead of a function that is measured, sync or async."""
+"""Wrappers that wrapt calls in place of a measured function, sync or async."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metertap.patching.patch_set import WrapperFunction
 
 
 class Measure(Protocol):
-    """How the calls of a function are counted. None of these ever raises."""
+    """The counting of a function's calls. None of these methods ever raises."""
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""

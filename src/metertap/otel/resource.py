@@ -1,4 +1,4 @@
-"""What this program calls itself, by OpenTelemetry's resource conventions.
+"""The resource of this program, by OpenTelemetry's conventions.
 
 `service.name` is what an operator would call the program: its console script, its module, its
 file; never `unknown_service`. What the operator said (`OTEL_SERVICE_NAME`,

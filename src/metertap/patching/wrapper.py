@@ -75,7 +75,7 @@ class _BoundType(_Type):
 
 
 class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
-    """What attribute access makes of a `Wrapper`: a bound method, or a class's plain function."""
+    """A `Wrapper` got by attribute access: a bound method, or a class's plain function."""
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS

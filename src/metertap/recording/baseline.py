@@ -14,7 +14,7 @@ from metertap.recording.usage_series import UsageSeries, since
 
 
 class Past:
-    """What was counted until figures began again."""
+    """Counts from before figures were reset."""
 
     def __init__(
         self,

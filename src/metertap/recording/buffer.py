@@ -33,7 +33,7 @@ _swapping = locks.rlock()
 
 
 class Trace(NamedTuple):
-    """When and in which context one sample was taken, for an exemplar."""
+    """The time and the context of one sample, for an exemplar."""
 
     position: int
     """Of the sample in its batch."""
@@ -88,7 +88,7 @@ class Batch:
 
 
 class Buffer(ABC):
-    """What series of durations have in common. `append` takes seconds.
+    """The common part of series of durations. `append` takes seconds.
 
     `append` is the list's own where nothing stands against it. It is a method of ours for the very
     first sample (which a provider has to see at once, since a series starts when it is first
@@ -220,7 +220,7 @@ class Buffer(ABC):
 
 
 class Instruments(Protocol):
-    """Where durations go: the instruments of one meter provider."""
+    """The instruments of one meter provider that durations are recorded to."""
 
     in_order: bool
     """Whether each sample has to come at once: in the order in which calls end, and from where."""

@@ -1,4 +1,4 @@
-"""What is held for one cache name: lookups that were counted, and statistics that are read.
+"""The series of one cache name: counted lookups, and statistics that are read.
 
 A name may stand for many cache objects, at one time and one after the other. What each counted
 stays when it is gone, since a counter never goes back.
@@ -44,7 +44,7 @@ class Named(Protocol):
 
 
 class Lookups(dict[Any, Callable[[], None]]):
-    """What counts one lookup, by the tool's series it is made for; None is no tool."""
+    """Counters of one cache's lookups, by the series of the calling tool; None is no tool."""
 
     __slots__ = ("_counts", "plus")
 
@@ -75,7 +75,7 @@ class Lookups(dict[Any, Callable[[], None]]):
 
 
 class Statistics(NamedTuple):
-    """What a cache counts itself, since it was made or cleared. None is not known."""
+    """Counts that a cache keeps itself since it was made or cleared. None is unknown."""
 
     hits: int
     misses: int

@@ -1,4 +1,4 @@
-"""What views are computed from: copies of what was recorded, at one moment."""
+"""Figures: copies of everything that was recorded, at one moment."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class OperationFigures(NamedTuple):
 
 
 class WeightFigures(NamedTuple):
-    """What one tool weighs, as one side saw it: its definition, and its results, in bytes.
+    """Weights of one tool as one side saw them: its definition and its results, in bytes.
 
     The same object as long as nothing changes.
     """

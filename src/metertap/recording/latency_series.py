@@ -1,4 +1,4 @@
-"""What the series of tools and of operations share: durations that become figures for views."""
+"""The common part of the series of tools and of operations: figures of their durations."""
 
 from __future__ import annotations
 

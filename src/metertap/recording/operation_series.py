@@ -1,4 +1,4 @@
-"""What is held for one kind of operation: requests of one method and name, or sessions.
+"""The series of one kind of operation: requests of one method and name, or sessions.
 
 OpenTelemetry tells apart more than views do: how a request ended, over which transport, in which
 version of the protocol. Each such combination is a `DataPoint` with attributes of its own; all

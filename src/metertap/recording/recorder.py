@@ -46,7 +46,7 @@ _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
 
 
 class Slot(Protocol):
-    """What a patch or a decorator keeps of the recorder, so as not to look it up at each call."""
+    """A patch's or decorator's reference into the recorder, which saves a look-up at each call."""
 
     def forget(self) -> None:
         """Look it up again: it is not the one to record to any more."""

@@ -1,4 +1,4 @@
-"""What is held for one tool."""
+"""The series of one tool."""
 
 from __future__ import annotations
 

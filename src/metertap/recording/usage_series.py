@@ -1,4 +1,4 @@
-"""What is held for the model calls of one tool: tokens, time and money.
+"""The series of the model calls of one tool: tokens, time and money.
 
 A model client reports usage in each response. Calls of one tool, provider and model add up in one
 `UsageSeries`. Nothing of a prompt or an answer is kept.

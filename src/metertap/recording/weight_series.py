@@ -1,4 +1,4 @@
-"""What is held of a tool's weight: the size of its definition, and the sizes of its results."""
+"""The series of a tool's weight: the size of its definition, and the sizes of its results."""
 
 from __future__ import annotations
 

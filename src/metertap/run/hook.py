@@ -1,4 +1,4 @@
-"""What `metertap run` does inside the program, before its first line."""
+"""The part of `metertap run` inside the program, before its first line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `metertap run` does before the program's first line: measure at once, or wait for a library.
+"""The start of `metertap run`: measure at once, or wait until a library is imported.
 
 Most of what can be measured comes with a library, and importing all of metertap takes longer than
 many programs take to start. So nothing is imported until the program imports such a library, uses

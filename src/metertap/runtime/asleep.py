@@ -78,7 +78,7 @@ def _can_be_imported(module: str) -> bool:
 
 
 class Asleep:
-    """Stands for the pipeline from `start` to `end`, and calls `wake` when it is time to end.
+    """The stand-in for the pipeline from `start` to `end`. It calls `wake` when it is time to end.
 
     `journal` has what was kept before.
     """

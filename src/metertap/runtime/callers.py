@@ -1,4 +1,4 @@
-"""Who calls `instrument()`: the application itself, or a library that it uses."""
+"""The callers of `instrument()`: the application itself, or a library that it uses."""
 
 from __future__ import annotations
 

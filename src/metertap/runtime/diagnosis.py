@@ -1,4 +1,4 @@
-"""What `metertap doctor` shows of a process: nothing in it is a key, an argument or a secret."""
+"""The report of `metertap doctor`. It contains no key, argument or secret."""
 
 from __future__ import annotations
 

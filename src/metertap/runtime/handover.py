@@ -1,4 +1,4 @@
-"""What goes from one pipeline to the next."""
+"""State that passes from one pipeline to the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Handover(NamedTuple):
-    """What the instruments of a later provider have to know of those of an earlier one."""
+    """State of a provider's instruments that those of a later provider continue from."""
 
     journal: Journal | None = None
     """Durations that nobody got, which go along."""

@@ -1,4 +1,4 @@
-"""What measures this process, all of it together: patches, pipeline, alerts and endpoints."""
+"""The installation: patches, pipeline, alerts and endpoints of this process together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _HISTORY = ("history", "history_size")
 
 
 class Installation:
-    """Everything that one process is measured with, by the settings in force when it is made.
+    """The parts that measure one process, by the settings in force when it is made.
 
     It is the host of the views (`metertap_exporters.host.Host`). Where measuring is disabled it
     exists and does nothing.

@@ -41,7 +41,7 @@ def asgi_app() -> AsgiApp:
 
 
 class _Mounted:
-    """Asks, for each request, what measures the program at that moment."""
+    """A mounted application, which finds for each request what measures the program then."""
 
     def __init__(self) -> None:
         self._view: tuple[object, JsonSnapshot] | None = None

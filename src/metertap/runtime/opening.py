@@ -1,4 +1,4 @@
-"""When endpoints open: at once, or with the first thing that is measured.
+"""The opening of endpoints: at once, or with the first measured call or lookup.
 
 Whoever scrapes a port that is known expects an answer from the start: a server that is idle is not
 down, and one whose instrumentation is broken has a diagnosis to show. Where a process is one of

@@ -1,4 +1,4 @@
-"""Where running processes can be found: one small file each, in a directory only its user reads.
+"""The list of running processes: one small file each, in a directory that only its user reads.
 
 The directory is that of `metertap.settings.runtime_folder`. A file holds what `metertap snapshot`
 lists: the process, its service's name, the addresses of the endpoints, and the paths of what a

@@ -1,4 +1,4 @@
-"""What the application does in OpenTelemetry that recording has to follow, seen by patches."""
+"""Patches of OpenTelemetry's SDK that tell of the application's changes to providers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ProviderWatch(PatchSet):
 
 
 class ReaderWatch(PatchSet):
-    """Tells the recorder of readers that are added to a provider: they begin with nothing."""
+    """A patch that tells the recorder of readers added to a provider: they begin with nothing."""
 
     def __init__(self) -> None:
         make = around("pipeline.readers", _folded, lambda recorder, _result: recorder.begin_again())

@@ -30,7 +30,7 @@ _FORK_WAITS_SECONDS = 1.0
 
 
 class _Owners:
-    """Who has this process measured, and by whose settings. To be used with the lock held."""
+    """The callers that have this process measured, and by whose settings. Needs the lock."""
 
     def __init__(self) -> None:
         self.installation: Installation | None = None

@@ -35,7 +35,7 @@ class _Views(Protocol):
 
 
 class Workers:
-    """This process among the workers of its service, where these share an address."""
+    """The role of this process among the workers of its service, where these share an address."""
 
     def __init__(self, settings: Settings, recorder: Recorder, views: _Views) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Which program this process runs: its command, its name, and where its own code lies."""
+"""The program of this process: its command, its name, and the place of its own code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ start_folder = ""
 
 
 class Program(NamedTuple):
-    """What is run: a module, a console script, or (neither) a file or a line of code."""
+    """A program: a module, a console script, or (neither) a file or a line of code."""
 
     name: str
     module: bool = False

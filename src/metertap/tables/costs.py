@@ -1,4 +1,4 @@
-"""What tools cost as tables: by tool, by model, by cache, and what could be changed."""
+"""Costs of tools as tables: by tool, by model, by cache, and recommendations."""
 
 from __future__ import annotations
 

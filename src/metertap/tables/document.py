@@ -27,7 +27,7 @@ class ByCache(TypedDict):
 
 
 class Called(TypedDict):
-    """What figures of tools and of MCP operations have in common."""
+    """The figures that tools and MCP operations have in common."""
 
     total_calls: int
     failed_calls: int
@@ -144,7 +144,7 @@ class Alert(TypedDict):
 
 
 class Budget(TypedDict):
-    """What a day may cost, and what it will at the rate of now; in USD."""
+    """The budget of a day and the forecast for it at the current rate; in USD."""
 
     daily: float | None
     forecast_daily: float | None
@@ -153,7 +153,7 @@ class Budget(TypedDict):
 
 
 class ToolCost(TypedDict):
-    """What one tool spent, in USD; no data is None."""
+    """Costs of one tool, in USD; no data is None."""
 
     model_calls: int
     input_tokens: int
@@ -191,7 +191,7 @@ class ModelCost(TypedDict):
 
 
 class CacheSaving(TypedDict):
-    """What the hits of one cache saved, in USD and in seconds; None is not known."""
+    """Savings by the hits of one cache, in USD and in seconds; None is unknown."""
 
     hits: int
     saved: float | None
@@ -199,7 +199,7 @@ class CacheSaving(TypedDict):
 
 
 class Recommendation(TypedDict):
-    """What could be changed, with its arithmetic; `saves` is in USD over the time counted."""
+    """A recommendation with its arithmetic; `saves` is in USD over the time counted."""
 
     kind: str
     tool: str | None
@@ -211,7 +211,7 @@ class Recommendation(TypedDict):
 
 
 class Costs(TypedDict):
-    """What model calls and fees cost."""
+    """Costs of model calls and fees."""
 
     currency: str
     table: str | None
@@ -270,7 +270,7 @@ class ResultWeight(TypedDict):
 
 
 class ToolWeight(TypedDict):
-    """What one tool weighs in a model's context."""
+    """The weight of one tool in a model's context."""
 
     source: str
     side: Literal["server", "client"]
@@ -279,7 +279,7 @@ class ToolWeight(TypedDict):
 
 
 class SourceWeight(TypedDict):
-    """What a session with one server, or one framework, begins with."""
+    """The weight of the definitions of one server or framework, at the start of a session."""
 
     tools: int
     definition_bytes: int
@@ -288,7 +288,7 @@ class SourceWeight(TypedDict):
 
 
 class Lightening(TypedDict):
-    """What could be made lighter, with its arithmetic."""
+    """A recommendation that would make a tool lighter, with its arithmetic."""
 
     kind: Literal["heavy_definition", "heavy_results"]
     tool: str
@@ -298,7 +298,7 @@ class Lightening(TypedDict):
 
 
 class Weights(TypedDict):
-    """What tools weigh in a model's context."""
+    """Weights of tools in a model's context."""
 
     context_tokens: int
     definition_bytes_per_token: float

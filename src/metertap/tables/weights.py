@@ -1,4 +1,4 @@
-"""What tools weigh as tables: by tool, the heaviest first, and what could be made lighter."""
+"""Weights of tools as tables: by tool, the heaviest first, and recommendations."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What tools weigh in a model's context: bytes of their definitions and results, and tokens."""
+"""Weights of tools in a model's context: bytes of definitions and results, and tokens."""

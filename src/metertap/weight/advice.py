@@ -1,4 +1,4 @@
-"""What could be made lighter, with the arithmetic by which a reader can redo it."""
+"""Recommendations that would make tools lighter, each with arithmetic that a reader can repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a worker answers the one that holds the port."""
+"""Answers of a worker to the one that holds the port."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _WRITE_SECONDS = 0.95
 
 
 class WorkerGroup:
-    """This worker's part in its service, from `join` to `end`.
+    """This worker's membership in its service, from `join` to `end`.
 
     `hold` is called by a thread of ours when another worker that held the port has ended.
     """

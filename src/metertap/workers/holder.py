@@ -1,4 +1,4 @@
-"""What the worker that holds the port knows of all others, the living and those that have ended."""
+"""The holder's knowledge of all other workers, running and ended."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Gathered:
 
 @dataclass(slots=True)
 class _Peer:
-    """What is known of one other worker, and of when each section is."""
+    """The last answer of one other worker, and the time of each of its sections."""
 
     line: Line
     instance: str = ""
@@ -60,7 +60,7 @@ class _Peer:
 
 
 class Holder:
-    """Gathers what the workers of one service have counted. Any thread may ask."""
+    """A collector of the counts of all workers of one service. Any thread may ask it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What one worker has to tell: its own items now, and what of them is new to somebody."""
+"""The items that one worker reports, and the choice of those that are new to the asker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metertap.workers.sections import Changes, Items, Key, Section, Sheet
 
 
 class Ledger:
-    """This worker's items, of every section. Any thread may ask."""
+    """The items of this worker, section by section. Any thread may ask."""
 
     def __init__(self, recorder: Recorder, sections: Sequence[Section]) -> None:
         self._recorder = recorder
@@ -42,7 +42,7 @@ class Ledger:
 
 
 class Told:
-    """What somebody has been told, so that only the rest is told the next time."""
+    """The items that one asker already has, so that only the rest is sent the next time."""
 
     def __init__(self) -> None:
         self._items: dict[str, Items] = {}

@@ -1,4 +1,4 @@
-"""Who the workers of one service on this host are: files in the folder of this user's processes.
+"""The workers of one service on this host: files in the folder of this user's processes.
 
 Each worker is named by its process id and the time at which that started, since ids are used
 again. Beside its socket (`.sock`) it has a file of its totals (`.totals`); what is known of those

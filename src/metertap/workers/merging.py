@@ -56,7 +56,7 @@ Part = ToolPart | OperationPart | WeightPart
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What there is once in a process: times in Unix seconds, `gc` as the standard library has it.
+    """The figures that a process has once: times in Unix seconds, `gc` as in the standard library.
 
     Of the collector's generations each is collections, collected and uncollectable objects.
     """

@@ -1,4 +1,4 @@
-"""What one worker tells another of figures with windows: the samples that are new, no others."""
+"""Changes of figures with windows, from one worker to another: only samples that are new."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTHING = Piece(0, False, Samples(array("d")))
 
 @dataclass(frozen=True, slots=True)
 class ToolNews:
-    """What is new of a tool."""
+    """Changes of one tool."""
 
     figures: ToolFigures
     pieces: tuple[Piece, ...]
@@ -38,7 +38,7 @@ class ToolNews:
 
 @dataclass(frozen=True, slots=True)
 class OperationNews:
-    """What is new of MCP operations or sessions."""
+    """Changes of MCP operations or sessions."""
 
     figures: OperationFigures
     pieces: tuple[Piece, ...]
@@ -46,7 +46,7 @@ class OperationNews:
 
 @dataclass(frozen=True, slots=True)
 class WeightNews:
-    """What is new of what a tool weighs."""
+    """Changes of a tool's weight."""
 
     figures: WeightFigures
     pieces: tuple[Piece, ...]

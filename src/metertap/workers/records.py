@@ -1,4 +1,4 @@
-"""What is kept of workers in files: the totals of one, and those of all that have ended."""
+"""Records of workers in files: the totals of one, and those of all that have ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a record says beside its sections; members are process ids and their starts."""
+    """The head of a record; members are process ids and their starts."""
 
     at: float = 0.0
     """When it was so, by the system's monotonic clock, which all processes share."""

@@ -1,4 +1,4 @@
-"""What workers hand over, section by section: how it is taken, written, merged, and what stays.
+"""Sections that workers exchange: how each is collected, written, merged, and kept.
 
 A section of the document that is to be true for all workers is one `Section` in the list that
 whoever composes them gives to `metertap.workers.group`: nothing else has to know of it.
@@ -36,7 +36,7 @@ _encoded_key, _decoded_key = encoder(tuple[str | None, ...]), decoder(tuple[str 
 
 
 class Changes(NamedTuple):
-    """What is new of a section."""
+    """Changes of one section."""
 
     are_all: bool
     """Whether there is nothing else in it."""

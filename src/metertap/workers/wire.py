@@ -1,4 +1,4 @@
-"""What workers tell each other, as JSON: numbers, texts, samples, and what is made of them.
+"""Messages between workers as JSON: numbers, texts and samples, written and read back.
 
 Other processes are not trusted. Whatever comes from one is checked against the declared type while
 it is decoded, its length is bounded, and nothing in it is ever run.

@@ -1,4 +1,4 @@
-"""Which cache a lookup belongs to: the shards of a `FanoutCache` are one."""
+"""The cache that a lookup belongs to: the shards of a `FanoutCache` are one cache."""
 
 from __future__ import annotations
 

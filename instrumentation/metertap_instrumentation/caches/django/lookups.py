@@ -1,4 +1,4 @@
-"""What the methods of backends look up, whether it was there, and what a backend is called."""
+"""The lookups of backends' methods, their results, and the names of backends."""
 
 from __future__ import annotations
 

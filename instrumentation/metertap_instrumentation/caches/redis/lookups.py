@@ -1,4 +1,4 @@
-"""Which commands are lookups, alone or in a pipeline, and what their answers say."""
+"""The commands that are lookups, alone or in a pipeline, and the meaning of their answers."""
 
 from __future__ import annotations
 

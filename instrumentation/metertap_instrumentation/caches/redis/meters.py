@@ -1,4 +1,4 @@
-"""Which cache a lookup belongs to: clients that share a connection pool are one."""
+"""The cache that a lookup belongs to: clients that share a connection pool use one cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tool a call of one of the program's own handlers is of: where a line says the name stands.
+"""The name of the tool that one of the program's own handlers is called for.
 
 What finds it is made once for a function, from its signature; then a call costs a look at the
 arguments and one into a dictionary.

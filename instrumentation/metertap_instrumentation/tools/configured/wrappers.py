@@ -1,4 +1,4 @@
-"""What stands for the function of a line, and how its calls begin and end.
+"""Wrappers for the functions of configured lines, and the start and end of their calls.
 
 A line's `caller_errors` and `failed` say how a call ended. A plain function may return what is not
 over yet: a coroutine or generator, whose call is counted when it is run.

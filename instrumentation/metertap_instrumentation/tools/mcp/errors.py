@@ -1,4 +1,4 @@
-"""What an exception behind an MCP error means. Types and places only, never message text.
+"""The meaning of an exception behind an MCP error, by its type and place, never by its text.
 
 The SDKs and fastmcp wrap what a tool raises (`raise ToolError(...) from error`), and raise the same
 classes themselves for a tool that does not exist or arguments that do not fit. Which of these it
@@ -39,7 +39,7 @@ _URL_ELICITATION_REQUIRED = -32042
 
 
 class Meaning(NamedTuple):
-    """How a call ended; `known` is whether its tool exists, where the error says that."""
+    """The outcome of a call; `known` is whether its tool exists, where the error shows that."""
 
     outcome: str
     error_type: str

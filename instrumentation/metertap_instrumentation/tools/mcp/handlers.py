@@ -1,4 +1,4 @@
-"""What the layers around a tool's handler know of its call; they count nothing.
+"""The layers around a tool's handler: they report what they know of a call and count nothing.
 
 MCPServer and fastmcp turn exceptions into error results before the server answers, log them, and
 validate what a tool returned. Watched here, the request in progress is told which exception it was,

@@ -26,7 +26,7 @@ class KnownNames:
 
 
 class ToolList:
-    """What one server said of its own tools in `tools/list`, perhaps page by page."""
+    """The tools that one server listed in `tools/list`, perhaps page by page."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

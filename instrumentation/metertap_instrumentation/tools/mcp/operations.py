@@ -25,7 +25,7 @@ _KINDS_LIMIT = 1000
 
 
 class Transport(NamedTuple):
-    """How a session reaches its peer; what is None is not known."""
+    """The connection of a session to its peer; None is unknown."""
 
     network: str | None = None
     """`pipe` or `tcp`."""

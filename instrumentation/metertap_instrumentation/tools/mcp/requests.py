@@ -41,7 +41,7 @@ _prompts = KnownNames()
 
 
 class Served:
-    """What is known of one low-level server, as long as it lives."""
+    """The facts about one low-level server, kept as long as it lives."""
 
     def __init__(self, name: object) -> None:
         self.source = f"mcp:{name}"

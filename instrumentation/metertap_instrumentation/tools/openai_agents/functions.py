@@ -28,7 +28,7 @@ _BEFORE_THE_TOOL = ("agents.", "asyncio.", "metertap", "wrapt.")
 
 
 class Functions(Handlers):
-    """How calls of function tools are named, and how they end."""
+    """Names and outcomes of calls of function tools."""
 
     source = SOURCE
 

@@ -36,7 +36,7 @@ _DID_NOT_HAPPEN = Ending(outcomes.INTERIM)
 
 
 class Native(Handlers):
-    """How calls of one kind of tool are named, and how they end."""
+    """Names and outcomes of calls of one kind of tool."""
 
     source = SOURCE
 

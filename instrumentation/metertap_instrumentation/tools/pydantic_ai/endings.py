@@ -1,4 +1,4 @@
-"""How a call of a tool ended that raised: the framework's own exceptions, and what is behind them.
+"""The outcome of a tool call that raised: the framework's own exceptions, and their causes.
 
 What raised an exception is told by the functions that it passed: toolsets run tools in `call_tool`.
 """

@@ -1,4 +1,4 @@
-"""Whether four ways to the same figures agree: client, JSON, Prometheus, OTLP."""
+"""The demo's comparison of four sources of the same figures: client, JSON, Prometheus, OTLP."""
 
 from __future__ import annotations
 

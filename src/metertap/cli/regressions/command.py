@@ -1,4 +1,4 @@
-"""What `metertap regressions` does: asks a history, compares, and shows what moved."""
+"""`metertap regressions`: reads a history, compares, and prints what changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What moved, as a table, as JSON and as Markdown."""
+"""Changes as a table, as JSON and as Markdown."""
 
 from __future__ import annotations
 

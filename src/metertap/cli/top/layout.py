@@ -1,4 +1,4 @@
-"""How things are laid out in the room that there is: columns, wrapped lines, signs."""
+"""Layout within the available room: columns, wrapped lines, signs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Signs:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRequest:
-    """What a column asks for: its natural width, the least it can do with, its rank."""
+    """The width that a column asks for: its natural and its least width, and its rank."""
 
     natural: int
     least: int

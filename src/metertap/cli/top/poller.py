@@ -1,4 +1,4 @@
-"""Asks processes for their documents, each in a thread of its own: a slow one delays no other."""
+"""Polling of processes for their documents, each in a thread: a slow one delays no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two documents of a process say together: its figures now, and how fast they change."""
+"""A reading: the latest figures of a process, and their rates since the document before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Key = str | tuple[str, str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Called(Generic[Figures]):
-    """What is called: the document's figures, and what only two documents tell."""
+    """The figures of a tool or an operation, and what only a comparison of two documents shows."""
 
     name: str
     figures: Figures

@@ -1,4 +1,4 @@
-"""How one table is drawn: a header, the rows that fit, the details under the selected one."""
+"""Drawing of one table: a header, the rows that fit, the details of the selected one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What whoever looks has chosen: sorting, filter, cursor; and what each key does to that."""
+"""The user's choices in a table (sorting, filter, cursor), and the effect of each key."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _caches() -> TableState[Cache]:
 
 @dataclass(slots=True)
 class View:
-    """Everything that keys change."""
+    """The state of the whole screen that keys change."""
 
     tools: TableState[Tool] = field(default_factory=_tools)
     operations: TableState[Operation] = field(default_factory=_operations)

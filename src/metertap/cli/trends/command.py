@@ -1,4 +1,4 @@
-"""What `metertap trends` does: asks a history, and shows what it has."""
+"""`metertap trends`: reads a history, and prints it by period."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found out about a server's tools, as a table, as JSON, and as Markdown."""
+"""The weights of a server's tools as a table, as JSON, and as Markdown."""
 
 from __future__ import annotations
 

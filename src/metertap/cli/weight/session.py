@@ -27,7 +27,7 @@ class Unusable(Exception):
 
 
 class Transport(Protocol):
-    """What carries messages to a server and back. All methods raise Unusable, and nothing else."""
+    """A transport of messages to a server and back. All methods raise only Unusable."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
@@ -68,7 +68,7 @@ class Tool(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a server has."""
+    """The definitions that a server lists."""
 
     server: str
     version: str
