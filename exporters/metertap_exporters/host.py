@@ -28,7 +28,7 @@ class Host(Protocol):
         """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
 
     def opens_at_once(self, endpoint: Endpoint) -> bool:
-        """Say whether `endpoint` is to listen before anything is measured."""
+        """Return whether `endpoint` is to listen before anything is measured."""
 
     def settled(self, endpoint: Endpoint) -> None:
         """Take note that `endpoint` listens now, or cannot."""

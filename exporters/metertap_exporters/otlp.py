@@ -85,7 +85,7 @@ class Delivery(MetricExporter):
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the newest export, if anything is."""
+        """Return the problem of the newest export, if it has one."""
         return f"the newest export by {self.protocol} was not delivered" if self._failing else None
 
     def _tell(self, *, failing: bool) -> None:
@@ -104,7 +104,7 @@ class Delivery(MetricExporter):
             faults.warn("OTLP: the collector answers again")
 
     def settle(self, timeout_seconds: float) -> bool:
-        """Say whether anything was delivered; if nothing was, discard everything from now on.
+        """Return whether anything was delivered; if nothing was, discard all later exports.
 
         Waits for an export in progress, `timeout_seconds` at most. One that lasts longer will not
         be delivered.

@@ -202,7 +202,7 @@ class PrometheusExporter:
         return self._exposition.text(self._families(), is_openmetrics=is_openmetrics)
 
     def forked(self) -> None:
-        """In a forked child: no listener until one is needed, and nobody who waits."""
+        """Reset a forked child: no listener until one is needed, and nobody who waits."""
         self.endpoint.forked()
         self._route.forked()
 

@@ -63,7 +63,7 @@ def nearest(word: str, words: Collection[str]) -> str:
 
 
 def is_a(error: BaseException, name: str) -> bool:
-    """Say whether `error` is of the class `name`: short, qualified, or with its module."""
+    """Return whether `error` is of the class `name`: short, qualified, or with its module."""
     return any(
         name in {kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"}
         for kind in type(error).__mro__

@@ -116,7 +116,7 @@ def info(message: str, *args: object) -> None:
 
 
 def shows_info() -> bool:
-    """Say whether the program has set up logging that shows what `info` logs."""
+    """Return whether the program has set up logging that shows what `info` logs."""
     return logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
 
 

@@ -84,12 +84,12 @@ def of_error_type(named: str) -> str:
 
 
 def is_timeout(error: BaseException) -> bool:
-    """Whether `error` says that a time limit ran out."""
+    """Return whether `error` says that a time limit ran out."""
     return any(cls.__name__.endswith(_TIMEOUT_ENDINGS) for cls in type(error).__mro__)
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether `error` is a cancellation (asyncio, a future's, trio) or a generator closed early."""
+    """Return whether `error` is a cancellation (asyncio, future, trio) or a closed generator."""
     if isinstance(error, GeneratorExit | concurrent.futures.CancelledError):
         return True
     # What cancels a task is no `Exception`; a program's own `class Cancelled(Exception)` is one.

@@ -63,7 +63,7 @@ def settings() -> Settings:
 
 
 def is_enabled() -> bool:
-    """Say whether anything is to be recorded at all.
+    """Return whether anything is to be recorded at all.
 
     So it is before the first `instrument()` as well, and from `stop` to the next one it is not.
     """
@@ -72,7 +72,7 @@ def is_enabled() -> bool:
 
 
 def is_forked() -> bool:
-    """Say whether this process was forked from one that had metertap imported."""
+    """Return whether this process was forked from one that had metertap imported."""
     return _state.is_forked
 
 

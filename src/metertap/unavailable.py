@@ -199,7 +199,7 @@ def stand_in(name: str, error: Exception) -> Any:
 
 
 def tell(error: Exception) -> None:
-    """Say once that something that metertap needs cannot be imported because of `error`."""
+    """Warn once that something that metertap needs cannot be imported because of `error`."""
     faults.warn_once(
         "unavailable",
         "the program runs unmeasured: %s: %s",

@@ -113,7 +113,7 @@ class Receiver:
                     break
 
     def close(self) -> None:
-        """Tell nothing more. What fires is not reported as resolved, for nobody knows that."""
+        """Stop reporting. What fires is not reported as resolved, because nobody knows that."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

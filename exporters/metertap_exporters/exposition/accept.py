@@ -43,7 +43,7 @@ def accepted(header: str | None) -> Format:
 
 
 def takes_gzip(header: str | None) -> bool:
-    """Whether an `Accept-Encoding` names gzip and does not refuse it."""
+    """Return whether an `Accept-Encoding` names gzip and does not refuse it."""
     for coding in (header or "").split(","):
         name, *given = (part.strip().lower() for part in coding.split(";"))
         if name == "gzip":

@@ -276,7 +276,7 @@ class Board:
 
 
 def _thresholds(colours: Colours | None) -> Any:
-    """Say where colours change: if nothing is said, Grafana shows figures from 80 on in red."""
+    """Set where colours change; by default Grafana shows figures from 80 on in red."""
     dashboard = _models("dashboard")
     steps = [dashboard.Threshold(color=colours.below if colours else "green")]
     if colours:

@@ -99,7 +99,7 @@ class Connections:
             self._changed.notify_all()
 
     def forget(self) -> None:
-        """In a forked child: close its copies of the parent's sockets, which stay open there."""
+        """Close a forked child's copies of the parent's sockets, which stay open in the parent."""
         for connection in list(self._open):
             connection.close()
 
@@ -126,7 +126,7 @@ class Connections:
         return [known for _, _, known in sorted(waited_for)]
 
     def _has_memory(self) -> bool:
-        """Whether one answer more may be made; one that many read counts once."""
+        """Return whether one answer more may be made; one that many read counts once."""
         written = [known.body for known in self._open.values()]
         sizes = {id(body): len(body) for body in written if body is not None}
         return len(sizes) < 2 or sum(sizes.values()) < BODY_BYTES

@@ -139,7 +139,7 @@ class Endpoint:
             server.stop()
 
     def forked(self) -> None:
-        """In a forked child: the listener is the parent's; this copy of its sockets is closed."""
+        """Close a forked child's copy of the listener, which is the parent's."""
         listening, self._listening = self._listening, None
         if listening is not None and listening.server is not None:
             listening.server.forget()

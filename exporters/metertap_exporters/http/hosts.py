@@ -39,7 +39,7 @@ class HostCheck:
         return send(json_error(403, message), environ, start_response)
 
     def accepts(self, header: str | None) -> bool:
-        """Whether a request with this `Host` header is answered."""
+        """Return whether a request with this `Host` header is answered."""
         if header is None:
             return self._loopback  # HTTP/1.0; browsers always send one
         name = host_name(header)
@@ -66,7 +66,7 @@ def _needs_host(environ: dict[str, Any]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is a name or an address of this machine alone."""
+    """Return whether `host` is a name or an address of this machine alone."""
     host = host.strip("[]").lower()
     return host in _LOOPBACK_NAMES or _is_loopback_address(host)
 

@@ -102,7 +102,7 @@ class _Handler(WSGIRequestHandler):
         return str(self.client_address[0])  # the default may ask a name server
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: requests are not the program's log."""
+        """Discard the line: requests are not part of the program's log."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no HTTP request: as JSON, like every other error."""
@@ -114,7 +114,7 @@ class _Handler(WSGIRequestHandler):
         self.wfile.write(response.body)
 
     def handle(self) -> None:
-        """As the base class does, with the quiet handler; one request a connection."""
+        """Handle one request by the quiet handler; otherwise as the base class does."""
         self.raw_requestline = self.rfile.readline(_HEAD_BYTES + 1)
         if len(self.raw_requestline) > _HEAD_BYTES:
             self.requestline = self.request_version = self.command = ""
@@ -238,7 +238,7 @@ class Server(ThreadingMixIn, WSGIServer):
             unix_socket.remove(self.path, self._bound)
 
     def forget(self) -> None:
-        """In a forked child: close its copies of the parent's sockets, which stay open there."""
+        """Close a forked child's copies of the parent's sockets, which stay open in the parent."""
         self.socket.close()
         self.connections.forget()
 

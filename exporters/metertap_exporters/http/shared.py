@@ -35,7 +35,7 @@ class SharedRoute:
         self._made: dict[Hashable, tuple[int, Response]] = {}
 
     def forked(self) -> None:
-        """In a forked child: those who waited are threads of the parent."""
+        """Forget, in a forked child, the waiting threads of the parent."""
         self._waiting.clear()
         self._made = {}
 

@@ -168,7 +168,7 @@ class JsonSnapshot:
         )
 
     def forked(self) -> None:
-        """In a forked child: no listener until one is needed, nothing of what the parent saw."""
+        """Reset a forked child: no listener until one is needed, none of the parent's figures."""
         self.endpoint.forked()
         self._metrics.forked()
         self._text.forget()
@@ -203,7 +203,7 @@ def _kind(environ: Environ) -> tuple[bool, str]:
 
 
 def is_prometheus(environ: Environ) -> bool:
-    """Say whether it is Prometheus who asks."""
+    """Return whether the request comes from Prometheus."""
     return "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS" in environ or str(
         environ.get("HTTP_USER_AGENT", "")
     ).startswith("Prometheus/")

@@ -106,7 +106,7 @@ def _kept(read: Callable[[], bytes], content_type: str) -> Route:
 
 
 def _facts(_environ: Environ) -> Response:
-    """Tell the page whether there is a charts' library, and how to install it."""
+    """Return what the page has to know: whether the charts' library is there, how to install it."""
     library = chart_library()
     facts: Mapping[str, str | None] = {
         "chart_library": None if library is None else f"{LIBRARY_PATH[1:]}?{_version(library)}",
@@ -116,7 +116,7 @@ def _facts(_environ: Environ) -> Response:
 
 
 def _version(library: Path) -> str:
-    """Tell files apart by size and time, for an address that a browser may keep for good."""
+    """Return a version of a file by size and time, for an address that may be cached for good."""
     facts = library.stat()
     return f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
 

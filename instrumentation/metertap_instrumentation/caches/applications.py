@@ -53,13 +53,13 @@ _HAVE_NAMES = (
 
 
 def is_applications(function: Any) -> bool:
-    """Say whether `function`, decorated or not, is the application's."""
+    """Return whether `function`, decorated or not, is the application's."""
     known = _known(function)
     return _is_of_program(function) if known is None else known
 
 
 def is_surely_applications(function: Any) -> bool:
-    """Say whether `function` is the application's, as far as that is known at once.
+    """Return whether `function` is the application's, as far as that is known at once.
 
     False for an installed function: to know which program runs means to read its distribution.
     """
@@ -67,7 +67,7 @@ def is_surely_applications(function: Any) -> bool:
 
 
 def may_be_applications(module: str, namespace: dict[str, Any]) -> bool:
-    """Say whether a module, by its name and variables, is not installed: most of them are."""
+    """Return whether a module, by its name and variables, is not installed: most of them are."""
     package, file = module.partition(".")[0], namespace.get("__file__")
     if package in sys.stdlib_module_names or package in _OURS:
         return False

@@ -95,7 +95,7 @@ async def lookup(
 
 
 def _is_own(backend: Any) -> bool:
-    """Say whether what a default is handed to is cashews' own, with nothing overridden."""
+    """Return whether the receiver of a default is cashews' own, with nothing overridden."""
     kinds = type(backend), type(getattr(backend, "_serializer", None))
     own = _own.get(kinds)
     if own is None:

@@ -90,7 +90,7 @@ class Line(lines.Line):
 
     @property
     def cache(self) -> tuple[str, str]:
-        """What lines of the same cache, or of the same class of caches, have in common."""
+        """The key that lines for the same cache, or the same class of caches, share."""
         return ("name", self.name) if self.name else (self.module, self.owner or self.attribute)
 
 

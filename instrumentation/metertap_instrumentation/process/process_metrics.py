@@ -63,7 +63,7 @@ class ProcessMetrics:
             self._recorder.on_activity(self._begin)
 
     def observe(self, *providers: MeterProvider | None) -> None:
-        """Have process metrics on these providers and no other."""
+        """Record process metrics on these providers and on no other."""
         if self._disabled or self.version is None:
             return
         with self._lock:

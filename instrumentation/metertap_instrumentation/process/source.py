@@ -58,7 +58,7 @@ class Source:
         self._utilization: Sequence[Observation] = ()
 
     def register(self, gate: Any) -> None:
-        """Have the instrumentor make its instruments at `gate`, which they all read through."""
+        """Make the instrumentor's instruments at `gate`, through which they all read."""
         # Not `instrument()`: that instruments once, and fixes the semantic conventions' opt-ins.
         self._instrumentor._instrument(meter_provider=gate)
 

@@ -72,7 +72,7 @@ def _explain(request: Request, error: BaseException | None) -> None:
 
 
 def rejects_arguments(error: BaseException) -> bool:
-    """Say whether the SDK found that arguments do not fit: it asks jsonschema directly."""
+    """Return whether the SDK found that arguments do not fit: it asks jsonschema directly."""
     asked = error.__traceback__ and error.__traceback__.tb_next
     if type(error).__name__ != "ValidationError" or asked is None:
         return False

@@ -58,7 +58,7 @@ class Tools(Handlers):
         return name
 
     def size_of(self, result: Any) -> int:
-        """Tell the size of a result: a message has a text, or a list of blocks."""
+        """Return the size of a result: a message has a text, or a list of blocks."""
         if type(result).__name__ == "ToolMessage":
             content = result.__dict__["content"]
             return of_content(content) if type(content) is list else of_value(content)
@@ -108,7 +108,7 @@ class Overrides(Tools):
 
 
 def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
-    """Say whether the call of `outer` goes on in `instance`, so that both are one run."""
+    """Return whether the call of `outer` goes on in `instance`, so that both are one run."""
     owner = outer[OWNER]
     if owner.counted_by != SOURCE or owner.name != name:
         return False
@@ -124,18 +124,18 @@ def handled(error: BaseException) -> Ending:
 
 
 def says_error(message: Any) -> bool:
-    """Say whether an answer is a message by which the tool says that it failed."""
+    """Return whether an answer is a message by which the tool says that it failed."""
     # By its name: the class is not there before the library is.
     return type(message).__name__ == "ToolMessage" and getattr(message, "status", None) == "error"
 
 
 def bubbles_up(error: BaseException) -> bool:
-    """Say whether `error` is one of LangGraph's signals to the graph around the tool."""
+    """Return whether `error` is one of LangGraph's signals to the graph around the tool."""
     return any(cls.__name__ in _BUBBLES for cls in type(error).__mro__)
 
 
 def rejects_arguments(error: BaseException) -> bool:
-    """Say whether `error` was raised in reading the arguments, before the tool's own code ran."""
+    """Return whether `error` was raised in reading the arguments, before the tool's code ran."""
     if not any(cls.__name__ in {"ValueError", "ToolException"} for cls in type(error).__mro__):
         return False  # pydantic's are ValueErrors
     module = vars(sys.modules.get(_MODULE, sys))

@@ -60,7 +60,7 @@ class SlidingIncrease(Generic[K]):
 
     @property
     def span(self) -> float:
-        """How many seconds it covers now."""
+        """The number of seconds that it covers now."""
         return min(self.seconds, self._now[0] - self._kept[0][0])
 
     def increase(self, key: K) -> Counts | None:

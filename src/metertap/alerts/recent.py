@@ -90,11 +90,11 @@ class RecentCounts:
         return found
 
     def span(self, length: int) -> float:
-        """Tell how many seconds a window covers now: fewer than its length at first."""
+        """Return how many seconds a window covers now: fewer than its length at first."""
         return self._tool_windows[length].span
 
     def quiet_seconds(self, name: str) -> float:
-        """Tell for how long a tool was not called, whatever the outcome."""
+        """Return for how long a tool was not called, whatever the outcome."""
         return self.time - self._called_at.get(name, self._began)
 
     def of_cache(self, key: CacheKey) -> Counts:
@@ -111,7 +111,7 @@ class RecentCounts:
         return (self._fault_window.increase(place) or _NO_COUNTS)[0]
 
     def fault_span(self) -> float:
-        """Tell how many seconds the window of faults covers now."""
+        """Return how many seconds the window of faults covers now."""
         return self._fault_window.span
 
 

@@ -216,7 +216,7 @@ def with_default(args: Any, kwargs: Any, *, ours: bool) -> Asked:
 
 
 def is_own(method: Callable[..., Any], package: str) -> bool:
-    """Say whether `method` is the code of `package` itself, wrapped by nobody.
+    """Return whether `method` is the code of `package` itself, wrapped by nobody.
 
     Only that may get an argument of ours. What the program overrides gets what the caller passed.
     """

@@ -112,7 +112,7 @@ def _environment() -> settings.Settings:
 
 
 def _is_safe(url: SplitResult) -> bool:
-    """Say whether nobody on the way can read what is sent there."""
+    """Return whether nobody on the way can read what is sent there."""
     if url.scheme in {"https", "unix"} or url.hostname == "localhost":
         return True
     try:

@@ -105,7 +105,7 @@ def _environment(children: bool) -> dict[str, str]:
 
 
 def _coerced_locale() -> bool:
-    """Say whether this Python itself set LC_CTYPE, as it does in the C locale (PEP 538).
+    """Return whether this Python itself set LC_CTYPE, as it does in the C locale (PEP 538).
 
     The program's Python would take it for the user's, and not turn its UTF-8 mode on.
     """
@@ -162,7 +162,7 @@ def _words(line: str) -> list[str]:
 
 
 def _ignores_environment(arguments: Sequence[str]) -> bool:
-    """Say whether a Python with these arguments ignores PYTHONPATH or looks for no hooks."""
+    """Return whether a Python with these arguments ignores PYTHONPATH or looks for no hooks."""
     remaining = iter(arguments)
     for argument in remaining:
         if argument[:1] != "-" or not argument[1:2].isalnum():

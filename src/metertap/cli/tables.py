@@ -19,7 +19,7 @@ def has_rich() -> bool:
 
 
 def complain(command: str, problem: str) -> None:
-    """Say on stderr, in one line, what a command could not do."""
+    """Print on stderr, in one line, what a command could not do."""
     sys.stderr.write(f"metertap {command}: {printable(problem)}\n")
 
 

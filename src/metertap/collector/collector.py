@@ -65,12 +65,12 @@ class PerformanceMetricsCollector:
     record_cache_size_rejection = staticmethod(caches_by_hand.record_cache_size_rejection)
 
     def set_active_sessions(self, count: int) -> None:
-        """Say how many sessions are open. The larger of this and what is measured is shown."""
+        """Set the number of open sessions. The larger of this and the measured number is shown."""
         if _is_count(count, "set_active_sessions"):
             recorder().sessions_by_hand = count
 
     def set_concurrent_requests(self, count: int) -> None:
-        """Say how many requests are in progress. The larger of this and the measured is shown."""
+        """Set the number of requests in progress. The larger of this and the measured is shown."""
         if _is_count(count, "set_concurrent_requests"):
             recorder().requests_by_hand = count
 

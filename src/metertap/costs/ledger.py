@@ -86,7 +86,7 @@ def _fold_elsewhere() -> None:
 
 
 def failed_before(frame: Frame, provider: str, model: str) -> bool:
-    """Say whether a call of this model has failed in the same call of a tool."""
+    """Return whether a call of this model has failed in the same call of a tool."""
     if not _failing:
         return False
     known = _failing.get(id(frame))

@@ -175,7 +175,7 @@ def report(call: ModelCall, usage: Usage | None, model: object = None, tier: obj
 
 
 def unusable(provider: str, problem: Unusable) -> None:
-    """Say once that a provider reports what cannot be its usage: such calls have none."""
+    """Warn once that a provider reports an impossible usage: such calls have none."""
     faults.warn_once(
         f"usage {provider}",
         "a usage that %s reports cannot be used (%s); such calls count without tokens",

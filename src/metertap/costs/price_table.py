@@ -230,7 +230,7 @@ def _conditional(model: Any) -> list[Any]:
 
 
 def _is_alike(other: Any, model: Any, usage: Usage) -> bool:
-    """Say whether `other` takes as much input as `model`, and gives text if that does."""
+    """Return whether `other` takes as much input as `model`, and gives text if that does."""
     if model.context_window and (other.context_window or 0) < model.context_window:
         return False
     price = other.prices[-1].prices if isinstance(other.prices, list) else other.prices

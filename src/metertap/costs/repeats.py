@@ -20,12 +20,12 @@ _known: OrderedDict[bytes, None] = OrderedDict()
 
 
 def are_looked_for() -> bool:
-    """Say whether the program's settings ask to look for repeats."""
+    """Return whether the program's settings ask to look for repeats."""
     return state.settings().cost_repeats
 
 
 def seen(tool: str, provider: str, request: Any) -> bool:
-    """Say whether `tool` sent this very request before, and remember it."""
+    """Return whether `tool` sent this very request before, and remember it."""
     text = json.dumps([tool, provider, request], sort_keys=True, default=repr)
     digest = blake2b(text.encode("utf-8", "surrogatepass"), key=_salt, digest_size=16).digest()
     was_known = digest in _known

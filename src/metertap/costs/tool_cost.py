@@ -24,20 +24,20 @@ class ToolCost:
 
     @property
     def spent(self) -> Decimal | None:
-        """All that is known to be spent; None where nothing is known."""
+        """The known spending; None where nothing is known."""
         known = [cost for series in self.models if (cost := series.cost) is not None]
         return sum(known, self.fees) if known or self.fees else None
 
     @property
     def spent_in_failed(self) -> Decimal | None:
-        """What was spent in calls that failed."""
+        """The spending in failed calls."""
         if self.spent is None:
             return None
         return sum((series.spent_in_failed for series in self.models), self.fees_of_failed)
 
     @property
     def per_success(self) -> Decimal | None:
-        """What was spent, divided by the calls that went well."""
+        """The spending divided by successful calls."""
         spent = self.spent
         return spent / self.succeeded if spent is not None and self.succeeded else None
 

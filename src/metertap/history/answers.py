@@ -61,12 +61,12 @@ class Slice:
 
     @property
     def calls(self) -> int:
-        """Calls of every outcome."""
+        """The calls of every outcome."""
         return sum(self.outcomes.values())
 
     @property
     def failed(self) -> int:
-        """Calls that failed by the server's fault."""
+        """The calls that failed by the server's fault."""
         return sum(self.outcomes.get(name, 0) for name in _FAILED)
 
     @property

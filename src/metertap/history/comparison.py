@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def can_tell(self) -> bool:
-        """Say whether there is enough on both sides."""
+        """Return whether there is enough on both sides."""
         return min(len(self._before.counts), len(self._after.counts)) >= FEWEST_BLOCKS
 
     @property

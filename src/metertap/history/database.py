@@ -122,7 +122,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Say whether the tables are there; raise HistoryError where others are."""
+    """Return whether the tables are there; raise HistoryError where others are."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (layout,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -55,7 +55,7 @@ class Store:
         self._connection.close()
 
     def is_moved(self) -> bool:
-        """Say whether the file was deleted or replaced since: what is written to it is lost."""
+        """Return whether the file was deleted or replaced since: what is written to it is lost."""
         return _identity(self._path) != self._file
 
     def wait_at_most(self, seconds: float) -> None:
@@ -177,7 +177,7 @@ class Store:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell a file from another that has its path later. None where there is none."""
+    """Return what tells a file from a later one of the same path. None where there is none."""
     try:
         about = path.stat()
     except OSError:

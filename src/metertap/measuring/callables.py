@@ -24,7 +24,7 @@ _NAMELESS = "<lambda>"
 
 
 def kind_of(function: Any) -> str:
-    """Say how the calls of `function` are measured, which depends on what they return.
+    """Return how the calls of `function` are measured, which depends on what they return.
 
     It is `plain`, `coroutine`, `generator` or `async generator`.
     """
@@ -46,7 +46,7 @@ def kind_of(function: Any) -> str:
 
 
 def _is_marked(called: Any) -> bool:
-    """Say whether an object that is called is marked as a coroutine function."""
+    """Return whether an object that is called is marked as a coroutine function."""
     try:
         return inspect.iscoroutinefunction(called)
     except Exception:  # of the program's object, which was asked
@@ -90,7 +90,7 @@ def rebuilt(function: Any, decorate: Decorate) -> Any:
 
 
 def is_measurable(function: Any) -> bool:
-    """Say whether calls of `function` can be seen at all."""
+    """Return whether calls of `function` can be seen at all."""
     return callable(function) or isinstance(
         function, (staticmethod, classmethod, functools.singledispatchmethod)
     )

@@ -183,7 +183,7 @@ def _depth_in(parent: Frame) -> int:
 
 
 def counted_already(name: str, counted_by: object = None) -> bool:
-    """Say whether a call of `name` around this code is the one that would be counted now.
+    """Return whether a call of `name` around this code is the one that would be counted now.
 
     By other means it is the same call, seen by two layers (decorated twice, or patched and
     decorated). By the same means it is a tool that calls itself, and makes a call of its own. The

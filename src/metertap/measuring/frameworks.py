@@ -57,7 +57,7 @@ class Handlers:
         return Ending.by(error)
 
     def size_of(self, result: Any) -> int:
-        """Tell the size of a result, or a mark in its place: of what the model gets of it."""
+        """Return the size of a result, or a mark in its place: of what the model gets of it."""
         return results.of_value(result)
 
     def definitions(self, _instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
@@ -180,16 +180,16 @@ class HandlerTime:
         self._handlers = handlers
 
     def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
-        """Tell the call in progress that its handler begins."""
+        """Note, on the call in progress, that its handler begins."""
         self._handlers.handler_begins()
         return calls.current.get()
 
     def ended(self, _frame: Frame, _result: Any) -> None:
-        """Tell the call in progress that its handler returned."""
+        """Note, on the call in progress, that its handler returned."""
         self._handlers.handler_ended()
 
     def raised(self, _frame: Frame | None, error: BaseException) -> None:
-        """Tell the call in progress that its handler raised, and hide the wrapper's frame."""
+        """Note, on the call in progress, that its handler raised, and hide the wrapper's frame."""
         self._handlers.handler_ended()
         hide_frame(error)
 

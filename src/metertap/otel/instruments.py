@@ -116,7 +116,7 @@ class OtelInstruments:
             self.path = "value by value: series share a data point (past a limit, or by a View)"
 
     def _others_measure_models(self) -> bool:
-        """Say whether another instrumentation has these metrics on the same provider.
+        """Return whether another instrumentation has these metrics on the same provider.
 
         Then each call is in its figures, and must not be in the same metric once more.
         """

@@ -63,7 +63,7 @@ def sampled_context() -> Context | None:
 
 
 def takes_readers(provider: object) -> bool:
-    """Say whether readers can be added to `provider`: it is an SDK one (1.43 or later)."""
+    """Return whether readers can be added to `provider`: it is an SDK one (1.43 or later)."""
     return hasattr(provider, "add_metric_reader") and hasattr(provider, "remove_metric_reader")
 
 
@@ -73,7 +73,7 @@ def series_limits(limit: int) -> dict[str, Any]:
 
 
 def is_attached(reader: MetricReader) -> bool:
-    """Say whether `reader` can collect; the SDK logs a warning where it cannot."""
+    """Return whether `reader` can collect; the SDK logs a warning where it cannot."""
     return reader._collect is not None
 
 
@@ -112,7 +112,7 @@ def resource_of(provider: object) -> dict[str, Any]:
 
 
 def exports_otlp(reader: MetricReader) -> bool:
-    """Say whether `reader` pushes OTLP."""
+    """Return whether `reader` pushes OTLP."""
     if not isinstance(reader, PeriodicExportingMetricReader):
         return False
     exporter = type(getattr(reader, "_exporter", None))
@@ -122,7 +122,7 @@ def exports_otlp(reader: MetricReader) -> bool:
 
 
 def exports_prometheus(reader: MetricReader) -> bool:
-    """Say whether `reader` is the standard Prometheus reader, or ours."""
+    """Return whether `reader` is the standard Prometheus reader, or ours."""
     return getattr(reader, "exports_prometheus", False) or any(
         cls.__module__.startswith("opentelemetry.exporter.prometheus")
         for cls in type(reader).__mro__
@@ -130,7 +130,7 @@ def exports_prometheus(reader: MetricReader) -> bool:
 
 
 def is_disabled(provider: object) -> bool:
-    """Say whether an SDK provider hands out meters that do nothing."""
+    """Return whether an SDK provider hands out meters that do nothing."""
     return isinstance(provider, MeterProvider) and bool(getattr(provider, "_disabled", False))
 
 

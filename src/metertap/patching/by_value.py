@@ -41,7 +41,7 @@ def shown_class(wrapper: Any) -> Any:
 
 
 def is_by_value(wrapper: Any) -> bool:
-    """Say whether `wrapper`, which is to reduce itself, is pickled by value: once for each time."""
+    """Return whether `wrapper`, which is to reduce itself, is pickled by value this time."""
     return vars(_asked).pop("wrapper", None) is wrapper
 
 

@@ -71,7 +71,7 @@ def forget(begins: Callable[[], None]) -> None:
 
 
 def is_in_progress(name: str) -> bool:
-    """Say whether a thread, maybe this one, is importing the module.
+    """Return whether a thread, maybe this one, is importing the module.
 
     Python has no public name for that. The import system keeps one lock for each module that is
     being imported, in a private dictionary that is the same in all supported versions. Were it

@@ -138,7 +138,7 @@ def _replacement(make: Make) -> Replacement:
 
 
 def is_patched(function: object) -> bool:
-    """Say whether `function` is a stand-in of ours."""
+    """Return whether `function` is a stand-in of ours."""
     if type(function) is FunctionType:
         return function in _stand_ins
     wrapper = sys.modules.get(_WRAPPER)
@@ -154,14 +154,14 @@ class _Installed(NamedTuple):
     switch_off: Callable[[], None]  # from then on it calls straight through
 
     def is_in_force(self) -> bool:
-        """Say whether calls go through the stand-in, itself or within what others wrap around."""
+        """Return whether calls go through the stand-in, itself or within other wrappers."""
         ours: Any = self.stand_in
         if type(ours) is classmethod:  # others may decorate its function
             ours = ours.__func__
         return any(item is ours for item in _layers(self._found()))
 
     def was_unwrapped(self) -> bool:
-        """Say whether what stands there now stood there before, so that it calls no stand-in."""
+        """Return whether what stands there now stood there before, so that it calls no stand-in."""
         found = self._found()
         if found is _ABSENT or found is self.original:
             return found is self.original

@@ -35,14 +35,14 @@ class Past:
         return not self._tools
 
     def added_to(self, tool: ToolFigures) -> ToolFigures:
-        """What `tool` counted before and since. Percentiles stay those of its window."""
+        """Add the counts of `tool` from before and since. Percentiles stay those of its window."""
         past = self._tools.get((tool.name, tool.source))
         return tool if past is None else _together(past, tool)
 
     def counts_with(
         self, key: tuple[str, str], counts: Mapping[str, int], sampled: int
     ) -> tuple[dict[str, int], int]:
-        """Calls of a tool by outcome, and known latencies, before and since."""
+        """Return the calls of a tool by outcome, and known latencies, from before and since."""
         past = self._tools.get(key)
         if past is None:
             return dict(counts), sampled
@@ -50,11 +50,11 @@ class Past:
         return both, past.sampled + sampled
 
     def usage_since(self, usage: tuple[UsageSeries, ...]) -> tuple[UsageSeries, ...]:
-        """What model calls used since; `usage` are those of all time."""
+        """Return the use of models since; `usage` is that of all time."""
         return since(usage, self._usage) if self._usage else usage
 
     def left_out_of(self, cache: CacheFigures) -> CacheFigures:
-        """What `cache`, whose figures are those of its life, counted since."""
+        """Return the counts since of `cache`, whose figures are those of its life."""
         past = self._caches.get((cache.name, cache.system))
         return cache if past is None else _since(past, cache)
 

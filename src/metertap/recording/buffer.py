@@ -110,7 +110,7 @@ class Buffer(ABC):
         self.choose_append()
 
     def due(self) -> None:
-        """To be called when `tick` raises StopIteration. Never raises itself."""
+        """Handle the StopIteration of `tick`: fold, and start the next round. Never raises."""
         with _swapping:
             # Others take ticks meanwhile, without the lock: asked first, it may be empty then.
             if next(self._ticking, self) is self:
@@ -183,17 +183,17 @@ class Buffer(ABC):
         """Count `batch` and hand it to the instruments."""
 
     def begin_again(self) -> None:
-        """Have the next sample come at once, for a reader that has seen none yet."""
+        """Take the next sample at once, for a reader that has seen none yet."""
         self._is_new = True
         self.choose_append()
 
     @abstractmethod
     def _has_begun(self) -> bool:
-        """Whether the instruments have seen a duration that went well."""
+        """Return whether the instruments have seen a duration of a successful call."""
 
     @abstractmethod
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
-        """What stands in the buffer for a sample taken under a sampled span."""
+        """Return the buffer's item for a sample that is taken under a sampled span."""
 
     # These two stand in place of the list's own `append`, which no measured call guards.
 
@@ -262,7 +262,7 @@ class Delivery(ABC):
 
     @property
     def instruments(self) -> Sequence[Instruments]:
-        """Where durations go, once they are folded."""
+        """The instruments that folded durations are recorded to."""
         return self._instruments
 
     @instruments.setter

@@ -41,7 +41,7 @@ class LatencySeries(Buffer, Generic[F]):
 
     @property
     def last_call(self) -> float | None:
-        """When the last call ended, in Unix seconds."""
+        """The end of the last call, in Unix seconds."""
         ended = self.ended
         if ended is not None and (self._last_call is None or self._last_call[0] != ended):
             self._last_call = (ended, time.time() - (time.perf_counter() - ended))

@@ -115,12 +115,12 @@ class Recorder(Delivery):
         self.forget_slots()  # measuring may be switched on or off now
 
     def keep(self, slot: Slot) -> None:
-        """Tell `slot` when what it found is no longer in force."""
+        """Tell `slot` when its reference is no longer in force."""
         with self.lock:
             self._slots.add(slot)
 
     def forget_slots(self) -> None:
-        """Have every slot look up again what it records to, and whether it does."""
+        """Make every slot look up again what it records to, and whether it does."""
         with self.lock:  # other threads make caches and tools meanwhile
             slots = list(self._slots)
         for slot in slots:
@@ -178,7 +178,7 @@ class Recorder(Delivery):
         return catalogue.OTHER
 
     def left_out(self, name: str) -> None:
-        """A hand-made record of `name` was not counted: something else counts the same call."""
+        """Count a hand-made record of `name` as left out: something else counts the same call."""
         name = as_label(name)
         with self.lock:
             if name not in self.duplicates and len(self.duplicates) >= _DUPLICATES_LIMIT:
@@ -205,14 +205,14 @@ class Recorder(Delivery):
         series.end(ended, error_type, latency_ms, seconds)
 
     def started(self, series: Buffer) -> None:
-        """One call of `series` is in progress."""
+        """Count one call of `series` as in progress."""
         try:
             series.tick()
         except StopIteration:
             series.due()
 
     def never_ended(self, series: ToolSeries) -> None:
-        """A call that `started` is counted on another series, or not at all."""
+        """Take back a `started` call, which is counted on another series or not at all."""
         with self.lock:
             series.left()
 
@@ -239,7 +239,7 @@ class Recorder(Delivery):
         return tool.weight or None
 
     def weight_figures(self) -> tuple[WeightFigures, ...] | None:
-        """What tools weigh; None where that is not measured."""
+        """Return the weights of tools; None where they are not measured."""
         if not self.weighs:
             return None
         series = list(self._weights.values())
@@ -276,7 +276,7 @@ class Recorder(Delivery):
         return found
 
     def has_overflown(self, metric: catalogue.Metric) -> bool:
-        """Whether operations of `metric` share a series, there being too many kinds of them."""
+        """Return whether operations of `metric` share a series because there are too many kinds."""
         return metric.name in self._overflown
 
     def _operation_series(
@@ -352,7 +352,7 @@ class Recorder(Delivery):
         return True
 
     def activity(self) -> None:
-        """A cache was seen that has no series yet."""
+        """Note that a cache was seen that has no series yet."""
         self._activity()
         self.wake()
 
@@ -412,7 +412,7 @@ class Recorder(Delivery):
     # Views
 
     def figures(self, *, caches: bool = True) -> Figures:
-        """A copy of everything since the last `start_over`; of caches only if these are wanted.
+        """Copy everything since the last `start_over`; caches only if these are wanted.
 
         The lock is held for one series at a time.
         """
@@ -467,7 +467,7 @@ class Recorder(Delivery):
         )
 
     def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
-        """One tool's figures and the latencies in its window, oldest first."""
+        """Return one tool's figures and the latencies in its window, oldest first."""
         series = self._tools.get((name, source))
         if series is None:
             return None
@@ -530,7 +530,7 @@ class Recorder(Delivery):
             return series.window.newest(count, above)
 
     def figures_of_cache(self, name: str, system: str) -> CacheFigures | None:
-        """One cache's figures. No new cache objects are looked for."""
+        """Return one cache's figures. No new cache objects are looked for."""
         past, series = self._past, self._caches.get((name, system))
         return None if series is None else past.left_out_of(series.figures())
 
@@ -570,13 +570,13 @@ class Recorder(Delivery):
         return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
 
     def look(self) -> None:
-        """Have what is new found and named, as before anybody sees caches."""
+        """Find and name new caches, as before anybody sees caches."""
         for prepare in list(self._look_callbacks):
             with faults.guarded("caches.look"):
                 prepare()
 
     def active_calls(self) -> list[tuple[str, int]]:
-        """Calls in progress by tool name, every source together."""
+        """Return calls in progress by tool name, every source together."""
         totals: dict[str, int] = {}
         for series in list(self._tools.values()):
             with self.lock:  # a fold moves calls from one count to another
@@ -682,7 +682,7 @@ class Recorder(Delivery):
         return lock.release
 
     def forked(self) -> None:
-        """In a forked child: a lock of its own and counts from zero; the parent keeps its own.
+        """Reset a forked child: a lock of its own and counts from zero.
 
         What is registered stays so: instrumentors know which tools they have told of.
         """
@@ -695,6 +695,6 @@ class Recorder(Delivery):
 
 
 def is_duration(value: object) -> bool:
-    """Say whether `value` can be a duration: a number from 0 to the longest that is kept."""
+    """Return whether `value` can be a duration: a number from 0 to the longest that is kept."""
     # A comparison with NaN is false, and one with an integer of any size is exact.
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS

@@ -65,7 +65,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
 
     @property
     def active(self) -> int:
-        """Calls in progress."""
+        """The calls in progress."""
         ticks = self.ticks  # first: a call may end meanwhile, and none may seem to be in progress
         return max(0, ticks - self._ended - self._left - self.waiting)
 
@@ -74,7 +74,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._left += calls
 
     def looked_up(self, hit: bool, missed: bool, seconds: float) -> None:
-        """A call that went well, and is counted apart from this, asked caches meanwhile."""
+        """Note that a successful call, which is counted apart from this, asked caches."""
         try:  # no measured call guards this
             if hit or missed:
                 both = self._looked_up
@@ -88,7 +88,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
             faults.fault("record", error)
 
     def first_item(self, seconds: float) -> None:
-        """A call that yields gave its first item `seconds` after it started."""
+        """Record that a call that yields gave its first item `seconds` after it started."""
         recorder = self._recorder
         latencies = self._first_items
         if latencies is None:

@@ -66,7 +66,7 @@ class UsageSeries:
 
     @property
     def cost(self) -> Decimal | None:
-        """What is known to be spent; None where no call has a price."""
+        """The known cost; None where no call has a price."""
         return self.spent if self.priced else None
 
     def copy(self) -> UsageSeries:

@@ -111,7 +111,7 @@ class Window:
         self._extend(samples)
 
     def percentiles(self) -> Percentiles:
-        """In milliseconds."""
+        """Return the percentiles in milliseconds."""
         return percentiles(self._sorted(), self._factor)
 
     def ordered(self) -> Sequence[float]:
@@ -141,7 +141,7 @@ class Window:
         return [sample * self._factor for sample in part]
 
     def resized(self, size: int) -> Window:
-        """A window of another size that holds the newest of these samples."""
+        """Copy the newest of these samples into a window of another size."""
         window = Window(size)
         window._factor = self._factor
         window._extend(self._in_order())
@@ -256,7 +256,7 @@ class Latencies:
 
     @property
     def calls(self) -> int:
-        """How many there are, those that wait included."""
+        """The number of calls, those that wait included."""
         return self._totals.count + len(self._items)
 
     def fold(self) -> None:

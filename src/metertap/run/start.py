@@ -122,7 +122,7 @@ def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) ->
 
 
 def may_wait() -> bool:
-    """Say whether nothing can be noticed of metertap before something is measured."""
+    """Return whether nothing of metertap can be noticed before something is measured."""
     folder = _program_folder()
     return (
         folder is not None
@@ -161,7 +161,7 @@ def _program_folder() -> str | None:
 
 
 def _is_import_system_pythons() -> bool:
-    """Say whether imports that come later will find what they would find now."""
+    """Return whether imports that come later will find what they would find now."""
     if not isinstance(__import__, type(len)):
         return False
     for finder in sys.meta_path:
@@ -178,7 +178,7 @@ def _is_import_system_pythons() -> bool:
 
 
 def _shadows(folder: str) -> bool:
-    """Say whether a module of the program could be taken for one that metertap imports later."""
+    """Return whether a module of the program could be taken for one that metertap imports later."""
     try:
         names = {entry.partition(".")[0] for entry in os.listdir(folder)}
     except OSError:
@@ -205,7 +205,7 @@ def _parents(folders: Collection[str]) -> Iterator[str]:
 
 
 def _configures(folder: str) -> bool:
-    """Say whether the file in `folder` may have settings of metertap's.
+    """Return whether the file in `folder` may have settings of metertap's.
 
     What may be without end (a pipe, a device, a long file) is not looked into: whatever reads the
     settings says what it thinks of that.
@@ -256,7 +256,7 @@ class _Waiting:
         functools.lru_cache = self._cache_decorator()
 
     def _list(self) -> None:
-        """Say that the process is there, for `metertap snapshot`."""
+        """List the process for `metertap snapshot`."""
         name = self._environ.get("OTEL_SERVICE_NAME", "").strip()
         shown = "null"  # who reads it asks the system what is run
         if name:
@@ -343,7 +343,7 @@ class _Waiting:
 
 
 def _is_programs(file: str) -> bool:
-    """Say whether code of this file is neither Python's own nor installed."""
+    """Return whether code of this file is neither Python's own nor installed."""
     return not file.startswith((_STDLIB, "<frozen ")) and not any(
         name in file for name in _INSTALLED
     )

@@ -40,7 +40,7 @@ class Announcement:
             state.recorder().on_activity(self._seen)
 
     def forget(self) -> None:
-        """Tell nothing any more."""
+        """Print nothing from now on."""
         state.recorder().forget_activity_callback(self._seen)
 
     def listens(self) -> None:

@@ -49,7 +49,7 @@ _MOST_KEPT = 10_000
 
 
 def may_sleep(settings: Settings, caller: Caller) -> bool:
-    """Say whether nobody can look at this process, or gets anything from it, before it records."""
+    """Return whether nobody can look at this process, or gets anything of it, before it records."""
     if settings.otlp or settings.has_alerts or not sys.modules.keys().isdisjoint(_SDK):
         return False
     if not _can_be_imported(_SDK[0]):
@@ -70,7 +70,7 @@ def _opens_at_once(label: str, settings: Settings, caller: Caller) -> bool:
 
 
 def _can_be_imported(module: str) -> bool:
-    """Say whether the module is there, so that no later import fails. It is not imported."""
+    """Return whether the module is there, so that no later import fails. It is not imported."""
     try:
         return util.find_spec(module) is not None
     except Exception:  # of whatever import hook the environment has
@@ -131,7 +131,7 @@ class Asleep:
             self._wake()
 
     def _wakes_later(self) -> bool:
-        """Have the event loop wake this, if one runs in this thread."""
+        """Wake this by the event loop, if one runs in this thread."""
         asyncio = sys.modules.get("asyncio")
         if asyncio is None:
             return False

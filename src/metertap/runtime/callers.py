@@ -51,7 +51,7 @@ class Caller(NamedTuple):
 
 
 def caller_of(frame: FrameType) -> Caller:
-    """Say who runs in `frame`."""
+    """Return the caller that runs in `frame`."""
     found = frame.f_globals
     file = found.get("__file__")
     return Caller(

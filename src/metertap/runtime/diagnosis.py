@@ -176,7 +176,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
 
 
 def _waits_in_vain(patch_set: PatchSet) -> str | None:
-    """Say if the module that a patch set waits for does not exist: it may be misspelt."""
+    """Return the problem of a patch set that waits for a module that does not exist."""
     package = patch_set.module.partition(".")[0]
     with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
         if patch_set.status == "waiting" and util.find_spec(package) is None:

@@ -154,7 +154,7 @@ class Endings:
         os.kill(os.getpid(), number)
 
     def _put_off(self, number: int) -> bool:
-        """Have the signal end the process as soon as the main thread has left the code it is in.
+        """End the process by the signal as soon as the main thread has left the code it is in.
 
         The main thread stands still while it handles a signal. Where it was interrupted with a lock
         that the push needs, the push would wait for it in vain. Returns whether there is time left
@@ -288,7 +288,7 @@ def _is_main_thread() -> bool:
 
 
 def _may_hold_locks(frame: FrameType | None) -> bool:
-    """Say whether the code that was interrupted in `frame` is such that takes locks of ours."""
+    """Return whether the code that was interrupted in `frame` may hold locks of ours."""
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in _LOCKING:
@@ -300,7 +300,7 @@ def _may_hold_locks(frame: FrameType | None) -> bool:
 
 
 def _has_default_action(number: int) -> bool:
-    """Say whether nobody handles or ignores the signal, in Python or below it."""
+    """Return whether nobody handles or ignores the signal, in Python or below it."""
     if signal.getsignal(number) is not signal.SIG_DFL:
         return False
     with suppress(OSError, ValueError, IndexError):  # only Linux has the file

@@ -96,7 +96,7 @@ class Installation:
 
     @property
     def pipeline(self) -> Pipeline:
-        """Where records go. Asked for, it is made, if it was not needed before."""
+        """The target of records. It is made at the first access."""
         with self._waking:
             self._wake()
             if self._pipeline is None:  # nothing is measured
@@ -321,7 +321,7 @@ class Installation:
         return self.pipeline.where_prometheus_is()
 
     def opens_at_once(self, endpoint: Endpoint) -> bool:
-        """Say whether `endpoint` is to listen before anything is measured."""
+        """Return whether `endpoint` is to listen before anything is measured."""
         return opens_at_once(
             is_known=endpoint.port != 0 or endpoint.socket is not None,
             explicit=endpoint.explicit,
@@ -369,7 +369,7 @@ class Installation:
         return None if self._pipeline is None else self._pipeline.json
 
     def _list_unserved(self) -> None:
-        """Say that the process is measured, before anything is seen or where nothing is served."""
+        """List the process as measured, before anything is seen or where nothing is served."""
         if self._caller.is_command or self.json_url is not None:
             return
         reason = "its JSON endpoint is switched off"
@@ -425,7 +425,7 @@ class Installation:
 
 
 def _access(endpoint: Endpoint) -> dict[str, Any]:
-    """Say what a client of this user needs to be let in: files, and never what is in them."""
+    """Return what a client of this user needs to get in: names of files, never their contents."""
     access = endpoint.access
     files = {"token_file": access.token_file, "certificate_file": access.certfile}
     found = {name: str(path) for name, path in files.items() if path is not None}

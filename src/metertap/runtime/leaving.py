@@ -28,7 +28,7 @@ class Leaving:
         self._thread: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Have a thread wait until it is asked. Not safe for several threads at once."""
+        """Start a thread that waits until it is asked. Not safe for several threads at once."""
         if self._thread is None or self._asked.is_set():
             self.begin()
             thread = threading.Thread(

@@ -31,7 +31,7 @@ _SUPERVISORS = {
 
 
 def opens_at_once(*, is_known: bool, explicit: bool, caller: Caller) -> bool:
-    """Say whether an endpoint is to listen before anything is measured.
+    """Return whether an endpoint is to listen before anything is measured.
 
     So it is where the program itself called `instrument()`, and where the operator set the port. A
     child of multiprocessing waits, since all of them are told the same port; so does a port that

@@ -220,7 +220,7 @@ class Pipeline:
 
     @property
     def workers_key(self) -> str | None:
-        """What stands for the workers that this process shares an address with, if it does."""
+        """A key for the workers that this process shares an address with, if it does."""
         return self._readers.workers.service
 
     def service(self) -> dict[str, str]:
@@ -242,12 +242,12 @@ class Pipeline:
         return self._readers.described()
 
     def recording_paths(self) -> list[str]:
-        """Say how records reach the SDK, for each provider that is recorded to."""
+        """Return how records reach the SDK, for each provider that is recorded to."""
         instruments = self._recorder.instruments
         return [item.path for item in instruments if isinstance(item, OtelInstruments)]
 
     def stood_back(self) -> list[str]:
-        """Say what is left to other instrumentations, of each provider that is recorded to."""
+        """Return what is left to other instrumentations, of each provider that is recorded to."""
         instruments = self._recorder.instruments
         found = (item.stood_back for item in instruments if isinstance(item, OtelInstruments))
         return [reason for reason in found if reason is not None]

@@ -103,7 +103,7 @@ class Readers:
             self.otlp = None
 
     def listen_again(self) -> None:
-        """Have the endpoints open at the first record of a forked child."""
+        """Open the endpoints at the first record of a forked child."""
         for endpoint in self._endpoints:
             self._recorder.forget_activity_callback(endpoint.start)
             self._recorder.on_activity(endpoint.start)

@@ -72,7 +72,7 @@ def register(
     problem: str | None = None,
     access: Mapping[str, Any] | None = None,
 ) -> None:
-    """Say where this process answers, or why not; replaces what it said before.
+    """List the address of this process, or why it has none; replaces the earlier entry.
 
     `access` has the last four fields of `Running`, where they are not the default.
 
@@ -90,7 +90,7 @@ def register(
 
 
 def register_unserved(service: str, reason: str) -> None:
-    """Say why this process, which is measured, does not answer; until `register` says more.
+    """List why this process, which is measured, does not answer; until `register` is called.
 
     Raises OSError where nothing can be written.
     """
@@ -110,7 +110,7 @@ def _write(service: str, suffix: str, more: Mapping[str, Any]) -> Path:
 
 
 def is_first_to_tell(pid: int) -> bool:
-    """Say whether nobody has told the page's address yet for the program that `pid` began.
+    """Return whether no process of the program that `pid` began has printed the page's address.
 
     From then on somebody has. Processes may ask at the same time: one of them is the first.
     Raises OSError where nothing can be noted.

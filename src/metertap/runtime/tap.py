@@ -86,7 +86,7 @@ class _Owners:
     def _warn_of(
         self, caller: Caller, asked: Mapping[str, Any], in_force: Settings, because: str
     ) -> None:
-        """Say once which keywords of `caller` have no effect, because of another call."""
+        """Warn once of the keywords of `caller` that have no effect because of another call."""
         wanted = settings.read(asked)
         lost = [
             name
@@ -131,12 +131,12 @@ class Tap:
 
     @property
     def pipeline(self) -> Pipeline:
-        """Where records go; not for programs."""
+        """The target of records; not for programs."""
         return self._installation.pipeline
 
     @property
     def watch(self) -> AlertWatch | None:
-        """What evaluates alerts, if any are configured; not for programs."""
+        """The evaluation of alerts, if any are configured; not for programs."""
         return self._installation.watch
 
     @property

@@ -62,7 +62,7 @@ class Workers:
             self._group = WorkerGroup(self.service, ledger, self._instance, self._take_place)
 
     def share(self, view: JsonSnapshot | PrometheusExporter) -> None:
-        """Have one worker listen where all are told to, and answer for the others."""
+        """Share the address: one worker listens there and answers for the others."""
         if self._group is not None and view.endpoint.is_shared:
             view.group = self._group
             view.endpoint.may_bind = self._group.join
@@ -71,7 +71,7 @@ class Workers:
                 self._shared.append(view.endpoint)
 
     def has_others(self) -> bool:
-        """Say whether another worker is there, or may follow, to count on this one's totals."""
+        """Return whether another worker is there, or may follow, to count on this one's totals."""
         return self._group is not None and self._group.has_others()
 
     def tell_last(self) -> None:

@@ -69,7 +69,7 @@ def read(named: str) -> ConfigFile:
 
 
 def is_in_full(named: str) -> bool:
-    """Say whether a name means the same file in every folder: `~` is the user's own."""
+    """Return whether a name means the same file in every folder: `~` is the user's own."""
     return _expanded(named).is_absolute()
 
 
@@ -99,7 +99,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def _is_within(folder: Path, file: Path) -> bool:
-    """Say whether the code in `folder` is of the project whose file may configure it."""
+    """Return whether the code in `folder` is of the project whose file may configure it."""
     project = file.parent.resolve()
     return (
         folder.is_relative_to(project)
@@ -109,7 +109,7 @@ def _is_within(folder: Path, file: Path) -> bool:
 
 
 def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
-    """Say whether the owner of `path` could change the program too; in `/tmp`, anybody writes."""
+    """Return whether the owner of `path` could change the program too; in `/tmp` anybody writes."""
     try:
         writer = path.stat().st_uid
         return os.name == "nt" or writer in {0, os.getuid(), (code or path.parent).stat().st_uid}

@@ -62,7 +62,7 @@ def name_of_process(pid: int) -> str:
 
 
 def is_started_by_multiprocessing() -> bool:
-    """Say whether `multiprocessing` started this process, by a command and not by a fork."""
+    """Return whether `multiprocessing` started this process, by a command and not by a fork."""
     found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
     return found[:1] == ["-c"] and "from multiprocessing." in "".join(found[1:2])
 
@@ -162,7 +162,7 @@ def folders() -> Iterator[Path]:
 
 
 def is_installed(folder: Path) -> bool:
-    """Say whether `folder` is one that packages are installed to, and so belongs to no project."""
+    """Return whether packages are installed to `folder`, so that it belongs to no project."""
     is_of_environment = (folder.parent / "pyvenv.cfg").exists()  # its folder of scripts
     return is_of_environment or not _INSTALLED.isdisjoint(folder.parts)
 

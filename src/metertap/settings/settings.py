@@ -153,12 +153,12 @@ class Settings:
         return self.alerts is not None or any(address is not None for address in told)
 
     def is_disabled(self, instrumentation: str) -> bool:
-        """Say whether the instrumentation of that name is disabled, by its name or by `*`."""
+        """Return whether the instrumentation of that name is disabled, by its name or by `*`."""
         disabled = self.disabled_instrumentations | self.disabled_by_opentelemetry
         return not {instrumentation, "*"}.isdisjoint(disabled)
 
     def is_explicit(self, name: str) -> bool:
-        """Say whether the value of the setting `name` was given; else it is the default."""
+        """Return whether the value of the setting `name` was given; else it is the default."""
         return name in self.sources
 
 
@@ -345,7 +345,7 @@ def read(
 
 
 def _access_problem(values: Mapping[str, Any], kept_out: Mapping[str, str]) -> str | None:
-    """Say, once, why no endpoint may open: who asked for a closed one must not get an open one."""
+    """Warn once why no endpoint may open: a closed one was asked for, so none opens by mistake."""
     problem = next(iter(kept_out.values()), None)
     if problem is None and "token" in values and "token_file" in values:
         problem = f"{TABLE['token'][0]} and {TABLE['token_file'][0]} are both set"

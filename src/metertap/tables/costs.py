@@ -28,7 +28,7 @@ def tables(costs: Costs) -> list[Table]:
 
 
 def heading(costs: Costs) -> str:
-    """Say in one line what was spent, saved, and is to be expected."""
+    """Return in one line what was spent, saved, and is to be expected."""
     parts = [f"spent {text.money(costs['spent'])}"]
     if costs["saved_by_caches"] is not None:
         parts.append(f"saved by caches {text.money(costs['saved_by_caches'])}")

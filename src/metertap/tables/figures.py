@@ -75,7 +75,7 @@ def _title(document: Document, name: str, pid: int | None, url: str) -> str:
 
 
 def workers_told(document: Document) -> str:
-    """Say whose figures these are where several workers have them, and whose may be too old."""
+    """Describe the workers whose figures these are, and those whose figures may be too old."""
     workers = document.get("workers") or []
     if not workers:
         return ""

@@ -32,7 +32,7 @@ def tables(weights: Weights) -> list[Table]:
 
 
 def heading(weights: Weights) -> str:
-    """Say in one line what a session begins with."""
+    """Describe in one line what a session begins with."""
     parts = [
         f"{source}: {text.ABOUT}{found['definition_tokens']} tokens of {found['tools']} tools"
         for source, found in weights["sources"].items()

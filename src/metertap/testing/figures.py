@@ -48,23 +48,23 @@ class Calls:
 
     @property
     def count(self) -> int:
-        """How many there were, of any outcome."""
+        """The number of calls of any outcome."""
         return 0 if self._tool is None else self._tool["total_calls"]
 
     @property
     def failed(self) -> int:
-        """How many failed: an error of the tool, an exception or a timeout."""
+        """The number of failed calls: an error of the tool, an exception or a timeout."""
         return 0 if self._tool is None else self._tool["failed_calls"]
 
     @property
     def outcomes(self) -> Counts:
-        """How many ended in each way, such as `{"ok": 3, "exception": 1}`; no zeros."""
+        """The number of calls by outcome, such as `{"ok": 3, "exception": 1}`; no zeros."""
         found = {} if self._tool is None else self._tool["outcomes"] or {}
         return self._counts({outcome: count for outcome, count in found.items() if count})
 
     @property
     def errors(self) -> Counts:
-        """How many had each type of error, such as `{"ValueError": 1}`."""
+        """The number of calls by type of error, such as `{"ValueError": 1}`."""
         return self._counts({} if self._tool is None else self._tool["error_types"])
 
     @property
@@ -121,17 +121,17 @@ class Lookups:
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of lookups."""
         return 0 if self._cache is None else self._cache["total_requests"]
 
     @property
     def hits(self) -> int:
-        """How many found their entry."""
+        """The number of lookups that found their entry."""
         return 0 if self._cache is None else self._cache["hits"]
 
     @property
     def misses(self) -> int:
-        """How many did not."""
+        """The number of lookups that did not."""
         return 0 if self._cache is None else self._cache["misses"]
 
     @property

@@ -32,7 +32,7 @@ class Answers:
         self._lines: dict[socket.socket, tuple[Incoming, Told]] = {}
 
     def listen(self, waiting: selectors.BaseSelector) -> None:
-        """Have `waiting` select what calls us when something comes."""
+        """Register with `waiting` for messages from the holder."""
         self._waiting = waiting
         waiting.register(self._listening, selectors.EVENT_READ, self._accept)
 

@@ -91,7 +91,7 @@ class WorkerGroup:
         return holder.gathered(names, self.write)
 
     def has_others(self) -> bool:
-        """Say whether another worker takes part, or may follow this one. For any process."""
+        """Return whether another worker takes part, or may follow this one. For any process."""
         if not IS_POSSIBLE:
             return False
         with suppress(OSError):
@@ -150,7 +150,7 @@ class WorkerGroup:
             self._clear()
 
     def forked(self) -> None:
-        """In a forked child: take part in nothing; the sockets and the lock are the parent's."""
+        """Reset a forked child: it takes part in nothing; sockets and lock are the parent's."""
         self._close()
         self._clear()
         self._is_ended = False
@@ -222,7 +222,7 @@ class WorkerGroup:
             self._take_place()
 
     def _is_missed(self) -> bool:
-        """Say whether anybody is there, or may come, who counts on this worker's totals."""
+        """Return whether anybody is there, or may come, who counts on this worker's totals."""
         assert self._files is not None
         return (
             self._holder is None

@@ -199,7 +199,7 @@ class Holder:
     def _known(
         self, other: Member, names: Sequence[str], is_reachable: bool, error: Exception | None
     ) -> Worker:
-        """Say what is known of a worker, from what it wrote if it did not answer."""
+        """Return what is known of a worker, from what it wrote if it did not answer."""
         peer, state = self._peers[other], REACHED
         if error is not None or not is_reachable:
             state = NOT_REACHED if is_reachable else LEFT

@@ -59,7 +59,7 @@ def _are_others(before: Items, now: Items) -> bool:
 
 
 def is_changed(before: Sheet, now: Sheet) -> bool:
-    """Say whether any section of `now` is another than that of `before`."""
+    """Return whether any section of `now` is another than that of `before`."""
     return any(before.get(name) is not items for name, items in now.items())
 
 

@@ -59,7 +59,7 @@ def listener(path: str) -> socket.socket:
 
 
 def is_this_users(line: socket.socket, pid: int | None = None) -> bool:
-    """Say whether the other end is a process of this user, and the one of that id."""
+    """Return whether the other end is a process of this user, and the one of that id."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True  # the folder is private
     found = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)

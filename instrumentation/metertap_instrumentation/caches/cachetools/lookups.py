@@ -190,7 +190,7 @@ def cache_class() -> Any:
 
 
 def _is_for_a_decorator(frame: FrameType | None) -> bool:
-    """Say whether `setdefault`, which runs in `frame`, was called by cachetools itself.
+    """Return whether `setdefault`, which runs in `frame`, was called by cachetools itself.
 
     Its frames are asked, for a decorator is not always made where it could be patched.
     """

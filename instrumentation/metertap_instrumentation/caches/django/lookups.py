@@ -80,7 +80,7 @@ _once: ContextVar[_Once | None] = ContextVar("metertap_django_once", default=Non
 
 
 def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, ...]:
-    """Tell what a call asks for; `version` is that argument's place."""
+    """Return the keys that a call asks for; `version` is that argument's place."""
     return (
         id(cache),
         args[0] if args else kwargs.get("key"),
@@ -116,7 +116,7 @@ def _asks(*, known: bool) -> Ask:
 
 
 def _asks_only_known(cache: Any) -> bool:
-    """Say whether the client that a backend hands the default to is no class of the program's."""
+    """Return whether the default is handed only to clients that are not the program's own."""
     held = vars(cache)
     client = held.get("_cache")
     if type(client) is OrderedDict:  # what `locmem` keeps its entries in

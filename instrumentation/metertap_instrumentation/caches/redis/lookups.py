@@ -21,7 +21,7 @@ _layer = layer.get
 
 
 def lookup(args: Any) -> bool | None:
-    """Say whether a command is a lookup that answers with a list; None for no lookup."""
+    """Return whether a command is a lookup that answers with a list; None for no lookup."""
     try:
         return _LOOKUPS.get(args[0])
     except (IndexError, TypeError):  # the library says what is wrong with it

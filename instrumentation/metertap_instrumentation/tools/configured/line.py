@@ -48,7 +48,7 @@ class Line(lines.Line):
 
     @property
     def reads(self) -> str:
-        """What is read at each call, in the words of the line."""
+        """The parts that are read at each call, in the words of the line."""
         return " and ".join(":".join(read) for read in (self.name, self.known) if read is not None)
 
     @property

@@ -70,7 +70,7 @@ class Function(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """How its calls are measured: by what they return."""
+        """The way to measure its calls, by what they return."""
         return kind_of(self.callable)
 
     def parameters(self) -> list[Parameter]:
@@ -90,7 +90,7 @@ class _Unknown(Slot):
         return None
 
     def left_out(self) -> None:
-        """Tell nobody of names that a client made up."""
+        """Ignore names that a client made up."""
 
 
 class _Named(NamedSlot):
@@ -143,7 +143,7 @@ class Slots:
 
 
 def is_unknown(slot: Slot) -> bool:
-    """Say whether `slot` counts calls of names that the program does not know."""
+    """Return whether `slot` counts calls of names that the program does not know."""
     return type(slot) is _Unknown
 
 

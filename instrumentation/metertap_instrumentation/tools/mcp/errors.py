@@ -64,14 +64,14 @@ def code_of(error: BaseException) -> int | None:
 
 
 def is_malformed_request(error: BaseException) -> bool:
-    """Whether the SDK itself, and not a handler, found that a request does not fit its model."""
+    """Return whether the SDK itself, not a handler, found that a request does not fit its model."""
     return type(error).__name__ == "ValidationError" and _was_raised_in(
         error, ("mcp.server.runner", "mcp_types.")
     )
 
 
 def meaning(error: BaseException, *, inside: bool = False) -> Meaning:
-    """What `error`, raised where a request is dispatched or below, means for the tool call.
+    """Return what `error`, raised where a request is dispatched or below, means for the call.
 
     `inside` the tool's own code it says nothing of how the tool was called.
     """
@@ -101,7 +101,7 @@ def meaning(error: BaseException, *, inside: bool = False) -> Meaning:
 
 
 def _rejects_arguments(error: BaseException) -> bool:
-    """Whether the arguments did not fit: pydantic's own error, or one that was raised from it."""
+    """Return whether the arguments did not fit: pydantic's own error, or one raised from it."""
     rejection: BaseException | None = error
     if _is_framework_class(type(error)):
         rejection = error.__cause__
@@ -114,7 +114,7 @@ def _rejects_arguments(error: BaseException) -> bool:
 
 
 def _came_out_of_tool(error: BaseException) -> bool:
-    """Whether `error` passed through the tool's own code: it is about what the tool does there."""
+    """Return whether `error` passed through the tool's own code, and so is about its work."""
     caller = ""
     for module, _ in _frames(error):
         if module.startswith(_FRAMEWORKS):
@@ -125,7 +125,7 @@ def _came_out_of_tool(error: BaseException) -> bool:
 
 
 def _is_tool_error(error: BaseException) -> bool:
-    """Whether `error` is a ToolError of the SDK or of fastmcp, or a subclass of one."""
+    """Return whether `error` is a ToolError of the SDK or of fastmcp, or a subclass of one."""
     return any(
         cls.__name__ == "ToolError" and cls.__module__.startswith(_FRAMEWORKS)
         for cls in type(error).__mro__

@@ -118,7 +118,7 @@ def _dispatches_by_manager(manager: Any, name: object = None, *_rest: Any, **_na
 
 
 def _raised(request: Request, error: BaseException) -> None:
-    """Tell `request` of `error`."""
+    """Report `error` to `request`."""
     if isinstance(error, Exception):
         request.fails(error)
 

@@ -43,5 +43,5 @@ class ToolList:
             self._next = next_cursor
 
     def knows(self, name: str) -> bool | None:
-        """Say whether there is such a tool; None while that is not known."""
+        """Return whether there is such a tool; None while that is not known."""
         return True if name in self._names else False if self._complete else None

@@ -245,7 +245,7 @@ class Request:
                 calls.give_up(self.frame)
 
     def _has_seen(self, error: BaseException | None) -> bool:
-        """Say whether the error by which the handler ended is this one, or is behind it."""
+        """Return whether the error by which the handler ended is this one, or is behind it."""
         for _ in range(_LONGEST_CHAIN):
             if error is None or id(error) == self._error:
                 break
@@ -253,7 +253,7 @@ class Request:
         return error is not None and id(error) == self._error
 
     def is_listed(self, *, failed: bool) -> bool | None:
-        """Say whether the tool exists, as far as the server's answers to `tools/list` tell."""
+        """Return whether the tool exists, as far as the server's answers to `tools/list` tell."""
         return self.served.tools.knows(self.name)
 
     def _end_call(self, frame: Frame, ending: Ending | None, now: float) -> str:

@@ -199,7 +199,7 @@ def _transport_made(_transport: object, url: str, *_rest: Any, **_named: Any) ->
 
 
 def _url_opened(url: str) -> None:
-    """A client's transport over HTTP is made with a URL: the next session is with that server."""
+    """Note the URL of a client's transport over HTTP: the next session is with that server."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
     _opened.set([HTTP._replace(address=parts.hostname, port=port)])

@@ -65,7 +65,7 @@ class _Request(Request):
     server: Any = None
 
     def is_listed(self, *, failed: bool) -> bool | None:
-        """Say whether the tool exists: the server refreshes its list before it calls one."""
+        """Return whether the tool exists: the server refreshes its list before it calls one."""
         listed = self.server._tool_cache
         if self.name in listed:
             return True
@@ -184,13 +184,13 @@ def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_
 
 
 def _is_of_answer(request: Request, schema: object) -> bool:
-    """Say whether `schema` can be that of the tool's answers, at a fraction of the exact cost."""
+    """Return whether `schema` can be that of the tool's answers, at little cost."""
     tool = request.definition
     return tool is None or tool.outputSchema is schema
 
 
 def _validates_answer(frame: Any) -> bool:
-    """Say whether the SDK asks, and the local of its handler that holds the results is there."""
+    """Return whether the SDK asks, and the local of its handler that holds the results is there."""
     for _ in range(3):  # others may have wrapped it after us
         if frame is None:
             return False
@@ -209,7 +209,7 @@ def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
 
 
 def _is_handled_by_caller(error: BaseException) -> bool:
-    """Say whether `error` was caught in the frame that called us, and not further out."""
+    """Return whether `error` was caught in the frame that called us, and not further out."""
     frame: Any = sys._getframe(3)
     for _ in range(4):  # wrapt's pure Python version has a frame of its own
         if frame is None or error.__traceback__ is None:

@@ -38,7 +38,7 @@ class Functions(Handlers):
         return name
 
     def size_of(self, result: Any) -> int:
-        """Tell the size of an output, which newer versions give with what they know of it."""
+        """Return the size of an output, which newer versions give with what they know of it."""
         if type(result).__name__ == "_FunctionToolInvocationResult":
             result = result.output
         if type(result).__name__ == "ToolOutputText":

@@ -60,6 +60,6 @@ async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any
 
 
 def is_error(result: Any) -> bool:
-    """Say whether an MCP result is a failure, in the spelling of either version of the SDK."""
+    """Return whether an MCP result is a failure, in the spelling of either version of the SDK."""
     fields = vars(result)
     return bool(fields.get("isError") or fields.get("is_error"))

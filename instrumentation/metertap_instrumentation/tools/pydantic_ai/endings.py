@@ -68,7 +68,7 @@ def behind(error: BaseException) -> BaseException:
 
 
 def came_out_of_tool(error: BaseException) -> bool:
-    """Say whether `error` passed the function that runs a tool."""
+    """Return whether `error` passed the function that runs a tool."""
     return _RUN in _passed(error)
 
 
@@ -87,7 +87,7 @@ def _passed(error: BaseException) -> Iterator[str]:
 
 
 def _is(error: BaseException, *names: str) -> bool:
-    """Say whether `error` is of one of these classes, of which old versions lack some."""
+    """Return whether `error` is of one of these classes, of which old versions lack some."""
     exceptions = importlib.import_module("pydantic_ai.exceptions")
     return isinstance(error, tuple(getattr(exceptions, name, ()) for name in names))
 

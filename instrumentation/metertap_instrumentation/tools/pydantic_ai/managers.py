@@ -26,7 +26,7 @@ class _OfManager(Handlers):
     source = SOURCE
 
     def size_of(self, result: Any) -> int:
-        """Tell the size of a result; `ToolReturn` has more than the model gets as such."""
+        """Return the size of a result; `ToolReturn` has more than the model gets as such."""
         if type(result).__name__ == "ToolReturn":
             result = result.return_value
         return of_value(result)

@@ -51,18 +51,18 @@ def _add_tools(server: Any) -> None:
         return await anyio.to_thread.run_sync(partial(answer, *arguments))
 
     async def list_processes() -> str:
-        """Which processes are measured, where their live pages are, and which have none."""
+        """List the measured processes, the addresses of their live pages, and those without one."""
         return await in_a_thread(answers.running_processes)
 
     async def slowest_tools(process: str = "", limit: int = 10) -> str:
-        """Which tools are slow: p50, p95 and p99 of each, slowest first.
+        """List the slowest tools: p50, p95 and p99 of each, slowest first.
 
         `process` is a service's name or a process id; empty for all. `limit` is at most 50.
         """
         return await in_a_thread(answers.slow_tools, process, limit)
 
     async def failing_tools(process: str = "", limit: int = 10) -> str:
-        """Which tools fail, how often and with which errors, most failures first.
+        """List the tools that fail, how often and with which errors, most failures first.
 
         `process` is a service's name or a process id; empty for all. `limit` is at most 50.
         """
@@ -76,7 +76,7 @@ def _add_tools(server: Any) -> None:
         return await in_a_thread(answers.cache_rates, process, limit)
 
     async def what_changed(process: str = "") -> str:
-        """Tell what was called, and what failed, since this was asked before in this session.
+        """Tell what was called, and what failed, since this was last asked in this session.
 
         `process` is a service's name or a process id; empty for all.
         """

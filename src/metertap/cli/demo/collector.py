@@ -82,6 +82,6 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing: the terminal shows the demo."""
+                """Discard the line: the terminal shows the demo."""
 
         return Handler

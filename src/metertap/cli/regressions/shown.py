@@ -113,7 +113,7 @@ def _summary(found: Report) -> str:
 
 
 def _definitions(item: DefinitionChange) -> str:
-    """Say by how much every session begins heavier, and by which tools."""
+    """Write by how much every session became heavier, and by which tools."""
     more = tokens.of_definition(item.after) - tokens.of_definition(item.before)
     parts = [f"{printable(name, _NAME)} {size:+}" for name, size in item.by_tool[:_MOST_NAMED]]
     rest = len(item.by_tool) - len(parts)

@@ -34,7 +34,7 @@ class _Called(Generic[Figures]):
 
     @property
     def uses(self) -> int:
-        """Calls since counting began."""
+        """The calls since counting began."""
         return self.figures["total_calls"]
 
 

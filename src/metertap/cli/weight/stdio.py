@@ -97,7 +97,7 @@ class Stdio:
             self._lines += [line for line in lines if line.strip()]
 
     def _ended(self) -> Unusable:
-        """Say how the server ended, and what it wrote last."""
+        """Describe how the server ended, and what it wrote last."""
         told = "it closed its output"
         with suppress(subprocess.TimeoutExpired):
             told = f"it ended with status {self._process.wait(_GRACE_SECONDS)}"

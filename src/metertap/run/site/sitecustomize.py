@@ -30,7 +30,7 @@ def _leave_no_trace():
 
 
 def _is_housekeeping():
-    """Say whether this process is the standard library's own, and runs nothing of a program."""
+    """Return whether this process is the standard library's own and runs no program."""
     mark = "from multiprocessing.resource_tracker "
     return any(word.startswith(mark) for word in getattr(sys, "orig_argv", ()))
 
@@ -46,7 +46,7 @@ def _start():
 
 
 def _failed(error):
-    """Say that the program runs unmeasured: whatever is wrong with metertap, it runs."""
+    """Warn that the program runs unmeasured, whatever is wrong with metertap."""
     _say(
         "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
         "it has to be installed there, too\n" % (sys.executable, type(error).__name__, error)
