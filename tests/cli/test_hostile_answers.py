@@ -7,9 +7,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from typing import Any, get_type_hints
 
 import pytest
@@ -28,27 +26,10 @@ from metertap.runtime import running
 from metertap.tables.document import Alert, Cache, Document, Latencies, Operation, Session, Tool
 from metertap.tables.table import Table, plain
 from metertap_exporters.json.reader import schema
+from support.dripping import DRIPPING, HEAD, answering, dripping
 
 COMMANDS = (["snapshot"], ["doctor"], ["top", "--once", "--interval", "0.1"])
-HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 LIMIT_SECONDS = 0.5
-
-
-@contextmanager
-def answering(answer: Callable[[Any], None]) -> Iterator[str]:
-    """Yield the address of a server that answers each request by `answer(handler)`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle(self) -> None:
-            self.connection.recv(65536)
-            with suppress(OSError):
-                answer(self)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def written(body: bytes) -> Callable[[Any], None]:
@@ -94,34 +75,16 @@ def test_an_answer_without_end_is_given_up(
     assert sum(sent) < 50 * 2**20  # beyond the limit, only what sockets buffer was sent
 
 
-DRIPPING = {
-    "status": b"HTTP/1.1 200 OK",
-    "headers": b"HTTP/1.1 200 OK\r\nX-Slow: ",
-    "body": HEAD,
-    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "informational": b"",
-}
-
-
 @pytest.mark.parametrize("part", DRIPPING)
 def test_an_answer_that_comes_byte_by_byte_is_given_up(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "SECONDS", LIMIT_SECONDS)
-    over = Event()
-    byte = {"chunks": b"1\r\n \r\n", "informational": b"HTTP/1.1 100 Continue\r\n\r\n"}
-
-    def drip(handler: Any) -> None:
-        handler.wfile.write(DRIPPING[part])
-        while not over.wait(LIMIT_SECONDS / 10):
-            handler.wfile.write(byte.get(part, b" "))
-
-    with answering(drip) as address:
+    with dripping(part, LIMIT_SECONDS / 10) as address:
         began = time.monotonic()
         with pytest.raises(Unreachable, match="no whole answer within"):
             get(f"http://{address}/metrics")
         assert time.monotonic() - began < 20 * LIMIT_SECONDS
-        over.set()
 
 
 def test_a_handshake_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +18,12 @@ from typing import Any, ClassVar
 import pytest
 
 from metertap.cli import main
+from metertap.cli.credentials import Credentials
+from metertap.cli.weight import http, session
+from metertap.cli.weight.session import Deadline, Unusable
 from metertap.weight.definitions import Definition, definition
 from support import wire
+from support.dripping import DRIPPING, dripping
 from support.waiting import wait_for
 
 ODD = Path(__file__).parents[1] / "servers" / "odd_mcp_server.py"
@@ -207,6 +213,8 @@ class Answering(BaseHTTPRequestHandler):
             self._end(202, "")
         elif method == "initialize":
             self._answer(message, '{"capabilities":{"tools":{}},"serverInfo":{"name":"web"}}')
+        elif self.path == "/endless":
+            self._answer(message, f'{{"tools":[],"nextCursor":"{"x" * 300_000}"}}')
         else:
             self._answer(message, '{"tools":[{"name":"ü", "inputSchema":{}}]}')
 
@@ -290,3 +298,59 @@ def test_what_does_not_answer_over_http(web: str, capsys: pytest.CaptureFixture[
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"metertap weight: {url}: ")
         assert told in line
+
+
+@pytest.mark.parametrize("part", DRIPPING)
+def test_an_answer_over_http_that_comes_byte_by_byte_is_given_up(part: str) -> None:
+    with dripping(part, 0.05) as address:
+        began = time.monotonic()
+        with pytest.raises(Unusable, match="it has not answered within"):
+            session.listing(http.Http(f"http://{address}/mcp", Credentials(), Deadline(0.5)))
+        assert time.monotonic() - began < 10
+
+
+def test_all_answers_over_http_together_take_bounded_memory(
+    web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_BYTES", 2**20)
+    with pytest.raises(Unusable, match="it sends more than 1 MB"):
+        session.listing(http.Http(f"{web}/endless", Credentials(), Deadline(20)))
+    assert len(Answering.asked) < 8
+
+
+class Told:
+    """A transport whose server gives the same answers whatever it is asked."""
+
+    def __init__(self, initialized: str, listed: str) -> None:
+        self._results = iter((initialized, listed))
+        self._number = 0
+
+    def send(self, message: dict[str, Any]) -> None:
+        json.dumps(message)
+
+    def agree(self, version: str) -> None:
+        """Do nothing."""
+
+    def receive(self) -> str:
+        self._number += 1
+        return f'{{"jsonrpc":"2.0","id":{self._number},"result":{next(self._results)}}}'
+
+
+@pytest.mark.parametrize("place", ["version", "name", "cursor", "tool"])
+def test_answers_of_any_depth_are_read_or_refused(place: str) -> None:
+    for depth in range(860, 1010):
+        deep = "[" * depth + "]" * depth
+        version, name, cursor, tool = (
+            deep if place == each else '"x"' for each in ("version", "name", "cursor", "tool")
+        )
+        told = Told(
+            f'{{"protocolVersion":{version},"capabilities":{{"tools":{{}}}},'
+            f'"serverInfo":{{"name":{name}}}}}',
+            f'{{"tools":[{{"name":"a","inputSchema":{tool}}}],"nextCursor":'
+            f"{cursor if place == 'cursor' else 'null'}}}",
+        )
+        with suppress(Unusable):
+            assert session.listing(told).tools[0].size.total > (depth if place == "tool" else 0)
+            assert place != "cursor"
+            continue
+        assert depth > 880 or place == "cursor"

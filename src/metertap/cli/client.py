@@ -10,8 +10,8 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import SplitResult, urlsplit
 
 from metertap.cli.credentials import Credentials
@@ -92,20 +92,7 @@ def _ask(
     headers: dict[str, str],
     check: Callable[[ssl.SSLSocket], None] | None = None,
 ) -> bytes:
-    is_late = threading.Event()
-
-    def cut() -> None:
-        is_late.set()
-        with suppress(OSError):
-            # Wakes the thread that reads. Not the method of SSLSocket: a token that is being
-            # written then would go out in clear.
-            socket.socket.shutdown(line, socket.SHUT_RDWR)
-
-    # A socket's own timeout bounds the wait for each byte, not that for all of them.
-    alarm = threading.Timer(SECONDS, cut)
-    alarm.daemon = True
-    alarm.start()
-    try:
+    with within(SECONDS, line):
         if isinstance(line, ssl.SSLSocket):
             line.do_handshake()
             if check is not None:
@@ -115,17 +102,39 @@ def _ask(
         with closing(connection), connection.getresponse() as response:
             _check_status(response, is_shown="Authorization" in headers)
             body = response.read(MOST_BYTES + 1)
+    if len(body) > MOST_BYTES:
+        raise ValueError(f"its answer is longer than {MOST_BYTES >> 20} MB")
+    return body
+
+
+@contextmanager
+def within(seconds: float, line: socket.socket) -> Iterator[None]:
+    """End the connection if the block takes longer than `seconds`; then it raises TimeoutError.
+
+    A socket's own timeout bounds the wait for each byte, not that for all of them.
+    """
+    is_late = threading.Event()
+
+    def cut() -> None:
+        is_late.set()
+        with suppress(OSError):
+            # Wakes the thread that reads. Not the method of SSLSocket: a token that is being
+            # written then would go out in clear.
+            socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+    alarm = threading.Timer(seconds, cut)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
     except (OSError, ValueError, http.client.HTTPException):
         if is_late.is_set():
             raise TimeoutError from None
         raise
     finally:
         alarm.cancel()
-    if is_late.is_set():  # without a length, a body that was cut off looks like a whole one
+    if is_late.is_set():  # without a length, an answer that was cut off looks like a whole one
         raise TimeoutError
-    if len(body) > MOST_BYTES:
-        raise ValueError(f"its answer is longer than {MOST_BYTES >> 20} MB")
-    return body
 
 
 def _check_status(response: http.client.HTTPResponse, *, is_shown: bool) -> None:

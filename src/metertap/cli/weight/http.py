@@ -6,11 +6,13 @@ import http.client
 import json
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from metertap.cli.client import within
 from metertap.cli.credentials import Credentials
 from metertap.cli.weight.session import MOST_BYTES, PROTOCOL, Deadline, Unusable, shown
 
@@ -27,6 +29,7 @@ class Http:
         self._session: str | None = None
         self._protocol = PROTOCOL
         self._messages: list[str] = []
+        self._received = 0
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message, and read what is answered."""
@@ -51,35 +54,45 @@ class Http:
 
     def _post(self, method: str, body: bytes | None, message: dict[str, Any]) -> list[str]:
         try:
-            with closing(self._connected()) as connection:
-                connection.request(method, self._path(), body, self._headers())
-                line: socket.socket = connection.sock
-                with closing(connection.getresponse()) as response:
-                    if not 200 <= response.status < 300:
-                        raise Unusable(f"it answers {response.status} {shown(response.reason)}")
-                    self._session = response.getheader(_SESSION) or self._session
-                    if "id" not in message or "method" not in message:
-                        return []
-                    is_stream = (response.getheader("Content-Type") or "").startswith(_STREAM)
-                    return list(self._read(response, line, message["id"], is_stream))
+            host, port, is_encrypted = self._address()
+            with socket.create_connection((host, port), self._deadline.left()) as plain:
+                if not is_encrypted:
+                    return self._ask(plain, method, body, message)
+                with self._credentials.tls().wrap_socket(
+                    plain, server_hostname=host, do_handshake_on_connect=False
+                ) as encrypted:
+                    return self._ask(encrypted, method, body, message)
         except TimeoutError:
             raise self._deadline.missed() from None
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise Unusable(str(error) or type(error).__qualname__) from None
+            raise Unusable(shown(str(error) or type(error).__qualname__)) from None
 
-    def _connected(self) -> http.client.HTTPConnection:
+    def _ask(
+        self, line: socket.socket, method: str, body: bytes | None, message: dict[str, Any]
+    ) -> list[str]:
+        with within(self._deadline.left(), line):
+            if isinstance(line, ssl.SSLSocket):
+                line.do_handshake()
+            host, port, _ = self._address()
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = line
+            connection.request(method, self._path(), body, self._headers())
+            with closing(connection), connection.getresponse() as response:
+                if not 200 <= response.status < 300:
+                    raise Unusable(f"it answers {response.status} {shown(response.reason)}")
+                self._session = response.getheader(_SESSION) or self._session
+                if "id" not in message or "method" not in message:
+                    return []
+                is_stream = (response.getheader("Content-Type") or "").startswith(_STREAM)
+                return list(self._read(response, message["id"], is_stream))
+
+    def _address(self) -> tuple[str, int, bool]:
+        """Return host and port, and whether it is spoken to by TLS."""
         parts = urlsplit(self._url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Unusable("it is no http:// or https:// address")
-        left = self._deadline.left()
-        if parts.scheme == "http":
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=left)
-        else:
-            connection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=left, context=self._credentials.tls()
-            )
-        connection.connect()
-        return connection
+        is_encrypted = parts.scheme == "https"
+        return parts.hostname, parts.port or (443 if is_encrypted else 80), is_encrypted
 
     def _path(self) -> str:
         parts = urlsplit(self._url)
@@ -99,15 +112,13 @@ class Http:
         return headers
 
     def _read(
-        self, response: http.client.HTTPResponse, line: socket.socket, wanted: int, is_stream: bool
+        self, response: http.client.HTTPResponse, wanted: int, is_stream: bool
     ) -> Iterator[str]:
         """Give each message of an answer, up to the one that was asked for."""
-        received, whole = 0, bytearray()
-        while True:
-            line.settimeout(self._deadline.left())
-            part = response.read1(2**16)
-            received += len(part)
-            if received > MOST_BYTES:
+        whole = bytearray()
+        while part := response.read1(2**16):
+            self._received += len(part)
+            if self._received > MOST_BYTES:
                 raise Unusable(f"it sends more than {MOST_BYTES >> 20} MB")
             whole += part
             while is_stream and (event := _next_event(whole)) is not None:
@@ -115,8 +126,6 @@ class Http:
                     yield event
                     if _is_answer(event, wanted):
                         return
-            if not part:
-                break
         if not is_stream:
             yield whole.decode()
 

@@ -79,6 +79,13 @@ class Listing(NamedTuple):
 
 def listing(transport: Transport) -> Listing:
     """Ask a server for all that it lists. Raises Unusable."""
+    try:
+        return _listing(transport)
+    except RecursionError:  # each step that looks at an answer may be one level deeper
+        raise Unusable("what it sends is nested too deeply") from None
+
+
+def _listing(transport: Transport) -> Listing:
     talk = _Talk(transport)
     answer, _ = talk.ask("initialize", _introduction())
     transport.agree(str(answer.get("protocolVersion")))
@@ -120,7 +127,7 @@ class _Talk:
             text = self._transport.receive()
             message = _message(text)
             if "method" in message:
-                if "id" in message:
+                if isinstance(message.get("id"), str | int):
                     self._transport.send(_answer_to(message))
             elif message.get("id") == self._number:
                 break
@@ -140,6 +147,8 @@ class _Talk:
             cursor = result.get("nextCursor")
             if cursor is None:
                 return
+            if not isinstance(cursor, str):
+                raise Unusable("what it says of its next page is no text")
         raise Unusable(f"its list has more than {_MOST_PAGES} pages")
 
 
