@@ -132,7 +132,7 @@ def _answered(request: _Request, answer: Any) -> None:
             request.known = True
         elif listed:
             request.known = False
-    request.content = result.get("content")
+    request.answer = result
     if error is not None:
         code = error["code"]
         request.end(Ending(errors.of_code(code), str(code)), code)

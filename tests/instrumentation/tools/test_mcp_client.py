@@ -126,6 +126,13 @@ def test_the_names_of_each_list_become_labels(reader: InMemoryMetricReader) -> N
     }
 
 
+def test_an_answer_may_be_of_any_type(reader: InMemoryMetricReader) -> None:
+    for result in ({"content": "of no model"}, "text", None):
+        assert send(request("shop/price"), result) is result
+    assert found(reader) == {("shop/price",): 3}
+    assert faults.fault_counts() == {}
+
+
 def test_prompts_and_tools_are_known_apart(reader: InMemoryMetricReader) -> None:
     send(request("prompts/get", "greet"), answer(messages=[]))
     send(request("ping"), answer())

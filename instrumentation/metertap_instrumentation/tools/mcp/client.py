@@ -6,7 +6,7 @@ each with its own instrument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from metertap import catalogue, outcomes
@@ -50,54 +50,54 @@ def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Se
     return None if request is None else (session, request, clock())
 
 
-def _answered(sent: _Sent, result: Any) -> None:
-    _record(sent, result)
-
-
-def _raised(sent: _Sent, error: BaseException) -> None:
-    code = errors.code_of(error)
-    _record(sent, None, outcomes.error_type(error) if code is None else str(code), code)
-
-
 # Fields of pydantic models are read from `__dict__`: asked for one that it lacks, a model takes
 # microseconds to say so.
 
 
-def _record(
-    sent: _Sent, result: Any, error_type: str | None = None, code: int | None = None
-) -> None:
+def _answered(sent: _Sent, result: Any) -> None:
+    """Record a request that was answered by `result`."""
     now = clock()
     session, request, started = sent
+    key = _key(session, request)
+    kind = _find_kind(key)
+    try:
+        fields = result.__dict__
+    except AttributeError:  # of no model: a program may have its own type of results
+        fields = {}
+    is_error = fields.get("is_error") or fields.get("isError")  # 2.x, 1.x
+    if kind is None:
+        if not is_error:
+            _learn(key[0], key[1], result)
+        kind = _kind(key)
+    if kind.weight is not False and "content" in fields:
+        weights.received(kind, fields)
+    if is_error:
+        kind.record_as(kind.name, outcomes.TOOL_ERROR, None, now - started, now)
+    else:
+        kind.record(now - started, now)
+
+
+def _raised(sent: _Sent, error: BaseException) -> None:
+    """Record a request that ended by `error`."""
+    now = clock()
+    session, request, started = sent
+    key = _key(session, request)
+    kind = _find_kind(key) or _kind(key)
+    code = errors.code_of(error)
+    error_type = outcomes.error_type(error) if code is None else str(code)
+    kind.record_as(kind.name, error_type, code, now - started, now)
+
+
+def _key(session: Any, request: Any) -> Key:
     asked = request.__dict__
     if "root" in asked:  # 1.x wraps it
         asked = asked["root"].__dict__
     method, name = asked["method"], None
-    if method in NAMING and asked["params"] is not None:
-        params = asked["params"]  # a dictionary where the program made the request by hand
+    if method in NAMING and (params := asked["params"]) is not None:
+        # A dictionary where the program made the request by hand.
         name = (params if type(params) is dict else params.__dict__).get("name")
     version = getattr(session, "protocol_version", None)
-    key = (method, name, version, transport_of(id(session), UNKNOWN))
-    kind = _find_kind(key)
-    if result is not None:
-        fields = result.__dict__
-        if kind is not None and kind.weight is not False and "content" in fields:
-            weights.received(kind, fields["content"], _structured(fields))
-        if fields.get("is_error") or fields.get("isError"):  # 2.x, 1.x
-            error_type = outcomes.TOOL_ERROR
-        elif kind is not None:
-            kind.record(now - started, now)
-            return
-        else:
-            _learn(method, name, result)
-    if kind is None:
-        kind = _kind(key)
-        if method == TOOLS_CALL and result is not None and "content" in result.__dict__:
-            weights.received(kind, result.content, _structured(result.__dict__))
-    kind.record_as(kind.name, error_type, code, now - started, now)
-
-
-def _structured(fields: Mapping[str, Any]) -> Any:
-    return fields.get("structured_content", fields.get("structuredContent"))  # 2.x, 1.x
+    return method, name, version, transport_of(id(session), UNKNOWN)
 
 
 def _kind(key: Key) -> Kind:

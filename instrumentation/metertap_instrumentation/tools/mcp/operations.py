@@ -57,7 +57,9 @@ class Kind:
         self.metric = metric
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
-        self.weight: WeightSeries | Literal[False] | None = None
+        self.weight: WeightSeries | Literal[False] | None = (
+            None if self.method == TOOLS_CALL else False
+        )
         """What a client holds of the tool's weight, once it was looked up; False if nothing."""
         self.record: Callable[[float, float], None] = self._record_first
         """Record a request that took so many seconds and went well when `calls.clock` was that."""

@@ -120,10 +120,8 @@ class Request:
     """How the call really ended if its answer is an error, as a layer inside has said."""
     definition: Any = None
     """The tool as a server of mcp 1.x lists it, if it does."""
-    content: Any = None
-    """The content of the answer to a tool call, if there is an answer that its client gets."""
-    structured: Any = None
-    """The same as data, where the tool gives that too."""
+    answer: Mapping[str, Any] | None = None
+    """The fields of the answer to a tool call, if there is an answer that its client gets."""
     _has_begun = False
     """Whether a layer inside has said when the handler began."""
     _error = 0
@@ -214,8 +212,8 @@ class Request:
         kind, frame = self.kind, self.frame
         if ending is None and kind.name == self.name:
             if frame is not None:
-                if self.content is not None and frame[SERIES]:
-                    weights.answered(frame[SERIES], self.content, self.structured)
+                if self.answer is not None and (series := frame[SERIES]):
+                    weights.answered(series, self.answer)
                 calls.leave(frame, None, now)
             kind.record(now - self.started, now)
             return
@@ -267,8 +265,8 @@ class Request:
         if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
             ending = ending.of_caller()
         self._move(series)
-        if self.content is not None:
-            weights.answered(series, self.content, self.structured)
+        if self.answer is not None:
+            weights.answered(series, self.answer)
         calls.leave(frame, ending, now)
         return series.name
 

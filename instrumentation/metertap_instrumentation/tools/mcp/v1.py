@@ -8,7 +8,7 @@ turns a tool's exception into a result: the exception is still there to be looke
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from metertap import outcomes
@@ -122,7 +122,7 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
     elif isinstance(code, int) and "message" in fields:  # ErrorData
         request.end(Ending(errors.of_code(code), str(code)), code)
     elif fields.get("isError"):
-        _weigh(request, fields)
+        request.answer = fields
         request.end(requests.TOOL_ERROR)
     elif type(result).__name__ == "CreateTaskResult":
         request.end(requests.INTERIM)
@@ -130,13 +130,8 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
         if request.kind.method == TOOLS_LIST:
             tools = {tool.name: tool for tool in result.tools}
             request.served.listed(tools, weights.of_sent, request.cursor, result.nextCursor)
-        _weigh(request, fields)
+        request.answer = fields
         request.end()
-
-
-def _weigh(request: _Request, fields: Mapping[str, Any]) -> None:
-    request.content = fields.get("content")
-    request.structured = fields.get("structuredContent")
 
 
 def _end_with(request: _Request, error: BaseException) -> None:

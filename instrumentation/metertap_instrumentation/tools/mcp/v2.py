@@ -95,8 +95,7 @@ def _answered(request: _Request, result: Mapping[str, Any]) -> None:
         elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
             ending = requests.INTERIM
         elif request.frame is not None:
-            request.content = result.get("content")
-            request.structured = result.get("structuredContent")
+            request.answer = result
             if result.get("isError") is True:
                 ending = requests.TOOL_ERROR
         elif request.kind.method == TOOLS_LIST:

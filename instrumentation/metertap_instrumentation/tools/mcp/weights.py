@@ -8,7 +8,7 @@ from typing import Any
 
 from metertap import catalogue
 from metertap.measuring.weighing import weigh_on
-from metertap.recording import ToolSeries, WeightSeries
+from metertap.recording import ToolSeries
 from metertap.state import recorder
 from metertap.weight.definitions import Definition, definition
 from metertap.weight.results import of_content, of_value
@@ -43,19 +43,22 @@ def listed(tools: Mapping[str, Any], measure: Measure, source: str, side: str) -
             recorder().weight(name, source, side).defined_by(measure, tool)
 
 
-def answered(series: ToolSeries, content: Any, structured: Any) -> None:
+def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
     """Record what the answer to a server's call weighs: its texts, as the model gets them.
 
-    `structured` repeats them, and counts only where there is no text.
+    Structured content repeats them, and counts only where there is no text.
     """
     weight = series.weight
     if weight is None:
         weight = recorder().weight_of(series)
-    if weight:
-        _weigh(weight, content, structured)
+    if weight and (content := fields.get("content")) is not None:
+        if content or (structured := fields.get("structuredContent")) is None:
+            weigh_on(weight, of_content, content)
+        else:
+            weigh_on(weight, of_value, structured)
 
 
-def received(kind: Kind, content: Any, structured: Any) -> None:
+def received(kind: Kind, fields: Mapping[str, Any]) -> None:
     """Record the same of an answer that a client got."""
     weight = kind.weight
     if weight is None:
@@ -65,11 +68,13 @@ def received(kind: Kind, content: Any, structured: Any) -> None:
             else False
         )
     if weight:
-        _weigh(weight, content, structured)
-
-
-def _weigh(weight: WeightSeries, content: Any, structured: Any) -> None:
-    if content or structured is None:
-        weigh_on(weight, of_content, content)
-    else:
-        weigh_on(weight, of_value, structured)
+        content = fields["content"]
+        # The second name is that of mcp 1.x.
+        if (
+            content
+            or (structured := fields.get("structured_content", fields.get("structuredContent")))
+            is None
+        ):
+            weigh_on(weight, of_content, content)
+        else:
+            weigh_on(weight, of_value, structured)
