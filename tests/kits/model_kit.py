@@ -395,6 +395,20 @@ class ModelKit:
             assert cost.value == float(self.cost(self.counts))
             assert cost.attributes[catalogue.TOOL_NAME] == "asks"
 
+    def test_of_a_call_that_failed_no_model_is_said_to_have_responded(self, api: ModelApi) -> None:
+        metertap.uninstrument()
+        reader = InMemoryMetricReader()
+        provider = MeterProvider([reader])
+        with metertap.instrument(json_endpoint=False, meter_provider=provider):
+            api.says(Answer(self.error(), status=400))
+            with pytest.raises(Exception):  # noqa: B017, PT011  # the client's own, of any class
+                self.run(api, is_async=False)
+            (duration,) = points(reader, catalogue.MODEL_DURATION.name)
+            assert duration.attributes[catalogue.ERROR_TYPE]
+            assert duration.attributes[catalogue.REQUEST_MODEL] == MODEL
+            assert catalogue.RESPONSE_MODEL not in duration.attributes
+            assert points(reader, catalogue.TOKEN_USAGE.name) == []
+
     def test_beside_another_instrumentation_nothing_is_there_twice(self, api: ModelApi) -> None:
         metertap.uninstrument()
         reader = InMemoryMetricReader()

@@ -149,5 +149,50 @@ SUITES = (
         ),
         tests="tests/tools tests/server/middleware tests/server/mount tests/client/client",
     ),
+    Suite(
+        "openai",
+        "openai==3.*",
+        (
+            "openai[aiohttp]==3.*",
+            *(ASYNCIO, "respx", "inline-snapshot", "rich", "trio", "botocore", "azure-identity"),
+            *("websockets", "pillow", "numpy", "packaging", "httpx", "griffe"),
+        ),
+        tests=(
+            "tests/test_[a-c]*client*.py tests/test_module_client.py tests/test_*response*.py "
+            "tests/test_*stream*.py tests/test_sse*.py tests/lib/chat tests/lib/responses "
+            "tests/lib/streaming tests/lib/test_[abe]*.py tests/lib/test_*runner*.py"
+        ),
+        arguments=("-W", "ignore"),
+    ),
+    Suite(
+        "anthropic",
+        "anthropic==2.*",
+        (
+            "anthropic[aiohttp,aws,bedrock,mcp,vertex]==2.*",
+            *(ASYNCIO, "respx", "inline-snapshot", "dirty-equals", "time-machine", "hypothesis"),
+            *("http-snapshot[httpx]==0.1.9", "rich", "griffe", "packaging", "importlib-metadata"),
+        ),
+        tests=(
+            "tests/test_[cemrs]*.py tests/test_prepare.py tests/decoders tests/lib/_parse "
+            "tests/lib/streaming tests/lib/test_[abrv]*.py tests/lib/tools/test_runner*.py"
+        ),
+        arguments=("-W", "ignore", "-p", "tests._alias_httpx"),
+    ),
+    Suite(
+        "google-genai",
+        None,
+        ("google-genai[aiohttp,httpx]==3.*", ASYNCIO, "mcp", "pillow", "httpx"),
+        tests="",
+        arguments=(
+            "--pyargs",
+            *(
+                f"google.genai.tests.{folder}"
+                for folder in (
+                    *("afc", "chats", "client", "common", "errors", "gaos", "interactions"),
+                    *("live", "mcp", "transformers", "types"),
+                )
+            ),
+        ),
+    ),
 )
 """By name on the command line; all of them without one."""

@@ -1,13 +1,12 @@
 """async-lru: `alru_cache` on coroutine functions and methods, those of the application.
 
 A cache counts its own hits and misses, so these are read and a lookup costs nothing. Patched is
-`_LRUCacheWrapper.__init__` alone, to note what is made: there ends every way of decorating. A
-caller that joins a call in progress is a hit, as the library has it.
+`_LRUCacheWrapper.__init__`, to note what is made: there ends every way of decorating; and
+`cache_clear`, to read before the counts go: another event loop clears the cache, too. A caller that
+joins a call in progress is a hit, as the library has it.
 
-Not seen: lookups between two looks at the figures, where `cache_clear()` follows them, another
-event loop (for which the library clears the cache itself): with them go the only counts there were.
-What a function counted is kept when it ends, which it tells by its finaliser. Evictions and entries
-that expire, which are not counted (entries are).
+What a function counted is kept when it ends, which it tells by its finaliser. Not seen: evictions
+and entries that expire, which are not counted (entries are).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 
 from metertap.caching.adapter import after, stand_ins
 from metertap.patching.patch_set import PatchSet
+from metertap.patching.shell import around
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
@@ -47,11 +47,13 @@ def _end(cache: Any) -> None:
 
 init = after("async_lru", lambda made, *_call: INSTRUMENTATION.made(made))
 """Notes each coroutine function that is decorated."""
+clear = around("async_lru", lambda cache: INSTRUMENTATION.clearing(cache))
+"""Reads the counts that are about to go."""
 
 
 INSTRUMENTATION: FindingInstrumentation = FindingInstrumentation(
     LIBRARIES["caches.async_lru"],
-    [_Ends(_MODULE, stand_ins(_CLASS, __init__=init))],
+    [_Ends(_MODULE, stand_ins(_CLASS, __init__=init, cache_clear=clear))],
     module=_MODULE,
     class_name=_CLASS,
 )

@@ -9,7 +9,7 @@ A forked child shows what it looked up itself: what its parent knew of is read a
 the child finds by a search of its own begins then.
 
 Not seen: caches in objects that `gc.freeze()` set aside before the first look; what a cache counted
-after it was read last, if it is cleared then, or ends without telling (`ended`).
+after it was read last, if it is cleared or ends without telling (`clearing`, `ended`).
 """
 
 from __future__ import annotations
@@ -136,6 +136,19 @@ class FindingInstrumentation(Instrumentation):
                 if info.hits or info.misses:
                     self._ended.append((left_of(cache), NAMES.given(cache), info))
 
+    def clearing(self, cache: Any) -> None:
+        """Keep what `cache` counted: it is about to be cleared, as only some can tell."""
+        if not self.is_on:
+            return
+        reader = self._reader(cache)
+        if reader is None:
+            with LOOK.lock:
+                self.found(cache, from_now=state.is_forked() and id(cache) not in self._made)
+            reader = self._reader(cache)
+        if reader is not None:
+            reader.end(cache)
+            reader.begin()
+
     def count_ended(self) -> None:
         """Count what caches that ended before they were found had counted."""
         while self._ended:
@@ -223,6 +236,10 @@ class _Reader:
         if reading is not None:
             reading.take(self(cache))
 
+    def begin(self) -> None:
+        """Expect the cache to count from zero."""
+        self._last = (0, 0)
+
     def skip(self) -> None:
         """Leave out what was looked up since the cache was read last."""
         cache = self.cache()
@@ -236,7 +253,7 @@ class _Look:
 
     def __init__(self) -> None:
         # Reentrant: what a search sets free may look at the figures as it ends.
-        self._lock = locks.rlock()
+        self.lock = locks.rlock()
         self._on: list[FindingInstrumentation] = []
         self._searched: float | None = None
         self._modules = 0
@@ -256,7 +273,7 @@ class _Look:
 
     def look(self) -> None:
         """Find caches that are new, and name them."""
-        with self._lock:
+        with self.lock:
             if not self._find():
                 return
         recorder().activity()
@@ -284,13 +301,13 @@ class _Look:
         To look for caches takes as long as it does for the first view of the figures, and is done
         again only when modules were imported since.
         """
-        if self._on and self._lock.acquire(timeout=FORK_WAITS_SECONDS):
+        if self._on and self.lock.acquire(timeout=FORK_WAITS_SECONDS):
             self._found_at_fork = self._find(at_fork=True)
 
     def forked_in_parent(self) -> None:
         """Let other threads of the parent look again."""
         with contextlib.suppress(RuntimeError):  # it was not waited for any longer
-            self._lock.release()
+            self.lock.release()
         if self._found_at_fork:
             self._found_at_fork = False
             recorder().activity()

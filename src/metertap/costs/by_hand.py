@@ -37,6 +37,7 @@ def record_usage(
         call = model_calls.begin(provider, operation, model)
         if call is None:
             return
+        call.model = call.requested
         try:
             call.usage = checked(
                 Usage(

@@ -50,6 +50,7 @@ class ModelCall:
 
     __slots__ = (
         "after_miss",
+        "answered",
         "frame",
         "is_over",
         "is_repeat",
@@ -82,6 +83,8 @@ class ModelCall:
         self.is_over = False
         self.usage: Usage | None = None
         self.model = ""
+        self.answered = ""
+        """The model that the response names; none has come where the call failed."""
         self.tier = ""
         self.seconds: float | None = None
         self.started = clock()
@@ -111,7 +114,8 @@ class ModelCall:
         if is_timed and self.seconds is None:
             self.seconds = clock() - self.started
         try:
-            self.model = as_label(self.model or self.requested or UNKNOWN)
+            self.answered = as_label(self.model) if self.model else ""
+            self.model = self.answered or self.requested or UNKNOWN
             _measure(self, None if error is None else outcomes.error_type(error))
             ledger.add(
                 Ended(
@@ -186,7 +190,7 @@ def unusable(provider: str, problem: Unusable) -> None:
 
 def _measure(call: ModelCall, error_type: str | None) -> None:
     """Record the call to OpenTelemetry's histograms of model calls."""
-    key = (call.tool, call.provider, call.operation, call.requested, call.model, call.server)
+    key = (call.tool, call.provider, call.operation, call.requested, call.answered, call.server)
     if call.seconds is not None:
         _record(catalogue.MODEL_DURATION, (*key, error_type), call, error_type, call.seconds)
     usage = call.usage
@@ -211,7 +215,7 @@ def _record(
             catalogue.OPERATION_NAME: call.operation,
             catalogue.PROVIDER_NAME: call.provider,
             catalogue.REQUEST_MODEL: call.requested,
-            catalogue.RESPONSE_MODEL: call.model,
+            catalogue.RESPONSE_MODEL: call.answered,
             catalogue.TOKEN_TYPE: token_type,
             catalogue.ERROR_TYPE: error_type,
         }

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,16 @@ INIT = async_lru._LRUCacheWrapper.__init__
 def loop() -> Iterator[None]:
     yield
     close_loop()
+
+
+async def price_of(item: str) -> str:
+    return item
+
+
+class Priced:
+    @async_lru.alru_cache(maxsize=8)  # type: ignore[untyped-decorator]
+    async def price(self, item: str) -> str:
+        return item
 
 
 class Kit(ReadCacheKit):
@@ -90,6 +101,36 @@ def test_who_joins_a_call_in_progress_is_a_hit_as_the_library_has_it(tap: Tap) -
     assert run(together()) == ["a"] * 5
     assert calls == 1
     assert (caches()["shop.price"]["hits"], caches()["shop.price"]["misses"]) == (4, 1)
+
+
+def test_what_is_cleared_between_two_looks_is_counted(tap: Tap) -> None:
+    cached = async_lru.alru_cache(named(price_of, "price", "shop"))
+    method = Priced()
+    for _ in range(3):
+        assert run(cached("a")) == run(cached("a")) == run(method.price("a")) == "a"
+        cached.cache_clear()
+        method.price.cache_clear()
+    found = caches()
+    assert (found["shop.price"]["hits"], found["shop.price"]["misses"]) == (3, 3)
+    (of_method,) = [item for name, item in found.items() if name.endswith("Priced.price")]
+    assert (of_method["hits"], of_method["misses"]) == (0, 3)
+
+
+def test_event_loops_that_clear_the_cache_lose_no_lookup(tap: Tap) -> None:
+    cached = async_lru.alru_cache(named(price_of, "price", "shop"))
+
+    async def twice() -> None:
+        await cached("a")
+        await cached("a")
+
+    total = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library says that it clears the cache
+        for _ in range(3):
+            asyncio.run(twice())
+            total += 2
+            found = caches()["shop.price"]
+            assert found["hits"] + found["misses"] == total
 
 
 def test_methods_and_partial_functions_have_names(tap: Tap) -> None:

@@ -207,3 +207,28 @@ look(10)
 look(10)
 """
     assert once_in_child(program + CHILD) == 1
+
+
+def test_a_cache_that_its_childs_event_loop_clears() -> None:
+    pytest.importorskip("async_lru")
+    program = """
+import asyncio, warnings
+from async_lru import alru_cache
+
+tap = metertap.instrument()
+warnings.simplefilter("ignore")  # the library says that it clears the cache
+
+@alru_cache
+async def price(item):
+    return item
+
+async def once():
+    return await price("a")
+
+asyncio.run(once())
+def child():
+    price.cache_clear()  # the library's own figures will be those of before the fork once more
+    asyncio.run(once())
+    return tap.snapshot()["cache_metrics"]["__main__.price"]["total_requests"]
+"""
+    assert once_in_child(program) == 1
