@@ -22,10 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dashboards.boards.queries import quantile
+
 import metertap
 from benchmarks.native_histograms import bridge
 from metertap import promql
-from metertap_exporters.grafana.queries import quantile
 
 LIMIT = 0.01
 """Relative error that is promised at most, for exponential histograms."""

@@ -32,7 +32,7 @@ from playwright.sync_api import sync_playwright
 from metertap.cli.demo import command
 from metertap.cli.demo.client import DemoClient
 from metertap_exporters import grafana
-from metertap_exporters.grafana.provisioning import DASHBOARDS
+from metertap_exporters.grafana import DASHBOARDS
 
 _BOARDS = ("tools",)
 _WIDTH = 1400

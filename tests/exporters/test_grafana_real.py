@@ -29,14 +29,13 @@ from opentelemetry.sdk.resources import Resource
 import metertap
 from metertap import faults
 from metertap.costs import model_calls
+from metertap_exporters import grafana
 from servers.real_servers import Store, prometheus
 from support.http import get
 from support.waiting import wait_for
 
-pytest.importorskip("grafana_foundation_sdk", reason="the dashboards are built with it")
 pytest.importorskip("mcp", reason="the demo's server needs mcp")
 pytest.importorskip("genai_prices", reason="the demo's costs need prices")
-grafana = pytest.importorskip("metertap_exporters.grafana")
 
 pytestmark = pytest.mark.real
 

@@ -297,7 +297,7 @@ def _parser() -> argparse.ArgumentParser:
 
     dashboards = commands.add_parser(
         "dashboards",
-        help="write Grafana dashboards; needs metertap[grafana]",
+        help="write Grafana dashboards",
         description="Write dashboards, and a provisioning folder ready to mount.",
     )
     dashboards.add_argument("--out", metavar="DIR", required=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metertap import catalogue, promql
-from metertap.alerts.thresholds import CacheThresholds, ToolThresholds
-from metertap_exporters.grafana.board import Board, Colours, Query
-from metertap_exporters.grafana.queries import (
+from dashboards.boards.board import Board, Colours, Query
+from dashboards.boards.queries import (
     BUCKETS,
     CALLS,
     chosen,
@@ -19,6 +17,9 @@ from metertap_exporters.grafana.queries import (
     rate,
     summed,
 )
+
+from metertap import catalogue, promql
+from metertap.alerts.thresholds import CacheThresholds, ToolThresholds
 
 # Figures change their colour where the alerts' defaults are.
 SUCCESS = Colours("red", 1 - (ToolThresholds().error_rate or 0), "green")

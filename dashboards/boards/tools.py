@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from metertap import promql
-from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.panels import (
+from dashboards.boards.board import Board, Query
+from dashboards.boards.panels import (
     COUNTS,
     ESTIMATED,
     IN_PROGRESS,
@@ -17,7 +16,7 @@ from metertap_exporters.grafana.panels import (
     failures_by_type,
     weight,
 )
-from metertap_exporters.grafana.queries import (
+from dashboards.boards.queries import (
     CALLS,
     IN_TOOL,
     PROCESS,
@@ -30,6 +29,8 @@ from metertap_exporters.grafana.queries import (
     rate,
     summed,
 )
+
+from metertap import promql
 
 _BY_TOOL = f"by ({promql.TOOL})"
 _NAME = f"{{{{{promql.TOOL}}}}}"

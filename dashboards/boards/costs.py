@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from metertap import promql
-from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.queries import (
+from dashboards.boards.board import Board, Query
+from dashboards.boards.queries import (
     CALLS,
     IN_TOOL,
     PROCESS,
@@ -13,6 +12,8 @@ from metertap_exporters.grafana.queries import (
     rate,
     summed,
 )
+
+from metertap import promql
 
 _HOUR = 3600
 _DAY = 24 * _HOUR

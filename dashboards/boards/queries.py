@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dashboards.boards.board import Query, Variable
+
 from metertap import catalogue, promql
-from metertap_exporters.grafana.board import Query, Variable
 
 CALLS = f"{promql.DURATION}_count"
 BUCKETS = f"{promql.DURATION}_bucket"

@@ -1,7 +1,6 @@
 """One dashboard in the making, on top of `grafana-foundation-sdk`.
 
-The library is optional and loaded on first use. What a dashboard shows is said in the modules
-beside this one; here is only how panels look.
+This module decides how panels look; the modules beside it decide what a dashboard shows.
 """
 
 from __future__ import annotations

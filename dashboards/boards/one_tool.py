@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from metertap import promql
-from metertap_exporters.grafana.board import Board, Query, Variable
-from metertap_exporters.grafana.panels import (
+from dashboards.boards.board import Board, Query, Variable
+from dashboards.boards.panels import (
     COUNTS,
     SHARE,
     calls_by_outcome,
@@ -14,7 +13,7 @@ from metertap_exporters.grafana.panels import (
     hit_ratio,
     weight,
 )
-from metertap_exporters.grafana.queries import (
+from dashboards.boards.queries import (
     CALLS,
     PROCESS,
     TOOLS,
@@ -24,6 +23,8 @@ from metertap_exporters.grafana.queries import (
     rate,
     summed,
 )
+
+from metertap import promql
 
 _THIS = f'{promql.TOOL}="$tool"'
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from metertap import catalogue, promql
-from metertap_exporters.grafana.board import Board, Query
-from metertap_exporters.grafana.panels import HITS, hit_ratio
-from metertap_exporters.grafana.queries import (
+from dashboards.boards.board import Board, Query
+from dashboards.boards.panels import HITS, hit_ratio
+from dashboards.boards.queries import (
     CACHE,
     IN_CACHE,
     IN_TOOL,
@@ -17,6 +16,8 @@ from metertap_exporters.grafana.queries import (
     rate,
     summed,
 )
+
+from metertap import catalogue, promql
 
 _NAME = f"{{{{{promql.CACHE}}}}}"
 _LOOKUPS = rate(promql.CACHE_REQUESTS, IN_CACHE)
