@@ -6,7 +6,6 @@ import gc
 import os
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 import metertap
-from support import loud_faults
+from support import loud_faults, ports
 from support.global_provider import unset_global_provider
 
 # Tests that Hypothesis feeds take a few examples each where all tests run. `.ci/run` has a stage
@@ -76,7 +75,4 @@ def clean_process(
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    return ports.free_port()

@@ -44,7 +44,7 @@ def endpoint(
 ) -> Iterator[Endpoint]:
     made = Endpoint("test", App({"/fine": fine}), host, 0, True, "PORT", access=access, socket=path)
     made.start()
-    made.wait(20)
+    made.wait(60)
     try:
         yield made
     finally:
@@ -339,14 +339,14 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
     certificate = authority.issue("127.0.0.1")
     made = Endpoint("big", app, "127.0.0.1", 0, True, "", access=Access(certfile=certificate))
     made.start()
-    assert made.wait(20)
+    assert made.wait(60)
     assert made._listening is not None
     server = made._listening.server
     assert server is not None
     context = ssl.create_default_context(cafile=authority.path)
     with connect(url_of(made), receive_buffer=4096) as plain:
         raw = socket.socket(fileno=os.dup(plain.fileno()))
-        raw.settimeout(20)
+        raw.settimeout(60)
         client = context.wrap_socket(plain, server_hostname="127.0.0.1")
         client.sendall(b"GET /big HTTP/1.0\r\n\r\n")
         client.recv(1)
@@ -367,7 +367,7 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
 def over(path: Path, request: bytes = b"GET /fine HTTP/1.1\r\nHost: localhost\r\n\r\n") -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-        client.settimeout(20)
+        client.settimeout(60)
         client.sendall(request)
         return read(client)
 
@@ -490,7 +490,7 @@ while tap.json_url is None: time.sleep(0.01)
 if os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 metertap.record_tool_call("search", True, 1.0)
-for _ in range(2000):
+for _ in range(6000):
     if tap.json_url: break
     time.sleep(0.01)
 print(tap.json_url == f"unix:{os.environ['XDG_RUNTIME_DIR']}/metertap/{os.getpid()}-json.sock")

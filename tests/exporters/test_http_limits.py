@@ -96,7 +96,7 @@ def test_those_who_wait_for_their_answer_are_never_ended() -> None:
 
     def slow(_environ: object) -> Response:
         inside.append(1)
-        go_on.wait(30)
+        go_on.wait(120)
         return json_response(200, {})
 
     with served(slow=slow, fine=fine) as url, ThreadPoolExecutor(connections.LIMIT + 1) as pool:
@@ -164,7 +164,7 @@ from metertap_exporters.http.app import App, json_response
 from metertap_exporters.http.endpoint import Endpoint
 endpoint = Endpoint("test", App({"/": lambda _: json_response(200, 1)}), "127.0.0.1", 0, True, "")
 endpoint.start()
-port = int(endpoint.wait(20).rpartition(":")[2])
+port = int(endpoint.wait(60).rpartition(":")[2])
 clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
 taken = []
 try:
@@ -180,7 +180,7 @@ before = time.process_time()
 time.sleep(1.5)
 spent = time.process_time() - before
 for file in taken: file.close()
-waits.settimeout(20)
+waits.settimeout(60)
 waits.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
 print(spent < 0.5, waits.recv(100).split()[1])
 """

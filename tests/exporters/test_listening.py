@@ -75,7 +75,7 @@ def test_a_default_port_that_is_taken_moves_on_with_one_warning(
 ) -> None:
     endpoint = Endpoint("json", App({}), "127.0.0.1", taken, explicit=False, variable="A_PORT")
     endpoint.start()
-    url = endpoint.wait(10)
+    url = endpoint.wait(60)
     endpoint.stop()
     assert url is not None
     port = int(url.rpartition(":")[2])
@@ -117,7 +117,7 @@ def test_a_host_that_cannot_be_bound_is_one_warning(caplog: pytest.LogCaptureFix
     # 192.0.2.0/24 is for documentation: no machine has such an address.
     endpoint = Endpoint("json", App({}), "192.0.2.1", 0, explicit=False, variable="A_PORT")
     endpoint.start()
-    assert endpoint.wait(10) is None
+    assert endpoint.wait(60) is None
     assert len(warnings_of(caplog)) == 1
     assert "json is not served: 192.0.2.1:0 cannot be bound" in warnings_of(caplog)[0]
 
@@ -127,7 +127,7 @@ def test_it_serves_on_ipv6_loopback() -> None:
         pytest.skip("this machine has no IPv6")
     endpoint = Endpoint("json", App({}), "::1", 0, explicit=True, variable="A_PORT")
     endpoint.start()
-    url = endpoint.wait(10)
+    url = endpoint.wait(60)
     if url is None:
         pytest.skip("this machine has no [::1]")
     try:
@@ -143,7 +143,7 @@ import metertap
 tap = metertap.instrument(prometheus=True)
 metertap.record_tool_call("search", True, 1.0)
 for endpoint in (tap.pipeline.json.endpoint, tap.pipeline.prometheus.endpoint):
-    assert endpoint.wait(10), endpoint.problem
+    assert endpoint.wait(60), endpoint.problem
 # A client that is being served does not hold the program either.
 client = socket.create_connection(("127.0.0.1", int(tap.json_url.rpartition(":")[2])))
 client.send(b"GET /metr")

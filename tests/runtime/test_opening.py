@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 import metertap
 from metertap.runtime import opening
+from support import ports
 from support.http import get
 from support.programs import RUN, run, started
 from support.waiting import wait_for
@@ -49,9 +49,7 @@ print(active_tap().pipeline.json.endpoint.wait(WAIT))
 @pytest.fixture
 def unused_port() -> int:
     """Another port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    return ports.free_port()
 
 
 def where(*command: str, wait: float, **env: str | None) -> str:

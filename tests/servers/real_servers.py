@@ -15,14 +15,8 @@ from urllib.parse import quote, urlsplit
 
 from servers.real import program
 from support.http import get
+from support.ports import free_port
 from support.waiting import wait_for
-
-
-def free_port() -> int:
-    """A port where nobody listens at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

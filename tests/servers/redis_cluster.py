@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from servers.real_servers import free_port, redis_server
+from servers.real_servers import redis_server
+from support.ports import free_port
 from support.waiting import wait_for
 
 SLOTS = 16384

@@ -18,7 +18,7 @@ def in_child(function, *, leave=os._exit):
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        faulthandler.dump_traceback_later(20, exit=True)  # a child that hangs says where
+        faulthandler.dump_traceback_later(100, exit=True)  # a child that hangs says where
         try:
             found = function()
         except BaseException:
@@ -37,7 +37,7 @@ def call(times=1):
         metertap.record_tool_call("search", True, 1.0)
 
 def fetch(endpoint):
-    with urllib.request.urlopen(endpoint.wait(15) + "/metrics", timeout=15) as answer:
+    with urllib.request.urlopen(endpoint.wait(60) + "/metrics", timeout=60) as answer:
         return answer.read().decode()
 
 def seen(tap):

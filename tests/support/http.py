@@ -27,7 +27,7 @@ def get(url: str, *, method: str = "GET", headers: dict[str, str] | None = None)
     request = urllib.request.Request(url, method=method, headers=headers or {})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=15) as response:
+        with opener.open(request, timeout=60) as response:
             return Answer(response.status, response.reason, dict(response.headers), response.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -18,7 +18,7 @@ def served(**routes: Route) -> Iterator[str]:
     endpoint = Endpoint("test", app, "127.0.0.1", 0, True, "PORT")
     endpoint.start()
     try:
-        url = endpoint.wait(20)
+        url = endpoint.wait(60)
         assert url is not None
         yield url
     finally:
@@ -33,7 +33,7 @@ def connect(url: str, receive_buffer: int | None = None) -> socket.socket:
     client = socket.socket()
     if receive_buffer is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    client.settimeout(20)
+    client.settimeout(60)
     try:
         client.connect((address.hostname, address.port))
     except OSError:

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: Callable[[], T], seconds: float = 15.0) -> T:
+def wait_for(what: Callable[[], T], seconds: float = 60.0) -> T:
     """The first true value of `what()`; fails the test when none comes in time."""
     deadline = time.monotonic() + seconds
     while True:

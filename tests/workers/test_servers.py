@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import free_port
 from support.programs import started
 from support.waiting import wait_for
 
@@ -88,19 +88,9 @@ class Shop:
         return (self.answer() or {}).get("workers") or []
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for item in sockets:
-        item.bind(("127.0.0.1", 0))
-    ports = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports
-
-
 @contextmanager
 def shop(folder: Path, *command: str, program: Path = PROGRAM) -> Iterator[Shop]:
-    port, json_port, prometheus_port = free_ports(3)
+    port, json_port, prometheus_port = (free_port() for _ in range(3))
     shutil.copy(program, folder / "shop.py")
     env = {
         "METRICS_JSON_PORT": str(json_port),

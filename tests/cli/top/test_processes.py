@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import metertap
-from servers.real_servers import free_port
 from support.emulated_terminal import EmulatedTerminal
+from support.ports import free_port
 from support.waiting import wait_for
 from support.watched import Measured, cells, measured, names, top
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from metertap import text as figures
-from servers.real_servers import free_port
 from support.emulated_terminal import EmulatedTerminal
+from support.ports import free_port
 from support.watched import Measured, measured, names, top
 
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"

@@ -15,7 +15,8 @@ import pytest
 import metertap
 from kits.async_caches import AsyncCacheKit, close_loop, run
 from kits.cache_kit import SENTINEL
-from servers.real_servers import free_port, memcached, redis_server
+from servers.real_servers import memcached, redis_server
+from support.ports import free_port
 
 pytestmark = pytest.mark.library("aiocache")
 

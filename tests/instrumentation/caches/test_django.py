@@ -17,7 +17,8 @@ import metertap
 from kits.cache_kit import SENTINEL, CacheKit
 from metertap import faults
 from metertap.runtime.tap import active_tap
-from servers.real_servers import free_port, memcached, redis_server
+from servers.real_servers import memcached, redis_server
+from support.ports import free_port
 
 django = pytest.importorskip("django")
 

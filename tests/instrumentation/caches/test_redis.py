@@ -18,8 +18,9 @@ import metertap
 from kits.cache_kit import SENTINEL, CacheKit, shows_us
 from metertap import state
 from metertap.caching.meters import counting
-from servers.real_servers import free_port, redis_server
+from servers.real_servers import redis_server
 from servers.redis_cluster import redis_cluster
+from support.ports import free_port
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.library("redis")

@@ -13,7 +13,8 @@ import pytest
 
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit
-from servers.real_servers import free_port, redis_server
+from servers.real_servers import redis_server
+from support.ports import free_port
 
 pytestmark = pytest.mark.library("redis")
 
