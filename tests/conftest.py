@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from hypothesis import settings
 import metertap
 from support import loud_faults, ports
 from support.global_provider import unset_global_provider
+
+# Some machines forbid Python to keep what it compiles. Each worker and each program that a test
+# starts would compile everything again, which takes longer than most tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Tests that Hypothesis feeds take a few examples each where all tests run. `.ci/run` has a stage
 # of its own for many: `pytest -m hypothesis --hypothesis-profile=thorough`.

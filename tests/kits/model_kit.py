@@ -94,6 +94,8 @@ class ModelKit:
 
     @pytest.fixture(autouse=True)
     def api(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelApi]:
+        for name in self.modules:  # before anything is patched, whichever test is the first
+            importlib.import_module(name)
         (tmp_path / "metertap.toml").write_text(PRICES)
         monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "metertap.toml"))
         # Nothing here is encrypted, and to read every authority there is takes a client long.

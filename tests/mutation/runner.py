@@ -102,7 +102,8 @@ class Runner:
         return subprocess.Popen(
             [sys.executable, __file__, *self._tests],
             cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+            # No compiled file is found or kept: a change may leave time and size as they were.
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONPYCACHEPREFIX": os.devnull},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,8 +12,9 @@ from kits.model_kit import MODEL, ModelKit
 from metertap import state
 from metertap_instrumentation.models import anthropic as adapter
 from servers.model_api import Answer, ModelApi
+from support.lazily import library
 
-anthropic = pytest.importorskip("anthropic")
+anthropic = library("anthropic")
 pytestmark = pytest.mark.library("anthropic")
 
 USAGE = {

@@ -12,8 +12,9 @@ from kits.model_kit import MODEL, SECRET, ModelKit
 from metertap_instrumentation.models import google_genai as adapter
 from metertap_instrumentation.models.google_genai import embedding_usage_of, usage_of
 from servers.model_api import Answer, ModelApi
+from support.lazily import library
 
-genai = pytest.importorskip("google.genai")
+genai = library("google.genai")
 pytestmark = pytest.mark.library("google-genai")
 
 USAGE = {
