@@ -12,7 +12,8 @@ from metertap import faults, locks, state
 from metertap.otel import resource
 from metertap.runtime.callers import Caller, caller_of
 from metertap.runtime.endings import FLUSH_MILLISECONDS
-from metertap.runtime.installation import Installation, document
+from metertap.runtime.host import document
+from metertap.runtime.installation import Installation
 from metertap.settings import settings
 from metertap.settings.settings import TABLE, Settings
 

@@ -1,0 +1,189 @@
+"""The measured process as its views see it, and its entry in the list of running processes."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from metertap import faults, locks, state, unavailable
+from metertap.otel import resource
+from metertap.runtime import listing, running
+from metertap.runtime.announcement import Announcement
+from metertap.runtime.callers import Caller
+from metertap.runtime.leaving import Leaving
+from metertap.runtime.opening import opens_at_once
+from metertap.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from metertap.history.writer import HistoryWriter
+    from metertap.runtime.alert_watch import AlertWatch
+    from metertap.runtime.pipeline import Pipeline
+    from metertap_exporters.http.endpoint import Endpoint
+    from metertap_exporters.json.reader import JsonSnapshot
+    from metertap_exporters.json.shape import Document
+
+_TOLD = {"json": ("live page and JSON at %s", "/"), "prometheus": ("Prometheus at %s", "/metrics")}
+"""The log line of an endpoint that listens, and the path of it that is named."""
+
+
+class MeasuredProcess:
+    """The host of the views: `metertap_exporters.host.Host`. Any thread may call its methods."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.settings = state.settings()
+        self.notes: list[str] = []
+        """Decisions that `metertap doctor` shows."""
+        self.is_active = False
+        """Whether anything is patched and recorded."""
+        self.watch: AlertWatch | None = None
+        self.history: HistoryWriter | None = None
+        self._pipeline: Pipeline | None = None
+        self._registering = locks.lock()
+        self._leaving = Leaving(running.unregister)
+        self._announcement = Announcement(lambda: self._page_within(0))
+
+    @property
+    @abstractmethod
+    def pipeline(self) -> Pipeline:
+        """The target of records. It is made at the first access."""
+
+    @property
+    def json_url(self) -> str | None:
+        """Address of the JSON endpoint, while it listens."""
+        json = self._made_json()
+        return None if json is None else json.endpoint.url
+
+    @property
+    def prometheus_url(self) -> str | None:
+        """Address of the Prometheus endpoint, while it listens."""
+        prometheus = None if self._pipeline is None else self._pipeline.prometheus
+        return None if prometheus is None else prometheus.endpoint.url
+
+    def document(self) -> Document:
+        """Build the JSON document as it is now."""
+        with faults.guarded("document"):
+            if self.is_active and self.pipeline.json is not None:
+                self.pipeline.check()
+                return self.pipeline.json.document()
+        return document(self.settings, self.service, self.alerts)
+
+    def service(self) -> dict[str, str]:
+        """Return the program's identity."""
+        if self._pipeline is None:
+            return resource.short_identity(self.settings)
+        return self._pipeline.service()
+
+    def diagnosis(self) -> dict[str, Any]:
+        """Return what `metertap doctor` shows."""
+        from metertap.runtime.diagnosis import diagnose
+
+        return diagnose(
+            self.settings,
+            lambda: self.pipeline,
+            self.watch,
+            self.history,
+            self.notes,
+            active=self.is_active,
+        )
+
+    def alerts(self) -> list[dict[str, Any]] | None:
+        """Return the alerts that are pending, fire or have just resolved, if any are configured."""
+        return self.watch.alerts() if self.watch is not None and self.is_active else None
+
+    def where_prometheus_is(self) -> str | None:
+        """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
+        return self.pipeline.where_prometheus_is()
+
+    def opens_at_once(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` is to listen before anything is measured."""
+        return opens_at_once(
+            is_known=endpoint.port != 0 or endpoint.socket is not None,
+            explicit=endpoint.explicit,
+            caller=self._caller,
+        )
+
+    def note(self, text: str) -> None:
+        """Keep a decision that `metertap doctor` shows."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def settled(self, endpoint: Endpoint) -> None:
+        """List the process, now that `endpoint` listens or cannot."""
+        if endpoint.url is not None:
+            told, path = _TOLD[endpoint.label]
+            faults.info(told, endpoint.at(path))
+        service = self.service()
+        json = self._made_json()
+        # Both endpoints may bind at the same time, and what fails for one fails for the other.
+        with faults.guarded("listing"), self._registering:
+            self._leaving.prepare()
+            try:
+                running.register(
+                    service.get("name", running.UNNAMED),
+                    self.json_url,
+                    self.prometheus_url,
+                    instance_id=service.get("instance_id"),
+                    problem=None if json is None else json.endpoint.problem,
+                    access={**_access(endpoint), "workers": self._workers_of(endpoint)},
+                )
+            except OSError as error:
+                told = faults.shown(error, str)
+                faults.warn_once("listing", "this process cannot be listed: %s", told)
+        self._announcement.listens()
+
+    def _workers_of(self, endpoint: Endpoint) -> str | None:
+        pipeline = self._pipeline  # without waiting for a thread that closes it
+        return None if pipeline is None or not endpoint.is_shared else pipeline.workers_key
+
+    def _made_json(self) -> JsonSnapshot | None:
+        """Return the JSON view if there is one, without waiting for a thread that closes it.
+
+        That thread waits for the one that serves, which asks this.
+        """
+        return None if self._pipeline is None else self._pipeline.json
+
+    def _list_unserved(self) -> None:
+        """List the process as measured, before anything is seen or where nothing is served."""
+        if self._caller.is_command or self.json_url is not None:
+            return
+        reason = "its JSON endpoint is switched off"
+        if self.settings.json_endpoint or (self._pipeline and self._pipeline.json):
+            reason = listing.SEEN_NOTHING
+        self._leaving.begin()
+        # Where nothing can be listed, whoever opens an endpoint says so.
+        with self._registering, contextlib.suppress(OSError):
+            running.register_unserved(self.service().get("name", running.UNNAMED), reason)
+
+    def _page_within(self, seconds: float) -> str | None:
+        json = self._made_json()
+        url = None if json is None else json.endpoint.wait(seconds)
+        return url if url and url.startswith("http") else None  # a socket has no page
+
+
+def _access(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what a client of this user needs to get in: names of files, never their contents."""
+    access = endpoint.access
+    files = {"token_file": access.token_file, "certificate_file": access.certfile}
+    found = {name: str(path) for name, path in files.items() if path is not None}
+    return {"asks_token": access.asks_token, **found}
+
+
+def document(
+    settings: Settings,
+    service: Callable[[], dict[str, str]],
+    alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None,
+) -> Document:
+    """Build the JSON document without a view, and so without what others measured. Never raises."""
+    with faults.guarded("document"):
+        from metertap_exporters.json.document import document as of
+
+        return of(
+            state.recorder().figures(),
+            enabled=settings.enabled,
+            service=faults.kept("document.service", service, {}),
+            alerts=faults.kept("document.alerts", alerts, None),
+        )
+    return cast("Document", unavailable.get_all_metrics())
