@@ -13,7 +13,8 @@ from benchmarks.measuring import Result, Work, above, awaited, interleaved, resu
 from benchmarks.process import measured
 from metertap.measuring import calls, functions, wrappers
 from metertap.measuring.slots import ToolSlot
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 
 _LIBRARY = "benchmarks_library"
 

@@ -13,7 +13,8 @@ from benchmarks.process import measured
 from metertap.measuring import calls
 from metertap.measuring.slots import ToolSlot
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap_instrumentation.tools.configured import Configured
 
 _LIBRARY = "benchmarks_dispatcher"

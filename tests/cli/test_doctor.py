@@ -16,7 +16,8 @@ import metertap_instrumentation
 from metertap import state
 from metertap.cli import main
 from metertap.install_command import install_command
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap.recording.cache_series import EVICTIONS, Reading, Statistics
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Library

@@ -17,7 +17,8 @@ from metertap import catalogue, faults
 from metertap.measuring import calls, frameworks, wrappers
 from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import CALLER_ERROR, TOOL_ERROR, Ending
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from support.stopped_clock import StoppedClock, stopped
 
 pytestmark = pytest.mark.interpreter

@@ -15,7 +15,8 @@ import metertap
 from metertap import faults
 from metertap.measuring import calls, functions, slots, wrappers
 from metertap.measuring.slots import ToolSlot
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 
 pytestmark = pytest.mark.interpreter
 

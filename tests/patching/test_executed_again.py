@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import wrapt
 
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import Target
 from support.modules import Watching, importable
 
 pytestmark = pytest.mark.interpreter

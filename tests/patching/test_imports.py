@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from metertap import faults
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from support.modules import Watching, importable
 from support.waiting import wait_for
 

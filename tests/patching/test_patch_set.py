@@ -14,7 +14,8 @@ import pytest
 from metertap import faults
 from metertap.measuring import calls, wrappers
 from metertap.measuring.slots import ToolSlot
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from support.modules import Watching, importable
 from support.warned import warnings_of
 

@@ -24,7 +24,8 @@ import pytest
 import metertap
 from metertap.measuring import functions, generators, wrappers
 from metertap.measuring.slots import ToolSlot
-from metertap.patching.patch_set import PatchSet, Target, comparable, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target, comparable, stand_in
 
 pytestmark = pytest.mark.interpreter
 

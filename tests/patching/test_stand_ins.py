@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import wrapt
 
-from metertap.patching.patch_set import Live, PatchSet, Target, comparable, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live, Target, comparable, stand_in
 from support.modules import importable
 
 pytestmark = pytest.mark.interpreter

@@ -36,7 +36,8 @@ from metertap.caching.adapter import (
 )
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import Live, PatchSet
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 

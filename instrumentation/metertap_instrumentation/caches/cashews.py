@@ -30,7 +30,8 @@ from metertap import faults
 from metertap.caching.adapter import Asked, counts, stand_ins
 from metertap.caching.meters import ObjectMeters, counting, layer, leave_layer
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import Live, PatchSet
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES

@@ -33,7 +33,8 @@ from typing import Any
 from metertap import faults
 from metertap.caching.by_hand import CacheMeter
 from metertap.caching.meters import ObjectMeters, counting, layer
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.recording.cache_series import EVICTIONS, REJECTIONS, CacheSeries
 from metertap.state import is_enabled, recorder

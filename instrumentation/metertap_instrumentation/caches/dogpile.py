@@ -26,7 +26,8 @@ from typing import Any
 from metertap.caching.adapter import after, counts, stand_ins, within
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.caching.names import KEEPERS
-from metertap.patching.patch_set import Live, Make, PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live, Make, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 from metertap import faults
-from metertap.patching.patch_set import Live, PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.applications import is_applications as is_applications
 from metertap_instrumentation.caches.discovery import FindingInstrumentation

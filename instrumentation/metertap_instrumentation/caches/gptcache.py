@@ -20,8 +20,9 @@ from typing import Any
 
 from metertap.caching.adapter import after, stand_ins, within
 from metertap.caching.meters import ObjectMeter, ObjectMeters, layer
-from metertap.patching.patch_set import Make, PatchSet
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import instances
+from metertap.patching.targets import Make
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 

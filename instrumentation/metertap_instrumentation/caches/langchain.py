@@ -14,8 +14,8 @@ from typing import Any
 
 from metertap.caching.adapter import counts
 from metertap.caching.meters import ObjectMeters
-from metertap.patching.patch_set import stand_in
 from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 

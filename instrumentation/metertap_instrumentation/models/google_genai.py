@@ -21,7 +21,8 @@ from metertap import faults
 from metertap.costs.model_calls import EMBEDDINGS, GENERATE, ModelCall, begin, report, unusable
 from metertap.costs.usage import Unusable, Usage, checked, part, tokens
 from metertap.measuring.frameworks import coroutine_method, plain_method
-from metertap.patching.patch_set import PatchSet, comparable
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import comparable
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES

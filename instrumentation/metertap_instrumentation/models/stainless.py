@@ -15,7 +15,8 @@ from typing import Any
 from metertap import faults
 from metertap.costs.model_calls import ModelCall, begin
 from metertap.measuring.frameworks import coroutine_method, plain_method
-from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.models import streams
 from metertap_instrumentation.models.providers import provider_of

@@ -24,7 +24,8 @@ from collections.abc import Callable
 from typing import Any
 
 from metertap import faults
-from metertap.patching.patch_set import PatchSet, Target, WrapperFunction
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation

@@ -18,7 +18,8 @@ from typing import Any
 
 from metertap import catalogue, faults, outcomes
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.weight.definitions import Definition, definition
 from metertap_instrumentation.instrumentation import Instrumentation

@@ -31,8 +31,9 @@ from metertap.measuring.frameworks import Handlers, coroutine_method, plain_meth
 from metertap.measuring.slots import NamedSlot
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.weight.definitions import Definition, of_function
 from metertap.weight.results import of_content, of_value

@@ -14,7 +14,8 @@ from metertap import catalogue
 from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import plain_wrapper
 from metertap.outcomes import CALLER_ERROR, Ending
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.tools import langchain

@@ -16,7 +16,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.meters import counting, layer, leave_layer
-from metertap.patching.patch_set import Live, Make, Target, stand_in
+from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 
 Asked = tuple[Any, tuple[Any, ...], dict[str, Any]]

@@ -21,7 +21,7 @@ from metertap.measuring import callables, calls, functions, generators, wrappers
 from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
 from metertap.patching.by_value import is_by_value, sent
-from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.targets import WrapperFunction
 from metertap.patching.wrapper import FunctionWrapper, Wrapper
 from metertap.state import is_enabled, recorder
 

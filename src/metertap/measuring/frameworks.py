@@ -16,7 +16,7 @@ from metertap.measuring.slots import NamedSlot, Slot
 from metertap.measuring.weighing import weigh
 from metertap.measuring.wrappers import Measure, coroutine_wrapper, plain_wrapper
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import Target, comparable
+from metertap.patching.targets import Target, comparable
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import is_enabled, recorder
 from metertap.weight import results

@@ -18,7 +18,7 @@ from typing import Any
 
 from metertap.measuring.calls import Frame, clock
 from metertap.measuring.slots import ToolSlot
-from metertap.patching.patch_set import StandIn
+from metertap.patching.targets import StandIn
 
 
 def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from metertap import faults
 from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current
-from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.targets import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from metertap import faults
 from metertap.measuring.calls import Frame
-from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.targets import WrapperFunction
 
 
 class Measure(Protocol):

@@ -16,7 +16,7 @@ from types import CodeType, FunctionType
 from typing import Any, cast
 
 from metertap import faults
-from metertap.patching.patch_set import Live, Make
+from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
 Begin = Callable[..., Any]

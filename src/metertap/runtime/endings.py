@@ -23,7 +23,8 @@ from types import FrameType
 from typing import Any
 
 from metertap import faults, state
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 
 END_SECONDS = 0.8

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from metertap import state
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
+from metertap.patching.targets import stand_in
 from metertap.runtime.callers import Caller
 from metertap.settings import program
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from metertap import state
 from metertap.otel import sdk
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
+from metertap.patching.targets import stand_in
 from metertap.recording import Recorder
 
 

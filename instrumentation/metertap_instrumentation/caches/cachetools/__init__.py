@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metertap.caching.adapter import within
-from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target, stand_in
 from metertap_instrumentation.caches.cachetools.lookups import (
     MODULE,
     get,

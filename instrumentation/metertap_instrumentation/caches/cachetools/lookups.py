@@ -15,7 +15,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import is_own
 from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
-from metertap.patching.patch_set import Live
+from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 
 MODULE = "cachetools"

@@ -9,7 +9,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.meters import ObjectMeters, layer
-from metertap.patching.patch_set import Live
+from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.patching.wrapper import Wrapper
 from metertap_instrumentation.caches.applications import name_of

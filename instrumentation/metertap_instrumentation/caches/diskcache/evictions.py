@@ -10,7 +10,7 @@ from typing import Any
 from metertap import faults, state
 from metertap.caching.adapter import within
 from metertap.caching.meters import setting
-from metertap.patching.patch_set import Live
+from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.diskcache.meters import meter_of
 

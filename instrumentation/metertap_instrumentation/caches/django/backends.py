@@ -6,8 +6,9 @@ import sys
 from typing import Any
 
 from metertap.caching.adapter import after, within
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import stand_in
 from metertap_instrumentation.caches.django.lookups import get, get_many, get_or_set, made
 
 MODULE = "django.core.cache.backends"

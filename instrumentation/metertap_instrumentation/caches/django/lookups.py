@@ -21,7 +21,7 @@ from metertap.caching.adapter import (
     within,
 )
 from metertap.caching.meters import ObjectMeters, layer, setting
-from metertap.patching.patch_set import Live
+from metertap.patching.targets import Live
 
 _KNOWN = frozenset({"builtins", "collections", "diskcache", "django", "pylibmc", "pymemcache"})
 """Packages whose code may get a default of ours."""

@@ -18,7 +18,7 @@ from metertap.measuring.calls import OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import Slot
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
-from metertap.patching.patch_set import Live, Target, WrapperFunction, stand_in
+from metertap.patching.targets import Live, Target, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.lines import is_a
 from metertap_instrumentation.tools.configured.names import (

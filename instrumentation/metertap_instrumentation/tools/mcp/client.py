@@ -11,8 +11,9 @@ from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.measuring.calls import clock
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
+from metertap.patching.targets import stand_in
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (

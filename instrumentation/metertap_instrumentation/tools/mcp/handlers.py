@@ -15,8 +15,9 @@ from typing import Any
 from metertap import distributions, faults
 from metertap.measuring import calls
 from metertap.measuring.calls import OWNER, SERIES
-from metertap.patching.patch_set import Live, PatchSet, WrapperFunction, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
+from metertap.patching.targets import Live, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools.mcp.requests import Request

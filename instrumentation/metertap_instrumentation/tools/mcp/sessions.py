@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from metertap import catalogue, faults, outcomes
 from metertap.measuring.calls import clock
-from metertap.patching.patch_set import Make, PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import Begin, around
+from metertap.patching.targets import Make, stand_in
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import operations
 from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport

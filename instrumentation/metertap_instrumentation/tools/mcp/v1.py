@@ -14,8 +14,9 @@ from typing import Any
 from metertap import outcomes
 from metertap.measuring.calls import ENDED
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, Target, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
+from metertap.patching.targets import Target, stand_in
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
 from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, TOOLS_LIST
 from metertap_instrumentation.tools.mcp.requests import Request, Served

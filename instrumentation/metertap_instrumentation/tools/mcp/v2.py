@@ -7,8 +7,9 @@ from typing import Any
 
 from metertap import catalogue
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
+from metertap.patching.targets import stand_in
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,

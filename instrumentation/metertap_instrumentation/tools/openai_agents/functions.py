@@ -16,7 +16,8 @@ from metertap.measuring import calls
 from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.weight.definitions import Definition, of_function
 from metertap.weight.results import of_value

@@ -12,8 +12,9 @@ from typing import Any
 
 from metertap import faults, outcomes
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.openai_agents.functions import handlers
 

@@ -19,7 +19,8 @@ from metertap.measuring.calls import NOTE, Frame
 from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import PatchSet, Target
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import frameless, hide_frame
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.tools.openai_agents.functions import SOURCE, handlers, modules_of

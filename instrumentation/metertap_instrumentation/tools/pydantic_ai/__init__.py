@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metertap.measuring.frameworks import HandlerTime, coroutine_method
-from metertap.patching.patch_set import PatchSet, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCalls, validate

@@ -9,7 +9,7 @@ from metertap import catalogue, faults
 from metertap.measuring import calls
 from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import Ending
-from metertap.patching.patch_set import Live
+from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import is_enabled, recorder
 from metertap.weight.definitions import Definition, of_function

@@ -1,0 +1,133 @@
+"""Targets of patches: what is patched, and what takes its place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import weakref
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from metertap.patching.tracebacks import hide_frame
+
+WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+"""wrapt's signature: wrapped, instance, args, kwargs."""
+
+StandIn = tuple[Callable[..., Any], Callable[[], None]]
+"""What stands where a function stood, and what makes it pass calls straight through, for good."""
+Replacement = Callable[[Callable[..., Any]], StandIn]
+Live = list[bool]
+"""Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
+Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
+"""Makes the function that takes a method's place. It gets the instance first."""
+
+_stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+_WRAPPER = "metertap.patching.wrapper"
+"""The module that imports wrapt, which takes milliseconds: loaded with the first proxy."""
+
+
+class Target(NamedTuple):
+    """One attribute to wrap, by its dotted path inside the patch set's module.
+
+    `optional` targets are absent from some supported versions and are then left out; so are those
+    that a class has to have of its `own` and only inherits.
+
+    A `replacement` is for what is called so often that wrapt's proxy would be most of the cost: it
+    takes the wrapper's place where a plain function stands.
+    """
+
+    attribute: str
+    wrapper: WrapperFunction
+    optional: bool = False
+    own: bool = False
+    replacement: Replacement | None = None
+
+
+def stand_in(
+    attribute: str,
+    make: Make,
+    *,
+    optional: bool = False,
+    own: bool = False,
+) -> Target:
+    """Describe a method to patch at the least cost: by the function that `make` makes of it.
+
+    That function stands in the class in the method's place. It gets the instance first, and has to
+    pass calls straight through to the method while the patch is not live.
+    """
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        # No plain function stands there (somebody else has wrapped it): made anew for each call.
+        if instance is None:
+            return make(_passing(wrapped, 0), [True])(*args, **kwargs)
+        return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
+
+    return Target(attribute, wrapper, optional, own, _replacement(make))
+
+
+def _passing(wrapped: Callable[..., Any], skipped: int) -> Callable[..., Any]:
+    """Return a function, async as `wrapped` is, that leaves out the first argument if one is."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return wrapped(*args[skipped:], **kwargs)
+
+    async def later(*args: Any, **kwargs: Any) -> Any:
+        return await wrapped(*args[skipped:], **kwargs)
+
+    return later if inspect.iscoroutinefunction(wrapped) else function
+
+
+def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
+    """Describe a method to patch by a plain function instead of wrapt's proxy.
+
+    Libraries ask `self.method.__func__ is Base.method` to see whether a method was overridden. A
+    class gives a new proxy each time that it is asked, so the answer would always be yes.
+    """
+    return Target(attribute, wrapper, replacement=binding(wrapper))
+
+
+def binding(wrapper: WrapperFunction) -> Replacement:
+    """Replace a method by a function that binds it at each call, as wrapt does for `wrapper`."""
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            bound = method.__get__(self)
+            try:
+                return wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            bound = method.__get__(self)
+            try:
+                return await (
+                    wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
+                )
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        return later if inspect.iscoroutinefunction(method) else function
+
+    return _replacement(make)
+
+
+def _replacement(make: Make) -> Replacement:
+    def replacement(method: Callable[..., Any]) -> StandIn:
+        live = [True]
+        function = functools.wraps(method)(make(method, live))
+        _stand_ins.add(function)
+        return function, live.clear
+
+    return replacement
+
+
+def is_patched(function: object) -> bool:
+    """Return whether `function` is a stand-in of ours."""
+    if type(function) is FunctionType:
+        return function in _stand_ins
+    wrapper = sys.modules.get(_WRAPPER)
+    return wrapper is not None and isinstance(function, wrapper.Wrapper)
