@@ -13,6 +13,7 @@ import pytest
 
 from metertap.runtime import running
 from metertap.settings import program
+from servers.real_servers import free_port
 
 LINE = re.compile(r"metertap: (http://127\.0\.0\.1:\d+)/ shows the tools and caches")
 
@@ -100,6 +101,19 @@ def test_a_log_that_shows_the_address_has_no_second_line(tmp_path: Path) -> None
     before = "import logging; logging.basicConfig(level='INFO', stream=sys.stdout)"
     done = run(ONE.format(before=before, after=""), tmp_path)
     assert done.stderr == ""
+
+
+def test_a_log_that_is_set_up_too_late_to_show_the_address_hides_no_line(tmp_path: Path) -> None:
+    code = """
+        import logging, metertap, sys
+        metertap.instrument()
+        while not metertap.instrument().json_url: time.sleep(0.01)
+        urllib.request.urlopen(metertap.instrument().json_url + "/healthz").read()
+        logging.basicConfig(level="INFO", stream=sys.stdout)
+        print(shown())
+    """
+    done = run(code, tmp_path, METRICS_JSON_PORT=str(free_port()))
+    assert addresses(done) == [done.stdout.splitlines()[-1]]
 
 
 def test_whoever_replaced_stderr_gets_the_line(tmp_path: Path) -> None:

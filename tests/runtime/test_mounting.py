@@ -95,6 +95,35 @@ def test_fastapi_serves_it() -> None:
         assert client.get("/meter/").text.startswith("<!doctype html>")
 
 
+FIRST_USES_OF_THE_SDK = [
+    "app = metertap.asgi_app()",
+    "app = metertap.wsgi_app()",
+    "from metertap_exporters.json.reader import JsonMetricReader",
+    "from metertap_exporters.prometheus import PrometheusExporter",
+    "import metertap_exporters.exposition.otel, metertap_exporters.otlp",
+]
+
+
+@pytest.mark.parametrize("use", FIRST_USES_OF_THE_SDK)
+def test_a_module_of_ours_that_imports_the_sdk_first_is_silent(use: str) -> None:
+    program = f"""
+        import json, metertap
+        tap = metertap.instrument(json_endpoint=False)
+        {use}
+        metertap.record_tool_call("search", True, 2.0)
+        print(json.dumps([list(tap.snapshot()["tool_metrics"]), tap.diagnosis()["faults"]]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == [["search"], {}]
+
+
 DJANGO = """
 import json
 import django

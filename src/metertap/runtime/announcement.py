@@ -29,28 +29,39 @@ class Announcement:
         """Ask `address` for the page's; None while there is none."""
         self._address = address
         self._lock = locks.lock()
-        self._is_due = False
-        self._is_told = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._is_due = self._is_told = self._is_there = self._is_logged = False
 
     def watch(self) -> None:
-        """Wait for the first tool or cache, in a forked child anew."""
+        """Wait for the first tool or cache."""
         self.forget()
-        self._is_due = self._is_told = False
         if state.settings().announce and getattr(sys, "argv", [])[:1] != ["-c"]:
             state.recorder().on_activity(self._seen)
+
+    def forked(self) -> None:
+        """Begin again in a forked child, which has an address of its own."""
+        self._begin_anew()
+        self.watch()
 
     def forget(self) -> None:
         """Print nothing from now on."""
         state.recorder().forget_activity_callback(self._seen)
 
-    def listens(self) -> None:
-        """Take note that the page is there. Called by a thread that may wait for stderr."""
+    def listens(self, *, is_logged: bool) -> None:
+        """Take note that the page is there, and whether the program's log has shown its address.
+
+        Called by a thread that may wait for stderr.
+        """
+        self._is_logged |= is_logged
+        self._is_there = True
         if self._is_due:
             self._tell()
 
     def _seen(self) -> None:
         self._is_due = True
-        if self._address() is not None:
+        if self._is_there:
             # A thread of its own: the program's must not wait for whoever reads its stderr.
             threading.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
 
@@ -61,7 +72,7 @@ class Announcement:
                 if address is None or self._is_told:
                     return
                 self._is_told = True
-            if not faults.shows_info() and _is_first():
+            if not self._is_logged and _is_first():
                 _write(_LINE.format(address))
 
 

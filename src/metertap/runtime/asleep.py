@@ -26,8 +26,15 @@ from metertap.settings.settings import Settings
 
 _SDK = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace")
 """Modules of programs that use the SDK themselves: they set a provider, or start spans."""
-_USES_OF_THE_SDK = ("metertap.otel.bulk_histogram", "metertap.otel.sdk")
-"""Modules of ours that import it, so that nobody else did: the pipeline is on its way."""
+_USES_OF_THE_SDK = (
+    "metertap.otel.bulk_histogram",
+    "metertap.otel.sdk",
+    "metertap_exporters.exposition.otel",
+    "metertap_exporters.json.reader",
+    "metertap_exporters.otlp",
+    "metertap_exporters.prometheus",
+)
+"""Modules of ours that import it. A pipeline that is made meanwhile would need them half made."""
 _WEB_SERVERS = (
     "daphne.server",
     "granian.server",

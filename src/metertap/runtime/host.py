@@ -112,6 +112,7 @@ class MeasuredProcess:
 
     def settled(self, endpoint: Endpoint) -> None:
         """List the process, now that `endpoint` listens or cannot."""
+        is_logged = endpoint.label == "json" and endpoint.url is not None and faults.shows_info()
         if endpoint.url is not None:
             told, path = _TOLD[endpoint.label]
             faults.info(told, endpoint.at(path))
@@ -132,7 +133,7 @@ class MeasuredProcess:
             except OSError as error:
                 told = faults.shown(error, str)
                 faults.warn_once("listing", "this process cannot be listed: %s", told)
-        self._announcement.listens()
+        self._announcement.listens(is_logged=is_logged)
 
     def _workers_of(self, endpoint: Endpoint) -> str | None:
         pipeline = self._pipeline  # without waiting for a thread that closes it

@@ -197,7 +197,7 @@ class Installation(MeasuredProcess):
             # After the pipeline's own callback, which gives the child something to push with.
             state.recorder().forget_activity_callback(self._woken)
             state.recorder().on_activity(self._woken)
-            self._announcement.watch()
+            self._announcement.forked()
 
     def _woken(self) -> None:
         state.recorder().forget_activity_callback(self._woken)
