@@ -69,6 +69,12 @@ WRONG = {
     "deep": (told(b"[" * 100_000), "does not speak PromQL"),
     "another type": (told(vector(7)), "does not speak PromQL"),
     "no number": (told(vector({"metric": METRIC, "value": [1, "x"]})), "does not speak PromQL"),
+    "no number of ours": (
+        told(vector({"metric": METRIC, "value": [1, 10**400]})),
+        "does not speak",
+    ),
+    "no time": (told(vector({"metric": METRIC, "value": [1e300, "1"]})), "does not speak PromQL"),
+    "no name": (told(vector({"metric": {}, "value": [1, "1"]})), "has no metrics of metertap's"),
     "no text": (told(vector({"metric": {"__name__": 7}, "value": [1, "1"]})), "does not speak"),
     "nothing of ours": (told(vector()), "the engine has no metrics of metertap's"),
     "an error": (told(b'{"status": "error"}', 422), "it answers 422"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
+import struct
 import tracemalloc
 import zlib
 from collections import Counter
@@ -15,6 +17,7 @@ import pytest
 
 from metertap.history.answers import By, HistoryError, Slice, Subject
 from metertap.history.file_answers import FileAnswers
+from metertap.history.sketch import Sketch
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 
@@ -245,6 +248,47 @@ def test_a_row_that_somebody_else_wrote_is_told_and_takes_bounded_memory(
         assert tracemalloc.get_traced_memory()[1] < 2.5 * 2**26
     finally:
         tracemalloc.stop()
+
+
+CELLS = {
+    "a row that is no bytes": "UPDATE chunk SET data = 5",
+    "a row that is a text": "UPDATE chunk SET data = 'x'",
+    "a service that is no text": "UPDATE run SET service = x'ff'",
+    "a service that is none": "UPDATE run SET service = NULL",
+    "a version that is a number": "UPDATE run SET version = x'31'",
+    "a name that is no text": "UPDATE series SET name = x'61'",
+}
+
+
+@pytest.mark.parametrize("what", CELLS)
+def test_a_cell_of_another_type_is_told(what: str, path: Path, store: Store) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(CELLS[what])
+        connection.commit()
+    with pytest.raises(HistoryError, match="it is damaged"):
+        slices(path, by="version")
+
+
+@pytest.mark.parametrize("moment", ["9e999", "-1", "'9999999999x'", "x'00'", "NULL"])
+def test_a_time_that_is_none_is_left_out(moment: str, path: Path, store: Store) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE run SET first = {moment}")  # of this file
+        connection.execute(f"UPDATE chunk SET start = {moment}")  # of this file
+        connection.commit()
+    assert list(slices(path)) == []
+    with closing(FileAnswers(path)) as answers:
+        assert answers.versions() == []
+
+
+@pytest.mark.parametrize("extremes", [(-1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0)])
+def test_latencies_that_cannot_be_are_told(extremes: tuple[float, float]) -> None:
+    sketch = Sketch()
+    sketch.add([0.5])
+    packed = sketch.pack()
+    with pytest.raises(ValueError, match="no sketch"):
+        Sketch.unpack(packed[:4] + struct.pack("<ff", *extremes) + packed[12:])
 
 
 def test_a_file_that_computes_is_not_asked(path: Path) -> None:

@@ -57,8 +57,13 @@ def embedding_usage_of(response: Any) -> Usage | None:
     found: Any = getattr(response, "embeddings", None) or ()
     each = [getattr(item, "statistics", None) for item in found]
     counts = [part(item, "token_count") for item in each if item is not None]
-    known = [int(count) for count in counts if isinstance(count, int | float)]
-    return checked(Usage(tokens({"sum": sum(known)}, "sum"))) if known else None
+    known = [tokens({"count": _whole(count)}, "count") for count in counts if count is not None]
+    return checked(Usage(sum(known))) if known else None
+
+
+def _whole(count: Any) -> Any:
+    """Return a count that the API gives as a float as what it is."""
+    return int(count) if isinstance(count, float) and count.is_integer() else count
 
 
 def _audio(found: Any, path: str) -> int:

@@ -68,8 +68,8 @@ class EngineAnswers:
             f"[{_REACH_SECONDS}s]))",
             now(),
         )
-        self._metrics = {labels["__name__"] for labels, _ in found}
-        if not self._metrics - {_INFO}:
+        self._metrics = {labels.get("__name__", "") for labels, _ in found}
+        if not self._metrics - {_INFO, ""}:
             raise HistoryError("the engine has no metrics of metertap's")
         versioned = selector("", f'__name__=~"{_COUNTS}"', f'{_VERSION}!=""')
         self._is_joined = _INFO in self._metrics and not self._api.instant(

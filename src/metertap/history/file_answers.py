@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
 from metertap.history.database import TIERS, open_to_read, told
@@ -33,18 +34,19 @@ class FileAnswers:
         """List the services by name."""
         with self._readable():
             rows = self._connection.execute("SELECT DISTINCT service FROM run ORDER BY service")
-            return [service for (service,) in rows]
+            return [service for (service,) in _texts(rows, 1)]
 
     def versions(self, service: str | None = None) -> list[Version]:
         """List the versions of one service, or of all, first seen first."""
         with self._readable():
             rows = self._connection.execute(
                 "SELECT service, version, min(first) AS seen, max(last) FROM run "
-                "WHERE first IS NOT NULL AND (:service IS NULL OR service = :service) "
+                "WHERE first BETWEEN 0 AND 1e11 AND last BETWEEN 0 AND 1e11 "
+                "AND (:service IS NULL OR service = :service) "
                 "GROUP BY service, version ORDER BY seen",
                 {"service": service},
             )
-            return [Version(*row) for row in rows]
+            return [Version(*row) for row in _texts(rows, 2)]
 
     def slices(
         self,
@@ -107,8 +109,8 @@ class FileAnswers:
         tier = max(fits, default=TIERS[0])
         oldest = [
             self._connection.execute(
-                "SELECT min(start) FROM chunk WHERE tier = ? AND start + ? > ?",
-                (each, each, since),
+                "SELECT min(start) FROM chunk WHERE tier = ? AND start > ? AND start < 1e11",
+                (each, since - each),
             ).fetchone()[0]
             for each in TIERS
         ]
@@ -121,18 +123,18 @@ class FileAnswers:
 
     def _runs(self, service: str | None, by: By) -> dict[int, Run]:
         """Return what is told apart of each process, by the number of the process."""
-        rows = self._connection.execute("SELECT id, service, version, instance FROM run")
+        rows = self._connection.execute("SELECT service, version, instance, id FROM run")
         return {
             number: Run(of, version if by != "none" else "", instance if by == "instance" else "")
-            for number, of, version, instance in rows
+            for of, version, instance, number in _texts(rows, 3)
             if service in (None, of)
         }
 
     def _subjects(self, kinds: Collection[Kind], name: str | None) -> dict[int, Subject]:
-        rows = self._connection.execute("SELECT id, kind, name, source FROM series")
+        rows = self._connection.execute("SELECT kind, name, source, id FROM series")
         return {
             number: Subject(*names)
-            for number, *names in rows
+            for *names, number in _texts(rows, 3)
             if names[0] in kinds and name in (None, names[1])
         }
 
@@ -144,3 +146,11 @@ class FileAnswers:
                 yield
             except (ValueError, zlib.error) as error:
                 raise HistoryError(f"{self._path}: it is damaged ({error})") from error
+
+
+def _texts(rows: Iterable[tuple[Any, ...]], count: int) -> Iterator[tuple[Any, ...]]:
+    """Yield rows of which the first columns are texts; SQLite keeps whatever is written there."""
+    for row in rows:
+        if not all(isinstance(value, str) for value in row[:count]):
+            raise ValueError("a name is no text")
+        yield row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,10 @@ Ask = Callable[[str], bytes]
 NO_PROMQL = "what answers there does not speak PromQL"
 TOTAL_SECONDS = 60.0
 """How long all questions of one answer may take together."""
+_LARGEST = 2.0**62
+"""What is more is no count of anything, and sums of it are no numbers."""
+_LAST = 1e11
+"""The latest moment that there is, in Unix seconds."""
 
 
 class Point(NamedTuple):
@@ -70,7 +73,14 @@ class Api:
                     raise ValueError
                 rows = [item["value"]] if wanted == "vector" else item.get("values", [])
                 list(_points(rows, item.get("histograms", ())))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (
+            ArithmeticError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ):
             raise HistoryError(NO_PROMQL) from None
         return found
 
@@ -79,9 +89,16 @@ def _points(values: Sequence[Any], histograms: Sequence[Any]) -> Iterator[Point]
     """Yield the points of a series, without those that are no number."""
     for at, text in values:
         value = float(text)
-        if math.isfinite(value):
-            yield Point(float(at), value)
+        if abs(value) <= _LARGEST:
+            yield Point(_moment(at), value)
     for at, held in histograms:
         bounds = [tuple(map(float, bucket[1:])) for bucket in held.get("buckets", ())]
-        buckets = [(lower, upper, count) for lower, upper, count in bounds]
-        yield Point(float(at), float(held["count"]), buckets)
+        buckets = [(lower, upper, count) for lower, upper, count in bounds if count <= _LARGEST]
+        yield Point(_moment(at), float(held["count"]), buckets)
+
+
+def _moment(at: Any) -> float:
+    found = float(at)
+    if not 0 <= found <= _LAST:
+        raise ValueError("it is no time")
+    return found

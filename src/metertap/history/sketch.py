@@ -153,6 +153,8 @@ class Sketch:
         made._low = low
         made.count = sum(made._counts)
         if made.count:
+            if not (0 <= minimum <= maximum < math.inf and math.isfinite(total)):
+                raise ValueError("no sketch of latencies")
             made.total, made.minimum, made.maximum = total, minimum, maximum
         return made
 

@@ -108,6 +108,7 @@ def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[
 
 def _whole(data: bytes) -> bytes:
     """Unpack what may be somebody else's: a few bytes can stand for gigabytes."""
+    _checked(data, bytes)
     unpacking = zlib.decompressobj()
     whole = unpacking.decompress(data, _MOST_BYTES)
     if not unpacking.eof:
@@ -119,7 +120,7 @@ def _lines(head: bytes) -> Iterator[list[Any]]:
     try:
         for line in json.loads(head):
             series, length, *counts = line
-            numbers = [series, length]
+            numbers = [_checked(series, int), _checked(length, int)]
             for name, count in zip(_COUNTS, counts, strict=False):
                 is_many = name not in {"hits", "misses"}
                 numbers += _checked(count, dict).values() if is_many else [count]

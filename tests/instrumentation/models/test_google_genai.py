@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import pytest
 
 import metertap
 from kits.model_kit import MODEL, SECRET, ModelKit
+from metertap.costs.usage import Unusable
 from metertap_instrumentation.models import google_genai as adapter
 from metertap_instrumentation.models.google_genai import embedding_usage_of, usage_of
 from servers.model_api import Answer, ModelApi
@@ -131,3 +133,10 @@ def test_embeddings_of_vertex_say_each_what_they_took() -> None:
     assert usage is not None
     assert usage.input == 7
     assert embedding_usage_of(SimpleNamespace(embeddings=None)) is None
+
+
+@pytest.mark.parametrize("count", [math.nan, math.inf, -1.0, 0.5, "7", True, 10**400])
+def test_an_embedding_whose_count_is_none_is_unusable(count: object) -> None:
+    each = SimpleNamespace(statistics=SimpleNamespace(token_count=count))
+    with pytest.raises(Unusable):
+        embedding_usage_of(SimpleNamespace(embeddings=[each]))
