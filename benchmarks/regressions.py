@@ -21,7 +21,7 @@ from metertap.history.comparison import Array
 from metertap.history.regressions import Period, Question, Report, report
 from metertap.history.sketch import Sketch
 
-SEED = 20_261_127
+SEED = 694_814_511
 """Of the evaluation; the thresholds were tuned with the seeds 1 to 9."""
 FOUND, FALSE_ALARMS, SINCE = 0.95, 0.01, 0.9
 """What is promised: changes found, alarms without one, beginnings within one interval."""

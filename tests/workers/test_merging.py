@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,18 +15,22 @@ from hypothesis import strategies as st
 
 from metertap import catalogue, outcomes
 from metertap.recording import Recorder
+from metertap.recording.window import Run
 from metertap.workers import merging, records
-from metertap.workers.ledger import Ledger, Merged, Told
+from metertap.workers.ledger import Ledger, Merged
 from metertap.workers.merging import Whole
+from metertap.workers.runs import Runs, merged
 from metertap.workers.sections import (
     Changes,
+    Heard,
     Items,
     Section,
+    Told,
     figures_of,
     of_process,
     of_recorder,
 )
-from metertap.workers.wire import Malformed, Samples, decoder, encoder
+from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, encoder, loaded
 
 LATENCIES = st.floats(0, 1e6, allow_nan=False)
 ENDED = st.tuples(st.sampled_from(outcomes.ALL), st.none() | LATENCIES)
@@ -45,18 +51,25 @@ def ledger_of(calls: Sequence[tuple[str, float | None]], window: int = 30) -> Le
     return Ledger(recorder, sections(recorder))
 
 
-def through_json(ledger: Ledger) -> dict[str, Items]:
+def over_the_wire(ledger: Ledger) -> dict[str, Items]:
     """What another process makes of it."""
-    told = Told()
     return {
-        name: ledger.sections[name].after({}, over_the_wire(ledger.sections[name], told, items))
+        name: heard(ledger.sections[name], items).items
         for name, items in ledger.now(ledger.sections).items()
     }
 
 
-def over_the_wire(section: Section, told: Told, items: Items) -> Changes:
-    written = json.dumps(section.encoded(told.changes(section, items)), allow_nan=False)
-    return section.decoded(json.loads(written))
+def heard(section: Section, items: Items) -> Heard:
+    found = Heard()
+    found.take(sent(section, Told().changes(items)))
+    return found
+
+
+def sent(section: Section, changes: Changes) -> Changes:
+    samples: list[bytes] = []
+    written = dumped({"version": VERSION, "of": section.encoded(changes, samples)}, samples)
+    found, left = loaded(written)
+    return section.decoded(found["of"], left)
 
 
 @given(CALLS)
@@ -66,7 +79,7 @@ def test_percentiles_are_of_all_windows_together(
     window = 30
     ledgers = [ledger_of(calls, window) for calls in by_worker]
     tools = ledgers[0].sections["tools"]
-    found = Merged().of(tools, [through_json(ledger) for ledger in ledgers])
+    found = Merged().of(tools, [over_the_wire(ledger) for ledger in ledgers])
     figures = found["search", "library"].figures
     sampled = [
         [ms for ended, ms in calls if ms is not None and ended in outcomes.SAMPLED]
@@ -104,10 +117,11 @@ def test_totals_of_ended_workers_are_all_but_what_was_so_at_one_moment(
 ) -> None:
     ledgers = [ledger_of(calls) for calls in by_worker]
     known = ledgers[0].sections
-    kept = records.together(known, [through_json(ledger) for ledger in ledgers])
-    text = records.written(records.Record(records.Head(at=1.0, ended=3), kept), known)
-    record = records.read(text, known)
-    assert record.head == records.Head(at=1.0, ended=3)
+    kept = records.together(known, [over_the_wire(ledger) for ledger in ledgers])
+    texts = [records.text_of(known[name], items, 1.0) for name, items in kept.items()]
+    record = records.read(records.written(records.Head(ended=3), texts), known)
+    assert record.head == records.Head(ended=3)
+    assert record.at == dict.fromkeys(known, 1.0)
     figures = figures_of(record.sheet).tools[0]
     assert sum(figures.counts.values()) == sum(map(len, by_worker))
     assert (figures.window_samples, figures.active, figures.percentiles.p50) == (0, 0, None)
@@ -119,47 +133,75 @@ def test_what_has_not_changed_is_the_same_object_and_is_not_told_again() -> None
     for series in (one, other):
         recorder.record_tool(series, outcomes.OK, None, 5.0)
     recorder.cache("prices", "manual").hits[None]()
-    ledger, told = Ledger(recorder, sections(recorder)), Told()
+    ledger = Ledger(recorder, sections(recorder))
+    told = {name: Told() for name in ("tools", "caches")}
 
     def news() -> dict[str, Changes]:
-        now = ledger.now(("tools", "caches")).items()
-        return {name: over_the_wire(ledger.sections[name], told, items) for name, items in now}
+        now = ledger.now(told).items()
+        return {name: sent(ledger.sections[name], told[name].changes(items)) for name, items in now}
 
     first = news()
-    assert [len(first[name].news) for name in ("tools", "caches")] == [2, 1]
+    assert [len(first[name].items) for name in told] == [2, 1]
     assert all(each.are_all for each in first.values())
     before = ledger.now(("tools",))["tools"]
-    assert news() == {"tools": (False, {}), "caches": (False, {})}
+    assert news() == dict.fromkeys(told, Changes(False, [], [], []))
     assert ledger.now(("tools",))["tools"] is before
     recorder.record_tool(other, outcomes.OK, None, 7.0)
-    changed = news()["tools"].news
-    assert list(changed) == [("other", "library")]
-    assert list(changed["other", "library"].pieces[0].samples.values) == [7.0]
+    changed = news()["tools"]
+    assert (changed.keys, changed.numbers) == ([], [1])
+    assert [*changed.items[0].runs[0].samples] == [5.0, 7.0]
     recorder.reset()
     recorder.record_tool(recorder.tool("one", "library"), outcomes.OK, None, 5.0)
     anew = news()["tools"]
     assert anew.are_all
-    assert list(anew.news) == [("one", "library")]
+    assert anew.keys == [("one", "library")]
 
 
 @given(st.lists(st.lists(LATENCIES, max_size=12), max_size=12), st.integers(2, 9))
-def test_windows_that_are_told_piece_by_piece_are_the_workers_own(
+def test_what_is_told_again_and_again_is_the_workers_own(
     batches: list[list[float]], size: int
 ) -> None:
     recorder = Recorder(window_size=size)
-    ledger, told = Ledger(recorder, sections(recorder)), Told()
+    ledger, told, held = Ledger(recorder, sections(recorder)), Told(), Heard()
     tools = ledger.sections["tools"]
-    held: Items = {}
     series = recorder.tool("search", "library")
     for number, batch in enumerate(batches):
         for latency_ms in batch:
             recorder.record_tool(series, outcomes.OK, None, latency_ms)
         if number == 7:
             recorder.start_over()
-        held = tools.after(held, over_the_wire(tools, told, ledger.now(["tools"])["tools"]))
-        part = held["search", "library"]
-        assert list(part.windows[0].ordered()) == sorted(series.window.milliseconds())
+        held.take(sent(tools, told.changes(ledger.now(["tools"])["tools"])))
+        part = held.items["search", "library"]
+        run = part.runs[0]
+        in_ms = [sample * run.factor for sample in run.samples]
+        assert in_ms == sorted(series.window.milliseconds())
         assert part.figures.sampled == sum(map(len, batches[: number + 1]))
+
+
+RUNS = st.lists(st.lists(st.floats(0, 10) | st.sampled_from([1.0, 2.0, 1e6])), max_size=5)
+
+
+@given(RUNS)
+def test_a_sample_of_several_lists_is_found_by_its_place(lists: list[list[float]]) -> None:
+    runs = Runs([sorted(each) for each in lists])
+    assert [runs[place] for place in range(len(runs))] == sorted(chain.from_iterable(lists))
+
+
+@given(st.lists(LATENCIES, min_size=1), st.lists(LATENCIES, min_size=1))
+def test_windows_in_seconds_and_in_milliseconds_are_merged_in_milliseconds(
+    seconds: list[float], milliseconds: list[float]
+) -> None:
+    runs = [
+        Run(array("d", sorted(seconds)), 1000.0),
+        Run(array("d", sorted(milliseconds)), 1.0),
+        Run(array("d"), 5.0),
+    ]
+    found, count = merged(runs)
+    everything = [each * 1000.0 for each in seconds] + milliseconds
+    assert count == len(everything)
+    assert [found.p50, found.p95, found.p99] == [
+        statistics.quantiles(everything, n=100)[percent - 1] for percent in (50, 95, 99)
+    ]
 
 
 def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
@@ -175,7 +217,7 @@ def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
         for ms in requests:
             attributes = {catalogue.MCP_METHOD: "tools/list"}
             recorder.record_operation("key", catalogue.SERVER_DURATION, attributes, ms / 1000)
-        sheets.append(through_json(Ledger(recorder, sections(recorder))))
+        sheets.append(over_the_wire(Ledger(recorder, sections(recorder))))
     known = {section.name: section for section in of_recorder(Recorder())}
     tool = Merged().of(known["tools"], sheets)["search", "library"].figures
     assert tool.with_cache[0].calls == 4
@@ -215,63 +257,91 @@ def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:
     )
 
 
+def written_tools() -> tuple[Section, list[Any], bytes]:
+    """One tool with two calls, as columns and the samples that come after them."""
+    ledger = ledger_of([(outcomes.OK, 5.0), (outcomes.TIMEOUT, 7.0)])
+    tools = ledger.sections["tools"]
+    samples: list[bytes] = []
+    written = tools.encoded(Told().changes(ledger.now(["tools"])["tools"]), samples)
+    return tools, json.loads(json.dumps(written)), b"".join(samples)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         None,
         [True],
-        [True, [[["search"], 5]]],
-        [True, [[["search", "library"], []]]],
-        [True, [["search", "library"]]],
-        [True, [[[5, "library"], None]]],
-        [True, None],
+        [True, [["search"]], [0], 5],
+        [True, [["search", "library"]], [0], []],
+        [True, [["search", "library"]], 0, []],
+        [True, [[5, "library"]], [0], None],
+        [True, 5, [0], None],
         "x" * 20,
     ],
 )
 def test_what_is_no_section_is_refused(wrong: object) -> None:
-    (tools, *_) = of_recorder(Recorder())
+    tools, _, samples = written_tools()
     with pytest.raises(Malformed):
-        tools.decoded(wrong)
+        tools.decoded(wrong, Samples(memoryview(samples)))
+
+
+@pytest.mark.parametrize("number", [-1, 1, 2**70])
+def test_an_item_without_a_key_is_refused(number: int) -> None:
+    tools, written, samples = written_tools()
+    written[2] = [number]
+    with pytest.raises(Malformed):
+        Heard().take(tools.decoded(written, Samples(memoryview(samples))))
+
+
+def places(column: Any) -> Iterator[tuple[list[Any], int]]:
+    """Every place in nested lists."""
+    if isinstance(column, list):
+        for number, part in enumerate(column):
+            yield column, number
+            yield from places(part)
 
 
 @given(st.data())
 def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObject) -> None:
-    ledger = ledger_of([(outcomes.OK, 5.0), (outcomes.TIMEOUT, 7.0)])
-    tools = ledger.sections["tools"]
-    items = ledger.now(["tools"])["tools"]
-    (part,) = tools.after({}, over_the_wire(tools, Told(), items)).values()
-    written = tools.encoded(tools.changes({}, items))
-    news = written[1][0][1]
-    place = data.draw(st.integers(0, len(news[0])))
-    wrong = data.draw(
+    tools, written, samples = written_tools()
+    sound = Heard()
+    sound.take(tools.decoded(written, Samples(memoryview(samples))))
+    (part,) = sound.items.values()
+    holder, number = data.draw(st.sampled_from([*places(written[2:])]))
+    holder[number] = data.draw(
         st.none()
         | st.booleans()
         | st.integers(-(2**70), 2**70)
         | st.floats()
         | st.text(max_size=5)
-        | st.lists(st.integers(), max_size=3)
-        | st.lists(st.tuples(st.integers(), st.booleans(), st.text(max_size=5)), max_size=3)
+        | st.lists(st.none() | st.integers() | st.booleans(), max_size=3)
+        | st.lists(st.lists(st.integers(0, 2**40), max_size=2), max_size=3)
         | st.dictionaries(st.text(max_size=3), st.integers(-5, 5), max_size=3)
     )
-    if place < len(news[0]):
-        news[0][place] = wrong
-    else:
-        news[1] = wrong
+    found = Heard()
     try:
-        (found,) = tools.after({}, tools.decoded(json.loads(json.dumps(written)))).values()
+        found.take(tools.decoded(json.loads(json.dumps(written)), Samples(memoryview(samples))))
     except Malformed:
         return
-    merged = merging.tools([found, part])
-    assert all(count >= 0 for count in merged.figures.counts.values())
-    json.dumps(tools.encoded(tools.changes({}, {("a", "b"): merged})), allow_nan=False)
+    for other in found.items.values():
+        merged_part = merging.tools([other, part])
+        assert all(count >= 0 for count in merged_part.figures.counts.values())
+        json.dumps(tools.encoded(Changes(True, [], [0], [merged_part]), []), allow_nan=False)
 
 
-def test_samples_that_are_no_numbers_are_refused() -> None:
-    decode = decoder(Samples)
-    assert list(decode(encoder(Samples)(Samples(array("d", [1.0, 2.5])))).values) == [1.0, 2.5]
-    for wrong in ("AAA", "AAAA", 5, "é"):
-        with pytest.raises(Malformed):
-            decode(wrong)
+def test_samples_that_are_no_durations_are_refused() -> None:
+    def through(*values: float, cut: int = 0) -> list[float]:
+        samples: list[bytes] = []
+        column = encoder(Run)([Run(array("d", values), 1.0)], samples)
+        data = b"".join(samples)
+        (found,) = decoder(Run)(column, 1, Samples(memoryview(data[: len(data) - cut])))
+        return [*found.samples]
+
+    assert through(1.0, 2.5) == [1.0, 2.5]
+    assert through() == []
+    with pytest.raises(Malformed):
+        through(1.0, 2.5, cut=1)
     for number in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(Malformed):
-            decode(encoder(Samples)(Samples(array("d", [1.0, number]))))
+        for values in ((number,), (number, 1.0), (1.0, number)):
+            with pytest.raises(Malformed):
+                through(*values)

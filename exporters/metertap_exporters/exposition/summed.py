@@ -6,8 +6,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from metertap.recording import Figures
 from metertap.workers.sections import Items, Key, Section
@@ -18,13 +19,12 @@ NAME = "families"
 _COUNTED = frozenset({"counter", "histogram"})
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """The value of one series; of a histogram the sum, what lies in each bucket, and the bounds."""
 
     kind: str
     value: float | None
-    bounds: tuple[float, ...] = ()
+    bounds: str = "[]"
     counts: tuple[int, ...] = ()
 
 
@@ -138,8 +138,21 @@ def _labels_of(text: str) -> Labels:
 def _point(kind: str, value: Any) -> Point:
     if isinstance(value, Distribution):
         total = None if value.total is None else _finite(value.total)
-        return Point(kind, total, tuple(value.bounds), tuple(value.counts))
+        return Point(kind, total, _text_of_bounds(tuple(value.bounds)), tuple(value.counts))
     return Point(kind, _finite(value))
+
+
+@lru_cache(maxsize=100)
+def _text_of_bounds(bounds: tuple[float, ...]) -> str:
+    return json.dumps(bounds)
+
+
+@lru_cache(maxsize=100)
+def _bounds_of(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, json.loads(text)))
+    except (ValueError, TypeError, RecursionError):
+        return ()
 
 
 def _finite(value: float) -> float | None:
@@ -148,7 +161,7 @@ def _finite(value: float) -> float | None:
 
 def _value(point: Point) -> Any:
     if point.kind == "histogram":
-        return Distribution(point.bounds, point.counts, point.value, {})
+        return Distribution(_bounds_of(point.bounds), point.counts, point.value, {})
     return math.nan if point.value is None else point.value
 
 
@@ -157,7 +170,7 @@ def _sum(points: Sequence[Point]) -> Point:
     alike = [point for point in points if point.bounds == first.bounds]
     values = [point.value for point in alike if point.value is not None]
     columns = zip(*(point.counts for point in alike), strict=True)
-    return replace(first, value=sum(values) if values else None, counts=tuple(map(sum, columns)))
+    return first._replace(value=sum(values) if values else None, counts=tuple(map(sum, columns)))
 
 
 def _settled(point: Point) -> Point | None:

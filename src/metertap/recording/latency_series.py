@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from metertap import catalogue
 from metertap.labels import as_label
 from metertap.recording.buffer import Buffer, Delivery
-from metertap.recording.window import LatencyTotals, Window
+from metertap.recording.window import LatencyTotals, Run, Window
 
 F = TypeVar("F")
 
@@ -60,9 +60,9 @@ class LatencySeries(Buffer, Generic[F]):
             self._shown = state, figures
         return figures
 
-    def windows(self) -> tuple[Window, ...]:
-        """Copy the windows that the figures' percentiles are of. With the recorder's lock held."""
-        return (self.window.copy(),)
+    def runs(self) -> tuple[Run, ...]:
+        """Copy the samples that the figures' percentiles are of. With the recorder's lock held."""
+        return (self.window.run(),)
 
     def same_figures(self) -> F | None:
         """Return the last copy if nothing has changed since: at less cost, without the lock."""

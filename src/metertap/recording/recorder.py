@@ -32,7 +32,7 @@ from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
 from metertap.recording.usage_series import UsageKey, UsageSeries
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Window
+from metertap.recording.window import Run
 
 F = TypeVar("F")
 
@@ -474,10 +474,10 @@ class Recorder(Delivery):
         with self.lock:
             return series.figures(), series.window.milliseconds()
 
-    def with_windows(self, figures: Any) -> tuple[Any, tuple[Window, ...]]:
-        """The lifetime's figures of the same series as these, and the windows of that moment.
+    def with_runs(self, figures: Any) -> tuple[Any, tuple[Run, ...]]:
+        """Return the lifetime's figures of the same series, and the samples in its windows.
 
-        `ToolSeries.windows` says which they are.
+        `ToolSeries.runs` says which they are.
         """
         series: LatencySeries[Any] | None
         if isinstance(figures, ToolFigures):
@@ -492,7 +492,7 @@ class Recorder(Delivery):
             now = series.figures()
             if isinstance(now, ToolFigures):
                 now = self._past.added_to(now)
-            return now, series.windows()
+            return now, series.runs()
 
     def _operation_of(self, figures: Any) -> OperationSeries | None:
         wanted = (figures.side, figures.method, figures.name)

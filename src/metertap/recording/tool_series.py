@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,9 @@ from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Latencies, Window
+from metertap.recording.window import Latencies, Run
+
+_NONE = Run(array("d"), 1.0)
 
 
 class Ended(NamedTuple):
@@ -115,18 +118,16 @@ class ToolSeries(LatencySeries[ToolFigures]):
         begins = (ended, error_type) not in self._begun
         self.put(Ended(ended, error_type, latency_ms, seconds, sampled), begins=begins)
 
-    def windows(self) -> tuple[Window, ...]:
-        """Copy the windows that the figures' percentiles are of. With the recorder's lock held.
+    def runs(self) -> tuple[Run, ...]:
+        """Copy the samples that the figures' percentiles are of. With the recorder's lock held.
 
         They are of all calls, of those whose lookups hit, of those of which one missed, and of the
-        time to the first item.
+        time to the first item; without the rest where there is none of that.
         """
+        if self._looked_up is None and self._first_items is None:
+            return super().runs()
         parts = (*(self._looked_up or (None, None)), self._first_items)
-        none = Window(self._recorder.window_size)
-        return (
-            *super().windows(),
-            *(none if part is None else part.window.copy() for part in parts),
-        )
+        return (*super().runs(), *(_NONE if part is None else part.window.run() for part in parts))
 
     def _state(self) -> tuple[object, ...]:
         looked_up, first_items = self._looked_up, self._first_items

@@ -36,6 +36,14 @@ class Percentiles(NamedTuple):
         return Percentiles(shown[0], shown[1], shown[2], self.extrapolated)
 
 
+class Run(NamedTuple):
+    """The samples of a window, smallest first; `factor` makes milliseconds of them."""
+
+    samples: Sequence[float]
+    """An array of doubles."""
+    factor: float
+
+
 class Ordered(Protocol):
     """Samples by their places, the smallest first."""
 
@@ -114,14 +122,9 @@ class Window:
         """Return the percentiles in milliseconds."""
         return percentiles(self._sorted(), self._factor)
 
-    def ordered(self) -> Sequence[float]:
-        """Return the samples in milliseconds, smallest first. They are not to be changed."""
-        found, factor = self._sorted(), self._factor
-        return found if factor == 1.0 else [sample * factor for sample in found]
-
-    def copy(self) -> Window:
-        """Return a window of the same samples."""
-        return self.resized(self.size)
+    def run(self) -> Run:
+        """Return a copy of the samples in order."""
+        return Run(self._sorted()[:], self._factor)
 
     def milliseconds(self) -> list[float]:
         """The samples, oldest first."""

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from metertap.workers.ledger import Ledger, Told
+from metertap.workers.ledger import Ledger
 from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, written
+from metertap.workers.sections import Told
 from metertap.workers.wire import Malformed
 
 _MOST_LINES = 8
@@ -29,7 +30,7 @@ class Answers:
         self._instance = instance
         self._listening = listening
         self._waiting: selectors.BaseSelector | None = None
-        self._lines: dict[socket.socket, tuple[Incoming, Told]] = {}
+        self._lines: dict[socket.socket, tuple[Incoming, dict[str, Told]]] = {}
 
     def listen(self, waiting: selectors.BaseSelector) -> None:
         """Register with `waiting` for messages from the holder."""
@@ -57,28 +58,29 @@ class Answers:
         if len(self._lines) >= _MOST_LINES:
             self._drop(next(iter(self._lines)))
         line.settimeout(_SECONDS)
-        self._lines[line] = Incoming(MOST_ASKED), Told()
+        self._lines[line] = Incoming(MOST_ASKED), {}
         self._waiting.register(line, selectors.EVENT_READ, partial(self._read, line))
 
     def _read(self, line: socket.socket) -> None:
         incoming, told = self._lines[line]
         try:
-            question = incoming.take(line)
-            if question is not None:
-                wanted = question.get("sections")
+            message = incoming.take(line)
+            if message is not None:
+                wanted = message[0].get("sections")
                 if not isinstance(wanted, list):
                     raise Malformed("it is no question")
                 line.sendall(self._answer([name for name in wanted if type(name) is str], told))
         except (OSError, Malformed):
             self._drop(line)
 
-    def _answer(self, names: list[str], told: Told) -> bytes:
+    def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:
         at, known = time.monotonic(), self._ledger.sections
+        samples: list[bytes] = []
         sections = {
-            name: known[name].encoded(told.changes(known[name], items))
+            name: known[name].encoded(told.setdefault(name, Told()).changes(items), samples)
             for name, items in self._ledger.now(names).items()
         }
-        return written({"instance": self._instance(), "at": at, "sections": sections})
+        return written({"instance": self._instance(), "at": at, "sections": sections}, samples)
 
     def _drop(self, line: socket.socket) -> None:
         del self._lines[line]

@@ -22,7 +22,7 @@ from metertap.workers.holding import IS_POSSIBLE, Hold
 from metertap.workers.ledger import Ledger, is_changed
 from metertap.workers.lines import listener
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, first, me, remove
-from metertap.workers.records import Head, Record
+from metertap.workers.records import Head
 from metertap.workers.sections import Sheet
 
 _LOOK_SECONDS = 0.5
@@ -63,6 +63,10 @@ class WorkerGroup:
         self._thread: threading.Thread | None = None
         self._me = self._first = Member(0, 0)
         self._written: Sheet = {}
+        """The sections that tell a change, as they were when totals were written."""
+        self._stale: set[str] = set()
+        """Sections that were not written since then."""
+        self._texts: dict[str, str] = {}
 
     def join(self) -> bool:
         """Take part, and say whether this worker is to hold the port.
@@ -104,24 +108,29 @@ class WorkerGroup:
     def write(self, known: Sheet | None = None, *, is_last: bool = False) -> None:
         """Write down what was counted, if that has changed or may be the last time.
 
-        `known` are the sections of this moment that tell a change, if they are known.
+        `known` are sections of this moment, with those that tell a change: they alone are written
+        anew. Without them all are.
         """
         files = self._files
         if files is None:
             return
         with self._writing, faults.guarded("workers.write"):
-            telling = self._ledger.telling
-            known = self._ledger.now(telling) if known is None else known
-            if not (is_last or is_changed(self._written, {name: known[name] for name in telling})):
+            at, telling = time.monotonic(), self._ledger.telling
+            now = self._ledger.now(telling) if known is None else known
+            if is_last or is_changed(self._written, {name: now[name] for name in telling}):
+                self._stale = set(self._ledger.sections)
+            if known is None:
+                now = self._ledger.now(self._stale)
+            stale = self._stale & now.keys()
+            if not stale:
                 return
-            sheet = self._ledger.now(self._ledger.sections)
-            head = Head(time.monotonic(), self._instance(), (self._first,))
-            kept = {
-                name: self._ledger.sections[name].settled(items) for name, items in sheet.items()
-            }
-            text = records.written(Record(head, kept), self._ledger.sections)
-            files.write(files.name(self._me, TOTALS), text)
-            self._written = {name: sheet[name] for name in telling}
+            for name in stale:
+                section = self._ledger.sections[name]
+                self._texts[name] = records.text_of(section, now[name], at)
+            head = Head(self._instance(), (self._first,))
+            files.write(files.name(self._me, TOTALS), records.written(head, self._texts.values()))
+            self._written = {**self._written, **{name: now[name] for name in stale}}
+            self._stale -= stale
 
     def tell_last(self) -> None:
         """Write down the last totals, as the process ends."""

@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from metertap import faults, locks
 from metertap.workers import records
-from metertap.workers.ledger import Ledger, Merged, Told
-from metertap.workers.lines import Line, ask_all, written
+from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.lines import Line, Message, ask_all, written
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
-from metertap.workers.sections import Items, Sheet
+from metertap.workers.sections import Heard, Items, Sheet
 from metertap.workers.wire import Malformed
 
 _ASK_SECONDS = 0.25
@@ -55,6 +54,8 @@ class _Peer:
 
     line: Line
     instance: str = ""
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """What it has said on this line, by section."""
     sheet: dict[str, Items] = field(default_factory=dict)
     at: dict[str, float] = field(default_factory=dict)
 
@@ -79,9 +80,6 @@ class Holder:
         self._past = Record()
         self._is_written = True
         self._merged = Merged()
-        self._told = Told()
-        self._mirror: dict[str, Items] = {}
-        """This worker's own items, with windows that are kept sorted as those of the others are."""
         self._lock = locks.lock()
 
     @property
@@ -143,12 +141,7 @@ class Holder:
     def _own(self, names: Sequence[str], write: Callable[[Sheet], None]) -> Sheet:
         now = self._ledger.now({*names, *self._ledger.telling})
         write(now)
-        for name in names:
-            items = now[name]
-            section = self._ledger.sections[name]
-            changes = self._told.changes(section, items)
-            self._mirror[name] = section.after(self._mirror.get(name, {}), changes)
-        return {name: self._mirror[name] for name in names}
+        return {name: now[name] for name in names}
 
     def close(self) -> None:
         """End all connections."""
@@ -211,9 +204,9 @@ class Holder:
         reason = None if error is None else str(error) or type(error).__qualname__
         return Worker(other.pid, peer.instance, state, age, reason)
 
-    def _take(self, other: Member, answer: Mapping[str, Any]) -> None:
+    def _take(self, other: Member, message: Message) -> None:
         """Take in what a worker answered. Raises Malformed."""
-        peer = self._peers[other]
+        peer, (answer, samples) = self._peers[other], message
         sections, at = answer.get("sections"), answer.get("at")
         if not isinstance(sections, dict) or not isinstance(at, float):
             raise Malformed("it is no answer")
@@ -222,7 +215,9 @@ class Holder:
             section = self._ledger.sections.get(name)
             if section is None:
                 raise Malformed("it answers what was not asked")
-            peer.sheet[name] = section.after(peer.sheet.get(name, {}), section.decoded(given))
+            heard = peer.heard.setdefault(name, Heard())
+            heard.take(section.decoded(given, samples))
+            peer.sheet[name] = heard.items
             peer.at[name] = at
 
     def _take_totals(self, other: Member, peer: _Peer) -> Record | None:
@@ -231,9 +226,9 @@ class Holder:
         if record is not None:
             peer.instance = record.head.instance
             for name, items in record.sheet.items():
-                if record.head.at > peer.at.get(name, 0.0):
+                if record.at[name] > peer.at.get(name, 0.0):
                     peer.sheet[name] = items
-                    peer.at[name] = record.head.at
+                    peer.at[name] = record.at[name]
         return record
 
     def _totals(self, other: Member) -> Record | None:
@@ -262,7 +257,6 @@ class Holder:
             self._past = Record(
                 replace(
                     head,
-                    at=time.monotonic(),
                     firsts=tuple(item for item in firsts if Member(*item).is_alive),
                     ended=head.ended + len(new),
                     absorbed=tuple(left),
@@ -277,9 +271,11 @@ class Holder:
                 self._remove(other)
 
     def _write_past(self) -> bool:
-        text = records.written(self._past, self._ledger.sections)
+        at, known = time.monotonic(), self._ledger.sections
+        sheet = self._past.sheet
+        texts = (records.text_of(known[name], items, at) for name, items in sheet.items())
         try:
-            self._files.write(self._files.past, text)
+            self._files.write(self._files.past, records.written(self._past.head, texts))
         except OSError as error:
             faults.warn_once(
                 "workers.past", "totals of workers that have ended cannot be kept: %s", error

@@ -1,4 +1,4 @@
-"""The items that one worker reports, and the choice of those that are new to the asker."""
+"""The items that one worker reports, and those of several workers merged into one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from metertap import locks
 from metertap.recording import Figures, Recorder
-from metertap.workers.sections import Changes, Items, Key, Section, Sheet
+from metertap.workers.sections import Items, Key, Section, Sheet
 
 
 class Ledger:
@@ -41,17 +41,7 @@ class Ledger:
         return now
 
 
-class Told:
-    """The items that one asker already has, so that only the rest is sent the next time."""
-
-    def __init__(self) -> None:
-        self._items: dict[str, Items] = {}
-
-    def changes(self, section: Section, items: Items) -> Changes:
-        """Return what is new of a section."""
-        found = section.changes(self._items.get(section.name, {}), items)
-        self._items[section.name] = items
-        return found
+"""The items that one worker reports, and those of several workers merged into one."""
 
 
 def _are_others(before: Items, now: Items) -> bool:

@@ -12,16 +12,15 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from metertap.workers.members import Member, remove
-from metertap.workers.wire import MOST_BYTES, VERSION, Malformed, dumped, loaded
+from metertap.workers.wire import MOST_BYTES, VERSION, Malformed, Samples, dumped, loaded
 
 _LENGTH = struct.Struct(">I")
 _PEER = struct.Struct("3i")
-_CHUNK = 1 << 20
 MOST_ASKED = 4096
 """Bytes of a question."""
 _LONGEST_PATH = 100
@@ -67,10 +66,14 @@ def is_this_users(line: socket.socket, pid: int | None = None) -> bool:
     return user == os.getuid() and pid in (None, peer)
 
 
-def written(message: Mapping[str, Any]) -> bytes:
+def written(message: Mapping[str, Any], samples: Iterable[bytes] = ()) -> bytes:
     """Write one message, its length first."""
-    text = dumped({"version": VERSION, **message})
+    text = dumped({"version": VERSION, **message}, samples)
     return _LENGTH.pack(len(text)) + text
+
+
+Message = tuple[dict[str, Any], Samples]
+"""What is in a message, and the samples that come after it."""
 
 
 class Incoming:
@@ -78,27 +81,34 @@ class Incoming:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._bytes = bytearray()
+        self._is_begun = False
+        self._begin(_LENGTH.size)
 
-    def take(self, line: socket.socket) -> dict[str, Any] | None:
+    def _begin(self, length: int) -> None:
+        """Expect so many bytes: the length of a message, or what is in it."""
+        self._bytes, self._taken = bytearray(length), 0
+
+    def take(self, line: socket.socket) -> Message | None:
         """Take in what is there; return the message once it is whole. Raises OSError, Malformed."""
         try:
-            piece = line.recv(_CHUNK)
+            with memoryview(self._bytes) as whole, whole[self._taken :] as rest:
+                taken = line.recv_into(rest)
         except BlockingIOError:
             return None
-        if not piece:
+        if not taken:
             raise ConnectionError("the other end has closed")
-        self._bytes += piece
-        if len(self._bytes) < _LENGTH.size:
+        self._taken += taken
+        if self._taken < len(self._bytes):
             return None
-        length = _LENGTH.unpack_from(self._bytes)[0]
-        if length > self._most:
-            raise Malformed("a message is too long")
-        if len(self._bytes) < _LENGTH.size + length:
-            return None
-        text, self._bytes = self._bytes[_LENGTH.size :], bytearray()
-        found: dict[str, Any] = loaded(text[:length])
-        return found
+        found, self._is_begun = self._bytes, not self._is_begun
+        if not self._is_begun:
+            self._begin(_LENGTH.size)
+            return loaded(found)
+        length = _LENGTH.unpack(found)[0]
+        if not 0 < length <= self._most:
+            raise Malformed("a message is empty or too long")
+        self._begin(length)
+        return None
 
 
 class Line:
@@ -126,7 +136,7 @@ class Line:
             raise BlockingIOError("it takes no question")
         self.is_waiting = True
 
-    def take(self) -> dict[str, Any] | None:
+    def take(self) -> Message | None:
         """Take in what has come; return the answer once it is whole. Raises OSError, Malformed."""
         assert self.socket is not None
         answer = self._incoming.take(self.socket)
@@ -146,7 +156,7 @@ def ask_all(
     lines: Sequence[Line],
     question: bytes | None,
     seconds: float,
-    take: Callable[[Member, dict[str, Any]], None],
+    take: Callable[[Member, Message], None],
     meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[Member, Exception]:
     """Ask workers at the same time; return those that have not answered, with the reason.

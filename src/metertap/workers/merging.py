@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap.recording import (
     CacheFigures,
@@ -17,38 +17,34 @@ from metertap.recording import (
     Percentiles,
     ToolFigures,
     WeightFigures,
-    percentiles,
 )
 from metertap.recording.usage_series import UsageSeries
-from metertap.recording.window import Window
-from metertap.workers.runs import Runs
+from metertap.recording.window import Run
+from metertap.workers.runs import merged
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ToolPart:
-    """Figures of one tool, of one worker or several, and the windows of their percentiles.
+class ToolPart(NamedTuple):
+    """Figures of one tool, of one worker or several, and the samples of their percentiles.
 
-    `ToolSeries.windows` says which these are.
+    `ToolSeries.runs` says which these are.
     """
 
     figures: ToolFigures
-    windows: tuple[Window, ...] = ()
+    runs: tuple[Run, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OperationPart:
+class OperationPart(NamedTuple):
     """The same of MCP operations or sessions, with one window."""
 
     figures: OperationFigures
-    windows: tuple[Window, ...] = ()
+    runs: tuple[Run, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WeightPart:
+class WeightPart(NamedTuple):
     """The same of what a tool weighs, in bytes, with one window."""
 
     figures: WeightFigures
-    windows: tuple[Window, ...] = ()
+    runs: tuple[Run, ...] = ()
 
 
 Part = ToolPart | OperationPart | WeightPart
@@ -72,66 +68,66 @@ class Whole:
 
 def tools(parts: Sequence[ToolPart]) -> ToolPart:
     """Merge the figures of one tool."""
-    figures = [part.figures for part in parts]
-    window = _samples(parts, 0)
-    hit, missed, first = (_latencies(parts, place) for place in (1, 2, 3))
+    of = _columns(parts)
+    found, count = _percentiles(parts, 0)
+    has_more = any(of.with_cache) or any(of.first_item)
+    hit, missed, first = (_latencies(parts, place) if has_more else None for place in (1, 2, 3))
     return ToolPart(
         ToolFigures(
-            name=figures[0].name,
-            source=figures[0].source,
-            counts=_counts(item.counts for item in figures),
-            error_types=_counts(item.error_types for item in figures),
-            sampled=sum(item.sampled for item in figures),
-            total_ms=sum(item.total_ms for item in figures),
-            minimum_ms=_of_known(min, (item.minimum_ms for item in figures)),
-            maximum_ms=_of_known(max, (item.maximum_ms for item in figures)),
-            percentiles=percentiles(window),
-            window_samples=len(window),
-            active=sum(item.active for item in figures),
-            last_call=_of_known(max, (item.last_call for item in figures)),
+            name=of.name[0],
+            source=of.source[0],
+            counts=_counts(of.counts),
+            error_types=_counts(of.error_types),
+            sampled=sum(of.sampled),
+            total_ms=sum(of.total_ms),
+            minimum_ms=_of_known(min, of.minimum_ms),
+            maximum_ms=_of_known(max, of.maximum_ms),
+            percentiles=found,
+            window_samples=count,
+            active=sum(of.active),
+            last_call=_of_known(max, of.last_call),
             with_cache=None if hit is None or missed is None else (hit, missed),
             first_item=first,
-            unsampled=sum(item.unsampled for item in figures),
-            unsampled_ms=sum(item.unsampled_ms for item in figures),
+            unsampled=sum(of.unsampled),
+            unsampled_ms=sum(of.unsampled_ms),
         )
     )
 
 
 def operations(parts: Sequence[OperationPart]) -> OperationPart:
     """Merge the figures of MCP operations of one side, method and name, or of sessions."""
-    figures = [part.figures for part in parts]
-    window = _samples(parts, 0)
+    of = _columns(parts)
+    found, count = _percentiles(parts, 0)
     return OperationPart(
-        figures[0]._replace(
-            calls=sum(item.calls for item in figures),
-            failed=sum(item.failed for item in figures),
-            error_types=_counts(item.error_types for item in figures),
-            total_ms=sum(item.total_ms for item in figures),
-            minimum_ms=_of_known(min, (item.minimum_ms for item in figures)),
-            maximum_ms=_of_known(max, (item.maximum_ms for item in figures)),
-            percentiles=percentiles(window),
-            window_samples=len(window),
-            last_call=_of_known(max, (item.last_call for item in figures)),
+        parts[0].figures._replace(
+            calls=sum(of.calls),
+            failed=sum(of.failed),
+            error_types=_counts(of.error_types),
+            total_ms=sum(of.total_ms),
+            minimum_ms=_of_known(min, of.minimum_ms),
+            maximum_ms=_of_known(max, of.maximum_ms),
+            percentiles=found,
+            window_samples=count,
+            last_call=_of_known(max, of.last_call),
         )
     )
 
 
 def weights(parts: Sequence[WeightPart]) -> WeightPart:
     """Merge what one tool weighs; of its definition one worker's is taken, they are the same."""
-    figures = [part.figures for part in parts]
-    window = _samples(parts, 0)
-    defined = [item.definition for item in figures if item.definition is not None]
+    of = _columns(parts)
+    found, count = _percentiles(parts, 0)
     return WeightPart(
-        figures[0]._replace(
-            definition=defined[0] if defined else None,
-            results=sum(item.results for item in figures),
-            unknown=sum(item.unknown for item in figures),
-            skipped=sum(item.skipped for item in figures),
-            is_sampled=any(item.is_sampled for item in figures),
-            total=sum(item.total for item in figures),
-            maximum=_of_known(max, (item.maximum for item in figures)),
-            percentiles=percentiles(window),
-            window_samples=len(window),
+        parts[0].figures._replace(
+            definition=next((each for each in of.definition if each is not None), None),
+            results=sum(of.results),
+            unknown=sum(of.unknown),
+            skipped=sum(of.skipped),
+            is_sampled=any(of.is_sampled),
+            total=sum(of.total),
+            maximum=_of_known(max, of.maximum),
+            percentiles=found,
+            window_samples=count,
         )
     )
 
@@ -223,16 +219,18 @@ def _settled(figures: LatencyFigures) -> LatencyFigures:
     return figures._replace(percentiles=Percentiles())
 
 
+def _columns(parts: Sequence[Part]) -> Any:
+    """Return figures by member: each member of what is returned is that of all parts."""
+    figures = [part.figures for part in parts]
+    return type(figures[0])._make(zip(*figures, strict=True))
+
+
 def _latencies(parts: Sequence[ToolPart], place: int) -> LatencyFigures | None:
-    found = [_placed(part.figures, place) for part in parts]
-    known = [item for item in found if item is not None]
+    known = [item for part in parts if (item := _placed(part.figures, place)) is not None]
     if not known:
         return None
-    return LatencyFigures(
-        sum(item.calls for item in known),
-        sum(item.total_ms for item in known),
-        percentiles(_samples(parts, place)),
-    )
+    calls, totals = (sum(getattr(item, name) for item in known) for name in ("calls", "total_ms"))
+    return LatencyFigures(calls, totals, _percentiles(parts, place)[0])
 
 
 def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
@@ -241,13 +239,14 @@ def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
     return figures.with_cache and figures.with_cache[place - 1]
 
 
-def _samples(parts: Sequence[Part], place: int) -> Runs:
-    return Runs([part.windows[place].ordered() for part in parts if len(part.windows) > place])
+def _percentiles(parts: Sequence[Part], place: int) -> tuple[Percentiles, int]:
+    """Return those of all windows of one place, and how many samples these have."""
+    return merged([part.runs[place] for part in parts if len(part.runs) > place])
 
 
-def _counts(found: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for counts in found:
+def _counts(found: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total = dict(found[0])
+    for counts in found[1:]:
         for name, count in counts.items():
             total[name] = total.get(name, 0) + count
     return total

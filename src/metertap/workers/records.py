@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metertap.workers.ledger import Merged
 from metertap.workers.members import Member
-from metertap.workers.sections import Section, Sheet
-from metertap.workers.wire import VERSION, Malformed, decoder, dumped, encoder, loaded
+from metertap.workers.sections import Heard, Items, Section, Sheet, Told
+from metertap.workers.wire import VERSION, Malformed, decoder, encoder, framed, loaded
 
 MOST_BYTES = 16 * 2**20
 """Of one file: totals have no samples, and 2,000 series take about 1 MB."""
@@ -18,8 +19,6 @@ MOST_BYTES = 16 * 2**20
 class Head:
     """The head of a record; members are process ids and their starts."""
 
-    at: float = 0.0
-    """When it was so, by the system's monotonic clock, which all processes share."""
     instance: str = ""
     firsts: tuple[tuple[int, int], ...] = ()
     """The processes that started these workers: as long as one is alive, theirs are one service."""
@@ -35,6 +34,8 @@ class Record:
 
     head: Head = field(default_factory=Head)
     sheet: Sheet = field(default_factory=dict)
+    at: Mapping[str, float] = field(default_factory=dict)
+    """When each section was so, by the system's monotonic clock, which all processes share."""
 
     @property
     def is_continued(self) -> bool:
@@ -45,27 +46,38 @@ class Record:
 _encode_head, _decode_head = encoder(Head), decoder(Head)
 
 
-def written(record: Record, sections: Mapping[str, Section]) -> bytes:
-    """Write a record of what stays of each section."""
-    kept = {
-        name: sections[name].encoded(sections[name].changes({}, items))
-        for name, items in record.sheet.items()
-    }
-    return dumped({"version": VERSION, "head": _encode_head(record.head), "sections": kept})
+def text_of(section: Section, items: Items, at: float) -> str:
+    """Write what stays of one section, which was so at a time."""
+    changes = Told().changes(section.settled(items))
+    return f"{json.dumps(section.name)}:{json.dumps([at, section.encoded(changes, [])])}"
 
 
-def read(text: bytes, sections: Mapping[str, Section]) -> Record:
+def written(head: Head, texts: Iterable[str]) -> bytes:
+    """Write a record of sections that were written."""
+    about = json.dumps(_encode_head([head], []))
+    return framed(f'{{"version":{VERSION},"head":{about},"sections":{{{",".join(texts)}}}}}')
+
+
+def read(data: bytes, sections: Mapping[str, Section]) -> Record:
     """Read a record; sections that are unknown here are left out. Raises Malformed."""
-    found = loaded(text)
+    found, samples = loaded(data)
     given = found.get("sections")
     if not isinstance(given, dict):
         raise Malformed("it has no sections")
-    sheet = {
-        name: section.after({}, section.decoded(given[name]))
-        for name, section in sections.items()
-        if name in given
-    }
-    return Record(_decode_head(found.get("head")), sheet)
+    sheet, at = {}, {}
+    for name, section in sections.items():
+        if name in given:
+            try:
+                at[name], written = given[name]
+            except (TypeError, ValueError):
+                raise Malformed(f"{name}: it is no section") from None
+            if type(at[name]) is not float:
+                raise Malformed(f"{name}: it has no time")
+            heard = Heard()
+            heard.take(section.decoded(written, samples))
+            sheet[name] = heard.items
+    (head,) = _decode_head(found.get("head"), 1, samples)
+    return Record(head, sheet, at)
 
 
 def together(

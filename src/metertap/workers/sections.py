@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 
+from metertap import outcomes
 from metertap.recording import (
     CacheFigures,
     Figures,
@@ -20,9 +22,9 @@ from metertap.recording import (
     WeightFigures,
 )
 from metertap.recording.usage_series import UsageSeries
-from metertap.workers import merging, news
+from metertap.workers import merging
 from metertap.workers.merging import OperationPart, ToolPart, WeightPart, Whole
-from metertap.workers.wire import Malformed, decoder, encoder
+from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 Key = tuple[str | None, ...]
 Items = Mapping[Key, Any]
@@ -32,15 +34,62 @@ Sheet = Mapping[str, Items]
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """Sections of which `figures_of` makes figures."""
 _MOST_ITEMS = 100_000
-_encoded_key, _decoded_key = encoder(tuple[str | None, ...]), decoder(tuple[str | None, ...])
+_OUTCOMES = frozenset(outcomes.ALL)
 
 
 class Changes(NamedTuple):
-    """Changes of one section."""
+    """Changes of one section: keys that were not there before, and items by their numbers.
+
+    Keys are numbered in the order in which they were told.
+    """
 
     are_all: bool
-    """Whether there is nothing else in it."""
-    news: Mapping[Key, Any]
+    """Whether there is nothing else in it, so that numbers begin anew."""
+    keys: Sequence[Key]
+    numbers: Sequence[int]
+    items: Sequence[Any]
+
+
+class Told:
+    """The items of one section that an asker already has, so that only the rest is sent."""
+
+    def __init__(self) -> None:
+        self._items: Items | None = None
+        self._numbers: dict[Key, int] = {}
+
+    def changes(self, now: Items) -> Changes:
+        """Return what is new; everything, where an item of before is gone."""
+        before, self._items, numbers = self._items, now, self._numbers
+        are_all = before is None or not before.keys() <= now.keys()
+        if before is None or are_all:
+            before = {}
+            numbers.clear()
+        keys = [key for key in now if key not in numbers]
+        numbers.update(zip(keys, range(len(numbers), len(numbers) + len(keys)), strict=True))
+        new = {numbers[key]: item for key, item in now.items() if before.get(key) is not item}
+        return Changes(are_all, keys, [*new], [*new.values()])
+
+
+class Heard:
+    """The items of one section of another worker, the same object until something changes."""
+
+    def __init__(self) -> None:
+        self.items: Items = {}
+        self._keys: list[Key] = []
+
+    def take(self, changes: Changes) -> None:
+        """Take in changes. Raises Malformed."""
+        keys = [*([] if changes.are_all else self._keys), *changes.keys]
+        if len(keys) > _MOST_ITEMS:
+            raise Malformed("there are too many items")
+        if changes.numbers and max(changes.numbers) >= len(keys):
+            raise Malformed("an item has no key")
+        new = {
+            keys[number]: item for number, item in zip(changes.numbers, changes.items, strict=True)
+        }
+        if new or changes.are_all:
+            self.items = new if changes.are_all else {**self.items, **new}
+        self._keys = keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +98,7 @@ class Section:
 
     name: str
     kind: Any
-    """What is written of an item: a dataclass, or what else `wire.encoder` writes."""
+    """What an item is: a dataclass or a named tuple that `wire.encoder` writes."""
     take: Callable[[Figures, Items], Items]
     """Makes the items of now of the recorder's figures and the items of before."""
     merge: Callable[[Sequence[Any]], Any]
@@ -57,53 +106,30 @@ class Section:
     """Makes what stays of an item once its worker has ended; None where nothing does."""
     tells_change: bool = True
     """Whether it is written down when this changes; else only along with what does."""
-    news: Callable[[Any | None, Any], Any] = lambda _before, now: now
-    """Makes what is written of an item for somebody who knows what it was before."""
-    applied: Callable[[Any, Any | None], Any] = lambda news, _held: news
-    """Makes an item of that, and of what was known before; raises Malformed."""
+    is_sound: Callable[[Any], bool] = lambda _item: True
+    """Says whether an item of another process has all that its type cannot demand."""
 
-    def changes(self, before: Items, now: Items) -> Changes:
-        """Return what is new; everything, where an item of before is gone."""
-        if before is now:
-            return Changes(False, {})
-        if not before or not before.keys() <= now.keys():
-            return Changes(True, {key: self.news(None, item) for key, item in now.items()})
-        found = {}
-        for key, item in now.items():
-            known = before.get(key)
-            if known is not item:
-                found[key] = self.news(known, item)
-        return Changes(False, found)
+    def encoded(self, changes: Changes, samples: list[bytes]) -> list[Any]:
+        """Make what JSON can write, and add to `samples` what comes after it."""
+        keys = [*map(list, changes.keys)]
+        columns = encoder(self.kind)(changes.items, samples) if changes.items else None
+        return [changes.are_all, keys, changes.numbers, columns]
 
-    def after(self, held: Items, changes: Changes) -> Items:
-        """Return what is known after changes; the same object, if there are none.
-
-        Raises Malformed.
-        """
-        if changes.are_all:
-            return {key: self.applied(news, None) for key, news in changes.news.items()}
-        if not changes.news:
-            return held
-        found = {key: self.applied(news, held.get(key)) for key, news in changes.news.items()}
-        return {**held, **found}
-
-    def encoded(self, changes: Changes) -> list[Any]:
-        """Make what JSON can write."""
-        encode = encoder(self.kind)
-        written = [[_encoded_key(key), encode(news)] for key, news in changes.news.items()]
-        return [changes.are_all, written]
-
-    def decoded(self, found: Any) -> Changes:
+    def decoded(self, found: Any, samples: Samples) -> Changes:
         """Read what another process wrote. Raises Malformed."""
-        decode = decoder(self.kind)
         try:
-            are_all, written = found
-            if type(written) is not list or len(written) > _MOST_ITEMS:
-                raise Malformed("it is no list")
-            news = {_decoded_key(key): decode(item) for key, item in written}
+            are_all, written, numbers, columns = found
+            keys = [tuple(key) for key in written]
+            if not all(type(name) in (str, NoneType) for key in keys for name in key):
+                raise Malformed("a key is no list of names")
+            count = len(numbers)
+            decoder(tuple[int, ...])([[count], numbers], 1, samples)
+            items = decoder(self.kind)(columns, count, samples) if count else []
         except (TypeError, ValueError) as error:
             raise Malformed(f"{self.name}: {error}") from None
-        return Changes(are_all is True, news)
+        if not all(map(self.is_sound, items)):
+            raise Malformed(f"{self.name}: something is missing")
+        return Changes(are_all is True, keys, numbers, items)
 
     def settled(self, items: Items) -> dict[Key, Any]:
         """Return what stays of the items."""
@@ -125,7 +151,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
                 key = key_of(item)
                 kept = before.get(key)
                 if kept is None or kept.figures is not item:
-                    kept = part(*recorder.with_windows(item))
+                    kept = part(*recorder.with_runs(item))
                 found[key] = kept
             return found
 
@@ -134,35 +160,30 @@ def of_recorder(recorder: Recorder) -> list[Section]:
     def of_operations(name: str, figures_of: Callable[[Figures], Sequence[Any]]) -> Section:
         return Section(
             name,
-            news.OperationNews,
+            OperationPart,
             parts(OperationPart, _operation, figures_of),
             merging.operations,
             merging.settled_operation,
-            news=news.of_operation,
-            applied=news.operation_with,
         )
 
     return [
         Section(
             "tools",
-            news.ToolNews,
+            ToolPart,
             parts(ToolPart, _tool, lambda figures: figures.tools),
             merging.tools,
             merging.settled_tool,
-            news=news.of_tool,
-            applied=news.tool_with,
+            is_sound=lambda part: part.figures.counts.keys() == _OUTCOMES,
         ),
         Section("caches", CacheFigures, _caches, merging.caches, merging.settled_cache),
         of_operations("operations", lambda figures: figures.operations),
         of_operations("sessions", lambda figures: figures.sessions),
         Section(
             "weights",
-            news.WeightNews,
+            WeightPart,
             parts(WeightPart, _weight, lambda figures: figures.weights or ()),
             merging.weights,
             merging.settled_weight,
-            news=news.of_weight,
-            applied=news.weight_with,
         ),
         Section("usage", UsageSeries, _usage, merging.usage, lambda series: series),
     ]
