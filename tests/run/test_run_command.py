@@ -140,6 +140,7 @@ def test_a_program_that_is_not_python_runs_untouched() -> None:
 
 def test_a_command_that_cannot_be_executed_is_told_as_shells_do(tmp_path: Path) -> None:
     (tmp_path / "not-executable").write_text("#!/bin/sh\n")
+    (tmp_path / "server.py").touch()
     executable(tmp_path / "no-interpreter", "#!/nowhere/python\n")
     executable(tmp_path / "bin" / "no-magic", "neither a script nor a binary\n")
     env = {"PATH": str(tmp_path / "bin")}
@@ -147,6 +148,7 @@ def test_a_command_that_cannot_be_executed_is_told_as_shells_do(tmp_path: Path) 
         ([], 2, "which command?"),
         (["no-such-command"], 127, "no-such-command: command not found"),
         (["not-executable"], 127, "not-executable: command not found"),  # it is not on PATH
+        (["server.py"], 127, "not found; did you mean: metertap run -- python server.py"),
         (["./not-executable"], 126, "./not-executable: is not executable"),
         (["./bin"], 126, "./bin: is not executable"),
         (["./no-interpreter"], 126, "./no-interpreter: No such file or directory"),

@@ -12,7 +12,7 @@ import metertap
 from metertap import catalogue, state
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
-from metertap.tables.table import Table, plain
+from metertap.tables.table import Table, plain, shortened
 
 
 def document(**changes: Any) -> Document:
@@ -78,3 +78,16 @@ def test_a_notebook_shows_a_tap_of_a_process_that_has_seen_nothing() -> None:
 def test_a_legend_has_one_line_for_each_thing() -> None:
     table = Table("", ("a",), [("1",)], legend="one\ntwo")
     assert plain(table).splitlines()[-2:] == ["  one", "  two"]
+
+
+def test_of_many_rows_the_first_are_shown_and_the_rest_is_counted() -> None:
+    table = Table("", ("a",), [(str(number),) for number in range(1500)], legend="one")
+    lines = plain(shortened(table, 2)).splitlines()
+    assert lines == ["  a", "  0", "  1", "  2 of 1,500 rows.", "  one"]
+    assert shortened(table, 1500) is table
+
+
+def test_a_long_name_widens_no_table() -> None:
+    lines = plain(Table("", ("a", "b"), [("long" * 50, "1")], frozenset("b"))).splitlines()
+    assert max(map(len, lines)) < 90
+    assert "".join(line[:82].strip() for line in lines[1:]) == "long" * 50

@@ -32,7 +32,9 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
     if path is None:
         exists = os.path.exists(name) if os.path.dirname(name) else _which(name, os.F_OK)
         problem = "is not executable" if exists else "command not found"
-        _complain(f"{name}: {problem}")
+        is_script = name.endswith(".py") and os.path.isfile(name)
+        hint = f"; did you mean: metertap run -- python {name}" if is_script else ""
+        _complain(f"{name}: {problem}{hint}")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
     if _ignores_environment(_python_arguments(path, command)):
         sys.stderr.write(

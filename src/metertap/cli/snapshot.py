@@ -9,8 +9,11 @@ from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
+from metertap.tables.table import shortened
 
 _COMMAND = "snapshot"
+_MOST_ROWS = 40
+"""Of a table where all processes are shown; one that is named is shown whole."""
 
 
 def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
@@ -36,5 +39,6 @@ def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> in
         write_json(payload)
     else:
         for process, document in documents:
-            show(tables(document, name=process.name, pid=process.pid, url=process.url))
+            made = tables(document, name=process.name, pid=process.pid, url=process.url)
+            show(made if url is not None else [shortened(table, _MOST_ROWS) for table in made])
     return 0

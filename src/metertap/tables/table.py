@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from metertap.text import printable
 
 NARROWEST = 10
 """Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
+_WIDEST = 80
+"""Width beyond which a column of text is folded: names may be of any length."""
 
 
 @dataclass(slots=True)
@@ -26,10 +28,22 @@ class Table:
     """Lines below the table."""
 
 
+def shortened(table: Table, most: int) -> Table:
+    """Return the same with at most that many rows, and a line that says how many there are."""
+    if len(table.rows) <= most:
+        return table
+    told = f"{most:,} of {len(table.rows):,} rows."
+    legend = "\n".join(filter(None, (told, table.legend)))
+    return replace(table, rows=table.rows[:most], legend=legend)
+
+
 def plain(table: Table, width: int | None = None) -> str:
     """Return the same as text in columns, in lines of at most `width` characters if need be."""
     out = _folded(printable(table.title), width) if table.title else []
-    widths = column_widths(table)
+    widths = [
+        size if header in table.right else min(size, _WIDEST)
+        for header, size in zip(table.headers, column_widths(table), strict=True)
+    ]
     if width is not None:
         _narrow(table, widths, width)
     headers = [table.headers] if any(table.headers) else []
