@@ -28,7 +28,6 @@ from metertap.caching.adapter import (
     Ask,
     Asked,
     counts,
-    default_of,
     is_own,
     stand_ins,
     with_default,
@@ -51,6 +50,7 @@ def _alias(cache: Any) -> str | None:
 
 
 meters = ObjectMeters("aiocache", supports=frozenset(), natural_name=_alias)
+_find = meters.find
 
 
 def _asks(*, known: bool) -> Ask:
@@ -62,24 +62,29 @@ def _asks(*, known: bool) -> Ask:
     def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
         if _layer() is not None:
             return None
-        ours = known and not cache.plugins and default_of(args, kwargs) is not None
-        return with_default(args, kwargs, ours=ours)
+        return with_default(args, kwargs, ours=known and not cache.plugins, unless_none=True)
 
     return ask
 
 
 def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     default, given = defaults
-    # Switched off it answers None, whatever the default is.
-    with faults.guarded("aiocache"):  # the program gets its own default in any case
+    try:  # the program gets its own default in any case
+        # Switched off it answers None, whatever the default is.
         if value is not None or (given is None and os.environ.get("AIOCACHE_DISABLE") != "1"):
-            _looked_up(cache, found=value is not given)
+            if _in_stampede() is None:
+                meter = _find(id(cache)) or meters.of(cache)
+                (meter.miss if value is given else meter.hit)()
+            else:
+                _looked_up(cache, value is not given)
+    except Exception as fault:
+        faults.fault("aiocache", fault)
     return default if value is NOTHING else value
 
 
 def _answered_many(cache: Any, _asked: None, values: Any) -> Any:
     for value in values:  # None stands for what is not there
-        _looked_up(cache, found=value is not None)
+        _looked_up(cache, value is not None)
     return values
 
 
@@ -110,18 +115,19 @@ class _PutOff(setting):
 
 
 _put_off: ContextVar[_PutOff | None] = ContextVar("metertap_aiocache_put_off", default=None)
+_in_stampede = _put_off.get
 stampede = within(lambda decorator, *_call: _PutOff(getattr(decorator, "cache", None)))
 """One call of a function under `@cached_stampede`."""
 
 
-def _looked_up(cache: Any, *, found: bool) -> None:
-    put_off = _put_off.get()
+def _looked_up(cache: Any, found: bool) -> None:
+    put_off = _in_stampede()
     if put_off is not None and put_off.cache is cache and not put_off.settled:
         if not found and not put_off.missed:
             put_off.missed = True
             return
         put_off.settled = True
-    meter = meters.of(cache)
+    meter = _find(id(cache)) or meters.of(cache)
     (meter.hit if found else meter.miss)()
 
 

@@ -45,6 +45,7 @@ KEEPERS.add("cashews")
 
 
 meters = ObjectMeters("cashews", supports=frozenset(), natural_name=attrgetter("name"))
+_find = meters.find
 
 
 def with_middlewares(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -70,10 +71,8 @@ async def lookup(
         if _layer() is not None:
             return await call(*args, **kwargs)
         name = command._value_
-        if name != "get_raw":
-            with faults.guarded("cashews"):
-                if _is_own(backend):
-                    kwargs["default"] = given = _NOTHING
+        if name != "get_raw" and _is_own(backend):
+            kwargs["default"] = given = _NOTHING
         token = _set_layer(_HERE)
         try:
             found = await call(*args, **kwargs)
@@ -83,26 +82,31 @@ async def lookup(
         hide_frame(error)
         raise
     try:
-        meter = meters.of(cache)
-        for value in found if name == "get_many" else (found,):
-            (meter.miss if value is given else meter.hit)()
+        meter = _find(id(cache)) or meters.of(cache)
+        if name == "get_many":
+            for value in found:
+                (meter.miss if value is given else meter.hit)()
+        else:
+            (meter.miss if found is given else meter.hit)()
     except Exception as fault:
         faults.fault("cashews", fault)
-    if given is not _NOTHING:
-        return found
-    if name == "get_many":
+    if name == "get_many" and given is _NOTHING:
         return tuple(default if value is _NOTHING else value for value in found)
     return default if found is _NOTHING else found
 
 
 def _is_own(backend: Any) -> bool:
     """Return whether the receiver of a default is cashews' own, with nothing overridden."""
-    kinds = type(backend), type(getattr(backend, "_serializer", None))
-    own = _own.get(kinds)
-    if own is None:
-        packages = {kind.__module__.partition(".")[0] for kind in kinds}
-        own = _own[kinds] = packages <= {"builtins", "cashews"}
-    return own
+    try:
+        kinds = type(backend), type(getattr(backend, "_serializer", None))
+        own = _own.get(kinds)
+        if own is None:
+            packages = {kind.__module__.partition(".")[0] for kind in kinds}
+            own = _own[kinds] = packages <= {"builtins", "cashews"}
+        return own
+    except Exception as fault:
+        faults.fault("cashews", fault)
+        return False
 
 
 _own: dict[tuple[type, type], bool] = {}

@@ -74,19 +74,20 @@ def counts(
                         faults.fault(library, fault)
                 if asked is None:
                     return method(self, *args, **kwargs)
+                what, args, kwargs = asked
                 if layers is None:
-                    result = method(self, *asked[1], **asked[2])
+                    result = method(self, *args, **kwargs)
                 else:
-                    token = _set_layer(asked[0] if layers is ASKED else layers)
+                    token = _set_layer(what if layers is ASKED else layers)
                     try:
-                        result = method(self, *asked[1], **asked[2])
+                        result = method(self, *args, **kwargs)
                     finally:
                         _reset_layer(token)
             except BaseException as error:
                 hide_frame(error)
                 raise
             try:
-                return answer(self, asked[0], result)
+                return answer(self, what, result)
             except Exception as fault:
                 faults.fault(library, fault)
                 return result
@@ -101,19 +102,20 @@ def counts(
                         faults.fault(library, fault)
                 if asked is None:
                     return await method(self, *args, **kwargs)
+                what, args, kwargs = asked
                 if layers is None:
-                    result = await method(self, *asked[1], **asked[2])
+                    result = await method(self, *args, **kwargs)
                 else:
-                    token = _set_layer(asked[0] if layers is ASKED else layers)
+                    token = _set_layer(what if layers is ASKED else layers)
                     try:
-                        result = await method(self, *asked[1], **asked[2])
+                        result = await method(self, *args, **kwargs)
                     finally:
                         leave_layer(token)
             except BaseException as error:
                 hide_frame(error)
                 raise
             try:
-                return answer(self, asked[0], result)
+                return answer(self, what, result)
             except Exception as fault:
                 faults.fault(library, fault)
                 return result
@@ -196,23 +198,22 @@ def _half(
 NOTHING: Any = object()
 """A default of ours: a lookup that answers with it found nothing, though the program may store
 None, or the caller's default."""
-_DEFAULT = 1  # its place among the arguments of `get(key, default)`
 
 
-def default_of(args: Any, kwargs: Any) -> Any:
-    """Return the default that a call of `get(key, default)` gives, None if it gives none."""
-    return args[_DEFAULT] if len(args) > _DEFAULT else kwargs.get("default")
-
-
-def with_default(args: Any, kwargs: Any, *, ours: bool) -> Asked:
+def with_default(args: Any, kwargs: Any, *, ours: bool, unless_none: bool = False) -> Asked:
     """Ask for what `get(key, default)` asks, with `NOTHING` as the default if it is to be `ours`.
 
-    What is asked is a pair: the caller's default, and the one that the method gets.
+    `unless_none` leaves a default of None alone. What is asked is a pair: the caller's default, and
+    the one that the method gets. `kwargs` have to be of this one call.
     """
-    default = default_of(args, kwargs)
-    if not ours:
+    default = args[1] if len(args) > 1 else kwargs.get("default")
+    if not ours or (unless_none and default is None):
         return (default, default), args, kwargs
-    return ((default, NOTHING), *replaced(args, kwargs, _DEFAULT, "default", NOTHING))
+    if len(args) > 1:
+        args = (args[0], NOTHING, *args[2:])
+    else:
+        kwargs["default"] = NOTHING
+    return (default, NOTHING), args, kwargs
 
 
 def is_own(method: Callable[..., Any], package: str) -> bool:

@@ -48,9 +48,11 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     elif given is NOTHING and type(value) is tuple and value and value[0] is given:
         # With its tag or its expiry.
         value, found = (default, *value[1:]), False
-    with faults.guarded("diskcache"):  # the program gets its own default in any case
+    try:  # the program gets its own default in any case
         meter = meter_of(cache)
         (meter.hit if found else meter.miss)()
+    except Exception as fault:
+        faults.fault("diskcache", fault)
     return value
 
 

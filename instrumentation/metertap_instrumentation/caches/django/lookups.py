@@ -58,11 +58,11 @@ _find = meters.find
 class _Lookup:
     """The layer of one lookup. `found` is what the methods of the parent classes said, if asked."""
 
-    __slots__ = ("asked", "cache", "default", "found", "given")
-    asked: Any
+    # Most lookups never have these, and pay for no assignment.
+    asked: Any = None
+    found: bool | None = None
     cache: Any
     default: Any
-    found: bool | None
     given: Any
 
 
@@ -77,6 +77,7 @@ class _Once:
 
 
 _once: ContextVar[_Once | None] = ContextVar("metertap_django_once", default=None)
+_in_once = _once.get
 
 
 def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, ...]:
@@ -100,11 +101,11 @@ def _asks(*, known: bool) -> Ask:
             return None  # it is part of another cache's lookup
         lookup = _Lookup()  # without an `__init__`, which would take as long as all of this
         lookup.cache = cache
-        lookup.asked = None if _once.get() is None else _asked_for(cache, args, kwargs, 2)
-        lookup.default = args[1] if len(args) > 1 else kwargs.get("default")
-        lookup.found = None
+        if _in_once() is not None:
+            lookup.asked = _asked_for(cache, args, kwargs, 2)
+        lookup.default = default = args[1] if len(args) > 1 else kwargs.get("default")
         if not known or not _asks_only_known(cache):
-            lookup.given = lookup.default
+            lookup.given = default
             return lookup, args, kwargs
         lookup.given = NOTHING
         if len(args) == 1:
@@ -145,20 +146,16 @@ def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
         if type(outer) is _Lookup:
             outer.found = found or outer.found or False
             return value
-        once = _once.get()
+        once = _in_once()
         if once is not None and once.asked == lookup.asked:
             if once.looked:
                 return value
             once.looked = True
-        _count(cache, found)
+        meter = _find(id(cache)) or meters.of(cache)
+        (meter.hit if found else meter.miss)()
     except Exception as fault:
         faults.fault("django", fault)
     return value
-
-
-def _count(cache: Any, found: bool) -> None:
-    meter = _find(id(cache)) or meters.of(cache)
-    (meter.hit if found else meter.miss)()
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -192,8 +189,9 @@ def _ask_many_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
 
 
 def _looked_up_many(cache: Any, asked: list[Any], found: Any) -> Any:
+    meter = meters.of(cache)
     for key in asked:
-        _count(cache, key in found)
+        (meter.hit if key in found else meter.miss)()
     return found
 
 

@@ -29,13 +29,20 @@ def lookup(args: Any) -> bool | None:
 
 
 def _command(_client: Any, args: Any, kwargs: Any) -> Asked | None:
-    many = lookup(args)
+    try:  # as `lookup` does
+        many = _LOOKUPS.get(args[0])
+    except (IndexError, TypeError):
+        return None
     return None if many is None or _layer() is not None else (many, args, kwargs)
 
 
 def _answered(client: Any, many: bool, answer: Any) -> Any:
     if answer is not client:  # a pipeline that only queues the command answers with itself
-        _count(meter_of(client), many, answer)
+        meter = meter_of(client)
+        if many:
+            _count_many(meter, answer)
+        else:
+            (meter.miss if answer is None else meter.hit)()
     return answer
 
 
@@ -60,15 +67,13 @@ def _executed(pipeline: Any, queued: list[bool | None], answers: Any) -> Any:
         meter = meter_of(pipeline)
         for many, answer in zip(queued, answers, strict=True):
             if many is not None and not isinstance(answer, Exception):
-                _count(meter, many, answer)
+                _count_many(meter, answer if many else [answer])
     return answers
 
 
-def _count(meter: ObjectMeter, many: bool, answer: Any) -> None:
-    """Count one command's answer: a value, or a list of them."""
-    if not many:
-        (meter.miss if answer is None else meter.hit)()
-    elif isinstance(answer, list):  # not those of several nodes, or made into something else
+def _count_many(meter: ObjectMeter, answer: Any) -> None:
+    """Count each value of an answer that is a list of them."""
+    if isinstance(answer, list):  # not those of several nodes, or made into something else
         for value in answer:
             (meter.miss if value is None else meter.hit)()
 
