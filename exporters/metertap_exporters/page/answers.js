@@ -1,4 +1,4 @@
-// The three things that stand out: the slowest tool, the one that fails most, the cache that helps least.
+// The three things that stand out: the slowest tool, the one that fails most, the cache with the lowest hit rate.
 
 import { count, duration, joined, latency, percent, percentile } from "./figures.js";
 import { say } from "./table.js";

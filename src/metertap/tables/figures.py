@@ -23,7 +23,8 @@ _OLD = ("not reached", "left")
 """States of workers whose last figures are shown."""
 _POOR_SUCCESS_RATE = 90.0
 _REQUESTS_AND_CALLS = (
-    "Tools count calls of handlers; MCP operations count requests, with or without a handler."
+    "Tools count calls of handlers, where cancelled calls and callers' errors are neither ok nor "
+    "failed.\nMCP operations count requests, with or without a handler. One with any error failed."
 )
 
 
