@@ -39,6 +39,23 @@ def raises(_environ: object) -> Response:
     raise ValueError("secret")
 
 
+def test_the_head_of_an_answer_is_sent_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    write = serving._Paced.write
+
+    def noted(self: serving._Paced, part: bytes) -> int:
+        sent.append(bytes(part))
+        return write(self, part)
+
+    monkeypatch.setattr(serving._Paced, "write", noted)
+    assert get(serve(fine=fine) + "/fine").json() == {"fine": True}
+    assert len(sent) == 2
+    assert sent[0].startswith(b"HTTP/1.")
+    assert sent[0].endswith(b"\r\n\r\n")
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("method", "path", "status"),

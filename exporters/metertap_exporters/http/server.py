@@ -68,6 +68,13 @@ class _QuietHandler(ServerHandler):
 
     server_software = "metertap"
 
+    def send_headers(self) -> None:
+        """Send the head at once: cut off within it, an answer would look whole and empty."""
+        answer, self.stdout = self.stdout, io.BytesIO()
+        super().send_headers()
+        head, self.stdout = self.stdout, answer
+        self._write(head.getvalue())
+
     def log_exception(
         self,
         exc_info: tuple[type[BaseException], BaseException, TracebackType | None]

@@ -153,7 +153,8 @@ def _count_growth(
 
 def _count_calls(tally: Tally, items: Sequence[Any]) -> None:
     """Count what was in the buffer of a tool: seconds of calls that went well, or an `Ended`."""
-    seconds = [item for item in items if type(item) is float]
+    is_all = set(map(type, items)) == {float}
+    seconds = [*items] if is_all else [item for item in items if type(item) is float]
     if seconds:
         add_to(tally.outcomes, {outcomes.OK: len(seconds)})
     if len(seconds) < len(items):
