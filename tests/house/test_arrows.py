@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -113,6 +112,7 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+READ: dict[str, set[str]] = {}
 
 
 def room_of(module: str) -> str:
@@ -139,10 +139,14 @@ def imported_by(module: str) -> Iterator[str]:
                     yield node.module
 
 
-@functools.cache
 def imports() -> dict[str, set[str]]:
-    """What each module of the product imports. To read all of them takes long."""
-    return {module: set(imported_by(module)) - {module} for module in MODULES}
+    """What each module of the product imports. To read all of them takes long.
+
+    No `functools.cache`: tests that run in the same process later would find it measured.
+    """
+    if not READ:
+        READ.update({module: set(imported_by(module)) - {module} for module in MODULES})
+    return READ
 
 
 def circle(graph: dict[str, set[str]]) -> list[str] | None:
