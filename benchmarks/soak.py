@@ -4,7 +4,8 @@ One thread calls tools and asks caches as fast as it can, under names of which 1
 while another process asks for the document and for Prometheus' text every second. What is told: how
 memory grows, by the median slope between its samples, and what a call costs at the beginning
 and at the end, in CPU time of the thread, which does not depend on what else the machine does. The
-first fifth of the time is left out: names, windows and pools fill then.
+first fifth of the time is left out: names, windows and pools fill then. Memory is read while no
+answer is being made: one that is being written takes megabytes for a moment.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ import gc
 import itertools
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cachetools
 
 import metertap
 
 NAMES, BATCH = 100_000, 2_000
-SAMPLE_SECONDS, READING_SECONDS = 30.0, 0.7
+SAMPLE_SECONDS = 30.0
 WINDOW = 10
 """Samples of a window: those of names that are seldom called have to be full when it counts."""
 MEGABYTES_PER_HOUR = 1.0
@@ -37,14 +39,13 @@ SLOWER = 1.25
 """How much more a call may cost in the last third of the time than in the first."""
 _READER = """
 import sys, time, urllib.request
-while True:
+for _ in sys.stdin:
     for url in sys.argv[1:]:
-        try:
-            urllib.request.urlopen(url, timeout=60).read()
-        except OSError:
-            sys.exit()
+        urllib.request.urlopen(url, timeout=600).read()
+    print(flush=True)
     time.sleep(1)
 """
+"""Reads all answers once for each line that it is told, and says when it has."""
 
 
 class Sample(NamedTuple):
@@ -107,10 +108,15 @@ def soak(seconds: float) -> tuple[list[Sample], int]:
             search()
             time.sleep(0.01)
         urls = [f"{tap.json_url}/metrics", f"{tap.prometheus_url}/metrics"]
-        with subprocess.Popen([sys.executable, "-c", _READER, *urls]) as reader:
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-c", _READER, *urls], **pipes) as reader:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            reader.stdin.write(b"\n")
+            reader.stdin.flush()
             costs: list[float] = []
             readings: list[int] = []
-            due, read = started + SAMPLE_SECONDS, started
+            due = started + SAMPLE_SECONDS
             while (now := time.monotonic()) < started + seconds:
                 before = time.thread_time()
                 for _ in range(BATCH):
@@ -118,14 +124,15 @@ def soak(seconds: float) -> tuple[list[Sample], int]:
                 costs.append((time.thread_time() - before) / BATCH)
                 work(names)
                 calls += BATCH + 2 * (BATCH // 10)
-                if now >= read:
-                    read = now + READING_SECONDS
+                if select.select([reader.stdout], [], [], 0)[0]:
+                    assert os.read(reader.stdout.fileno(), 10), "the reader has ended"
                     readings.append(memory())
-                if now >= due:
+                    reader.stdin.write(b"\n")
+                    reader.stdin.flush()
+                if now >= due and readings:
                     due = now + SAMPLE_SECONDS
-                    # An answer that is being written is megabytes for a moment: the least is kept.
-                    sample = Sample(now - started, min(readings), statistics.median(costs))
-                    samples.append(sample)
+                    middle = int(statistics.median(readings))
+                    samples.append(Sample(now - started, middle, statistics.median(costs)))
                     costs.clear()
                     readings.clear()
             reader.kill()

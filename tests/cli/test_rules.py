@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -41,6 +42,18 @@ def test_thresholds_come_from_the_configuration_file(
     assert main(["rules", "--out", "rules.yml", *named]) == 0
     text = Path("rules.yml").read_text(encoding="utf-8")
     assert '{gen_ai_tool_name="search"} > 0.25' in text
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a device"])
+def test_what_never_ends_is_no_configuration_file(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path("/dev/zero") if what == "a device" else tmp_path / "pipe"
+    if what == "a pipe":
+        os.mkfifo(place)
+    monkeypatch.setenv("METERTAP_CONFIG", str(place))
+    assert main(["rules"]) == 2
+    assert capsys.readouterr() == ("", f"metertap rules: {place}: it is no regular file\n")
 
 
 def test_each_bad_threshold_is_one_line_and_nothing_is_written(

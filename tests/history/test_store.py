@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import sqlite3
 import struct
@@ -301,8 +302,46 @@ def test_a_file_that_computes_is_not_asked(path: Path) -> None:
             "SELECT id, 'tool' AS kind, 'a' AS name, 's' AS source FROM n"
         )
         connection.commit()
-    with pytest.raises(HistoryError, match="more than tables"):
+    with pytest.raises(HistoryError, match="other tables than ours"):
         slices(path)
+
+
+def test_a_column_that_computes_is_not_asked(path: Path) -> None:
+    Store(path, 10**6).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE run")
+        connection.execute(
+            "CREATE TABLE run (id INTEGER PRIMARY KEY, version TEXT, instance TEXT, first REAL, "
+            "last REAL, service TEXT AS (hex(zeroblob(400000000))))"
+        )
+        connection.execute("INSERT INTO run (id) VALUES (1)")
+        connection.commit()
+    with pytest.raises(HistoryError, match="other tables than ours"):
+        slices(path)
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("what", ["a link", "a pipe"])
+def test_what_somebody_put_beside_the_file_is_not_written_to(
+    what: str, ending: str, path: Path, tmp_path: Path
+) -> None:
+    beside, other = path.with_name(path.name + ending), tmp_path / "other"
+    other.write_bytes(b"mine")
+    if what == "a link":
+        beside.symlink_to(other)
+    else:
+        os.mkfifo(beside)
+    with pytest.raises(HistoryError, match=f"{ending}: it is no regular file"):
+        Store(path, 10**6)
+    assert other.read_bytes() == b"mine"
+    assert not path.exists()
+
+
+def test_a_pipe_is_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    for use in (lambda: FileAnswers(path), lambda: Store(path, 10**6)):
+        with pytest.raises(HistoryError, match="it is no regular file"):
+            use()
 
 
 def test_the_file_is_this_users_alone(path: Path) -> None:
@@ -321,7 +360,7 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_or_empty_file_has_no_answers(path: Path) -> None:
-    with pytest.raises(HistoryError, match="no such file"):
+    with pytest.raises(HistoryError, match="there is no such file"):
         FileAnswers(path)
     path.touch()
     with pytest.raises(HistoryError, match="nothing was written"):

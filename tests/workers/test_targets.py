@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import metertap
 from metertap.cli import main
+from metertap.runtime import running
 from metertap.tables import document
 from metertap.tables.figures import workers_told
+from support.dripping import HEAD, answering
 from support.http import get
 from support.waiting import wait_for
 
@@ -40,6 +43,49 @@ def test_a_file_that_cannot_be_written_is_one_message(
     assert capsys.readouterr().err.startswith("metertap targets: ")
     assert main(["targets"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_nobody_elses_link_is_followed_and_nothing_but_a_file_is_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, out = tmp_path / "mine", tmp_path / "targets.json"
+    mine.write_text("mine")
+    (tmp_path / f".{out.name}.{os.getpid()}").symlink_to(mine)
+    assert main(["targets", "--out", str(out)]) == 0
+    assert (mine.read_text(), json.loads(out.read_text())) == ("mine", [])
+    assert not out.is_symlink()
+    for place in ("/dev/null", str(tmp_path), ""):
+        assert main(["targets", "--out", place]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"targets": ["169.254.169.254:80"], "labels": {}},
+        {"targets": [], "labels": {}},
+        {"targets": ["OWN"], "labels": {"__metrics_path__": "/admin"}},
+        {"targets": ["OWN"], "labels": {"__address__": "other:80"}},
+        {"targets": ["OWN"], "labels": {"__param_target": "other"}},
+    ],
+)
+def test_a_process_sends_prometheus_nowhere_else(
+    told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(handler: Any) -> None:
+        address = f"127.0.0.1:{handler.server.server_port}"
+        handler.wfile.write(HEAD + json.dumps([told]).replace("OWN", address).encode())
+
+    with answering(answer) as address:
+        running.register("shop", None, f"http://{address}")
+        try:
+            assert main(["targets"]) == 0
+        finally:
+            running.unregister()
+    out, err = capsys.readouterr()
+    assert json.loads(out) == []
+    assert "it answers what is not its own address" in err
 
 
 def test_one_worker_alone_answers_to_its_id_and_to_no_other() -> None:

@@ -21,6 +21,8 @@ from metertap.runtime.running import Running
 
 _COMMAND = "targets"
 _SCHEME = "__scheme__"
+_WORKER = "__param_worker"
+"""The label by which a Prometheus asks for one worker."""
 
 
 class Target(TypedDict):
@@ -46,22 +48,45 @@ def targets(out: str | None, given: Credentials) -> int:
     if out is None:
         sys.stdout.write(text)
         return 0
-    path = Path(out)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
+        _replace(Path(out), text)
+    except (OSError, ValueError) as error:
         complain(_COMMAND, str(error))
         return 1
     return 0
 
 
+def _replace(path: Path, text: str) -> None:
+    """Put a file in the place of what is there. Raises OSError and ValueError."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    try:
+        # "x": the folder may be one that others write to, and a link of theirs is not followed.
+        with fresh.open("x", encoding="utf-8") as file:
+            file.write(text)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
 def _of(process: Running, given: Credentials) -> list[Target]:
+    """Ask a process what is to be scraped of it: nothing else than its own address is let through.
+
+    Labels that begin with `__` tell a Prometheus where to ask, and what.
+    """
     url = process.prometheus_url or ""
     found = read(get(url, "/targets", for_registered(given, process)), list[Target])
-    if url.startswith("https://"):
-        for target in found:
-            target["labels"][_SCHEME] = "https"
+    scheme, _, address = url.partition("://")
+    for target in found:
+        if target["targets"] != [address] or any(map(_is_instruction, target["labels"])):
+            raise Malformed("it answers what is not its own address")
+        if scheme == "https":
+            target["labels"][_SCHEME] = scheme
     return found
+
+
+def _is_instruction(label: str) -> bool:
+    return label.startswith("__") and label != _WORKER

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metertap.faults import shown
@@ -41,6 +41,8 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {LAYOUT};
 """
 _WAL_BYTES = 4 * 2**20
+_BESIDE = ("-wal", "-shm", "-journal")
+"""How names of SQLite's own files end, which hold what the file does."""
 
 
 def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
@@ -54,12 +56,13 @@ def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
             if not _is_ours(connection):
                 with transaction(connection):
                     if not _is_ours(connection):  # another process may have been quicker
-                        for statement in filter(str.strip, _TABLES.split(";")):
+                        for statement in _statements():
                             connection.execute(statement)
             # Readers do not wait for writers so, and a crash leaves what was committed.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+            _check_beside(path)  # what somebody has put there since
         except BaseException:
             connection.close()
             raise
@@ -70,7 +73,9 @@ def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
     """Open the file, which is not changed. Raises HistoryError where it cannot be read."""
     with told(path):
         if not path.exists():
-            raise HistoryError(f"{path}: there is no such file")
+            raise HistoryError(f"{shown(path, str)}: there is no such file")
+        if not path.is_file():  # a pipe would be waited for
+            raise HistoryError(f"{shown(path, str)}: it is no regular file")
         connection = None
         # A copy in a folder that nobody may write to has no place for SQLite's own files.
         for how in ("mode=ro", "immutable=1"):
@@ -130,14 +135,19 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
         if application or layout or tables:
             raise HistoryError("it is another program's database")
         return False
-    names = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')"
-    ).fetchone()
-    if names != (0,):  # it may be somebody else's, and compute without end
-        raise HistoryError("it has more than tables in it")
     if layout > LAYOUT:
         raise HistoryError(f"a newer metertap wrote it (layout {layout}; this one knows {LAYOUT})")
+    made = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    if {text for (text,) in made} != set(_statements("CREATE")):
+        # It may be somebody else's: views, triggers and columns can compute without end.
+        raise HistoryError("it has other tables than ours in it")
     return True
+
+
+def _statements(begin: str = "") -> Iterator[str]:
+    for statement in map(str.strip, _TABLES.split(";")):
+        if statement and statement.startswith(begin):
+            yield statement
 
 
 def _make_private(path: Path) -> None:
@@ -145,15 +155,30 @@ def _make_private(path: Path) -> None:
 
     Where it exists it is not opened here: closing it would give up the locks that SQLite holds.
     """
+    _check_beside(path)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
-        found = os.lstat(path)  # a link that somebody put there is not followed
-        if not stat.S_ISREG(found.st_mode):
-            raise HistoryError(f"{path}: it is no regular file") from None
-        if not hasattr(os, "getuid"):
-            return
-        if found.st_uid != os.getuid():
-            raise HistoryError(f"{path}: it belongs to another user") from None
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        found = _check_owner(path)
+        if hasattr(os, "getuid") and stat.S_IMODE(found.st_mode) & 0o077:
             path.chmod(0o600)
+
+
+def _check_beside(path: Path) -> None:
+    """Make sure that SQLite's own files are this user's, where they are there already.
+
+    In a folder that others write to, somebody may have made them: to read what is written, or to
+    have it written elsewhere.
+    """
+    for ending in _BESIDE:
+        with suppress(FileNotFoundError):
+            _check_owner(path.with_name(path.name + ending))
+
+
+def _check_owner(path: Path) -> os.stat_result:
+    found = os.lstat(path)  # a link that somebody put there is not followed
+    if not stat.S_ISREG(found.st_mode):
+        raise HistoryError(f"{shown(path, str)}: it is no regular file")
+    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+        raise HistoryError(f"{shown(path, str)}: it belongs to another user")
+    return found

@@ -83,7 +83,7 @@ def _expanded(named: str) -> Path:
 def load(named: str) -> dict[str, Any]:
     """Read the file for a command that needs it. Raises what keeps it from being read."""
     path = _expanded(named or DEFAULT)
-    return _table(path, path.read_text(encoding="utf-8")) or {}
+    return _table(path, _text(path)) or {}
 
 
 def _beside(folder: Path) -> Iterator[Path]:
