@@ -63,6 +63,7 @@ LIBRARIES: dict[str, Library] = {
         Library("tools.pydantic_ai", "pydantic_ai", "pydantic_ai", "pydantic-ai-slim", "1.0", "3"),
         Library("models.anthropic", "anthropic", "anthropic", "anthropic", "0.46", "3"),
         Library("models.google_genai", "google_genai", "google.genai", "google-genai", "1.20", "4"),
+        Library("models.litellm", "litellm", "litellm", "litellm", "1.65", "2"),
         Library("models.openai", "openai", "openai", "openai", "1.30", "4"),
         Library("caches.aiocache", "aiocache", "aiocache", "aiocache", "0.12", "0.13"),
         Library("caches.async_lru", "async_lru", "async_lru", "async-lru", "2.0", "3"),

@@ -15,7 +15,7 @@ import pytest
 
 import metertap
 from metertap import state
-from metertap.costs import ledger
+from metertap.costs import ledger, model_calls
 from metertap_exporters.json.reader import schema
 from support.warned import warnings_of
 
@@ -62,7 +62,7 @@ def test_without_usage_there_is_no_section() -> None:
     assert metertap.get_all_metrics()["cost_metrics"] is not None  # a tool has a fee
     with metertap.instrument(json_endpoint=False):
         state.recorder().configure(1000, 2000)
-        assert metertap.get_all_metrics()["cost_metrics"] is None
+        assert metertap.get_all_metrics()["cost_metrics"]["models"] == []
 
 
 def test_the_cost_is_that_of_a_calculation_by_hand() -> None:
@@ -240,3 +240,13 @@ def test_a_price_that_cannot_be_is_one_warning(
     told = warnings_of(caplog)
     assert len(told) == 1
     assert named in told[0]
+
+
+def test_a_call_from_before_all_was_forgotten_is_not_counted_after() -> None:
+    with metertap.instrument(json_endpoint=False):
+        call = model_calls.begin("openai", model_calls.CHAT, "m")
+        assert call is not None
+    metertap.reset()
+    with metertap.instrument(json_endpoint=False):
+        call.end()
+        assert metertap.get_all_metrics()["cost_metrics"]["models"] == []

@@ -18,6 +18,11 @@ See = Callable[[ModelCall, Any], None]
 """Takes from an item of a stream what it says of usage."""
 
 
+def is_end(error: BaseException) -> bool:
+    """Say whether what an iterator raised is its end, and no failure."""
+    return isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit)
+
+
 class _Watched:
     """The common part of watched iterators, plain and async."""
 
@@ -41,8 +46,7 @@ class _Watched:
     def _raised(self, error: BaseException) -> None:
         with faults.guarded("model stream"):
             hide_frame(error)
-            is_end = isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit)
-            self.over(None if is_end else error)
+            self.over(None if is_end(error) else error)
 
     def __getattr__(self, name: str) -> Any:
         if name in _Watched.__slots__:  # it was never made

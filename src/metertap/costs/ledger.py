@@ -51,8 +51,15 @@ _ended: list[Ended] = []
 _folding: list[bool] = []
 """Not empty while a thread adds up."""
 _open: list[tuple[Frame, UsageKey, Decimal]] = []
+_eras: list[object] = [object()]
+"""One object: another after each reset, and in a process that was forked."""
 _failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
 """By identity of a tool's call in progress: models that failed it."""
+
+
+def era() -> object:
+    """Return what stays the same while calls that began now may be counted."""
+    return _eras[0]
 
 
 def add(call: Ended, *, in_finaliser: bool = False) -> None:
@@ -159,6 +166,7 @@ def _settle() -> None:
 def _forget(*_: Any) -> None:
     for kept in (_ended, _open, _failing, _folding):
         kept.clear()
+    _eras[0] = object()
 
 
 state.on_reset(_forget)

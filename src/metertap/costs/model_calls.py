@@ -34,11 +34,19 @@ UNKNOWN = "unknown"
 class Outer:
     """A layer around model clients: whether it counts, and whether a client inside was asked."""
 
-    __slots__ = ("counts", "was_seen")
+    __slots__ = ("counts", "was_seen", "within")
 
     def __init__(self, *, counts: bool) -> None:
         self.counts = counts
         self.was_seen = False
+        self.within = outer.get()
+
+    def seen(self) -> None:
+        """Take note that a client was asked: here, and in all layers around this one."""
+        layer: Outer | None = self
+        while layer is not None:
+            layer.was_seen = True
+            layer = layer.within
 
 
 outer: ContextVar[Outer | None] = ContextVar("metertap_model_layer", default=None)
@@ -51,6 +59,7 @@ class ModelCall:
     __slots__ = (
         "after_miss",
         "answered",
+        "era",
         "frame",
         "is_over",
         "is_repeat",
@@ -71,6 +80,7 @@ class ModelCall:
         self, provider: str, operation: str, requested: str, server: tuple[str, int] | None
     ) -> None:
         frame = calls.in_progress()
+        self.era = ledger.era()
         self.provider = provider
         self.operation = operation
         self.requested = requested
@@ -106,9 +116,10 @@ class ModelCall:
     ) -> None:
         """Count the call; `error` is what it raised. Never raises.
 
-        One that is not timed has the `seconds` that were given, or none.
+        One that is not timed has the `seconds` that were given, or none. One that began before all
+        was forgotten, or in the process that was forked, is not counted here.
         """
-        if self.is_over:
+        if self.is_over or self.era is not ledger.era():
             return
         self.is_over = True
         if is_timed and self.seconds is None:
@@ -153,7 +164,7 @@ def begin(
     """
     layer = outer.get()
     if layer is not None:
-        layer.was_seen = True
+        layer.seen()
         if layer.counts:
             return None
     if not is_enabled():

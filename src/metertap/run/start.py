@@ -47,6 +47,7 @@ PACKAGES = frozenset(
         "hypercorn",
         "langchain_core",
         "langgraph",
+        "litellm",
         "mcp",
         "metertap_exporters",
         "metertap_instrumentation",

@@ -1,0 +1,230 @@
+"""litellm: completions, responses and embeddings, whichever provider's; sync, async, streamed.
+
+A call is counted here and nowhere further in: what litellm asks by openai's client, by itself, or
+in a thread is a part of it, and so are its retries and fallbacks. Only litellm knows the provider,
+and says so in the response or the stream. Streams are objects of a few classes, whose steps are
+looked at. An answer from litellm's own cache is no call of a model.
+
+Not seen: images, audio, reranking; functions that the program imported by name (`from litellm
+import completion`) before metertap, unless a client inside is measured itself; what a stream used,
+unless that was asked for (`stream_options={"include_usage": True}`).
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from metertap import faults
+from metertap.costs.model_calls import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
+    ModelCall,
+    begin,
+    report,
+    unusable,
+)
+from metertap.costs.usage import Unusable, checked, tokens
+from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.models import layers
+from metertap_instrumentation.models.openai import usage_of
+from metertap_instrumentation.models.streams import is_end
+
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "azure_text": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "text-completion-openai": "openai",
+    "xai": "x_ai",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+}
+"""Providers that OpenTelemetry's conventions call otherwise."""
+_CACHE = "cached_response"
+"""The provider that litellm names for a stream from its own cache."""
+_streams: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary()
+
+
+def provider_named(name: str) -> str:
+    """Return the conventions' name of one of litellm's providers."""
+    return "gcp.vertex_ai" if name.startswith("vertex_ai") else _PROVIDERS.get(name, name)
+
+
+class Calls:
+    """How calls of one of litellm's functions are counted: a `wrappers.Measure`."""
+
+    def __init__(self, operation: str, *, model_at: int = 0) -> None:
+        """Count calls whose model is the argument at that position."""
+        self._operation = operation
+        self._at = model_at
+
+    def begin(self, _instance: Any, args: Any, kwargs: Any) -> Any:
+        """Begin a call of a model; None where it is not to be counted."""
+        model = str(args[self._at] if len(args) > self._at else kwargs.get("model") or "")
+        prefix, _, bare = model.partition("/")
+        known = getattr(sys.modules.get("litellm"), "model_cost", {}).get(model) or {}
+        named = kwargs.get("custom_llm_provider") or (
+            prefix if bare else known.get("litellm_provider", "openai")
+        )
+        request = {"args": args, **kwargs}
+        return begin(provider_named(str(named)), self._operation, bare or model, request=request)
+
+    def ended(self, call: Any, response: Any) -> None:
+        """Take what the function returned: a whole response, or a stream."""
+        hidden = getattr(response, "_hidden_params", None)
+        hidden = hidden if isinstance(hidden, dict) else {}
+        named = hidden.get("custom_llm_provider") or getattr(response, "custom_llm_provider", None)
+        if hidden.get("cache_hit") is True or named == _CACHE:
+            return
+        if isinstance(named, str):
+            call.provider = provider_named(named)
+        if hasattr(response, "__next__") or hasattr(response, "__anext__"):
+            _streams[response] = call
+            weakref.finalize(response, call.end, in_finaliser=True).atexit = False
+            return
+        try:
+            see(call, response)
+        finally:
+            call.end()
+
+    def raised(self, call: Any, error: BaseException) -> None:
+        """End a call that raised, and hide the wrapper's frame in the error."""
+        hide_frame(error)
+        if call is not None:
+            call.end(error)
+
+
+def see(call: ModelCall, response: Any) -> None:
+    """Take what a response, a chunk or an event says of usage: nought where nobody said it."""
+    source = getattr(response, "response", None) or response
+    found = getattr(source, "usage", None)
+    try:
+        usage = usage_of(found)
+        if usage is not None:
+            written = tokens(found, "cache_creation_input_tokens")
+            usage = checked(usage._replace(cache_write=written))
+            usage = usage if usage.input or usage.output else None
+    except Unusable as problem:
+        unusable(call.provider, problem)
+        usage = None
+    report(call, usage, getattr(source, "model", None), getattr(source, "service_tier", None))
+
+
+def _taken(stream: Any) -> ModelCall | None:
+    """Take the call of a stream out of the table for a step, inside of which it may be closed."""
+    with faults.guarded("model stream"):
+        return _streams.pop(stream, None) if _streams else None
+    return None
+
+
+def _stepped(stream: Any, call: ModelCall, item: Any) -> None:
+    with faults.guarded("model stream"):
+        _streams[stream] = call
+        see(call, item)
+
+
+def _over(call: ModelCall | None, error: BaseException) -> None:
+    with faults.guarded("model stream"):
+        hide_frame(error)
+        if call is not None:
+            call.end(None if is_end(error) else error)
+
+
+def _next(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
+    def step(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
+        call = _taken(stream)
+        try:
+            item = method(stream, *args, **kwargs)
+        except BaseException as error:
+            _over(call, error)
+            raise
+        if call is not None:
+            _stepped(stream, call, item)
+        return item
+
+    return step
+
+
+def _anext(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
+    async def step(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
+        call = _taken(stream)
+        try:
+            item = await method(stream, *args, **kwargs)
+        except BaseException as error:
+            _over(call, error)
+            raise
+        if call is not None:
+            _stepped(stream, call, item)
+        return item
+
+    return step
+
+
+def _close(wrapped: Any, stream: Any, args: Any, kwargs: Any) -> Any:
+    call = _taken(stream)
+    if call is not None:
+        call.end()
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+
+
+def _functions(measured: dict[str, Calls]) -> list[Target]:
+    made = []
+    for name, measure in measured.items():
+        made.append(Target(name, layers.plain(measure)))
+        made.append(Target(f"a{name}", layers.coroutine(measure)))
+    return made
+
+
+def _steps(*classes: str) -> list[Target]:
+    return [
+        target
+        for owner in classes
+        for target in (
+            stand_in(f"{owner}.__next__", _next, optional=True, own=True),
+            stand_in(f"{owner}.__anext__", _anext, optional=True, own=True),
+            Target(f"{owner}.close", _close, optional=True, own=True),
+            Target(f"{owner}.aclose", _close, optional=True, own=True),
+        )
+    ]
+
+
+_MAIN = {
+    "completion": Calls(CHAT),
+    "text_completion": Calls(COMPLETION),
+    "embedding": Calls(EMBEDDINGS),
+}
+_RESPONSES = {"responses": Calls(CHAT, model_at=1)}
+_ITERATORS = ("", "Sync", "Mock", "Cached")
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["models.litellm"],
+    [
+        # The functions that the package names may be others than those of its modules.
+        PatchSet("litellm.main", _functions(_MAIN)),
+        PatchSet("litellm.responses.main", _functions(_RESPONSES)),
+        PatchSet("litellm", _functions({**_MAIN, **_RESPONSES})),
+        PatchSet("litellm.litellm_core_utils.streaming_handler", _steps("CustomStreamWrapper")),
+        PatchSet(
+            "litellm.responses.streaming_iterator",
+            _steps(*(f"{kind}ResponsesAPIStreamingIterator" for kind in _ITERATORS)),
+        ),
+        PatchSet(
+            "litellm.responses.litellm_completion_transformation.streaming_iterator",
+            _steps("LiteLLMCompletionStreamingIterator"),
+            optional=True,
+        ),
+    ],
+)
