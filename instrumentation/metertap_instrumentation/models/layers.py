@@ -11,7 +11,7 @@ from typing import Any
 from metertap import faults
 from metertap.costs.model_calls import Outer, outer
 from metertap.measuring.wrappers import Measure
-from metertap.patching.patch_set import WrapperFunction
+from metertap.patching.targets import WrapperFunction
 
 _PLACE = "model layer"
 

@@ -28,7 +28,8 @@ from metertap.costs.model_calls import (
     unusable,
 )
 from metertap.costs.usage import Unusable, checked, tokens
-from metertap.patching.patch_set import Live, PatchSet, Target, stand_in
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.targets import Live, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
