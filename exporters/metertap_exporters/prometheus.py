@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from metertap.workers.holder import Gathered
 
 _SECTIONS = (*FIGURES, NAME)
-"""What is asked of workers."""
+"""Sections that workers are asked for."""
 
 
 class Views:

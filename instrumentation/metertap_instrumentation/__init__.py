@@ -35,7 +35,7 @@ _CONFIGURED = ("tools.configured", "caches.configured")
 _has_lines = False
 _installed: list[Instrumentation] = []
 _waiting: dict[str, Callable[[], None]] = {}
-"""By module: what installs the instrumentation of a library that is not imported yet."""
+"""The installers of instrumentations whose library is not imported yet, by module."""
 
 
 def known() -> tuple[Instrumentation, ...]:

@@ -18,17 +18,17 @@ class Library(NamedTuple):
     module: str
     """The module below `metertap_instrumentation` that measures it."""
     name: str
-    """What it is called in `METERTAP_DISABLED_INSTRUMENTATIONS`."""
+    """Its name in `METERTAP_DISABLED_INSTRUMENTATIONS`."""
     package: str
-    """What is imported: without it there is nothing to measure."""
+    """The module that a program imports: without it there is nothing to measure."""
     distribution: str
-    """What is installed; "Python" for a part of the standard library."""
+    """The distribution that is installed; "Python" for a part of the standard library."""
     first: str
     """The first version that was verified."""
     below: str
     """The first version that was not."""
     part: str = ""
-    """What of it is measured, where another module measures the rest."""
+    """The part of it that is measured here, if another module measures the rest."""
 
     @property
     def supported(self) -> tuple[Version, Version]:
@@ -91,7 +91,7 @@ LIBRARIES: dict[str, Library] = {
         Library("sessions.websockets", "websockets", "websockets", "websockets", "11", "18"),
     )
 }
-"""By module."""
+"""The libraries by module."""
 
 MEASURED_BY_OTHERS = (Library("tools.mcp", "mcp", "fastmcp", "fastmcp", "2.14", "5"),)
 """Libraries that stand on one above, and are measured by its module."""

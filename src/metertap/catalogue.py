@@ -54,7 +54,7 @@ CLIENT = "client"
 """Value of `metertap.side`: what asks another process to run it."""
 
 OTHER = "_OTHER"
-"""What a name becomes that is not registered (the conventions' fallback value)."""
+"""The name in place of one that is not registered (the conventions' fallback value)."""
 
 MANUAL = "manual"
 """The source of what a program measures by hand."""

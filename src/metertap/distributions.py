@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _SUFFIX = ".dist-info"
 _FINDER_METHOD = "find_distributions"
-"""What an import hook has that knows distributions of its own."""
+"""The method of an import hook that knows distributions of its own."""
 
 
 def version(distribution: str) -> str | None:
@@ -40,7 +40,7 @@ class _Installed(NamedTuple):
 
 _NOTHING = _Installed(0.0, {}, True)
 _seen: dict[str, _Installed] = {}
-"""By folder."""
+"""Distributions by folder."""
 
 
 def _installed_in(folder: str) -> _Installed:

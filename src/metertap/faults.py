@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _SHOWN_LENGTH = 200
 _READ_LENGTH = 2_000
-"""As much of a text is searched for secrets: the search takes the square of that in time."""
+"""The part of a text that is searched for secrets: the search takes the square of it in time."""
 _THREAD = "metertap-log"
 _LOG_SECONDS = 1.0
 """The longest that a handler of the program's delays whoever comes here."""

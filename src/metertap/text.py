@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 
 NONE = "–"
-"""What stands in a column where there is no data."""
+"""The text in a column where there is no data."""
 ABOUT = "≈"
-"""Stands before a percentile that is estimated, or held down to the longest of too few calls."""
+"""The sign before a percentile that is estimated, or limited to the longest of few calls."""
 LEGEND = f"{ABOUT} an estimate, or of too few calls"
 
 _LONGEST = 1000

@@ -23,7 +23,7 @@ class Format:
 
 
 PLAIN = Format("text/plain; version=0.0.4; charset=utf-8")
-"""What every scraper reads."""
+"""The plain format, which every scraper can read."""
 
 
 def accepted(header: str | None) -> Format:

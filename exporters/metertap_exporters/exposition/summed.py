@@ -15,7 +15,7 @@ from metertap.workers.sections import Items, Key, Section
 from metertap_exporters.exposition.families import Distribution, Family, Group, Labels, Series
 
 NAME = "families"
-"""Of the section."""
+"""The name of the section."""
 _COUNTED = frozenset({"counter", "histogram"})
 
 

@@ -26,7 +26,7 @@ from metertap_exporters.exposition.families import (
 )
 
 _LINES = 400
-"""So many lines are written before others may run: about a third of a millisecond."""
+"""Lines that are written before others may run: about a third of a millisecond."""
 _EXACT_INTEGERS = 1_000_000
 """Whole numbers below this are written without an exponent."""
 _label_name = lru_cache(maxsize=1000)(sanitize_attribute)

@@ -35,7 +35,7 @@ class Access:
     keyfile: Path | None = None
     client_cafile: Path | None = None
     problem: str | None = None
-    """Why nobody may be let in."""
+    """The reason why nobody may read."""
 
     @classmethod
     def by(cls, settings: Settings) -> Access:

@@ -29,7 +29,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Of every answer: no page of another origin may show or load it, and it may load nothing."""
+"""Headers of every answer: no other origin may show or load it, and it may load nothing."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from metertap import locks
 
 LIMIT = 64
-"""So many connections may be open."""
+"""The most connections that may be open."""
 SECONDS = 10.0
 """No connection lasts longer, however slowly its client reads or writes."""
 BODY_BYTES = 16 * 1024 * 1024
 """While two answers or more are written that take more memory than this, no other is made."""
 PATIENCE_SECONDS = 0.5
-"""Who keeps the endpoint waiting for longer than this is slow: others may take its place."""
+"""A client that keeps the endpoint waiting for longer is slow: others may take its place."""
 _WAIT_SECONDS = 5.0  # for a place to become free, before a new connection is refused
 _LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
 
@@ -35,7 +35,7 @@ class Connection:
     socket: socket.socket
     since: float = field(default_factory=time.monotonic)
     waiting_since: float | None = field(default_factory=time.monotonic)
-    """When it was last waited for to send or to read; None while it waits for its answer."""
+    """The time since which the server waits to send or to read; None while an answer is made."""
     body: bytes | None = None
     """The answer that is being written."""
 

@@ -22,7 +22,7 @@ from metertap_exporters.http.server import POLL_SECONDS, Server
 from metertap_exporters.http.tls import ServerTls
 
 _NEXT_PORTS = range(9110, 9130)
-"""Where a default port that is taken moves on to: never onto 9108 or 9109."""
+"""The ports after a default port that is taken: never 9108 or 9109."""
 
 _RETRY_SECONDS = 0.02
 

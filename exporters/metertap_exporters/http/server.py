@@ -33,7 +33,7 @@ _HEAD_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
 """A client that does not take so much in a moment is slow."""
 _SEND_BUFFER_BYTES = 256 * 1024
-"""What the system holds of an answer for a client that does not read."""
+"""The part of an answer that the system holds for a client that does not read."""
 POLL_SECONDS = 0.25
 """How often late connections are looked for."""
 _BACK_OFF_SECONDS = 0.25
@@ -172,7 +172,7 @@ class Server(ThreadingMixIn, WSGIServer):
     def __init__(self, address: tuple[str, int] | Path, tls: ServerTls | None = None) -> None:
         """Listen at a host and port, or at a Unix socket. Raises OSError."""
         self.path = address if isinstance(address, Path) else None
-        """Where it listens, if that is a Unix socket."""
+        """The path of the Unix socket, if it listens at one."""
         self._bound: unix_socket.Identity | None = None
         self._tls = tls
         if isinstance(address, Path):

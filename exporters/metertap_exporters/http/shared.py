@@ -9,7 +9,7 @@ from metertap import locks
 from metertap_exporters.http.app import Environ, Response, Route, json_error
 
 HAS_ROOM = "metertap.has_room"
-"""What a server puts into a request: it waits until there is memory for one answer more."""
+"""The key in a request of the function that waits until there is memory for one answer more."""
 
 
 def _always() -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from metertap_exporters.http.app import Environ, Response, json_error
 
 EACH = "each"
-"""In the place of a process id: every worker, apart from the others."""
+"""The value that asks for every worker, apart from the others, in place of a process id."""
 
 
 def worker_asked(environ: Environ) -> str:

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from metertap.workers.holder import Gathered
 
 _SECTIONS = (*FIGURES, "foreign")
-"""What is asked of workers."""
+"""Sections that workers are asked for."""
 
 
 class JsonMetricReader(MetricReader):
     """Collects on demand and keeps what the last collection found outside metertap's scope."""
 
     ignores_metertap = True
-    """What metertap records need not be aggregated for it."""
+    """Whether metertap's own metrics need not be aggregated for this reader."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**sdk.series_limits(settings.series_limit))

@@ -16,7 +16,7 @@ from metertap_exporters.json.document import ENTRIES
 from metertap_exporters.pause import pause
 
 _ENTRIES = 20
-"""So many entries are written before others may run: about a third of a millisecond."""
+"""Entries that are written before others may run: about a third of a millisecond."""
 
 
 class DocumentText:

@@ -15,7 +15,7 @@ from metertap.weight.definitions import Definition
 
 _DAY = 86_400.0
 _LEAST_SECONDS = 60.0
-"""After a shorter time, nothing is said of a whole day."""
+"""The least time after which a figure of a whole day is estimated."""
 
 
 def weights(figures: Figures, names: Mapping[tuple[str, str], str], context: int) -> Weights | None:

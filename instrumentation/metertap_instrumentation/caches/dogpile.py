@@ -66,7 +66,7 @@ get_multi = _lookup(lambda values, nothing: [value is not nothing for value in v
 get_value_metadata = _lookup(lambda value, _nothing: [value is not None])
 """`region.get_value_metadata(key)`."""
 backend = within()
-"""What a lookup asks of the backend, and whether a key is locked there: redis reads for both."""
+"""The context of the backend's work in a lookup, locks included: redis reads for both."""
 
 
 class _Creation(setting):
@@ -105,7 +105,7 @@ def _decided(lock: Any, result: Any, *_call: Any) -> None:
 
 
 creator = after("dogpile", _starts)
-"""What surrounds each call of a creator. It may raise: the miss is counted before."""
+"""The context of each call of a creator. It may raise: the miss is counted before."""
 enter_create = after("dogpile", _decided)
 """The decision whether a key's value is to be created, and by whom."""
 

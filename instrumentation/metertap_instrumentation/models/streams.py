@@ -15,7 +15,7 @@ from metertap.costs.model_calls import ModelCall
 from metertap.patching.tracebacks import hide_frame
 
 See = Callable[[ModelCall, Any], None]
-"""Takes from an item of a stream what it says of usage."""
+"""A function that takes the usage from an item of a stream."""
 
 
 def is_end(error: BaseException) -> bool:

@@ -34,7 +34,7 @@ from metertap_instrumentation.libraries import LIBRARIES
 _PLACE = "websockets.session"
 
 _open: weakref.WeakKeyDictionary[Any, Callable[[], object]] = weakref.WeakKeyDictionary()
-"""What ends the session of each connection that is counted now: once, whoever calls it first."""
+"""The end of each counted connection's session, which whoever comes first calls once."""
 
 # A finaliser runs anywhere, also where another thread's lock would be one too many: it notes only.
 _over: deque[object] = deque()

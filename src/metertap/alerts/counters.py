@@ -32,7 +32,7 @@ class Counters:
     overflown: int = 0
     """How many series hold what was past a limit of names or series."""
     spent: int = 0
-    """What tools spent on models and fees, in millionths of a USD."""
+    """The spending of tools on models and fees, in millionths of a USD."""
     newest: Callable[[ToolKey, int, float], list[float]] = _none
     """Returns so many of a tool's latest latencies, in milliseconds; none if not one is above."""
 

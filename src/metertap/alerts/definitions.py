@@ -37,11 +37,11 @@ class Definition:
     summary: str
     """The title that Prometheus gives it."""
     description: str
-    """What Prometheus says of it."""
+    """The description that Prometheus gives it."""
     firing: str = ""
-    """What a process says of it."""
+    """The sentence of a process while it fires."""
     resolved: str = ""
-    """What a process says at its end."""
+    """The sentence of a process at its end."""
     too_few: str = ""
     """The same, where there are too few calls or lookups to tell."""
     is_low: bool = False
@@ -213,7 +213,7 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
     for_seconds: float
     """How long it has to be past its threshold."""
     value: float | None
-    """In the definition's unit. None: there is no figure."""
+    """The figure in the definition's unit; None if there is none."""
     threshold: float
     span: float = 0.0
     """Seconds that the value is taken over."""
@@ -221,7 +221,7 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
     """Calls or lookups that it is made of."""
     minimum: int = 0
     compared: float | None = None
-    """What is compared with the threshold, where that is not the value."""
+    """The figure that is compared with the threshold, if it is not the value."""
     words: Callable[[], Mapping[str, str]] = dict
     """Further words of the definition's sentences."""
     said: str = ""

@@ -43,7 +43,7 @@ class ToolThresholds:
     no_traffic_seconds: int | None = None
     """How long it may go without any call, of whatever outcome."""
     minimum_calls: int = 20
-    """With fewer calls in the window, no rate or percentile of it is compared."""
+    """The fewest calls in the window for a rate or percentile to be compared."""
     for_seconds: int = 300
     """How long a condition has to hold."""
 
@@ -55,7 +55,7 @@ class CacheThresholds:
     hit_rate: float | None = 0.1
     """The smallest share of lookups that should hit."""
     minimum_lookups: int = 100
-    """With fewer lookups in the window, the hit rate is not compared."""
+    """The fewest lookups in the window for the hit rate to be compared."""
     for_seconds: int = 300
 
 

@@ -20,16 +20,16 @@ from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 
 Asked = tuple[Any, tuple[Any, ...], dict[str, Any]]
-"""What a lookup asks for, in the adapter's own terms, and the arguments to call the method with."""
+"""The subject of a lookup in the adapter's own terms, and the arguments for the method."""
 Ask = Callable[[Any, tuple[Any, ...], dict[str, Any]], Asked | None]
-"""Says what a call asks of a cache (its first argument); None where nothing is to be counted."""
+"""A function that tells what a call asks of a cache; None where nothing is to be counted."""
 Answer = Callable[[Any, Any, Any], Any]
 """Counts the lookup in a cache by what was asked and the method's result. Gives the result that the
 caller gets."""
 Around = Callable[[Any, tuple[Any, ...], dict[str, Any]], AbstractContextManager[Any]]
-"""Makes the context of a call. It is metertap's own code, and must not raise."""
+"""A function that makes the context of a call. It is metertap's own, and must not raise."""
 Note = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], None]
-"""Takes note of the result of a call: instance, result, arguments."""
+"""A function that notes the result of a call: instance, result, arguments."""
 
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
 ITSELF: Any = object()

@@ -20,7 +20,7 @@ from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statisti
 from metertap.state import is_enabled, recorder
 
 layer: ContextVar[object] = ContextVar("metertap_cache_layer", default=None)
-"""What counts the cache operation in progress here: lookups below it count nothing themselves.
+"""The layer that counts the cache operation in progress: lookups below it count nothing.
 
 Adapters of caches that stand on other caches put it there (`counting`); all adapters look for it.
 """
@@ -66,7 +66,7 @@ def counting(by: object = "a layer above") -> setting:
 FORK_WAITS_SECONDS = 1.0
 """The longest that a fork waits for caches that are looked for."""
 NAMES = Names()
-"""What users called their caches, and what was found."""
+"""Names that users gave their caches, and names that were found."""
 
 
 class ObjectMeter(CacheMeter):

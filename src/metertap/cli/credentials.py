@@ -25,7 +25,7 @@ class Credentials:
     token: Secret | None = None
     """A token of the environment, which is not shown to everybody."""
     authorities: Path | None = None
-    """Who must have signed the process's certificate, in place of the system's authorities."""
+    """Authorities that must have signed the process's certificate, in place of the system's."""
     own_certificate: Path | None = None
     """The certificate that the process must show, whoever signed it and for whatever name."""
     certfile: Path | None = None

@@ -24,7 +24,7 @@ _WIDTH = 100
 _COMMAND = "doctor"
 _REST = "metertap doctor --all shows the settings, readers and patches, too."
 Row = tuple[str, str]
-"""What something is called, and what there is to say of it."""
+"""A label, and the text beside it."""
 
 
 def doctor(

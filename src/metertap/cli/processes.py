@@ -28,7 +28,7 @@ class Process:
     instance_id: str | None = None
     """The instance that its documents must be of, where it registered one."""
     credentials: Credentials = NONE
-    """What is shown to it, and by what it is known."""
+    """The credentials to send to it, and those by which it is recognised."""
     query: str = ""
     """`?worker=PID`, where one of several workers is wanted alone."""
 

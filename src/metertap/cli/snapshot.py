@@ -13,7 +13,7 @@ from metertap.tables.table import shortened
 
 _COMMAND = "snapshot"
 _MOST_ROWS = 40
-"""Of a table where all processes are shown; one that is named is shown whole."""
+"""The most rows of a table if all processes are shown; one that is named is shown whole."""
 
 
 def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:

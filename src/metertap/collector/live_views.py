@@ -40,7 +40,7 @@ class _View:
     """
 
     _key: tuple[str, ...] = ()
-    """What the recorder knows the tool or cache by."""
+    """The recorder's key of the tool or cache."""
 
     def __init__(self, *key: str) -> None:
         self._key = key

@@ -10,7 +10,7 @@ from metertap.recording import Figures
 
 DAY_SECONDS = 86_400
 _LEAST_SECONDS = 60.0
-"""Of less time than this, nothing is said about a day."""
+"""The least time from which a day is forecast."""
 
 
 def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:

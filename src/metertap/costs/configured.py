@@ -24,7 +24,7 @@ class Price:
     input: Decimal
     output: Decimal = Decimal(0)
     cached: Decimal | None = None
-    """Of those that the provider had cached; as the other input where that is not said."""
+    """The price of input that the provider had cached; that of other input if it is not given."""
     cache_write: Decimal | None = None
 
     def cost(self, usage: Usage) -> Decimal:

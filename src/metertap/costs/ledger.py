@@ -54,7 +54,7 @@ _open: list[tuple[Frame, UsageKey, Decimal]] = []
 _eras: list[object] = [object()]
 """One object: another after each reset, and in a process that was forked."""
 _failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
-"""By identity of a tool's call in progress: models that failed it."""
+"""Models that failed a tool's call in progress, by the identity of the call."""
 
 
 def era() -> object:

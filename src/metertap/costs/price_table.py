@@ -34,7 +34,7 @@ _IDS = {
     "mistral_ai": "mistral",
     "x_ai": "x-ai",
 }
-"""What the table calls providers that OpenTelemetry's conventions call otherwise."""
+"""Providers that the table names differently than OpenTelemetry's conventions."""
 _FIELDS = {
     "cached": "cache_read_tokens",
     "cache_write": "cache_write_tokens",
@@ -54,7 +54,7 @@ class _Rates:
 
     call: Decimal
     each: dict[str, Decimal]
-    """By `Usage`'s names; of parts what they cost on top of the whole."""
+    """Prices by `Usage`'s names; of parts, the difference to the price of the whole."""
     is_exact: bool = True
 
     def cost(self, usage: Usage) -> Decimal:

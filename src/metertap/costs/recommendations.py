@@ -20,7 +20,7 @@ from metertap.recording.usage_series import UsageSeries
 
 HIGH, MEDIUM, LOW = "high", "medium", "low"
 _FEW = 20
-"""Of fewer calls, a figure may be chance."""
+"""The number of calls below which a figure may be chance."""
 _SHARE = Decimal("0.05")
 """A part of what a tool spends that is worth a word."""
 _GOAL = 0.9

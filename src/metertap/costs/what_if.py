@@ -14,7 +14,7 @@ from metertap.costs.usage import Usage
 from metertap.recording.usage_series import UsageSeries
 
 _SHARE = Decimal("0.8")
-"""Of what is paid now, so much at most is cheaper."""
+"""The largest share of what is paid now that counts as cheaper."""
 
 
 class Cheaper(NamedTuple):

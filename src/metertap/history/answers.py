@@ -15,7 +15,7 @@ from metertap.history.sketch import Sketch
 Kind = Literal["tool", "cache", "operation"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 By = Literal["none", "version", "instance"]
-"""What is told apart beside the subject and the service."""
+"""The criterion that separates series beside the subject and the service."""
 
 ERROR = "error"
 """The outcome of an MCP operation that has an `error.type`."""
@@ -53,7 +53,7 @@ class Slice:
     """Calls by outcome (`metertap.outcomes`); of operations `ok` and `error`."""
     error_types: dict[str, int] = field(default_factory=dict)
     latency: Sketch | None = None
-    """Of calls that went well or failed; None where no duration is known."""
+    """Latencies of calls that went well or failed; None where no duration is known."""
     hits: int = 0
     misses: int = 0
     extra: dict[str, float] = field(default_factory=dict)

@@ -21,16 +21,16 @@ Array = NDArray[np.float64]
 CALLS_IN_BLOCK = 20
 """The fewest calls of a block: the mean of fewer is too far from a normal distribution."""
 MOST_BLOCKS = 24
-"""So many blocks are made of a series that is not compared hour by hour."""
+"""The most blocks of a series that is not compared hour by hour."""
 FEWEST_BLOCKS = 3
-"""With fewer blocks on a side nothing can be told."""
+"""The fewest blocks on a side that can be compared."""
 _HOUR, _DAY = 3600.0, 86_400.0
 _TRIMMED = 0.05
 """The share of blocks that is left out at each end: a few bad minutes are no change."""
 _DAYS = 4
-"""With so many days before, the spread from day to day is known and counts as well."""
+"""The number of earlier days from which the spread from day to day counts as well."""
 _PAIRS = 6
-"""So many parts of the day have to be on both sides where there is one day before only."""
+"""The parts of a day that must exist on both sides if there is only one earlier day."""
 _RESAMPLES = 300
 
 

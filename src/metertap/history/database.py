@@ -24,9 +24,9 @@ KEPT_SECONDS = (_DAY, 14 * _DAY, 400 * _DAY)
 """How long rows of each tier but the last stay, once they are part of the next tier's."""
 
 LAYOUT = 1
-"""Of the tables. A program that knows only older ones leaves the file alone."""
+"""The version of the tables. A program that knows only older ones leaves the file alone."""
 _APPLICATION = 0x6D746170
-"""Says in the file's header that it is ours: `mtap`."""
+"""The mark in the header of a file of ours: `mtap`."""
 _TABLES = f"""
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, service TEXT, version TEXT, instance TEXT, first REAL, last REAL,

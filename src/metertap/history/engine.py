@@ -28,7 +28,7 @@ _FINE_PERIODS = 400
 """Periods are asked for in parts, while there are not more than that in all."""
 _LOOK_SECONDS = 3600
 _SAMPLES = 4
-"""So many samples of a series have to be in a period, for what comes before the first is lost."""
+"""The fewest samples of a series in a period, since what comes before the first is lost."""
 _SERVICE, _VERSION, _INSTANCE = "service_name", "service_version", "service_instance_id"
 _INFO = "target_info"
 

@@ -21,9 +21,9 @@ class Sums:
 
     piece: Slice
     lookups: dict[str, float] = field(default_factory=dict)
-    """By result."""
+    """Lookups by result."""
     calls: dict[tuple[str, str], list[Bucket]] = field(default_factory=dict)
-    """By outcome and type of error."""
+    """Calls by outcome and type of error."""
 
     def add_lookups(self, labels: Mapping[str, str], count: float) -> None:
         """Count lookups of a cache."""

@@ -28,7 +28,7 @@ MATERIAL_SHARE = 0.01
 STEADY = 0.6
 """The share of blocks that have to be on the side to which it moved."""
 FEWEST_CALLS = 60
-"""With fewer calls on a side nothing is told."""
+"""The fewest calls on a side that are compared."""
 _DAY = 86_400.0
 _DECILES = np.arange(0.1, 0.95, 0.1)
 
@@ -43,7 +43,7 @@ class Finding:
     before: float
     after: float
     change: Estimate
-    """Of latencies relative (0.2 is 20 % more), of shares in points (0.02 is 2 points more)."""
+    """The change: relative for latencies (0.2 is 20 % more), in points for shares (0.02 is 2)."""
     p_value: float
     """Corrected for all comparisons that were made."""
     since: float
@@ -64,7 +64,7 @@ class Tested(NamedTuple):
 
     p_value: float
     finding: Callable[[float], Finding | None]
-    """Makes the finding of a corrected p-value; None where it is small, or not steady."""
+    """A function that makes the finding of a corrected p-value; None where it does not hold."""
 
 
 class _Figure(NamedTuple):
@@ -74,7 +74,7 @@ class _Figure(NamedTuple):
     before: float
     after: float
     score: Array
-    """What a call in each bin counts for in the test."""
+    """The score of a call in each bin for the test."""
     moved: Callable[[Array, Array], Array]
     """Returns the change of rows of counts, before and after."""
     material: float

@@ -17,7 +17,7 @@ NO_PROMQL = "what answers there does not speak PromQL"
 TOTAL_SECONDS = 60.0
 """How long all questions of one answer may take together."""
 _LARGEST = 2.0**62
-"""What is more is no count of anything, and sums of it are no numbers."""
+"""The largest possible count: sums of larger ones are no numbers."""
 _LAST = 1e11
 """The latest moment that there is, in Unix seconds."""
 

@@ -82,7 +82,7 @@ class Report:
     compared: int
     """Tools and caches of which there was enough on both sides."""
     definitions: tuple[DefinitionChange, ...] = ()
-    """What tools' definitions weigh now, by service, where that has changed."""
+    """Changes of the weights of tools' definitions, by service."""
 
     @property
     def regressions(self) -> list[Finding]:

@@ -21,7 +21,7 @@ from itertools import accumulate
 from operator import add
 
 SCALE = 6
-"""Of OpenTelemetry's exponential histograms: 2^6 buckets to each doubling."""
+"""The scale of OpenTelemetry's exponential histograms: 2^6 buckets to each doubling."""
 _PER_DOUBLING = 2**SCALE
 _FIRST, _LAST = -20 * _PER_DOUBLING, 17 * _PER_DOUBLING
 _BOUNDS: tuple[float, ...] = tuple(

@@ -11,12 +11,12 @@ from typing import Any, Protocol, cast
 from metertap.history.sketch import Sketch
 
 _MOST_BYTES = 64 * 2**20
-"""Of one row, unpacked: thousands of series with whole sketches have less."""
+"""The most bytes of one row, unpacked: thousands of series with whole sketches have less."""
 _LEVEL = 4
-"""Of compression: a tenth more bytes than by zlib's default, in a third of its time."""
+"""The level of compression: a tenth more bytes than zlib's default, in a third of the time."""
 _LARGEST = 2**62
 _COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
-"""What is kept beside the latencies, the rarest last."""
+"""The counts beside the latencies, the rarest last."""
 
 
 class Measured(Protocol):

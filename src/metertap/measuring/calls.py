@@ -40,7 +40,7 @@ MISSED = 4
 NOTE = 5
 """An `Ending` that a layer inside has given, whatever the result looks like; or None."""
 STARTED = 6
-"""When the call started, by `clock`."""
+"""The start of the call, by `clock`."""
 INSTANCE = 7
 """The `id` of the object that runs the call, where a framework needs to know."""
 DEPTH = 8
@@ -49,7 +49,7 @@ ENDED = 9
 """When the handler ended, by `clock`, if a layer inside has seen that; or None."""
 
 LEFT_OUT: Any = False
-"""Stands for the series of a call that another layer, further out, counts already."""
+"""The mark in place of the series of a call that another layer, further out, counts."""
 
 PATCH = "patch"
 """`Owner.counted_by` of calls that the patch of a server's request kernel counts."""
@@ -64,7 +64,7 @@ class Owner(Protocol):
     name: str
     """The tool, as the caller named it; registered or not."""
     counted_by: object
-    """What counts it. A call inside one of the same name and by the same means is a recursion."""
+    """The means that counts it. A call inside one of the same name and means is a recursion."""
 
 
 current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=None)

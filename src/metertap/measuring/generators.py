@@ -32,7 +32,7 @@ class Stepping(Protocol):
 
 
 Begin = Callable[[Any, Any, Any], Stepping]
-"""Says how a call is to be counted, by wrapt's instance, args and kwargs."""
+"""A function that tells how to count a call, from wrapt's instance, args and kwargs."""
 
 _set = current.set
 _reset = current.reset

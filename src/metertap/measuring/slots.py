@@ -182,7 +182,7 @@ def _inert() -> Any:
 
 
 _SENT = sent(__name__, "ToolSlot", _inert())
-"""Makes a slot in another process: one that counts nothing where metertap is not installed."""
+"""The function that makes a slot in another process; it counts nothing without metertap there."""
 
 
 class NamedSlot(ToolSlot):

@@ -12,7 +12,7 @@ from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
 
 _ALWAYS = 8
 _EVERY = 64
-"""Of structured results the first ones are in the sample, and then one of so many."""
+"""The first structured results are in the sample, and then one of this many."""
 
 
 def weigh(series: ToolSeries, size_of: Callable[[Any], int], result: Any) -> None:

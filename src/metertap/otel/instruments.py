@@ -31,11 +31,11 @@ silent: ContextVar[bool] = ContextVar("metertap_silent", default=False)
 """Set while a reader collects that does not want to know what metertap recorded."""
 
 paced: ContextVar[Callable[[], None] | None] = ContextVar("metertap_paced", default=None)
-"""What a reader that has time calls again and again while it collects, to let other threads run."""
+"""The function that a patient reader calls while it collects, to let other threads run."""
 _PACE = 50  # observations between two pauses: each costs the SDK several microseconds
 
 FEE = "fee"
-"""Stands for the provider in what the calls of a tool cost by themselves."""
+"""The mark in place of a provider, for the fees of a tool's calls."""
 
 _Values = Mapping[frozenset[tuple[str, Any]], float]
 

@@ -31,7 +31,7 @@ SET_PROVIDER_FUNCTION = "_set_meter_provider"
 
 CONSUMER_MODULE = "opentelemetry.sdk.metrics._internal.measurement_consumer"
 ADD_READER_FUNCTION = "SynchronousMeasurementConsumer.add_metric_reader"
-"""Where every reader that is added later arrives; it shall see nothing that was before it."""
+"""The function through which every later reader is added; it shall see nothing of before."""
 
 TRACE_MODULE = "opentelemetry.sdk.trace"
 START_SPAN_METHOD = "Tracer.start_span"

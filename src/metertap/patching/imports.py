@@ -23,9 +23,9 @@ Executed = Callable[[ModuleType], None]
 _POLL_SECONDS = 0.01
 _lock = locks.lock()
 _watched: dict[str, tuple[Executed, ...]] = {}
-"""By name of a module: what to call each time that it has been executed."""
+"""Functions to call after each execution of a module, by its name."""
 _awaited: dict[str, tuple[Callable[[], None], ...]] = {}
-"""By name of a module: what to call once, before it is executed for the first time."""
+"""Functions to call once before the first execution of a module, by its name."""
 _finding = threading.local()
 
 

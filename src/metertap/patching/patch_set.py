@@ -23,7 +23,7 @@ from metertap.patching.tracebacks import hide_frame
 
 _ABSENT: Any = object()
 _MOST_WRAPPERS = 32
-"""Of wrappers around wrappers, so many are looked through: one may wrap itself."""
+"""The most wrappers around wrappers that are looked through: one may wrap itself."""
 
 
 class _Installed(NamedTuple):

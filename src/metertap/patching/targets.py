@@ -16,12 +16,12 @@ WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, 
 """wrapt's signature: wrapped, instance, args, kwargs."""
 
 StandIn = tuple[Callable[..., Any], Callable[[], None]]
-"""What stands where a function stood, and what makes it pass calls straight through, for good."""
+"""A function that takes another's place, and one that makes it pass calls on for good."""
 Replacement = Callable[[Callable[..., Any]], StandIn]
 Live = list[bool]
 """Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
 Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
-"""Makes the function that takes a method's place. It gets the instance first."""
+"""A maker of the function that takes a method's place. It gets the instance first."""
 
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _WRAPPER = "metertap.patching.wrapper"

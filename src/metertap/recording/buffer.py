@@ -36,7 +36,7 @@ class Trace(NamedTuple):
     """The time and the context of one sample, for an exemplar."""
 
     position: int
-    """Of the sample in its batch."""
+    """The place of the sample in its batch."""
     time_ns: int
     context: Any
 
@@ -248,7 +248,7 @@ class Delivery(ABC):
         self.folding = False
         """Whether a buffer is being taken in."""
         self.fold_listeners: tuple[Callable[[Buffer, Sequence[Any]], None], ...] = ()
-        """What is told of each batch that was taken in, with the lock held: it has to be quick."""
+        """The function that gets each batch that was taken in, with the lock held."""
 
     @abstractmethod
     def record_operation(

@@ -32,7 +32,7 @@ class ToolFigures(NamedTuple):
     with_cache: tuple[LatencyFigures, LatencyFigures] | None
     """Calls of which every lookup in a cache hit, and those of which one missed."""
     first_item: LatencyFigures | None
-    """Of calls that yield: until the first item."""
+    """Latencies of calls that yield, until the first item."""
     unsampled: int = 0
     """Calls that have a duration and ended otherwise: cancelled, caller's errors, interim."""
     unsampled_ms: float = 0.0
@@ -77,7 +77,7 @@ class OperationFigures(NamedTuple):
     method: str
     """Empty for sessions."""
     name: str | None
-    """Of the tool, prompt or resource, where the method has one; `_OTHER` if nobody knows it."""
+    """The name of the tool, prompt or resource, if there is one; `_OTHER` if it is unknown."""
     calls: int
     failed: int
     error_types: dict[str, int]
@@ -132,7 +132,7 @@ class Figures(NamedTuple):
     usage: tuple[UsageSeries, ...] = ()
     """Model calls, by tool, provider and model: copies."""
     weights: tuple[WeightFigures, ...] | None = ()
-    """What tools weigh; None where that is not measured."""
+    """Weights of tools; None where they are not measured."""
 
     @property
     def concurrent_requests(self) -> int:

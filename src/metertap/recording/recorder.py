@@ -42,7 +42,7 @@ _LONGEST_MS = 1e15
 _DUPLICATES_LIMIT = 100
 _NO_FEES: Mapping[str, Decimal] = {}
 _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
-"""What the SDK's own readers call whatever is past their limit."""
+"""The attribute by which the SDK's own readers mark what is past their limit."""
 
 
 class Slot(Protocol):
@@ -89,7 +89,7 @@ class Recorder(Delivery):
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.start_time = time.time()
-        """When counters began; figures begin again with each `start_over`."""
+        """The start of counters; figures begin again with each `start_over`."""
         self._past = Past(self.start_time)
         self._started = self._past.until_monotonic
         self.forget_slots()

@@ -23,7 +23,7 @@ class Ended(NamedTuple):
     outcome: str
     error_type: str | None
     latency_ms: float | None
-    """As it was measured or given: converting it would cost the percentiles their last digit."""
+    """The latency as measured or given: converting it would cost percentiles their last digit."""
     seconds: float
     trace: tuple[int, Any] | None = None
 
@@ -64,7 +64,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._looked_up: tuple[Latencies, Latencies] | None = None
         self._first_items: Latencies | None = None
         self.weight: WeightSeries | Literal[False] | None = None
-        """What is held of the tool's weight, once it was looked up; False if nothing is."""
+        """The reference to the tool's weight, once it was looked up; False if there is none."""
 
     @property
     def active(self) -> int:

@@ -14,7 +14,7 @@ UsageKey = tuple[str, str, str]
 """Names of the tool (`NO_TOOL` outside of one), the provider, and the model."""
 
 NO_TOOL = "none"
-"""Stands for the tool of model calls that no tool made."""
+"""The mark in place of a tool, for model calls that no tool made."""
 
 
 @dataclass(slots=True)
@@ -32,14 +32,14 @@ class UsageSeries:
     unpriced: int = 0
     """Calls of which the usage is known and the price is not."""
     input_tokens: int = 0
-    """Of everything that was sent; those that the provider had cached are among them."""
+    """The tokens of everything that was sent, those that the provider had cached included."""
     output_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     """Among the output tokens."""
     seconds: float = 0.0
-    """From the request to the end of the response."""
+    """The time from the request to the end of the response."""
     spent: Decimal = Decimal(0)
     """The cost of all calls that have a price."""
     spent_in_failed: Decimal = Decimal(0)

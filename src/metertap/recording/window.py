@@ -78,7 +78,7 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
 
 
 _FEW = 64
-"""So many new samples are put in their places one by one; for more, sorting anew is cheaper."""
+"""The most new samples that are put in place one by one; more are cheaper to sort anew."""
 
 
 class Window:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNSERVED = ".unserved"
-"""Of the file of a process that is measured and does not answer, and says why."""
+"""The suffix of the file of a process that is measured but does not answer; it says why."""
 SEEN_NOTHING = "it has seen no tool or cache yet"
-"""Why a process does not answer in which nothing was measured so far."""
+"""The reason why a process does not answer in which nothing was measured so far."""
 BRIEFLY_SECONDS = 0.2
 FRESH = ".new"
-"""Of a file that is being written."""
+"""The suffix of a file that is being written."""
 
 
 def write(suffix: str, text: str) -> str:

@@ -23,13 +23,13 @@ from metertap.runtime import listing
 from metertap.settings import program, runtime_folder
 
 UNNAMED = "python"
-"""What a service is called that has no name."""
+"""The name of a service that has none."""
 _TOLD = ".told"
-"""Of a file that is there once a page's address was told, by the program's first process."""
+"""The suffix of a file that marks a printed address, made by the program's first process."""
 _FRESH_SECONDS = 60.0
 """A file of this age that is not in its place yet will never be: its process was killed."""
 _CLOCK_SET_SECONDS = 60.0
-"""By how much the clock may have been set between two times that are compared."""
+"""The most by which the clock may have been set between two compared times."""
 _LONGEST = 65_536
 """Characters of a file that are read."""
 
@@ -55,7 +55,7 @@ class Running:
     certificate_file: str | None = None
     """The certificate that it shows, where it speaks TLS."""
     workers: str | None = None
-    """What stands for the workers of its service, one of which answers for all."""
+    """The key of the workers of its service, one of which answers for all."""
 
 
 def directory() -> Path:

@@ -36,7 +36,7 @@ class _Owners:
     def __init__(self) -> None:
         self.installation: Installation | None = None
         self.taps: dict[str, Tap] = {}
-        """By module. The last one that ends, ends the installation."""
+        """Taps by module. The last one that ends, ends the installation."""
         self.decider = Caller("", ("", 0))
         """Whose call of `instrument()` decided the settings."""
         self.asked: Mapping[str, Any] = {}

@@ -42,7 +42,7 @@ class Workers:
         self._views = views
         self._shared: list[Endpoint] = []
         self.service = _service(settings)
-        """What stands for the service in names of files; None where no address is shared."""
+        """The key of the service in names of files; None where no address is shared."""
         self._group: WorkerGroup | None = None
         if self.service is not None:
             # Only where there may be several: one process alone need not wait for these imports.

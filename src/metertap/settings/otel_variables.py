@@ -34,7 +34,7 @@ class OtelVariables:
     """Patterns of names of process metrics that are not to be reported."""
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
-    """What was set and could not be used, each with the reason."""
+    """Settings that could not be used, each with the reason."""
 
 
 def read(environ: Mapping[str, str]) -> OtelVariables:

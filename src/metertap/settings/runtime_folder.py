@@ -13,7 +13,7 @@ import stat
 SOCKET = ".sock"
 """How names of sockets end that processes make here: `<process id>-<endpoint>.sock`."""
 _TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108  # the folder in it is checked
-"""Where temporary files are put if no variable says so; as `tempfile` has it."""
+"""The folder of temporary files if no variable names one; as `tempfile` has it."""
 
 
 def path() -> str:

@@ -98,7 +98,7 @@ class Settings:
     """A Unix socket in place of the port; `AUTO` is one in the runtime folder."""
     prometheus_socket: Path | None = None
     token: Secret | None = None
-    """What a client of the endpoints must show."""
+    """The token that a client of the endpoints must send."""
     token_file: Path | None = None
     """The file that holds the token."""
     tls_certfile: Path | None = None
@@ -107,7 +107,7 @@ class Settings:
     tls_client_cafile: Path | None = None
     """Authorities one of which must have signed a client's certificate."""
     access_problem: str | None = None
-    """Why no endpoint may open: what was set to keep readers out cannot be used."""
+    """The reason why no endpoint may open: a setting that restricts access cannot be used."""
     disabled_instrumentations: frozenset[str] = frozenset()
     disabled_by_opentelemetry: frozenset[str] = frozenset()
     """Names of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`: other packages' among them."""
@@ -144,7 +144,7 @@ class Settings:
     resource_from_environment: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = field(default=(), compare=False)
-    """What was set and could not be used, each with the reason."""
+    """Settings that could not be used, each with the reason."""
 
     @property
     def has_alerts(self) -> bool:
@@ -275,7 +275,7 @@ class _NotShown:
 _NOT_SHOWN = _NotShown()
 
 _Given = dict[str, tuple[str, object]]
-"""By keyword: the name under which it was set, and the value as it was given."""
+"""For each keyword, the name under which it was set, and the value as it was given."""
 
 
 def read(

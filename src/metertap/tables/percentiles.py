@@ -15,7 +15,7 @@ from metertap.tables.document import Latencies, Operation, Session, Tool
 Which = Literal["p50", "p95", "p99"]
 PERCENTILES: tuple[Which, ...] = ("p50", "p95", "p99")
 _FEWEST = {"p50": 2, "p95": 19, "p99": 99}
-"""Of fewer calls, a percentile lies beyond the longest."""
+"""The number of calls below which a percentile lies beyond the longest call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Meter:
     """Figures of the tools and caches that a test uses. Any thread and any task may ask."""
 
     KEPT = pytest.StashKey[Document]()
-    """Where a test's figures are kept for a report."""
+    """The place of a test's figures until the report is written."""
 
     def __repr__(self) -> str:
         return "<meter of this test>"

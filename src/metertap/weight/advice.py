@@ -12,7 +12,7 @@ from metertap.weight.definitions import Definition
 _OF_CONTEXT = {"definition": 0.005, "results": 0.05}
 """The share of a context window from which a definition, or a usual large result, is heavy."""
 _FEW = 20
-"""Of fewer results, a percentile may be chance."""
+"""The number of results below which a percentile may be chance."""
 
 
 def heavy_definition(

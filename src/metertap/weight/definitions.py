@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SCHEMAS = frozenset({"inputSchema", "parameters", "input_schema"})
-"""What MCP, OpenAI and Anthropic call the schema of a tool's arguments."""
+"""The names of a tool's argument schema in MCP, OpenAI and Anthropic."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _value_at = json.JSONDecoder().raw_decode
 
@@ -23,9 +23,9 @@ class Definition:
 
     total: int
     description: int
-    """Of the description's JSON text, its quotes included; 0 without one."""
+    """Bytes of the description's JSON text, its quotes included; 0 without one."""
     schema: int
-    """Of the schema of the tool's arguments; 0 without one."""
+    """Bytes of the schema of the tool's arguments; 0 without one."""
 
     @property
     def other(self) -> int:

@@ -13,9 +13,9 @@ from typing import Any, Final
 from metertap.weight.definitions import utf8_length
 
 UNKNOWN: Final = -1
-"""In the place of a size that nobody can tell."""
+"""The mark in place of a size that cannot be known."""
 STRUCTURED: Final = -2
-"""In the place of a size that only writing the result would tell."""
+"""The mark in place of a size that only writing the result would show."""
 
 _MOST_PARTS = 1000
 _LONGEST = 1_000_000

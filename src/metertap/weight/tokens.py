@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 ENCODING = "o200k_base"
-"""What counts tokens: the encoding of OpenAI's models since GPT-4o."""
+"""The tokeniser: the encoding of OpenAI's models since GPT-4o."""
 BYTES_PER_TOKEN_OF_DEFINITIONS = 4.3
 BYTES_PER_TOKEN_OF_RESULTS = 3.5
 ABOUT_DEFINITIONS = f"≈ {BYTES_PER_TOKEN_OF_DEFINITIONS} bytes a token"

@@ -55,7 +55,7 @@ class _Peer:
     line: Line
     instance: str = ""
     heard: dict[str, Heard] = field(default_factory=dict)
-    """What it has said on this line, by section."""
+    """Its answers on this line, by section."""
     sheet: dict[str, Items] = field(default_factory=dict)
     at: dict[str, float] = field(default_factory=dict)
 

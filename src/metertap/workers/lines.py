@@ -73,7 +73,7 @@ def written(message: Mapping[str, Any], samples: Iterable[bytes] = ()) -> bytes:
 
 
 Message = tuple[dict[str, Any], Samples]
-"""What is in a message, and the samples that come after it."""
+"""The content of a message, and the samples that follow it."""
 
 
 class Incoming:

@@ -12,7 +12,7 @@ from metertap.workers.sections import Heard, Items, Section, Sheet, Told
 from metertap.workers.wire import VERSION, Malformed, decoder, encoder, framed, loaded
 
 MOST_BYTES = 16 * 2**20
-"""Of one file: totals have no samples, and 2,000 series take about 1 MB."""
+"""The most bytes of one file: totals have no samples, and 2,000 series take about 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Record:
     head: Head = field(default_factory=Head)
     sheet: Sheet = field(default_factory=dict)
     at: Mapping[str, float] = field(default_factory=dict)
-    """When each section was so, by the system's monotonic clock, which all processes share."""
+    """The time of each section, by the system's monotonic clock, which all processes share."""
 
     @property
     def is_continued(self) -> bool:

@@ -30,7 +30,7 @@ Key = tuple[str | None, ...]
 Items = Mapping[Key, Any]
 """Items of one section. The same object as long as nothing about it changes."""
 Sheet = Mapping[str, Items]
-"""What is known of one worker, by section."""
+"""The known sections of one worker, by name."""
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """Sections of which `figures_of` makes figures."""
 _MOST_ITEMS = 100_000
@@ -98,16 +98,16 @@ class Section:
 
     name: str
     kind: Any
-    """What an item is: a dataclass or a named tuple that `wire.encoder` writes."""
+    """The type of an item: a dataclass or a named tuple that `wire.encoder` writes."""
     take: Callable[[Figures, Items], Items]
-    """Makes the items of now of the recorder's figures and the items of before."""
+    """A function that makes the present items from the recorder's figures and earlier items."""
     merge: Callable[[Sequence[Any]], Any]
     settle: Callable[[Any], Any]
-    """Makes what stays of an item once its worker has ended; None where nothing does."""
+    """A function that makes what stays of an item after its worker has ended; None for nothing."""
     tells_change: bool = True
     """Whether it is written down when this changes; else only along with what does."""
     is_sound: Callable[[Any], bool] = lambda _item: True
-    """Says whether an item of another process has all that its type cannot demand."""
+    """A check whether an item of another process has all that its type cannot demand."""
 
     def encoded(self, changes: Changes, samples: list[bytes]) -> list[Any]:
         """Make what JSON can write, and add to `samples` what comes after it."""

@@ -21,13 +21,13 @@ from operator import attrgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 VERSION = 2
-"""Of what is written here; a worker that writes another one is not understood."""
+"""The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples have 17 MB."""
 _MOST_CHARACTERS = 10_000
-"""Of one text in it."""
+"""The most characters of one text in it."""
 _MOST_MEMBERS = 10_000_000
-"""Of one column: of what lists, counts by name or windows have in them."""
+"""The most members of lists, counts by name or windows in one column."""
 _MOST_DIGITS = 100
 """Before or after the point of an amount."""
 _LARGEST = 2**62
@@ -56,11 +56,11 @@ class Samples:
 
 
 Column = Any
-"""What JSON writes of many values."""
+"""Many values, as JSON writes them."""
 Encode = Callable[[Sequence[Any], list[bytes]], Column]
-"""Makes a column, and adds its samples to a list."""
+"""A function that makes a column, and adds its samples to a list."""
 Decode = Callable[[Column, int, Samples], list[Any]]
-"""Makes so many values of a column and its samples, or raises Malformed."""
+"""A function that makes the values of a column from it and its samples, or raises Malformed."""
 
 
 def dumped(message: object, samples: Iterable[bytes] = ()) -> bytes:

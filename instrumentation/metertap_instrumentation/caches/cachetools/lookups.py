@@ -30,7 +30,7 @@ _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
 meters = ObjectMeters("cachetools")
 _find = meters.find
 _making = ObjectMeters("cachetools")
-"""Of classes that make up what they lack (`__missing__`): a miss has an answer there, too."""
+"""Classes that make up what they lack (`__missing__`): a miss has an answer there, too."""
 
 
 def getitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:

@@ -83,7 +83,7 @@ def _counted(cache: Any, of: Any) -> Any:
 # each call. The call is made on a twin of it, which shares its `__dict__` and whose `cache` counts.
 
 _twins: dict[int, Any] = {}
-"""By the identity of a decorated function; None for one that looks in a `Cache`."""
+"""The measured twin of each decorated function, by identity; None for one over a `Cache`."""
 _ends: dict[int, weakref.ref[Any]] = {}
 
 

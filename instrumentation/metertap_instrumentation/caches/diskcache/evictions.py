@@ -16,7 +16,7 @@ from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _removing: ContextVar[bool] = ContextVar("metertap_diskcache_removing", default=False)
 _transactions: dict[int, Transaction] = {}
-"""By the identity of a cache: of all its transactions only one is not waiting."""
+"""Transactions by the identity of their cache: only one of a cache is not waiting."""
 state.on_fork(child=_transactions.clear)  # those of the parent's threads are not the child's
 
 

@@ -31,7 +31,7 @@ from metertap_instrumentation.tools.configured.names import (
 
 _Begin = Callable[[Any, Any], Frame | None]
 Test = Callable[[Any], bool]
-"""Says whether a result is a failure that was handled."""
+"""A test whether a result is a failure that was handled."""
 
 
 def test_of(failed: tuple[str, str] | None) -> Test | None:

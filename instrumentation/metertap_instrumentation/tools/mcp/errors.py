@@ -23,7 +23,7 @@ _TOOL_CALLERS = (
 )
 """Modules that call a tool's own code. Middleware and handlers are called by others."""
 _BETWEEN = ("pydantic", "anyio", "asyncio", "threading", "contextlib", "metertap")
-"""What may stand between those modules and the code that they call."""
+"""Modules that may stand between those and the code that they call."""
 _SENDERS = ("mcp.client.", "mcp.shared.", "fastmcp.client.")
 """Modules that send requests: a code which they raise is another program's answer."""
 _ARGUMENT_VALIDATION = frozenset({"call_fn_with_arg_validation", "validate_arguments", "run"})

@@ -60,7 +60,7 @@ class Kind:
         self.weight: WeightSeries | Literal[False] | None = (
             None if self.method == TOOLS_CALL else False
         )
-        """What a client holds of the tool's weight, once it was looked up; False if nothing."""
+        """The client's record of the tool's weight, once looked up; False if there is none."""
         self.record: Callable[[float, float], None] = self._record_first
         """Record a request that took so many seconds and went well when `calls.clock` was that."""
 

@@ -36,7 +36,7 @@ TOOL_ERROR = Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
 MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 
 _LONGEST_CHAIN = 20
-"""So many exceptions are looked at behind one: chains may be circles."""
+"""The most exceptions of one chain that are looked at: chains may be circles."""
 _prompts = KnownNames()
 
 
@@ -45,7 +45,7 @@ class Served:
 
     def __init__(self, name: object) -> None:
         self.source = f"mcp:{name}"
-        """What keeps equal tool names of two servers apart."""
+        """The key that keeps equal tool names of two servers apart."""
         self.methods = {INITIALIZE}  # has no handler: the SDK answers it
         """Methods that the server has a handler for, as far as they were asked for."""
         self.tools = ToolList()
@@ -86,7 +86,7 @@ class Served:
 
 
 _served: dict[int, tuple[weakref.ref[Any], Served]] = {}
-"""By the server's id: a weak dictionary would hash and compare it in Python on every request.
+"""Servers by id: a weak dictionary would hash and compare them in Python on every request.
 
 It holds names and no counts, so that it is as right after a fork or a reset as before.
 """
@@ -148,7 +148,7 @@ class Request:
         self.served = served
         self.kind = kind
         self.name: Any = name
-        """Of the tool or prompt, as the client gave it."""
+        """The name of the tool or prompt, as the client gave it."""
         if kind.tool is None:
             self.started = clock()
         else:

@@ -133,7 +133,7 @@ class _Session:
 
     def __init__(self, peer: Any = None) -> None:
         self.peer = peer
-        """What knows the version of the protocol, once that is agreed upon."""
+        """The object that knows the version of the protocol, once that is agreed upon."""
 
     def begin(self) -> None:
         """Take note of the beginning."""

@@ -23,10 +23,10 @@ from metertap_instrumentation.tools.mcp.requests import Request, Served
 
 _PLACE = "mcp.request"
 _MEASURED = "_metertap_request"
-"""Where a `RequestResponder` keeps our request until it is answered."""
+"""The attribute in which a `RequestResponder` keeps our request until it is answered."""
 
 _sessions = Served("")
-"""Stands for the server where a session answers by itself."""
+"""The stand-in for the server where a session answers by itself."""
 
 
 def patch_sets() -> Sequence[PatchSet]:

@@ -22,7 +22,7 @@ from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native
 
 _WITH_METADATA = (0, 19)
-"""From here on the runner calls the function that also says whether the SDK made the result."""
+"""The first version whose runner calls a function that tells whether the SDK made the result."""
 
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:

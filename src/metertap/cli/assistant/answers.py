@@ -18,7 +18,7 @@ from metertap.tables.table import Table, plain
 from metertap.text import printable
 
 MOST = 50
-"""So many tools or caches of one process are in an answer."""
+"""The most tools or caches of one process in an answer."""
 _MOST_CHARACTERS = 20_000
 _MOST_PROCESSES = 20
 _NAME_CHARACTERS = 100

@@ -17,7 +17,7 @@ from metertap.tables.percentiles import Which, percentile_of_sessions
 
 FAILED = "✕"
 _FEWEST_LOOKUPS = 20
-"""Of fewer, a hit rate says nothing."""
+"""The fewest lookups of a hit rate that means something."""
 _POOR_HIT_RATE = 50.0
 _POOR_SUCCESS_RATE = 90.0
 
@@ -26,7 +26,7 @@ _ANEW_SECONDS = 30.0
 
 Called = TypeVar("Called", Tool, Operation)
 Entry = TypeVar("Entry", bound=Tool | Operation | Cache)
-"""What a row is of."""
+"""The subject of a row."""
 Value = float | str | None
 Written = Callable[[Any], str]
 

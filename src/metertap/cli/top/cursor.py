@@ -19,7 +19,7 @@ class Cursor:
     order: Sequence[Key] = ()
     """The rows from top to bottom."""
     selected: Key | None = None
-    """Stays while the row is not there, as under a filter, for the row may come back."""
+    """The selected row; it stays selected under a filter that hides it, for it may come back."""
     is_unfolded: bool = False
     """Whether details stand under the selected row."""
     top: int = 0

@@ -14,7 +14,7 @@ from metertap.text import printable
 Item = tuple[str, str]
 """A text and its style."""
 _ROOMY = 100
-"""From this width on there are two blanks between columns."""
+"""The width from which there are two blanks between columns."""
 _LABEL = 12
 _BETWEEN = " · "
 _LEAST_FIRST = 17
@@ -24,7 +24,7 @@ _STAND_INS = str.maketrans(
     | {"←": "<", "→": ">", "↑": "^", "↓": "v", "“": '"', "”": '"', "│": "|", "’": "'"}
     | dict(zip("▁▂▃▄▅▆▇█", "_.,-~=+#", strict=True))
 )
-"""What is shown for a sign in a terminal that has it not; each is as wide as the sign."""
+"""Replacements for signs that a terminal lacks; each is as wide as the sign."""
 
 
 class Signs:

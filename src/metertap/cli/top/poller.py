@@ -19,7 +19,7 @@ from metertap.runtime.running import Running
 _MOST_GONE = 5
 _GONE_SECONDS = 600.0
 _SLOW_SECONDS = 2.0
-"""After this time it is said that an answer is missing."""
+"""The time after which a missing answer is mentioned."""
 
 Told = Callable[[], None]
 

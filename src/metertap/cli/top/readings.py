@@ -99,7 +99,7 @@ class Reading:
     alerts: tuple[documents.Alert, ...] = ()
     """Those that fire, then those that may soon."""
     costs: documents.Costs | None = None
-    """What tools spend, where they ask models or have fees."""
+    """Costs of tools, if they ask models or have fees."""
     workers: str = ""
     """How many workers the figures are of, where there are several, and who was not reached."""
 

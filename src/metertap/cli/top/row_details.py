@@ -15,7 +15,7 @@ from metertap.tables.percentiles import PERCENTILES, percentile_of_part
 _UNSUPPORTED = "unsupported"
 _LEAST_BARS = 8
 _BESIDE_BARS = 48
-"""What stands beside the bars: the label, what the highest of them is, and since when."""
+"""The text beside the bars: their label, the highest of them, and the time of the first."""
 
 
 def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:

@@ -18,7 +18,7 @@ from metertap.text import printable
 _LEAST_NAME = 24
 _LEAST_WORDS = 9
 _LEAST_FIRST = 16
-"""For `tool 1–12 of 200`."""
+"""The width of `tool 1–12 of 200`."""
 _MOST_NAME = 60
 RULE = 2
 """The rule left of details, and a blank."""

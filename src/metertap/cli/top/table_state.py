@@ -19,7 +19,7 @@ class TableState(Generic[Entry]):
     """One table as it is looked at: its rows sorted, its columns, the cursor in it."""
 
     title: str
-    """What its rows are: `tools`, `caches`."""
+    """The name of its rows: `tools`, `caches`."""
     every_column: Sequence[Column[Entry]]
     sorted_by: str
     is_reversed: bool = False
@@ -28,7 +28,7 @@ class TableState(Generic[Entry]):
     rows: Sequence[Row[Entry]] = ()
     """Every row that there is."""
     wanted: str = ""
-    """What a name must have in it."""
+    """The text that a name must contain."""
     shown: Sequence[Row[Entry]] = ()
     """The rows that the filter lets through, sorted."""
     cursor: Cursor = field(default_factory=Cursor)

@@ -17,7 +17,7 @@ from metertap.weight.definitions import Definition, definition, elements, member
 
 PROTOCOL = "2025-11-25"
 MOST_BYTES = 64 * 2**20
-"""What a server may send in all."""
+"""The most bytes that a server may send in all."""
 _MOST_PAGES = 1000
 _MOST_SHOWN = 80
 
