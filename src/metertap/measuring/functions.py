@@ -14,15 +14,27 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from metertap.measuring.calls import Frame, clock
 from metertap.measuring.slots import ToolSlot
 from metertap.patching.targets import StandIn
 
+Later = Callable[[Frame, float, Any], Any]
+"""Takes the frame of a call, when it started, and the coroutine or generator that it returned,
+which may be run later. Gives what the caller gets for that, and ends the call. Never raises."""
+UNFINISHED = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
+"""Types of results that are not over when they are returned."""
 
-def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
-    """Return a function that calls `function` and counts its calls on `slot`."""
+
+def plain(
+    function: Callable[..., Any], slot: ToolSlot, later: Later | None = None
+) -> Callable[..., Any]:
+    """Return a function that calls `function` and counts its calls on `slot`.
+
+    `later` is asked for what to do with results that are not over yet.
+    """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -48,6 +60,8 @@ def plain(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
             raise
         ended = clock()
         if frame is not None:
+            if later is not None and type(result) in UNFINISHED and frame[0]:
+                return later(frame, started, result)
             series = frame[0]
             frame[0] = None
             if series:
@@ -104,13 +118,18 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
 
 
 def replacement(
-    name: str, source: str, counted_by: object
+    name: str,
+    source: str,
+    counted_by: object,
+    later: Later | None = None,
+    new_slot: Callable[[str, str, object], ToolSlot] = ToolSlot,
 ) -> Callable[[Callable[..., Any]], StandIn]:
     """Return what a patch makes of a function that is one tool: its stand-in, and an undo."""
 
     def stand_in(function: Callable[..., Any]) -> StandIn:
-        slot = ToolSlot(name, source, counted_by)
-        measured = coroutine if inspect.iscoroutinefunction(function) else plain
-        return measured(function, slot), slot.close
+        slot = new_slot(name, source, counted_by)
+        if inspect.iscoroutinefunction(function):
+            return coroutine(function, slot), slot.close
+        return plain(function, slot, later), slot.close
 
     return stand_in

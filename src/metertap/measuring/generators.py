@@ -167,8 +167,8 @@ def _leave_to_the_driver(_inner: object) -> None:
 
 def _first_item(frame: Frame | None) -> None:
     """Record how long the call of `frame` took until its first item."""
-    if frame is not None and frame[SERIES]:
+    if frame is not None and (series := frame[SERIES]):
         try:
-            frame[SERIES].first_item(clock() - frame[STARTED])
+            series.first_item(clock() - frame[STARTED])
         except Exception as fault:
             faults.fault("measure", fault)

@@ -251,10 +251,8 @@ class Delivery(ABC):
         """The function that gets each batch that was taken in, with the lock held."""
 
     @abstractmethod
-    def record_operation(
-        self, key: Hashable, metric: Metric, attributes: dict[str, Any], seconds: float
-    ) -> None:
-        """Record one duration of `metric`."""
+    def operation(self, key: Hashable, metric: Metric, attributes: dict[str, Any]) -> Any:
+        """Return the data point of `metric` with these attributes, which `key` stands for."""
 
     @abstractmethod
     def wake(self) -> None:

@@ -11,6 +11,7 @@ from metertap import catalogue, faults, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
+from metertap.recording.operation_series import DataPoint
 from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import Latencies, Run
 
@@ -40,6 +41,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "_begun",
         "_ended",
         "_first_items",
+        "_first_point",
         "_left",
         "_looked_up",
         "counts",
@@ -63,6 +65,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self._looked_up: tuple[Latencies, Latencies] | None = None
         self._first_items: Latencies | None = None
+        self._first_point: DataPoint | None = None
         self.weight: WeightSeries | Literal[False] | None = None
         """The reference to the tool's weight, once it was looked up; False if there is none."""
 
@@ -99,8 +102,12 @@ class ToolSeries(LatencySeries[ToolFigures]):
                 latencies = self._first_items or Latencies(recorder.window_size)
                 self._first_items = latencies
         latencies.append(seconds)
-        metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
-        recorder.record_operation((metric.name, self.name), metric, attributes, seconds)
+        point = self._first_point
+        if point is None:
+            metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
+            point = recorder.operation((metric.name, self.name), metric, attributes)
+            self._first_point = point
+        point.record(seconds)
 
     def end(
         self,

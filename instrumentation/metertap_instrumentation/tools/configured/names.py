@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from metertap import catalogue, faults
 from metertap.measuring.callables import kind_of
-from metertap.measuring.slots import NamedSlot, Slot
+from metertap.measuring.slots import NamedSlot, Slot, ToolSlot
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.lines import nearest, need
@@ -121,7 +121,7 @@ class Slots:
         self.position: int | None = None
         """Which positional argument is a name, if a look among those that are `kept` is enough."""
 
-    def new(self, name: str) -> Slot:
+    def new(self, name: str) -> ToolSlot:
         """Return a slot for `name`."""
         return _Named(name if name.strip() else catalogue.OTHER, SOURCE, self._line, self.kept)
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls, functions, generators
-from metertap.measuring.calls import OWNER, SERIES, STARTED, Frame, clock
+from metertap.measuring.calls import NOTE, OWNER, SERIES, STARTED, Frame, clock
+from metertap.measuring.functions import UNFINISHED
 from metertap.measuring.slots import Slot
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
-from metertap.patching.targets import Live, Target, WrapperFunction, stand_in
+from metertap.patching.targets import Live, Replacement, Target, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.lines import is_a
 from metertap_instrumentation.tools.configured.names import (
@@ -59,6 +60,7 @@ class Calls:
         failed: Test | None,
     ) -> None:
         self.slot_of = slot_of
+        self.new_slot = slots.new
         self._slots = slots
         self._failed = failed
         self._caller_errors = caller_errors
@@ -147,19 +149,23 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
         steps = _steps_of(own)
         return Target(attribute, generators.async_generator_wrapper(function.callable, steps))
     is_async = function.kind == "coroutine"
-    if is_async and one_tool is not None:
-        measured = functions.replacement(one_tool, SOURCE, own.target)
-        return Target(attribute, coroutine_wrapper(own), replacement=measured)
     wrapper = coroutine_wrapper(own) if is_async else _plain_wrapper(own)
-    make, begin = _coroutine if is_async else _plain, own.begin_of(function)
-    by_function = stand_in(attribute, lambda method, live: make(own, begin, method, live))
+    replacement: Replacement | None
+    if one_tool is not None:
+        replacement = functions.replacement(
+            one_tool, SOURCE, own.target, _later(own), lambda name, *_rest: own.new_slot(name)
+        )
+    else:
+        make, begin = _coroutine if is_async else _plain, own.begin_of(function)
+        made = stand_in(attribute, lambda method, live: make(own, begin, method, live))
+        replacement = made.replacement
     # A coroutine shows the name of its function.
-    by_wrapt = Target(attribute, generators.named_as(function.callable, wrapper))
-    return by_wrapt._replace(replacement=by_function.replacement)
+    wrapper = generators.named_as(function.callable, wrapper)
+    return Target(attribute, wrapper, replacement=replacement)
 
 
 def _plain_wrapper(own: Calls) -> WrapperFunction:
-    begin = own.begin
+    begin, later = own.begin, _later(own)
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         frame = None
@@ -174,8 +180,8 @@ def _plain_wrapper(own: Calls) -> WrapperFunction:
             raise
         if frame is not None:
             try:
-                if type(result) in _LATER and frame[SERIES]:
-                    return _later(own, frame, result)
+                if type(result) in UNFINISHED and frame[SERIES]:
+                    return later(frame, frame[STARTED], result)
                 own.ended(frame, result)
             except Exception as fault:
                 faults.fault("measure", fault)
@@ -185,7 +191,7 @@ def _plain_wrapper(own: Calls) -> WrapperFunction:
 
 
 def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:
-    ended, raised, later = own.ended, own.raised, _LATER
+    ended, raised, later = own.ended, own.raised, _later(own)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         frame = None
@@ -201,8 +207,8 @@ def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) ->
             raise
         if frame is not None:
             try:
-                if type(result) in later and frame[SERIES]:
-                    return _later(own, frame, result)
+                if type(result) in UNFINISHED and frame[SERIES]:
+                    return later(frame, frame[STARTED], result)
                 ended(frame, result)
             except Exception as fault:
                 faults.fault("measure", fault)
@@ -261,18 +267,30 @@ class _Steps:
 # then, by what is returned for it.
 
 
-def _later(own: Calls, frame: Frame, made: Any) -> Any:
-    """Return what stands for a coroutine or generator that was `made`."""
-    if type(made) is GeneratorType and made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
-        own.ended(frame, made)  # it can be awaited, and no generator of ours can
-        return made
-    if sys.getrefcount(made) > _ALONE:
-        own.ended(frame, made)  # the program keeps it: it may run it, or give it out again
-        return made
-    spent, slot = clock() - frame[STARTED], frame[OWNER]
-    calls.give_up(frame)
-    later = _LATER[type(made)](own, slot, _Unrun(made), spent)
-    return generators.named_as(made, later)
+def _later(own: Calls) -> functions.Later:
+    """Return what makes a stand-in for a coroutine or generator that a call of a line returned."""
+
+    def later(frame: Frame, started: float, made: Any) -> Any:
+        try:
+            if len(frame) <= NOTE:  # one of `functions`' short ones
+                frame[NOTE:] = None, started, None, 0, None
+            # One that can be awaited, as no generator of ours can; or the program keeps it, and may
+            # run it, or give it out again.
+            if (
+                type(made) is GeneratorType
+                and made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
+            ) or sys.getrefcount(made) > _ALONE:
+                own.ended(frame, made)
+                return made
+            spent, slot = clock() - started, frame[OWNER]
+            calls.give_up(frame)
+            made_later = _LATER[type(made)](own, slot, _Unrun(made), spent)
+            return generators.named_as(made, made_later)
+        except Exception as fault:
+            faults.fault("measure", fault)
+            return made
+
+    return later
 
 
 def _references(made: object) -> int:
