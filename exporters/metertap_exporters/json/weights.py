@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from metertap import catalogue
-from metertap.recording import Figures, ToolFigures, WeightFigures
+from metertap.recording import Figures, Percentiles, ToolFigures, WeightFigures
 from metertap.tables.document import Weights
 from metertap.weight import tokens
 from metertap.weight.advice import heavy_definition, heavy_results
@@ -38,7 +38,7 @@ def weights(figures: Figures, names: Mapping[tuple[str, str], str], context: int
         if weight.side == catalogue.SERVER:
             if weight.definition is not None:
                 advice += heavy_definition(name, weight.definition, calls.get(key, 0), context)
-            advice += heavy_results(name, weight.percentiles.p95, weight.results, context)
+            advice += heavy_results(name, _quantiles(weight).p95, weight.results, context)
     return cast(
         Weights,
         {
@@ -99,7 +99,7 @@ def _definition(found: Definition, context: int) -> dict[str, Any]:
 
 
 def _results(weight: WeightFigures, context: int, uptime_seconds: float) -> dict[str, Any]:
-    quantiles = weight.percentiles
+    quantiles = _quantiles(weight)
     mean = weight.total / weight.results if weight.results else None
     a_day = None
     if mean is not None and uptime_seconds >= _LEAST_SECONDS:
@@ -123,6 +123,11 @@ def _results(weight: WeightFigures, context: int, uptime_seconds: float) -> dict
         "tokens_per_day": _tokens(a_day),
         "window_samples": weight.window_samples,
     }
+
+
+def _quantiles(weight: WeightFigures) -> Percentiles:
+    """Return percentiles of sizes, none of them beyond the largest result."""
+    return weight.percentiles.at_most(weight.maximum)
 
 
 def _tokens(size: float | None) -> int | None:

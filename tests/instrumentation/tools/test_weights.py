@@ -60,6 +60,24 @@ def test_langchain(tap: Tap) -> None:
     assert found["definition"]["description_bytes"] == len('"Tell the weather."')
 
 
+def test_no_percentile_lies_beyond_the_largest_result(tap: Tap) -> None:
+    tools = pytest.importorskip("langchain_core.tools")
+
+    @tools.tool
+    def text(size: int) -> str:
+        """Tell a text."""
+        return "x" * size
+
+    for size in (10, 20, 1000):
+        text.invoke({"size": size})
+    results = weights(tap)["text"]["results"]
+    assert (results["p50_bytes"], results["p95_bytes"], results["max_bytes"]) == (20, 1000, 1000)
+    assert results["p95_tokens"] == results["max_tokens"]
+    given: Any = tap.snapshot()["weight_metrics"]
+    (advice,) = [item for item in given["recommendations"] if item["kind"] == "heavy_results"]
+    assert "is 1000 bytes" in advice["arithmetic"]
+
+
 def test_openai_agents(tap: Tap) -> None:
     pytest.importorskip("agents")
     from agents import Agent, Runner, function_tool
