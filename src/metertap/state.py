@@ -8,7 +8,9 @@ is forgotten.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from metertap import faults, locks
 from metertap.recording import Recorder
@@ -17,15 +19,21 @@ from metertap.settings.settings import Settings, read
 Hook = Callable[[], None]
 
 
+class _AtFork(NamedTuple):
+    """What is called around a fork."""
+
+    before: Hook | None
+    parent: Hook | None
+    child: Hook | None
+
+
 class _State:
     __slots__ = (
-        "child",
+        "at_fork",
         "enabled",
         "end_fork",
         "is_forked",
         "lock",
-        "parent",
-        "prepare",
         "recorder",
         "reset",
         "settings",
@@ -39,13 +47,13 @@ class _State:
         self.enabled: bool | None = None  # None: not before somebody has read the settings
         self.end_fork: Hook = lambda: None
         self.is_forked = False
-        self.prepare: list[Hook] = []
-        self.parent: list[Hook] = []
-        self.child: list[Hook] = []
+        self.at_fork: list[_AtFork] = []
         self.reset: list[Hook] = []
 
 
 _state = _State()
+_forking = threading.local()
+"""What was called before the fork that this thread is at."""
 
 
 def recorder() -> Recorder:
@@ -101,9 +109,7 @@ def on_fork(
     Hooks for `before` run last registered first, the others first registered first. What one
     raises is counted as a fault, and the others run.
     """
-    for hooks, hook in ((_state.prepare, before), (_state.parent, parent), (_state.child, child)):
-        if hook is not None:
-            hooks.append(hook)
+    _state.at_fork.append(_AtFork(before, parent, child))
 
 
 def on_reset(hook: Hook) -> None:
@@ -120,21 +126,24 @@ def reset() -> None:
     _run(_state.reset, "reset")
 
 
-def _run(hooks: list[Hook], place: str) -> None:
+def _run(hooks: Iterable[Hook | None], place: str) -> None:
     for hook in hooks:
-        with faults.guarded(place):
-            hook()
+        if hook is not None:
+            with faults.guarded(place):
+                hook()
 
 
 def _before_fork() -> None:
-    _run(_state.prepare[::-1], "fork")
+    # What another thread registers meanwhile, while it imports, has not been called before.
+    _forking.hooks = found = tuple(_state.at_fork)
+    _run([hooks.before for hooks in reversed(found)], "fork")
     # Last: the other hooks may record, and nothing of ours may wait while this lock is held.
     _state.end_fork = _state.recorder.before_fork()
 
 
 def _forked_in_parent() -> None:
     _state.end_fork()
-    _run(_state.parent, "fork")
+    _run([hooks.parent for hooks in _forking.hooks], "fork")
 
 
 def _forked() -> None:
@@ -143,7 +152,7 @@ def _forked() -> None:
         locks.renew()
         faults.reset()
         _state.recorder.forked()
-    _run(_state.child, "fork")
+    _run([hooks.child for hooks in _state.at_fork], "fork")
 
 
 if hasattr(os, "register_at_fork"):

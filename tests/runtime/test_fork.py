@@ -349,3 +349,33 @@ def child():
 print(json.dumps([tap.pipeline.recording_paths(), in_child(child)]))
 """)
     assert found == [["bulk"], ["bulk"]]
+
+
+def test_imports_of_the_pipeline_end_before_the_process_forks() -> None:
+    # A child that is forked in the middle of one could never import the same.
+    found = ran("""
+import concurrent.futures.thread  # has a hook at forks, and is heard of if it is imported in one
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "metertap.runtime.pipeline":
+            importing.set()
+            threading.Event().wait(1.5)  # longer than a fork waits for anything else
+        return None
+
+importing = threading.Event()
+tap = metertap.instrument(json_port=0)
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=call)
+thread.start()
+assert importing.wait(20)
+
+def child():
+    call(2)
+    return tap.snapshot()["tool_metrics"]["search"]["total_calls"]
+
+found = in_child(child)
+thread.join()
+print(json.dumps([found, tap.snapshot()["tool_metrics"]["search"]["total_calls"]]))
+""")
+    assert found == [2, 1]

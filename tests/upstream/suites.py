@@ -187,10 +187,7 @@ SUITES = (
             "--pyargs",
             *(
                 f"google.genai.tests.{folder}"
-                for folder in (
-                    *("afc", "chats", "client", "common", "errors", "gaos", "interactions"),
-                    *("live", "mcp", "transformers", "types"),
-                )
+                for folder in ("afc", "chats", "client", "errors", "mcp")
             ),
         ),
     ),

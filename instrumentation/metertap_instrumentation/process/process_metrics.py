@@ -38,7 +38,15 @@ another thread has an exit status of 1 instead of the signal's: short ones are l
 
 _loading = locks.lock()
 """Held by the thread that imports. A child forked meanwhile could never import the same."""
-_fork = threading.local()
+
+
+class _Fork(threading.local):
+    """Whether a fork waited; not where this module was imported while it began."""
+
+    waited = False
+
+
+_fork = _Fork()
 _cut_off = False
 """Whether this is such a child, because its parent did not wait long enough."""
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opentelemetry")
 """Settings that say what is patched."""
 _HISTORY = ("history", "history_size")
+_IMPORTS_SECONDS = 10.0
+"""The longest that a fork waits for imports; only one that waits for the forking thread takes so
+long."""
 
 
 class Installation(MeasuredProcess):
@@ -45,6 +48,7 @@ class Installation(MeasuredProcess):
         if self._pipeline is not None:  # else imports wait until something is measured
             importlib.import_module("metertap.patching.wrapper")
         self._waking = locks.rlock()
+        self._is_making = False
         self._fork = threading.local()
         self._endings = Endings(self._push_the_rest, self._stop_threads)
         self._watches = supervisor_watches(self._supervise)
@@ -110,11 +114,13 @@ class Installation(MeasuredProcess):
                 asleep, self._asleep = self._asleep, None
                 if asleep is not None:
                     with faults.guarded("pipeline"):
+                        self._is_making = True
                         self._pipeline = self._new_pipeline()
                         self._pipeline.start(Handover(asleep.end()))
                     with faults.guarded("endings"):
                         self._endings.woken(pushes=self._pushes)
             finally:
+                self._is_making = False
                 self._waking.release()
 
     def shutdown(self) -> None:
@@ -241,8 +247,13 @@ class Installation(MeasuredProcess):
             self._pipeline.flush(timeout_milliseconds)
 
     def before_fork(self, seconds: float) -> None:
-        """Wait until no thread makes the pipeline: the child would inherit half of it."""
-        self._fork.waited = self._waking.acquire(timeout=seconds)
+        """Wait until no thread makes the pipeline: the child would inherit half of it.
+
+        It is made of imports, which a child could never finish: these are waited for longer.
+        """
+        self._fork.waited = self._waking.acquire(timeout=seconds) or (
+            self._is_making and self._waking.acquire(timeout=_IMPORTS_SECONDS)
+        )
 
     def forked_in_parent(self) -> None:
         """Let other threads go on."""
