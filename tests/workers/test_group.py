@@ -18,7 +18,7 @@ import pytest
 
 from metertap import outcomes
 from metertap.recording import Recorder
-from metertap.workers import members
+from metertap.workers import members, records
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import NOT_REACHED, REACHED, Gathered
 from metertap.workers.ledger import Ledger
@@ -159,6 +159,71 @@ def test_totals_that_are_contained_already_do_not_count_twice(
     path.write_bytes(text)  # as if the holder had been killed before it removed the file
     assert calls(group.gathered(FIGURES)) == 15
     wait_for(lambda: not path.exists())
+
+
+def test_a_worker_that_is_contained_for_a_while_does_not_count_twice(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    one, other = another(stack, calls=10), another(stack, calls=100)
+    wait_for(lambda: one.has_written() and other.has_written())
+    path = Path(Files(SERVICE).name(members.member(one.process.pid), TOTALS))
+    text = path.read_bytes()
+    one.kill()
+    wait_for(lambda: not path.exists())
+    other.kill()
+    wait_for(lambda: len(Files(SERVICE).members()) <= 1)
+    path.write_bytes(text)  # as if a thread of its had been slow to end
+    assert calls(group.gathered(FIGURES)) == 115
+    wait_for(lambda: not path.exists())
+    assert calls(group.gathered(FIGURES)) == 115
+
+
+THREAD_ALONE = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system has no /proc")
+def test_a_process_of_which_one_thread_is_left_has_not_ended(stack: ExitStack) -> None:
+    process = stack.enter_context(started([sys.executable, "-c", THREAD_ALONE]))
+    member = members.member(process.pid)
+    stat = Path(f"/proc/{process.pid}/stat")
+    wait_for(lambda: b") Z " in stat.read_bytes())
+    assert member.is_alive
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    wait_for(lambda: not member.is_alive)
+
+
+def test_what_was_told_is_written_down_for_whoever_asks_next(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    other = another(stack, calls=10)
+    assert calls(group.gathered(FIGURES)) == 15
+    path = Path(Files(SERVICE).name(members.member(other.process.pid), TOTALS))
+    sections = {section.name: section for section in of_recorder(Recorder())}
+
+    def told() -> int:
+        tools = records.read(path.read_bytes(), sections).sheet["tools"]
+        return sum(part.figures.succeeded for part in tools.values())
+
+    wait_for(path.exists)
+    assert wait_for(told) == 10
+    other.does("call 1")
+    assert calls(group.gathered(FIGURES)) == 16
+    wait_for(lambda: told() == 11)
+
+
+def test_who_leaves_the_port_answers_what_was_gathered_last(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    another(stack, calls=10)
+    assert calls(group.gathered(FIGURES)) == 15
+    group.end()
+    assert calls(group.gathered(FIGURES)) == 15
 
 
 def test_totals_that_cannot_be_written_count_all_the_same(

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -243,3 +243,49 @@ def test_uvicorns_workers_are_one_server(how: str, tmp_path: Path) -> None:
         wait_for(has_followed, 60)
         wait_for(lambda: server.counted() == server.answered)
         assert server.document()["ended_workers"] == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("hypercorn", "shop:asgi", "--bind", "127.0.0.1:{port}", "--workers", "2"),
+        ("granian", "shop:asgi", "--port", "{port}", "--workers", "2", "--interface", "asgi"),
+    ],
+    ids=["hypercorn", "granian"],
+)
+def test_workers_of_other_servers_are_one_server(command: tuple[str, ...], tmp_path: Path) -> None:
+    with shop(tmp_path, *command) as server:
+        server.answered = 1
+        while len(server.pids) < 2:
+            server.ask(5)
+        wait_for(lambda: {item["pid"] for item in server.workers()} == server.pids)
+        wait_for(lambda: server.counted() == server.answered)
+
+
+def test_servers_on_stdio_of_several_clients_are_one_server(tmp_path: Path) -> None:
+    env = {"METRICS_JSON_PORT": str(free_port())}
+    shutil.copy(PROGRAM, tmp_path / "shop.py")
+    command = [sys.executable, str(tmp_path / "shop.py")]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(started(command, env=env, cwd=tmp_path)) for _ in range(3)]
+        pids = {_told(server, calls=number + 1) for number, server in enumerate(servers)}
+        server = Shop(servers[0], 0, int(env["METRICS_JSON_PORT"]), 0)
+        wait_for(lambda: {item["pid"] for item in server.workers()} == pids)
+        wait_for(lambda: server.counted() == 6)
+        # The client of the one that holds the port ends: another takes it, and no call is lost.
+        holder = next(each for each in servers if each.pid == server.holder())
+        assert holder.stdin is not None
+        holder.stdin.close()
+        holder.wait(60)
+        holder.stdin = None
+        wait_for(lambda: {item["pid"] for item in server.workers()} == pids - {holder.pid})
+        wait_for(lambda: server.counted() == 6)
+
+
+def _told(server: subprocess.Popen[bytes], calls: int) -> int:
+    """Have a server on stdio make calls; return its process id."""
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(b"1\n" * calls)
+    server.stdin.flush()
+    return int([server.stdout.readline() for _ in range(calls)][-1])

@@ -11,7 +11,7 @@ from functools import partial
 
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, written
-from metertap.workers.sections import Told
+from metertap.workers.sections import Sheet, Told
 from metertap.workers.wire import Malformed
 
 _MOST_LINES = 8
@@ -24,9 +24,15 @@ class Answers:
     """The listening socket of one worker, and its connections. For one thread."""
 
     def __init__(
-        self, ledger: Ledger, instance: Callable[[], str], listening: socket.socket
+        self,
+        ledger: Ledger,
+        instance: Callable[[], str],
+        listening: socket.socket,
+        write: Callable[[Sheet], None],
     ) -> None:
+        """Answer from `ledger`; `write` writes down what was told, for who holds the port next."""
         self._ledger = ledger
+        self._write = write
         self._instance = instance
         self._listening = listening
         self._waiting: selectors.BaseSelector | None = None
@@ -69,16 +75,20 @@ class Answers:
                 wanted = message[0].get("sections")
                 if not isinstance(wanted, list):
                     raise Malformed("it is no question")
-                line.sendall(self._answer([name for name in wanted if type(name) is str], told))
+                at, names = time.monotonic(), [name for name in wanted if type(name) is str]
+                now = self._ledger.now({*names, *self._ledger.telling})
+                sections = {name: items for name, items in now.items() if name in names}
+                line.sendall(self._answer(at, sections, told))
+                self._write(now)
         except (OSError, Malformed):
             self._drop(line)
 
-    def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:
-        at, known = time.monotonic(), self._ledger.sections
+    def _answer(self, at: float, now: Sheet, told: dict[str, Told]) -> bytes:
+        known = self._ledger.sections
         samples: list[bytes] = []
         sections = {
             name: known[name].encoded(told.setdefault(name, Told()).changes(items), samples)
-            for name, items in self._ledger.now(names).items()
+            for name, items in now.items()
         }
         return written({"instance": self._instance(), "at": at, "sections": sections}, samples)
 

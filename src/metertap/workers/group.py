@@ -51,6 +51,7 @@ class WorkerGroup:
         self._lock = locks.rlock()
         self._writing = locks.lock()
         self._is_ended = False
+        self._gathered: dict[tuple[str, ...], Gathered] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -88,11 +89,17 @@ class WorkerGroup:
         return self._thread is not None
 
     def gathered(self, names: Sequence[str]) -> Gathered | None:
-        """Ask all workers for some sections; None where this one is alone, or holds no port."""
+        """Ask all workers for some sections; None where this one is alone, or holds no port.
+
+        Requests that are answered yet when it has left the port find what was gathered last.
+        """
         holder = self._holder
         if holder is None:
-            return None
-        return holder.gathered(names, self.write)
+            return self._gathered.get(tuple(names))
+        found = holder.gathered(names, self.write)
+        if found is not None:
+            self._gathered[tuple(names)] = found
+        return found
 
     def has_others(self) -> bool:
         """Return whether another worker takes part, or may follow this one. For any process."""
@@ -162,6 +169,7 @@ class WorkerGroup:
         """Reset a forked child: it takes part in nothing; sockets and lock are the parent's."""
         self._close()
         self._clear()
+        self._gathered = {}
         self._is_ended = False
         self._ledger.forget()
 
@@ -181,7 +189,7 @@ class WorkerGroup:
             self._begin_to_hold(hold.touched())
         else:
             listening = listener(files.name(self._me, SOCKET))
-            self._answers = Answers(self._ledger, self._instance, listening)
+            self._answers = Answers(self._ledger, self._instance, listening, self.write)
         self._wake = socket.socketpair()
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._wake[0], selectors.EVENT_READ)

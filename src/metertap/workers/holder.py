@@ -21,6 +21,8 @@ _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
 _LATE_SECONDS = 0.1
 """How long it is read what answers too late, so that the next question finds it short."""
+_MOST_ABSORBED = 64
+"""So many workers whose totals are contained stay known: their files may come back for a while."""
 HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
 
 
@@ -259,7 +261,7 @@ class Holder:
                     head,
                     firsts=tuple(item for item in firsts if Member(*item).is_alive),
                     ended=head.ended + len(new),
-                    absorbed=tuple(left),
+                    absorbed=(*absorbed - left, *left)[-max(_MOST_ABSORBED, len(left)) :],
                 ),
                 records.together(
                     self._ledger.sections,

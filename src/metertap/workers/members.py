@@ -57,7 +57,9 @@ def started(pid: int) -> int | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name of the program comes before, in parentheses, and may have any character.
             found = file.read().rpartition(b")")[2].split()
-        return None if found[0] in (b"Z", b"X") else int(found[19])
+        # Until its other threads have ended too, one of them may still write a file.
+        has_ended = found[0] in (b"Z", b"X") and int(found[17]) <= 1
+        return None if has_ended else int(found[19])
     except FileNotFoundError:
         if os.path.exists("/proc/self/stat"):
             return None

@@ -10,14 +10,13 @@ from __future__ import annotations
 import functools
 import json
 import struct
-import sys
 import types
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import chain, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 VERSION = 2
@@ -97,10 +96,8 @@ def encoder(kind: Any) -> Encode:
     if origin is tuple and arguments[-1] is Ellipsis:
         return functools.partial(_encoded_lists, encoder(arguments[0]))
     if origin is tuple:
-        each = [encoder(item) for item in arguments]
-        return lambda values, samples: [
-            made(column, samples) for made, column in zip(each, _columns(values, each), strict=True)
-        ]
+        places = [(itemgetter(place), encoder(item)) for place, item in enumerate(arguments)]
+        return functools.partial(_encoded_members, places)
     if origin is dict:
         return functools.partial(_encoded_named, encoder(arguments[1]))
     if kind is Decimal:
@@ -108,9 +105,7 @@ def encoder(kind: Any) -> Encode:
     if names := _names(kind):
         hints = get_type_hints(kind)
         members = [(attrgetter(name), encoder(hints[name])) for name in names]
-        return lambda values, samples: [
-            made([*map(member, values)], samples) for member, made in members
-        ]
+        return functools.partial(_encoded_members, members)
     return lambda values, _samples: values
 
 
@@ -150,10 +145,6 @@ def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     if origin is types.UnionType or origin is Union:
         return Union, tuple(item for item in arguments if item is not type(None))
     return origin, arguments
-
-
-def _columns(values: Sequence[Any], each: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return zip(*values, strict=True) if values else [()] * len(each)
 
 
 # A value that may be None: one flag for all of them, or one for each, and those that are there.
@@ -212,6 +203,14 @@ def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) 
     return [dict(zip(shapes[number], each)) for number in which]  # noqa: B905
 
 
+def _encoded_members(
+    members: Sequence[tuple[Callable[[Any], Any], Encode]],
+    values: Sequence[Any],
+    samples: list[bytes],
+) -> Column:
+    return [encode([*map(member, values)], samples) for member, encode in members]
+
+
 def _decoded_members(
     each: Sequence[Decode],
     made: Callable[[Any], Any],
@@ -227,10 +226,6 @@ def _decoded_members(
 
 
 def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> Column:
-    if sys.byteorder != "little":
-        values = [array("d", value) for value in values]
-        for value in values:
-            value.byteswap()
     samples += map(array.tobytes, values)
     return [*map(len, values)]
 
@@ -243,8 +238,6 @@ def _decoded_samples(column: Column, count: int, samples: Samples) -> list[Any]:
         values = array("d")
         values.frombytes(data[place : place + length * _DOUBLE])
         place += length * _DOUBLE
-        if sys.byteorder != "little":
-            values.byteswap()
         if values and not 0 <= values[0] <= values[-1] <= _LARGEST_FLOAT:
             raise Malformed("a sample is no duration")
         found.append(values)
@@ -258,8 +251,7 @@ def _list(value: Any, length: int | None = None) -> list[Any]:
 
 
 def _of_types(column: Column, count: int, *kinds: type) -> list[Any]:
-    found = _list(column, count)
-    if not set(map(type, found)).issubset(kinds):
+    if not set(map(type, found := _list(column, count))).issubset(kinds):
         raise Malformed(f"something is no {kinds[0].__name__}")
     return found
 
