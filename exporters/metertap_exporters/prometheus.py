@@ -19,7 +19,7 @@ from metertap.otel import resource, sdk
 from metertap.otel.instruments import paced
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
-from metertap.settings.settings import Options, Settings
+from metertap.settings.settings import Settings
 from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
 from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
@@ -316,12 +316,9 @@ class PrometheusReader(PrometheusScrapeReader):
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
-        options: Options = {}
-        if host is not None:
-            options["prometheus_host"] = host
-        if port is not None:
-            options["prometheus_port"] = port
-        settings = process_settings.read(options) if options else state.settings()
+        settings = state.settings()
+        if host is not None or port is not None:
+            settings = process_settings.read({"prometheus_host": host, "prometheus_port": port})
         self.exporter = PrometheusExporter(settings)
         self.exporter.reader = self
         super().__init__(settings)

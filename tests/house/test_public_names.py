@@ -7,13 +7,16 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 
 import metertap
-from metertap.settings.settings import TABLE, Options, Settings
+from metertap.settings.address import Address
+from metertap.settings.secret import Secret
+from metertap.settings.settings import KEYWORDS, TABLE, Settings
 
 ARGUMENTS = inspect.getdoc(metertap.instrument) or ""
 
@@ -52,8 +55,7 @@ def test_dir_lists_the_public_names_and_nothing_else() -> None:
 
 def test_instrument_has_a_keyword_for_each_setting() -> None:
     *given, unknown = inspect.signature(metertap.instrument).parameters.values()
-    assert [item.name for item in given] == [*TABLE, "meter_provider"]
-    assert list(Options.__annotations__) == [item.name for item in given]
+    assert [item.name for item in given] == [*TABLE, "meter_provider"] == [*KEYWORDS]
     assert {item.kind for item in given} == {inspect.Parameter.KEYWORD_ONLY}
     assert {item.default for item in given} == {None}
     assert unknown.kind is inspect.Parameter.VAR_KEYWORD
@@ -74,7 +76,16 @@ def test_help_says_what_a_keyword_is_its_default_and_its_variable(keyword: str) 
         assert parse(ast.literal_eval(stated.group(1))) == default
 
 
-@pytest.mark.parametrize("keyword", Options.__annotations__)
+TAKEN_FOR = {
+    Path: str | Path,
+    frozenset[str]: Iterable[str],
+    Address: str,
+    Secret: str,
+}
+"""What a keyword takes whose setting has another type once it is parsed."""
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
 def test_a_keyword_has_the_type_that_its_setting_takes(keyword: str) -> None:
     from opentelemetry.metrics import MeterProvider
 
@@ -86,8 +97,10 @@ def test_a_keyword_has_the_type_that_its_setting_takes(keyword: str) -> None:
             **vars(sys.modules["metertap.runtime.instrument"]),
         },
     )
-    taken = MeterProvider if keyword == "meter_provider" else get_type_hints(Options)[keyword]
-    assert hints[keyword] == taken | None
+    kept = {"meter_provider": MeterProvider, **get_type_hints(Settings)}[keyword]
+    if type(None) in get_args(kept):
+        kept = get_args(kept)[0]
+    assert hints[keyword] == TAKEN_FOR.get(kept, kept) | None
 
 
 def test_an_unknown_keyword_is_a_warning_and_no_error(caplog: pytest.LogCaptureFixture) -> None:

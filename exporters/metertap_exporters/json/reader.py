@@ -20,7 +20,7 @@ from metertap.otel import sdk
 from metertap.otel.instruments import silent
 from metertap.recording import Figures
 from metertap.settings import settings as process_settings
-from metertap.settings.settings import Options, Settings
+from metertap.settings.settings import Settings
 from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
@@ -217,12 +217,9 @@ class JsonReader(JsonMetricReader):
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
-        options: Options = {}
-        if host is not None:
-            options["json_host"] = host
-        if port is not None:
-            options["json_port"] = port
-        settings = process_settings.read(options) if options else state.settings()
+        settings = state.settings()
+        if host is not None or port is not None:
+            settings = process_settings.read({"json_host": host, "json_port": port})
         super().__init__(settings)
         self.view = JsonSnapshot(settings)
         self.view.reader = self

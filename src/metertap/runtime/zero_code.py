@@ -12,7 +12,7 @@ from typing import Any
 from metertap import faults
 from metertap.runtime import tap
 from metertap.runtime.instrument import instrument
-from metertap.settings.settings import Options
+from metertap.settings.settings import KEYWORDS
 
 
 class MetertapInstrumentor:
@@ -21,7 +21,7 @@ class MetertapInstrumentor:
     def instrument(self, **kwargs: Any) -> None:
         """Call `metertap.instrument`; what the loader adds for itself is left out."""
         with faults.guarded("zero_code"):
-            known = {key: kwargs[key] for key in kwargs.keys() & Options.__annotations__}
+            known = {key: kwargs[key] for key in kwargs.keys() & KEYWORDS}
             instrument(**known)
 
     def uninstrument(self, **_kwargs: Any) -> None:

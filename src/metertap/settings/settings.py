@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from metertap.faults import guarded, shown, warn_once
 from metertap.parsing import (
@@ -38,40 +38,6 @@ from metertap.settings.secret import Secret
 HISTORY_VARIABLE = "METERTAP_HISTORY"
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
-
-
-class Options(TypedDict, total=False):
-    """Keywords of `metertap.instrument`; each has an environment variable of its own."""
-
-    enabled: bool
-    window_size: int
-    json_endpoint: bool
-    json_port: int
-    json_host: str
-    announce: bool
-    weight: bool
-    context_window: int
-    prometheus: bool
-    prometheus_port: int
-    prometheus_host: str
-    series_limit: int
-    allowed_hosts: Iterable[str]
-    json_socket: str | Path
-    prometheus_socket: str | Path
-    token: str
-    token_file: str | Path
-    tls_certfile: str | Path
-    tls_keyfile: str | Path
-    tls_client_cafile: str | Path
-    disabled_instrumentations: Iterable[str]
-    service_name: str
-    alertmanager_url: str
-    alert_webhook_url: str
-    alert_every: float
-    history: str | Path
-    history_size: int
-    cost_repeats: bool
-    meter_provider: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +192,8 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "history_size": ("METERTAP_HISTORY_SIZE", integer(1, 1_000_000)),
     "cost_repeats": ("METERTAP_COST_REPEATS", boolean),
 }
+KEYWORDS = (*TABLE, "meter_provider")
+"""Keywords of `metertap.instrument`. The last is an object for the pipeline, and no setting."""
 _SECRET = frozenset({"alertmanager_url", "alert_webhook_url", "token"})
 """Settings whose value may hold credentials: one that cannot be used is not shown."""
 _ACCESS = (
@@ -262,7 +230,6 @@ _OTHER_VARIABLES = frozenset({config_file.VARIABLE, _RUN_CHILDREN})
 _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
 """Other programs' variables begin so too, so only near misspellings of ours are warned of."""
-_NOT_VALUES = frozenset({"meter_provider"})  # an object for the pipeline, not a setting
 _TABLES_IN_FILE = ("tools", "caches", "prices", "fees")
 _ALERTS = "alerts"
 
@@ -380,8 +347,8 @@ def _from_keywords(options: Mapping[str, Any], refused: list[str]) -> _Given:
         if name in TABLE:
             if value is not None:
                 given[name] = (name, value)
-        elif name not in _NOT_VALUES:
-            refused.append(_tell_unknown(f"instrument({name}=…)", name, {*TABLE, *_NOT_VALUES}))
+        elif name not in KEYWORDS:
+            refused.append(_tell_unknown(f"instrument({name}=…)", name, KEYWORDS))
     return given
 
 
