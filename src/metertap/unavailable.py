@@ -16,6 +16,10 @@ from metertap import faults
 from metertap._version import __version__
 
 
+def nothing(*_args: Any, **_kwargs: Any) -> None:
+    """Do nothing."""
+
+
 class Tap:
     """A tap that measures nothing."""
 
@@ -30,23 +34,10 @@ class Tap:
         """Return why nothing is measured."""
         return {"version": __version__, "active": False, "faults": faults.fault_counts()}
 
-    def alerts(self) -> None:
-        """Return None: there are no alerts."""
-
-    def flush(self, timeout_milliseconds: float = 500.0) -> None:
-        """Do nothing."""
-
-    def at_exit(self) -> None:
-        """Do nothing."""
-
-    def shutdown(self) -> None:
-        """Do nothing."""
+    alerts = flush = shutdown = __exit__ = staticmethod(nothing)
 
     def __enter__(self) -> Tap:
         return self
-
-    def __exit__(self, *_exc_info: object) -> None:
-        """Do nothing."""
 
 
 class CacheMeter:
@@ -55,13 +46,7 @@ class CacheMeter:
     def __init__(self, name: str = "", system: str = "") -> None:
         """Take the arguments of the real one."""
 
-    def hit(self) -> None:
-        """Do nothing."""
-
-    miss = rejected = hit
-
-    def evicted(self, entries: int = 1) -> None:
-        """Do nothing."""
+    hit = miss = rejected = evicted = staticmethod(nothing)
 
 
 class PerformanceMetricsCollector:
@@ -164,10 +149,6 @@ def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
 def cache_meter(name: str) -> CacheMeter:
     """Return a meter that counts nothing."""
     return CacheMeter()
-
-
-def nothing(*_args: Any, **_kwargs: Any) -> None:
-    """Do nothing."""
 
 
 _NOTHING = b'{"error":{"status":503,"message":"nothing is measured"}}'
