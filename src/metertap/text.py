@@ -17,6 +17,13 @@ ABOUT = "≈"
 """The sign before a percentile that is estimated, or limited to the longest of few calls."""
 LEGEND = f"{ABOUT} an estimate, or of too few calls"
 
+NO_TOOL = (
+    "No tool has been called yet. Tools of MCP and of agent frameworks are found by themselves. "
+    "Functions of your own, such as the routes of a web framework, become tools by @metertap.tool, "
+    "by measure_tool or by a line of configuration: docs/own-code.md"
+)
+"""What is said where caches are measured and tools are not."""
+
 _LONGEST = 1000
 """Characters of one text that are shown."""
 _HIDDEN = "…"

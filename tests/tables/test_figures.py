@@ -46,6 +46,16 @@ def test_what_tools_and_operations_count_is_said_where_both_are_shown() -> None:
     assert all(not table.legend for table in tables(document(operations=[])))
 
 
+def test_where_only_caches_are_measured_it_is_said_what_becomes_a_tool() -> None:
+    with metertap.instrument(json_endpoint=False) as tap:
+        metertap.record_cache_hit("prices")
+        assert "@metertap.tool" in plain(tables(tap.snapshot())[0])
+        assert any("@metertap.tool" in note for note in tap.diagnosis()["notes"])
+        metertap.record_tool_call("search", True, 5.0)
+        assert "@metertap.tool" not in plain(tables(tap.snapshot())[0])
+        assert not any("@metertap.tool" in note for note in tap.diagnosis()["notes"])
+
+
 def test_a_notebook_shows_tools_and_caches_with_their_names_escaped() -> None:
     name = "<script>alert('&')</script>"
     with metertap.instrument(json_endpoint=False) as tap:

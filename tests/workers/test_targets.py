@@ -102,16 +102,20 @@ def test_one_worker_alone_answers_to_its_id_and_to_no_other() -> None:
 
 
 def test_tables_say_whose_figures_they_are() -> None:
-    def told(*states: str) -> str:
+    def told(*states: str, ended: int = 0) -> str:
         workers = [
             document.Worker(pid=number, state=state, age_seconds=3.2, reason=None)
             for number, state in enumerate(states, 1)
         ]
-        return workers_told({"workers": workers})  # type: ignore[typeddict-item]
+        found = {"workers": workers, "ended_workers": ended}
+        return workers_told(found)  # type: ignore[arg-type]
 
     assert told() == ""
     assert told("holds the port") == "1 worker"
     assert told("holds the port", "reached") == "2 workers"
+    assert told("holds the port", ended=7) == (
+        "1 worker (7 ended, whose calls are counted but not in percentiles)"
+    )
     assert told("reached", "not reached", "left") == (
         "3 workers (2 not reached, as of 3 s ago; 3 left, as of 3 s ago)"
     )

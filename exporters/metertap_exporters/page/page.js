@@ -39,6 +39,7 @@ const toolOf = ({ tool }) => tool;
 const tokens = (number) => (number === null || number === undefined ? count(null) : [count(number)[0], "tokens", "≈", "estimated from bytes"]);
 const operationOf = ({ operation }) => operation;
 
+const OWN_TOOLS = " Tools of MCP and of agent frameworks are found by themselves. Functions of your own become tools by @metertap.tool, by measure_tool or by a line of configuration.";
 const tools = new Table(byId("tools"), {
   sort: view.tools ?? { key: "p95", down: true },
   unfold: (name) => toolDetail(name, history),
@@ -276,7 +277,7 @@ function counts() {
     const empty = byId(`${id}-empty`);
     empty.hidden = shown > 0;
     byId(id).hidden = shown === 0;
-    say(empty, all ? `No ${thing} has “${byId("filter").value.trim()}” in its name.` : `No ${thing} has been seen yet.`);
+    say(empty, all ? `No ${thing} has “${byId("filter").value.trim()}” in its name.` : `No ${thing} has been seen yet.${id === "tools" ? OWN_TOOLS : ""}`);
   }
 }
 

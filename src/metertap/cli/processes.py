@@ -62,7 +62,7 @@ def unserved() -> list[tuple[Running, str]]:
     found = running.running()
     answering = {item.workers for item in found if item.workers and item.json_url}
     listed = [
-        (item, item.problem or "its JSON endpoint is switched off")
+        (item, item.problem or "it has no JSON endpoint")
         for item in found
         if item.json_url is None and item.workers not in answering
     ]

@@ -19,7 +19,7 @@ from metertap.settings.address import Address
 from metertap.settings.config_file import is_in_full
 from metertap.settings.secret import Secret
 from metertap.settings.settings import TABLE, Settings, config_file_named
-from metertap.text import without_secrets
+from metertap.text import NO_TOOL, without_secrets
 
 if TYPE_CHECKING:
     from metertap.history.writer import HistoryWriter
@@ -61,6 +61,7 @@ def diagnose(
                 *pipeline().stood_back(),
                 *_unknown_names(settings),
                 *_relative_file(),
+                *_no_tool(),
                 *sdk.problems(),
             ],
             list(notes),
@@ -147,6 +148,12 @@ def _relative_file() -> list[str]:
         "METERTAP_CONFIG is relative: it is another file in each working directory, and counts in "
         "full only for code that lies beside it; name the file in full"
     ]
+
+
+def _no_tool() -> list[str]:
+    """Say what becomes a tool, where only caches are measured."""
+    figures = state.recorder().figures()
+    return [NO_TOOL] if figures.caches and not figures.tools and not figures.operations else []
 
 
 def _instrumentations(enabled: bool) -> list[dict[str, Any]]:

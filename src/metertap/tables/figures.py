@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from metertap import text
 from metertap.tables import weights
 from metertap.tables.document import Document, Operation, Session, Tool
@@ -21,6 +23,7 @@ _SESSION_HEADERS = ("MCP sessions", "ended", "failed", "p50", "p95", "p99", "err
 _CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
 _OLD = ("not reached", "left")
 """States of workers whose last figures are shown."""
+_LEGEND_WIDTH = 100
 _POOR_SUCCESS_RATE = 90.0
 _REQUESTS_AND_CALLS = (
     "Tools count calls of handlers, where cancelled calls and callers' errors are neither ok nor "
@@ -45,6 +48,8 @@ def tables(
         made.append(_sessions(sessions))
     if document["cache_metrics"]:
         made.append(_caches(document))
+    if not document["tool_metrics"] and not operations:
+        made[0].legend = "\n".join(textwrap.wrap(text.NO_TOOL, _LEGEND_WIDTH))
     made[0].title = _title(document, name, pid, url)
     estimated = [table for table in made if _has_estimates(table)]
     for table in estimated[-1:]:
@@ -86,6 +91,8 @@ def workers_told(document: Document) -> str:
         if item["state"] in _OLD
     ]
     count = "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
+    if ended := document.get("ended_workers"):
+        old.append(f"{ended} ended, whose calls are counted but not in percentiles")
     return f"{count} ({'; '.join(old)})" if old else count
 
 
