@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -44,9 +45,13 @@ from metertap.recording import Recorder
 from metertap.settings import settings
 from metertap.workers import records, wire
 from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.records import Head, Record
-from metertap.workers.sections import figures_of, of_process, of_recorder
+from metertap.workers.records import Head
+from metertap.workers.sections import Changes, Heard, Told, figures_of, of_process, of_recorder
+from metertap_exporters.exposition.text import Exposition
+from metertap_exporters.json.document import outline
 from metertap_exporters.json.system import taken
+from metertap_exporters.json.text import DocumentText
+from metertap_exporters.prometheus import Views
 
 _ODD = (
     *(
@@ -130,12 +135,9 @@ class Target(NamedTuple):
 
 def _ledger() -> Ledger:
     recorder = Recorder()
-    for name, outcome in (
-        ("search", outcomes.OK),
-        ("search", outcomes.TIMEOUT),
-        ("r", outcomes.OK),
-    ):
-        recorder.record_tool(recorder.tool(name, "library"), outcome, None, 5.0)
+    for number in range(30):
+        name, outcome = ("search", outcomes.OK) if number % 3 else ("r", outcomes.TIMEOUT)
+        recorder.record_tool(recorder.tool(name, "library"), outcome, None, float(number))
     cache = recorder.cache("answers", "lru")
     recorder.cache_looked_up(cache, True, None)
     with recorder.lock:
@@ -144,44 +146,73 @@ def _ledger() -> Ledger:
     return Ledger(recorder, [*of_recorder(recorder), of_process(taken)])
 
 
+def _said(message: Any, samples: bytes, by: random.Random) -> bytes:
+    """Write a message of a worker, changed, with samples of which some may be others."""
+    if by.random() < 0.3:
+        values = array("d", samples)
+        for _ in range(by.choice((1, 2, 9))):
+            values[by.randrange(len(values))] = float(by.choice(_SAMPLES))
+        samples = values.tobytes()
+    if by.random() < 0.1:
+        samples = changed_bytes(samples, by)
+    text = _dumped(message, by) if by.random() < 0.7 else json.dumps(message).encode()
+    return wire.framed(text.decode(errors="replace"), [samples])
+
+
+_SAMPLES = (-1.0, 0.0, 1e-300, 5.0, 1e300, 1e308, float("nan"), float("inf"), float("-inf"))
+
+
 @contextmanager
 def answers_of_workers() -> Iterator[Target]:
     """Read what a worker says to the one that holds the port, and add it to what is known."""
     ledger = _ledger()
     known = ledger.now(ledger.sections)
+    written: list[bytes] = []
     told = {
-        name: section.encoded(section.changes({}, known[name]))
+        name: section.encoded(Told().changes(known[name]), written)
         for name, section in ledger.sections.items()
     }
+    message, samples = {"version": wire.VERSION, "sections": told}, b"".join(written)
+    views, exposition = Views(Recorder()), Exposition(lambda: None)
 
     def give(by: random.Random) -> None:
-        message = {"version": wire.VERSION, "sections": told}
-        found = wire.loaded(_dumped(message, by)).get("sections")
-        found = found if isinstance(found, dict) else {}
+        found, rest = wire.loaded(_said(message, samples, by))
+        sections = found.get("sections")
         sheet = dict(known)
-        for name, section in ledger.sections.items():
-            if name in found:
-                sheet[name] = section.after({}, section.decoded(found[name]))
+        for name, given in sections.items() if isinstance(sections, dict) else ():
+            heard = Heard()
+            heard.take(ledger.sections[name].decoded(given, rest) if name in known else _NOTHING)
+            sheet[name] = heard.items
         merged = {
             name: Merged().of(section, [sheet, known]) for name, section in ledger.sections.items()
         }
-        json.dumps(records.written(Record(Head(), merged), ledger.sections).decode())
-        figures_of(merged)
+        figures = figures_of(merged)
+        whole = merged["whole"][()]
+        given = {"enabled": True, "service": None, "foreign": (), "alerts": None, "whole": whole}
+        json.loads(DocumentText().of(outline(figures, **given)))
+        exposition.text(views.families(figures), is_openmetrics=False)
+        for section in ledger.sections.values():
+            records.text_of(section, merged[section.name], 1.0)
 
     yield Target((wire.Malformed,), give)
+
+
+_NOTHING = Changes(False, (), (), ())
 
 
 @contextmanager
 def totals_of_workers() -> Iterator[Target]:
     """Read the file of totals that a worker has left."""
     ledger = _ledger()
-    head = Head(1.0, "instance", ((1, 2),), 1, ((3, 4),))
-    record = Record(head, ledger.now(ledger.sections))
-    text = json.loads(records.written(record, ledger.sections))
+    sheet = ledger.now(ledger.sections)
+    head = Head("instance", ((1, 2),), 1, ((3, 4),))
+    texts = [records.text_of(ledger.sections[name], items, 1.0) for name, items in sheet.items()]
+    message = json.loads(records.written(head, texts)[4:])
 
     def give(by: random.Random) -> None:
-        found = records.read(_dumped(text, by), ledger.sections)
-        records.written(found, ledger.sections)
+        found = records.read(wire.framed(_dumped(message, by).decode("latin-1")), ledger.sections)
+        for name, items in found.sheet.items():
+            records.text_of(ledger.sections[name], items, 1.0)
 
     yield Target((wire.Malformed,), give)
 

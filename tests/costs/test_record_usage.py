@@ -16,6 +16,7 @@ import pytest
 import metertap
 from metertap import state
 from metertap.costs import ledger, model_calls
+from metertap.costs.usage import Usage
 from metertap_exporters.json.reader import schema
 from support.warned import warnings_of
 
@@ -214,6 +215,28 @@ def test_repeats_are_looked_for_only_if_asked() -> None:
         seen = [repeats.seen("t", "p", {"messages": text}) for text in ("a", "b", "a", object())]
         assert seen == [False, False, True, False]
         assert not any(b"messages" in digest for digest in repeats._known)
+
+
+class Odd:
+    """An object that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("nobody sees me")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["within itself", "keys of two types", "without a text"])
+def test_a_request_that_cannot_be_compared_costs_no_count(what: str) -> None:
+    within: list[Any] = []
+    within.append(within)
+    odd = {"within itself": within, "keys of two types": {1: 1, "a": 1}, "without a text": Odd()}
+    with metertap.instrument(json_endpoint=False, cost_repeats=True):
+        call = model_calls.begin("openai", "chat", "own", request=odd[what])
+        assert call is not None
+        model_calls.report(call, Usage(10), "own", "x" * 10_000)
+        call.end()
+        assert len(call.tier) == 200
+        assert [series.calls for series in state.recorder().usage_figures()] == [1]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -334,6 +335,28 @@ def test_one_that_hangs_delays_no_answer_for_long(group: WorkerGroup, stack: Exi
         states = {item.pid: item.state for item in gathered.workers}
         assert states[other.process.pid] == REACHED
         assert list(states.values()).count(NOT_REACHED) == 1
+
+
+def test_one_that_owes_an_answer_is_not_waited_for_again(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    other, silent = another(stack, calls=7), another(stack, calls=3)
+    assert calls(group.gathered(FIGURES)) == 15
+    silent.process.send_signal(signal.SIGSTOP)
+    group.gathered(FIGURES)
+    other.does("call 1")
+    began = time.monotonic()
+    found = [group.gathered(FIGURES) for _ in range(40)]
+    assert time.monotonic() - began < 8  # 10 s if each had waited a quarter of a second
+    assert min(map(calls, found)) >= 15  # nothing is taken back
+    wait_for(lambda: calls(group.gathered(FIGURES)) == 16)
+    silent.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: _states(group.gathered(FIGURES)) == {REACHED})
+
+
+def _states(gathered: Gathered | None) -> set[str]:
+    assert gathered is not None
+    return {item.state for item in gathered.workers[1:]}
 
 
 def test_a_socket_of_another_process_is_not_asked(group: WorkerGroup, stack: ExitStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from array import array
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from metertap.recording import Recorder
 from metertap.recording.window import Run
 from metertap.workers import merging, records
 from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.merging import Whole
+from metertap.workers.merging import ToolPart, Whole
 from metertap.workers.runs import Runs, merged
 from metertap.workers.sections import (
     Changes,
@@ -345,3 +346,16 @@ def test_samples_that_are_no_durations_are_refused() -> None:
         for values in ((number,), (number, 1.0), (1.0, number)):
             with pytest.raises(Malformed):
                 through(*values)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e300])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e300])
+def test_samples_among_which_one_is_no_number_have_no_percentiles(
+    wrong: float, factor: float
+) -> None:
+    (own,) = ledger_of([(outcomes.OK, 5.0)] * 30).now(["tools"])["tools"].values()
+    lies = Run(array("d", [1.0, *[wrong] * 20, 9.0]), factor)
+    found = merging.tools([own, ToolPart(own.figures, (lies,))]).figures
+    known = [value for value in found.percentiles[:3] if value is not None]
+    json.dumps(known, allow_nan=False)
+    assert found.counts[outcomes.OK] == 60

@@ -172,7 +172,8 @@ def begin(
     model = as_label(requested) if isinstance(requested, str) else ""
     call = ModelCall(provider, operation, model, server)
     if request is not None and repeats.are_looked_for():
-        call.is_repeat = repeats.seen(call.tool, provider, request)
+        with faults.guarded("model repeats"):  # a request may have anything in it
+            call.is_repeat = repeats.seen(call.tool, provider, request)
     return call
 
 
@@ -186,7 +187,7 @@ def report(call: ModelCall, usage: Usage | None, model: object = None, tier: obj
     if isinstance(model, str) and model:
         call.model = model
     if isinstance(tier, str):
-        call.tier = tier
+        call.tier = as_label(tier)
 
 
 def unusable(provider: str, problem: Unusable) -> None:

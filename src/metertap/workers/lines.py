@@ -163,7 +163,7 @@ def ask_all(
 
     `take` is given each answer, also one to an earlier question that comes late; without a question
     those alone. What it raises as Malformed is the reason. `meanwhile` is called while the others
-    are at work.
+    are at work. Who owes an answer since an earlier question is not waited for once more.
     """
     until = time.monotonic() + seconds
     failed: dict[Member, Exception] = {}
@@ -180,7 +180,13 @@ def ask_all(
                 line.close()
         meanwhile()
         while waiting.get_map() and (left := until - time.monotonic()) > 0:
-            for key, _ in waiting.select(left):
+            are_late = question is not None and all(
+                key.data.member in late for key in waiting.get_map().values()
+            )
+            ready = waiting.select(0.0 if are_late else left)
+            if are_late and not ready:
+                break
+            for key, _ in ready:
                 line = key.data
                 try:
                     answer = line.take()

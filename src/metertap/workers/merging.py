@@ -6,6 +6,7 @@ windows, as if one process had measured them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -240,8 +241,13 @@ def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
 
 
 def _percentiles(parts: Sequence[Part], place: int) -> tuple[Percentiles, int]:
-    """Return those of all windows of one place, and how many samples these have."""
-    return merged([part.runs[place] for part in parts if len(part.runs) > place])
+    """Return those of all windows of one place, and how many samples these have.
+
+    None are returned where another process has sent what is no number among its samples.
+    """
+    found, count = merged([part.runs[place] for part in parts if len(part.runs) > place])
+    is_known = all(value is None or math.isfinite(value) for value in found[:3])
+    return found if is_known else Percentiles(), count
 
 
 def _counts(found: Sequence[Mapping[str, int]]) -> dict[str, int]:
