@@ -110,6 +110,41 @@ GROUPS = (
             "tests/measuring/test_counted_once.py",
         ),
     ),
+    Group(
+        (
+            *_all(
+                "src/metertap/costs/{}.py",
+                "arithmetic",
+                "budget",
+                "ledger",
+                "model_calls",
+                "price_table",
+                "recommendations",
+                "repeats",
+                "savings",
+                "tool_cost",
+                "usage",
+                "what_if",
+            ),
+            "src/metertap/recording/usage_series.py",
+        ),
+        ("tests/costs", "tests/instrumentation/models/test_openai.py", "-k=not faults"),
+    ),
+    Group(
+        (
+            *_all("src/metertap/weight/{}.py", "advice", "results", "tokens"),
+            "src/metertap/recording/weight_series.py",
+        ),
+        ("tests/weight", "tests/instrumentation/tools/test_weights.py"),
+    ),
+    Group(
+        _all("src/metertap/workers/{}.py", "merging", "runs"),
+        ("tests/workers/test_merging.py",),
+    ),
+    Group(
+        _all("src/metertap/history/{}.py", "sketch", "tally", "buckets"),
+        ("tests/history/test_sketch.py",),
+    ),
     # `v1.py` is for the SDK 1.x, and is examined where that is installed.
     Group(
         _all(
@@ -144,6 +179,7 @@ GROUPS = (
                 "_sessions",
                 "_transports",
             ),
+            "tests/instrumentation/tools/test_weights.py",
             "-k=not made_up_names_leave and not program_on_pipes and not server_on_pipes",
         ),
     ),
