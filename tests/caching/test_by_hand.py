@@ -158,7 +158,7 @@ def test_a_cache_is_asked_what_it_holds_outside_the_recorders_lock() -> None:
     def held() -> int:
         thread = threading.Thread(target=metertap.record_cache_hit, args=("shared",), daemon=True)
         thread.start()
-        thread.join(10)
+        thread.join(60)
         return 0 if thread.is_alive() else 1
 
     state.recorder().cache("shared", "manual").entries = held

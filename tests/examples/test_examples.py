@@ -87,7 +87,7 @@ def test_optional_import(installed: bool) -> None:
         [sys.executable, "-c", program, EXAMPLES / "optional_import.py"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

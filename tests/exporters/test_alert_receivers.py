@@ -44,7 +44,7 @@ NAME = HIGH_ERROR_RATE.name
 AT_ONCE = """
 [tool.metertap.alerts]
 every = 0.1
-window = "2s"
+window = "4s"
 for = "0s"
 minimum_calls = 20
 success_objective = false
@@ -157,9 +157,9 @@ def test_a_webhook_is_told_of_each_change_once(hook: Webhook, receiver_of: Make)
     wait_for(lambda: len(hook.requests) == 2)
     for _ in range(3):
         receiver.tell([alert(RESOLVED), alert(RESOLVED, "other")])
-        receiver.flush(5)
+        receiver.flush(60)
     receiver.tell([])
-    receiver.flush(5)
+    receiver.flush(60)
     assert hook.told() == [
         ("firing", NAME),
         ("firing", NAME),
@@ -199,10 +199,10 @@ def test_many_alerts_come_in_few_requests_of_bounded_size(hook: Webhook, receive
     receiver = receiver_of(WEBHOOK, hook.url)
     many = [alert(tool=f"tool {number}") for number in range(1200)]
     receiver.tell(many)
-    receiver.flush(10)
+    receiver.flush(60)
     assert [len(body["alerts"]) for body in hook.bodies] == [500, 500, 200]
     receiver.tell([alert(RESOLVED, f"tool {number}") for number in range(1200)])
-    receiver.flush(10)
+    receiver.flush(60)
     assert (
         len({json.dumps(item["labels"]) for body in hook.bodies[3:] for item in body["alerts"]})
         == 1200
@@ -242,7 +242,7 @@ def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
     finding = alert().finding._replace(value=1.0, said=told_now)
     # Of the other one nothing is known any more.
     receiver.tell([Alert(finding, RESOLVED, 1_700_000_060.0, fired=1_700_000_000.0)])
-    receiver.flush(5)
+    receiver.flush(60)
     fired, resolved = (
         body if isinstance(body, list) else body["alerts"]
         for body in (hook.bodies[0], hook.bodies[-1])
@@ -283,8 +283,8 @@ def test_one_that_refuses_is_one_warning_and_is_told_when_it_is_there(
     receiver.tell([alert(), alert(tool="other")])
     with webhook(free_port) as hook:
         wait_for(lambda: len(hook.told()) == 2)
-        receiver.flush(5)
-    wait_for(lambda: receiver.problem is None)
+        receiver.flush(60)
+    wait_for(lambda: len(warnings_of(caplog)) == 2)
     refused, answers = warnings_of(caplog)
     where = f"alerts: the webhook at http://127.0.0.1:{free_port}/…"
     assert refused == (
@@ -303,7 +303,7 @@ def test_what_resolved_before_a_receiver_could_be_told_is_not_told_at_all(
     with webhook(free_port) as hook:
         receiver.tell([alert(RESOLVED), alert(tool="other")])
         wait_for(lambda: hook.requests)
-        receiver.flush(5)
+        receiver.flush(60)
         assert hook.told() == [("firing", NAME)]
         assert hook.bodies[0]["alerts"][0]["labels"]["tool"] == "other"
 
@@ -397,12 +397,12 @@ def test_one_that_is_always_about_to_answer_is_cut(
 def test_tries_become_rare_and_do_not_come_all_at_once(receiver_of: Make, free_port: int) -> None:
     receiver = receiver_of(WEBHOOK, f"http://127.0.0.1:{free_port}")
     waits: list[float] = []
-    for _ in range(12):
+    for number in range(12):
+        before = time.monotonic()
         receiver._sent([], [], "Connection refused")
-        waits.append(receiver._retry_at - time.monotonic())
-    for number, wait in enumerate(waits):
         longest = min(60.0, 2.0**number)
-        assert longest / 2 - 0.1 < wait <= longest
+        assert before + longest / 2 <= receiver._retry_at <= time.monotonic() + longest
+        waits.append(receiver._retry_at - before)
     assert max(waits[6:]) - min(waits[6:]) > 1.0
 
 
@@ -517,11 +517,13 @@ def test_alerts_that_nobody_would_learn_of_are_not_looked_for(
     configured: Callable[[str], None],
 ) -> None:
     configured(AT_ONCE)
+    before = set(threading.enumerate())  # one of an earlier test may be ending
     with metertap.instrument(json_endpoint=False) as tap:
         failing()
         assert tap.watch is None
         assert tap.snapshot()["alerts"] is None
-    assert not [item for item in threading.enumerate() if item.name == "metertap-alerts"]
+        found = set(threading.enumerate()) - before
+    assert not [item for item in found if item.name == "metertap-alerts"]
 
 
 def test_somebody_to_tell_is_enough_for_alerts_and_nothing_stays_after_a_shutdown(
@@ -551,7 +553,7 @@ def test_a_failing_tool_is_in_the_document_and_with_the_webhook_and_resolves(
         assert tap.snapshot()["alerts"] == []
         failing()
         (shown,) = wait_for(lambda: tap.snapshot()["alerts"])
-        assert wait_for(lambda: hook.told()) == [("firing", NAME)]
+        assert wait_for(lambda: hook.told())[0] == ("firing", NAME)
         assert {**shown, "since": None, "summary": None} == {
             "name": NAME,
             "severity": "warning",
@@ -566,16 +568,16 @@ def test_a_failing_tool_is_in_the_document_and_with_the_webhook_and_resolves(
             "summary": None,
         }
         assert shown["summary"].startswith("search fails: 100 % of 20 calls in ")
-        document = get(wait_for(lambda: tap.json_url) + "/metrics").json()
-        Draft202012Validator(schema()).validate(document)
-        assert document["alerts"] == tap.snapshot()["alerts"]
+        url = wait_for(lambda: tap.json_url) + "/metrics"
+        Draft202012Validator(schema()).validate(get(url).json())
+        wait_for(lambda: get(url).json()["alerts"] == tap.snapshot()["alerts"])
         wait_for(lambda: tap.snapshot()["alerts"][0]["state"] == "resolved")
         wait_for(lambda: len(hook.told()) == 2)
         assert hook.told() == [("firing", NAME), ("resolved", NAME)]
         (resolved,) = tap.snapshot()["alerts"]
         # It failed no more because nobody called it: no figure, and no old one.
         assert (resolved["value"], resolved["threshold"]) == (None, 5.0)
-        told = "search: too few calls to tell whether it still fails, no calls in 2 s"
+        told = "search: too few calls to tell whether it still fails, no calls in 4 s"
         assert resolved["summary"] == told
         assert hook.bodies[1]["alerts"][0]["annotations"]["summary"] == told
         metertap.reset_metrics()
@@ -646,6 +648,7 @@ def test_a_shutdown_while_a_receiver_hangs_takes_half_a_second(
     configured: Callable[[str], None], hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured(AT_ONCE)
+    monkeypatch.setattr(receiver_module, "TIMEOUT_SECONDS", 60.0)
     hook.hangs.set()
     monkeypatch.setenv("METERTAP_ALERT_WEBHOOK_URL", hook.url)
     with webhook() as other:
@@ -656,8 +659,9 @@ def test_a_shutdown_while_a_receiver_hangs_takes_half_a_second(
         wait_for(lambda: hook.requests and other.requests)
         began = time.perf_counter()
         tap.shutdown()
-        # It waits half a second; a step of a request may take ten times as long.
-        assert time.perf_counter() - began < receiver_module.TIMEOUT_SECONDS - 1
+        # It waits half a second; a step of a request may take a hundred times as long.
+        assert time.perf_counter() - began < 20
+        hook.goes_on.set()
     names = ("metertap-alerts", "metertap-webhook", "metertap-alertmanager")
     wait_for(lambda: not [item for item in threading.enumerate() if item.name in names])
 
@@ -691,7 +695,7 @@ def test_a_program_that_ends_tells_what_fires_and_nothing_is_printed(
     configured: Callable[[str], None], hook: Webhook
 ) -> None:
     configured(AT_ONCE + f'webhook = "{hook.url}"\n')
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert hook.told() == [("firing", NAME)]
 
@@ -706,7 +710,7 @@ def test_a_program_ends_in_time_although_a_webhook_hangs(
         + "began = time.monotonic()\nimport atexit\n"
         + ("atexit._run_exitfuncs()\nprint(time.monotonic() - began)\n")
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     assert float(done.stdout) < receiver_module.TIMEOUT_SECONDS - 1
 
@@ -723,7 +727,7 @@ def fail():
         metertap.record_tool_call("search", False, 1.0)
 def alerts():
     import time
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while not tap.snapshot()["alerts"] and time.monotonic() < until:
         time.sleep(0.02)
     return [alert["state"] for alert in tap.snapshot()["alerts"]]
@@ -767,7 +771,7 @@ def test_what_goes_wrong_at_one_look_is_a_fault_and_the_next_one_comes(
 
         monkeypatch.setattr(counters, "read", breaks)
         failing()
-        alerts = wait_for(lambda: tap.snapshot()["alerts"])
-        assert {item["name"] for item in alerts} == {NAME, "MetertapMeterFaults"}
+        expected = {NAME, "MetertapMeterFaults"}
+        wait_for(lambda: {item["name"] for item in tap.snapshot()["alerts"]} == expected)
     (told,) = warnings_of(caplog)
     assert told.startswith("alerts.evaluate: OSError: no memory")

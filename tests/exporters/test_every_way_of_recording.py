@@ -338,7 +338,7 @@ def published(
             scrape = samples(get(wait_for(lambda: tap.prometheus_url) + "/metrics").body)
             document: Any = tap.snapshot()
             assert tap.diagnosis()["faults"] == {}
-            tap.flush(10_000)
+            tap.flush(60_000)
             return Published(document, scrape, collector, most)
 
         yield after

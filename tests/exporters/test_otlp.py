@@ -64,11 +64,11 @@ def test_the_preferred_temporality_is_kept(
             cache = metertap.cache_meter("prompts")
             cache.hit()
             metertap.record_tool_call("search", True, 1.0)
-            tap.flush(10_000)
+            tap.flush(60_000)
             for _ in range(2):
                 cache.hit()
                 metertap.record_tool_call("search", True, 1.0)
-            tap.flush(10_000)
+            tap.flush(60_000)
             assert cache_hits(collector) == expected
             found = [
                 (metric.histogram.aggregation_temporality, point.count)

@@ -277,7 +277,7 @@ def test_a_client_that_takes_gzip_gets_the_same_in_less(tap: Tap) -> None:
     url = wait_for(lambda: tap.prometheus_url) + "/metrics"
     plain = get(url)
     request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         body = answer.read()
         assert answer.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(body) == plain.body

@@ -80,8 +80,8 @@ def test_a_failing_tool_raises_an_alert_that_reaches_a_webhook_and_resolves(tmp_
         assert not hook.requests  # it works, and nobody is told of anything
         fails.set()
         faults.fault("here", "a fault of the test's")
-        (raised, *_) = wait_for(lambda: of("MetertapHighErrorRate", "firing"), 30)
-        (fault, *_) = wait_for(lambda: of("MetertapMeterFaults", "firing"), 30)
+        (raised, *_) = wait_for(lambda: of("MetertapHighErrorRate", "firing"), 60)
+        (fault, *_) = wait_for(lambda: of("MetertapMeterFaults", "firing"), 60)
         assert fault["labels"]["metertap_place"] == "here"
         assert raised["labels"]["gen_ai_tool_name"] == TOOL
         assert raised["labels"]["severity"] == "warning"
@@ -90,7 +90,7 @@ def test_a_failing_tool_raises_an_alert_that_reaches_a_webhook_and_resolves(tmp_
         assert raised["annotations"]["runbook_url"] == "docs/runbooks.md#metertaphigherrorrate"
         assert not of("MetertapHighErrorRate", "resolved")
         fails.clear()
-        wait_for(lambda: of("MetertapHighErrorRate", "resolved"), 30)
+        wait_for(lambda: of("MetertapHighErrorRate", "resolved"), 60)
         assert unhealthy(store) == {}
 
 

@@ -109,7 +109,7 @@ def test_a_fault_anywhere_in_ours_while_receivers_are_told_of_alerts_ends_no_thr
                 wrong.append(f"{name}: was told to nobody")
             told = len(hook.requests)
             try:
-                wait_for(lambda told=told: use() or len(hook.requests) > told, 10)
+                wait_for(lambda told=told: use() or len(hook.requests) > told, 60)
             except AssertionError:
                 wrong.append(f"{name}: nothing is told any more")
     assert not wrong, "\n".join(wrong)

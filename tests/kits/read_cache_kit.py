@@ -231,7 +231,7 @@ class ReadCacheKit:
         assert measured.pipeline.json is not None
         assert not measured.pipeline.json.endpoint.wait(0)
         cached = self.decorate()
-        assert measured.pipeline.json.endpoint.wait(15)
+        assert measured.pipeline.json.endpoint.wait(60)
         assert cached is not None
 
 

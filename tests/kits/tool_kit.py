@@ -216,7 +216,7 @@ class ToolKit:
                 return text
 
             running = asyncio.ensure_future(self.use([self.make(work)], ("work", {"text": "a"})))
-            await asyncio.wait_for(begun.wait(), 30)
+            await asyncio.wait_for(begun.wait(), 60)
             assert self.figures()["active_calls"] == 1
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -224,7 +224,7 @@ class ToolKit:
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:  # some frameworks leave tasks behind
                 task.cancel()
-            await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 30)
+            await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 60)
 
         asyncio.run(main())
         assert self.counted() == {"work": {"cancelled": 1}}

@@ -347,7 +347,7 @@ def test_one_block_may_be_entered_twice_and_by_two_threads() -> None:
 
     def work() -> None:
         with block, block:
-            both_inside.wait(10)
+            both_inside.wait(60)
 
     with metertap.instrument(json_endpoint=False):
         threads = [threading.Thread(target=work) for _ in range(2)]

@@ -39,7 +39,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def in_the_middle() -> None:
         module.entered.set()
-        assert module.go_on.wait(30)
+        assert module.go_on.wait(60)
 
     module.in_the_middle = in_the_middle
     monkeypatch.setitem(sys.modules, "patched_gate", module)
@@ -79,7 +79,7 @@ def test_a_module_that_another_thread_is_importing_is_patched_when_it_is_complet
         monkeypatch.setattr(sys, "meta_path", finders)
     importer = threading.Thread(target=importlib.import_module, args=(slow,))
     importer.start()
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(60)
     patches.install()
     assert patches.status == "waiting"
     gate.go_on.set()
@@ -112,7 +112,7 @@ def test_a_module_whose_import_fails_is_patched_at_the_next_try(slow: str, gate:
     patches = PatchSet(slow, [Target("function", Watching())])
     importer = threading.Thread(target=import_and_fail)
     importer.start()
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(60)
     patches.install()
     assert is_waiting()
     gate.go_on.set()

@@ -289,7 +289,7 @@ def test_a_web_server_and_its_workers_lose_nothing(
 
 def _get(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
             return bool(answer.read() == b"found")
     except OSError:
         return False

@@ -102,7 +102,7 @@ def test_a_file_without_end_beside_the_program_does_not_hold_it_up(
         [*RUN, sys.executable, "program.py"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert done.stdout == b"done\n"

@@ -215,7 +215,7 @@ def test_this_process_is_the_first_of_its_program() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     assert shell.stdout == "True\n"
     assert program.first_process() > 0

@@ -93,7 +93,7 @@ def test_what_the_parent_exports_a_child_does_not_export_again() -> None:
             """
 tap = metertap.instrument()
 call(5)
-tap.flush(20_000)
+tap.flush(60_000)
 in_child(lambda: call(2), leave=sys.exit)
 in_child(lambda: None, leave=sys.exit)
 call(1)

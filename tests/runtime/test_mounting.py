@@ -248,7 +248,7 @@ def test_where_metertap_cannot_be_used_the_program_still_has_something_to_mount(
     print(callable(metertap.asgi_app()), callable(metertap.wsgi_app()))
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=180
     )
     assert done.stdout == "True True\n"
 

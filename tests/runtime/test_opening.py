@@ -67,7 +67,7 @@ def test_the_default_port_is_opened_by_the_program_itself_and_not_by_run() -> No
 
 def test_run_opens_a_port_that_is_set(free_port: int) -> None:
     program = ("-c", WHERE.replace("WAIT", "15"))
-    found = where(*RUN, sys.executable, *program, wait=15, METRICS_JSON_PORT=str(free_port))
+    found = where(*RUN, sys.executable, *program, wait=60, METRICS_JSON_PORT=str(free_port))
     assert found == f"http://127.0.0.1:{free_port}"
 
 

@@ -175,11 +175,11 @@ def test_what_a_library_delivered_is_not_delivered_again(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         theirs = library("shoplib").start(window_size=20)
         calls()
-        theirs.flush(10_000)
+        theirs.flush(60_000)
         delivered = len(collector.requests)
         with metertap.instrument(window_size=50) as ours:
             calls()
-            ours.flush(10_000)
+            ours.flush(60_000)
             counts = [
                 point.count
                 for request in collector.requests[delivered + 1 :]

@@ -91,7 +91,7 @@ def test_after_reset_a_late_providers_counters_are_not_negative(
         with metertap.instrument() as tap:
             for _ in range(5):
                 record()
-            tap.flush(10_000)
+            tap.flush(60_000)
             metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
             record()
             assert counts(reader) == (1, 1)

@@ -141,7 +141,7 @@ def test_what_a_collector_has_got_already_does_not_reach_it_again(
         monkeypatch.setenv(ENDPOINT, collector.endpoint)
         with metertap.instrument() as tap:
             record(3)
-            tap.flush(10_000)
+            tap.flush(60_000)
             record(2)  # the collector gets these when metertap leaves its own provider
             with metertap.measure_tool("search"):
                 _, theirs = set_provider()
@@ -216,7 +216,7 @@ def test_a_provider_that_takes_no_readers_does_not_end_our_export(
         monkeypatch.setenv(ENDPOINT, collector.endpoint)
         with metertap.instrument() as tap:
             record(3)
-            tap.flush(10_000)
+            tap.flush(60_000)
             metrics.set_meter_provider(ApiProvider())
             record(2)
     assert collector.tool_calls() == {("search", "ok"): 5}
@@ -232,7 +232,7 @@ def test_threads_that_record_during_the_move_lose_nothing(
             monkeypatch.setenv(ENDPOINT, collector.endpoint)
         with metertap.instrument() as tap:
             record()
-            tap.flush(10_000)
+            tap.flush(60_000)
             begun, ended = threading.Barrier(5), threading.Event()
             recorded = [1]
 

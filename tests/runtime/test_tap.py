@@ -26,7 +26,7 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
         env={**os.environ, **environment},
     )
@@ -111,7 +111,7 @@ def test_settings_read_by_a_thread_do_not_replace_what_instrument_was_told(
     monkeypatch.setattr(state, "read", slow_read)
     thread = threading.Thread(target=metertap.record_tool_call, args=("search", True))
     thread.start()
-    assert reading.wait(10)
+    assert reading.wait(60)
     with metertap.instrument(window_size=5, json_endpoint=False):
         told.set()
         thread.join()

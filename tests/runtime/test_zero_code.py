@@ -41,7 +41,7 @@ tap = active_tap()
 pipeline = tap.pipeline
 found = {"readers": pipeline.readers(), "service": tap.snapshot()["service"]}
 for name, view in (("json", pipeline.json), ("prometheus", pipeline.prometheus)):
-    url = view.endpoint.wait(10) if view is not None else None
+    url = view.endpoint.wait(60) if view is not None else None
     if url is not None:
         with urllib.request.urlopen(url + "/metrics") as answer:
             found[name] = [url, answer.read().decode()]

@@ -36,7 +36,7 @@ def serving(server: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         runner.should_exit = True
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive()
 
 

@@ -48,10 +48,10 @@ def webhook(port: int = 0) -> Iterator[Webhook]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             hook.requests.append((self.path, dict(self.headers), json.loads(body)))
             if hook.hangs.is_set():
-                hook.goes_on.wait(30)
+                hook.goes_on.wait(120)
                 return
             if hook.waits.is_set():
-                hook.goes_on.wait(30)
+                hook.goes_on.wait(120)
             while hook.drips.is_set() and not hook.goes_on.wait(0.05):
                 self.send_response_only(100)
                 self.end_headers()

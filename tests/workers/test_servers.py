@@ -45,13 +45,13 @@ class Shop:
         while self.answered < until:
             with suppress(OSError):
                 url = f"http://127.0.0.1:{self.port}/?{self.answered}"
-                with urllib.request.urlopen(url, timeout=20) as answer:
+                with urllib.request.urlopen(url, timeout=60) as answer:
                     self.pids.add(int(answer.read()))
                     self.answered += 1
 
     def document(self, query: str = "") -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.json_port}/metrics{query}"
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 
@@ -69,7 +69,7 @@ class Shop:
 
     def samples(self, name: str, query: str = "") -> list[tuple[str, float]]:
         url = f"http://127.0.0.1:{self.prometheus_port}/metrics{query}"
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         found = (line.rpartition(" ") for line in lines if line.startswith(name + "{"))
         return [(labels, float(value)) for labels, _, value in found]

@@ -127,7 +127,7 @@ def test_a_terminal_that_is_gone_ends_it(shop: Measured) -> None:
     with top(shop.url) as terminal:
         terminal.shows(lambda text: "first" in text)
         terminal.hang_up()
-        assert terminal.process.wait(20) == -signal.SIGHUP
+        assert terminal.process.wait(60) == -signal.SIGHUP
 
 
 def test_no_colour_is_no_colour_and_no_sign_is_lost(shop: Measured) -> None:

@@ -63,7 +63,7 @@ def test_a_backend_of_cashews() -> None:
 
         def get(key: str, default: Any) -> Any:
             made = cache.get(key, default=default)
-            return asyncio.run_coroutine_threadsafe(made, loop).result(10)
+            return asyncio.run_coroutine_threadsafe(made, loop).result(60)
 
         await asyncio.to_thread(looked_up, get, seen)
         assert await cache.get_many("held", "lacking", default="none") == (7, "none")

@@ -252,7 +252,7 @@ def test_a_result_that_another_thread_stored_first_is_no_hit(kind: str) -> None:
     inside = threading.Barrier(2)
 
     def slow(number: int) -> int:
-        inside.wait(30)  # both look before either stores
+        inside.wait(60)  # both look before either stores
         return number
 
     lock = threading.Lock()

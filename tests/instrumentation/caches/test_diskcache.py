@@ -293,11 +293,11 @@ class TestFanout(Kit):
         def lock() -> None:
             with diskcache.Cache(str(self.folder / "locked" / "000")) as other, other.transact():
                 locked.set()
-                done.wait(10)
+                done.wait(60)
 
         thread = threading.Thread(target=lock)
         thread.start()
-        locked.wait(10)
+        locked.wait(60)
         try:
             assert cache.get("a", 7) == 7
         finally:

@@ -143,7 +143,7 @@ print(found[0], found[1]["hits"], found[1]["misses"])
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert done.stdout == "gptcache.core.cache 1 1\n"

@@ -87,7 +87,7 @@ def reader_of_ours(tap: Tap) -> InMemoryMetricReader:
 def begin(tap: Tap) -> None:
     """See a first cache, and wait for what that sets off."""
     metertap.cache_meter("any").hit()
-    assert tap.pipeline.process_metrics.wait(15)
+    assert tap.pipeline.process_metrics.wait(60)
 
 
 def found(reader: InMemoryMetricReader, *, but: str = UTILIZATION) -> dict[str, int]:
@@ -116,7 +116,7 @@ def test_a_reader_gets_the_process_and_nothing_of_the_host(theirs: InMemoryMetri
 
 
 def test_the_figures_are_true(theirs: InMemoryMetricReader) -> None:
-    with metertap.instrument() as tap:
+    with metertap.instrument(json_endpoint=False) as tap:  # whose thread may come any time
         begin(tap)
         used = time.process_time()
         seen = sum(by_type(theirs, "process.cpu.time").values())
@@ -129,7 +129,7 @@ def test_the_figures_are_true(theirs: InMemoryMetricReader) -> None:
         before = gc.get_stats()[2]["collections"]
         gc.collect()
         collections = by_type(theirs, "cpython.gc.collections", "cpython.gc.generation")
-        assert collections[2] == before + 1
+        assert before < collections[2] <= gc.get_stats()[2]["collections"]
         files = [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
         (more,) = points(theirs, "process.open_file_descriptor.count")
         for file in files:
@@ -183,7 +183,7 @@ def test_a_collector_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         with metertap.instrument() as tap:
             begin(tap)
-            tap.flush(10_000)
+            tap.flush(60_000)
             metric, *_ = collector.metrics("process.memory.usage")  # exported once or more
     assert [point.as_int > 0 for point in metric.sum.data_points] == [True]
 
@@ -243,7 +243,7 @@ def test_a_move_does_not_hang_while_readers_collect() -> None:
         assert found(theirs) == AT_ONCE
         ended.set()
         for thread in threads:
-            thread.join(15)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -275,7 +275,7 @@ def test_a_shutdown_during_the_import_leaves_nothing(theirs: InMemoryMetricReade
     with process_metrics._loading, metertap.instrument() as tap:
         metertap.cache_meter("any").hit()
         tap.shutdown()
-    assert tap.pipeline.process_metrics.wait(15)
+    assert tap.pipeline.process_metrics.wait(60)
     assert found(theirs) == {}
 
 
@@ -298,7 +298,7 @@ with process_metrics._loading:  # as long as it takes
     before = [name for name in sys.modules if "system_metrics" in name]
     metertap.record_tool_call("search", True, 1.0)
     during = [name for name in sys.modules if "system_metrics" in name]
-assert tap.pipeline.process_metrics.wait(15)
+assert tap.pipeline.process_metrics.wait(60)
 print(before, during, "opentelemetry.instrumentation.system_metrics" in sys.modules)
 """
     done = run(sys.executable, "-c", program)
@@ -376,8 +376,8 @@ import metertap
 tap = metertap.instrument()
 metertap.record_tool_call("search", True, 1.0)
 disabled = bool(os.environ["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"])
-assert tap.pipeline.process_metrics.wait(0 if disabled else 15) is not disabled
-with urllib.request.urlopen(tap.pipeline.prometheus.endpoint.wait(15) + "/metrics") as answer:
+assert tap.pipeline.process_metrics.wait(0 if disabled else 60) is not disabled
+with urllib.request.urlopen(tap.pipeline.prometheus.endpoint.wait(60) + "/metrics") as answer:
     print(answer.read().decode())
 """,
         encoding="utf-8",
@@ -537,7 +537,7 @@ def value(reader, name="process.open_file_descriptor.count"):
 theirs = InMemoryMetricReader()
 def begin():
     call()
-    assert tap.pipeline.process_metrics.wait(15)
+    assert tap.pipeline.process_metrics.wait(60)
 """
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 

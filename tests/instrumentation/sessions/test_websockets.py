@@ -163,7 +163,7 @@ def test_many_that_come_and_go_at_once_leave_nothing_behind(
 
     def come_and_go() -> None:
         try:
-            together.wait(15)
+            together.wait(60)
             for round_ in range(5):
                 connection = client(url)
                 assert answers(connection)

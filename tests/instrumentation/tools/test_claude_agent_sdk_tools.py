@@ -236,10 +236,10 @@ def test_a_call_that_the_session_ends_is_cancelled(tap: Tap) -> None:
 
         async with session(waits) as command_line:
             answer = command_line.ask("tools/call", {"name": "waits", "arguments": {}})
-            await asyncio.wait_for(begun.wait(), 10)
+            await asyncio.wait_for(begun.wait(), 60)
         answer.cancel()
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 10)
+        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 60)
 
     asyncio.run(main())
     assert counted() == {"waits": {"cancelled": 1}}

@@ -88,13 +88,13 @@ def test_a_cancelled_tool_that_runs_to_its_end_in_a_thread_is_cancelled(
     @server.tool()
     def waits() -> str:
         entered.set()
-        released.wait(15)
+        released.wait(60)
         return "never heard"
 
     async def session() -> None:
         async with Client(server, mode=mode) as client:
             call = asyncio.ensure_future(client.session.call_tool("waits", {}))
-            assert await asyncio.to_thread(entered.wait, 15)
+            assert await asyncio.to_thread(entered.wait, 60)
             call.cancel()
             await asyncio.wait([call])
             if mode == "legacy":

@@ -34,7 +34,7 @@ def test_both_work_and_either_may_go_first(installing: str, undoing: str) -> Non
         [sys.executable, "-m", "servers.mcp_beside", installing, undoing],
         cwd=TESTS,
         capture_output=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr.decode()

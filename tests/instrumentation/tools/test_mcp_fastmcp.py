@@ -165,13 +165,13 @@ def test_a_cancelled_tool_that_runs_to_its_end_in_a_thread_is_cancelled(tap: Tap
     @server.tool
     def waits() -> str:
         entered.set()
-        released.wait(15)
+        released.wait(60)
         return "never heard"
 
     async def session() -> None:
         async with stack.connect(server) as session:
             call = asyncio.ensure_future(session.call_tool("waits", {}))
-            assert await asyncio.to_thread(entered.wait, 15)
+            assert await asyncio.to_thread(entered.wait, 60)
             await stack.cancel(session, call)
             await asyncio.wait([call])
             call.cancelled() or call.exception()

@@ -45,7 +45,7 @@ def test_the_call_may_come_before_or_after_the_import(order: str) -> None:
         [sys.executable, "-m", "servers.mcp_session", order],
         cwd=TESTS,
         capture_output=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr.decode()

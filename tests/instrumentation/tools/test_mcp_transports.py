@@ -190,7 +190,7 @@ def test_a_call_over_http_that_its_client_gives_up_is_cancelled(
     async def give_up(url: str) -> None:
         async with connected(url, era) as session:
             call = asyncio.ensure_future(session.call_tool("waits", {}))
-            assert await asyncio.to_thread(entered.wait, 15)
+            assert await asyncio.to_thread(entered.wait, 60)
             await stack.cancel(session, call)
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await call

@@ -169,7 +169,7 @@ def test_a_realtime_session_counts_its_calls(tap: Tap) -> None:
             await model.listener.on_event(
                 RealtimeModelToolCallEvent(name="add", call_id="1", arguments='{"a": 1, "b": 2}')
             )
-            await asyncio.wait_for(model.answered.wait(), 10)
+            await asyncio.wait_for(model.answered.wait(), 60)
         return model.sent
 
     assert asyncio.run(main()) == ["3"]
