@@ -31,7 +31,12 @@ settings.load_profile("few")
 _PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_", "OTEL_")
 
 
-def pytest_configure() -> None:
+_SLOW = ("run", "documentation", "workers", "faults", "exporters", "cli", "runtime", "history")
+"""Rooms whose tests start programs, and wait for them."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # the order is that of the function below
     # A shell starts what runs in its background with ^C ignored, `nohup` what it runs with SIGHUP
     # ignored, and programs inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -47,6 +52,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     text = collection_path.read_text(encoding="utf-8")
     return None if words & set(re.findall(r"\w+", text)) - {"and", "or"} else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that processes of tests end at about the same time."""
+    rooms = {name: place for place, name in enumerate(_SLOW)}
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: rooms.get(os.path.relpath(item.path, tests).split(os.sep)[0], 99))
 
 
 def pytest_collection_finish() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 
-import pytest
 
 from house.test_arrows import MODULES
 
-pytestmark = pytest.mark.interpreter
 
 MAKERS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 # Programs of the command line, which do not fork, and what lives shorter than one call.
