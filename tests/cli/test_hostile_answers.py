@@ -205,7 +205,7 @@ def tables_of_top(document: Document) -> Iterable[Table]:
 
 
 def screens_of_top(document: Document) -> Iterable[Table]:
-    """Return screens on which one row of each table in turn is unfolded."""
+    """Return the screen on which a row of each table is unfolded."""
     console = pytest.importorskip("rich.console", reason="the live view needs rich").Console
     from metertap.cli.top.screen import Screen
     from metertap.cli.top.table_state import View
@@ -213,13 +213,13 @@ def screens_of_top(document: Document) -> Iterable[Table]:
     poller, view = Poller((), 1.0), View()
     poller._found = {("", None): watched_twice(document)}
     screen = Screen(poller, view)
-    for keys in ((), ("enter",), ("tab", "enter"), ("tab", "enter")):
+    for keys in (("enter",), ("tab", "enter"), ("tab", "enter")):
         screen.draw(140, 40, time.time())
         for key in keys:
             view.press(key)
-        file = io.StringIO()
-        console(file=file, width=140).print(screen.draw(140, 40, time.time()))
-        yield Table("", ("",), [[line] for line in file.getvalue().splitlines()])
+    file = io.StringIO()
+    console(file=file, width=140).print(screen.draw(140, 40, time.time()))
+    yield Table("", ("",), [[line] for line in file.getvalue().splitlines()])
 
 
 def tables_of_doctor(report: Report) -> Iterable[Table]:
