@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 
-
 from house.test_arrows import MODULES
-
 
 MAKERS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
 # Programs of the command line, which do not fork, and what lives shorter than one call.
