@@ -12,6 +12,7 @@ import functools
 import os
 import sys
 import types
+from collections.abc import Iterator
 from importlib import metadata
 from itertools import chain
 from typing import Any
@@ -66,12 +67,21 @@ def is_surely_applications(function: Any) -> bool:
     return bool(_known(function))
 
 
-def may_be_applications(module: str, namespace: dict[str, Any]) -> bool:
-    """Return whether a module, by its name and variables, is not installed: most of them are."""
-    package, file = module.partition(".")[0], namespace.get("__file__")
-    if package in sys.stdlib_module_names or package in _OURS:
-        return False
-    return type(file) is not str or not _is_installed(file)
+def namespaces() -> Iterator[dict[str, Any]]:
+    """Yield the variables of each module that may be the application's.
+
+    A process may have ten thousand modules, most of them installed: these are left out first.
+    """
+    site_packages, dist_packages = _INSTALLED
+    others = sys.stdlib_module_names | _OURS
+    for name, module in sys.modules.copy().items():
+        namespace = getattr(module, "__dict__", None)
+        if type(namespace) is dict:
+            file = namespace.get("__file__")
+            if type(file) is str and (site_packages in file or dist_packages in file):
+                continue
+            if name.partition(".")[0] not in others:
+                yield namespace
 
 
 def name_of(function: Any) -> str | None:

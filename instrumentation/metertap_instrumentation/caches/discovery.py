@@ -31,8 +31,8 @@ from metertap_instrumentation.caches.applications import (
     is_applications,
     is_surely_applications,
     left_of,
-    may_be_applications,
     name_of,
+    namespaces,
 )
 from metertap_instrumentation.instrumentation import Instrumentation, PatchSets
 from metertap_instrumentation.libraries import Library
@@ -188,12 +188,10 @@ class FindingInstrumentation(Instrumentation):
         # ever look. The search that finds all of them takes too long for `instrument()`.
         kinds = frozenset(self.kinds())
         found = False
-        for name, module in sys.modules.copy().items() if kinds else ():
-            namespace = getattr(module, "__dict__", None)
-            if type(namespace) is dict and may_be_applications(name, namespace):
-                for value in list(namespace.values()):
-                    if type(value) in kinds and is_surely_applications(value):
-                        found = self.found(value, from_now=state.is_forked()) or found
+        for namespace in namespaces() if kinds else ():
+            for value in list(namespace.values()):
+                if type(value) in kinds and is_surely_applications(value):
+                    found = self.found(value, from_now=state.is_forked()) or found
         if found:
             recorder().activity()
         UNNAMED.look()
