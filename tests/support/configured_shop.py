@@ -133,6 +133,10 @@ class ToolServer:
     def relayed(self, tool_name, ending=None):
         return self.later(tool_name, ending)
 
+    def keep(self, tool_name):
+        self.kept = self.later(tool_name)
+        return self.kept
+
     def stream(self, tool_name, items=2):
         yield from range(items)
         return "ended"
@@ -267,3 +271,4 @@ def swallow(call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
 
 BY_ARGUMENT = '{ name = "arg:tool_name" }'
+BY_CONSTANT = '{ name = "const:buy" }'

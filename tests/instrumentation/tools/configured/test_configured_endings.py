@@ -19,6 +19,7 @@ import metertap
 import metertap_instrumentation
 from support.configured_shop import (
     BY_ARGUMENT,
+    BY_CONSTANT,
     configured,
     counted,
     figures,
@@ -102,6 +103,7 @@ def test_results_that_are_failures(
         assert figures()["tool"]["error_types"] == {"tool_error": len(failures)}
 
 
+@pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
 @pytest.mark.parametrize("method", ["dispatch", "later", "relayed"])
 @pytest.mark.parametrize(
     ("ending", "expected"),
@@ -113,8 +115,10 @@ def test_results_that_are_failures(
     ],
     ids=["exception", "timeout", "cancelled", "interrupt"],
 )
-def test_exceptions_pass_as_they_are(method: str, ending: BaseException, expected: str) -> None:
-    configured({f"ToolServer.{method}": BY_ARGUMENT})
+def test_exceptions_pass_as_they_are(
+    method: str, ending: BaseException, expected: str, table: str
+) -> None:
+    configured({f"ToolServer.{method}": table})
 
     async def call() -> None:
         result = getattr(shop().server, method)("buy", ending=ending)
@@ -166,8 +170,12 @@ def test_a_generator_is_timed_to_its_last_item_and_apart_to_its_first() -> None:
             assert found["max_latency_ms"] >= 40 > found["first_item"]["avg_latency_ms"]
 
 
-def test_the_making_of_what_is_run_later_is_part_of_the_call() -> None:
-    configured({"ToolServer.slow_relay": BY_ARGUMENT, "ToolServer.slow_restream": BY_ARGUMENT})
+@pytest.mark.parametrize("name", ["arg:tool_name", None])
+def test_the_making_of_what_is_run_later_is_part_of_the_call(name: str | None) -> None:
+    lines: dict[str, str] = {}
+    for tool, method in (("relay", "slow_relay"), ("stream", "slow_restream")):
+        lines[f"ToolServer.{method}"] = f'{{ name = "{name or "const:" + tool}" }}'
+    configured(lines)
     with measured():
         made = shop().server.slow_relay("relay"), shop().server.slow_restream("stream")
         time.sleep(0.2)
@@ -178,10 +186,11 @@ def test_the_making_of_what_is_run_later_is_part_of_the_call() -> None:
             assert 20 <= figures()[tool]["max_latency_ms"] < 200
 
 
-def test_a_generator_given_up_between_two_items_was_cancelled_and_one_never_begun_is_no_call() -> (
-    None
-):
-    configured({"ToolServer.stream": BY_ARGUMENT, "ToolServer.restream": BY_ARGUMENT})
+@pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
+def test_a_generator_given_up_between_two_items_was_cancelled_and_one_never_begun_is_no_call(
+    table: str,
+) -> None:
+    configured({"ToolServer.stream": table, "ToolServer.restream": table})
     with measured():
         for method in (shop().server.stream, shop().server.restream):
             method("buy").close()
@@ -193,11 +202,12 @@ def test_a_generator_given_up_between_two_items_was_cancelled_and_one_never_begu
         assert figures()["buy"]["active_calls"] == 0
 
 
+@pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
 @pytest.mark.parametrize("method", ["later", "relayed"])
 def test_a_coroutine_that_is_given_up_is_no_call_and_warns_as_without(
-    method: str, recwarn: pytest.WarningsRecorder
+    method: str, table: str, recwarn: pytest.WarningsRecorder
 ) -> None:
-    configured({f"ToolServer.{method}": BY_ARGUMENT})
+    configured({f"ToolServer.{method}": table})
     with measured():
         coroutine = getattr(shop().server, method)("buy")
         assert inspect.iscoroutine(coroutine)
@@ -212,6 +222,18 @@ def test_a_coroutine_that_is_given_up_is_no_call_and_warns_as_without(
             "coroutine 'ToolServer.later' was never awaited"
         ]
         assert counted() == {}
+
+
+@pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
+def test_a_coroutine_that_the_program_keeps_is_given_as_it_is(table: str) -> None:
+    configured({"ToolServer.keep": table})
+    with measured():
+        server = shop().server
+        made = server.keep("buy")
+        assert made is server.kept
+        asyncio.run(made)
+        assert outcomes("buy") == {"ok": 1}
+        assert figures()["buy"]["active_calls"] == 0
 
 
 def test_what_is_awaited_and_is_no_coroutine_is_returned_as_it_is_and_told(
@@ -235,9 +257,10 @@ def test_what_is_awaited_and_is_no_coroutine_is_returned_as_it_is_and_told(
     ]
 
 
-def test_functions_look_as_before() -> None:
+@pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
+def test_functions_look_as_before(table: str) -> None:
     methods = ("dispatch", "later", "relayed", "stream", "astream", "of_class", "static")
-    configured({f"ToolServer.{name}": BY_ARGUMENT for name in methods} | {"run": BY_ARGUMENT})
+    configured({f"ToolServer.{name}": table for name in methods} | {"run": table})
     before = {name: _looks(getattr(shop().ToolServer, name)) for name in methods}
     assert before["later"]["is async"]
     with measured():
