@@ -6,7 +6,6 @@ A browser is asked for a user's name and a password: the password is the token.
 from __future__ import annotations
 
 import binascii
-import hmac
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -118,6 +117,8 @@ class TokenCheck:
         except (OSError, ValueError) as error:
             faults.fault("token", error)
             return False
+        import hmac  # OpenSSL is loaded with it, and most processes have no token
+
         return hmac.compare_digest(shown, token.value.encode())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from metertap import catalogue, faults, outcomes, state, unavailable
 from metertap.recording import (
@@ -18,11 +18,13 @@ from metertap.recording import (
     OperationFigures,
     ToolFigures,
 )
-from metertap.tables.document import Cache, Costs, Latencies, Weights
-from metertap.workers.merging import Whole
 from metertap_exporters.json.foreign import ForeignTool
-from metertap_exporters.json.shape import Document, Tool
 from metertap_exporters.json.system import system
+
+if TYPE_CHECKING:
+    from metertap.tables.document import Cache, Costs, Latencies, Weights
+    from metertap.workers.merging import Whole
+    from metertap_exporters.json.shape import Document, Tool
 
 SCHEMA_VERSION = "1.3"
 """The minor number rises where something is added, the major one where anything else changes."""
@@ -88,7 +90,7 @@ def _costs(figures: Figures) -> Costs | None:
     from metertap.costs.report import report
 
     names = {id(cache): name for name, cache in caches_by_name(figures.caches).items()}
-    return cast(Costs, report(figures, names))
+    return cast("Costs", report(figures, names))
 
 
 def _weights(figures: Figures) -> Weights | None:
@@ -112,7 +114,7 @@ def with_entries(outline: Mapping[str, Any]) -> Document:
             made[key] = dict(faults.each(place, partial(_named, entry), figures.items()))
         else:
             made[key] = list(faults.each(place, entry, figures))
-    return cast(Document, made)
+    return cast("Document", made)
 
 
 def _named(entry: Callable[[Any], Any], item: tuple[str, Any]) -> tuple[str, Any]:

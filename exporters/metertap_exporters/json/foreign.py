@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue
 from metertap.recording.window import Percentiles
-from metertap.workers.sections import Items, Section
+
+if TYPE_CHECKING:
+    from metertap.workers.sections import Items, Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
 
 def section(found: Callable[[], Iterable[ForeignTool]]) -> Section:
     """Return what workers hand over of the tools that `found` finds."""
+    from metertap.workers.sections import Section  # not before there is a group
+
     return Section(
         "foreign",
         ForeignCounts,

@@ -21,7 +21,6 @@ from metertap.otel.instruments import silent
 from metertap.recording import Figures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Settings
-from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
@@ -30,14 +29,13 @@ from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.http.workers import no_worker, worker_asked
 from metertap_exporters.json.document import outline, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
-from metertap_exporters.json.shape import Document
 from metertap_exporters.json.text import DocumentText, dumped
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
     from metertap.workers.holder import Gathered
+    from metertap_exporters.json.shape import Document
 
-_SECTIONS = (*FIGURES, "foreign")
 """Sections that workers are asked for."""
 
 
@@ -124,12 +122,17 @@ class JsonSnapshot:
         group = self.group
         if group is None:
             return None
-        return faults.kept("document.workers", lambda: group.gathered(_SECTIONS), None)
+        from metertap.workers.sections import FIGURES  # not before there is a group
+
+        sections = (*FIGURES, "foreign")
+        return faults.kept("document.workers", lambda: group.gathered(sections), None)
 
     def _own(self) -> dict[str, Any]:
         return self._outline(self._recorder.figures(), self.foreign())
 
     def _of_all(self, gathered: Gathered) -> dict[str, Any]:
+        from metertap.workers.sections import figures_of
+
         found = gathered.merged
         return self._outline(
             figures_of(found),
@@ -144,6 +147,8 @@ class JsonSnapshot:
         sheet = gathered.sheets.get(pid, {})
         if () not in sheet.get("whole", {}):
             return None
+        from metertap.workers.sections import figures_of
+
         outline = self._outline(
             figures_of(sheet), tools_of(sheet["foreign"]), whole=sheet["whole"][()]
         )

@@ -6,7 +6,6 @@ plotly.js, out of the installed package `plotly` (extra `dashboard`), which is n
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -95,6 +94,8 @@ def _kept(read: Callable[[], bytes], content_type: str) -> Route:
     """Make a route whose answer browsers keep, and ask about each time it is needed."""
 
     def route(environ: Environ) -> Response:
+        import hashlib  # OpenSSL is loaded with it, and most processes show no page
+
         body = read()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = (*_PAGE_HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))

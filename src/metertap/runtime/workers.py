@@ -12,8 +12,6 @@ from metertap.runtime import listing
 from metertap.settings import program
 from metertap.settings.settings import AUTO, Settings
 from metertap.workers.members import first, key
-from metertap_exporters.exposition import summed
-from metertap_exporters.json import foreign, system
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
@@ -49,6 +47,8 @@ class Workers:
             from metertap.workers.group import WorkerGroup
             from metertap.workers.ledger import Ledger
             from metertap.workers.sections import of_process, of_recorder
+            from metertap_exporters.exposition import summed
+            from metertap_exporters.json import foreign, system
 
             ledger = Ledger(
                 recorder,
