@@ -1,6 +1,7 @@
-"""Wrappers of functions that stand around model clients: clients inside are silent.
+"""Wrappers of functions that stand around model clients: what these ask inside knows of them.
 
-The layer is taken away whatever happens, a fault of ours included: one that stayed would keep
+`begin` of the measure gives the layer to be in, or None, and with it whatever the rest needs. The
+layer is taken away whatever happens, a fault of ours included: one that stayed would keep
 every later call of the thread from being counted. So no function of ours does that.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from metertap import faults
-from metertap.costs.model_calls import Outer, outer
+from metertap.costs.model_calls import outer
 from metertap.measuring.wrappers import Measure
 from metertap.patching.targets import WrapperFunction
 
@@ -23,7 +24,7 @@ def plain(measure: Measure) -> WrapperFunction:
         begun = token = None
         try:
             begun = measure.begin(instance, args, kwargs)
-            token = None if begun is None else outer.set(Outer(counts=True))
+            token = None if begun is None else outer.set(begun[0])
         except Exception as fault:
             faults.fault(_PLACE, fault)
         try:
@@ -52,7 +53,7 @@ def coroutine(measure: Measure) -> WrapperFunction:
         begun = token = None
         try:
             begun = measure.begin(instance, args, kwargs)
-            token = None if begun is None else outer.set(Outer(counts=True))
+            token = None if begun is None else outer.set(begun[0])
         except Exception as fault:
             faults.fault(_PLACE, fault)
         try:

@@ -23,6 +23,7 @@ from metertap.costs.model_calls import (
     COMPLETION,
     EMBEDDINGS,
     ModelCall,
+    Outer,
     begin,
     report,
     unusable,
@@ -35,30 +36,12 @@ from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models import layers
 from metertap_instrumentation.models.openai import usage_of
+from metertap_instrumentation.models.providers import provider_named
 from metertap_instrumentation.models.streams import is_end
 
-_PROVIDERS = {
-    "azure": "azure.ai.openai",
-    "azure_ai": "azure.ai.inference",
-    "azure_text": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "bedrock_converse": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "text-completion-openai": "openai",
-    "xai": "x_ai",
-    "together_ai": "together",
-    "fireworks_ai": "fireworks",
-}
-"""Providers that OpenTelemetry's conventions call otherwise."""
 _CACHE = "cached_response"
 """The provider that litellm names for a stream from its own cache."""
 _streams: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary()
-
-
-def provider_named(name: str) -> str:
-    """Return the conventions' name of one of litellm's providers."""
-    return "gcp.vertex_ai" if name.startswith("vertex_ai") else _PROVIDERS.get(name, name)
 
 
 class Calls:
@@ -78,10 +61,12 @@ class Calls:
             prefix if bare else known.get("litellm_provider", "openai")
         )
         request = {"args": args, **kwargs}
-        return begin(provider_named(str(named)), self._operation, bare or model, request=request)
+        call = begin(provider_named(str(named)), self._operation, bare or model, request=request)
+        return None if call is None else (Outer(counts=True), call)
 
-    def ended(self, call: Any, response: Any) -> None:
+    def ended(self, begun: Any, response: Any) -> None:
         """Take what the function returned: a whole response, or a stream."""
+        call = begun[1]
         hidden = getattr(response, "_hidden_params", None)
         hidden = hidden if isinstance(hidden, dict) else {}
         named = hidden.get("custom_llm_provider") or getattr(response, "custom_llm_provider", None)
@@ -98,11 +83,11 @@ class Calls:
         finally:
             call.end()
 
-    def raised(self, call: Any, error: BaseException) -> None:
+    def raised(self, begun: Any, error: BaseException) -> None:
         """End a call that raised, and hide the wrapper's frame in the error."""
         hide_frame(error)
-        if call is not None:
-            call.end(error)
+        if begun is not None:
+            begun[1].end(error)
 
 
 def see(call: ModelCall, response: Any) -> None:

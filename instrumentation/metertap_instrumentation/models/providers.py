@@ -1,4 +1,4 @@
-"""Whose models a client calls: by its class, else by the host that it asks.
+"""Whose models a client calls: by its class, else by the host that it asks, or by a name.
 
 Many providers speak the protocol of another's client. One that nobody knows, a proxy or a server of
 the program's own, is taken for the provider whose client it is. The names are those of
@@ -38,6 +38,37 @@ _HOSTS = {
     "api.cerebras.ai": "cerebras",
 }
 """Providers by the end of a host's name."""
+
+
+_NAMES = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "azure_text": "azure.ai.openai",
+    "foundry": "azure.ai.inference",
+    "amazon_bedrock": "aws.bedrock",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "google-gla": "gcp.gemini",
+    "google_genai": "gcp.gemini",
+    "google-vertex": "gcp.vertex_ai",
+    "google_vertexai": "gcp.vertex_ai",
+    "vertex": "gcp.vertex_ai",
+    "firstParty": "anthropic",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "text-completion-openai": "openai",
+    "xai": "x_ai",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+}
+"""Providers whom litellm and frameworks call otherwise than the conventions do."""
+
+
+def provider_named(name: str) -> str:
+    """Return the conventions' name of a provider, by what a library calls it."""
+    return "gcp.vertex_ai" if name.startswith("vertex_ai") else _NAMES.get(name, name)
 
 
 def provider_of(client: Any, otherwise: str) -> tuple[str, tuple[str, int] | None]:

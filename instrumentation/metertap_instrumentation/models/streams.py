@@ -8,14 +8,20 @@ when that ends, fails, is closed, or is dropped half-read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from metertap import faults
-from metertap.costs.model_calls import ModelCall
 from metertap.patching.tracebacks import hide_frame
 
-See = Callable[[ModelCall, Any], None]
-"""A function that takes the usage from an item of a stream."""
+See = Callable[[Any, Any], None]
+"""A function that takes the usage from an item of a stream. It gets the call first."""
+
+
+class Call(Protocol):
+    """A `ModelCall`, or what else is to know when a stream is over."""
+
+    def end(self, error: BaseException | None = None, *, in_finaliser: bool = False) -> None:
+        """End it; `error` is what the stream raised."""
 
 
 def is_end(error: BaseException) -> bool:
@@ -28,7 +34,7 @@ class _Watched:
 
     __slots__ = ("__weakref__", "_call", "_iterator", "_see")
 
-    def __init__(self, iterator: Any, call: ModelCall, see: See) -> None:
+    def __init__(self, iterator: Any, call: Call, see: See) -> None:
         self._iterator = iterator
         self._call = call
         self._see = see
@@ -54,6 +60,8 @@ class _Watched:
         return getattr(self._iterator, name)
 
     def __del__(self) -> None:
+        if faults is None:  # Python ends, and its modules are empty
+            return
         with faults.guarded("model stream"):
             self._call.end(in_finaliser=True)
 
@@ -94,7 +102,7 @@ class WatchedAsyncIterator(_Watched):
         return item
 
 
-def watch(iterator: Any, call: ModelCall, see: See) -> _Watched:
+def watch(iterator: Any, call: Call, see: See) -> _Watched:
     """Return what hands on the items of `iterator`, which may be async."""
     made = WatchedAsyncIterator if hasattr(iterator, "__anext__") else WatchedIterator
     return made(iterator, call, see)

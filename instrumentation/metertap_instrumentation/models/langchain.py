@@ -1,0 +1,88 @@
+"""LangChain: what chat models say of usage (`usage_metadata`), where no client of theirs is known.
+
+Each way to ask a chat model ends in `_generate`, `_agenerate`, `_stream` or `_astream` of its
+class; an answer from LangChain's cache does not. Chunks of a stream each say what is new.
+
+Not seen: models that are no chat models; a call that failed, or whose model reports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from metertap.costs.usage import Usage, tokens
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import comparable
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.models import layers, reports
+from metertap_instrumentation.models.reports import Report, Reports
+
+
+def usage_of(found: Any) -> Usage:
+    """Read a `usage_metadata`. Raises Unusable."""
+    return Usage(
+        tokens(found, "input_tokens"),
+        tokens(found, "output_tokens"),
+        tokens(found, "input_token_details.cache_read"),
+        tokens(found, "input_token_details.cache_creation"),
+        tokens(found, "output_token_details.reasoning"),
+        tokens(found, "input_token_details.audio"),
+        tokens(found, "output_token_details.audio"),
+    )
+
+
+class Said(NamedTuple):
+    """What messages of one answer say of the call: later ones add to what it used."""
+
+    usage: Usage = Usage()
+    metadata: Mapping[str, Any] = MappingProxyType({})
+
+    def with_message(self, message: Any) -> Said:
+        """Add what `message` says. Raises Unusable."""
+        found = getattr(message, "usage_metadata", None)
+        used = usage_of(found) if found else Usage()
+        metadata = getattr(message, "response_metadata", None) or {}
+        return Said(
+            Usage(*map(sum, zip(self.usage, used, strict=True))), {**self.metadata, **metadata}
+        )
+
+
+def read(model: Any, result: Any) -> Report:
+    """Read what a chat result, or a stream, reports."""
+    said = result
+    if not isinstance(result, Said):
+        said = Said()
+        for generation in result.generations:
+            said = said.with_message(generation.message)
+    told, metadata = model._get_ls_params(), said.metadata
+    provider = metadata.get("model_provider") or told.get("ls_provider") or model._llm_type
+    name = metadata.get("model_name") or metadata.get("model") or told.get("ls_model_name")
+    return Report(str(provider), str(name or ""), said.usage)
+
+
+def take(said: Said | None, chunk: Any) -> Said:
+    """Add what a chunk says now: LangChain merges chunks in place."""
+    return (said or Said()).with_message(chunk.message)
+
+
+_reports = Reports(read)
+_streamed = reports.stream(_reports, take)
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["models.langchain"],
+    [
+        SubclassesPatchSet(
+            "langchain_core.language_models.chat_models",
+            "BaseChatModel",
+            {
+                "_generate": layers.plain(_reports),
+                "_agenerate": layers.coroutine(_reports),
+                "_stream": _streamed,
+                "_astream": _streamed,
+            },
+            target=comparable,
+        )
+    ],
+)

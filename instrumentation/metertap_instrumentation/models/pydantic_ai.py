@@ -1,0 +1,109 @@
+"""pydantic-ai: what models say of usage, where they ask by no client that is known.
+
+Agents, and `pydantic_ai.direct`, ask `request` or `request_stream` of a `Model`; models that stand
+on others pass them on. The usage of a stream is there when its block ends.
+
+Not seen: embeddings and realtime models; a call that failed, or whose model reports nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metertap import faults
+from metertap.costs.model_calls import outer
+from metertap.costs.usage import Usage, tokens
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import comparable
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.instrumentation import Instrumentation
+from metertap_instrumentation.libraries import LIBRARIES
+from metertap_instrumentation.models import layers
+from metertap_instrumentation.models.reports import Report, Reports
+
+
+def read(model: Any, response: Any) -> Report | None:
+    """Read the usage of a response, or of a stream."""
+    found = response.usage() if callable(response.usage) else response.usage
+    usage = Usage(
+        tokens(found, "input_tokens"),
+        tokens(found, "output_tokens"),
+        tokens(found, "cache_read_tokens"),
+        tokens(found, "cache_write_tokens"),
+        tokens(found, "output_reasoning_tokens"),
+        tokens(found, "input_audio_tokens"),
+        tokens(found, "output_audio_tokens"),
+        tokens(found, "cache_write_1h_tokens"),
+    )
+    provider = getattr(response, "provider_name", None) or model.system
+    return Report(str(provider), str(response.model_name or model.model_name), usage)
+
+
+class _Opened:
+    """What `request_stream` returns: a block that is in its layer while it is entered and left."""
+
+    def __init__(self, block: Any, begun: Any) -> None:
+        self._block = block
+        self._begun = begun
+        self._stream: Any = None
+
+    async def __aenter__(self) -> Any:
+        token = outer.set(self._begun[0])
+        try:
+            self._stream = await self._block.__aenter__()
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        finally:
+            outer.reset(token)
+        return self._stream
+
+    async def __aexit__(self, *error: Any) -> Any:
+        token = outer.set(self._begun[0])
+        try:
+            return await self._block.__aexit__(*error)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        finally:
+            try:
+                outer.reset(token)
+            except ValueError:  # it is closed in another context
+                pass
+            with faults.guarded("model report"):
+                _reports.ended(self._begun, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._block, name)
+
+
+def opened(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """Return a block around that of `request_stream(…)`."""
+    begun = None
+    with faults.guarded("model report"):
+        begun = _reports.begin(instance, args, kwargs)
+    try:
+        block = wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
+    if begun is not None:
+        with faults.guarded("model report"):
+            return _Opened(block, begun)
+    return block
+
+
+_reports = Reports(read)
+INSTRUMENTATION = Instrumentation(
+    LIBRARIES["models.pydantic_ai"],
+    [
+        SubclassesPatchSet(
+            "pydantic_ai.models",
+            "Model",
+            {"request": layers.coroutine(_reports), "request_stream": opened},
+            target=comparable,
+        )
+    ],
+)

@@ -1,0 +1,180 @@
+"""Usage that a framework reports of a model: counted where no client inside the call has counted.
+
+A framework's models mostly ask by clients that are measured themselves. One that does not (another
+client, plain HTTP, a model of the program's own) says in the framework's own terms what it used.
+So a layer stands around each call of a model, and what the framework reports counts if nobody
+inside was asked. A call that raises, or reports nothing, is none: nobody knows if it was one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from metertap import faults
+from metertap.costs.model_calls import (
+    CHAT,
+    UNKNOWN,
+    ModelCall,
+    Outer,
+    outer,
+    unusable,
+)
+from metertap.costs.usage import Unusable, Usage, checked
+from metertap.labels import as_label
+from metertap.patching.targets import WrapperFunction
+from metertap.patching.tracebacks import hide_frame
+from metertap.state import is_enabled
+from metertap_instrumentation.models.providers import provider_named
+
+_PLACE = "model report"
+
+
+class Report(NamedTuple):
+    """What a framework says of one call of a model."""
+
+    provider: str
+    """As the framework calls it; empty where it does not say."""
+    model: str
+    usage: Usage
+
+
+Read = Callable[[Any, Any], Report | None]
+"""Reads the report of a response of a model: both are given. May raise `Unusable`."""
+
+
+def reported(call: ModelCall, report: Report, *, in_finaliser: bool = False) -> None:
+    """Count a call whose report this is."""
+    call.provider = provider_named(report.provider) if report.provider else UNKNOWN
+    call.requested = call.model = as_label(report.model or UNKNOWN)
+    try:
+        call.usage = checked(report.usage)
+    except Unusable as problem:
+        unusable(call.provider, problem)
+    call.end(in_finaliser=in_finaliser)
+
+
+class Reports:
+    """How calls of a framework's models are counted: a `wrappers.Measure` for `layers`."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+
+    def begin(self, instance: Any, _args: Any, _kwargs: Any) -> Any:
+        """Begin a call; None where it is counted further out, or nothing is counted."""
+        layer = outer.get()
+        if not is_enabled() or (layer is not None and layer.counts):
+            return None
+        return Outer(counts=False), ModelCall("", CHAT, "", None), instance
+
+    def ended(self, begun: Any, response: Any, *, in_finaliser: bool = False) -> None:
+        """Count the call by what its response says, unless a client inside was asked."""
+        layer, call, instance = begun
+        if layer.was_seen:
+            return
+        try:
+            report = self._read(instance, response)
+        except Unusable as problem:
+            unusable(type(instance).__name__, problem)
+            return
+        if report is not None and (report.usage.input or report.usage.output):
+            if layer.within is not None:
+                layer.within.seen()
+            reported(call, report, in_finaliser=in_finaliser)
+
+    def raised(self, _begun: Any, error: BaseException) -> None:
+        """Hide the wrapper's frame in the error."""
+        hide_frame(error)
+
+
+class Stream:
+    """What hands on the items of a model's stream, sync or async, and is in its layer meanwhile.
+
+    `take` gathers from the items what `read` of the `Reports` is to get at the end.
+    """
+
+    def __init__(self, stream: Any, reports: Reports, begun: Any, take: Callable[..., Any]) -> None:
+        self._stream = stream
+        self._reports = reports
+        self._begun = begun
+        self._take = take
+        self._taken: Any = None
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Any:
+        token = outer.set(self._begun[0])
+        try:
+            item = next(self._stream)
+        except BaseException as error:
+            hide_frame(error)
+            self._over()
+            raise
+        finally:
+            outer.reset(token)
+        self._took(item)
+        return item
+
+    async def __anext__(self) -> Any:
+        token = outer.set(self._begun[0])
+        try:
+            item = await self._stream.__anext__()
+        except BaseException as error:
+            hide_frame(error)
+            self._over()
+            raise
+        finally:
+            try:
+                outer.reset(token)
+            except ValueError:  # it is closed in another context
+                pass
+        self._took(item)
+        return item
+
+    def _took(self, item: Any) -> None:
+        try:
+            self._taken = self._take(self._taken, item)
+        except Unusable as problem:
+            unusable(type(self._begun[2]).__name__, problem)
+        except Exception as fault:
+            faults.fault(_PLACE, fault)
+
+    def _over(self, *, in_finaliser: bool = False) -> None:
+        """Count by what was reported until now, once."""
+        with faults.guarded(_PLACE):
+            begun, self._begun = self._begun, (self._begun[0], None, None)
+            if begun[1] is not None and self._taken is not None:
+                self._reports.ended(begun, self._taken, in_finaliser=in_finaliser)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
+    def __del__(self) -> None:
+        if faults is not None:  # or Python ends, and its modules are empty
+            self._over(in_finaliser=True)
+
+
+def stream(reports: Reports, take: Callable[..., Any]) -> WrapperFunction:
+    """Return what wrapt is to call instead of a function that returns a stream."""
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        begun = None
+        with faults.guarded(_PLACE):
+            begun = reports.begin(instance, args, kwargs)
+        try:
+            found = wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if begun is not None:
+            with faults.guarded(_PLACE):
+                return Stream(found, reports, begun, take)
+        return found
+
+    return call

@@ -1,0 +1,486 @@
+"""What frameworks report of models: counted once, and not where a client inside has counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+import metertap
+from servers.model_api import Answer, ModelApi
+from support import breaking
+from support.warned import warnings_of
+
+pytestmark = pytest.mark.library("frameworks that report usage")
+
+MODEL = "gpt-4o-mini"
+CLIENTS = {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500}
+SAID = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": MODEL,
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "answered"},
+        }
+    ],
+    "usage": CLIENTS,
+}
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+EVENTS = [
+    {
+        **CHUNK,
+        "choices": [{"index": 0, "delta": {"content": "answered"}, "finish_reason": "stop"}],
+    },
+    {**CHUNK, "choices": [], "usage": CLIENTS},
+    "[DONE]",
+]
+Ask = Callable[[Any], Awaitable[object]]
+
+
+@pytest.fixture(autouse=True)
+def api() -> Iterator[ModelApi]:
+    with ModelApi().serving() as api, metertap.instrument(json_endpoint=False):
+        yield api
+
+
+def counted() -> list[tuple[Any, ...]]:
+    found: Any = metertap.get_all_metrics()["cost_metrics"]
+    names = ("tool", "provider", "model", "calls", "failed_calls", "input_tokens", "output_tokens")
+    return [tuple(item[name] for name in names) for item in (found or {"models": []})["models"]]
+
+
+def asked(ask: Ask, model: Any) -> None:
+    """Ask the model in a tool."""
+
+    async def main() -> None:
+        with metertap.measure_tool("asks"):
+            await ask(model)
+
+    asyncio.run(main())
+
+
+BY_CLIENT = [("asks", "openai", MODEL, 1, 0, 1200, 300)]
+
+
+class TestLangChain:
+    @pytest.fixture(autouse=True)
+    def models(self, api: ModelApi) -> SimpleNamespace:
+        pytest.importorskip("langchain_core")
+        from langchain_core.language_models.chat_models import BaseChatModel
+        from langchain_core.messages import AIMessage, AIMessageChunk
+        from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+        usage: dict[str, Any] = {
+            "input_tokens": 700,
+            "output_tokens": 60,
+            "total_tokens": 760,
+            "input_token_details": {"cache_read": 100},
+        }
+        named = {"model_name": "claude-x", "model_provider": "anthropic"}
+
+        def answered() -> Any:
+            message = AIMessage("answered", usage_metadata=usage, response_metadata=named)
+            return ChatResult(generations=[ChatGeneration(message=message)])
+
+        class Whole(BaseChatModel):
+            """A model that speaks to its provider by itself."""
+
+            def _generate(self, *_: Any, **__: Any) -> Any:
+                return answered()
+
+            @property
+            def _llm_type(self) -> str:
+                return "own"
+
+        class Streams(Whole):
+            def _stream(self, *_: Any, **__: Any) -> Any:
+                zero = {**usage, "output_tokens": 0, "total_tokens": 700}
+                parts = [
+                    AIMessageChunk.model_construct(content="answ", usage_metadata=zero),
+                    AIMessageChunk(
+                        "ered",
+                        usage_metadata={"input_tokens": 0, "output_tokens": 60, "total_tokens": 60},
+                        response_metadata=named,
+                    ),
+                ]
+                for message in parts:
+                    yield ChatGenerationChunk(message=message)
+
+        class ByClient(Whole):
+            def _generate(self, *_: Any, **__: Any) -> Any:
+                import openai
+
+                with openai.OpenAI(api_key="key", base_url=f"{api.url}/v1") as client:
+                    client.chat.completions.create(
+                        model=MODEL, messages=[{"role": "user", "content": "hello"}]
+                    )
+                return answered()
+
+        class Silent(Whole):
+            def _generate(self, *_: Any, **__: Any) -> Any:
+                message = AIMessage("answered")
+                return ChatResult(generations=[ChatGeneration(message=message)])
+
+        class Raises(Whole):
+            def _generate(self, *_: Any, **__: Any) -> Any:
+                raise RuntimeError("no")
+
+        api.says(Answer(SAID))
+        self.usage = usage
+        self.found = SimpleNamespace(
+            whole=Whole, streams=Streams, by_client=ByClient, silent=Silent, raises=Raises
+        )
+        return self.found
+
+    @staticmethod
+    async def invoke(model: Any) -> None:
+        assert model.invoke("hello").content == "answered"
+
+    @staticmethod
+    async def ainvoke(model: Any) -> None:
+        assert (await model.ainvoke("hello")).content == "answered"
+
+    @staticmethod
+    async def stream(model: Any) -> None:
+        assert "".join(str(item.content) for item in model.stream("hello")) == "answered"
+
+    @staticmethod
+    async def astream(model: Any) -> None:
+        said = [str(item.content) async for item in model.astream("hello")]
+        assert "".join(said) == "answered"
+
+    @staticmethod
+    async def batch(model: Any) -> None:
+        assert len(model.batch(["hello"])) == 1
+
+    WAYS: ClassVar = ("invoke", "ainvoke", "stream", "astream", "batch")
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("kind", ["whole", "streams"])
+    def test_a_model_that_asks_by_itself_counts(self, kind: str, way: str) -> None:
+        asked(getattr(self, way), getattr(self.found, kind)())
+        assert counted() == [("asks", "anthropic", "claude-x", 1, 0, 700, 60)]
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_one_that_asks_by_a_client_counts_there(self, way: str) -> None:
+        pytest.importorskip("openai")
+        asked(getattr(self, way), self.found.by_client())
+        assert counted() == BY_CLIENT
+
+    def test_an_answer_from_its_cache_is_no_call(self) -> None:
+        from langchain_core.caches import InMemoryCache
+
+        model = self.found.whole(cache=InMemoryCache())
+        asked(self.invoke, model)
+        asked(self.ainvoke, model)
+        assert counted() == [("asks", "anthropic", "claude-x", 1, 0, 700, 60)]
+
+    def test_one_that_reports_nothing_is_no_call_of_a_model(self) -> None:
+        asked(self.invoke, self.found.silent())
+        assert counted() == []
+
+    def test_an_error_is_the_models_own(self) -> None:
+        with pytest.raises(RuntimeError, match=r"^no$"):
+            asked(self.invoke, self.found.raises())
+        assert counted() == []
+
+    @pytest.mark.faults
+    def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
+        model = self.found.streams()
+
+        def use() -> list[object]:
+            asked(self.invoke, model)
+            asked(self.astream, model)
+            return [item.content for item in model.stream("hello")]
+
+        assert breaking.walk(use, count=lambda: None) == []
+        metertap.reset()
+        with metertap.instrument(json_endpoint=False):
+            asked(self.stream, model)
+            assert counted() == [("asks", "anthropic", "claude-x", 1, 0, 700, 60)]
+
+    @pytest.mark.parametrize("value", ["12", -1, 10**13, 1.5])
+    def test_a_usage_that_cannot_be_is_one_warning(
+        self, value: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        model = self.found.streams(tags=[])
+        self.usage["input_tokens"] = value
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                list(model._stream([]))
+        assert [item[5] for item in counted()] in ([0], [])
+        assert len(warnings_of(caplog)) == 1
+
+    def test_a_stream_that_is_left_counts_what_was_reported(self) -> None:
+        for _ in self.found.streams().stream("hello"):
+            break
+        assert counted() == [("none", "streams", "unknown", 1, 0, 700, 0)]
+
+
+class TestPydanticAI:
+    @pytest.fixture(autouse=True)
+    def allowed(self, api: ModelApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("pydantic_ai")
+        monkeypatch.setattr("pydantic_ai.models.ALLOW_MODEL_REQUESTS", True)  # others forbid it
+
+    @staticmethod
+    async def run(model: Any) -> None:
+        from pydantic_ai import Agent
+
+        assert (await Agent(model).run("hello")).output
+
+    @staticmethod
+    async def run_stream(model: Any) -> None:
+        from pydantic_ai import Agent
+
+        async with Agent(model).run_stream("hello") as result:
+            assert [item async for item in result.stream_text()]
+
+    @staticmethod
+    async def run_sync(model: Any) -> None:
+        from pydantic_ai import Agent
+
+        def work() -> None:
+            assert Agent(model).run_sync("hello").output
+
+        await asyncio.to_thread(work)
+
+    WAYS: ClassVar = ("run", "run_stream", "run_sync")
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
+    def test_a_model_that_asks_by_itself_counts(self, wrapped: bool, way: str) -> None:
+        from pydantic_ai.models.test import TestModel
+        from pydantic_ai.models.wrapper import WrapperModel
+
+        model: Any = TestModel()
+        asked(getattr(self, way), WrapperModel(model) if wrapped else model)
+        ((tool, provider, name, calls, failed, taken, given),) = counted()
+        assert (tool, provider, name, calls, failed) == ("asks", "test", "test", 1, 0)
+        assert taken > 0 < given
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_one_that_asks_by_a_client_counts_there(self, way: str, api: ModelApi) -> None:
+        openai = pytest.importorskip("openai")
+        models = pytest.importorskip("pydantic_ai.models.openai")
+        from pydantic_ai.providers.openai import OpenAIProvider
+
+        api.says(Answer(events=EVENTS) if way == "run_stream" else Answer(SAID))
+        client = openai.AsyncOpenAI(api_key="key", base_url=f"{api.url}/v1")
+        asked(
+            getattr(self, way),
+            models.OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client)),
+        )
+        assert counted() == BY_CLIENT
+
+    @pytest.mark.faults
+    def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
+        from pydantic_ai.models.test import TestModel
+
+        def use() -> str:
+            asked(self.run, TestModel())
+            asked(self.run_stream, TestModel())
+            return "done"
+
+        assert breaking.walk(use, count=lambda: None) == []
+
+
+class TestOpenAIAgents:
+    @pytest.fixture(autouse=True)
+    def quiet(self) -> None:
+        agents = pytest.importorskip("agents")
+        agents.set_tracing_disabled(True)
+
+    @staticmethod
+    def own_model() -> Any:
+        import agents
+        from agents.models.interface import Model
+        from openai.types.responses import (
+            Response,
+            ResponseCompletedEvent,
+            ResponseOutputMessage,
+            ResponseOutputText,
+            ResponseUsage,
+        )
+
+        text = ResponseOutputText(text="answered", type="output_text", annotations=[])
+        message = ResponseOutputMessage(
+            id="1", type="message", role="assistant", status="completed", content=[text]
+        )
+
+        class Own(Model):
+            model = "mistral/large"
+
+            async def get_response(self, *_: Any, **__: Any) -> Any:
+                usage = agents.Usage(
+                    requests=1, input_tokens=700, output_tokens=60, total_tokens=760
+                )
+                return agents.ModelResponse(output=[message], usage=usage, response_id=None)
+
+            async def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+                usage = ResponseUsage.model_construct(
+                    input_tokens=700, output_tokens=60, total_tokens=760
+                )
+                response = Response.model_construct(
+                    id="1", model="mistral/large", output=[message], usage=usage
+                )
+                yield ResponseCompletedEvent.model_construct(
+                    type="response.completed", response=response, sequence_number=0
+                )
+
+        return Own()
+
+    @staticmethod
+    async def run(model: Any) -> None:
+        import agents
+
+        result = await agents.Runner.run(agents.Agent("a", model=model), "hello")
+        assert result.final_output == "answered"
+
+    @staticmethod
+    async def run_streamed(model: Any) -> None:
+        import agents
+
+        result = agents.Runner.run_streamed(agents.Agent("a", model=model), "hello")
+        assert [item async for item in result.stream_events()]
+        assert result.final_output == "answered"
+
+    @staticmethod
+    async def run_sync(model: Any) -> None:
+        import agents
+
+        def work() -> None:
+            asyncio.set_event_loop(asyncio.new_event_loop())
+            result = agents.Runner.run_sync(agents.Agent("a", model=model), "hello")
+            assert result.final_output == "answered"
+            asyncio.get_event_loop().close()
+
+        await asyncio.to_thread(work)
+
+    WAYS: ClassVar = ("run", "run_streamed", "run_sync")
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_a_model_that_asks_by_itself_counts(self, way: str) -> None:
+        asked(getattr(self, way), self.own_model())
+        assert counted() == [("asks", "mistral_ai", "large", 1, 0, 700, 60)]
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_one_that_asks_by_a_client_counts_there(self, way: str, api: ModelApi) -> None:
+        import agents
+        import openai
+
+        api.says(Answer(events=EVENTS) if way == "run_streamed" else Answer(SAID))
+        client = openai.AsyncOpenAI(api_key="key", base_url=f"{api.url}/v1")
+        asked(getattr(self, way), agents.OpenAIChatCompletionsModel(MODEL, client))
+        found = counted()
+        # Streamed, the SDK asks for usage only where a setting of its own says so.
+        assert [item[:5] for item in found] == [BY_CLIENT[0][:5]]
+        assert found == BY_CLIENT or way == "run_streamed"
+
+
+class TestClaude:
+    @pytest.fixture(autouse=True)
+    def installed(self) -> None:
+        pytest.importorskip("claude_agent_sdk")
+
+    @staticmethod
+    def transport(*turns: list[dict[str, Any]]) -> Any:
+        """What Claude's program would say: a list of messages for each prompt."""
+        from claude_agent_sdk import Transport
+
+        waiting = list(turns)
+
+        class CommandLine(Transport):
+            def __init__(self) -> None:
+                self.says: asyncio.Queue[Any] = asyncio.Queue()
+
+            async def connect(self) -> None: ...
+            async def close(self) -> None: ...
+            async def end_input(self) -> None: ...
+
+            def is_ready(self) -> bool:
+                return True
+
+            async def read_messages(self) -> AsyncIterator[Any]:  # type: ignore[override]
+                while (message := await self.says.get()) is not None:
+                    yield message
+
+            async def write(self, data: str) -> None:
+                message = json.loads(data)
+                if message["type"] == "control_request":
+                    done = {"subtype": "success", "request_id": message["request_id"]}
+                    self.says.put_nowait(
+                        {"type": "control_response", "response": {**done, "response": {}}}
+                    )
+                elif message["type"] == "user":
+                    for said in waiting.pop(0):
+                        self.says.put_nowait(said)
+                    if not waiting:
+                        self.says.put_nowait(None)
+
+        return CommandLine()
+
+    @staticmethod
+    def result(**more: Any) -> dict[str, Any]:
+        return {
+            "type": "result",
+            "subtype": "success",
+            "duration_ms": 10,
+            "duration_api_ms": 1500,
+            "is_error": False,
+            "num_turns": 1,
+            "session_id": "1",
+            "total_cost_usd": 0.5,
+            "usage": {"input_tokens": 50, "cache_read_input_tokens": 20, "output_tokens": 7},
+            **more,
+        }
+
+    ASSISTANT: ClassVar[dict[str, Any]] = {
+        "type": "assistant",
+        "message": {"model": "claude-x", "content": [{"type": "text", "text": "answered"}]},
+    }
+
+    async def ask(self, transport: Any) -> None:
+        from claude_agent_sdk import query
+
+        async def prompt(times: int) -> AsyncIterator[dict[str, Any]]:
+            for _ in range(times):
+                yield {"type": "user", "message": {"role": "user", "content": "hello"}}
+
+        messages = query(prompt=prompt(self.turns), transport=transport)
+        assert [item async for item in messages]
+
+    turns = 1
+
+    def test_an_early_result_is_a_call_of_the_model_that_answered(self) -> None:
+        asked(self.ask, self.transport([self.ASSISTANT, self.result()]))
+        assert counted() == [("asks", "anthropic", "claude-x", 1, 0, 70, 7)]
+
+    def test_later_results_say_what_the_conversation_used_by_model(self) -> None:
+        self.turns = 2
+
+        def said(taken: int, given: int) -> dict[str, Any]:
+            used = {"inputTokens": taken, "outputTokens": given, "cacheReadInputTokens": 5}
+            return self.result(modelUsage={"claude-a": used, "claude-b": {**used, "x": 1}})
+
+        turns = ([self.ASSISTANT, said(100, 10)], [self.ASSISTANT, said(150, 12)])
+        asked(self.ask, self.transport(*turns))
+        assert counted() == [
+            ("asks", "anthropic", name, 2, 0, 155, 12) for name in ("claude-a", "claude-b")
+        ]
+
+    def test_a_usage_that_cannot_be_is_one_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            bad = self.result(usage={"input_tokens": "12", "output_tokens": 1})
+            asked(self.ask, self.transport([self.ASSISTANT, bad]))
+        assert counted() == []
+        assert len(warnings_of(caplog)) == 1
