@@ -1,9 +1,9 @@
-"""anthropic: messages, beta ones too; Bedrock, Vertex and Foundry by its client as well.
+"""anthropic: messages, also beta ones and those of Bedrock, Vertex and Foundry.
 
-Every call passes `request` of the client, which is where it is counted (`stainless`). The response
-has its usage; a stream says what the input took when it begins, and what the output took so far
-towards its end, so that one which is cut off counts what was reported until then. The API counts
-`input_tokens` without cached tokens: here, as in the conventions, they are among the input.
+Every call passes `request` of the client, where it is counted (`stainless`). The response contains
+its usage. A stream reports the input at its start, and the output so far towards its end, so a
+stream that is cut off counts what was reported until then. The API counts `input_tokens` without
+cached tokens; here they include them, as in the conventions.
 
 Not seen: batches, counting tokens, the old completions; the usage of a response that the program
 reads without parsing it.
@@ -25,7 +25,8 @@ _OPERATIONS = {"/v1/messages": CHAT}
 def usage_of(found: Any, before: Usage | None = None) -> Usage | None:
     """Read a usage. Raises Unusable.
 
-    Of a stream each is of all until then, and what a later one leaves out is as it was `before`.
+    Each usage of a stream covers everything so far; what a later one leaves out is as it was
+    `before`.
     """
     if found is None:
         return None
@@ -53,7 +54,7 @@ def usage_of(found: Any, before: Usage | None = None) -> Usage | None:
 
 
 def see(call: ModelCall, parsed: Any) -> None:
-    """Take what a message or an event of its stream says of usage."""
+    """Report the usage in a message or an event of its stream."""
     source = parsed
     if getattr(parsed, "type", None) == "message_start":
         source = parsed.message

@@ -1,14 +1,15 @@
 """google-genai: generated content and embeddings, of the Gemini API and of Vertex AI.
 
 Each request to a model passes `_generate_content`, `_generate_content_stream` or `_embed_content`
-of `Models` or `AsyncModels` (`embed_content` in old versions), also where the library calls
-functions by itself and asks again. The response has the usage, a stream that of all so far in each
-chunk. What a stream asks for is sent when it is first read: it belongs to the tool that reads it.
+of `Models` or `AsyncModels` (`embed_content` in old versions), also if the library calls functions
+by itself and asks again. The response contains the usage; in a stream each chunk contains the usage
+so far. A stream is requested when it is first read, so it belongs to the tool that reads it.
 
-The API counts candidates without thoughts, which are paid for as output: here they are in it.
+The API counts candidates without thoughts, which are paid for as output; here the output includes
+them.
 
-Not seen: live sessions, interactions, images and videos, batches, counting tokens; what embeddings
-used, where the API does not say.
+Not seen: live sessions, interactions, images and videos, batches, counting tokens; the usage of
+embeddings if the API does not report it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def usage_of(response: Any) -> Usage | None:
 
 
 def embedding_usage_of(response: Any) -> Usage | None:
-    """Read the usage of embeddings: of the whole, else of each of them. Raises Unusable."""
+    """Read the usage of embeddings: of the whole, or the sum of each. Raises Unusable."""
     whole = usage_of(response)
     if whole is not None:
         return whole._replace(output=0)
@@ -62,7 +63,7 @@ def embedding_usage_of(response: Any) -> Usage | None:
 
 
 def _whole(count: Any) -> Any:
-    """Return a count that the API gives as a float as what it is."""
+    """Return a whole number that the API gives as a float."""
     return int(count) if isinstance(count, float) and count.is_integer() else count
 
 
@@ -94,7 +95,7 @@ class Requests:
         )
 
     def ended(self, call: Any, response: Any) -> None:
-        """Take what a request returned."""
+        """Report what a request returned."""
         try:
             self.see(call, response)
         finally:
@@ -107,7 +108,7 @@ class Requests:
             call.end(error)
 
     def see(self, call: ModelCall, response: Any) -> None:
-        """Take what a response or a chunk says of usage."""
+        """Report the usage in a response or a chunk."""
         try:
             usage = self._read(response)
         except Unusable as problem:
@@ -120,7 +121,7 @@ class AsyncStreams(Requests):
     """Requests whose result is an async generator."""
 
     def wrapped(self, method: Any, models: Any, args: Any, kwargs: Any) -> Any:
-        """Call `method`, and return what watches the stream that it returns."""
+        """Call `method`, and return an iterator that watches the stream that it returns."""
 
         async def call() -> Any:
             try:
@@ -140,7 +141,7 @@ class Streams(Requests):
     """Requests that are made by a generator, when it is first asked."""
 
     def wrapped(self, method: Any, models: Any, args: Any, kwargs: Any) -> Any:
-        """Call `method`, and return what watches the generator that it returns."""
+        """Call `method`, and return an iterator that watches the generator that it returns."""
         begun = _begun(self, models, args, kwargs)
         try:
             stream = method(*args, **kwargs)

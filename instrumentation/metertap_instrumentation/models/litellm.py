@@ -45,7 +45,7 @@ _streams: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary(
 
 
 class Calls:
-    """How calls of one of litellm's functions are counted: a `wrappers.Measure`."""
+    """The counting of calls of one of litellm's functions: a `wrappers.Measure`."""
 
     def __init__(self, operation: str, *, model_at: int = 0) -> None:
         """Count calls whose model is the argument at that position."""

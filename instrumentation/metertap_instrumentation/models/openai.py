@@ -1,10 +1,9 @@
-"""openai: chat completions, responses, completions and embeddings, of whoever speaks its protocol.
+"""openai: chat completions, responses, completions and embeddings, of every compatible provider.
 
-Every call passes `request` of the client, which is where it is counted (`stainless`). A response
-says itself which model answered and how many tokens that took; a stream of chat completions does so
-in its last chunk, and only where the program asked for that (`stream_options={"include_usage":
-True}`), a stream of `responses` in its last event. Input tokens have the cached ones, output tokens
-those of reasoning.
+Every call passes `request` of the client, where it is counted (`stainless`). A response names the
+model that answered and its tokens. A stream of chat completions does so in its last chunk, but only
+if the program asked for it (`stream_options={"include_usage": True}`); a stream of `responses` does
+so in its last event. Input tokens include the cached ones, output tokens those of reasoning.
 
 Not seen: realtime and assistants, images, audio files, fine-tuning, batches; the usage of a
 response that the program reads without parsing it (`with_streaming_response`, then lines or bytes).
@@ -53,7 +52,7 @@ def usage_of(found: Any) -> Usage | None:
 
 
 def see(call: ModelCall, parsed: Any) -> None:
-    """Take what a response, a chunk or an event says of usage."""
+    """Report the usage in a response, a chunk or an event."""
     kind = getattr(parsed, "type", None)
     if isinstance(kind, str) and kind.startswith("response."):
         if kind not in _ENDS:

@@ -1,8 +1,8 @@
-"""Whose models a client calls: by its class, else by the host that it asks, or by a name.
+"""The provider of a client: by the client's class, or by the host that it asks.
 
-Many providers speak the protocol of another's client. One that nobody knows, a proxy or a server of
-the program's own, is taken for the provider whose client it is. The names are those of
-OpenTelemetry's conventions, where these have one.
+Many providers can be asked by another's client. An unknown one, a proxy or a server of the
+program's own counts as the provider whose client it is. Names are those of OpenTelemetry's
+conventions, if they have one.
 """
 
 from __future__ import annotations

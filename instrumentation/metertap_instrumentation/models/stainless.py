@@ -1,9 +1,9 @@
 """Clients that Stainless generates, which are alike inside: openai's and anthropic's.
 
-Every call of the API passes `request` of the sync or the async base client: once, however often it
-is tried again. It returns the parsed response, a stream of parsed events, or, where the program
-asked for that, a raw response, which is parsed later if at all. What was parsed passes `_parse` of
-the raw response. Nothing is read that the program does not read.
+Every call of the API passes `request` of the sync or the async base client once, however often it
+is retried. `request` returns the parsed response, a stream of parsed events, or, if the program
+asked for it, a raw response that is parsed later or never. Parsed raw responses pass `_parse`.
+Nothing is read that the program does not read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Requests:
         )
 
     def patch_sets(self) -> Sequence[PatchSet]:
-        """Return what is patched of the package."""
+        """Return the patches of the package."""
         package = self._package
         return [
             PatchSet(
@@ -79,7 +79,7 @@ class Requests:
         return begin(provider, operation, model, server=server, request=sent)
 
     def ended(self, call: Any, response: Any) -> None:
-        """Take what a request returned."""
+        """Report what a request returned."""
         if hasattr(response, "http_response") and hasattr(response, "_parse"):
             call.stop_clock()
             dropped = weakref.finalize(response, call.end, in_finaliser=True)
@@ -95,7 +95,7 @@ class Requests:
             call.end(error)
 
     def _take(self, call: ModelCall, parsed: Any) -> None:
-        """Take what was parsed: a whole response, or a stream."""
+        """Report a parsed response, or watch a stream."""
         if hasattr(parsed, "__stream__") and hasattr(parsed, "_iterator"):
             call.start_clock()
             parsed._iterator = streams.watch(parsed._iterator, call, self._see)

@@ -1,8 +1,8 @@
-"""Streamed responses: an iterator in the place of the client's own, which looks at what passes.
+"""Watched streams: an iterator in place of the client's own, which looks at each item.
 
-The client's stream stays the object that it is, with its type, attributes, context manager and
-`close`. Only the iterator inside is another: it hands on what it gets, and ends the model's call
-when that ends, fails, is closed, or is dropped half-read.
+The client's stream stays the same object, with its type, attributes, context manager and `close`.
+Only the iterator inside it is replaced. It hands on each item, and ends the model's call when the
+stream ends, fails, is closed, or is dropped half-read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Call(Protocol):
 
 
 def is_end(error: BaseException) -> bool:
-    """Say whether what an iterator raised is its end, and no failure."""
+    """Return whether an exception of an iterator is its end, and no failure."""
     return isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit)
 
 
@@ -67,7 +67,7 @@ class _Watched:
 
 
 class WatchedIterator(_Watched):
-    """An iterator that is watched."""
+    """A watched iterator."""
 
     __slots__ = ()
 
@@ -85,7 +85,7 @@ class WatchedIterator(_Watched):
 
 
 class WatchedAsyncIterator(_Watched):
-    """An async iterator that is watched."""
+    """A watched async iterator."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ class WatchedAsyncIterator(_Watched):
 
 
 def watch(iterator: Any, call: Call, see: See) -> _Watched:
-    """Return what hands on the items of `iterator`, which may be async."""
+    """Return a watched iterator over `iterator`, which may be async."""
     made = WatchedAsyncIterator if hasattr(iterator, "__anext__") else WatchedIterator
     return made(iterator, call, see)
 

@@ -1,4 +1,4 @@
-"""The budget of a day, and what a day will cost if it goes on like this."""
+"""The budget of a day, and the forecast for a day."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LEAST_SECONDS = 60.0
 
 
 def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
-    """Set what was spent beside the budget.
+    """Compare spending with the budget.
 
-    The forecast is what was spent since counting began, at the same rate over a whole day.
+    The forecast extends the rate of spending since counting began to a whole day.
     """
     daily = daily_budget()
     forecast: float | None = None
@@ -31,7 +31,7 @@ def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
 
 
 def daily_budget() -> float | None:
-    """Return the USD that `[tool.metertap.alerts]` allows a day; None where it says nothing."""
+    """Return the daily budget of `[tool.metertap.alerts]` in USD; None if there is none."""
     given = (state.settings().alerts or {}).get("daily_budget")
     if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
         return float(given)

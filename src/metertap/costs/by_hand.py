@@ -1,4 +1,4 @@
-"""Usage of models that the program reports itself."""
+"""Usage of models that the program reports by hand."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def record_usage(
 ) -> None:
     """Count one call of a model that no client reports, for the tool that is running.
 
-    `input_tokens` has those that the provider had cached (`cached_tokens`) and those it has cached
-    now (`cache_write_tokens`), `output_tokens` those of reasoning. `seconds` is how long it took.
+    `input_tokens` includes tokens that the provider had cached (`cached_tokens`) or has cached now
+    (`cache_write_tokens`); `output_tokens` includes those of reasoning. `seconds` is the duration.
     """
     given = dict(locals())
     with faults.guarded("record_usage"):

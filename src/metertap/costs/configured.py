@@ -45,7 +45,7 @@ _KEYS = tuple(Price.__dataclass_fields__)
 
 
 def own_prices(table: Mapping[str, Any]) -> dict[str, Price]:
-    """Read the prices of models; what is wrong with one is a warning and takes no other with it."""
+    """Read the prices of models; a wrong one causes a warning and is left out alone."""
     found = {}
     for model, value in table.items():
         try:

@@ -1,8 +1,8 @@
-"""The account of model calls: what ended is kept for a moment, then priced and added up.
+"""The ledger of model calls: ended calls wait for a moment, then they are priced and added up.
 
-A call that ends appends itself to a list, which is all that its caller waits for. Prices are looked
-up and sums are made when somebody looks, or by a thread when `_MOST` calls have gathered. Whether
-money was spent in vain is known when the tool's own call has ended: until then its part waits.
+A call that ends appends itself to a list, and its caller waits for nothing else. Prices are looked
+up and sums are made when figures are read, or by a thread when `_MOST` calls wait. Money is spent
+in vain if the tool's own call fails: until that has ended, its share waits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from metertap.outcomes import FAILED
 from metertap.recording.usage_series import UsageKey
 
 _MOST = 256
-"""Calls that wait until a thread of its own adds them up, where nobody looks."""
+"""The most calls that wait if nobody reads figures; then a thread adds them up."""
 _MOST_OPEN = 10_000
-"""Shares of tool calls in progress that are kept at most; older ones are taken for good ones."""
+"""The most shares of running tool calls that are kept; older ones count as successful."""
 
 
 class Ended(NamedTuple):
@@ -34,7 +34,7 @@ class Ended(NamedTuple):
     model: str
     tier: str
     usage: Usage | None
-    """None where the provider has not said what it used."""
+    """The usage; None if the provider has not reported it."""
     seconds: float
     at: float
     """When it ended, in Unix seconds."""
@@ -52,18 +52,18 @@ _folding: list[bool] = []
 """Not empty while a thread adds up."""
 _open: list[tuple[Frame, UsageKey, Decimal]] = []
 _eras: list[object] = [object()]
-"""One object: another after each reset, and in a process that was forked."""
+"""The mark of the present era: another object after each reset, and in a forked process."""
 _failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
 """Models that failed a tool's call in progress, by the identity of the call."""
 
 
 def era() -> object:
-    """Return what stays the same while calls that began now may be counted."""
+    """Return the mark of the era, in which calls that began in it are counted."""
     return _eras[0]
 
 
 def add(call: Ended, *, in_finaliser: bool = False) -> None:
-    """Take in a call that has ended; a finaliser says so, since it must not start a thread."""
+    """Add an ended call. A finaliser may do this, so it must not start a thread."""
     if call.failed and call.frame is not None:
         _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
         models.add((call.provider, call.requested))
@@ -148,7 +148,7 @@ def _take(call: Ended) -> None:
 
 
 def _settle() -> None:
-    """Add to what was spent in vain the shares of tool calls that have ended and failed."""
+    """Add the shares of ended and failed tool calls to the money spent in vain."""
     recorder = state.recorder()
     kept = []
     for frame, key, cost in _open[-_MOST_OPEN:]:

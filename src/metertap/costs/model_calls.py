@@ -1,12 +1,12 @@
-"""One call of a model, from its request to its record: whose it is, and what it used.
+"""One call of a model, from its request to its record: its tool and its usage.
 
-An adapter of a client begins a call where the request is made and ends it where the parsed response
-is there, or the stream of it is over. The call belongs to the tool that was running when it began,
-wherever its stream is read.
+An adapter of a client begins a call at the request, and ends it when the parsed response is there
+or its stream is over. The call belongs to the tool that was running when it began, wherever its
+stream is read.
 
-Clients stand on clients (litellm on openai's), and frameworks on both. `Outer` is put in place
-while such a layer runs: one that counts for itself keeps clients inside from counting; one that
-only fills in counts where no client inside has.
+Clients are built on clients (litellm on openai's), and frameworks on both. While such a layer runs,
+it is the `Outer` of the code inside. A layer that counts keeps clients inside from counting. A
+layer that only fills in counts if no client inside has counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Outer:
         self.within = outer.get()
 
     def seen(self) -> None:
-        """Take note that a client was asked: here, and in all layers around this one."""
+        """Note that a client was asked, here and in all layers around this one."""
         layer: Outer | None = self
         while layer is not None:
             layer.was_seen = True
@@ -94,17 +94,17 @@ class ModelCall:
         self.usage: Usage | None = None
         self.model = ""
         self.answered = ""
-        """The model that the response names; none has come where the call failed."""
+        """The model that the response names; None if the call failed."""
         self.tier = ""
         self.seconds: float | None = None
         self.started = clock()
 
     def stop_clock(self) -> None:
-        """Take the time until now for the call's, while what it returned is not read yet."""
+        """Stop the clock: what the call returned is not read yet."""
         self.seconds = clock() - self.started
 
     def start_clock(self) -> None:
-        """Take the time until the end after all: what it returned is a stream."""
+        """Let the clock run until the end: the call returned a stream."""
         self.seconds = None
 
     def end(
@@ -116,8 +116,8 @@ class ModelCall:
     ) -> None:
         """Count the call; `error` is what it raised. Never raises.
 
-        One that is not timed has the `seconds` that were given, or none. One that began before all
-        was forgotten, or in the process that was forked, is not counted here.
+        A call without a clock has the `seconds` that were given, or none. A call that began before
+        a reset, or in the process before a fork, is not counted here.
         """
         if self.is_over or self.era is not ledger.era():
             return
@@ -160,7 +160,7 @@ def begin(
 ) -> ModelCall | None:
     """Begin a call of a model; None where it is not to be counted, or is counted further out.
 
-    `request` is all that was asked, of which a salted hash is kept where repeats are looked for.
+    `request` is the whole request. A salted hash of it is kept if repeats are looked for.
     """
     layer = outer.get()
     if layer is not None:
@@ -178,7 +178,7 @@ def begin(
 
 
 def report(call: ModelCall, usage: Usage | None, model: object = None, tier: object = None) -> None:
-    """Take what a response says: the last one that says something counts.
+    """Report what a response contains: the last response with a value counts.
 
     `tier` is the tier of service that the provider says it charged.
     """

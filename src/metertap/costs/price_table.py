@@ -1,9 +1,9 @@
-"""The table of `genai-prices`, at the price of a multiplication.
+"""The price table of `genai-prices`, made quick by remembered rates.
 
 The package finds a model and its price anew for each call, which takes a third of a millisecond.
-Between two thresholds of a tiered price a cost is linear in the tokens, so what a token costs is
-asked once for each model, tier and day, and held against the package's own answer. Where that
-differs, the package is asked each time. Nothing is fetched.
+Between two thresholds of a tiered price, costs are linear in the tokens. So the price of a token is
+asked once for each model, tier and day, and checked against the package's own answer. If they
+differ, the package is asked each time. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _FIELDS = {
 }
 """The table's names of parts of the input and the output, and of what comes with them."""
 _WITHIN = {"output_audio": "output", "cache_write_1h": "cache_write"}
-"""Parts of what is a part itself."""
+"""Parts of a part."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class _Known:
     """One model's prices: where thresholds lie, and the rates between them."""
 
     seconds: int
-    """How long its prices stay the same, by the clock of the world: a day, or a minute."""
+    """The time for which its prices stay the same: a day, or a minute."""
     thresholds: list[int]
     rates: dict[tuple[str, int, int, tuple[bool, ...]], _Rates] = field(default_factory=dict)
 
@@ -99,7 +99,7 @@ class PriceTable:
 
     @property
     def newest_date(self) -> str | None:
-        """The newest date in the table that has passed: the table is at least as new as that."""
+        """The newest past date in the table: the table is at least as new as that."""
         today = datetime.now(timezone.utc).date()
         found = [day for day in self._dates() if day <= today]
         return max(found).isoformat() if found else None
@@ -139,7 +139,7 @@ class PriceTable:
         return self._ask(provider, model, usage, at, tier)
 
     def cheaper(self, provider: str, model: str, usage: Usage) -> Iterator[tuple[str, Decimal]]:
-        """Yield what other models of the provider that could do a call like this would cost."""
+        """Yield the costs of a call like this with other models of the provider."""
         now = datetime.now(timezone.utc).timestamp()
         own = self._model(provider, model)
         if own is None:
@@ -177,7 +177,7 @@ class PriceTable:
         return _Known(_MINUTE if by_time else _DAY, sorted(starts))
 
     def _rates(self, provider: str, model: str, usage: Usage, at: float, tier: str) -> _Rates:
-        """Ask what tokens cost where the whole input is as large as that of `usage`."""
+        """Ask for the price of tokens when the whole input is as large as that of `usage`."""
         whole = max(usage.input, 1)
 
         def asked(**parts: int) -> Decimal:

@@ -1,8 +1,8 @@
 """Prices of model calls: the program's own, else those of the table of `genai-prices`.
 
-The table is the one that the installed package has (extra `costs`): nothing is fetched. It is
-imported when the first call is priced, off the caller's path. Money is in USD and exact: decimal
-numbers from the table to the sum. A model that neither knows has no price, which is never 0.
+The table comes from the installed package (extra `costs`): nothing is fetched. It is imported when
+the first call is priced, off the caller's path. Money is in USD and exact: decimal numbers from the
+table to the sum. A model without a price costs None, never 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Prices:
     def cost(
         self, provider: str, model: str, usage: Usage, at: float, tier: str = ""
     ) -> Decimal | None:
-        """Return what a call that ended `at` (Unix seconds) costs; None if nobody knows."""
+        """Return the cost of a call that ended `at` (Unix seconds); None if it is unknown."""
         own = self._own.get(f"{provider}/{model}") or self._own.get(model)
         if own is not None:
             return own.cost(usage)
@@ -44,7 +44,7 @@ class Prices:
             return None
 
     def described(self) -> dict[str, Any]:
-        """Name the table, and the newest date in it."""
+        """Return the table's name and the newest date in it."""
         table = price_table()
         if table is None:
             return {"table": None, "table_date": None}

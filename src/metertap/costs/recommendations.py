@@ -1,8 +1,8 @@
 """Recommendations that would reduce costs, each with arithmetic that a reader can repeat.
 
-A recommendation is about the time that the figures are of. Its confidence says how far the figures
-carry it: `high` where they were counted, `medium` where a mean stands for each case, `low` where
-something was assumed or there are few calls.
+A recommendation covers the same time as the figures. Its confidence is `high` if the figures were
+counted, `medium` if a mean stands for each case, and `low` if something was assumed or there are
+few calls.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ HIGH, MEDIUM, LOW = "high", "medium", "low"
 _FEW = 20
 """The number of calls below which a figure may be chance."""
 _SHARE = Decimal("0.05")
-"""A part of what a tool spends that is worth a word."""
+"""The least share of a tool's spending that is worth a recommendation."""
 _GOAL = 0.9
-"""The hit rate that a cache is held against."""
+"""The hit rate that a cache is compared with."""
 
 
 def of(
@@ -33,7 +33,7 @@ def of(
     saved: Savings,
     cache_names: Mapping[int, str],
 ) -> list[dict[str, Any]]:
-    """List what could be changed, what saves most first."""
+    """List recommendations, the largest saving first."""
     with_cache = {tool for cache in figures.caches for tool in cache.by_tool or ()}
     found: list[dict[str, Any]] = []
     for series in figures.usage:

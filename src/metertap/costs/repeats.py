@@ -1,6 +1,6 @@
-"""Requests that were sent before: a bounded sketch of salted hashes, kept only where asked for.
+"""Repeated requests: a bounded set of salted hashes, kept only on request.
 
-The salt is made at random in each process and never leaves it, so no hash tells what was asked.
+The salt is random in each process and never leaves it, so no hash reveals a request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from metertap import state
 
 _MOST = 10_000
-"""Requests that are remembered: 1 MB. One that comes again after so many others looks new."""
+"""The most requests that are remembered (1 MB). Older ones count as new again."""
 _salt = os.urandom(16)
 _known: OrderedDict[bytes, None] = OrderedDict()
 
@@ -25,7 +25,7 @@ def are_looked_for() -> bool:
 
 
 def seen(tool: str, provider: str, request: Any) -> bool:
-    """Return whether `tool` sent this very request before, and remember it."""
+    """Return whether `tool` sent the same request before, and remember it."""
     text = json.dumps([tool, provider, request], sort_keys=True, default=repr)
     digest = blake2b(text.encode("utf-8", "surrogatepass"), key=_salt, digest_size=16).digest()
     was_known = digest in _known

@@ -1,7 +1,7 @@
-"""Costs as the views show them: by tool, by model, by cache, and what could be changed.
+"""Costs as the views show them: by tool, by model, by cache, and recommendations.
 
-Everything is of the same time as the other figures of the document. Money is in USD. What nobody
-knows is None and is counted apart, so that no sum looks whole that is not.
+Everything covers the same time as the other figures of the document. Money is in USD. Unknown
+amounts are None and counted apart, so that no incomplete sum looks whole.
 """
 
 from __future__ import annotations
@@ -99,5 +99,5 @@ def _total_saved(savings: Iterable[Saving]) -> float | None:
 
 
 def usd(amount: Decimal | None) -> float | None:
-    """Return an exact amount as the number of JSON that is nearest."""
+    """Return the nearest JSON number of an exact amount."""
     return None if amount is None else float(amount)

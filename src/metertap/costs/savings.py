@@ -1,8 +1,8 @@
 """Savings by caches: hits times the cost of a miss of the same tool, in money and in time.
 
-A tool that looks something up and misses goes on to ask a model. What it spends from then on is
-what a hit would have saved: so a hit counts for the mean of that over the tool's misses. Lookups
-outside of a tool, and caches that count for themselves, save an unknown amount.
+After a miss, a tool goes on to ask a model; a hit saves this. So a hit saves the mean of what the
+tool spends after a miss. Lookups outside of a tool, and caches that keep their own statistics, save
+an unknown amount.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Saving:
     seconds: float | None = None
 
     def add(self, hits: int, money: Decimal | None, seconds: float | None) -> None:
-        """Add what other hits saved."""
+        """Add the savings of other hits."""
         self.hits += hits
         if money is not None:
             self.money = (self.money or Decimal(0)) + money
@@ -79,13 +79,13 @@ def savings(figures: Figures) -> Savings:
 
 
 def _after_misses(usage: Iterable[UsageSeries], tool: str) -> Decimal | None:
-    """Return what a tool spent after misses; None where it asked no model that has a price."""
+    """Return a tool's spending after misses; None if it asked no model that has a price."""
     priced = [series.spent_after_miss for series in usage if series.tool == tool and series.priced]
     return sum(priced, Decimal(0)) if priced else None
 
 
 def _seconds_saved(tools: Iterable[ToolFigures], name: str) -> float | None:
-    """Return how much shorter all calls with hits alone were than as many with a miss."""
+    """Return the time that all calls with only hits were shorter than as many with a miss."""
     saved: list[float] = []
     for tool in tools:
         if tool.name == name and tool.with_cache is not None:

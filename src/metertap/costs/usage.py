@@ -1,15 +1,15 @@
-"""Tokens of one model call, as the response reports them, and what of that can be believed."""
+"""Tokens of one model call, as the response reports them, and checks of their plausibility."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 MOST_TOKENS = 10**12
-"""No call uses more. What is beyond is no count, and would make sums meaningless."""
+"""The most tokens of one call: a larger count is wrong, and would make sums meaningless."""
 
 
 class Usage(NamedTuple):
-    """Tokens of one model call. The input has cached and written ones, the output reasoning."""
+    """Tokens of one model call. The input includes cached ones, the output reasoning."""
 
     input: int = 0
     output: int = 0
@@ -19,17 +19,17 @@ class Usage(NamedTuple):
     input_audio: int = 0
     output_audio: int = 0
     cache_write_1h: int = 0
-    """Among those that were written to the provider's cache: those kept for an hour."""
+    """Written tokens that the provider caches for an hour."""
     web_searches: int = 0
     """Searches that the provider made for the call."""
 
 
 class Unusable(ValueError):
-    """A usage that cannot be believed; the message says which count, never what a prompt says."""
+    """An implausible usage; the message names the count, never what a prompt contains."""
 
 
 def part(fields: Any, path: str) -> Any:
-    """Return what stands at a dotted path in objects or mappings; None where there is nothing."""
+    """Return the value at a dotted path in objects or mappings; None if there is none."""
     for name in path.split("."):
         fields = fields.get(name) if isinstance(fields, dict) else getattr(fields, name, None)
         if fields is None:

@@ -1,6 +1,6 @@
 """The price of the same tokens with another model of the same provider.
 
-It says nothing of what that model's answers are worth, nor of how many tokens it would use.
+It does not tell how good that model's answers are, or how many tokens it would use.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""History: what was measured over days and releases, kept in a file and asked for later."""
+"""History: figures over days and releases, kept in a file and read later."""

@@ -84,17 +84,17 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a service, and when something was measured of it, in Unix seconds."""
+    """A version of a service, and the time of its first measurement, in Unix seconds."""
 
     service: str
     version: str
-    """Empty where the program does not say."""
+    """The version; empty if the program does not give it."""
     first_seen: float
     last_seen: float
 
 
 class Answers(Protocol):
-    """Somebody who knows what was measured. Methods raise `HistoryError`."""
+    """A source of measurements. Methods raise `HistoryError`."""
 
     def slices(
         self,
@@ -107,11 +107,11 @@ class Answers(Protocol):
         name: str | None = None,
         by: By = "none",
     ) -> Iterator[Slice]:
-        """Yield what was measured from `since` to `until`, in periods of `step` seconds.
+        """Yield the measurements from `since` to `until`, in periods of `step` seconds.
 
-        Periods are multiples of `step` since 1970, and longer where nothing so fine is kept; the
-        first may so begin before `since`. A `step` that is not shorter than the whole is the whole.
-        Earlier periods come first. What has no data is left out.
+        Periods are multiples of `step` since 1970. They are longer where nothing so fine is kept,
+        and the first may begin before `since`. A `step` that is not shorter than the whole time
+        makes one period. Earlier periods come first, and periods without data are left out.
         """
 
     def services(self) -> list[str]:

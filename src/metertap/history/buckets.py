@@ -11,7 +11,7 @@ from metertap.history.sketch import SCALE, Sketch
 
 _RATIO = 2.0 ** (1 / 2**SCALE)
 _DOUBLINGS = 6
-"""How far below its upper bound a bucket that begins at 0 is taken to reach."""
+"""The factor between the bounds of a bucket that begins at 0."""
 
 
 class Bucket(NamedTuple):

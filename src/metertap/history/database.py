@@ -21,7 +21,7 @@ TIERS = (10, 60, 3600, 86_400)
 """Seconds of a period, the finest first: each divides the next."""
 _DAY = 86_400
 KEPT_SECONDS = (_DAY, 14 * _DAY, 400 * _DAY)
-"""How long rows of each tier but the last stay, once they are part of the next tier's."""
+"""The seconds for which rows of each tier but the last stay after they were merged."""
 
 LAYOUT = 1
 """The version of the tables. A program that knows only older ones leaves the file alone."""
@@ -42,7 +42,7 @@ PRAGMA user_version = {LAYOUT};
 """
 _WAL_BYTES = 4 * 2**20
 _BESIDE = ("-wal", "-shm", "-journal")
-"""How names of SQLite's own files end, which hold what the file does."""
+"""The suffixes of SQLite's own files, which contain the same data."""
 
 
 def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
@@ -151,9 +151,9 @@ def _statements(begin: str = "") -> Iterator[str]:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file so that only this user reads it, or make sure that it is so.
+    """Create the file so that only this user can read it, or make sure that it is so.
 
-    Where it exists it is not opened here: closing it would give up the locks that SQLite holds.
+    An existing file is not opened here: closing it would release the locks that SQLite holds.
     """
     _check_beside(path)
     try:
@@ -165,9 +165,9 @@ def _make_private(path: Path) -> None:
 
 
 def _check_beside(path: Path) -> None:
-    """Make sure that SQLite's own files are this user's, where they are there already.
+    """Make sure that SQLite's own files belong to this user, if they exist.
 
-    In a folder that others write to, somebody may have made them: to read what is written, or to
+    In a folder that others can write to, somebody may have created them to read the data, or to
     have it written elsewhere.
     """
     for ending in _BESIDE:

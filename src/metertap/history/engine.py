@@ -23,9 +23,9 @@ from metertap.promql import quoted, selector
 MOST_PERIODS = 10_000
 """Prometheus returns 11,000 points of a series at most."""
 _REACH_SECONDS = 31 * 86_400
-"""How far back versions are looked for."""
+"""The time before now in which versions are looked for."""
 _FINE_PERIODS = 400
-"""Periods are asked for in parts, while there are not more than that in all."""
+"""The most parts in which periods are requested."""
 _LOOK_SECONDS = 3600
 _SAMPLES = 4
 """The fewest samples of a series in a period, since what comes before the first is lost."""
@@ -60,7 +60,7 @@ class EngineAnswers:
     """Answers by PromQL over the engine's HTTP API. Raises HistoryError."""
 
     def __init__(self, ask: Ask, now: Callable[[], float] = time.time) -> None:
-        """Ask the engine by `ask`. Raises HistoryError where nothing of metertap's is in it."""
+        """Use the engine behind `ask`. Raises HistoryError if it has no metric of metertap."""
         self._api = Api(ask)
         self._now = now
         found = self._api.instant(
@@ -108,7 +108,7 @@ class EngineAnswers:
         name: str | None = None,
         by: By = "none",
     ) -> Iterator[Slice]:
-        """Yield what was measured, as `Answers` has it."""
+        """Yield the measurements, as `Answers` describes."""
         self._api.start()
         is_whole = step >= until - since
         least = self._seconds_between_samples(since, until) * _SAMPLES
@@ -190,7 +190,7 @@ class EngineAnswers:
     def _classic(
         self, source: _Source, only: list[str], by: By, span: _Span
     ) -> Iterator[tuple[Labels, float, list[Bucket]]]:
-        """Yield the buckets of series that say their bounds in a label."""
+        """Yield the buckets of series whose label gives the bound."""
         told = (*source.more, "le", "vmrange")
         query = self._increase(selector(f"{source.metric}_bucket", *only), told, by, span)
         totals: dict[tuple[frozenset[tuple[str, str]], float], dict[str, float]] = {}
@@ -212,7 +212,7 @@ class EngineAnswers:
             raise HistoryError(NO_PROMQL) from None
 
     def _increase(self, series: str, told: tuple[str, ...], by: By, span: _Span) -> str:
-        """Write how much series grew in each period, by the labels that are told apart."""
+        """Write the query for the growth of series in each period, by the separated labels."""
         length = math.ceil(span.step)
         labels = ["job", _SERVICE, *told]
         labels += [_VERSION] if by != "none" else []
@@ -226,7 +226,7 @@ class EngineAnswers:
         return f"sum by ({', '.join(labels)}) ({grown})"
 
     def _info(self, *matchers: str) -> str:
-        """Select the series that say which version ran when."""
+        """Select the series that tell when each version ran."""
         if self._is_joined:
             return selector(_INFO, *matchers)
         return selector("", f'__name__=~"{_COUNTS}"', *matchers)

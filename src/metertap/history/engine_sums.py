@@ -1,7 +1,7 @@
-"""Numbers of an engine, period by period, until they are made whole.
+"""Sums of an engine's numbers, period by period.
 
-An engine says how much a counter grew by extrapolating it, so its numbers are fractions. They are
-rounded once all of a period are together: a call in five minutes is one, and not five times none.
+An engine extrapolates the growth of a counter, so its numbers are fractions. They are rounded when
+all numbers of a period are together: one call in five minutes is one, not five times zero.
 """
 
 from __future__ import annotations

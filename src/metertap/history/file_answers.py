@@ -15,7 +15,7 @@ from metertap.history.store import Run
 from metertap.history.tally import Tally, decode
 
 _FEWEST_PERIODS = 20
-"""Rows that make up a whole of one period, at least: the first may begin so much before it."""
+"""The fewest rows of a period: the first may begin that much earlier."""
 
 
 class FileAnswers:
@@ -27,7 +27,7 @@ class FileAnswers:
         self._connection = open_to_read(path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def services(self) -> list[str]:
@@ -59,7 +59,7 @@ class FileAnswers:
         name: str | None = None,
         by: By = "none",
     ) -> Iterator[Slice]:
-        """Yield what was measured, as `Answers` has it."""
+        """Yield the measurements, as `Answers` describes."""
         with self._readable():
             runs = self._runs(service, by)
             subjects = self._subjects(kinds, name)
@@ -122,7 +122,7 @@ class FileAnswers:
         return TIERS[at]
 
     def _runs(self, service: str | None, by: By) -> dict[int, Run]:
-        """Return what is told apart of each process, by the number of the process."""
+        """Return the separated attributes of each process, by the number of the process."""
         rows = self._connection.execute("SELECT service, version, instance, id FROM run")
         return {
             number: Run(of, version if by != "none" else "", instance if by == "instance" else "")
@@ -140,7 +140,7 @@ class FileAnswers:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Raise what is wrong with the file as a HistoryError."""
+        """Raise errors of the file as a HistoryError."""
         with told(self._path):
             try:
                 yield

@@ -1,4 +1,4 @@
-"""Changes of one tool or cache: which of its figures moved, by how much, since when.
+"""Changes of one tool or cache: which figures changed, by how much, and since when.
 
 Latencies are compared as whole distributions (by ranks, as Mann and Whitney do) and in their
 slowest tenth; failures and misses are compared as shares.
@@ -22,11 +22,11 @@ What = Literal["latency", "p95", "errors", "misses"]
 Sides = tuple[list[Slice], list[Slice]]
 
 MATERIAL = 0.05
-"""The least relative change of a latency that is told."""
+"""The least relative change of a latency that is reported."""
 MATERIAL_SHARE = 0.01
-"""The least change of a share, in points, that is told."""
+"""The least change of a share, in points, that is reported."""
 STEADY = 0.6
-"""The share of blocks that have to be on the side to which it moved."""
+"""The share of blocks that must agree with the direction of a change."""
 FEWEST_CALLS = 60
 """The fewest calls on a side that are compared."""
 _DAY = 86_400.0
@@ -82,7 +82,7 @@ class _Figure(NamedTuple):
 
 
 def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
-    """Compare each figure of which there is enough on both sides."""
+    """Compare each figure that has enough calls on both sides."""
     found: list[Tested] = []
     seconds = None
     if subject.kind != "cache":

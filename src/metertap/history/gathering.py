@@ -45,18 +45,18 @@ class Gathering:
         self._sums: dict[Subject, dict[str, float]] = {}
 
     def start(self) -> None:
-        """Gather from now on: what was measured before is left out."""
+        """Start collecting: earlier measurements are left out."""
         self._recorder.fold()
         self._sums = self._sums_now()
         self._recorder.fold_listeners += (self.heard,)
 
     def stop(self) -> None:
-        """Gather nothing more."""
+        """Stop collecting."""
         listeners = self._recorder.fold_listeners
         self._recorder.fold_listeners = tuple(one for one in listeners if one != self.heard)
 
     def forked(self) -> None:
-        """Forget what the parent measured."""
+        """Forget the parent's measurements in a forked child."""
         self._folded, self._waiting = [], 0
         self._tallies, self._sums = {}, {}
 
@@ -85,7 +85,7 @@ class Gathering:
                 _count_sizes(tally, items)
 
     def take(self) -> dict[Subject, Tally]:
-        """Return what was measured since it was taken last."""
+        """Return the measurements since the last call of this method."""
         self._recorder.fold()
         self.sort()
         before, self._sums = self._sums, self._sums_now()
@@ -126,7 +126,7 @@ class Gathering:
 
 
 def _count_sizes(tally: Tally, items: Sequence[Any]) -> None:
-    """Count what was in the buffer of a tool's results: sizes in bytes; below 0 is unknown."""
+    """Count the buffer of a tool's results: sizes in bytes; below 0 is unknown."""
     sizes = [item.size if type(item) is Sized else item for item in items]
     known = [size for size in sizes if size >= 0]
     if known:
@@ -136,7 +136,7 @@ def _count_sizes(tally: Tally, items: Sequence[Any]) -> None:
 def _count_growth(
     gathering: Gathering, subject: Subject, before: Mapping[str, float], now: Mapping[str, float]
 ) -> None:
-    """Count by how much sums have grown; one that is smaller has begun anew."""
+    """Count the growth of sums; a sum that is smaller than before started again at zero."""
     for name, value in now.items():
         was = before.get(name, 0)
         more = value - was if value >= was else value
@@ -152,7 +152,7 @@ def _count_growth(
 
 
 def _count_calls(tally: Tally, items: Sequence[Any]) -> None:
-    """Count what was in the buffer of a tool: seconds of calls that went well, or an `Ended`."""
+    """Count the buffer of a tool: seconds of successful calls, or an `Ended`."""
     is_all = set(map(type, items)) == {float}
     seconds = [*items] if is_all else [item for item in items if type(item) is float]
     if seconds:
@@ -172,7 +172,7 @@ def _count_calls(tally: Tally, items: Sequence[Any]) -> None:
 
 
 def _count_operations(tally: Tally, items: Sequence[Any]) -> None:
-    """Count what was in the buffer of operations: seconds, or a `Sample` with its data point."""
+    """Count the buffer of operations: seconds, or a `Sample` with its data point."""
     samples = [item for item in items if type(item) is Sample]
     types = [item.point.error_type for item in samples]
     errors = Counter([error for error in types if error is not None])

@@ -1,4 +1,4 @@
-"""The HTTP API of engines that speak PromQL: two kinds of questions, and what is answered."""
+"""The HTTP API of engines that speak PromQL: two kinds of queries, and their results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from metertap.history.answers import HistoryError
 
 Ask = Callable[[str], bytes]
-"""Returns what the engine answers to a path. Raises HistoryError."""
+"""A function that returns the engine's answer to a path. Raises HistoryError."""
 
 NO_PROMQL = "what answers there does not speak PromQL"
 TOTAL_SECONDS = 60.0
-"""How long all questions of one answer may take together."""
+"""The most seconds that all queries for one answer may take together."""
 _LARGEST = 2.0**62
 """The largest possible count: sums of larger ones are no numbers."""
 _LAST = 1e11
@@ -39,7 +39,7 @@ class Api:
         self.start()
 
     def start(self) -> None:
-        """Give the questions that come now as much time as there is."""
+        """Start the clock for the queries of the next answer."""
         self._due = time.monotonic() + TOTAL_SECONDS
 
     def instant(self, query: str, at: float) -> list[tuple[Mapping[str, str], Point]]:

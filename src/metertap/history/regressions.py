@@ -1,7 +1,7 @@
 """Regressions: tools and caches that became worse between two versions or two periods.
 
-A change is told when it is significant after the correction for all comparisons that were made,
-large enough to matter, and seen in most blocks of time.
+A change is reported if it is significant after the correction for all comparisons, large enough to
+matter, and visible in most blocks of time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metertap.history.findings import Finding, Tested, compared
 from metertap.history.weights import DefinitionChange, definition_changes
 
 SIGNIFICANCE = 0.01
-"""The share of false alarms among what is told, of both directions."""
+"""The share of false alarms among reported changes, of both directions."""
 _DAY = 86_400.0
 _STEPS = (10.0, 60.0, 600.0, 3600.0, 14_400.0)
 _MOST_STEPS = 400
@@ -33,7 +33,7 @@ class Period:
     version: str | None = None
 
     def holds(self, piece: Slice) -> bool:
-        """Return whether that piece belongs to this side."""
+        """Return whether that slice belongs to this side."""
         if self.version is not None:
             return piece.version == self.version
         return self.start <= piece.start < self.end
@@ -65,7 +65,7 @@ class Question:
 
 
 class Untold(NamedTuple):
-    """A tool or cache of which nothing can be told, and why."""
+    """A tool or cache that cannot be compared, and why."""
 
     service: str
     subject: Subject
@@ -74,7 +74,7 @@ class Untold(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answer: what moved, the most time lost first, and how much was compared."""
+    """The result: changes, the most time lost first, and the number of comparisons."""
 
     question: Question
     findings: list[Finding]
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def regressions(self) -> list[Finding]:
-        """Return what became worse."""
+        """Return the changes for the worse."""
         return [item for item in self.findings if item.is_worse]
 
     @property
@@ -125,7 +125,7 @@ def of_newest(
 
 
 def report(answers: Answers, question: Question) -> Report:
-    """Compare everything that was measured on both sides."""
+    """Compare all measurements of both sides."""
     pieces: dict[tuple[str, Subject], list[Slice]] = defaultdict(list)
     for piece in answers.slices(
         since=question.since,
@@ -161,7 +161,7 @@ def report(answers: Answers, question: Question) -> Report:
 
 
 def _significant(tested: Sequence[Tested]) -> list[Finding]:
-    """Make findings of the changes that hold, the worse ones and those of most time first."""
+    """Make findings of the significant changes, the worse ones and those of most time first."""
     if not tested:
         return []
     corrected = stats.false_discovery_control([item.p_value for item in tested])

@@ -1,11 +1,11 @@
-"""Latencies as counts in buckets of one relative width: small, and merged without any loss.
+"""Sketches of latencies: counts in buckets of one relative width, merged without loss.
 
-The buckets are those of OpenTelemetry's exponential histograms at scale 6, so what a collector or
-Prometheus's native histograms hold in that form is the same: a bucket reaches from above
-2^(i/64) seconds to 2^((i+1)/64). A value read from a bucket is within 0.55 % of each that is in it.
+The buckets are those of OpenTelemetry's exponential histograms at scale 6: a bucket reaches from
+above 2^(i/64) seconds to 2^((i+1)/64). Collectors and Prometheus's native histograms use the same.
+A value read from a bucket is within 0.55 % of every latency in it.
 
-That form is chosen over the library `ddsketch` because nothing has to be installed for it, and
-because its boundaries are a table, which `bisect` searches without a step of Python.
+This form is used instead of the library `ddsketch` because nothing has to be installed for it, and
+because its boundaries are a table that `bisect` searches without a step of Python.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from metertap.history.database import KEPT_SECONDS, TIERS, open_to_write, told, 
 from metertap.history.tally import Tally, decode, encode
 
 _LATE_SECONDS = 30
-"""How long after its end a period is not merged yet: other processes may still write to it."""
+"""The seconds after its end before a period is merged: other processes may still write to it."""
 _MOST_MERGED = 100
-"""Periods of one tier that are merged at a time; what is more waits until the next time."""
+"""The most periods of one tier that are merged at a time; others wait until the next time."""
 _MOST_DELETED = 500
 _FREED = 0.9
-"""The part of its size that is left of a file that was full."""
+"""The share of the size limit to which a full file is reduced."""
 
 _RUN = (
     "INSERT OR IGNORE INTO run (service, version, instance) VALUES (?, ?, ?)",
@@ -51,11 +51,11 @@ class Store:
         self._ids: dict[tuple[tuple[str, str], tuple[str, ...]], int] = {}
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def is_moved(self) -> bool:
-        """Return whether the file was deleted or replaced since: what is written to it is lost."""
+        """Return whether the file was deleted or replaced, so that what is written to it is lost."""
         return _identity(self._path) != self._file
 
     def wait_at_most(self, seconds: float) -> None:
@@ -103,7 +103,7 @@ class Store:
         return int((pages - free) * size)
 
     def _id(self, statements: tuple[str, str], values: tuple[str, ...]) -> int:
-        """Return the number that stands for `values` in the file, given if need be."""
+        """Return the number of `values` in the file, assigned if they are new."""
         found = self._ids.get((statements, values))
         if found is None:
             insert, select = statements
@@ -167,7 +167,7 @@ class Store:
             ).rowcount
 
     def _shrink(self) -> None:
-        """Delete the oldest of what there is too much of, the finest first."""
+        """Delete the oldest rows of an oversized file, the finest first."""
         if self.bytes_used() <= self._most_bytes:
             return
         for tier in TIERS:
@@ -177,7 +177,7 @@ class Store:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from a later one of the same path. None where there is none."""
+    """Return an identity of the file at `path`, which differs for a later file. None without one."""
     try:
         about = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Calls, errors, percentiles and hit rates by period: what tables, files and the page show."""
+"""Trends: calls, errors, percentiles and hit rates by period, for tables, files and the page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Trend:
     service: str
     version: str
     slices: Sequence[Slice]
-    """Its periods, the earliest first; those without data are not there."""
+    """Its periods, the earliest first, without those that have no data."""
 
     def whole(self) -> Slice:
         """Return all of its periods as one."""
@@ -48,7 +48,7 @@ class Trends:
         return [trend for trend in self.trends if trend.subject.kind == kind]
 
     def starts(self) -> list[float]:
-        """Return where each period begins, those without data too."""
+        """Return the start of each period, also of those without data."""
         count = int((self.until - self.since) // self.step) + 1
         starts = (self.since + self.step * number for number in range(count))
         return [start for start in starts if start < self.until]
@@ -65,7 +65,7 @@ def trends(
     name: str | None = None,
     by: By = "none",
 ) -> Trends:
-    """Ask for periods of `step` seconds. Raises HistoryError."""
+    """Read the trends in periods of `step` seconds. Raises HistoryError."""
     found: dict[tuple[Subject, str, str], list[Slice]] = {}
     for each in answers.slices(
         since=since, until=until, step=step, service=service, kinds=kinds, name=name, by=by
@@ -128,7 +128,7 @@ def as_json(found: Trends) -> dict[str, Any]:
 
 
 def figures(of: Slice) -> dict[str, Any]:
-    """Return what is told of a period: of a cache its lookups, else its calls."""
+    """Return the figures of a period: lookups of a cache, calls of anything else."""
     if of.subject.kind == "cache":
         return {
             "hits": of.hits,

@@ -1,7 +1,7 @@
-"""Definitions in a history: how many bytes of them a version sends to every session.
+"""Definitions in a history: the bytes that a version's tools add to every session.
 
-A history keeps sums. What is no sum, the size of a definition, is kept as the sum of what was seen,
-and how often it was seen: whenever it is new, and whenever the tool was called.
+A history keeps sums only. The size of a definition is kept as the sum of the sizes seen and the
+number of times it was seen: whenever it is new, and whenever the tool was called.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DefinitionChange:
     before: int
     after: int
     by_tool: list[tuple[str, int]]
-    """How many bytes more each tool's has now, the largest change first; none unchanged."""
+    """The growth of each tool's definition in bytes, the largest change first; none unchanged."""
 
 
 def definition_changes(
@@ -55,10 +55,10 @@ def definition_changes(
     *,
     whole: bool,
 ) -> list[DefinitionChange]:
-    """Compare definitions by service, of pieces before and after; none where a side has none.
+    """Compare definitions by service, before and after; services that one side lacks are left out.
 
-    A tool that was seen on one side alone is new or gone where each side is a `whole` version. In
-    a part of one it may merely not have been listed.
+    If each side is a `whole` version, a tool that only one side has is new or gone. In a part of a
+    version it may merely not have been listed.
     """
     services: dict[str, dict[str, tuple[int, int]]] = {}
     for (service, subject), (before, after) in pieces.items():

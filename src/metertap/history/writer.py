@@ -1,4 +1,4 @@
-"""The thread that writes a process's history: every ten seconds what was measured since."""
+"""The thread that writes a process's history: every ten seconds, the measurements since."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from metertap.recording import Recorder
 _EVERY = TIERS[0]
 _TEND_SECONDS = TIERS[1]
 _MOST_KEPT = 20_000
-"""Tallies that wait for a file that cannot be written; beyond them, intervals are joined."""
+"""The most tallies that wait for a file that cannot be written; then intervals are joined."""
 _abandoned: list[Store] = []
 """Connections of parents: SQLite forbids a forked child even to close them."""
 _now = time.time
 
 
 class HistoryWriter:
-    """Writes what `recorder` takes in to a file, from `start` to `close`.
+    """The writer of all that `recorder` records to a file, from `start` to `close`.
 
-    The thread begins with the first tool or cache. A file that cannot be written is one warning,
-    and what was measured waits for it in memory.
+    The thread begins with the first tool or cache. If the file cannot be written, one warning says
+    so and the measurements wait in memory.
     """
 
     def __init__(
@@ -62,20 +62,20 @@ class HistoryWriter:
         self._problem: str | None = None
 
     def start(self) -> None:
-        """Gather from now on, and write once a tool or cache is used."""
+        """Start collecting, and write once a tool or cache is used."""
         with faults.guarded("history.start"):
             self._gathering.start()
             self._recorder.on_activity(self._begin)
 
     def forked(self) -> None:
-        """Begin again in a forked child, with what that measures."""
+        """Begin again in a forked child, with its own measurements."""
         if self._store is not None:
             _abandoned.append(self._store)
         self._gathering.forked()
         self._begin_anew()
 
     def flush(self, until: float) -> None:
-        """Write what was measured so far, till `until` by the monotonic clock at most."""
+        """Write the measurements so far, until `until` by the monotonic clock at most."""
         if self._thread is None:
             return
         if self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -141,7 +141,7 @@ class HistoryWriter:
                     self._write()
 
     def _look_at_file(self) -> None:
-        """Open the file at once: whoever named one that cannot be written learns it early."""
+        """Open the file at once, so that a file that cannot be written is reported early."""
         with self._writing:
             try:
                 self._opened()
@@ -149,9 +149,9 @@ class HistoryWriter:
                 self._tell(error)
 
     def _write(self, seconds: float | None = None) -> None:
-        """Write what was measured since the last time, and what waits from before.
+        """Write the measurements since the last time, and those that waited.
 
-        Where `seconds` is given, the process ends: that is the longest to wait for others.
+        `seconds` is given when the process ends: the longest time to wait for other processes.
         """
         with faults.guarded("history"):
             self._take()

@@ -15,7 +15,7 @@ from metertap.workers.sections import Sheet, Told
 from metertap.workers.wire import Malformed
 
 _MOST_LINES = 8
-"""Connections at a time: one holder has one, and the next comes before the last has gone."""
+"""The most connections at a time: a new holder connects before the old one has gone."""
 _SECONDS = 3.0
 """The longest that an answer waits for its reader."""
 
@@ -30,7 +30,7 @@ class Answers:
         listening: socket.socket,
         write: Callable[[Sheet], None],
     ) -> None:
-        """Answer from `ledger`; `write` writes down what was told, for who holds the port next."""
+        """Answer from `ledger`; `write` saves what was reported, for the next holder of the port."""
         self._ledger = ledger
         self._write = write
         self._instance = instance
@@ -44,7 +44,7 @@ class Answers:
         waiting.register(self._listening, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Close the socket and all connections."""
         for line in [*self._lines]:
             self._drop(line)
         if self._waiting is not None:

@@ -1,8 +1,8 @@
-"""One worker among those of its service on this host: who holds the port, and who is asked.
+"""One worker among those of its service on this host: it holds the port, or answers the holder.
 
-Workers that are to listen at the same address agree by a lock on which of them does. The others
-answer that one on private sockets, and take its place when it ends. Each writes down what it has
-counted, once a second where that has changed, so that nothing is taken back when it is gone.
+Workers that should listen at the same address decide by a lock which of them does. The others
+answer the holder on private sockets, and one of them takes its place when it ends. Each worker
+saves its counts once a second if they have changed, so that no count decreases when it is gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from metertap.workers.records import Head
 from metertap.workers.sections import Sheet
 
 _LOOK_SECONDS = 0.5
-"""How often it is looked who has come and gone, and whether the port is free."""
+"""The seconds between two looks for new and ended workers, and for a free port."""
 _WRITE_SECONDS = 0.95
 """The least time between two writes of totals while nobody asks."""
 
@@ -64,15 +64,15 @@ class WorkerGroup:
         self._thread: threading.Thread | None = None
         self._me = self._first = Member(0, 0)
         self._written: Sheet = {}
-        """The sections that tell a change, as they were when totals were written."""
+        """The sections that show a change, as they were when totals were last saved."""
         self._stale: set[str] = set()
-        """Sections that were not written since then."""
+        """Sections that were not saved since then."""
         self._texts: dict[str, str] = {}
 
     def join(self) -> bool:
-        """Take part, and say whether this worker is to hold the port.
+        """Join the service; return whether this worker should hold the port.
 
-        So it is where workers cannot find each other, since each is alone then.
+        That is also so if workers cannot find each other, because each is then alone.
         """
         with self._lock:
             if self._thread is None and IS_POSSIBLE and not self._is_ended:
@@ -89,9 +89,9 @@ class WorkerGroup:
         return self._thread is not None
 
     def gathered(self, names: Sequence[str]) -> Gathered | None:
-        """Ask all workers for some sections; None where this one is alone, or holds no port.
+        """Ask all workers for some sections; None if this one is alone, or does not hold the port.
 
-        Requests that are answered yet when it has left the port find what was gathered last.
+        Requests that are answered after it has left the port get the last result.
         """
         holder = self._holder
         if holder is None:
@@ -113,10 +113,10 @@ class WorkerGroup:
         return False
 
     def write(self, known: Sheet | None = None, *, is_last: bool = False) -> None:
-        """Write down what was counted, if that has changed or may be the last time.
+        """Save the counts, if they have changed or this may be the last time.
 
-        `known` are sections of this moment, with those that tell a change: they alone are written
-        anew. Without them all are.
+        `known` are present sections, among them those that show a change: only they are written
+        again. Without `known` all are written.
         """
         files = self._files
         if files is None:
@@ -140,12 +140,12 @@ class WorkerGroup:
             self._stale -= stale
 
     def tell_last(self) -> None:
-        """Write down the last totals, as the process ends."""
+        """Save the last totals, as the process ends."""
         if self._files is not None and self._is_missed():
             self.write(is_last=True)
 
     def end(self) -> None:
-        """Take part no more. What was counted stays, as long as others are there to count on."""
+        """Leave the service. The counts stay, as long as other workers need them."""
         with self._lock:
             self._is_ended = True
             thread, wake, files, hold = self._thread, self._wake, self._files, self._hold
@@ -201,7 +201,7 @@ class WorkerGroup:
         self._thread.start()
 
     def _begin_to_hold(self, since: int | None = None) -> None:
-        """Hold the port; `since` is when the lock was taken, by one who is new."""
+        """Hold the port; a new worker gives in `since` when it took the lock."""
         assert self._files is not None
         holder = Holder(self._files, self._ledger, self._me, self._first, self._instance)
         holder.begin(since)
@@ -226,7 +226,7 @@ class WorkerGroup:
                         self.write()
 
     def _look(self) -> None:
-        """Take in who has ended; take the place of who held the port."""
+        """Add the totals of ended workers; take the place of a holder that has ended."""
         if self._holder is not None:
             self._holder.look()
         elif self._hold is not None and self._hold.take():

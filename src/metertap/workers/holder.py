@@ -20,15 +20,15 @@ from metertap.workers.wire import Malformed
 _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
 _LATE_SECONDS = 0.1
-"""How long it is read what answers too late, so that the next question finds it short."""
+"""The seconds for which late answers are read, so that the next question gets a short one."""
 _MOST_ABSORBED = 64
-"""So many workers whose totals are contained stay known: their files may come back for a while."""
+"""The most ended workers that stay known: their files may come back for a while."""
 HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One living worker, and how old what is known of it is."""
+    """One running worker, and the age of its figures."""
 
     pid: int
     instance: str
@@ -45,7 +45,7 @@ class Gathered:
     merged: Mapping[str, Items]
     workers: tuple[Worker, ...]
     ended: int
-    """How many workers that have ended are contained."""
+    """The number of ended workers whose counts are included."""
     sheets: Mapping[int, Sheet]
     """By process id."""
 
@@ -86,15 +86,15 @@ class Holder:
 
     @property
     def has_past(self) -> bool:
-        """Whether totals of workers that have ended are kept."""
+        """Whether totals of ended workers are kept."""
         return bool(self._past.head.ended)
 
     def begin(self, since: int | None) -> None:
-        """Take over what is kept of workers that have ended, unless all of their service is gone.
+        """Take over the totals of ended workers, unless the whole service has ended.
 
-        A holder that was a worker before goes on. Of one that is new, `since` says when it took the
-        lock: workers that were there before have an older socket, and what started the workers may
-        be about to start others. Otherwise the service begins anew, and counts from zero.
+        A holder that was a worker before continues. A new one gives in `since` when it took the
+        lock: workers that were there before have an older socket, and the process that started the
+        workers may be about to start more. Otherwise the service begins again and counts from zero.
         """
         with suppress(OSError, Malformed):
             text = self._files.read(self._files.past, MOST_BYTES)
@@ -108,7 +108,7 @@ class Holder:
         self.look()
 
     def look(self) -> None:
-        """Take in the totals of workers that have ended meanwhile."""
+        """Add the totals of workers that have ended meanwhile."""
         with self._lock:
             self._absorb(other for other in self._others() if not other.is_alive)
             late = [peer.line for peer in self._peers.values() if peer.line.is_waiting]
@@ -116,9 +116,9 @@ class Holder:
                 ask_all(late, None, _LATE_SECONDS, self._take)
 
     def gathered(self, names: Sequence[str], write: Callable[[Sheet], None]) -> Gathered | None:
-        """Ask all others for some sections; None where nobody else is there or was.
+        """Ask all others for some sections; None if there are no others and never were.
 
-        `write` writes down this worker's own totals: what was shown once must not be taken back.
+        `write` saves this worker's own totals: counts that were shown once must not decrease.
         """
         with self._lock:
             others = self._others()
@@ -194,7 +194,7 @@ class Holder:
     def _known(
         self, other: Member, names: Sequence[str], is_reachable: bool, error: Exception | None
     ) -> Worker:
-        """Return what is known of a worker, from what it wrote if it did not answer."""
+        """Return the figures of a worker; if it did not answer, those that it saved."""
         peer, state = self._peers[other], REACHED
         if error is not None or not is_reachable:
             state = NOT_REACHED if is_reachable else LEFT
@@ -207,7 +207,7 @@ class Holder:
         return Worker(other.pid, peer.instance, state, age, reason)
 
     def _take(self, other: Member, message: Message) -> None:
-        """Take in what a worker answered. Raises Malformed."""
+        """Add the answer of a worker. Raises Malformed."""
         peer, (answer, samples) = self._peers[other], message
         sections, at = answer.get("sections"), answer.get("at")
         if not isinstance(sections, dict) or not isinstance(at, float):
@@ -223,7 +223,7 @@ class Holder:
             peer.at[name] = at
 
     def _take_totals(self, other: Member, peer: _Peer) -> Record | None:
-        """Take in what a worker has written down, where that is newer than what it said."""
+        """Use a worker's saved totals if they are newer than its last answer."""
         record = self._totals(other)
         if record is not None:
             peer.instance = record.head.instance
@@ -244,10 +244,10 @@ class Holder:
             return None
 
     def _absorb(self, ended: Iterable[Member]) -> None:
-        """Add the totals of workers that have ended to those of the others that have.
+        """Add the totals of ended workers to those of all that ended before.
 
-        Their files go once that is written. Whoever reads it in the place of this worker, which may
-        be killed in between, finds there whose files are to be left out.
+        Their files are removed once the sum is saved. This worker may be killed in between; so its
+        successor finds in the sum which files must be left out.
         """
         absorbed = {Member(*each) for each in self._past.head.absorbed}
         left = set(ended)
@@ -287,7 +287,7 @@ class Holder:
         return self._is_written
 
     def _last_known(self, ended: Member) -> Record:
-        """Return what a worker has written down, or said, before it ended."""
+        """Return the last figures that an ended worker saved or sent."""
         peer = self._peers.pop(ended, None) or _Peer(Line(ended, ""))
         peer.line.close()
         record = self._take_totals(ended, peer)
