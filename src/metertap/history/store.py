@@ -55,7 +55,7 @@ class Store:
         self._connection.close()
 
     def is_moved(self) -> bool:
-        """Return whether the file was deleted or replaced, so that what is written to it is lost."""
+        """Return whether the file was deleted or replaced, so that writes are lost."""
         return _identity(self._path) != self._file
 
     def wait_at_most(self, seconds: float) -> None:
@@ -177,7 +177,7 @@ class Store:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return an identity of the file at `path`, which differs for a later file. None without one."""
+    """Return an identity of the file, which differs for a later file. None without one."""
     try:
         about = path.stat()
     except OSError:

@@ -30,7 +30,7 @@ class Answers:
         listening: socket.socket,
         write: Callable[[Sheet], None],
     ) -> None:
-        """Answer from `ledger`; `write` saves what was reported, for the next holder of the port."""
+        """Answer from `ledger`; `write` saves the answer for the next holder of the port."""
         self._ledger = ledger
         self._write = write
         self._instance = instance
