@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 def section(families: Callable[[], Iterable[Family]]) -> Section:
-    """Return what workers hand over of the families that are collected in each."""
+    """Return the section of the metric families that each worker collects."""
     texts = _Texts()
 
     def take(_figures: Figures, before: Items) -> Items:
@@ -52,9 +52,9 @@ def section(families: Callable[[], Iterable[Family]]) -> Section:
 
 
 class Summed:
-    """Makes families of what workers have handed over. For one thread at a time.
+    """A maker of metric families from the workers' sections. For one thread at a time.
 
-    The labels of a series are the same object each time, by which their text is kept.
+    The labels of a series are the same object each time, so their text is kept.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def labelled(families: Iterable[Family], **labels: str) -> list[Family]:
 
 
 def together(families: Iterable[Family]) -> list[Family]:
-    """Make one family of those that have the same name."""
+    """Join the families that have the same name."""
     found: dict[tuple[str, str], Family] = {}
     for family in families:
         first = found.setdefault((family.name, family.kind), family)

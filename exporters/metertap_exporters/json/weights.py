@@ -1,4 +1,4 @@
-"""`weight_metrics` of the document: what tools weigh in a model's context."""
+"""`weight_metrics` of the document: weights of tools in a model's context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighing results, on the path of the call: lengths are read, and nothing of a result is kept."""
+"""Weighing of results during a call: lengths are read, and nothing of a result is kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERY = 64
 
 
 def weigh(series: ToolSeries, size_of: Callable[[Any], int], result: Any) -> None:
-    """Record the size of a tool's result, which `size_of` tells. Never raises."""
+    """Record the size of a tool's result, as returned by `size_of`. Never raises."""
     weight = series.weight
     if weight is None:
         weight = recorder().weight_of(series)

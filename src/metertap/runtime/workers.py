@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from metertap_exporters.prometheus import PrometheusExporter
 
 _PASSES_SECONDS = 1.0
-"""How long it is waited for the port of a worker that has ended, whose lock may be free before."""
+"""The seconds to wait for the port of an ended worker, whose lock may be free before."""
 _ENDS_SECONDS = 0.8
-"""The longest that a file system is waited for that hangs."""
+"""The most seconds to wait for a file system that hangs."""
 
 
 class _Views(Protocol):
@@ -80,12 +80,12 @@ class Workers:
             listing.briefly(self._guarded(self._group.tell_last), _ENDS_SECONDS)
 
     def end(self) -> None:
-        """Be no worker any more; another one takes the port."""
+        """Leave the service; another worker takes the port."""
         if self._group is not None:
             listing.briefly(self._guarded(self._group.end), _ENDS_SECONDS)
 
     def forked(self) -> None:
-        """Be no worker in a forked child, until an endpoint is to open there."""
+        """Leave the service in a forked child, until an endpoint is to open there."""
         if self._group is not None:
             self._group.forked()
 

@@ -18,7 +18,7 @@ _FEW = 20
 def heavy_definition(
     tool: str, definition: Definition, calls: int, context: int
 ) -> Iterator[dict[str, Any]]:
-    """Give a recommendation if the definition takes much of every session's context.
+    """Recommend a smaller definition if it takes much of every session's context.
 
     `calls` are those of the tool since counting began, `context` is the window in tokens.
     """
@@ -42,7 +42,7 @@ def heavy_definition(
 def heavy_results(
     tool: str, p95_bytes: float | None, results: int, context: int
 ) -> Iterator[dict[str, Any]]:
-    """Give a recommendation if one result in twenty takes much of a context of so many tokens."""
+    """Recommend smaller results if one in twenty takes much of a context of so many tokens."""
     if p95_bytes is None:
         return
     weighs = tokens.of_results(p95_bytes)

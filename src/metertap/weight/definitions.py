@@ -1,6 +1,6 @@
-"""The size of a tool's definition, read from the very text that its client gets.
+"""The size of a tool's definition, read from the text that its client gets.
 
-What counts is the UTF-8 length of the JSON as it was written: spaces and escapes weigh too.
+The size is the UTF-8 length of the JSON as it was written, spaces and escapes included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _value_at = json.JSONDecoder().raw_decode
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """The size of a tool's definition in bytes, and how much of that are two of its members."""
+    """The size of a tool's definition in bytes, and of two of its members."""
 
     total: int
     description: int
@@ -34,7 +34,7 @@ class Definition:
 
 
 def definition(text: str) -> Definition:
-    """Measure a definition, which is a JSON object as it was written."""
+    """Measure a definition: a JSON object as it was written."""
     description = schema = 0
     for name, start, end in members(text, 0):
         if name == "description":
@@ -45,17 +45,17 @@ def definition(text: str) -> Definition:
 
 
 def of_function(name: str, description: str | None, schema: Any) -> Definition:
-    """Measure a function as a model's provider is told of it, as compact JSON.
+    """Measure a function in the form that a model's provider gets, as compact JSON.
 
-    That is its name, description and the schema of its arguments, without what each provider has
-    around them.
+    That is its name, description and the schema of its arguments, without the frame that each
+    provider adds.
     """
     told = {"name": name, "description": description or "", "parameters": schema}
     return definition(json.dumps(told, ensure_ascii=False, separators=(",", ":")))
 
 
 def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:
-    """Give the name of each member of the JSON object at `start`, and where its value lies.
+    """Yield the name of each member of the JSON object at `start`, and the place of its value.
 
     The text has to be valid JSON.
     """
@@ -71,7 +71,7 @@ def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:
 
 
 def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
-    """Give where each element of the JSON array at `start` lies; the text has to be valid JSON."""
+    """Yield the place of each element of the JSON array at `start`; the text has to be valid JSON."""
     at = _after_space(text, start + 1)
     while text[at] != "]":
         _, end = _value_at(text, at)
@@ -82,7 +82,7 @@ def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
 
 
 def utf8_length(text: str) -> int:
-    """Return how many bytes of UTF-8 a text takes; half a surrogate pair takes three."""
+    """Return the length of a text in UTF-8 bytes; half a surrogate pair takes three."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 

@@ -1,9 +1,9 @@
-"""The size of a result, from lengths that are there already: nothing is serialised, nothing kept.
+"""The size of a result, from known lengths: nothing is serialised, and nothing is kept.
 
-Text counts in bytes of UTF-8. Whatever else there is in a result (images, audio, files, what yields
-its parts later) has no size that a model's context would take: then the whole result is unknown,
-since the rest of it would be a figure that is too small. A result that a framework turns into JSON
-tells its size only by being written: `of_structure` does so without writing, for a sample of them.
+Text counts in bytes of UTF-8. Other content (images, audio, files, generators) has no size in a
+model's context; then the size of the whole result is unknown, because the size of the rest would be
+too small. A result that a framework writes as JSON shows its size only when it is written;
+`of_structure` computes it without writing, for a sample.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STRUCTURED: Final = -2
 
 _MOST_PARTS = 1000
 _LONGEST = 1_000_000
-"""Characters of a text that is not ASCII: of a longer one counting the bytes takes too long."""
+"""The most characters of a text that is not ASCII: counting the bytes of more takes too long."""
 _MOST_NODES = 500
 _STRUCTURES = frozenset({dict, list, tuple, int, float, bool, type(None)})
 _CONSTANTS = {None: 4, True: 4, False: 5}

@@ -1,7 +1,7 @@
-"""Tokens of a text: counted by a tokeniser where one is installed, else estimated from its bytes.
+"""Tokens of a text: counted by a tokeniser if one is installed, else estimated from its bytes.
 
 The ratios are those of OpenAI's `o200k_base` over the definitions and results of published MCP
-servers. `python -m benchmarks.tokens` measures them again, and by how much they are wrong.
+servers. `python -m benchmarks.tokens` measures them, and their errors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def of_results(size: int | float) -> int:
 
 
 def counter() -> Callable[[str], int] | None:
-    """Return what counts the tokens of a text; None where extra `tokens` is not installed."""
+    """Return a counter of a text's tokens; None if the extra `tokens` is not installed."""
     try:
         encoding = importlib.import_module("bpe_openai").get_encoding(ENCODING)
     except ImportError:

@@ -1,4 +1,4 @@
-"""The lock that says which worker holds the port: the system frees it when its process ends."""
+"""The lock of the worker that holds the port: the system frees it when its process ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ IS_POSSIBLE = fcntl is not None and hasattr(os, "getuid")
 
 
 class Hold:
-    """A lock of the POSIX kind: no forked child has it, and the last one to end frees it.
+    """A POSIX lock: a forked child does not inherit it, and the system frees it with the process.
 
-    Closing any other handle of the same file in this process would free it too: it is opened here
-    and nowhere else.
+    Closing any other handle of the same file in this process would free it too, so the file is
+    opened here and nowhere else.
     """
 
     def __init__(self, path: str) -> None:
@@ -41,13 +41,13 @@ class Hold:
         return True
 
     def touched(self) -> int:
-        """Write to the file, and return when that was: in nanoseconds of its file system."""
+        """Write to the file, and return the time of that in nanoseconds of its file system."""
         assert self._handle is not None
         os.utime(self._handle)
         return os.fstat(self._handle).st_mtime_ns
 
     def free(self, *, remove: bool = False) -> None:
-        """Let another process have the lock; `remove` says that none is there."""
+        """Release the lock; `remove` declares that no other process is there."""
         if remove and self.is_held:
             os.unlink(self._path)
         self._close()

@@ -18,7 +18,7 @@ class Ledger:
         self._recorder = recorder
         self.sections: Mapping[str, Section] = {section.name: section for section in sections}
         self.telling = [section.name for section in sections if section.tells_change]
-        """Sections whose change is written down."""
+        """Sections whose changes are saved."""
         self._lock = locks.lock()
         self._kept: dict[str, Items] = {}
 
@@ -29,7 +29,7 @@ class Ledger:
             return {name: self._taken(name, figures) for name in names if name in self.sections}
 
     def forget(self) -> None:
-        """Keep nothing: a forked child counts from zero."""
+        """Forget all items: a forked child counts from zero."""
         self._kept = {}
 
     def _taken(self, name: str, figures: Figures) -> Items:
@@ -49,12 +49,12 @@ def _are_others(before: Items, now: Items) -> bool:
 
 
 def is_changed(before: Sheet, now: Sheet) -> bool:
-    """Return whether any section of `now` is another than that of `before`."""
+    """Return whether any section of `now` differs from that of `before`."""
     return any(before.get(name) is not items for name, items in now.items())
 
 
 class Merged:
-    """Items of several workers as one; what was merged stays the same where nothing changed.
+    """Items of several workers as one; merged items stay the same if nothing changed.
 
     For one thread at a time.
     """

@@ -1,8 +1,8 @@
 """The private sockets by which the holder of the port asks the other workers.
 
-Each is in the folder that only its user reads, is open to that user alone, and its two ends see
-whose process the other one is, where the system says so. A question is a list of sections, and so
-is the answer; before each is its length.
+Each is in the folder that only its user can read, and only that user can connect. Both ends check
+whose process the other one is, if the system shows it. A question is a list of sections, and so is
+the answer; its length comes first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONGEST_PATH = 100
 
 @contextmanager
 def _address(path: str) -> Iterator[str]:
-    """Give the address of a socket; a long path is shortened by way of its folder's handle."""
+    """Return the address of a socket; a long path is shortened by its folder's handle."""
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield path
         return
@@ -89,7 +89,7 @@ class Incoming:
         self._bytes, self._taken = bytearray(length), 0
 
     def take(self, line: socket.socket) -> Message | None:
-        """Take in what is there; return the message once it is whole. Raises OSError, Malformed."""
+        """Read what has arrived; return the message once it is whole. Raises OSError, Malformed."""
         try:
             with memoryview(self._bytes) as whole, whole[self._taken :] as rest:
                 taken = line.recv_into(rest)
@@ -120,7 +120,7 @@ class Line:
         self.socket: socket.socket | None = None
         self._incoming = Incoming(MOST_BYTES)
         self.is_waiting = False
-        """Whether an answer is to come: the next question is not sent before that."""
+        """Whether an answer is still to come: the next question is not sent before."""
 
     def ask(self, question: bytes) -> None:
         """Send a question. Raises OSError."""
@@ -137,7 +137,7 @@ class Line:
         self.is_waiting = True
 
     def take(self) -> Message | None:
-        """Take in what has come; return the answer once it is whole. Raises OSError, Malformed."""
+        """Read what has arrived; return the answer once it is whole. Raises OSError, Malformed."""
         assert self.socket is not None
         answer = self._incoming.take(self.socket)
         if answer is not None:
@@ -145,7 +145,7 @@ class Line:
         return answer
 
     def close(self) -> None:
-        """End the connection, and with it what the worker knows that was told."""
+        """Close the connection; the worker then forgets what it has sent."""
         self.is_waiting = False
         if self.socket is not None:
             self.socket.close()
@@ -161,9 +161,9 @@ def ask_all(
 ) -> dict[Member, Exception]:
     """Ask workers at the same time; return those that have not answered, with the reason.
 
-    `take` is given each answer, also one to an earlier question that comes late; without a question
-    those alone. What it raises as Malformed is the reason. `meanwhile` is called while the others
-    are at work. Who owes an answer since an earlier question is not waited for once more.
+    `take` gets each answer, also late ones to an earlier question; without a question it gets only
+    those. If it raises Malformed, that is the reason. `meanwhile` is called while the others work.
+    A worker that still owes an answer is not waited for again.
     """
     until = time.monotonic() + seconds
     failed: dict[Member, Exception] = {}

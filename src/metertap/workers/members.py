@@ -1,8 +1,8 @@
 """The workers of one service on this host: files in the folder of this user's processes.
 
-Each worker is named by its process id and the time at which that started, since ids are used
-again. Beside its socket (`.sock`) it has a file of its totals (`.totals`); what is known of those
-that are gone is in one file for all (`.past`). All have the service's key in their names.
+Each worker is named by its process id and the time at which that process started, because ids are
+used again. Besides its socket (`.sock`) it has a file of its totals (`.totals`); the totals of
+ended workers are in one file (`.past`). All names contain the key of the service.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _FRESH = ".new"
 
 
 class Member(NamedTuple):
-    """A process, told from every other one that had or will have its id."""
+    """A process, distinct from every other that had or will have its id."""
 
     pid: int
     start: int
-    """In clock ticks since the system started; 0 where the system hides it."""
+    """The start in clock ticks since the system started; 0 where the system hides it."""
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs. One that has ended and was not waited for yet does not."""
+        """Whether it runs. A process that has ended and was not waited for yet does not."""
         start = started(self.pid)
         return start is not None and (start == self.start or not self.start or not start)
 
@@ -75,7 +75,7 @@ def started(pid: int) -> int | None:
 
 
 def key(name: str, *addresses: str) -> str:
-    """Return what stands for a service in names of files: of what it is called, and of where."""
+    """Return the key of a service in names of files, made of its name and its addresses."""
     everything = "\0".join((name, *addresses)).encode("utf-8", "replace")
     shown = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in name[:20])
     return f"{shown}_{zlib.crc32(everything):08x}"
@@ -94,7 +94,7 @@ class Files:
 
     @property
     def past(self) -> str:
-        """The path of the file in which the totals of those are that are gone."""
+        """The path of the file with the totals of ended workers."""
         return os.path.join(self.folder, self.service + PAST)
 
     @property
@@ -103,7 +103,7 @@ class Files:
         return os.path.join(self.folder, self.service + LOCK)
 
     def members(self) -> dict[Member, set[str]]:
-        """Return everybody who has or left a file, and the suffixes of those."""
+        """Return all workers with files, and the suffixes of those."""
         found: dict[Member, set[str]] = {}
         try:
             names = os.listdir(self.folder)

@@ -35,14 +35,14 @@ class ToolPart(NamedTuple):
 
 
 class OperationPart(NamedTuple):
-    """The same of MCP operations or sessions, with one window."""
+    """Figures of MCP operations or sessions, with one window."""
 
     figures: OperationFigures
     runs: tuple[Run, ...] = ()
 
 
 class WeightPart(NamedTuple):
-    """The same of what a tool weighs, in bytes, with one window."""
+    """Weights of one tool in bytes, with one window."""
 
     figures: WeightFigures
     runs: tuple[Run, ...] = ()
@@ -115,7 +115,7 @@ def operations(parts: Sequence[OperationPart]) -> OperationPart:
 
 
 def weights(parts: Sequence[WeightPart]) -> WeightPart:
-    """Merge what one tool weighs; of its definition one worker's is taken, they are the same."""
+    """Merge the weights of one tool; all workers have the same definition, so one of them is taken."""
     of = _columns(parts)
     found, count = _percentiles(parts, 0)
     return WeightPart(
@@ -134,7 +134,7 @@ def weights(parts: Sequence[WeightPart]) -> WeightPart:
 
 
 def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
-    """Merge the figures of one cache; what one worker's library does not show is not added."""
+    """Merge the figures of one cache; figures that a worker's library does not show are left out."""
     by_tool: dict[str, tuple[int, int]] = {}
     for item in figures:
         for tool, (hits, misses) in (item.by_tool or {}).items():
@@ -153,12 +153,12 @@ def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
 
 
 def usage(found: Sequence[UsageSeries]) -> UsageSeries:
-    """Add what was used by one tool, of one provider and model."""
+    """Add up the usage of one tool, provider and model."""
     return found[0].plus(found[1:])
 
 
 def wholes(found: Sequence[Whole]) -> Whole:
-    """Add what processes use; they began when the first of them did."""
+    """Add up the use of processes; they began when the first of them did."""
     collections = [item.gc for item in found if item.gc is not None]
     return Whole(
         start_time=min(item.start_time for item in found),
@@ -202,17 +202,17 @@ def settled_operation(part: OperationPart) -> OperationPart:
 
 
 def settled_weight(part: WeightPart) -> WeightPart:
-    """Return what the results of a tool weighed in all."""
+    """Return the total weight of a tool's results."""
     return WeightPart(part.figures._replace(percentiles=Percentiles(), window_samples=0))
 
 
 def settled_cache(figures: CacheFigures) -> CacheFigures:
-    """Return a cache's counts without what it holds."""
+    """Return a cache's counts without its entries."""
     return figures._replace(entries=None, objects=0)
 
 
 def settled_whole(found: Whole) -> Whole:
-    """Return when it began, and the time that it took of the processor."""
+    """Return the start, and the processor time used."""
     return Whole(found.start_time, 0, 0, found.cpu_seconds, None, 0, None)
 
 
@@ -221,7 +221,7 @@ def _settled(figures: LatencyFigures) -> LatencyFigures:
 
 
 def _columns(parts: Sequence[Part]) -> Any:
-    """Return figures by member: each member of what is returned is that of all parts."""
+    """Return figures by member, each one a column of the values of all parts."""
     figures = [part.figures for part in parts]
     return type(figures[0])._make(zip(*figures, strict=True))
 
@@ -241,9 +241,9 @@ def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
 
 
 def _percentiles(parts: Sequence[Part], place: int) -> tuple[Percentiles, int]:
-    """Return those of all windows of one place, and how many samples these have.
+    """Return the percentiles of all windows at one place, and the number of samples.
 
-    None are returned where another process has sent what is no number among its samples.
+    None are returned if another process has sent something that is no number.
     """
     found, count = merged([part.runs[place] for part in parts if len(part.runs) > place])
     is_known = all(value is None or math.isfinite(value) for value in found[:3])

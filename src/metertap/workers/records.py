@@ -21,11 +21,11 @@ class Head:
 
     instance: str = ""
     firsts: tuple[tuple[int, int], ...] = ()
-    """The processes that started these workers: as long as one is alive, theirs are one service."""
+    """The processes that started these workers: while one is alive, its workers are one service."""
     ended: int = 0
-    """How many workers that have ended it is of."""
+    """The number of ended workers that it contains."""
     absorbed: tuple[tuple[int, int], ...] = ()
-    """Workers whose own records are contained, and whose files may still be there."""
+    """Workers whose own records are contained, and whose files may still exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Record:
 
     @property
     def is_continued(self) -> bool:
-        """Whether what started its workers is alive, and so may have started others."""
+        """Whether a process that started its workers is alive, and may have started others."""
         return any(Member(*first).is_alive for first in self.head.firsts)
 
 
@@ -47,7 +47,7 @@ _encode_head, _decode_head = encoder(Head), decoder(Head)
 
 
 def text_of(section: Section, items: Items, at: float) -> str:
-    """Write what stays of one section, which was so at a time."""
+    """Write the permanent part of one section, and its time."""
     changes = Told().changes(section.settled(items))
     return f"{json.dumps(section.name)}:{json.dumps([at, section.encoded(changes, [])])}"
 
@@ -83,7 +83,7 @@ def read(data: bytes, sections: Mapping[str, Section]) -> Record:
 def together(
     sections: Mapping[str, Section], sheets: Sequence[Sheet]
 ) -> dict[str, dict[tuple[str | None, ...], object]]:
-    """Merge what stays of several workers."""
+    """Merge the permanent parts of several workers."""
     settled = [
         {name: sections[name].settled(items) for name, items in sheet.items() if name in sections}
         for sheet in sheets

@@ -1,4 +1,4 @@
-"""Several sorted lists as if they were one: its percentiles without making it."""
+"""Several sorted lists read as one, for percentiles without merging the lists."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sections that workers exchange: how each is collected, written, merged, and kept.
 
-A section of the document that is to be true for all workers is one `Section` in the list that
-whoever composes them gives to `metertap.workers.group`: nothing else has to know of it.
+To make a section of the document true for all workers, add one `Section` to the list that
+`metertap.workers.group` gets. Nothing else has to know of it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 Key = tuple[str | None, ...]
 Items = Mapping[Key, Any]
-"""Items of one section. The same object as long as nothing about it changes."""
+"""The items of one section: the same object as long as nothing changes."""
 Sheet = Mapping[str, Items]
 """The known sections of one worker, by name."""
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
-"""Sections of which `figures_of` makes figures."""
+"""The sections that `figures_of` makes figures of."""
 _MOST_ITEMS = 100_000
 _OUTCOMES = frozenset(outcomes.ALL)
 
 
 class Changes(NamedTuple):
-    """Changes of one section: keys that were not there before, and items by their numbers.
+    """Changes of one section: new keys, and items by their numbers.
 
-    Keys are numbered in the order in which they were told.
+    Keys are numbered in the order in which they were sent.
     """
 
     are_all: bool
-    """Whether there is nothing else in it, so that numbers begin anew."""
+    """Whether these are all items, so that numbers begin again."""
     keys: Sequence[Key]
     numbers: Sequence[int]
     items: Sequence[Any]
@@ -58,7 +58,7 @@ class Told:
         self._numbers: dict[Key, int] = {}
 
     def changes(self, now: Items) -> Changes:
-        """Return what is new; everything, where an item of before is gone."""
+        """Return the changes; all items if an earlier item is gone."""
         before, self._items, numbers = self._items, now, self._numbers
         are_all = before is None or not before.keys() <= now.keys()
         if before is None or are_all:
@@ -78,7 +78,7 @@ class Heard:
         self._keys: list[Key] = []
 
     def take(self, changes: Changes) -> None:
-        """Take in changes. Raises Malformed."""
+        """Apply changes. Raises Malformed."""
         keys = [*([] if changes.are_all else self._keys), *changes.keys]
         if len(keys) > _MOST_ITEMS:
             raise Malformed("there are too many items")
@@ -105,12 +105,12 @@ class Section:
     settle: Callable[[Any], Any]
     """A function that makes what stays of an item after its worker has ended; None for nothing."""
     tells_change: bool = True
-    """Whether it is written down when this changes; else only along with what does."""
+    """Whether it is saved when it changes; otherwise only together with others."""
     is_sound: Callable[[Any], bool] = lambda _item: True
     """A check whether an item of another process has all that its type cannot demand."""
 
     def encoded(self, changes: Changes, samples: list[bytes]) -> list[Any]:
-        """Make what JSON can write, and add to `samples` what comes after it."""
+        """Return a form that JSON can write, and add to `samples` what follows it."""
         keys = [*map(list, changes.keys)]
         columns = encoder(self.kind)(changes.items, samples) if changes.items else None
         return [changes.are_all, keys, changes.numbers, columns]
@@ -132,13 +132,13 @@ class Section:
         return Changes(are_all is True, keys, numbers, items)
 
     def settled(self, items: Items) -> dict[Key, Any]:
-        """Return what stays of the items."""
+        """Return the permanent part of the items."""
         kept = {key: self.settle(item) for key, item in items.items()}
         return {key: item for key, item in kept.items() if item is not None}
 
 
 def of_recorder(recorder: Recorder) -> list[Section]:
-    """List the sections of what a recorder holds, `FIGURES`."""
+    """List the sections of a recorder, `FIGURES`."""
 
     def parts(
         part: type[Any],
@@ -190,7 +190,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
 
 
 def of_process(take: Callable[[Figures], Whole]) -> Section:
-    """Return the section of what there is once in a process; every list has to have it."""
+    """Return the section of figures that a process has once; every list needs it."""
     return Section(
         "whole",
         Whole,
@@ -202,7 +202,7 @@ def of_process(take: Callable[[Figures], Whole]) -> Section:
 
 
 def figures_of(sheet: Sheet) -> Figures:
-    """Make figures for views of what workers handed over; a section that was not asked is empty."""
+    """Make figures for views from the workers' sections; one that was not asked for is empty."""
     whole: Whole = sheet["whole"][()]
 
     def parts(section: str) -> tuple[Any, ...]:
@@ -243,5 +243,5 @@ def _usage(figures: Figures, before: Items) -> Items:
 
 
 def _kept(found: Items, before: Items) -> Items:
-    """Keep the objects of before where they are equal."""
+    """Keep earlier objects that are equal."""
     return {key: before[key] if before.get(key) == item else item for key, item in found.items()}

@@ -1,8 +1,8 @@
 """Messages between workers: columns of numbers and texts as JSON, and samples as bytes.
 
-A column is written and checked at once, by functions that loop outside of Python. Samples come
-after the JSON, eight bytes each. Other processes are not trusted: whatever comes from one is
-checked against the declared type, its length is bounded, and nothing in it is ever run.
+A whole column is written and checked at once, by functions that loop outside of Python. Samples
+follow the JSON, eight bytes each. Other processes are not trusted: everything from one is checked
+against the declared type, its length is limited, and nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 VERSION = 2
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
-"""The longest message that is read: 2,000 series with windows of 1,000 samples have 17 MB."""
+"""The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""
 _MOST_CHARACTERS = 10_000
 """The most characters of one text in it."""
 _MOST_MEMBERS = 10_000_000
 """The most members of lists, counts by name or windows in one column."""
 _MOST_DIGITS = 100
-"""Before or after the point of an amount."""
+"""The most digits before or after the point of an amount."""
 _LARGEST = 2**62
 _LARGEST_FLOAT = 1e300
 _LENGTH = struct.Struct(">I")
@@ -36,7 +36,7 @@ _DOUBLE = 8
 
 
 class Malformed(ValueError):
-    """A message that is none of ours; the text says what is wrong with it."""
+    """A message that is not ours; the text says what is wrong."""
 
 
 class Samples:
@@ -87,7 +87,7 @@ def loaded(data: bytes | bytearray) -> tuple[dict[str, Any], Samples]:
 
 @functools.cache
 def encoder(kind: Any) -> Encode:
-    """Return what makes a column of values of type `kind`."""
+    """Return a function that makes a column of values of type `kind`."""
     origin, arguments = _parts(kind)
     if origin is Union:
         return functools.partial(_encoded_optional, encoder(arguments[0]))
@@ -111,7 +111,7 @@ def encoder(kind: Any) -> Encode:
 
 @functools.cache
 def decoder(kind: Any) -> Decode:
-    """Return what makes values of type `kind` of a column, and raises Malformed."""
+    """Return a function that makes values of type `kind` from a column, or raises Malformed."""
     origin, arguments = _parts(kind)
     if origin is Union:
         return functools.partial(_decoded_optional, decoder(arguments[0]))
@@ -133,7 +133,7 @@ def decoder(kind: Any) -> Decode:
 
 
 def _names(kind: Any) -> tuple[str, ...]:
-    """Name the members of a dataclass or a named tuple; none of another type."""
+    """Return the names of a dataclass's or named tuple's members; none for another type."""
     if is_dataclass(kind):
         return tuple(field.name for field in fields(kind))
     found: tuple[str, ...] = getattr(kind, "_fields", ())

@@ -21,7 +21,7 @@ Measure = Callable[[Any], Definition]
 
 
 def of_wire(tool: Mapping[str, Any]) -> Definition:
-    """Measure a definition that is what the server sends, but for writing it as JSON."""
+    """Measure a definition that the server has made, apart from writing it as JSON."""
     text: bytes = importlib.import_module("pydantic_core").to_json(tool)
     return definition(text.decode())
 
@@ -37,16 +37,16 @@ def of_received(tool: Any) -> Definition:
 
 
 def listed(tools: Mapping[str, Any], measure: Measure, source: str, side: str) -> None:
-    """Take note of definitions, by the tools' names; they are measured when somebody looks."""
+    """Note definitions by the tools' names; they are measured when figures are read."""
     if recorder().weighs:
         for name, tool in tools.items():
             recorder().weight(name, source, side).defined_by(measure, tool)
 
 
 def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
-    """Record what the answer to a server's call weighs: its texts, as the model gets them.
+    """Record the weight of a server's answer: its texts, as the model gets them.
 
-    Structured content repeats them, and counts only where there is no text.
+    Structured content repeats the texts, and counts only if there is no text.
     """
     weight = series.weight
     if weight is None:
@@ -59,7 +59,7 @@ def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
 
 
 def received(kind: Kind, fields: Mapping[str, Any]) -> None:
-    """Record the same of an answer that a client got."""
+    """Record the same for an answer that a client got."""
     weight = kind.weight
     if weight is None:
         weight = kind.weight = (

@@ -25,7 +25,7 @@ _WEEK = 7 * 86_400.0
 
 
 def run(options: argparse.Namespace, given: Credentials) -> int:
-    """Show what moved. Returns 0 if nothing became worse, 1 if something did, 2 if none can say."""
+    """Show the changes. Returns 0 if nothing is worse, 1 if something is, 2 if that is unknown."""
     problem = _problem(options)
     if problem:
         complain(COMMAND, problem)

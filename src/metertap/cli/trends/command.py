@@ -17,7 +17,7 @@ from metertap.history.trends import Trends, as_json, trends
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show what was asked for. Returns exit status 1 where the history has nothing of it."""
+    """Show the trends. Returns exit status 1 if the history has no such data."""
     if not options.history:
         complain(COMMAND, NONE_NAMED)
         return 2

@@ -33,5 +33,5 @@ def _utc(unix_seconds: float) -> str:
 
 
 def _field(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: names come from other programs."""
+    """Return a text that no spreadsheet reads as a formula: names come from other programs."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -14,7 +14,7 @@ from metertap.text import printable
 
 _FORMATS = (".png", ".svg")
 _MOST = 8
-"""Tools and caches that are told apart by their colours: the most used."""
+"""The most tools and caches with a colour of their own: the most used."""
 
 
 class PlotError(Exception):

@@ -36,12 +36,12 @@ class Http:
         self._messages += self._post("POST", json.dumps(message).encode(), message)
 
     def agree(self, version: str) -> None:
-        """Name that version of the protocol from now on, if it is one."""
+        """Send that version of the protocol from now on, if it is one."""
         if _VERSION.fullmatch(version):
             self._protocol = version
 
     def receive(self) -> str:
-        """Return the next message, which has come with the answer to the last one."""
+        """Return the next message: it came with the answer to the last one."""
         if not self._messages:
             raise Unusable("it ends its answer without a result")
         return self._messages.pop(0)
@@ -87,7 +87,7 @@ class Http:
                 return list(self._read(response, message["id"], is_stream))
 
     def _address(self) -> tuple[str, int, bool]:
-        """Return host and port, and whether it is spoken to by TLS."""
+        """Return host and port, and whether TLS is used."""
         parts = urlsplit(self._url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Unusable("it is no http:// or https:// address")
@@ -114,7 +114,7 @@ class Http:
     def _read(
         self, response: http.client.HTTPResponse, wanted: int, is_stream: bool
     ) -> Iterator[str]:
-        """Give each message of an answer, up to the one that was asked for."""
+        """Yield each message of an answer, up to the one that was asked for."""
         whole = bytearray()
         while part := response.read1(2**16):
             self._received += len(part)
@@ -131,7 +131,7 @@ class Http:
 
 
 def _next_event(stream: bytearray) -> str | None:
-    """Take the data of the next whole event from a stream; None where there is none yet."""
+    """Return the data of the next whole event of a stream; None while there is none."""
     text = stream.replace(b"\r\n", b"\n")
     event, ends, rest = text.partition(b"\n\n")
     if not ends:

@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 CONTEXT_WINDOW = 200_000
-"""Tokens that a model takes at once, where nobody says how many."""
+"""The default number of tokens in a model's context."""
 _LIMIT = re.compile(r"(\d+)(tokens|bytes)?", re.ASCII)
 
 

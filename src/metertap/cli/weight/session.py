@@ -1,7 +1,7 @@
-"""One session with an MCP server that only lists what there is, over any transport.
+"""One session with an MCP server that only lists what it has, over any transport.
 
-Written here, and not with the `mcp` package, because that gives objects, and what is measured is
-the text that the server sent.
+It does not use the `mcp` package, because that returns objects, and the text that the server sent
+has to be measured.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Transport(Protocol):
         """Send one message."""
 
     def agree(self, version: str) -> None:
-        """Take note of the version of the protocol that the server wants."""
+        """Note the version of the protocol that the server wants."""
 
     def receive(self) -> str:
         """Wait for the next message, and return its text."""
 
 
 class Deadline:
-    """A moment by which everything has to be done."""
+    """The time limit of a session."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -54,7 +54,7 @@ class Deadline:
         return left
 
     def missed(self) -> Unusable:
-        """Return what is raised when it has passed."""
+        """Return the error that is raised when it has passed."""
         return Unusable(f"it has not answered within {self.seconds:g} s")
 
 
@@ -137,7 +137,7 @@ class _Talk:
         return _dict(message["result"]), text
 
     def pages(self, method: str, capabilities: dict[str, Any]) -> Iterator[str]:
-        """Give the text of each page of a list; none where the server says it has no such thing."""
+        """Yield the text of each page of a list; none if the server has no such list."""
         if method.partition("/")[0] not in capabilities:
             return
         cursor: Any = None
@@ -153,7 +153,7 @@ class _Talk:
 
 
 def _answer_to(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer what the server asks of its client: a ping; nothing else was offered."""
+    """Answer a request of the server: only a ping, since nothing else was offered."""
     answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
     if request["method"] == "ping":
         return {**answer, "result": {}}
@@ -184,7 +184,7 @@ def _count(text: str, kind: str) -> int:
 
 
 def _listed(text: str, kind: str) -> Iterator[tuple[int, int]]:
-    """Give where each element of `result.tools`, or the like, lies in the text of an answer."""
+    """Yield the place of each element of `result.tools`, or the like, in the text of an answer."""
     result = _member(text, _first(text), "result")
     listed = None if result is None else _member(text, result, kind)
     if listed is None or text[listed] != "[":

@@ -1,4 +1,4 @@
-"""A server that is started, spoken to over its standard streams, and ended with all it started."""
+"""A server that is started, used over its standard streams, and ended with all it started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from metertap.cli.weight.session import MOST_BYTES, Deadline, Unusable, shown
 
 _GRACE_SECONDS = 2.0
-"""How long a server may take to end after its input has, and again after a SIGTERM."""
+"""The seconds that a server may take to end after its input has, and again after a SIGTERM."""
 _TAIL_BYTES = 4096
 
 
@@ -124,7 +124,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Wait until a server has ended, for a while; it stays to be waited for."""
+    """Wait a while until a server has ended; it stays to be waited for."""
     end = time.monotonic() + _GRACE_SECONDS
     while process.returncode is None and time.monotonic() < end:
         if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
@@ -150,7 +150,7 @@ def _descends_still(pid: int, group: int) -> bool:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Give the processes that `pid` has started, and these in turn; only Linux tells."""
+    """Yield the processes that `pid` has started, and theirs in turn; only Linux shows them."""
     with suppress(OSError):
         for tasks in Path(f"/proc/{pid}/task").iterdir():
             for child in (tasks / "children").read_text().split():
