@@ -71,7 +71,7 @@ def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:
 
 
 def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
-    """Yield the place of each element of the JSON array at `start`; the text has to be valid JSON."""
+    """Yield the place of each element of the JSON array at `start`, in a text of valid JSON."""
     at = _after_space(text, start + 1)
     while text[at] != "]":
         _, end = _value_at(text, at)

@@ -115,7 +115,7 @@ def operations(parts: Sequence[OperationPart]) -> OperationPart:
 
 
 def weights(parts: Sequence[WeightPart]) -> WeightPart:
-    """Merge the weights of one tool; all workers have the same definition, so one of them is taken."""
+    """Merge the weights of one tool; the definition is the same in all workers."""
     of = _columns(parts)
     found, count = _percentiles(parts, 0)
     return WeightPart(
@@ -134,7 +134,7 @@ def weights(parts: Sequence[WeightPart]) -> WeightPart:
 
 
 def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
-    """Merge the figures of one cache; figures that a worker's library does not show are left out."""
+    """Merge the figures of one cache, without those that a worker's library does not show."""
     by_tool: dict[str, tuple[int, int]] = {}
     for item in figures:
         for tool, (hits, misses) in (item.by_tool or {}).items():

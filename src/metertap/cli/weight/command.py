@@ -28,7 +28,7 @@ def weight(
     timeout: float,
     given: Credentials,
 ) -> int:
-    """Show the weights of a server's tools. Returns 1 if they exceed `most`, 2 if they are unknown."""
+    """Show the weights of a server's tools. Returns 1 above `most`, 2 if they are unknown."""
     try:
         found = report(_listing(command, url, timeout, given), context)
     except Unusable as problem:
