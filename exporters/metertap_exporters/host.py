@@ -31,7 +31,7 @@ class Host(Protocol):
         """Return whether `endpoint` is to listen before anything is measured."""
 
     def settled(self, endpoint: Endpoint) -> None:
-        """Take note that `endpoint` listens now, or cannot."""
+        """Note that `endpoint` listens now, or cannot."""
 
     def note(self, text: str) -> None:
         """Keep a decision that `metertap doctor` shows."""

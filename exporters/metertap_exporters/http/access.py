@@ -77,7 +77,7 @@ class Access:
         return TokenCheck(app, self.current)
 
     def current(self) -> Secret:
-        """Return the token of now: a file may be written anew. Raises OSError and ValueError."""
+        """Return the present token: its file may change at any time. Raises OSError, ValueError."""
         if self.token_file is not None:
             return secret.read(self.token_file)
         if self.token is None:

@@ -230,7 +230,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self.connections.end_late()
 
     def stop(self) -> None:
-        """Serve no more, and close the listener."""
+        """Stop serving, and close the listener."""
         self._stopped.set()
         self.connections.close()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The JSON document as text, written anew only where figures have changed.
+"""The JSON document as text; parts whose figures have not changed are not written again.
 
 The live page asks for it every second. Of many tools few have been called since, so the text of
 each entry is kept for as long as its figures are the same object.

@@ -91,7 +91,7 @@ class Calls:
 
 
 def see(call: ModelCall, response: Any) -> None:
-    """Take what a response, a chunk or an event says of usage: nought where nobody said it."""
+    """Report the usage in a response, a chunk or an event; zero if none was given."""
     source = getattr(response, "response", None) or response
     found = getattr(source, "usage", None)
     try:

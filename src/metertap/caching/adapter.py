@@ -162,7 +162,7 @@ def _entered(around: Around, *call: Any) -> AbstractContextManager[Any]:
 
 
 def after(library: str, note: Note) -> Make:
-    """Take note of each result of a method that is not awaited."""
+    """Note each result of a method that is not awaited."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -91,7 +91,7 @@ class ObjectMeter(CacheMeter):
         return self._system
 
     def forget(self) -> None:
-        """Count anew, under a name that is to be found again."""
+        """Start counting again, under a name that has to be found again."""
         super().forget()
         self._series, self._settled = None, False
 

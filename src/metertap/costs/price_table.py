@@ -1,6 +1,6 @@
 """The price table of `genai-prices`, made quick by remembered rates.
 
-The package finds a model and its price anew for each call, which takes a third of a millisecond.
+The package finds a model and its price again for each call, which takes a third of a millisecond.
 Between two thresholds of a tiered price, costs are linear in the tokens. So the price of a token is
 asked once for each model, tier and day, and checked against the package's own answer. If they
 differ, the package is asked each time. Nothing is fetched.

@@ -121,13 +121,13 @@ class Handlers:
     # What layers inside a call say of it. None of these ever raises.
 
     def note(self, ending: Ending) -> None:
-        """Take note of how the call in progress ends, whatever it returns."""
+        """Note how the call in progress ends, whatever it returns."""
         frame = self._in_progress()
         if frame is not None:
             frame[NOTE] = ending
 
     def handler_begins(self) -> None:
-        """Take note that the tool's own code begins now: what came before was the framework's."""
+        """Note that the tool's own code begins now: what came before was the framework's."""
         with faults.guarded(f"tool {self.source}"):
             frame = self._in_progress()
             if frame is not None:
@@ -136,7 +136,7 @@ class Handlers:
                 frame[ENDED] = None  # or it is tried again
 
     def handler_ended(self) -> None:
-        """Take note that the tool's own code has ended: what follows is the framework's."""
+        """Note that the tool's own code has ended: what follows is the framework's."""
         with faults.guarded(f"tool {self.source}"):
             frame = self._in_progress()
             if frame is not None and frame[ENDED] is None:
@@ -156,7 +156,7 @@ class Handlers:
                 frame[STARTED] += clock() - started
 
     def _define(self, instance: Any, args: Any, kwargs: Any) -> None:
-        """Take note of definitions; they are measured when somebody looks."""
+        """Note definitions; they are measured when figures are read."""
         with faults.guarded(f"tool {self.source}"):
             if is_enabled() and recorder().weighs:
                 for name, tool in self.definitions(instance, args, kwargs):

@@ -66,7 +66,7 @@ class Slot:
             return None
 
     def left_out(self) -> None:
-        """Take note that another layer counts a call of this slot."""
+        """Note that another layer counts a call of this slot."""
         recorder().left_out(self.name)
 
     # What follows makes a slot a `wrappers.Measure` and a `generators.Stepping`.

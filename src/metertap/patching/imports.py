@@ -1,4 +1,4 @@
-"""Telling when a module has been executed: imported, reloaded, or imported anew.
+"""Hooks for executions of modules: imported, reloaded, or imported again.
 
 wrapt's import hooks tell of the first import alone. A module that is executed again has new
 functions and classes, which nobody has patched.

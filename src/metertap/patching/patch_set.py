@@ -164,7 +164,7 @@ class PatchSet:
         faults.fault(f"patch {self.name}", error)
 
     def _executed(self, module: Any) -> None:
-        """Patch a module after each execution, because each defines its functions anew."""
+        """Patch a module after each execution, because each defines its functions again."""
         with self._lock:
             if self.status in {"installed", "failed"}:
                 self.status = "waiting"

@@ -59,7 +59,7 @@ def stand_in(
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        # No plain function stands there (somebody else has wrapped it): made anew for each call.
+        # No plain function stands there (somebody else has wrapped it): made again for each call.
         if instance is None:
             return make(_passing(wrapped, 0), [True])(*args, **kwargs)
         return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)

@@ -59,7 +59,7 @@ def _of_class(wrapper: Any) -> Any:
 class _BoundType(_Type):
     """The type of bound wrappers' class, which is called as the type of bound methods is.
 
-    `weakref.WeakMethod` makes a method anew by `type(method)(function, instance)`.
+    `weakref.WeakMethod` makes a method again by `type(method)(function, instance)`.
     """
 
     def __call__(cls, function: Any, instance: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Counting anew, by `reset_metrics`: figures of before and after it.
+"""The baseline of `reset_metrics`: figures from before and after it.
 
 Series stay the same objects. Patches and slots hold them, calls are in progress on them, and the
 instruments know them: what is exported is cumulative and goes on, since a counter never goes back.

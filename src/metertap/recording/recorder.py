@@ -313,9 +313,9 @@ class Recorder(Delivery):
         return since
 
     def session_closed(self, opened: object = None) -> None:
-        """Count a session no more."""
+        """Count a session as closed."""
         with self.lock:
-            # One that was open when counting began anew, in a forked child too, was never counted.
+            # One that was open when counting began again, in a forked child too, was never counted.
             if opened is None or opened is self._sessions_since:
                 self._sessions = max(0, self._sessions - 1)
 
@@ -622,14 +622,14 @@ class Recorder(Delivery):
                     callback()
 
     def on_record(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when something begins to be recorded, till that is forgotten.
+        """Call `callback` when something begins to be recorded, until that is forgotten.
 
         So it is with the first call, lookup, operation or session, and every now and then later.
         """
         self._record_callbacks.append(callback)
 
     def forget_record_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` no more."""
+        """Stop calling `callback`."""
         if callback in self._record_callbacks:
             self._record_callbacks.remove(callback)
 

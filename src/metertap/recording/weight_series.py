@@ -70,7 +70,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
             self.append(size)
 
     def defined_by(self, measure: Callable[[Any], Definition | None], what: Any) -> None:
-        """Take note of the definition: `measure` tells its size of `what`, when somebody looks."""
+        """Note the definition: `measure` returns the size of `what` when figures are read."""
         self._define = measure, what
         self._defined += 1
 

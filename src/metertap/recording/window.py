@@ -78,7 +78,7 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
 
 
 _FEW = 64
-"""The most new samples that are put in place one by one; more are cheaper to sort anew."""
+"""The most new samples that are put in place one by one; more are cheaper to sort again."""
 
 
 class Window:

@@ -84,7 +84,7 @@ class AlertWatch:
         }
 
     def flush(self, until: float) -> None:
-        """Stop evaluating, and wait for receivers that are being told, till `until` at most.
+        """Stop evaluating, and wait for running posts to receivers, until `until` at most.
 
         `until` is by the monotonic clock.
         """

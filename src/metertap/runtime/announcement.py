@@ -50,7 +50,7 @@ class Announcement:
         state.recorder().forget_activity_callback(self._seen)
 
     def listens(self, *, is_logged: bool) -> None:
-        """Take note that the page is there, and whether the program's log has shown its address.
+        """Note that the page is there, and whether the program's log has shown its address.
 
         Called by a thread that may wait for stderr.
         """

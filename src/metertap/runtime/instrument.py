@@ -88,7 +88,7 @@ def instrument(
             METRICS_JSON_SOCKET.
         prometheus_socket: The same for Prometheus. Default None, PROMETHEUS_SOCKET.
         token: What a client of the endpoints must show. Default None, METERTAP_TOKEN.
-        token_file: File that holds the token; it may be written anew at any time. Default None,
+        token_file: File that holds the token; it may be written again at any time. Default None,
             METERTAP_TOKEN_FILE.
         tls_certfile: Certificate chain of the endpoints, as PEM: they speak TLS. Default None,
             METERTAP_TLS_CERTFILE.

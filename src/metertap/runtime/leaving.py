@@ -22,7 +22,7 @@ class Leaving:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew: there is something to leave again, or this is a forked child."""
+        """Begin again: there is something to leave again, or this is a forked child."""
         self._asked = locks.event()
         self._done = locks.event()
         self._thread: threading.Thread | None = None

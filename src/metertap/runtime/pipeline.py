@@ -109,7 +109,7 @@ class Pipeline:
             otlp.shutdown(timeout_millis=END_SECONDS * 1000)
 
     def close_endpoints(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._readers.close()
 
     def shutdown(self) -> Handover | None:
@@ -145,7 +145,7 @@ class Pipeline:
         return handover
 
     def rest(self) -> None:
-        """Listen no more in this process; children that it forks may."""
+        """Stop listening in this process; children that it forks may."""
         self._readers.rest()
 
     def forked(self) -> None:
@@ -168,7 +168,7 @@ class Pipeline:
     def _wake(self) -> None:
         """Give a forked child, at its first record, readers that count from there.
 
-        A provider of ours is made anew, since the SDK's counts are the parent's. The
+        A provider of ours is made again, since the SDK's counts are the parent's. The
         application's gets new readers of ours; its own are the application's to care for.
         """
         with self._lock:

@@ -82,7 +82,7 @@ class Readers:
         self.workers.end()
 
     def rest(self) -> None:
-        """Listen no more in this process; children that it forks may."""
+        """Stop listening in this process; children that it forks may."""
         for view in (self.json, self.prometheus):
             if view is not None:
                 self._recorder.forget_activity_callback(view.endpoint.start)

@@ -161,13 +161,13 @@ class Request:
         return self.frame is not None and self.frame[SERIES].name == self.name
 
     def exists(self) -> None:
-        """Take note that the tool exists: from now on its own call is in progress."""
+        """Note that the tool exists: from now on its own call is in progress."""
         self.known = True
         if self.frame is not None and self.frame[SERIES] and not self.is_registered:
             self._move(recorder().tool(self.name, self.served.source))
 
     def begins(self) -> None:
-        """Take note that the handler begins, or is tried again: the first time counts.
+        """Note that the handler begins, or is tried again: the first time counts.
 
         Where several layers say so, that is the outermost.
         """
@@ -177,13 +177,13 @@ class Request:
             self.frame[STARTED] = clock()
 
     def returns(self) -> None:
-        """Take note that the handler returned, if no layer inside has said when it ended."""
+        """Note that the handler returned, if no layer inside has said when it ended."""
         frame = self.frame
         if frame is not None and frame[ENDED] is None:
             frame[ENDED] = clock()
 
     def stops(self, error: BaseException | None = None) -> None:
-        """Take note that the handler ended, by raising `error` if that is given.
+        """Note that the handler ended, by raising `error` if that is given.
 
         Outer layers see the same error, or one that was raised from it: the innermost counts.
         """
@@ -194,7 +194,7 @@ class Request:
         self._error = id(error)
 
     def fails(self, error: BaseException) -> None:
-        """Take note that the handler raised `error`, and of what that means for the call."""
+        """Note that the handler raised `error`, and what that means for the call."""
         self.stops(error)
         meant = errors.meaning(error)
         if meant.known is not None:

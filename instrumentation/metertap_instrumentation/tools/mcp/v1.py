@@ -159,7 +159,7 @@ def _looks_up(*_args: Any, **_kwargs: Any) -> Request | None:
 
 
 def _defined(request: Request, tool: Any) -> None:
-    """Take note of the tool as it is listed, and that its handler is called next."""
+    """Note the tool as it is listed, and that its handler is called next."""
     try:
         if tool is not None and request.name == tool.name:
             request.exists()
@@ -169,7 +169,7 @@ def _defined(request: Request, tool: Any) -> None:
 
 
 def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_named: Any) -> None:
-    """Take note that a handler has returned what `jsonschema.validate` is called with."""
+    """Note that a handler has returned what `jsonschema.validate` is called with."""
     request = handlers.request_in_progress()
     if (
         request is not None

@@ -80,7 +80,7 @@ def _begin(
 
 
 def _serializes(_runner: Any, method: str, _version: object = None, _result: object = None) -> None:
-    """Take note that a handler has just returned: `_serialize(method, version, result)`."""
+    """Note that a handler has just returned: `_serialize(method, version, result)`."""
     if method == TOOLS_CALL:
         request = handlers.request_in_progress()
         if request is not None:

@@ -22,7 +22,7 @@ _POOR_HIT_RATE = 50.0
 _POOR_SUCCESS_RATE = 90.0
 
 _ANEW_SECONDS = 30.0
-"""How long it is said of a process that it began anew."""
+"""The seconds for which the screen says that a process began anew."""
 
 Called = TypeVar("Called", Tool, Operation)
 Entry = TypeVar("Entry", bound=Tool | Operation | Cache)

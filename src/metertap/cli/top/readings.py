@@ -84,7 +84,7 @@ class Reading:
     version: str
     enabled: bool
     began_anew: bool
-    """Whether it is another process than that of the document before, or counts anew."""
+    """Whether it is another process than before, or one that was reset."""
     uptime_seconds: float
     calls_per_second: float | None
     active_calls: int
