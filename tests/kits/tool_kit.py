@@ -82,7 +82,10 @@ def described(path: str) -> tuple[Any, ...]:
     it = functools.reduce(getattr, name.split("."), importlib.import_module(module))
     return (
         inspect.signature(it),
+        inspect.isfunction(it),
         inspect.iscoroutinefunction(it),
+        inspect.isgeneratorfunction(it),
+        inspect.isasyncgenfunction(it),
         it.__doc__,
         it.__name__,
         it.__qualname__,

@@ -23,7 +23,7 @@ from metertap.costs.model_calls import EMBEDDINGS, GENERATE, ModelCall, begin, r
 from metertap.costs.usage import Unusable, Usage, checked, part, tokens
 from metertap.measuring.frameworks import coroutine_method, plain_method
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import comparable
+from metertap.patching.targets import Target, comparable
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -185,7 +185,7 @@ class _Models(PatchSet):
         self.targets = (
             plain_method("Models._generate_content", made),
             coroutine_method("AsyncModels._generate_content", made),
-            comparable("Models._generate_content_stream", plain.wrapped),
+            Target("Models._generate_content_stream", plain.wrapped),  # stays a generator function
             comparable("AsyncModels._generate_content_stream", later.wrapped),
             plain_method(f"Models.{embed}", embedded),
             coroutine_method(f"AsyncModels.{embed}", embedded),
