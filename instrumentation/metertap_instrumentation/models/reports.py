@@ -157,7 +157,8 @@ class Stream:
 
     def __del__(self) -> None:
         if faults is not None:  # or Python ends, and its modules are empty
-            self._over(in_finaliser=True)
+            with faults.guarded(_PLACE):
+                self._over(in_finaliser=True)
 
 
 def stream(reports: Reports, take: Callable[..., Any]) -> WrapperFunction:

@@ -56,6 +56,10 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
 
         return snapshot(options.url, as_json=options.json, given=_credentials(options))
     if options.command == "costs":
+        if options.history:
+            from metertap.cli.costs_history import costs_of_history
+
+            return costs_of_history(options)
         from metertap.cli.costs import costs
 
         return costs(options.url, as_json=options.json, given=_credentials(options))
@@ -170,6 +174,7 @@ def _execute(program: Sequence[str], *, children: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
+    from metertap.cli.history_options import add_costs
     from metertap.cli.weight.options import add_to
 
     parser = argparse.ArgumentParser(
@@ -219,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (snapshot, costs, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
         _add_credentials(command)
+    add_costs(costs)
     doctor.add_argument(
         "--all", action="store_true", help="show settings, readers and every patch, too"
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from metertap.history.times import duration, moment
 from metertap.settings.settings import HISTORY_VARIABLE, history_named
 
+COSTS_DAYS = 30
 NONE_NAMED = f"no history is named: give --history FILE, or set {HISTORY_VARIABLE}"
 
 
@@ -21,6 +22,16 @@ def add_history(command: argparse.ArgumentParser) -> None:
         help=f"what was measured (default: {HISTORY_VARIABLE})",
     )
     command.add_argument("--service", metavar="S", help="of this service only")
+
+
+def add_costs(command: argparse.ArgumentParser) -> None:
+    """Add what says that costs are those of a history, and of which time."""
+    command.add_argument("--history", metavar="FILE", help="show each day of this history instead")
+    since = f"of the history: a time, or how long ago ({COSTS_DAYS}d)"
+    command.add_argument("--since", type=a_time, metavar="T", help=since)
+    command.add_argument("--service", metavar="S", help="of the history: this service only")
+    versions = "of the history: tell versions of the program apart"
+    command.add_argument("--by", choices=["version"], help=versions)
 
 
 def a_time(text: str) -> float:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from metertap import outcomes
 from metertap.history.sketch import Sketch
 
-Kind = Literal["tool", "cache", "operation"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = Literal["tool", "cache", "operation", "model"]
+KINDS: tuple[Kind, ...] = ("tool", "cache", "operation")
+"""What is asked for unless something else is said: a model has no calls of its own to show."""
 By = Literal["none", "version", "instance"]
 """The criterion that separates series beside the subject and the service."""
 
@@ -28,12 +29,12 @@ class HistoryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject of measurement: a library's tool, a system's cache, an MCP operation of a side."""
+    """A subject of measurement: a tool, a cache, an MCP operation of a side, a provider's model."""
 
     kind: Kind
     name: str
     source: str
-    """The library of a tool, the system of a cache, `server` or `client` of an operation."""
+    """A tool's library, a cache's system, an operation's `server` or `client`, or a provider."""
 
 
 @dataclass(slots=True)

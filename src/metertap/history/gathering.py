@@ -118,8 +118,11 @@ class Gathering:
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
                 "cost_usd": float(usage.spent),
+                "cost_of_failed_usd": float(usage.spent_in_failed),
+                "unpriced_calls": usage.unpriced + usage.unreported,
             }
-            add_to(found.setdefault(tool, {}), sums)
+            for subject in (tool, Subject("model", usage.model, usage.provider)):
+                add_to(found.setdefault(subject, {}), sums)
         for subject, seen in self._definitions():
             add_to(found.setdefault(subject, {}), seen)
         return found

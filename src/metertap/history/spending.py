@@ -1,0 +1,93 @@
+"""What was spent on models by day, tool, model and version, as a history has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from metertap.history.answers import Answers
+
+DAY = 86_400
+_MOST_DAYS = 7
+"""Whole days that a forecast is the mean of, at most: a week has its weekend in it."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """Model calls of some time, and what they cost in USD."""
+
+    calls: float = 0
+    input_tokens: float = 0
+    output_tokens: float = 0
+    usd: float = 0
+    failed_usd: float = 0
+    """Of that, what was spent in calls of tools that failed."""
+    unpriced: float = 0
+    """Calls whose cost nobody knows."""
+
+    def add(self, sums: Mapping[str, float]) -> None:
+        """Add the sums that a history has of a tool or a model."""
+        self.calls += sums.get("model_calls", 0)
+        self.input_tokens += sums.get("input_tokens", 0)
+        self.output_tokens += sums.get("output_tokens", 0)
+        self.usd += sums.get("cost_usd", 0)
+        self.failed_usd += sums.get("cost_of_failed_usd", 0)
+        self.unpriced += sums.get("unpriced_calls", 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Spending:
+    """What was spent: by day (Unix seconds of its begin, UTC), and by name and version."""
+
+    total: Spent = field(default_factory=Spent)
+    days: dict[float, Spent] = field(default_factory=dict)
+    tools: dict[tuple[str, str], Spent] = field(default_factory=dict)
+    models: dict[tuple[str, str], Spent] = field(default_factory=dict)
+    forecast: float | None = None
+    """USD a day: the mean of the last whole days; None where there is none yet."""
+    forecast_days: int = 0
+
+
+def spending(
+    answers: Answers, *, since: float, until: float, service: str | None, by_version: bool
+) -> Spending:
+    """Add up what was spent from `since` to `until`, Unix seconds. Raises HistoryError."""
+    found = Spending()
+    for each in answers.slices(
+        since=min(since, until - 2 * DAY),  # a period is a day only in a longer time
+        until=until,
+        step=DAY,
+        service=service,
+        kinds=("tool", "model"),
+        by="version" if by_version else "none",
+    ):
+        if not each.extra.get("model_calls") or each.end <= since:
+            continue
+        subject = each.subject
+        if subject.kind == "model":
+            name = f"{subject.source}/{subject.name}"
+            found.models.setdefault((name, each.version), Spent()).add(each.extra)
+            continue
+        found.tools.setdefault((subject.name, each.version), Spent()).add(each.extra)
+        found.days.setdefault(each.start, Spent()).add(each.extra)
+        found.total.add(each.extra)
+    _forecast(found, until)
+    return found
+
+
+def _forecast(found: Spending, until: float) -> None:
+    """Take the mean of the last whole days, those without a call among them."""
+    today = until // DAY * DAY
+    first = min(found.days, default=today)
+    count = min(_MOST_DAYS, round((today - first) / DAY))
+    if count > 0:
+        whole = [
+            spent.usd for day, spent in found.days.items() if today - count * DAY <= day < today
+        ]
+        found.forecast = sum(whole) / count
+        found.forecast_days = count
