@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 import traceback
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -17,9 +16,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
-from metertap.measuring import calls, generators
+from metertap.measuring import calls, functions, generators
 from metertap.measuring.slots import ToolSlot
 from support import metric_data
+from support.stopped_clock import stopped
 
 pytestmark = pytest.mark.interpreter
 
@@ -244,20 +244,24 @@ def figures(name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_time_to_the_first_item_is_told_apart_from_that_to_the_last() -> None:
+def test_the_time_to_the_first_item_is_told_apart_from_that_to_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = stopped(monkeypatch, calls, functions, generators)
+
     @metertap.tool
     def stream(items: int) -> Generator[int, None, None]:
         for item in range(items):
             yield item
-            time.sleep(0.01)
+            clock.takes(0.01)
 
     with metertap.instrument(json_endpoint=False):
         for items in (2, 3, 0):
             assert list(stream(items)) == list(range(items))
         found = figures("stream")
     assert (found["total_calls"], found["first_item"]["calls"]) == (3, 2)
-    assert found["first_item"]["p50_latency_ms"] < 10
-    assert found["max_latency_ms"] >= 30
+    assert found["first_item"]["p50_latency_ms"] == 0
+    assert found["max_latency_ms"] == pytest.approx(30)
 
 
 def test_the_time_to_the_first_item_of_an_async_generator_is_exported() -> None:

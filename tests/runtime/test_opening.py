@@ -59,14 +59,14 @@ def where(*command: str, wait: float, **env: str | None) -> str:
 
 
 def test_the_default_port_is_opened_by_the_program_itself_and_not_by_run() -> None:
-    program = ("-c", WHERE.replace("WAIT", "15"), "instrument")
-    assert where(sys.executable, *program, wait=15).startswith("http://127.0.0.1:")
+    program = ("-c", WHERE.replace("WAIT", "60"), "instrument")
+    assert where(sys.executable, *program, wait=60).startswith("http://127.0.0.1:")
     program = ("-c", WHERE.replace("WAIT", "0"))
     assert where(*RUN, sys.executable, *program, wait=0) == "None"
 
 
 def test_run_opens_a_port_that_is_set(free_port: int) -> None:
-    program = ("-c", WHERE.replace("WAIT", "15"))
+    program = ("-c", WHERE.replace("WAIT", "60"))
     found = where(*RUN, sys.executable, *program, wait=60, METRICS_JSON_PORT=str(free_port))
     assert found == f"http://127.0.0.1:{free_port}"
 

@@ -318,7 +318,7 @@ def test_a_worker_that_answers_nonsense_is_named_and_nothing_else(
     process = lies(stack, answer)
     began = time.monotonic()
     gathered = group.gathered(FIGURES)
-    assert time.monotonic() - began < 5  # 0.3 s where nothing else runs
+    assert time.monotonic() - began < 20  # 0.3 s where nothing else runs
     assert calls(gathered) == 5
     assert gathered is not None
     assert [(item.pid, item.state) for item in gathered.workers[1:]] == [(process.pid, NOT_REACHED)]

@@ -176,7 +176,7 @@ def test_gunicorns_workers_show_one_true_table_and_go_on_without_one(tmp_path: P
             assert states[stopped]["state"] == "not reached"
             assert "no answer within" in states[stopped]["reason"]
             assert document["tool_metrics"]["search"]["total_calls"] == server.answered
-            assert spent < 5  # 0.3 s where nothing else runs
+            assert spent < 20  # 0.3 s where nothing else runs
         finally:
             os.kill(stopped, signal.SIGCONT)
 

@@ -153,21 +153,21 @@ def test_a_generator_is_timed_to_its_last_item_and_apart_to_its_first() -> None:
 
     async def slowly(items: Any) -> None:
         async for _ in items:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)
 
     with measured():
         server = shop().server
         for made in (server.stream("x"), server.restream("x")):
             assert inspect.isgenerator(made)
             for _ in made:
-                time.sleep(0.02)
+                time.sleep(0.2)
         for made in (server.astream("x"), server.reastream("x")):
             assert inspect.isasyncgen(made)
             asyncio.run(slowly(made))
         for name in streams:
             found = figures()[name]
             assert (found["total_calls"], found["first_item"]["calls"]) == (1, 1)
-            assert found["max_latency_ms"] >= 40 > found["first_item"]["avg_latency_ms"]
+            assert found["max_latency_ms"] >= 400 > found["first_item"]["avg_latency_ms"]
 
 
 @pytest.mark.parametrize("name", ["arg:tool_name", None])
@@ -178,12 +178,12 @@ def test_the_making_of_what_is_run_later_is_part_of_the_call(name: str | None) -
     configured(lines)
     with measured():
         made = shop().server.slow_relay("relay"), shop().server.slow_restream("stream")
-        time.sleep(0.2)
+        time.sleep(1)
         assert counted() == {}
         asyncio.run(made[0])
         assert list(made[1]) == [0, 1]
         for tool in ("relay", "stream"):
-            assert 20 <= figures()[tool]["max_latency_ms"] < 200
+            assert 20 <= figures()[tool]["max_latency_ms"] < 1000
 
 
 @pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
