@@ -100,7 +100,7 @@ def test_one_holds_the_port_and_sees_the_others(group: WorkerGroup, stack: ExitS
     assert [item.state for item in gathered.workers] == ["holds the port", REACHED]
     other.does("call 3")
     assert calls(group.gathered(FIGURES)) == 15
-    assert other.does("counted") is None  # it holds no port
+    assert other.does("counted") == [15, 0]  # whoever is asked sees all
     folder = Path(Files(SERVICE).folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.iterdir():
@@ -124,6 +124,18 @@ def _holds(*found: Member) -> Member | None:
     return next((one for one in found if one.does("holds 0")), None)
 
 
+def test_a_worker_that_holds_no_port_counts_the_ended_once(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    witness, other = another(stack, calls=1), another(stack, calls=10)
+    assert witness.does("join") is other.does("join") is False
+    assert witness.does("counted") == [16, 0]
+    other.kill()
+    assert witness.does("counted") == [16, 1]  # maybe before the holder has seen it
+    assert calls(group.gathered(FIGURES)) == 16
+    assert witness.does("counted") == [16, 1]  # from what the holder keeps
+
+
 def test_counts_of_killed_workers_stay_in_one_file(group: WorkerGroup, stack: ExitStack) -> None:
     others = [another(stack, calls=10) for _ in range(3)]
     assert calls(group.gathered(FIGURES)) == 35
@@ -135,7 +147,7 @@ def test_counts_of_killed_workers_stay_in_one_file(group: WorkerGroup, stack: Ex
         assert gathered is not None
         assert (len(gathered.workers), gathered.ended) == (1, 3)
     names = sorted(path.suffix for path in Path(Files(SERVICE).folder).iterdir())
-    assert names == [".lock", ".past", ".totals"]
+    assert names == [".lock", ".past", ".sock", ".totals"]
 
 
 def test_what_nobody_has_asked_is_known_a_second_later(

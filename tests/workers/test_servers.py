@@ -89,13 +89,14 @@ class Shop:
 
 
 @contextmanager
-def shop(folder: Path, *command: str, program: Path = PROGRAM) -> Iterator[Shop]:
+def shop(folder: Path, *command: str, program: Path = PROGRAM, **variables: str) -> Iterator[Shop]:
     port, json_port, prometheus_port = (free_port() for _ in range(3))
     shutil.copy(program, folder / "shop.py")
     env = {
         "METRICS_JSON_PORT": str(json_port),
         "PROMETHEUS_ENABLED": "true",
         "PROMETHEUS_PORT": str(prometheus_port),
+        **variables,
     }
     line = [str(BESIDE / command[0]), *(item.format(port=port) for item in command[1:])]
     log = folder / "log"
@@ -217,6 +218,44 @@ def test_no_call_is_lost_or_counted_twice_when_workers_are_recycled_and_reloaded
         assert [value for _, value in found] == [server.answered]
         assert server.document()["ended_workers"] >= 2
         assert len(server.pids) >= 4
+
+
+def mounted_counts(server: Shop) -> set[float]:
+    """How many calls the mounted views of one worker or another have, asked ten times."""
+    address, counts = f"http://127.0.0.1:{server.port}/meter", set()
+    for _ in range(10):
+        with urllib.request.urlopen(f"{address}/metrics", timeout=20) as answer:
+            counts.add(float(json.load(answer)["tool_metrics"]["search"]["total_calls"]))
+        with urllib.request.urlopen(f"{address}/prometheus", timeout=20) as answer:
+            text = answer.read().decode()
+        for name in ("gen_ai_execute_tool_duration_seconds", "metertap_tool_latency_seconds"):
+            (found,) = re.findall(rf"^{name}_count{{.*}} (\S+)$", text, re.MULTILINE)
+            counts.add(float(found))
+    return counts
+
+
+@pytest.mark.parametrize("options", [("--preload",), ()], ids=["preload", "each by itself"])
+@pytest.mark.parametrize("endpoints", ["true", "false"])
+def test_whichever_worker_serves_the_mounted_views_shows_all(
+    endpoints: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = ("gunicorn", "-b", "127.0.0.1:{port}", "-w", "3", *options, "shop:app")
+    variables = {"METRICS_JSON_ENDPOINT_ENABLED": endpoints, "PROMETHEUS_ENABLED": endpoints}
+    program = PROGRAM.with_name("mounted.py")
+    with shop(tmp_path, *command, program=program, **variables) as server:
+        server.answered = 1
+        while len(server.pids) < 3:
+            server.ask(10)
+        wait_for(lambda: mounted_counts(server) == {server.answered})
+        server.ask(10)
+        assert mounted_counts(server) == {server.answered}
+
+        # What a worker has shown stays when it is killed, and when another takes its place.
+        os.kill(min(server.pids), signal.SIGKILL)
+        before = set(server.pids)
+        while server.pids == before:
+            server.ask(5)
+        wait_for(lambda: mounted_counts(server) == {server.answered})
 
 
 @pytest.mark.parametrize("how", ["workers", "reload"])

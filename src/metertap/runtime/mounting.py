@@ -20,7 +20,7 @@ from metertap_exporters.http.app import (
     send,
 )
 from metertap_exporters.http.asgi import AsgiApp, asgi
-from metertap_exporters.json.reader import JsonSnapshot, is_prometheus
+from metertap_exporters.json.reader import is_prometheus
 
 _PROMETHEUS = "/prometheus"
 
@@ -44,11 +44,10 @@ class _Mounted:
     """A mounted application, which finds for each request what measures the program then."""
 
     def __init__(self) -> None:
-        self._view: tuple[object, JsonSnapshot] | None = None
         installation = tap.installation()
         if installation is not None:
             with faults.guarded("mounting"):
-                installation.pipeline.mounted_prometheus()
+                installation.pipeline.mounted()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         with faults.guarded("mounting"):
@@ -70,17 +69,12 @@ class _Mounted:
             return _to_slash(environ)
         if installation is None or not installation.is_active:
             return json_error(503, "nothing is measured: metertap.instrument() was not called")
+        shown = installation.pipeline.mounted()
+        shown.join()
         if path == _PROMETHEUS or (path == "/metrics" and is_prometheus(environ)):
-            exporter = installation.pipeline.mounted_prometheus()
             environ["PATH_INFO"] = "/metrics"
-            return exporter.app
-        view = installation.pipeline.json
-        if view is None:
-            if self._view is None or self._view[0] is not installation:
-                self._view = installation, JsonSnapshot()
-                self._view[1].describe(installation)
-            view = self._view[1]
-        return view.app
+            return shown.prometheus.app
+        return shown.json.app
 
 
 def _to_slash(environ: Mapping[str, Any]) -> Response:

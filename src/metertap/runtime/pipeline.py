@@ -20,7 +20,7 @@ from metertap.otel.replay import Journal
 from metertap.runtime.endings import END_SECONDS, FLUSH_MILLISECONDS
 from metertap.runtime.handover import Handover
 from metertap.runtime.providers import instruments_of
-from metertap.runtime.readers import Readers
+from metertap.runtime.readers import Mounted, Readers
 from metertap.runtime.sdk_watch import ProviderWatch, ReaderWatch, SpanWatch
 from metertap_exporters.host import Host
 from metertap_instrumentation.process.process_metrics import ProcessMetrics
@@ -202,8 +202,8 @@ class Pipeline:
         """The Prometheus view, if there is one."""
         return self._readers.prometheus
 
-    def mounted_prometheus(self) -> PrometheusExporter:
-        """Return what an application that serves Prometheus itself is to show."""
+    def mounted(self) -> Mounted:
+        """Return what an application of the program's own is to serve."""
         with self._lock:
             return self._readers.mounted()
 

@@ -6,8 +6,8 @@ the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are taken over as t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import MetricReader
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from metertap_exporters.prometheus import PrometheusExporter
 
 
+class Mounted(NamedTuple):
+    """The views that an application of the program's own serves."""
+
+    json: JsonSnapshot
+    prometheus: PrometheusExporter
+    join: Callable[[], None]
+    """Is called before they are asked: the workers of the service answer together."""
+
+
 class Readers:
     """Our readers on one provider at a time. Their endpoints outlive a change of provider."""
 
@@ -38,33 +47,45 @@ class Readers:
         self.prometheus: PrometheusExporter | None = None
         self.otlp: OtlpReader | None = None
         self.otlp_problem: str | None = None
-        self._mounted: PrometheusExporter | None = None
+        self.mounted_json: JsonSnapshot | None = None
+        self.mounted_prometheus: PrometheusExporter | None = None
+        """What an application of the program's own serves, where no endpoint of ours does."""
         self.workers = Workers(self._settings, self._recorder, self)
 
     def equip(self, provider: Any) -> None:
         """Add the readers that `provider` does not have already."""
         self._provider = provider
         present = sdk.readers_of(provider)
-        if self._mounted is not None:
-            self._add(self._mounted.new_reader())
+        if self.mounted_prometheus is not None:
+            self._add(self.mounted_prometheus.new_reader())
         for add in (self._add_json, self._add_prometheus, self._add_otlp):
             with faults.guarded(f"readers.{add.__name__.removeprefix('_')}"):
                 add(present)
 
-    def mounted(self) -> PrometheusExporter:
-        """Return what shows the provider to an application that serves Prometheus itself.
+    def mounted(self) -> Mounted:
+        """Return what shows the figures to an application that serves them itself.
 
         Made when it is first asked for; what was recorded before that is not in its histograms.
         """
-        if self.prometheus is not None:
-            return self.prometheus
-        if self._mounted is None:
+        if self.json is None and self.mounted_json is None:
+            from metertap_exporters.json.reader import JsonSnapshot
+
+            self.mounted_json = JsonSnapshot()
+            self.mounted_json.describe(self._host)
+        if self.prometheus is None and self.mounted_prometheus is None:
             from metertap_exporters.prometheus import PrometheusExporter
 
-            self._mounted = PrometheusExporter()
+            self.mounted_prometheus = PrometheusExporter()
             if self._provider is not None:
-                self._add(self._mounted.new_reader())
-        return self._mounted
+                self._add(self.mounted_prometheus.new_reader())
+        json, prometheus = (
+            self.json or self.mounted_json,
+            self.prometheus or self.mounted_prometheus,
+        )
+        assert json is not None
+        assert prometheus is not None
+        self.workers.mount(json, prometheus)
+        return Mounted(json, prometheus, self.workers.join)
 
     def leave(self, but: MetricReader | None = None) -> None:
         """Take our readers away from the provider, all but one that has something left to do."""
@@ -92,12 +113,11 @@ class Readers:
     def forked(self) -> None:
         """Push nothing and listen nowhere in a forked child, until its first record."""
         self.workers.forked()
-        for view in (self.json, self.prometheus):
+        for view in (self.json, self.prometheus, self.mounted_json, self.mounted_prometheus):
             if view is not None:
                 view.forked()
-        if self._mounted is not None:
-            self._mounted.forked()
-            self._mounted.reader = None
+        if self.mounted_prometheus is not None:
+            self.mounted_prometheus.reader = None
         if self.otlp is not None:
             self.otlp.forked()
             self.otlp = None
@@ -107,6 +127,7 @@ class Readers:
         for endpoint in self._endpoints:
             self._recorder.forget_activity_callback(endpoint.start)
             self._recorder.on_activity(endpoint.start)
+        self.workers.wait_to_join()
 
     def described(self) -> list[tuple[str, bool]]:
         """List the provider's readers, by class, and whether each is ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +31,7 @@ _ENDS_SECONDS = 0.8
 class _Views(Protocol):
     json: JsonSnapshot | None
     prometheus: PrometheusExporter | None
+    mounted_prometheus: PrometheusExporter | None
 
 
 class Workers:
@@ -37,29 +39,32 @@ class Workers:
 
     def __init__(self, settings: Settings, recorder: Recorder, views: _Views) -> None:
         self._settings = settings
+        self._recorder = recorder
         self._views = views
         self._shared: list[Endpoint] = []
         self.service = _service(settings)
         """The key of the service in names of files; None where no address is shared."""
-        self._group: WorkerGroup | None = None
-        if self.service is not None:
-            # Only where there may be several: one process alone need not wait for these imports.
-            from metertap.workers.group import WorkerGroup
-            from metertap.workers.ledger import Ledger
-            from metertap.workers.sections import of_process, of_recorder
-            from metertap_exporters.exposition import summed
-            from metertap_exporters.json import foreign, system
+        self._group = None if self.service is None else self._new_group(self.service)
+        self._is_mounted = False
 
-            ledger = Ledger(
-                recorder,
-                [
-                    *of_recorder(recorder),
-                    of_process(system.taken),
-                    foreign.section(self._foreign),
-                    summed.section(self._families),
-                ],
-            )
-            self._group = WorkerGroup(self.service, ledger, self._instance, self._take_place)
+    def _new_group(self, service: str) -> WorkerGroup:
+        # Only where there may be several: one process alone need not wait for these imports.
+        from metertap.workers.group import WorkerGroup
+        from metertap.workers.ledger import Ledger
+        from metertap.workers.sections import of_process, of_recorder
+        from metertap_exporters.exposition import summed
+        from metertap_exporters.json import foreign, system
+
+        ledger = Ledger(
+            self._recorder,
+            [
+                *of_recorder(self._recorder),
+                of_process(system.taken),
+                foreign.section(self._foreign),
+                summed.section(self._families),
+            ],
+        )
+        return WorkerGroup(service, ledger, self._instance, self._take_place)
 
     def share(self, view: JsonSnapshot | PrometheusExporter) -> None:
         """Share the address: one worker listens there and answers for the others."""
@@ -69,6 +74,31 @@ class Workers:
             view.endpoint.patience_seconds = _PASSES_SECONDS
             if view.endpoint not in self._shared:
                 self._shared.append(view.endpoint)
+
+    def mount(self, *views: JsonSnapshot | PrometheusExporter) -> None:
+        """Have views that the program serves itself show all workers, whichever is asked."""
+        if self._group is None:
+            self._group = self._new_group(_key(self._settings, ("mounted",), is_alone=True))
+        for view in views:
+            view.group = self._group
+        if not self._is_mounted:
+            self._is_mounted = True
+            self.wait_to_join()
+
+    def wait_to_join(self) -> None:
+        """Be a worker from the first record on, where no endpoint makes this process one."""
+        if self._is_mounted:
+            self._recorder.forget_activity_callback(self._join_soon)
+            self._recorder.on_activity(self._join_soon)
+
+    def join(self) -> None:
+        """Be a worker from now on, where the program serves the views itself."""
+        if self._is_mounted and self._group is not None:
+            self._group.join()
+
+    def _join_soon(self) -> None:
+        # The program's call does not wait for the file system.
+        threading.Thread(target=self.join, name="metertap-workers-join", daemon=True).start()
 
     def has_others(self) -> bool:
         """Return whether another worker is there, or may follow, to count on this one's totals."""
@@ -81,6 +111,7 @@ class Workers:
 
     def end(self) -> None:
         """Leave the service; another worker takes the port."""
+        self._recorder.forget_activity_callback(self._join_soon)
         if self._group is not None:
             listing.briefly(self._guarded(self._group.end), _ENDS_SECONDS)
 
@@ -103,7 +134,8 @@ class Workers:
         return () if self._views.json is None else self._views.json.foreign()
 
     def _families(self) -> Iterable[Family]:
-        return () if self._views.prometheus is None else self._views.prometheus.collected()
+        view = self._views.prometheus or self._views.mounted_prometheus
+        return () if view is None else view.collected()
 
 
 def _service(settings: Settings) -> str | None:
@@ -117,11 +149,17 @@ def _service(settings: Settings) -> str | None:
         )
         if is_served and (port != 0 if path is None else path != AUTO):
             addresses.append(f"{label} {path or f'{host} {port}'}")
-    if not addresses:
-        return None
+    return _key(settings, addresses) if addresses else None
+
+
+def _key(settings: Settings, addresses: Iterable[str], *, is_alone: bool = False) -> str:
+    """Name the service by what it is called, and by where it answers.
+
+    `is_alone` says that only processes belong together that one has started.
+    """
     given = settings.resource_from_environment
     is_named = settings.service_name or given.get("service.name")
     name = is_named or program.described(program.arguments()).name
-    # Lines of code have no name: only those belong together that one process has started.
+    # Lines of code have no name either.
     is_line = not is_named and program.arguments()[:1] in ([], ["-c"], ["-"])
-    return key(name, *addresses, *map(str, first() if is_line else ()))
+    return key(name, *addresses, *map(str, first() if is_line or is_alone else ()))

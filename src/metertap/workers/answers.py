@@ -1,4 +1,4 @@
-"""Answers of a worker to the one that holds the port."""
+"""Answers of a worker to others of its service, mostly to the one that holds the port."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, written
 from metertap.workers.sections import Sheet, Told
 from metertap.workers.wire import Malformed
 
-_MOST_LINES = 8
-"""The most connections at a time: a new holder connects before the old one has gone."""
+_MOST_LINES = 64
+"""The most connections at a time: each worker that is asked for the figures of all has one."""
 _SECONDS = 3.0
 """The longest that an answer waits for its reader."""
 

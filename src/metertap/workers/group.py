@@ -89,7 +89,7 @@ class WorkerGroup:
         return self._thread is not None
 
     def gathered(self, names: Sequence[str]) -> Gathered | None:
-        """Ask all workers for some sections; None if this one is alone, or does not hold the port.
+        """Ask all workers for some sections; None if this one is alone.
 
         Requests that are answered after it has left the port get the last result.
         """
@@ -188,13 +188,13 @@ class WorkerGroup:
         if hold.take():
             self._begin_to_hold(hold.touched())
         else:
-            listening = listener(files.name(self._me, SOCKET))
-            self._answers = Answers(self._ledger, self._instance, listening, self.write)
+            self._holder = self._new_holder(is_holding=False)
+        listening = listener(files.name(self._me, SOCKET))
+        self._answers = Answers(self._ledger, self._instance, listening, self.write)
         self._wake = socket.socketpair()
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
-        if self._answers is not None:
-            self._answers.listen(self._waiting)
+        self._answers.listen(self._waiting)
         self._thread = threading.Thread(
             target=self._run, args=(self._waiting,), name="metertap-workers", daemon=True
         )
@@ -202,10 +202,18 @@ class WorkerGroup:
 
     def _begin_to_hold(self, since: int | None = None) -> None:
         """Hold the port; a new worker gives in `since` when it took the lock."""
-        assert self._files is not None
-        holder = Holder(self._files, self._ledger, self._me, self._first, self._instance)
+        before, holder = self._holder, self._new_holder(is_holding=True)
         holder.begin(since)
         self._holder = holder
+        if before is not None:
+            before.close()
+
+    def _new_holder(self, *, is_holding: bool) -> Holder:
+        assert self._files is not None
+        return Holder(
+            *(self._files, self._ledger, self._me, self._first, self._instance),
+            is_holding=is_holding,
+        )
 
     def _run(self, waiting: selectors.BaseSelector) -> None:
         with faults.guarded("workers"):
@@ -227,22 +235,21 @@ class WorkerGroup:
 
     def _look(self) -> None:
         """Add the totals of ended workers; take the place of a holder that has ended."""
-        if self._holder is not None:
-            self._holder.look()
-        elif self._hold is not None and self._hold.take():
+        hold, holder = self._hold, self._holder
+        if hold is None or holder is None:
+            return
+        if holder.is_holding:
+            holder.look()
+        elif hold.take():
             self._begin_to_hold()
-            assert self._answers is not None
-            assert self._files is not None
-            self._answers.close()
-            self._answers = None
-            remove(self._files.name(self._me, SOCKET))
             self._take_place()
 
     def _is_missed(self) -> bool:
         """Return whether anybody is there, or may come, who counts on this worker's totals."""
         assert self._files is not None
         return (
-            self._holder is None
+            self._hold is None
+            or not self._hold.is_held
             or (self._first != self._me and self._first.is_alive)
             or any(other != self._me and other.is_alive for other in self._files.members())
         )

@@ -63,7 +63,11 @@ class _Peer:
 
 
 class Holder:
-    """A collector of the counts of all workers of one service. Any thread may ask it."""
+    """A collector of the counts of all workers of one service. Any thread may ask it.
+
+    It is of the worker that holds the port, which keeps the counts of those that have ended, or of
+    another one, which reads what that one keeps.
+    """
 
     def __init__(
         self,
@@ -72,7 +76,10 @@ class Holder:
         me: Member,
         first: Member,
         instance: Callable[[], str],
+        *,
+        is_holding: bool = True,
     ) -> None:
+        self.is_holding = is_holding
         self._files = files
         self._ledger = ledger
         self._me = me
@@ -96,9 +103,7 @@ class Holder:
         lock: workers that were there before have an older socket, and the process that started the
         workers may be about to start more. Otherwise the service begins again and counts from zero.
         """
-        with suppress(OSError, Malformed):
-            text = self._files.read(self._files.past, MOST_BYTES)
-            self._past = records.read(text, self._ledger.sections)
+        self._past = self._kept()
         if since is not None and not self._is_continued(since):
             self._past = Record()
             remove(self._files.past)
@@ -123,13 +128,18 @@ class Holder:
         with self._lock:
             others = self._others()
             living = {other: files for other, files in others.items() if other.is_alive}
-            self._absorb(other for other in others if other not in living)
+            ended = [other for other in others if other not in living]
+            if self.is_holding:
+                self._absorb(ended)
+            else:
+                self._look_at_past(ended)
             for gone in self._peers.keys() - living.keys():
                 self._peers.pop(gone).line.close()
             if not living and not self.has_past:
                 return None
             own: dict[str, Items] = {}
-            workers = [Worker(self._me.pid, self._instance(), HOLDS, 0.0)]
+            state = HOLDS if self.is_holding else REACHED
+            workers = [Worker(self._me.pid, self._instance(), state, 0.0)]
             workers += self._asked(living, names, lambda: own.update(self._own(names, write)))
             sheets: dict[int, Sheet] = {self._me.pid: own}
             for other in living:
@@ -249,28 +259,50 @@ class Holder:
         Their files are removed once the sum is saved. This worker may be killed in between; so its
         successor finds in the sum which files must be left out.
         """
-        absorbed = {Member(*each) for each in self._past.head.absorbed}
         left = set(ended)
-        new = {other: self._last_known(other) for other in left - absorbed}
+        new = {other: self._last_known(other) for other in left - self._absorbed()}
         if new:
             self._is_written = False
-            head = self._past.head
-            firsts = {self._first, *head.firsts}.union(*(one.head.firsts for one in new.values()))
-            self._past = Record(
-                replace(
-                    head,
-                    firsts=tuple(item for item in firsts if Member(*item).is_alive),
-                    ended=head.ended + len(new),
-                    absorbed=(*absorbed - left, *left)[-max(_MOST_ABSORBED, len(left)) :],
-                ),
-                records.together(
-                    self._ledger.sections,
-                    [self._past.sheet, *(record.sheet for record in new.values())],
-                ),
-            )
+            self._add(new, left)
         if self._is_written or self._write_past():
             for other in left:
                 self._remove(other)
+
+    def _look_at_past(self, ended: Iterable[Member]) -> None:
+        """Read what the holder keeps of workers that have ended, and add those that it lacks."""
+        # First those: what is kept is read later, and has any that the holder takes in meanwhile.
+        known = {other: self._last_known(other) for other in ended}
+        self._past = self._kept()
+        absorbed = self._absorbed()
+        new = {other: record for other, record in known.items() if other not in absorbed}
+        if new:
+            self._add(new, set(new))
+
+    def _absorbed(self) -> set[Member]:
+        return {Member(*each) for each in self._past.head.absorbed}
+
+    def _add(self, new: Mapping[Member, Record], left: set[Member]) -> None:
+        head = self._past.head
+        firsts = {self._first, *head.firsts}.union(*(one.head.firsts for one in new.values()))
+        self._past = Record(
+            replace(
+                head,
+                firsts=tuple(item for item in firsts if Member(*item).is_alive),
+                ended=head.ended + len(new),
+                absorbed=(*self._absorbed() - left, *left)[-max(_MOST_ABSORBED, len(left)) :],
+            ),
+            records.together(
+                self._ledger.sections,
+                [self._past.sheet, *(record.sheet for record in new.values())],
+            ),
+        )
+
+    def _kept(self) -> Record:
+        """Read what is kept of workers that have ended."""
+        with suppress(OSError, Malformed):
+            text = self._files.read(self._files.past, MOST_BYTES)
+            return records.read(text, self._ledger.sections)
+        return Record()
 
     def _write_past(self) -> bool:
         at, known = time.monotonic(), self._ledger.sections
