@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,35 @@ def test_an_engine_that_is_gone_is_one_line_without_its_password(
         assert main(["regressions", "--history", url]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "secret" not in line
+
+
+@pytest.mark.parametrize("command", ["regressions", "trends"])
+@pytest.mark.parametrize(
+    ("place", "token", "expected"),
+    [
+        ("", None, None),
+        (":s3cret@", None, "Bearer s3cret"),
+        ("", "t0ken", "Bearer t0ken"),
+        ("me:s3cret@", None, "Basic bWU6czNjcmV0"),
+        ("me@", "s3cret", "Basic bWU6czNjcmV0"),
+    ],
+)
+def test_an_engine_is_shown_the_token_or_password_that_it_is_given(
+    command: str, place: str, token: str | None, expected: str | None, tmp_path: Path
+) -> None:
+    seen = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers["Authorization"])
+        told(vector())(handler)
+
+    options = []
+    if token is not None:
+        (tmp_path / "token").write_text(f"{token}\n")
+        options = ["--token-file", str(tmp_path / "token")]
+    with engine(answer) as url:
+        main([command, "--history", url.replace("//", f"//{place}"), *options])
+    assert set(seen) == {expected}
 
 
 def test_all_questions_together_have_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:

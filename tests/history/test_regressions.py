@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from benchmarks.regressions import DAY, HOUR, INTERVAL, Known, changed, slice_of, unchanged
 
+from metertap.cli.regressions import shown
 from metertap.history.answers import HistoryError, Slice, Subject
 from metertap.history.comparison import Comparison, Series
 from metertap.history.regressions import Period, Question, between_versions, of_newest, report
+from metertap.text import time_span
 
 START = 1_760_000_400.0
 CACHE = Subject("cache", "prices", "redis")
@@ -70,7 +72,8 @@ def test_what_loses_most_time_comes_first_and_what_improved_last() -> None:
         [*tool("a", "1", 40), *tool("bb", "1", 400), *tool("ccc", "1", 40)],
         [*tool("a", "2", 60), *tool("bb", "2", 600), *tool("ccc", "2", 20)],
     )
-    found = [item for item in report(answers, question).findings if item.what == "latency"]
+    made = report(answers, question)
+    found = [item for item in made.findings if item.what == "latency"]
     assert [(item.subject.name, item.is_worse) for item in found] == [
         ("bb", True),
         ("a", True),
@@ -78,7 +81,9 @@ def test_what_loses_most_time_comes_first_and_what_improved_last() -> None:
     ]
     slowest = found[0]
     assert slowest.change.value == pytest.approx(0.5, rel=0.15)
-    assert slowest.lost_seconds_a_day == pytest.approx(0.2 * 50 / INTERVAL * DAY, rel=0.2)
+    lost = slowest.lost_seconds_a_day
+    assert lost == pytest.approx(0.2 * 50 / INTERVAL * DAY, rel=0.2)
+    assert shown.as_table(made).rows[0][-1] == time_span(lost)
     assert (slowest.since, slowest.version) == (START + 10 * INTERVAL, "2")
     assert slowest.p_value < 1e-6
 

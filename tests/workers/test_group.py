@@ -230,6 +230,18 @@ def test_what_was_told_is_written_down_for_whoever_asks_next(
     wait_for(lambda: told() == 11)
 
 
+def test_who_has_left_writes_nothing_any_more(group: WorkerGroup, stack: ExitStack) -> None:
+    another(stack, calls=10)
+    assert calls(group.gathered(FIGURES)) == 15
+    group.end()
+    own = Path(Files(SERVICE).name(members.me(), TOTALS))
+    own.unlink()
+    group.taken(FIGURES)  # for a request that is answered yet
+    group.write(is_last=True)
+    written = {path.name.partition("-")[0] for path in own.parent.glob(f"*{TOTALS}")}
+    assert not written & {"0", str(os.getpid())}
+
+
 def test_who_leaves_the_port_answers_what_was_gathered_last(
     group: WorkerGroup, stack: ExitStack
 ) -> None:

@@ -107,7 +107,7 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
     if options.command == "trends":
         from metertap.cli.trends import command as trends
 
-        return trends.run(options)
+        return trends.run(options, _credentials(options))
     if options.command == "regressions":
         from metertap.cli.regressions import command as regressions
 
@@ -259,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
 
     from metertap.cli import regressions, trends
 
-    trends.add_parser(commands)
+    _add_credentials(trends.add_parser(commands))
     _add_credentials(regressions.add_parser(commands))
 
     demo = commands.add_parser(

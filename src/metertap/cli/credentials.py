@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -31,18 +32,25 @@ class Credentials:
     certfile: Path | None = None
     """The client's own certificate."""
     keyfile: Path | None = None
+    user: str = ""
+    """Whose password the token is, where one is asked for."""
 
     def authorization(self) -> str | None:
         """Return the value of the header that shows the token. Raises ValueError without it."""
+        token = self.token
         if self.token_file is not None:
             try:
-                return f"Bearer {secret.read(self.token_file).value}"
+                token = secret.read(self.token_file)
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise ValueError(
                     f"the token in {self.token_file} cannot be read: {reason}"
                 ) from None
-        return None if self.token is None else f"Bearer {self.token.value}"
+        if token is None:
+            return None
+        if self.user:
+            return f"Basic {b64encode(f'{self.user}:{token.value}'.encode()).decode()}"
+        return f"Bearer {token.value}"
 
     def tls(self) -> ssl.SSLContext:
         """Return the client's side of TLS. Raises ValueError where a file cannot be used."""

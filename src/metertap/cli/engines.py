@@ -17,16 +17,17 @@ from metertap.settings import secret
 def open_history(text: str, given: Credentials = NONE) -> Answers:
     """Open a file, or an engine that speaks PromQL. Raises HistoryError.
 
-    A password in the address is the token that is shown there; no other is, but that of a file
-    that was named.
+    A token in the address (`http://:TOKEN@host`) is shown there, or a user's name and password
+    (`http://NAME:PASSWORD@host`). No other is, but that of a file that was named, which may be the
+    password as well (`http://NAME@host`).
     """
     if not text.startswith(("http://", "https://")):
         return open_answers(text)
     try:
         parts = urlsplit(text)
         user, _, place = parts.netloc.rpartition("@")
-        token = unquote(user.partition(":")[2])
-        shown = replace(given, token=secret.parse(token)) if token else given
+        name, token = map(unquote, user.partition(":")[::2])
+        shown = replace(given, user=name, token=secret.parse(token) if token else given.token)
     except ValueError as error:
         raise HistoryError(f"the address of the engine cannot be used: {error}") from None
     address = urlunsplit((parts.scheme, place, "", "", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -28,11 +28,11 @@ class Answers:
         ledger: Ledger,
         instance: Callable[[], str],
         listening: socket.socket,
-        write: Callable[[Sheet], None],
+        taken: Callable[[Sequence[str]], Sheet],
     ) -> None:
-        """Answer from `ledger`; `write` saves the answer for the next holder of the port."""
+        """Answer from `ledger`; `taken` returns sections as they are now, once they are saved."""
         self._ledger = ledger
-        self._write = write
+        self._taken = taken
         self._instance = instance
         self._listening = listening
         self._waiting: selectors.BaseSelector | None = None
@@ -75,20 +75,16 @@ class Answers:
                 wanted = message[0].get("sections")
                 if not isinstance(wanted, list):
                     raise Malformed("it is no question")
-                at, names = time.monotonic(), [name for name in wanted if type(name) is str]
-                now = self._ledger.now({*names, *self._ledger.telling})
-                sections = {name: items for name, items in now.items() if name in names}
-                line.sendall(self._answer(at, sections, told))
-                self._write(now)
+                line.sendall(self._answer([name for name in wanted if type(name) is str], told))
         except (OSError, Malformed):
             self._drop(line)
 
-    def _answer(self, at: float, now: Sheet, told: dict[str, Told]) -> bytes:
-        known = self._ledger.sections
+    def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:
+        at, known = time.monotonic(), self._ledger.sections
         samples: list[bytes] = []
         sections = {
             name: known[name].encoded(told.setdefault(name, Told()).changes(items), samples)
-            for name, items in now.items()
+            for name, items in self._taken(names).items()
         }
         return written({"instance": self._instance(), "at": at, "sections": sections}, samples)
 

@@ -63,6 +63,8 @@ class WorkerGroup:
         self._waiting: selectors.BaseSelector | None = None
         self._thread: threading.Thread | None = None
         self._me = self._first = Member(0, 0)
+        self._totals: str | None = None
+        """The file of its own totals; None while it takes no part."""
         self._written: Sheet = {}
         """The sections that show a change, as they were when totals were last saved."""
         self._stale: set[str] = set()
@@ -93,10 +95,13 @@ class WorkerGroup:
 
         Requests that are answered after it has left the port get the last result.
         """
-        holder = self._holder
-        if holder is None:
-            return self._gathered.get(tuple(names))
-        found = holder.gathered(names, self.write)
+        while True:
+            holder = self._holder
+            found = None if holder is None else holder.gathered(names, self.taken)
+            if self._is_ended:
+                return self._gathered.get(tuple(names))
+            if holder is self._holder:
+                break
         if found is not None:
             self._gathered[tuple(names)] = found
         return found
@@ -112,22 +117,34 @@ class WorkerGroup:
             )
         return False
 
-    def write(self, known: Sheet | None = None, *, is_last: bool = False) -> None:
-        """Save the counts, if they have changed or this may be the last time.
+    def taken(self, names: Sequence[str]) -> Sheet:
+        """Return sections as they are now, once they are saved.
 
-        `known` are present sections, among them those that show a change: only they are written
-        again. Without `known` all are written.
+        Counts that were shown once must not decrease, whoever holds the port next.
         """
-        files = self._files
-        if files is None:
+        with self._writing:
+            at, now = time.monotonic(), self._ledger.now({*names, *self._ledger.telling})
+            self._write(at, now)
+            return {name: now[name] for name in names if name in now}
+
+    def write(self, *, is_last: bool = False) -> None:
+        """Save the counts, if they have changed or this may be the last time."""
+        with self._writing:
+            at, now = time.monotonic(), self._ledger.now(self._ledger.telling)
+            if is_last or self._stale or self._is_changed(now):
+                self._write(at, self._ledger.now(self._ledger.sections), is_last=is_last)
+
+    def _is_changed(self, now: Sheet) -> bool:
+        return is_changed(self._written, {name: now[name] for name in self._ledger.telling})
+
+    def _write(self, at: float, now: Sheet, *, is_last: bool = False) -> None:
+        """Save those of these sections that have changed. Nothing once this worker has ended."""
+        files, path = self._files, self._totals
+        if files is None or path is None:
             return
-        with self._writing, faults.guarded("workers.write"):
-            at, telling = time.monotonic(), self._ledger.telling
-            now = self._ledger.now(telling) if known is None else known
-            if is_last or is_changed(self._written, {name: now[name] for name in telling}):
+        with faults.guarded("workers.write"):
+            if is_last or self._is_changed(now):
                 self._stale = set(self._ledger.sections)
-            if known is None:
-                now = self._ledger.now(self._stale)
             stale = self._stale & now.keys()
             if not stale:
                 return
@@ -135,14 +152,15 @@ class WorkerGroup:
                 section = self._ledger.sections[name]
                 self._texts[name] = records.text_of(section, now[name], at)
             head = Head(self._instance(), (self._first,))
-            files.write(files.name(self._me, TOTALS), records.written(head, self._texts.values()))
+            files.write(path, records.written(head, self._texts.values()))
             self._written = {**self._written, **{name: now[name] for name in stale}}
             self._stale -= stale
 
     def tell_last(self) -> None:
         """Save the last totals, as the process ends."""
-        if self._files is not None and self._is_missed():
-            self.write(is_last=True)
+        with faults.guarded("workers.write"):
+            if self._files is not None and self._is_missed():
+                self.write(is_last=True)
 
     def end(self) -> None:
         """Leave the service. The counts stay, as long as other workers need them."""
@@ -156,6 +174,10 @@ class WorkerGroup:
                 thread.join(1.0)
             if files is not None:
                 self.tell_last()
+                if self._holder is not None:
+                    self._holder.close()
+                with self._writing:  # a request may still be answered
+                    self._totals = None
                 remove(files.name(self._me, SOCKET))
                 if hold is not None and hold.is_held and not self._is_missed():
                     remove(files.name(self._me, TOTALS))
@@ -184,13 +206,14 @@ class WorkerGroup:
     def _begin(self) -> None:
         self._me, self._first = me(), first()
         files = self._files = Files(self._service)
+        self._totals = files.name(self._me, TOTALS)
         hold = self._hold = Hold(files.lock)
         if hold.take():
             self._begin_to_hold(hold.touched())
         else:
             self._holder = self._new_holder(is_holding=False)
         listening = listener(files.name(self._me, SOCKET))
-        self._answers = Answers(self._ledger, self._instance, listening, self.write)
+        self._answers = Answers(self._ledger, self._instance, listening, self.taken)
         self._wake = socket.socketpair()
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._wake[0], selectors.EVENT_READ)

@@ -88,6 +88,7 @@ class Holder:
         self._peers: dict[Member, _Peer] = {}
         self._past = Record()
         self._is_written = True
+        self._is_over = False
         self._merged = Merged()
         self._lock = locks.lock()
 
@@ -115,17 +116,23 @@ class Holder:
     def look(self) -> None:
         """Add the totals of workers that have ended meanwhile."""
         with self._lock:
+            if self._is_over:
+                return
             self._absorb(other for other in self._others() if not other.is_alive)
             late = [peer.line for peer in self._peers.values() if peer.line.is_waiting]
             if late:
                 ask_all(late, None, _LATE_SECONDS, self._take)
 
-    def gathered(self, names: Sequence[str], write: Callable[[Sheet], None]) -> Gathered | None:
+    def gathered(
+        self, names: Sequence[str], taken: Callable[[Sequence[str]], Sheet]
+    ) -> Gathered | None:
         """Ask all others for some sections; None if there are no others and never were.
 
-        `write` saves this worker's own totals: counts that were shown once must not decrease.
+        `taken` returns those of this worker.
         """
         with self._lock:
+            if self._is_over:
+                return None
             others = self._others()
             living = {other: files for other, files in others.items() if other.is_alive}
             ended = [other for other in others if other not in living]
@@ -140,7 +147,7 @@ class Holder:
             own: dict[str, Items] = {}
             state = HOLDS if self.is_holding else REACHED
             workers = [Worker(self._me.pid, self._instance(), state, 0.0)]
-            workers += self._asked(living, names, lambda: own.update(self._own(names, write)))
+            workers += self._asked(living, names, lambda: own.update(taken(names)))
             sheets: dict[int, Sheet] = {self._me.pid: own}
             for other in living:
                 sheets[other.pid] = self._peers[other].sheet
@@ -150,15 +157,12 @@ class Holder:
             }
             return Gathered(merged, tuple(workers), self._past.head.ended, sheets)
 
-    def _own(self, names: Sequence[str], write: Callable[[Sheet], None]) -> Sheet:
-        now = self._ledger.now({*names, *self._ledger.telling})
-        write(now)
-        return {name: now[name] for name in names}
-
     def close(self) -> None:
-        """End all connections."""
-        for peer in self._peers.values():
-            peer.line.close()
+        """End all connections, and leave the files to the next holder of the port."""
+        with self._lock:
+            self._is_over = True
+            for peer in self._peers.values():
+                peer.line.close()
 
     def _others(self) -> dict[Member, set[str]]:
         found = self._files.members()

@@ -11,7 +11,7 @@ from metertap.history.findings import Finding
 from metertap.history.regressions import Period, Report
 from metertap.history.weights import DefinitionChange
 from metertap.tables.table import Table
-from metertap.text import ABOUT, NONE, latency, percent, printable
+from metertap.text import ABOUT, NONE, latency, percent, printable, time_span
 from metertap.weight import tokens
 
 _NAME, _VERSION = 24, 10
@@ -138,8 +138,12 @@ def _cells(item: Finding) -> tuple[str, ...]:
         _change(item.change, "%" if is_latency else "pt"),
         _time(item.since),
         printable(item.version, _VERSION) or NONE,
-        NONE if lost is None else f"{'-' if lost < 0 else ''}{latency(abs(lost) * 1000).strip()}",
+        NONE if lost is None else f"{'-' if lost < 0 else ''}{_span(abs(lost))}",
     )
+
+
+def _span(seconds: float) -> str:
+    return latency(seconds * 1000).strip() if seconds < 60 else time_span(seconds)
 
 
 def _change(change: Estimate, unit: str) -> str:

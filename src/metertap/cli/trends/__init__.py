@@ -11,8 +11,8 @@ from metertap.cli.history_options import a_duration, a_time, add_history
 COMMAND = "trends"
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command's options."""
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the command's options, and return its parser."""
     command: argparse.ArgumentParser = commands.add_parser(
         COMMAND,
         help="show calls, errors, percentiles and hit rates over days",
@@ -38,3 +38,4 @@ def add_parser(commands: Any) -> None:
     command.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw it as .png or .svg; needs metertap[plot]"
     )
+    return command

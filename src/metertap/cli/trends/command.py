@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from metertap.cli.credentials import Credentials
 from metertap.cli.engines import open_history
 from metertap.cli.history_options import NONE_NAMED
 from metertap.cli.tables import complain, show, write_json
@@ -16,13 +17,13 @@ from metertap.history.answers import KINDS, HistoryError, Kind
 from metertap.history.trends import Trends, as_json, trends
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, given: Credentials) -> int:
     """Show the trends. Returns exit status 1 if the history has no such data."""
     if not options.history:
         complain(COMMAND, NONE_NAMED)
         return 2
     try:
-        found = _asked(options)
+        found = _asked(options, given)
     except HistoryError as error:
         complain(COMMAND, str(error))
         return 1
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if options.plot is None else _plot(found, options.plot)
 
 
-def _asked(options: argparse.Namespace) -> Trends:
+def _asked(options: argparse.Namespace, given: Credentials) -> Trends:
     until = time.time() if options.until is None else options.until
     since = until - 7 * 86_400 if options.since is None else options.since
     if since >= until:
@@ -52,7 +53,7 @@ def _asked(options: argparse.Namespace) -> Trends:
     kinds: tuple[Kind, ...] = KINDS
     if options.tool or options.cache:
         kinds = ("tool",) if options.tool else ("cache",)
-    with closing(open_history(options.history)) as answers:
+    with closing(open_history(options.history, given)) as answers:
         if options.since is None:  # a history that is young fills the picture
             seen = [version.first_seen for version in answers.versions(options.service)]
             since = max(since, min(seen, default=since))
