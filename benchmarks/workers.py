@@ -197,9 +197,10 @@ def lost(calls: int) -> bool:
                 ends["reload"] += 1
                 return
             with suppress(OSError, http.client.HTTPException):
-                workers = json.loads(get(server.json_port, "/metrics"))["workers"] or [{}]
-                os.kill(chance.choice(workers)["pid"], signal.SIGTERM)
-                ends["SIGTERM"] += 1
+                workers = json.loads(get(server.json_port, "/metrics"))["workers"]
+                if workers:  # more than one
+                    os.kill(chance.choice(workers)["pid"], signal.SIGTERM)
+                    ends["SIGTERM"] += 1
 
         went_down = _load(server, calls, 50, disturb)
         took = time.monotonic() - began
