@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_process(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """No settings from outside, free ports, a runtime directory of the test's own, no faults."""
     for name in list(os.environ):
@@ -79,15 +81,16 @@ def clean_process(
     monkeypatch.setenv("METRICS_JSON_PORT", "0")
     monkeypatch.setenv("PROMETHEUS_PORT", "0")
     monkeypatch.setenv("METERTAP_ANNOUNCE", "false")  # tests compare what programs write
-    runtime = tmp_path / "runtime"
-    runtime.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    # To make a `tmp_path` takes the longer the more there are, and most tests need none.
+    runtime = tempfile.mkdtemp(prefix="metertap-")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     unset_global_provider()
     metertap.reset()
     with loud_faults.raised(are_expected=request.node.get_closest_marker("faults") is not None):
         yield
         metertap.reset()
     unset_global_provider()
+    shutil.rmtree(runtime, ignore_errors=True)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from metertap.cli import main
 from metertap.runtime import running
-from support.programs import METERTAP, RUN, run, started
+from support.programs import METERTAP, NO_LIBRARIES, RUN, run, started
 from support.waiting import wait_for
 
 IDLE = "print('ready', flush=True); input()"
@@ -41,7 +41,7 @@ def test_a_process_that_has_seen_nothing_is_named(tmp_path: Path) -> None:
         assert shown.stdout == b""
         assert shown.told.endswith(told)
         assert "--children" not in shown.told
-        assert "it has seen no tool or cache yet" in run(METERTAP, "doctor").told
+        assert "it has seen no tool or cache yet" in run(METERTAP, "doctor", env=NO_LIBRARIES).told
     assert "no measured process" in run(METERTAP, "snapshot").told
 
 
@@ -90,5 +90,5 @@ def test_a_process_that_has_ended_is_not_named() -> None:
 
 
 def test_a_command_does_not_name_itself() -> None:
-    assert "is not shown" not in run(METERTAP, "doctor").told
+    assert "is not shown" not in run(METERTAP, "doctor", env=NO_LIBRARIES).told
     assert running.unserved() == []
