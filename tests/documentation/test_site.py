@@ -68,7 +68,10 @@ USED: dict[str, tuple[str, set[str]]] = {
     "FastAPI and Starlette": (
         "from starlette.testclient import TestClient\n"
         "metertap.record_tool_call('price', True, 1.0)\n"
-        "assert 'price' in TestClient(app).get('/meter/metrics').json()['tool_metrics']",
+        "client, expected = TestClient(app), globals().get('expected', b'')\n"
+        "assert client.get('/meter/metrics').status_code == (401 if expected else 200)\n"
+        "answer = client.get('/meter/metrics', headers={'Authorization': expected.decode()})\n"
+        "assert 'price' in answer.json()['tool_metrics']",
         {"price"},
     ),
     "metertap": ("", set()),
