@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from servers.otlp_receiver import Receiver, receiver
+from metertap.history.file_answers import FileAnswers
+from metertap.history.store import Store
+from servers.otlp_receiver import Receiver, hanging_collector, receiver
 from support.programs import METERTAP, Ended, ended, started
 from support.waiting import wait_for
 
@@ -197,6 +202,13 @@ def end(command: list[str], ending: Ending, **env: str) -> Ended:
         return ended(process)
 
 
+def calls_in(history: Path) -> int:
+    """Count the calls that a history has."""
+    with closing(FileAnswers(history)) as answers:
+        found = answers.slices(since=0, until=time.time() + 60, step=10**12, kinds=["tool"])
+        return sum(piece.calls for piece in found)
+
+
 def to(collector: Receiver) -> dict[str, str]:
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
@@ -220,12 +232,16 @@ def program_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=str)
 def test_all_calls_arrive_and_the_end_is_the_programs(
-    ending: Ending, program_of: Callable[[str], list[str]]
+    ending: Ending, program_of: Callable[[str], list[str]], tmp_path: Path, free_port: int
 ) -> None:
+    """What a history keeps, and workers of one port, change nothing about an end, and lose none."""
+    history = tmp_path / "history.db"
+    env = {"METERTAP_HISTORY": str(history), "METRICS_JSON_PORT": str(free_port)}
     with receiver() as collector:
-        found = end(program_of(ending.code), ending, **to(collector))
+        found = end(program_of(ending.code), ending, **to(collector), **env)
     assert found.status == ending.status, found.told
     assert sum(collector.calls_by_process().values()) == CALLS
+    assert calls_in(history) == CALLS
     assert "metertap" not in found.told.replace("import metertap", "").replace("metertap.tool", "")
 
 
@@ -236,6 +252,30 @@ def test_the_end_is_the_same_unmeasured(ending: Ending, tmp_path: Path) -> None:
     )
     (tmp_path / "shop.py").write_text(text + ending.code)
     assert end([sys.executable, str(tmp_path / "shop.py")], ending).status == ending.status
+
+
+@pytest.mark.parametrize("what", ["a history that is locked", "a collector that hangs"])
+@pytest.mark.parametrize("ending", [ENDINGS[0], ENDINGS[6]], ids=str)
+def test_where_one_of_two_places_hangs_the_other_gets_all(
+    ending: Ending, what: str, tmp_path: Path
+) -> None:
+    history = tmp_path / "history.db"
+    Store(history, 10**6).close()
+    text = PRELUDE.format(instrument="metertap.instrument()") + ending.code
+    (tmp_path / "shop.py").write_text(text)
+    program = [sys.executable, str(tmp_path / "shop.py")]
+    env = {"METERTAP_HISTORY": str(history), "METRICS_JSON_PORT": "0"}
+    if what == "a collector that hangs":
+        with hanging_collector() as endpoint:
+            env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+            assert end(program, ending, **env).status == ending.status
+        assert calls_in(history) == CALLS
+        return
+    with receiver() as collector, closing(sqlite3.connect(history)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        assert end(program, ending, **to(collector), **env).status == ending.status
+    assert sum(collector.calls_by_process().values()) == CALLS
 
 
 APP = """
@@ -297,7 +337,10 @@ def _get(port: int) -> bool:
 
 @pytest.mark.parametrize(
     "sudden",
-    ["os._exit(9)", *(f"os.kill(os.getpid(), signal.{name})" for name in ("SIGKILL", "SIGUSR1"))],
+    [
+        "os._exit(9)",
+        *(f"os.kill(os.getpid(), signal.{name})" for name in ("SIGKILL", "SIGUSR1", "SIGQUIT")),
+    ],
 )
 def test_a_sudden_end_loses_what_came_after_the_last_export(
     sudden: str, program_of: Callable[[str], list[str]]
@@ -308,7 +351,7 @@ def test_a_sudden_end_loses_what_came_after_the_last_export(
         with started(command, env=env) as process:
             wait_for(lambda: sum(collector.calls_by_process().values()) == CALLS, 60)
             status = ended(process).status
-    assert status in {9, -signal.SIGKILL, -signal.SIGUSR1}
+    assert status in {9, -signal.SIGKILL, -signal.SIGUSR1, -signal.SIGQUIT}
     assert sum(collector.calls_by_process().values()) == CALLS
 
 

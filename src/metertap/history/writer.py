@@ -23,7 +23,7 @@ _TEND_SECONDS = TIERS[1]
 _MOST_KEPT = 20_000
 """The most tallies that wait for a file that cannot be written; then intervals are joined."""
 _abandoned: list[Store] = []
-"""Connections of parents: SQLite forbids a forked child even to close them."""
+"""Connections of parents that were busy: SQLite forbids a forked child even to close them."""
 _now = time.time
 
 
@@ -66,6 +66,23 @@ class HistoryWriter:
         with faults.guarded("history.start"):
             self._gathering.start()
             self._recorder.on_activity(self._begin)
+
+    def before_fork(self, seconds: float) -> bool:
+        """Let go of the file once nobody writes, and say whether that was within `seconds`.
+
+        A forked child inherits SQLite's own locks: one that is held would be held there for ever,
+        and of an open file it would take locks for its own that only the parent has.
+        """
+        is_let_go = self._writing.acquire(timeout=seconds)
+        if is_let_go and self._store is not None:
+            with faults.guarded("history.fork"):
+                self._store.close()
+            self._store = None
+        return is_let_go
+
+    def forked_in_parent(self) -> None:
+        """Go on writing, where `before_fork` has let go."""
+        self._writing.release()
 
     def forked(self) -> None:
         """Begin again in a forked child, with its own measurements."""

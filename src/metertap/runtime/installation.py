@@ -27,6 +27,7 @@ _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opente
 """Settings that say what is patched."""
 _HISTORY = ("history", "history_size")
 _IMPORTS_SECONDS = 10.0
+_FILE_SECONDS = 0.25
 """The longest that a fork waits for imports; only one that waits for the forking thread takes so
 long."""
 
@@ -212,12 +213,16 @@ class Installation(MeasuredProcess):
     def _push_the_rest(self) -> None:
         """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
         until = time.monotonic() + END_SECONDS
+        # A file that is locked must leave time for a collector, and one that hangs for the file.
         with faults.guarded("exit"):
             if self.history is not None:
-                self.history.flush(until)
+                self.history.flush(until - END_SECONDS + _FILE_SECONDS)
         with faults.guarded("exit"):
             if self._pipeline is not None:
                 self._pipeline.at_exit()
+        with faults.guarded("exit"):
+            if self.history is not None:
+                self.history.flush(until)
         with faults.guarded("exit"):
             if self.watch is not None:
                 self.watch.flush(until)
@@ -247,16 +252,21 @@ class Installation(MeasuredProcess):
             self._pipeline.flush(timeout_milliseconds)
 
     def before_fork(self, seconds: float) -> None:
-        """Wait until no thread makes the pipeline: the child would inherit half of it.
+        """Wait until no thread makes the pipeline or writes: a child would inherit half of that.
 
-        It is made of imports, which a child could never finish: these are waited for longer.
+        The pipeline is made of imports, which a child could never finish: these are waited for
+        longer.
         """
         self._fork.waited = self._waking.acquire(timeout=seconds) or (
             self._is_making and self._waking.acquire(timeout=_IMPORTS_SECONDS)
         )
+        history = self.history
+        self._fork.history = history if history and history.before_fork(seconds) else None
 
     def forked_in_parent(self) -> None:
         """Let other threads go on."""
+        if self._fork.history is not None:
+            self._fork.history.forked_in_parent()
         if self._fork.waited:
             self._waking.release()
 
