@@ -106,3 +106,23 @@ def test_cheaper_models_take_as_much_input(table: PriceTable) -> None:
     assert "gpt-3.5-turbo" not in found  # its context is smaller
     assert not [name for name in found if "embedding" in name]
     assert all(isinstance(cost, Decimal) for cost in found.values())
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "maker"),
+    [
+        ("openai", "gpt-4o", "gpt-"),
+        ("anthropic", "claude-sonnet-4-5", "claude-"),
+        ("gcp.gemini", "gemini-2.5-pro", "gemini-"),
+        ("mistral_ai", "mistral-large", "mistral-"),
+    ],
+)
+def test_cheaper_models_are_those_that_the_provider_sells_for_the_same_work(
+    table: PriceTable, provider: str, model: str, maker: str
+) -> None:
+    with exact():
+        found = dict(table.cheaper(provider, model, Usage(1000, 100)))
+    assert found
+    assert [name for name in found if not name.startswith(maker)] == []
+    other = ("oss", "image", "audio", "tts", "realtime", "search", "live", "embed", "transcribe")
+    assert [name for name in found if any(word in name for word in other)] == []

@@ -10,9 +10,11 @@ import jsonschema
 import pytest
 
 import metertap
+from metertap import state
 from metertap.cli import main
 from metertap.tables.costs import tables
 from metertap.tables.table import plain
+from metertap.weight.definitions import Definition
 from metertap_exporters.json.reader import schema
 from support.waiting import wait_for
 
@@ -122,7 +124,22 @@ def test_a_cache_that_gives_up_entries_is_told_with_its_sum() -> None:
     assert (found["cache"], found["saves"]) == ("answers", 15.0)
     assert "15 evictions, 20 misses in 40 lookups" in found["arithmetic"]
     assert "as much as 87.5%" in found["arithmetic"]
+    assert "no size reaches 90%: 5 misses were no matter of room" in found["arithmetic"]
     assert "15 × $1.00 a miss = $15.00" in found["arithmetic"]
+
+
+def test_the_size_for_nine_hits_in_ten_has_a_bound() -> None:
+    cachetools = pytest.importorskip("cachetools")
+    cache = cachetools.LRUCache(5)
+    squared = cachetools.cached(cache)(lambda number: number * number)
+    for _ in range(20):  # each key comes again after five others, so none is there any more
+        for number in range(6):
+            squared(number)
+    ask(1)
+    (found,) = changes("cache_too_small")
+    assert "115 evictions, 120 misses in 120 lookups" in found["arithmetic"]
+    assert "with room for 115 entries more nothing" in found["arithmetic"]
+    assert "as much as 95.8%; 90% need 108 hits more, and at most that" in found["arithmetic"]
 
 
 def test_a_cache_that_evicts_little_needs_no_word() -> None:
@@ -141,6 +158,17 @@ def test_a_cheaper_model_is_of_the_same_provider() -> None:
     assert "$0.35" in found["arithmetic"]  # 2.50 and 10 dollars for a million
     assert 0 < found["saves"] < 0.35
     assert found["confidence"] == "low"
+
+
+def test_what_weighs_much_is_among_the_recommendations() -> None:
+    with metertap.measure_tool("asks"):
+        metertap.record_usage(provider="x", model="own", input_tokens=1)
+    definition = Definition(9_000, 1_000, 7_000)
+    state.recorder().weight("asks", "mcp").defined_by(lambda _tool: definition, None)
+    (found,) = changes("heavy_definition")
+    assert (found["tool"], found["cache"], found["saves"]) == ("asks", None, None)
+    assert "9000 / 4.3 bytes a token = 2093 tokens, 1.0 % of a context" in found["arithmetic"]
+    assert found["confidence"] == "medium"
 
 
 def test_repeats_are_worth_a_word_where_there_is_no_cache() -> None:

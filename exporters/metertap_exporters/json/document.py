@@ -62,6 +62,7 @@ def outline(
     they cost together.
     """
     kept = faults.kept
+    weighed = kept("document.weights", lambda: _weights(figures), None)
     return {
         "schema_version": SCHEMA_VERSION,
         "enabled": enabled,
@@ -76,21 +77,28 @@ def outline(
         "system_metrics": kept("document.system", lambda: system(figures, whole), None)
         or unavailable.get_all_metrics()["system_metrics"],
         "alerts": alerts,
-        "cost_metrics": kept("document.costs", lambda: _costs(figures), None),
+        "cost_metrics": kept("document.costs", lambda: _costs(figures, weighed), None),
         "workers": workers,
         "ended_workers": ended_workers,
-        "weight_metrics": kept("document.weights", lambda: _weights(figures), None),
+        "weight_metrics": weighed,
     }
 
 
-def _costs(figures: Figures) -> Costs | None:
-    """Build the section of costs; None, and nothing imported, where nothing costs anything."""
+def _costs(figures: Figures, weighed: Weights | None) -> Costs | None:
+    """Build the section of costs; None, and nothing imported, where nothing costs anything.
+
+    What tools weigh costs whoever calls them: recommendations about that are among the others.
+    """
     if not figures.usage and not state.recorder().fees:
         return None
     from metertap.costs.report import report
 
     names = {id(cache): name for name, cache in caches_by_name(figures.caches).items()}
-    return cast("Costs", report(figures, names))
+    found = report(figures, names)
+    if found is not None and weighed is not None:
+        lighter = weighed["recommendations"]
+        found["recommendations"] += [{**item, "cache": None, "saves": None} for item in lighter]
+    return cast("Costs", found)
 
 
 def _weights(figures: Figures) -> Weights | None:

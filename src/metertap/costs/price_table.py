@@ -47,6 +47,12 @@ _FIELDS = {
 _WITHIN = {"output_audio": "output", "cache_write_1h": "cache_write"}
 """Parts of a part."""
 
+_SPECIAL = frozenset(
+    ("audio", "cyber", "embed", "embedding", "ft", "image", "live", "moderation", "oss", "realtime")
+    + ("robotics", "rosalind", "safeguard", "search", "transcribe", "translate", "tts", "vision")
+)
+"""Words in the names of models that do other work than answering, or are to be had elsewhere."""
+
 
 @dataclass(slots=True)
 class _Rates:
@@ -230,8 +236,16 @@ def _conditional(model: Any) -> list[Any]:
 
 
 def _is_alike(other: Any, model: Any, usage: Usage) -> bool:
-    """Return whether `other` takes as much input as `model`, and gives text if that does."""
+    """Return whether `other` takes as much input as `model`, and does the same kind of work."""
+    words, own_words = _words(other.id), _words(model.id)
+    # The table has other makers' models under a provider, and some that it does not sell.
+    if words[0] != own_words[0] or _SPECIAL & set(words) - set(own_words):
+        return False
     if model.context_window and (other.context_window or 0) < model.context_window:
         return False
     price = other.prices[-1].prices if isinstance(other.prices, list) else other.prices
     return price.input_mtok is not None and (not usage.output or price.output_mtok is not None)
+
+
+def _words(name: str) -> list[str]:
+    return re.split("[^a-z]+", name.lower())

@@ -7,6 +7,7 @@ few calls.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -96,7 +97,6 @@ def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[
         return
     most = min(evicted, cache.misses)
     rate = (cache.hits + most) / lookups
-    reach = "as much as" if rate < _GOAL else f"{_GOAL:.0%} or more, up to"
     cost: Decimal | None = None
     by_tool = {
         tool: misses
@@ -107,15 +107,20 @@ def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[
         misses = sum(by_tool.values())
         mean = sum((saved.cost_of_miss[tool] * by_tool[tool] for tool in by_tool), Decimal(0))
         cost = mean / misses * most
-    room = "enough room"
+    room = f"room for {evicted} entries more"
     if cache.entries is not None:
-        room = f"room for {cache.entries} + {evicted} entries"
+        room = f"room for {cache.entries} + {evicted} = {cache.entries + evicted} entries"
+    # Which keys are asked for again is not kept, so no curve says how much less is enough.
+    goal = f"no size reaches {_GOAL:.0%}: {cache.misses - most} misses were no matter of room"
+    if rate >= _GOAL:
+        more = max(0, math.ceil(_GOAL * lookups) - cache.hits)
+        goal = f"{_GOAL:.0%} need {more} hits more, and at most that room"
     yield _made(
         "cache_too_small",
         f"cache {name} gives up entries that may be asked for again",
         f"{evicted} evictions, {cache.misses} misses in {lookups} lookups: with {room} nothing "
         f"would have been evicted, and at most {most} misses would have been hits, a hit rate of "
-        f"{reach} {rate:.1%}"
+        f"as much as {rate:.1%}; {goal}"
         + ("" if cost is None else f"; {most} × {_money(cost / most)} a miss = {_money(cost)}"),
         cost,
         LOW,
