@@ -48,8 +48,26 @@ _WITHIN = {"output_audio": "output", "cache_write_1h": "cache_write"}
 """Parts of a part."""
 
 _SPECIAL = frozenset(
-    ("audio", "cyber", "embed", "embedding", "ft", "image", "live", "moderation", "oss", "realtime")
-    + ("robotics", "rosalind", "safeguard", "search", "transcribe", "translate", "tts", "vision")
+    {
+        "audio",
+        "cyber",
+        "embed",
+        "embedding",
+        "ft",
+        "image",
+        "live",
+        "moderation",
+        "oss",
+        "realtime",
+        "robotics",
+        "rosalind",
+        "safeguard",
+        "search",
+        "transcribe",
+        "translate",
+        "tts",
+        "vision",
+    }
 )
 """Words in the names of models that do other work than answering, or are to be had elsewhere."""
 
