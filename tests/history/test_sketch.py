@@ -77,6 +77,24 @@ def test_what_lies_beyond_the_buckets_is_counted_and_keeps_its_extremes() -> Non
     assert made.quantile(1) == 1e9
 
 
+@pytest.mark.parametrize(
+    ("seconds", "bound"),
+    [
+        (1e-9, 2 ** (1 / 64 - 20)),
+        (2.0**-20 * 1.001, 2 ** (1 / 64 - 20)),
+        (2.0**17 * 0.999, 2.0**17),
+        (2.0**18, 2.0**17),
+        (2.0**17 * 0.985, 2 ** (17 - 1 / 64)),
+    ],
+)
+def test_the_first_and_the_last_bucket_are_at_a_microsecond_and_a_day_and_a_half(
+    seconds: float, bound: float
+) -> None:
+    made = Sketch()
+    made.add([seconds])
+    assert [*made.buckets()] == [(pytest.approx(bound), 1)]
+
+
 def test_nothing_has_no_quantile() -> None:
     empty = Sketch.unpack(Sketch().pack())
     assert empty.quantile(0.5) is None

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metertap import catalogue, outcomes
-from metertap.recording import Recorder
+from metertap.recording import OperationFigures, Percentiles, Recorder, WeightFigures
 from metertap.recording.window import Run
+from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
 from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.merging import ToolPart, Whole
+from metertap.workers.merging import OperationPart, ToolPart, WeightPart, Whole
 from metertap.workers.runs import Runs, merged
 from metertap.workers.sections import (
     Changes,
@@ -232,6 +233,40 @@ def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
     assert first == ("server", "tools/list", None)
 
 
+def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
+    requests = OperationFigures(
+        *("server", "tools/list", None, 2, 1, {"E": 1}, 12.0, 5.0, 7.0),
+        percentiles=Percentiles(6.0, 7.0, 7.0),
+        window_samples=2,
+        last_call=9.0,
+    )
+    one = OperationPart(requests, (Run(array("d", [5.0, 7.0]), 1.0),))
+    other = merging.settled_operation(one)
+    assert (other.figures.window_samples, other.figures.percentiles) == (0, Percentiles())
+    both = merging.operations([other, one]).figures
+    assert (both.calls, both.failed, both.error_types, both.total_ms) == (4, 2, {"E": 2}, 24.0)
+    assert (both.window_samples, both.percentiles.p50) == (2, 6.0)
+
+    weighed = WeightFigures(
+        *("search", "mcp:shop", "server", Definition(90, 20, 30), 2, 1, 3, False, 12, 7),
+        percentiles=Percentiles(6.0, 7.0, 7.0),
+        window_samples=2,
+    )
+    part = WeightPart(weighed, (Run(array("d", [5.0, 7.0]), 1.0),))
+    bare = merging.settled_weight(part)
+    assert (bare.figures.window_samples, bare.figures.percentiles) == (0, Percentiles())
+    sampled = bare._replace(figures=bare.figures._replace(definition=None, is_sampled=True))
+    assert merging.weights([sampled, part]).figures == weighed._replace(
+        results=4,
+        unknown=2,
+        skipped=6,
+        is_sampled=True,
+        total=24,
+        percentiles=merged(part.runs)[0],
+        window_samples=2,
+    )
+
+
 def test_caches_are_added_and_what_is_not_known_is_not() -> None:
     recorders = [Recorder(), Recorder()]
     for number, recorder in enumerate(recorders):
@@ -256,6 +291,7 @@ def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:
     assert merging.wholes([one, merging.settled_whole(other)]) == Whole(
         5.0, 1, 2, 1.5, 100, 3, ((1, 2, 3), (4, 5, 6))
     )
+    assert merging.wholes([merging.settled_whole(one)] * 2).gc is None
 
 
 def written_tools() -> tuple[Section, list[Any], bytes]:
@@ -350,12 +386,13 @@ def test_samples_that_are_no_durations_are_refused() -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1e300])
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("times", [1, 20])
 def test_samples_among_which_one_is_no_number_have_no_percentiles(
-    wrong: float, factor: float
+    times: int, wrong: float, factor: float
 ) -> None:
-    (own,) = ledger_of([(outcomes.OK, 5.0)] * 30).now(["tools"])["tools"].values()
-    lies = Run(array("d", [1.0, *[wrong] * 20, 9.0]), factor)
+    (own,) = ledger_of([(outcomes.OK, 5.0)] * 100, 200).now(["tools"])["tools"].values()
+    lies = Run(array("d", [1.0, 9.0, *[wrong] * times]), factor)
     found = merging.tools([own, ToolPart(own.figures, (lies,))]).figures
     known = [value for value in found.percentiles[:3] if value is not None]
     json.dumps(known, allow_nan=False)
-    assert found.counts[outcomes.OK] == 60
+    assert found.counts[outcomes.OK] == 200

@@ -139,14 +139,19 @@ def test_mcp_server_and_client(tap: Tap) -> None:
         """Tell the weather."""
         return TEXT
 
+    @server.tool()
+    def fails(city: str) -> str:
+        raise ValueError(TEXT)
+
     async def talk() -> tuple[Any, Any]:
         async with stack.connect(server) as session:
             listed = await session.list_tools()
             await session.call_tool("weather", {"city": "x"})
+            assert (await session.call_tool("fails", {"city": "x"})).content
             return listed, await session.call_tool("weather", {"city": "y"})
 
     listed, answer = asyncio.run(talk())
-    (tool,) = listed.tools
+    tool = next(item for item in listed.tools if item.name == "weather")
     sent = tool.model_dump_json(by_alias=True, exclude_unset=True)
     assert answer.content[0].text == TEXT
     found = weights(tap)
@@ -156,6 +161,8 @@ def test_mcp_server_and_client(tap: Tap) -> None:
         assert found[name]["results"]["weighed"] == 2
         assert found[name]["results"]["total_bytes"] == 2 * SIZE
         assert found[name]["results"]["p95_bytes"] == SIZE
+    for name in ("fails", "fails@mcp-client"):  # its client gets the text of the error
+        assert found[name]["results"]["weighed"] == 1
 
 
 @pytest.mark.mcp
