@@ -171,7 +171,9 @@ def _load(server: Server, calls: int, each: int, disturb: Callable[[], None]) ->
         for read in shown:
             with suppress(OSError, http.client.HTTPException):  # the port passes on
                 now = read()
-                went_down += now < shown[read]
+                if now < shown[read]:
+                    went_down += 1
+                    print(f"lost: {read.__name__} went from {shown[read]:,} down to {now:,}")
                 shown[read] = max(shown[read], now)
         time.sleep(0.5)
     for thread in clients:
