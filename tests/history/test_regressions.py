@@ -112,6 +112,36 @@ def test_failures_and_misses_are_told_in_points() -> None:
     assert found["misses"].lost_seconds_a_day is None
 
 
+def test_heavier_results_and_dearer_calls_are_told() -> None:
+    chance = np.random.default_rng(7)
+
+    def priced(version: str, bytes_each: float, usd_each: float) -> list[Slice]:
+        made = tool("ask", version, 40)
+        for piece in made:
+            results = piece.calls
+            piece.extra = {
+                "results": results,
+                "result_bytes": results * bytes_each * chance.uniform(0.95, 1.05),
+                "model_calls": 2 * results,
+                "cost_usd": results * usd_each * chance.uniform(0.95, 1.05),
+            }
+        return made
+
+    answers, question = two_versions(priced("1", 800, 0.01), priced("2", 1200, 0.015))
+    made = report(answers, question)
+    found = {item.what: item for item in made.regressions}
+    assert set(found) == {"result bytes", "cost"}
+    for item, before in ((found["result bytes"], 800), (found["cost"], 0.01)):
+        assert item.before == pytest.approx(before, rel=0.05)
+        assert item.change.value == pytest.approx(0.5, rel=0.2)
+        assert (item.since, item.version) == (START + 10 * INTERVAL, "2")
+    cells = {row[1]: row for row in shown.as_table(made).rows}
+    assert cells["cost"][2].startswith("$0.0")
+    assert "%" in cells["result bytes"][4]
+    same, unasked = two_versions(priced("1", 800, 0.01), priced("2", 800, 0.01))
+    assert report(same, unasked).findings == []
+
+
 def test_what_has_too_few_calls_is_named() -> None:
     answers, question = two_versions(
         [*tool("a", "1", 40), *tool("rare", "1", 40)[:1], *tool("gone", "1", 40)],

@@ -1,7 +1,7 @@
 """Changes of one tool or cache: which figures changed, by how much, and since when.
 
 Latencies are compared as whole distributions (by ranks, as Mann and Whitney do) and in their
-slowest tenth; failures and misses are compared as shares.
+slowest tenth; failures and misses are compared as shares, result sizes and costs as means.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from metertap import outcomes
 from metertap.history.answers import Slice, Subject
 from metertap.history.comparison import Array, Comparison, Estimate, Series
 
-What = Literal["latency", "p95", "errors", "misses"]
+What = Literal["latency", "p95", "errors", "misses", "result bytes", "cost"]
 Sides = tuple[list[Slice], list[Slice]]
 
 MATERIAL = 0.05
-"""The least relative change of a latency that is reported."""
+"""The least relative change of a latency, a size or a cost that is reported."""
 MATERIAL_SHARE = 0.01
 """The least change of a share, in points, that is reported."""
 STEADY = 0.6
@@ -35,7 +35,10 @@ _DECILES = np.arange(0.1, 0.95, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A change of one figure of a tool or a cache. Latencies are in seconds, shares are 0 to 1."""
+    """A change of one figure of a tool or a cache.
+
+    Latencies are in seconds, shares are 0 to 1, sizes are bytes a result, costs USD a call.
+    """
 
     service: str
     subject: Subject
@@ -43,7 +46,7 @@ class Finding:
     before: float
     after: float
     change: Estimate
-    """The change: relative for latencies (0.2 is 20 % more), in points for shares (0.02 is 2)."""
+    """The change: in points for shares (0.02 is 2), relative for all others (0.2 is 20 % more)."""
     p_value: float
     """Corrected for all comparisons that were made."""
     since: float
@@ -107,7 +110,57 @@ def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
         table = [np.rint(item.counts.sum(axis=0)).astype(int) for item in series]
         exact = float(stats.fisher_exact(table).pvalue)
         found.append(tested._replace(p_value=max(tested.p_value, exact)))
+    for what, totals in (("result bytes", _sizes), ("cost", _costs)):
+        made = _means(sides, totals)
+        comparison = made and _comparison(made[0])
+        if made is not None and comparison is not None:
+            figure = _of_mean(what, comparison, made[1])
+            found.append(_tested(service, subject, sides, comparison, figure))
     return found
+
+
+def _sizes(piece: Slice) -> tuple[float, float]:
+    """Return how many results have a known size, and their bytes."""
+    return piece.extra.get("results", 0.0), piece.extra.get("result_bytes", 0.0)
+
+
+def _costs(piece: Slice) -> tuple[float, float]:
+    """Return the calls of a tool that asks models, or the model calls of no tool, and their cost.
+
+    A slice without any model call is of calls that cost nothing.
+    """
+    return piece.calls or piece.extra.get("model_calls", 0.0), piece.extra.get("cost_usd", 0.0)
+
+
+def _means(
+    sides: Sides, totals: Callable[[Slice], tuple[float, float]]
+) -> tuple[list[Series], float] | None:
+    """Return series of two columns, of which the second has the score that is returned, too.
+
+    The mean score of an interval is its mean. None if there is nothing in them.
+    """
+    pairs = [np.array([totals(piece) for piece in side], float).reshape(-1, 2) for side in sides]
+    if not all(side[:, 1].sum() > 0 for side in pairs):
+        return None
+    counts, sums = (np.concatenate([side[:, column] for side in pairs]) for column in (0, 1))
+    most = float(np.max(sums / np.maximum(counts, 1.0)))
+    columns = [side[:, 1] / most for side in pairs]
+    return [
+        _series(of, np.stack([np.maximum(side[:, 0] - high, 0.0), high], axis=1))
+        for of, side, high in zip(sides, pairs, columns, strict=True)
+    ], most
+
+
+def _of_mean(what: What, comparison: Comparison, score: float) -> _Figure:
+    """Compare the mean score of two columns, of which the first has none."""
+
+    def relative(*sides: Array) -> Array:
+        before, after = (counts[:, 1] / counts.sum(axis=1) for counts in sides)
+        moved: Array = after / np.maximum(before, 1e-12) - 1
+        return moved
+
+    before, after = (float(score * counts[1] / counts.sum()) for counts in comparison.pooled)
+    return _Figure(what, before, after, np.array([0.0, score]), relative, MATERIAL, None)
 
 
 def _comparison(series: Sequence[Series]) -> Comparison | None:

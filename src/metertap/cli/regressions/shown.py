@@ -11,10 +11,11 @@ from metertap.history.findings import Finding
 from metertap.history.regressions import Period, Report
 from metertap.history.weights import DefinitionChange
 from metertap.tables.table import Table
-from metertap.text import ABOUT, NONE, latency, percent, printable, time_span
+from metertap.text import ABOUT, NONE, latency, money, percent, printable, time_span
 from metertap.weight import tokens
 
 _NAME, _VERSION = 24, 10
+_SHARES = frozenset({"errors", "misses"})
 _MOST_NAMED = 5
 _HEADERS = ("tool or cache", "what", "before", "after", "change (95 %)", "since", "at", "lost/day")
 _RIGHT = frozenset({"before", "after", "change (95 %)", "lost/day"})
@@ -46,7 +47,7 @@ def as_markdown(found: Report) -> str:
 
 
 def as_json(found: Report) -> dict[str, Any]:
-    """Make a document: latencies and times in seconds, shares from 0 to 1."""
+    """Make a document: times in seconds, shares from 0 to 1, sizes in bytes, costs in USD."""
     return {
         "before": _period(found.question.before),
         "after": _period(found.question.after),
@@ -125,21 +126,25 @@ def _definitions(item: DefinitionChange) -> str:
 
 
 def _cells(item: Finding) -> tuple[str, ...]:
-    is_latency = item.what in {"latency", "p95"}
-    figures = [
-        (latency(value * 1000) if is_latency else f"{percent(value * 100)} %").strip()
-        for value in (item.before, item.after)
-    ]
+    figures = [_figure(item.what, value) for value in (item.before, item.after)]
     lost = item.lost_seconds_a_day
     return (
         printable(item.subject.name, _NAME),
         "p50" if item.what == "latency" else item.what,
         *figures,
-        _change(item.change, "%" if is_latency else "pt"),
+        _change(item.change, "pt" if item.what in _SHARES else "%"),
         _time(item.since),
         printable(item.version, _VERSION) or NONE,
         NONE if lost is None else f"{'-' if lost < 0 else ''}{_span(abs(lost))}",
     )
+
+
+def _figure(what: str, value: float) -> str:
+    if what == "cost":
+        return money(value)
+    if what == "result bytes":
+        return f"{value:,.0f}"
+    return (f"{percent(value * 100)} %" if what in _SHARES else latency(value * 1000)).strip()
 
 
 def _span(seconds: float) -> str:
