@@ -94,10 +94,10 @@ def did_you_mean(meant: str | None) -> str:
 
 
 def warn_unusable(shown_name: str, value: object, why: str, taken: object) -> str:
-    """Warn, once, that the value of a setting cannot be used, and say what is taken instead.
+    """Warn, once, that the value of a setting cannot be used, and say what is used instead.
 
     Returns what was told.
     """
-    told = f"{shown_name}={shown(value)} cannot be used ({why}); {shown(taken)} is taken"
+    told = f"{shown_name}={shown(value)} cannot be used ({why}); {shown(taken)} is used instead"
     warn_once(f"setting {shown_name}", "%s", told)
     return told

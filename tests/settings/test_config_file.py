@@ -43,7 +43,7 @@ def test_a_bad_value_names_the_key_and_the_file(caplog: pytest.LogCaptureFixture
     assert settings.read(environ={}).json_port == 9109
     assert warnings_of(caplog) == [
         "json_port in pyproject.toml=1.5 cannot be used "
-        "(a whole number from 0 to 65535 is needed); 9109 is taken"
+        "(a whole number from 0 to 65535 is needed); 9109 is used instead"
     ]
 
 

@@ -68,7 +68,8 @@ def test_an_unknown_protocol_is_one_warning_that_names_its_variable(
     found = settings.read(environ={variable: "http/json", ENDPOINT: "http://c:4317"})
     assert found.otlp_protocol == "grpc"
     assert warnings_of(caplog) == [
-        f"{variable}='http/json' cannot be used (grpc or http/protobuf is needed); 'grpc' is taken"
+        f"{variable}='http/json' cannot be used (grpc or http/protobuf is needed); "
+        "'grpc' is used instead"
     ]
 
 

@@ -130,7 +130,7 @@ def test_a_bad_value_is_one_warning_that_names_variable_value_and_what_is_taken(
     settings.read(environ={variable: bad})
     (warning,) = warnings_of(caplog)
     assert warning.startswith(f"{variable}={bad!r} cannot be used")
-    assert warning.endswith(f"; {taken} is taken")
+    assert warning.endswith(f"; {taken} is used instead")
     assert found == Settings()
     assert found.refused == (warning,)
 
@@ -141,7 +141,7 @@ def test_what_stands_in_for_a_bad_keyword_is_the_environment(
     found = settings.read({"window_size": "many"}, {"METRICS_WINDOW_SIZE": "50"})
     assert found.window_size == 50
     assert found.sources["window_size"] == "environment"
-    assert warnings_of(caplog)[0].endswith("; 50 is taken")
+    assert warnings_of(caplog)[0].endswith("; 50 is used instead")
 
 
 def test_a_bad_value_leaves_the_other_settings_alone() -> None:

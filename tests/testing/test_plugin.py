@@ -146,7 +146,7 @@ def test_no_lookup(metertap):
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines_random(
         [
-            "*NoData: 'search' has no p95: it has 1 calls*",
+            "*NoData: 'search' has no p95: it has 1 call*",
             "*NoData: 'serach' has no p95: it has 0 calls; did you mean search?*",
             "*NoData: 'prices' has no hit rate: it has no lookups*",
         ]

@@ -183,7 +183,7 @@ def usable(table: Mapping[str, Any]) -> Thresholds:
 def _tell(messages: Sequence[str]) -> None:
     """Warn of each mistake once; of many, only of the first."""
     for message in messages[:_MOST_TOLD]:
-        faults.warn_once(f"alerts.{message}", "alerts.%s (the default is taken)", message)
+        faults.warn_once(f"alerts.{message}", "alerts.%s (the default is used)", message)
     more = len(messages) - _MOST_TOLD
     if more > 0:
         faults.warn_once("alerts", "and %d more in alerts; `metertap rules` lists them", more)

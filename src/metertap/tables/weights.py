@@ -31,10 +31,14 @@ def tables(weights: Weights) -> list[Table]:
     return made
 
 
+def _count(tools: int) -> str:
+    return "1 tool" if tools == 1 else f"{tools} tools"
+
+
 def heading(weights: Weights) -> str:
     """Describe in one line what a session begins with."""
     parts = [
-        f"{source}: {text.ABOUT}{found['definition_tokens']} tokens of {found['tools']} tools"
+        f"{source}: {text.ABOUT}{found['definition_tokens']} tokens of {_count(found['tools'])}"
         for source, found in weights["sources"].items()
     ]
     return f"weight of a session's definitions, {'; '.join(parts)}" if parts else "weight"

@@ -98,7 +98,8 @@ class Calls:
 
     def _seconds(self, what: str, milliseconds: float | None) -> Figure:
         if milliseconds is None:
-            reason = f"{self._name!r} has no {what}: it has {self.count} calls"
+            calls = "1 call" if self.count == 1 else f"{self.count} calls"
+            reason = f"{self._name!r} has no {what}: it has {calls}"
             raise NoData(_no_data(reason, self._name, self._document, "tool_metrics"))
         return _figure(milliseconds / 1000, self._document)
 

@@ -53,7 +53,7 @@ def test_an_address_that_cannot_be_used_is_one_warning_that_shows_nothing_of_it(
     assert (read.alertmanager_url, read.alert_webhook_url, read.has_alerts) == (None, None, False)
     assert warnings_of(caplog) == [
         f"{variable}=(not shown) cannot be used (an address such as http://127.0.0.1:9093 is "
-        "needed); None is taken"
+        "needed); None is used instead"
     ]
 
 
@@ -96,7 +96,7 @@ def test_each_bad_threshold_is_one_warning_and_the_others_hold(
         "alerts.tools.search.p95_seconds = -1",
         "alerts.caches.prices = 3",
     ]
-    assert all(line.endswith(" (the default is taken)") and "\n" not in line for line in told)
+    assert all(line.endswith(" (the default is used)") and "\n" not in line for line in told)
 
 
 def test_of_many_bad_thresholds_ten_are_told_and_the_rules_list_them_all(

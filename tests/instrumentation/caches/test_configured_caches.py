@@ -463,7 +463,7 @@ def test_what_is_no_table_is_one_warning(text: str, caplog: pytest.LogCaptureFix
     assert settings.read().caches == {}
     (warning,) = warnings_of(caplog)
     assert warning.startswith("caches in pyproject.toml=")
-    assert warning.endswith("(a table is needed); {} is taken")
+    assert warning.endswith("(a table is needed); {} is used instead")
 
 
 def test_switched_off_and_undone() -> None:

@@ -94,7 +94,9 @@ def _period(period: Period) -> dict[str, Any]:
 
 
 def _title(found: Report) -> str:
-    worse = f"{found.worse} of {found.compared} are worse" if found.worse else "no regressions"
+    worse = "no regressions" if found.compared else "nothing to compare"
+    if found.worse:
+        worse = f"{found.worse} of {found.compared} are worse"
     return f"{worse}: {_side(found.question.after)} against {_side(found.question.before)}"
 
 

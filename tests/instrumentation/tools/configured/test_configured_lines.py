@@ -163,7 +163,7 @@ def test_what_is_no_table_is_one_warning(text: str, caplog: pytest.LogCaptureFix
     assert settings.read().tools == {}
     (warning,) = warnings_of(caplog)
     assert warning.startswith("tools in pyproject.toml=")
-    assert warning.endswith("(a table is needed); {} is taken")
+    assert warning.endswith("(a table is needed); {} is used instead")
 
 
 MAIN = """
