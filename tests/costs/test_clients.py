@@ -77,7 +77,7 @@ def openai_answer(taken: int) -> dict[str, Any]:
 def openai_client(url: str, is_async: bool) -> Any:
     openai = pytest.importorskip("openai")
     made = openai.AsyncOpenAI if is_async else openai.OpenAI
-    return made(api_key="key", base_url=f"{url}/v1", timeout=60)
+    return made(api_key="key", base_url=f"{url}/v1", timeout=600)
 
 
 def anthropic_answer(taken: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def anthropic_answer(taken: int) -> dict[str, Any]:
 def anthropic_client(url: str, is_async: bool) -> Any:
     anthropic = pytest.importorskip("anthropic")
     made = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-    return made(api_key="key", base_url=url, timeout=60)
+    return made(api_key="key", base_url=url, timeout=600)
 
 
 def google_answer(taken: int) -> dict[str, Any]:
