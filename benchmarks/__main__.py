@@ -16,6 +16,7 @@ BASELINE = Path(__file__).with_name("baseline.json")
 GROUPS = {
     "calls": "calls:tool_calls",
     "added": "added:calls",
+    "peers": "peers:calls",
     "lines": "lines:dispatchers",
     "caches": "calls:cache_events",
     "cachetools": "lookups:patched",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -182,3 +183,11 @@ def test_a_miss_that_is_not_known_is_the_status_of_a_run(monkeypatch: pytest.Mon
     assert command.main() == 0
     rows[:] = [Result("a row", "another", Ratio(2.0, 2.0, 2.0), 1.0, 1e-6)]
     assert command.main() == 1
+
+
+def test_what_other_libraries_take_is_measured_where_they_are_installed() -> None:
+    ended = benchmarks("peers", "--rounds", "1")
+    assert (ended.status, ended.told) == (0, "")
+    rows = ended.stdout.decode()
+    assert "prometheus_client's decorator" in rows
+    assert ("statsd's decorator" in rows) == (importlib.util.find_spec("statsd") is not None)
