@@ -45,6 +45,15 @@ def test_a_file_that_cannot_be_written_is_one_message(
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_a_process_without_prometheus_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with metertap.instrument(json_port=0) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        wait_for(lambda: tap.json_url)
+        wait_for(lambda: running.running())
+        assert main(["targets"]) == 0
+        assert "PROMETHEUS_ENABLED=true makes one" in capsys.readouterr().err
+
+
 def test_nobody_elses_link_is_followed_and_nothing_but_a_file_is_replaced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,9 @@ def targets(out: str | None, given: Credentials) -> int:
                 found += _of(process, given)
             except (Unreachable, Malformed) as error:
                 complain(_COMMAND, f"{process.service} pid {process.pid}: {error}")
+        elif process.prometheus_url is None and process.json_url is not None:
+            lacks = "has no Prometheus endpoint (PROMETHEUS_ENABLED=true makes one)"
+            complain(_COMMAND, f"{process.service} pid {process.pid} {lacks}")
     text = json.dumps(found, indent=2) + "\n"
     if out is None:
         sys.stdout.write(text)
