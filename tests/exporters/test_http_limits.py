@@ -109,7 +109,8 @@ def test_those_who_wait_for_their_answer_are_never_ended() -> None:
         assert [answer.result().status for answer in waiting] == [200] * connections.LIMIT
 
 
-def test_answers_that_nobody_reads_take_bounded_memory() -> None:
+def test_answers_that_nobody_reads_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PATIENCE_SECONDS", 3600.0)  # or slow ones give way meanwhile
     made = []
 
     def unshared(_environ: object) -> Response:
@@ -118,11 +119,15 @@ def test_answers_that_nobody_reads_take_bounded_memory() -> None:
 
     with served(unshared=unshared) as url, silent_readers(url, "/unshared", 40):
         wait_for(lambda: len(made) >= connections.BODY_BYTES // len(BIG))
-        time.sleep(0.2)  # without patience for the slow ones no more is made
+        time.sleep(0.2)
         assert len(made) <= 2 * connections.BODY_BYTES // len(BIG)
 
 
-def test_answers_of_kinds_that_clients_make_up_take_bounded_memory() -> None:
+def test_answers_of_kinds_that_clients_make_up_take_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience = connections.PATIENCE_SECONDS
+    monkeypatch.setattr(connections, "PATIENCE_SECONDS", 3600.0)
     made: list[object] = []
 
     def route(environ: Any) -> Response:
@@ -135,8 +140,9 @@ def test_answers_of_kinds_that_clients_make_up_take_bounded_memory() -> None:
             client = clients.enter_context(connect(url, receive_buffer=4096))
             client.sendall(f"GET /shared?{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_for(lambda: len(made) >= connections.BODY_BYTES // len(BIG))
-        time.sleep(0.2)  # without patience for the slow ones no more is made
+        time.sleep(0.2)
         assert len(made) <= 2 * connections.BODY_BYTES // len(BIG)
+        monkeypatch.setattr(connections, "PATIENCE_SECONDS", patience)
         answer = get(f"{url}/shared?mine")
         assert (answer.status, len(answer.body)) == (200, len(BIG) + len("mine"))
 
