@@ -101,6 +101,22 @@ def test_nothing_has_no_quantile() -> None:
     assert (empty.count, empty.cdf()) == (0, [])
 
 
+def test_nothing_that_was_stored_changes_nothing_that_it_is_merged_with() -> None:
+    made = Sketch.unpack(Sketch().pack())
+    made.merge(sketched([0.5, 2.0]))
+    assert (made.count, made.minimum, made.maximum) == (2, 0.5, 2.0)
+
+
+def test_many_of_one_value_are_as_many_and_take_one_byte() -> None:
+    made = Sketch()
+    made.add_many(0.5, 0)
+    assert made.count == 0
+    made.add_many(0.5, 3)
+    assert (made.count, made.total, made.minimum, made.maximum) == (3, 1.5, 0.5, 0.5)
+    assert [count for _, count in made.buckets()] == [3]
+    assert len(made.pack()) == 17
+
+
 def test_a_cumulative_distribution_rises_to_the_count() -> None:
     made = sketched([0.1, 0.2, 0.2, 0.4])
     assert [count for _, count in made.cdf()] == [1, 3, 4]
