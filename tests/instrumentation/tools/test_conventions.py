@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.semconv._incubating.attributes import (
     gen_ai_attributes,
     jsonrpc_attributes,
@@ -55,3 +56,23 @@ def test_the_tables_say_what_is_recorded() -> None:
     conventional = set().union(*map(names_in, KNOWN))
     assert said <= recorded()
     assert recorded() & conventional <= said
+
+
+def test_units_are_those_of_the_conventions() -> None:
+    meter = MeterProvider(shutdown_on_exit=False).get_meter("conventions")
+    conventional = {}
+    for module in (gen_ai_metrics, mcp_metrics):
+        for name, create in vars(module).items():
+            if name.startswith("create_"):
+                instrument = create(meter)
+                conventional[instrument.name] = instrument.unit
+    ours = {it.name: it.unit for it in vars(catalogue).values() if isinstance(it, catalogue.Metric)}
+    both = ours.keys() & conventional.keys()
+    assert {catalogue.TOKEN_USAGE.name, catalogue.MODEL_DURATION.name} <= both
+    assert {name: ours[name] for name in both} == {name: conventional[name] for name in both}
+
+
+def test_model_calls_have_the_bounds_that_the_conventions_advise() -> None:
+    # The package does not know them: gen-ai-metrics.md of the conventions says so.
+    assert catalogue.TOKEN_USAGE.buckets == tuple(4**power for power in range(14))
+    assert catalogue.MODEL_DURATION.buckets == tuple(2**power / 100 for power in range(14))
