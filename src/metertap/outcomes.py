@@ -33,8 +33,8 @@ RAN: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED)
 # (httpx, requests, redis, openai, subprocess); how the names of their classes end says it
 # without importing any of them. The last is trio's.
 _TIMEOUT_ENDINGS = ("Timeout", "TimeoutError", "TimeoutException", "TimeoutExpired", "TooSlowError")
-# trio's cancellation is named so and cannot be imported without trio.
-_CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled"})
+# trio's cancellation is named so and cannot be imported without trio. Ctrl-C cancels what runs.
+_CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled", "KeyboardInterrupt"})
 
 
 class Ending(NamedTuple):
@@ -89,7 +89,7 @@ def is_timeout(error: BaseException) -> bool:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Return whether `error` is a cancellation (asyncio, future, trio) or a closed generator."""
+    """Return whether `error` cancels: asyncio, future, trio, closed generator, an interrupt."""
     if isinstance(error, GeneratorExit | concurrent.futures.CancelledError):
         return True
     # What cancels a task is no `Exception`; a program's own `class Cancelled(Exception)` is one.

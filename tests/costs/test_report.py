@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -219,7 +220,9 @@ def test_without_costs_the_command_says_so(
 ) -> None:
     metertap.record_tool_call("search", True, 1.0)
     assert main(["costs", wait_for(lambda: measured.json_url)]) == 1
-    assert "no model was called" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no model call was seen" in said
+    assert "metertap.record_usage(" in said
 
 
 def test_what_has_no_price_is_marked_in_the_tables() -> None:
@@ -227,3 +230,21 @@ def test_what_has_no_price_is_marked_in_the_tables() -> None:
     text = "\n".join(plain(table) for table in tables(metertap.get_all_metrics()["cost_metrics"]))
     assert "–*" in text
     assert "1 calls that have no price: x/unknown" in text
+
+
+def test_hits_of_a_cache_that_does_not_show_who_asks_are_unknown() -> None:
+    @functools.lru_cache
+    def price(of: int) -> int:
+        return of
+
+    metertap.name_cache(price, "prices")
+    with metertap.measure_tool("quote"):
+        assert price(1) == price(1)
+    ask(1)
+    document = metertap.get_all_metrics()
+    jsonschema.validate(document, schema())
+    assert document["cache_metrics"]["prices"]["hits"] == 1
+    assert document["cost_metrics"]["caches"]["prices"]["hits"] is None
+    shown = tables(document["cost_metrics"])
+    (line,) = [row for table in shown for row in table.rows if row[0] == "prices"]
+    assert set(line[1:]) == {"–"}

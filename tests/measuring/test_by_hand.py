@@ -417,3 +417,38 @@ def test_a_block_keeps_nothing_where_nothing_is_recorded() -> None:
     with metertap.instrument(enabled=False), block:
         assert block._frames == []
     assert tools() == {}
+
+
+def test_an_interrupt_cancels_the_call_whoever_counts_it() -> None:
+    interrupt = KeyboardInterrupt()
+
+    def stop() -> str:
+        """Stop."""
+        raise interrupt
+
+    def block() -> None:
+        with metertap.measure_tool("block"):
+            raise interrupt
+
+    async def awaited() -> None:
+        raise interrupt
+
+    with metertap.instrument(json_endpoint=False) as tap:
+        framework = pytest.importorskip("langchain_core.tools").tool("framework")(stop)
+        decorated = metertap.tool(name="decorated")(stop)
+        coroutine = metertap.tool(name="coroutine")(awaited)
+        for call in (
+            decorated,
+            block,
+            lambda: framework.invoke({}),
+            lambda: coroutine().send(None),
+        ):
+            with pytest.raises(KeyboardInterrupt) as raised:
+                call()
+            assert raised.value is interrupt
+        metertap.record_tool_call("recorded", False, 1.0, "KeyboardInterrupt")
+        found = tap.snapshot()["tool_metrics"]
+    assert set(found) == {"decorated", "coroutine", "block", "framework", "recorded"}
+    for tool in found.values():
+        assert tool["outcomes"]["cancelled"] == tool["total_calls"] == 1
+        assert tool["failed_calls"] == tool["window_samples"] == 0

@@ -16,6 +16,27 @@ PYTHON = PurePath(sys.executable).stem
 
 
 @pytest.mark.parametrize(
+    ("command", "session", "name"),
+    [
+        ("-m ipykernel_launcher -f k.json", "/home/ada/sales.ipynb", "sales"),
+        ("-m ipykernel_launcher -f k.json", "/home/ada/console-1-5d2e", "ipykernel_launcher"),
+        ("-m ipykernel_launcher -f k.json", None, "ipykernel_launcher"),
+        ("-m shop.server", "/home/ada/sales.ipynb", "shop.server"),
+    ],
+)
+def test_a_notebook_is_called_after_its_file(
+    command: str, session: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", *command.split()])
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    if session is not None:
+        monkeypatch.setenv("JPY_SESSION_NAME", session)
+    assert resource.identity(Settings())["service.name"] == name
+    given = Settings(service_name="mine")
+    assert resource.identity(given)["service.name"] == "mine"
+
+
+@pytest.mark.parametrize(
     ("command", "name"),
     [
         ("/venv/bin/mcp-server-time --local-timezone UTC", "mcp-server-time"),

@@ -266,3 +266,20 @@ def test_a_fault_of_its_own_in_instrument_is_one_warning(
         assert tap.snapshot()["enabled"] is False
     (told,) = warnings_of(caplog)
     assert "a fault" in told
+
+
+def test_cells_of_a_notebook_are_one_place(caplog: pytest.LogCaptureFixture) -> None:
+    notebook = {"__name__": "__main__", "metertap": metertap}  # no file, as in a kernel
+
+    def cell(text: str, number: int) -> None:
+        exec(compile(text, f"/tmp/ipykernel_1/{number}.py", "exec"), notebook)
+
+    cell("tap = metertap.instrument(json_endpoint=False)", 1)
+    cell("\ntap = metertap.instrument(service_name='late')", 2)
+    (said,) = [found for found in warnings_of(caplog) if "ignored: service_name" in found]
+    assert "call tap.shutdown() first" in said
+    cell("tap.shutdown()", 3)
+    cell("tap = metertap.instrument(json_endpoint=False, service_name='mine')", 4)
+    assert metertap.get_all_metrics()["service"]["name"] == "mine"
+    cell("metertap.instrument(series_limit=7)", 5)
+    assert any("ignored: series_limit" in found for found in warnings_of(caplog))

@@ -15,6 +15,7 @@ import pytest
 import metertap
 from metertap import faults, state
 from metertap.runtime.tap import active_tap
+from support.waiting import wait_for
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.sdk
@@ -192,3 +193,26 @@ def test_a_shutdown_does_not_wait_for_an_endpoint_that_comes_up_meanwhile(
     end.start()
     end.join(60)
     assert not end.is_alive()
+
+
+def test_a_tap_says_in_one_line_what_it_measures() -> None:
+    tap = metertap.instrument(service_name="shop", json_port=0)
+    metertap.record_tool_call("search", True)
+    metertap.CacheMeter("prices", "own").hit()
+    url = wait_for(lambda: tap.json_url)
+    assert repr(tap) == f"<metertap.Tap shop {url}/ 1 tool, 1 cache>"
+    metertap.record_tool_call("book", True)
+    tap.shutdown()
+    assert repr(tap) == "<metertap.Tap shop shut down; metertap.instrument() begins again>"
+    html = tap._repr_html_()
+    assert "shut down" in html
+    assert "search" in html  # what was recorded stays
+
+
+def test_a_tap_that_is_off_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    tap = metertap.instrument(service_name="shop")
+    assert repr(tap).startswith("<metertap.Tap shop off: ")
+    assert "OTEL_SDK_DISABLED" in repr(tap)
+    assert "OTEL_SDK_DISABLED" in tap._repr_html_()
+    tap.shutdown()

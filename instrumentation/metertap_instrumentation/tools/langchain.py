@@ -59,11 +59,10 @@ class Tools(Handlers):
         return name
 
     def size_of(self, result: Any) -> int:
-        """Return the size of a result: a message has a text, or a list of blocks."""
-        if type(result).__name__ == "ToolMessage":
-            content = result.__dict__["content"]
-            return of_content(content) if type(content) is list else of_value(content)
-        return of_value(result)
+        return size_of(result)
+
+    def tool_of(self, instance: Any, _args: Any, _kwargs: Any) -> Any:
+        return instance
 
     def definitions(self, instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
         return [(instance.name, weakref.ref(instance))]  # the program's object, which may be large
@@ -106,6 +105,14 @@ class Overrides(Tools):
     """Runs by a `run` of a subclass, given up when they reach that of the base class."""
 
     slot_class = _OverrideSlot
+
+
+def size_of(result: Any) -> int:
+    """Return the size of a result: a message has a text, or a list of blocks."""
+    if type(result).__name__ == "ToolMessage":
+        content = result.__dict__["content"]
+        return of_content(content) if type(content) is list else of_value(content)
+    return of_value(result)
 
 
 def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:

@@ -31,6 +31,9 @@ class Unknown(Handlers):
         call = args[0] if args else kwargs["call"]
         return None if call["name"] in instance.tools_by_name else catalogue.OTHER
 
+    def size_of(self, result: Any) -> int:
+        return langchain.size_of(result)
+
     def returned(self, _result: Any) -> Ending:
         """Judge the answer to a model: there was no such tool, the caller's error."""
         return Ending(CALLER_ERROR, CALLER_ERROR)

@@ -11,6 +11,10 @@ from metertap.tables import costs as tables
 from metertap.tables.document import Costs
 
 _COMMAND = "costs"
+_NONE_SEEN = (
+    "no model call was seen (docs/costs.md says which clients are measured; "
+    "metertap.record_usage(...) for others), and no tool has a fee"
+)
 
 
 def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
@@ -27,7 +31,7 @@ def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
             continue
         spent = document.get("cost_metrics")
         if spent is None:
-            complain(_COMMAND, f"{process.name}: no model was called, and no tool has a fee")
+            complain(_COMMAND, f"{process.name}: {_NONE_SEEN}")
             continue
         shown.append(spent)
         if not as_json:

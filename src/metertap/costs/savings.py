@@ -24,13 +24,13 @@ ASSUMES = (
 class Saving:
     """Savings by hits; None is unknown."""
 
-    hits: int = 0
+    hits: int | None = 0
     money: Decimal | None = None
     seconds: float | None = None
 
     def add(self, hits: int, money: Decimal | None, seconds: float | None) -> None:
         """Add the savings of other hits."""
-        self.hits += hits
+        self.hits = (self.hits or 0) + hits
         if money is not None:
             self.money = (self.money or Decimal(0)) + money
         if seconds is not None:
@@ -64,7 +64,7 @@ def savings(figures: Figures) -> Savings:
         if seconds is not None and hits:
             seconds_of_hit[tool] = seconds / hits
     for cache in figures.caches:
-        saved = Saving()
+        saved = Saving(None if cache.by_tool is None else 0)
         for tool, (hits, _) in (cache.by_tool or {}).items():
             mean, seconds = found.cost_of_miss.get(tool), seconds_of_hit.get(tool)
             part = (

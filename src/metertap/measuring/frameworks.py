@@ -6,13 +6,14 @@ of `Handlers`; the clock, the series, what is counted already and faults of our 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
-from metertap.measuring.slots import NamedSlot, Slot
+from metertap.measuring.slots import NamedSlot
 from metertap.measuring.weighing import weigh
 from metertap.measuring.wrappers import Measure, coroutine_wrapper, plain_wrapper
 from metertap.outcomes import Ending
@@ -37,7 +38,7 @@ class Handlers:
     slot_class: type[NamedSlot] = NamedSlot
 
     def __init__(self) -> None:
-        self._slots: dict[str, Slot] = {}
+        self._slots: dict[str, NamedSlot] = {}
 
     # What a framework says. These may raise: that is a fault, and the call goes unmeasured.
 
@@ -60,8 +61,12 @@ class Handlers:
         """Return the size of a result, or a mark in its place: of what the model gets of it."""
         return results.of_value(result)
 
+    def tool_of(self, _instance: Any, _args: Any, _kwargs: Any) -> Any:
+        """Give the object that defines the called tool, where a newer one may take its name."""
+        return self
+
     def definitions(self, _instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
-        """Give the tools that can be seen where one is called for the first time, by name."""
+        """Give the tools that can be seen where an object is called for the first time, by name."""
         return ()
 
     def define(self, _tool: Any) -> Definition | None:
@@ -81,8 +86,9 @@ class Handlers:
                 self.inside(outer, instance, name, kwargs)
             slot = self._slots.get(name)
             if slot is None:
-                self._define(instance, args, kwargs)
                 slot = self.slot_class(name, self.source, self.source, self._slots)
+            if slot.tool is None or slot.tool() is not self.tool_of(instance, args, kwargs):
+                self._define(slot, instance, args, kwargs)
             frame = slot.enter()
             if frame is not None:
                 frame[INSTANCE] = id(instance)
@@ -155,9 +161,10 @@ class Handlers:
             if frame is not None and frame[ENDED] is None:
                 frame[STARTED] += clock() - started
 
-    def _define(self, instance: Any, args: Any, kwargs: Any) -> None:
+    def _define(self, slot: NamedSlot, instance: Any, args: Any, kwargs: Any) -> None:
         """Note definitions; they are measured when figures are read."""
         with faults.guarded(f"tool {self.source}"):
+            slot.tool = weakref.ref(self.tool_of(instance, args, kwargs))
             if is_enabled() and recorder().weighs:
                 for name, tool in self.definitions(instance, args, kwargs):
                     recorder().weight(name, self.source).defined_by(self.define, tool)

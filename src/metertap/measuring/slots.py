@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from types import CoroutineType
 from typing import Any
 
@@ -192,15 +193,23 @@ class NamedSlot(ToolSlot):
     gets `_OTHER` past the limit, and must not fill the memory with slots.
     """
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "tool")
 
-    def __init__(self, name: str, source: str, counted_by: object, kept: dict[str, Slot]) -> None:
+    def __init__(
+        self, name: str, source: str, counted_by: object, kept: dict[str, NamedSlot]
+    ) -> None:
         super().__init__(name, source, counted_by)
         self._kept = kept
+        self.tool: weakref.ref[Any] | None = None
+        """The object of that name whose definition was noted last."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, arguments = super().__reduce__()
         return NamedSlot, (*arguments, self._kept)
+
+    def forget(self) -> None:
+        super().forget()
+        self.tool = None
 
     def find(self) -> ToolSeries | None:
         series = super().find()

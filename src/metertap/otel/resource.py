@@ -17,6 +17,7 @@ from metertap import distributions
 from metertap._version import __version__
 from metertap.faults import guarded
 from metertap.settings.program import Program, arguments, described
+from metertap.settings.program import name as name_of_program
 from metertap.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def identity(settings: Settings) -> dict[str, str]:
     name = settings.service_name or given.get("service.name")
     found = {"service.instance.id": given.get("service.instance.id", _instance_id)}
     program = described(arguments())
-    found["service.name"] = name or program.name
+    found["service.name"] = name or name_of_program()
     version = given.get("service.version")
     if version is None:
         with guarded("service.version"):

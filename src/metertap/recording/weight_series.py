@@ -80,7 +80,8 @@ class WeightSeries(LatencySeries[WeightFigures]):
         if define is not None:
             with faults.guarded("weight.definition"):
                 measure, what = define
-                self.definition = measure(what)
+                # The program may have dropped its newest object already.
+                self.definition = measure(what) or self.definition
                 self._defined += 1
 
     def forked(self) -> WeightSeries:

@@ -54,8 +54,10 @@ def caller_of(frame: FrameType) -> Caller:
     """Return the caller that runs in `frame`."""
     found = frame.f_globals
     file = found.get("__file__")
+    # What is typed line by line, or cell by cell, is one place: each cell has a file of its own.
+    is_typed = file is None
     return Caller(
         module=str(found.get("__name__", "__main__")),
-        place=(frame.f_code.co_filename, frame.f_lineno),
+        place=("", 0) if is_typed else (frame.f_code.co_filename, frame.f_lineno),
         file=file if isinstance(file, str) else None,
     )

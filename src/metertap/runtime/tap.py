@@ -16,6 +16,7 @@ from metertap.runtime.host import document
 from metertap.runtime.installation import Installation
 from metertap.settings import settings
 from metertap.settings.settings import TABLE, Settings
+from metertap.text import printable
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _lock = locks.rlock()
 _fork = threading.local()
 _FORK_WAITS_SECONDS = 1.0
+_FOR_NEW_KEYWORDS = (
+    " (call tap.shutdown() first, or metertap.uninstrument() where other code measures too)"
+)
 
 
 class _Owners:
@@ -98,12 +102,16 @@ class _Owners:
         if provider is not None and provider is not self.asked.get("meter_provider"):
             lost.append("meter_provider")
         if lost:
+            ignored = ", ".join(lost)
+            # A person may try other keywords in the next cell; a library says the same each time.
+            which = ignored if caller.is_application else ""
             faults.warn_once(
-                f"instrument {caller.module}",
-                "instrument() was called %s; keywords of the call in %s are ignored: %s",
+                f"instrument {caller.module} {which}",
+                "instrument() was called %s; keywords of the call in %s are ignored: %s%s",
                 because,
                 caller.module,
-                ", ".join(lost),
+                ignored,
+                _FOR_NEW_KEYWORDS if caller.is_application else "",
             )
 
 
@@ -187,13 +195,34 @@ class Tap:
                 with faults.guarded("shutdown"):
                     _owners.end(self)
 
+    def __repr__(self) -> str:
+        """Return in one line what is measured, and where it is shown; or why nothing is."""
+        with faults.guarded("repr"):
+            found = self.snapshot()
+            tools, caches = len(found["tool_metrics"]), len(found["cache_metrics"])
+            shown = self._off() or (
+                f"{'' if self.json_url is None else f'{self.json_url}/ '}"
+                f"{tools} {'tool' if tools == 1 else 'tools'}, "
+                f"{caches} {'cache' if caches == 1 else 'caches'}"
+            )
+            return f"<metertap.Tap {printable(found['service'].get('name', ''))} {shown}>"
+        return "<metertap.Tap>"
+
     def _repr_html_(self) -> str:
         """Return tools, caches and what else the document has as tables: what notebooks show."""
         with faults.guarded("notebook"):
             from metertap.tables import document, figures, markup
 
-            return markup.html(figures.tables(cast(document.Document, self.snapshot())))
+            tables = figures.tables(cast(document.Document, self.snapshot()))
+            return markup.html(tables, self._off())
         return "<div></div>"
+
+    def _off(self) -> str:
+        """Say why nothing is measured; empty while it is."""
+        if not self.settings.enabled:
+            return f"off: {self.settings.disabled_because}"
+        is_held = self._places or self._entered
+        return "" if is_held else "shut down; metertap.instrument() begins again"
 
     def _give_up(self) -> None:
         """Give up all that the module holds. With the lock held."""

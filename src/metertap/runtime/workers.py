@@ -159,7 +159,6 @@ def _key(settings: Settings, addresses: Iterable[str], *, is_alone: bool = False
     """
     given = settings.resource_from_environment
     is_named = settings.service_name or given.get("service.name")
-    name = is_named or program.described(program.arguments()).name
-    # Lines of code have no name either.
-    is_line = not is_named and program.arguments()[:1] in ([], ["-c"], ["-"])
-    return key(name, *addresses, *map(str, first() if is_line or is_alone else ()))
+    # Each notebook is a program of its own, also where copies of it have one name.
+    is_alone = is_alone or (not is_named and program.is_nameless())
+    return key(is_named or program.name(), *addresses, *map(str, first() if is_alone else ()))

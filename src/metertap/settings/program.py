@@ -20,6 +20,7 @@ _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _APPLICATION = re.compile(rf"(?P<where>{_NAME}|.+\.py)(:{_NAME}(\(.*\))?)?")
 _SCRIPT_IMPORT = re.compile(rf"^\s*from ({_NAME}) import ", re.MULTILINE)
 """How the script of an entry point finds its function: every installer writes such a line."""
+_KERNELS = frozenset({"ipykernel", "ipykernel_launcher", "colab_kernel_launcher"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -47,6 +48,20 @@ def arguments() -> list[str]:
         own = list(getattr(sys, "argv", ()))
         return own if own and own[0] != "-c" else _parents_arguments() or found
     return found
+
+
+def name() -> str:
+    """Name this program; a notebook's kernel after its notebook, where Jupyter says that."""
+    found = described(arguments()).name
+    # Kernels alone are asked: what a notebook starts inherits its variables.
+    notebook = PurePath(os.environ.get("JPY_SESSION_NAME", "") if found in _KERNELS else "")
+    return notebook.stem if notebook.suffix else found
+
+
+def is_nameless() -> bool:
+    """Return whether many programs have the command of this one: lines of code, and kernels."""
+    command = arguments()
+    return command[:1] in ([], ["-c"], ["-"]) or described(command).name in _KERNELS
 
 
 def name_of_process(pid: int) -> str:

@@ -11,7 +11,7 @@ _TOOLS = (
     "saved by caches",
 )
 _MODELS = ("model", "tool", "calls", "failed", "in", "cached", "out", "reasoning", "spent")
-_CACHES = ("cache", "hits", "saved", "time saved")
+_CACHES = ("cache", "hits in tools", "saved", "time saved")
 _CHANGES = ("saves", "what could be changed", "because", "confidence")
 
 

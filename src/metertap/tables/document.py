@@ -193,7 +193,7 @@ class ModelCost(TypedDict):
 class CacheSaving(TypedDict):
     """Savings by the hits of one cache, in USD and in seconds; None is unknown."""
 
-    hits: int
+    hits: int | None
     saved: float | None
     seconds_saved: float | None
 

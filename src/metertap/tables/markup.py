@@ -9,9 +9,10 @@ from metertap.tables.table import Table
 from metertap.text import printable
 
 
-def html(tables: Iterable[Table]) -> str:
-    """Return tables as one piece of HTML; every text in them is escaped."""
-    return f"<div>{''.join(map(_table, tables))}</div>"
+def html(tables: Iterable[Table], said: str = "") -> str:
+    """Return what is said, and tables, as one piece of HTML; every text in it is escaped."""
+    above = f"<p>{_escaped(said)}</p>" if said else ""
+    return f"<div>{above}{''.join(map(_table, tables))}</div>"
 
 
 def _table(table: Table) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -187,3 +188,78 @@ def test_off_records_nothing() -> None:
         asyncio.run(talk())
         assert tap.snapshot()["weight_metrics"] is None
         assert tap.snapshot()["tool_metrics"]["weather"]["total_calls"] == 1
+
+
+def test_the_newest_langchain_tool_of_a_name_is_weighed(tap: Tap) -> None:
+    tools = pytest.importorskip("langchain_core.tools")
+
+    def defined(description: str) -> Any:
+        def weather(city: str) -> str:
+            return city
+
+        return tools.tool(weather, description=description)
+
+    def weighed() -> int:
+        size: int = weights(tap)["weather"]["definition"]["description_bytes"]
+        return size - len('""')
+
+    made = defined("short")
+    made.invoke({"city": "x"})
+    del made  # as when the cell of a notebook is run again
+    gc.collect()
+    made = defined("the second")
+    made.invoke({"city": "x"})
+    assert weighed() == len("the second")
+    kept, made = made, defined("the third one")
+    made.invoke({"city": "x"})
+    assert weighed() == len("the third one")
+    defined("lost at once").invoke({"city": "x"})
+    gc.collect()
+    assert weighed() == len("the third one")
+    kept.invoke({"city": "x"})
+    assert weighed() == len("the second")
+
+
+def test_the_newest_openai_agents_tool_of_a_name_is_weighed(tap: Tap) -> None:
+    pytest.importorskip("agents")
+    from agents import Agent, Runner, function_tool
+
+    from servers.openai_agents_runs import Scripted, call, text
+
+    def weather(city: str) -> str:
+        return city
+
+    for description in ("short", "the second"):
+        tool = function_tool(weather, description_override=description)
+        model = Scripted([call("weather", city="x")], [text("done")])
+        asyncio.run(Runner.run(Agent("a", tools=[tool], model=model), "go"))
+        found = weights(tap)["weather"]["definition"]
+        assert found["description_bytes"] == len(json.dumps(description))
+
+
+def test_langgraph_answers_to_unknown_tools_weigh_their_text(tap: Tap) -> None:
+    prebuilt = pytest.importorskip("langgraph.prebuilt")
+    from langchain_core.messages import AIMessage
+    from langchain_core.tools import tool
+    from langgraph.graph import MessagesState, StateGraph
+
+    @tool
+    def fails() -> str:
+        """Fail."""
+        raise ValueError("x" * 648)
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("tools", prebuilt.ToolNode([fails], handle_tool_errors=True))
+    graph.set_entry_point("tools")
+    runnable = graph.compile()
+
+    def answer(name: str) -> str:
+        call = {"name": name, "args": {}, "id": "1", "type": "tool_call"}
+        found = runnable.invoke({"messages": [AIMessage("", tool_calls=[call])]})
+        return str(found["messages"][-1].content)
+
+    told = answer("invented")
+    results = weights(tap)["_OTHER"]["results"]
+    assert (results["total_bytes"], results["method"]) == (len(told.encode()), "exact")
+    assert "x" * 648 in answer("fails")
+    assert weights(tap)["fails"]["results"] is None  # as docs/weight.md says

@@ -117,7 +117,7 @@ class Slots:
 
     def __init__(self, line: str) -> None:
         self._line = line
-        self.kept: dict[str, Slot] = {}
+        self.kept: dict[str, NamedSlot] = {}
         self.position: int | None = None
         """Which positional argument is a name, if a look among those that are `kept` is enough."""
 

@@ -46,6 +46,9 @@ class Functions(Handlers):
             return of_value(result.text)
         return of_value(result)
 
+    def tool_of(self, _instance: Any, args: Any, kwargs: Any) -> Any:
+        return args[0] if args else kwargs["function_tool"]
+
     def definitions(self, _instance: Any, args: Any, kwargs: Any) -> Iterable[tuple[str, Any]]:
         tool = args[0] if args else kwargs["function_tool"]
         return [(tool.name, (tool.name, tool.description, tool.params_json_schema))]
