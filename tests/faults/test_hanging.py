@@ -59,6 +59,16 @@ HANGING = {
         f"import {HTTP} as http; http.OTLPMetricExporter.force_flush = hang",
         "metertap.get_all_metrics()",
     ),
+    "the file of a history": ("import sqlite3; sqlite3.connect = hang", ""),
+    "writing to a history": (
+        "",
+        "from metertap.history.store import Store; Store.write = hang",
+    ),
+    "prices of models": (
+        "",
+        "from metertap.costs.prices import Prices; Prices.cost = hang\n"
+        "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)",
+    ),
     "an observable of ours": (
         "",
         "from metertap.recording import Recorder; Recorder.active_calls = property(hang)",
@@ -81,7 +91,11 @@ def ends(code: str, tmp_path: Path, *before: str, **env: str) -> tuple[Ended, fl
 def test_what_hangs_delays_the_end_by_a_second_at_most(what: str, tmp_path: Path) -> None:
     before, after = HANGING[what]
     with hanging_collector() as endpoint:
-        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_METRIC_EXPORT_INTERVAL": "600000",
+            "METERTAP_HISTORY": str(tmp_path / "history.db"),
+        }
         code = PROGRAM.format(
             before=before, instrument="metertap.instrument()", after=after, end=""
         )

@@ -396,3 +396,8 @@ def test_samples_among_which_one_is_no_number_have_no_percentiles(
     known = [value for value in found.percentiles[:3] if value is not None]
     json.dumps(known, allow_nan=False)
     assert found.counts[outcomes.OK] == 200
+
+
+def test_a_text_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(Malformed, match="cannot be written"):
+        decoder(tuple[str, ...])([[2], ["search", "\ud800"]], 1, Samples(memoryview(b"")))

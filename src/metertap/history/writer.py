@@ -54,6 +54,8 @@ class HistoryWriter:
         self._wake = locks.event()
         self._is_ended = False
         self._thread: threading.Thread | None = None
+        self._asked: list[tuple[float, threading.Event]] = []
+        """Until when somebody waits for what was measured to be written, and how to say it is."""
         self._store: Store | None = None
         self._waiting: list[tuple[int, dict[Subject, Tally]]] = []
         self._taken = _now()
@@ -92,14 +94,16 @@ class HistoryWriter:
         self._begin_anew()
 
     def flush(self, until: float) -> None:
-        """Write the measurements so far, until `until` by the monotonic clock at most."""
-        if self._thread is None:
+        """Write the measurements so far, and wait until `until` by the monotonic clock at most.
+
+        The thread writes them, since the file may lie on a file system that hangs.
+        """
+        if self._thread is None or self._is_ended:
             return
-        if self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
-            try:
-                self._write(max(0.0, until - time.monotonic()))
-            finally:
-                self._writing.release()
+        done = locks.event()
+        self._asked.append((until, done))
+        self._wake.set()
+        done.wait(max(0.0, until - time.monotonic()))
 
     def close(self, until: float) -> None:
         """Write the rest, and end."""
@@ -151,11 +155,22 @@ class HistoryWriter:
             if self._is_ended:
                 return
             with self._writing:
-                if is_crowded:
+                if self._asked:
+                    self._answer()
+                elif is_crowded:
                     with faults.guarded("history.sort"):
                         self._gathering.sort()
                 else:
                     self._write()
+
+    def _answer(self) -> None:
+        asked = self._asked[: len(self._asked)]
+        del self._asked[: len(asked)]
+        try:
+            self._write(max(0.0, asked[-1][0] - time.monotonic()))
+        finally:
+            for _, done in asked:
+                done.set()
 
     def _look_at_file(self) -> None:
         """Open the file at once, so that a file that cannot be written is reported early."""

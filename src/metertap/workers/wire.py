@@ -274,6 +274,10 @@ def _texts(column: Column, count: int, _samples: Samples) -> list[str]:
     found = _of_types(column, count, str)
     if found and max(map(len, found)) > _MOST_CHARACTERS:
         raise Malformed("a text is too long")
+    try:
+        "".join(found).encode()
+    except UnicodeEncodeError:  # half a surrogate pair would break every text that has it
+        raise Malformed("a text cannot be written") from None
     return found
 
 
