@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from benchmarks.native_histograms import histogram, value, written
+from dashboards.boards.queries import quantile_of_calls
 
-from metertap import catalogue
+from metertap import catalogue, promql
 from metertap.cli import main
 from metertap.cli.credentials import Credentials
 from metertap.cli.engines import open_history
@@ -231,6 +233,23 @@ def test_an_engine_answers_as_the_file_does(
             # Classic buckets double: an estimate is in the same one as the exact figure.
             off = 0.03 if is_native else 0.5
             assert told.latency.quantile(share) == pytest.approx(exact, rel=off)
+
+
+def test_dashboards_read_native_histograms_where_there_are_any(
+    engine: str, minutes: list[Any], request: pytest.FixtureRequest
+) -> None:
+    is_native = "[native" in request.node.name
+    for name in TOOLS:
+        every = sorted(value for _, _, latencies in minutes for value in latencies[name])
+        for share in (0.5, 0.95):
+            tool = f'{promql.TOOL}="{name}"'
+            query = quantile_of_calls(share, tool, over=f"{END - START:.0f}s")
+            query = query.replace("$job", ".*").replace("$instance", ".*")
+            asked = f"{engine}/api/v1/query?{urlencode({'query': query, 'time': END})}"
+            (found,) = get(asked).json()["data"]["result"]
+            exact = every[math.ceil(share * len(every)) - 1]
+            # Of classic buckets it is in the same one as the exact figure; these double.
+            assert float(found["value"][1]) == pytest.approx(exact, rel=0.03 if is_native else 0.5)
 
 
 def test_periods_one_tool_and_one_kind(engine: str) -> None:
