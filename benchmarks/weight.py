@@ -7,7 +7,6 @@ from typing import Any
 
 from benchmarks.measuring import Result, above, interleaved, result, timed
 from benchmarks.process import measured
-from metertap.measuring.weighing import weigh
 from metertap.state import recorder
 from metertap.weight.results import of_content, of_value
 
@@ -42,7 +41,9 @@ def _row(
 
         def ours() -> None:
             if series.weight is not False:
-                weigh(series, size_of, value)
+                weight = series.weight or recorder().weight_of(series)
+                if weight is not None:
+                    weight.weigh(size_of, value)
 
         works = {"bare": timed(lambda: None), "ours": timed(ours)}
         added = above(interleaved(works, rounds=rounds, times=_TIMES), "ours", "bare")

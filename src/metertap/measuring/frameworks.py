@@ -14,7 +14,6 @@ from metertap import faults
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import NamedSlot
-from metertap.measuring.weighing import weigh
 from metertap.measuring.wrappers import Measure, coroutine_wrapper, plain_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.targets import Target, comparable
@@ -103,7 +102,9 @@ class Handlers:
         ending = frame[NOTE]
         series = frame[SERIES]
         if series and series.weight is not False:
-            weigh(series, self.size_of, result)
+            weight = series.weight or recorder().weight_of(series)
+            if weight is not None:
+                weight.weigh(self.size_of, result)
         if ending is None and series and type(result) not in _PLAIN:
             try:
                 ending = self.returned(result)

@@ -10,6 +10,11 @@ from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import WeightFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.weight.definitions import Definition
+from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
+
+_ALWAYS = 8
+_EVERY = 64
+"""The first structured results are in the sample, and then one of this many."""
 
 
 class Sized(NamedTuple):
@@ -57,6 +62,39 @@ class WeightSeries(LatencySeries[WeightFigures]):
         """Whether it was told that the size of a result is not known."""
         self._attributes = {catalogue.TOOL_NAME: name, catalogue.SIDE: side}
         self._begun = False
+
+    def weigh(self, size_of: Callable[[Any], int], result: Any) -> None:
+        """Record the size of a tool's result, as returned by `size_of`. Never raises."""
+        try:
+            size = size_of(result)
+            if size < 0:
+                size = self._unread(size, result)
+        except Exception as fault:
+            faults.fault("weight.result", fault)
+            size = UNKNOWN
+        try:
+            self.record(size)
+        except Exception as fault:
+            faults.fault("weight.result", fault)
+
+    def _unread(self, size: int, result: Any) -> int:
+        """Return the size of a result that is in the sample, or the mark in its place."""
+        if size == STRUCTURED:
+            count = self.structured
+            self.structured = count + 1
+            if count >= _ALWAYS and count % _EVERY:
+                return size
+            size = of_structure(result)
+        if size == UNKNOWN and not self.is_unknown_told:
+            self.is_unknown_told = True
+            faults.warn_once(
+                "weight.unknown",
+                "the size of what tool %s returned is not known (%s): "
+                "such results count as unknown",
+                self.name,
+                type(result).__qualname__,
+            )
+        return size
 
     def record(self, size: int) -> None:
         """Record the size of one result, or the mark in its place."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from metertap import catalogue
-from metertap.measuring.weighing import weigh_on
 from metertap.recording import ToolSeries
 from metertap.state import recorder
 from metertap.weight.definitions import Definition, definition
@@ -53,9 +52,9 @@ def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
         weight = recorder().weight_of(series)
     if weight and (content := fields.get("content")) is not None:
         if content or (structured := fields.get("structuredContent")) is None:
-            weigh_on(weight, of_content, content)
+            weight.weigh(of_content, content)
         else:
-            weigh_on(weight, of_value, structured)
+            weight.weigh(of_value, structured)
 
 
 def received(kind: Kind, fields: Mapping[str, Any]) -> None:
@@ -75,6 +74,6 @@ def received(kind: Kind, fields: Mapping[str, Any]) -> None:
             or (structured := fields.get("structured_content", fields.get("structuredContent")))
             is None
         ):
-            weigh_on(weight, of_content, content)
+            weight.weigh(of_content, content)
         else:
-            weigh_on(weight, of_value, structured)
+            weight.weigh(of_value, structured)
