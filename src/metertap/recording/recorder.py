@@ -1,4 +1,4 @@
-"""The recorder: where every patch and every hand-made record ends, and every view begins.
+"""The recorder: where every patch and every hand-made record ends.
 
 It knows tools, caches, sessions and MCP operations by name; it knows no library that is patched,
 no reader and no exporter. Durations gather in the series' buffers, and go in batches to the
@@ -11,36 +11,26 @@ from __future__ import annotations
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from metertap import catalogue, faults, outcomes
+from metertap import catalogue, faults
 from metertap.labels import as_label
 from metertap.recording.baseline import Past
-from metertap.recording.buffer import Buffer, Delivery
+from metertap.recording.buffer import Buffer
 from metertap.recording.cache_series import BOTH, CacheSeries
-from metertap.recording.figures import (
-    CacheFigures,
-    Figures,
-    OperationFigures,
-    ToolFigures,
-    WeightFigures,
-)
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
-from metertap.recording.usage_series import UsageKey, UsageSeries
+from metertap.recording.usage_series import UsageSeries
+from metertap.recording.views import NO_FEES, Views
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Run
-
-F = TypeVar("F")
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
 """30,000 years. What is longer is no duration, and would make sums overflow."""
 _DUPLICATES_LIMIT = 100
-_NO_FEES: Mapping[str, Decimal] = {}
 _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
 """The attribute by which the SDK's own readers mark what is past their limit."""
 
@@ -52,53 +42,29 @@ class Slot(Protocol):
         """Look it up again: it is not the one to record to any more."""
 
 
-class Recorder(Delivery):
+class Recorder(Views):
     """Holds every series of one process. All methods may be called from any thread."""
 
     def __init__(self, window_size: int = 1000, series_limit: int = 2000) -> None:
-        self.window_size = window_size
         self._series_limit = series_limit
-        self.fees: Mapping[str, Decimal] = _NO_FEES
-        """USD for each call of a tool, by the tool's name."""
-        self.weighs = True
-        """Whether the sizes of results and definitions are recorded."""
-        self._activity_callbacks: list[Callable[[], None]] = []
-        self._record_callbacks: list[Callable[[], None]] = []
-        self._look_callbacks: list[Callable[[], None]] = []
-        self._usage_callbacks: list[Callable[[], None]] = []
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
-        super().__init__()
-        self._clear()
+        super().__init__(window_size)
 
     def _clear(self) -> None:
-        self.folding = False
-        self._tools: dict[tuple[str, str], ToolSeries] = {}
-        self._caches: dict[tuple[str, str], CacheSeries] = {}
-        self._weights: dict[tuple[str, str, str], WeightSeries] = {}
-        self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
+        super()._clear()
         self._points: dict[Hashable, DataPoint] = {}
         self._points_of: Counter[str] = Counter()
         self._overflown: dict[str, dict[str, Any]] = {}
-        self._usage: dict[UsageKey, UsageSeries] = {}
-        self._sessions = 0
         self._sessions_since = object()
-        self.sessions_by_hand = 0
-        self.requests_by_hand = 0
-        self._seen_activity = False
-        self._is_fresh_fork = False  # then tools and caches are there, and a record is activity
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
-        self.start_time = time.time()
-        """The start of counters; figures begin again with each `start_over`."""
-        self._past = Past(self.start_time)
-        self._started = self._past.until_monotonic
         self.forget_slots()
 
     def configure(
         self,
         window_size: int,
         series_limit: int,
-        fees: Mapping[str, Decimal] = _NO_FEES,
+        fees: Mapping[str, Decimal] = NO_FEES,
         weighs: bool = True,
     ) -> None:
         """Take sizes and fees from settings; windows that exist keep their newest samples."""
@@ -238,15 +204,6 @@ class Recorder(Delivery):
             tool.weight = self.weight(tool.name, tool.source) if self.weighs else False
         return tool.weight or None
 
-    def weight_figures(self) -> tuple[WeightFigures, ...] | None:
-        """Return the weights of tools; None where they are not measured."""
-        if not self.weighs:
-            return None
-        series = list(self._weights.values())
-        for one in series:
-            one.look()
-        return tuple(faults.each("figures.weights", self._figures_of, series))
-
     # MCP operations and sessions
 
     def find_operation(self, key: Hashable) -> DataPoint | None:
@@ -338,24 +295,6 @@ class Recorder(Delivery):
             series = self.cache(self._name_by_hand(name, system, self._caches), system, supports)
         return series
 
-    def on_look(self, prepare: Callable[[], None]) -> None:
-        """Call `prepare` before anybody sees caches: it finds and names what is new."""
-        if prepare not in self._look_callbacks:
-            self._look_callbacks.append(prepare)
-
-    def on_usage(self, prepare: Callable[[], None]) -> bool:
-        """Call `prepare` before anybody sees what models were used; say whether that is new."""
-        if prepare in self._usage_callbacks:
-            return False
-        self._usage_callbacks.append(prepare)
-        self.on_look(prepare)
-        return True
-
-    def activity(self) -> None:
-        """Note that a cache was seen that has no series yet."""
-        self._activity()
-        self.wake()
-
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: ToolSeries | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
         self.wake()
@@ -383,255 +322,6 @@ class Recorder(Delivery):
             key = (tool, provider, model)
             series = self._usage.setdefault(key, UsageSeries(*key))
         return series
-
-    def usage_figures(self) -> tuple[UsageSeries, ...]:
-        """Copy the series of model calls, since recording began."""
-        for prepare in list(self._usage_callbacks):
-            with faults.guarded("usage.look"):
-                prepare()
-        return self._usage_now()
-
-    def spent(self) -> Decimal:
-        """Add up what tools spent on models and fees, in USD, as far as it is known."""
-        models = sum((series.spent for series in self.usage_figures()), Decimal(0))
-        return sum(self.spent_on_fees().values(), models)
-
-    def spent_on_fees(self) -> dict[str, Decimal]:
-        """Return what calls cost by themselves, by tool, since recording began."""
-        found: dict[str, Decimal] = {}
-        for (name, _), counts, _ in self.tool_counts() if self.fees else ():
-            if name in self.fees:
-                ran = sum(counts.get(outcome, 0) for outcome in outcomes.RAN)
-                found[name] = found.get(name, Decimal(0)) + self.fees[name] * ran
-        return found
-
-    def _usage_now(self) -> tuple[UsageSeries, ...]:
-        with self.lock:
-            return tuple(series.copy() for series in self._usage.values())
-
-    # Views
-
-    def figures(self, *, caches: bool = True) -> Figures:
-        """Copy everything since the last `start_over`; caches only if these are wanted.
-
-        The lock is held for one series at a time.
-        """
-        past = self._past  # first: what is counted must not be less than what was
-        return self._figures(
-            lambda: self._tools_with(self._figures_of),
-            lambda: faults.each(
-                "figures.caches", past.left_out_of, self.cache_figures() if caches else ()
-            ),
-            lambda: past.usage_since(self._usage_now()),
-            past.until,
-            past.until_monotonic,
-        )
-
-    def lifetime(self) -> Figures:
-        """Return a copy since recording began, as counters show it: these never go back.
-
-        Percentiles are of the window that there is. Of operations and sessions all is since the
-        last `start_over`: instruments count them.
-        """
-        return self._figures(
-            lambda: self._tools_with(self._lifetime_of),
-            self.cache_figures,
-            self._usage_now,
-            self.start_time,
-            self._started,
-        )
-
-    def _figures(
-        self,
-        tools: Callable[[], Iterable[ToolFigures]],
-        caches: Callable[[], Iterable[CacheFigures]],
-        usage: Callable[[], tuple[UsageSeries, ...]],
-        start_time: float,
-        started: float,
-    ) -> Figures:
-        """Put figures together; a fault of ours in one of them costs that one."""
-        kept = faults.kept
-        requests = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
-        sessions = (catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION)
-        return Figures(
-            tools=kept("figures.tools", lambda: tuple(tools()), ()),
-            caches=kept("figures.caches", lambda: tuple(caches()), ()),
-            active_sessions=kept("figures.sessions", self.active_sessions, 0),
-            start_time=start_time,
-            uptime_seconds=time.monotonic() - started,
-            requests_by_hand=self.requests_by_hand,
-            operations=kept("figures.operations", lambda: self._operations_of(*requests), ()),
-            sessions=kept("figures.sessions", lambda: self._operations_of(*sessions), ()),
-            usage=kept("figures.usage", usage, ()),
-            weights=kept("figures.weights", self.weight_figures, ()),
-        )
-
-    def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
-        """Return one tool's figures and the latencies in its window, oldest first."""
-        series = self._tools.get((name, source))
-        if series is None:
-            return None
-        with self.lock:
-            return series.figures(), series.window.milliseconds()
-
-    def with_runs(self, figures: Any) -> tuple[Any, tuple[Run, ...]]:
-        """Return the lifetime's figures of the same series, and the samples in its windows.
-
-        `ToolSeries.runs` says which they are.
-        """
-        series: LatencySeries[Any] | None
-        if isinstance(figures, ToolFigures):
-            series = self._tools.get((figures.name, figures.source))
-        elif isinstance(figures, WeightFigures):
-            series = self._weights.get((figures.name, figures.source, figures.side))
-        else:
-            series = self._operation_of(figures)
-        if series is None:  # everything was reset meanwhile
-            return figures, ()
-        with self.lock:
-            now = series.figures()
-            if isinstance(now, ToolFigures):
-                now = self._past.added_to(now)
-            return now, series.runs()
-
-    def _operation_of(self, figures: Any) -> OperationSeries | None:
-        wanted = (figures.side, figures.method, figures.name)
-        for series in list(self._operations.values()):
-            if (series.metric.side, series.method, series.name) == wanted:
-                return series
-        return None
-
-    def tool_counts(self) -> list[tuple[tuple[str, str], dict[str, int], int]]:
-        """Each tool's counts by outcome since recording began, and how many latencies are known.
-
-        It costs little where nothing else is wanted.
-        """
-        found = []
-        for key, series in list(self._tools.items()):
-            with self.lock:
-                series.fold()
-                found.append(
-                    (key, *self._past.counts_with(key, series.counts, series.latencies.count))
-                )
-        return found
-
-    def newest_latencies(
-        self, key: tuple[str, str], count: int, above: float = -1.0
-    ) -> list[float]:
-        """The last `count` latencies in a tool's window, in milliseconds, oldest first.
-
-        None, at a fraction of the cost, where not one of them is `above`.
-        """
-        series = self._tools.get(key)
-        if series is None:
-            return []
-        with self.lock:
-            series.fold()
-            return series.window.newest(count, above)
-
-    def figures_of_cache(self, name: str, system: str) -> CacheFigures | None:
-        """Return one cache's figures. No new cache objects are looked for."""
-        past, series = self._past, self._caches.get((name, system))
-        return None if series is None else past.left_out_of(series.figures())
-
-    def _tools_with(
-        self, figures_of: Callable[[ToolSeries], ToolFigures]
-    ) -> tuple[ToolFigures, ...]:
-        found = faults.each("figures.tool", figures_of, list(self._tools.values()))
-        # Calls may wait there until it is known which tool they are of.
-        return tuple(
-            tool
-            for tool in found
-            if tool.name != catalogue.OTHER or tool.active or any(tool.counts.values())
-        )
-
-    def _operations_of(self, *metrics: catalogue.Metric) -> tuple[OperationFigures, ...]:
-        series = [item for item in list(self._operations.values()) if item.metric in metrics]
-        found = faults.each("figures.operation", self._figures_of, series)
-        return tuple(figures for figures in found if figures.calls)
-
-    def _figures_of(self, series: LatencySeries[F]) -> F:
-        same = series.same_figures()
-        if same is None:
-            with self.lock:
-                same = series.figures()
-        return same
-
-    def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
-        same = series.same_figures() if self._past.is_empty else None
-        if same is None:
-            with self.lock:
-                same = self._past.added_to(series.figures())
-        return same
-
-    def cache_figures(self) -> list[CacheFigures]:
-        """The caches alone, since recording began."""
-        self.look()
-        return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
-
-    def look(self) -> None:
-        """Find and name new caches, as before anybody sees caches."""
-        for prepare in list(self._look_callbacks):
-            with faults.guarded("caches.look"):
-                prepare()
-
-    def active_calls(self) -> list[tuple[str, int]]:
-        """Return calls in progress by tool name, every source together."""
-        totals: dict[str, int] = {}
-        for series in list(self._tools.values()):
-            with self.lock:  # a fold moves calls from one count to another
-                active = series.active
-            totals[series.name] = totals.get(series.name, 0) + active
-        return list(totals.items())
-
-    def active_sessions(self) -> int:
-        """Open sessions: those that were seen, or what was set by hand if that is more."""
-        return max(self._sessions, self.sessions_by_hand)
-
-    def on_activity(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the first tool, cache, operation or session is seen.
-
-        At once, if one was. A forked child sees its first with the first record.
-        """
-        self._activity_callbacks.append(callback)
-        if self._seen_activity:
-            callback()
-
-    def forget_activity_callback(self, callback: Callable[[], None]) -> None:
-        if callback in self._activity_callbacks:
-            self._activity_callbacks.remove(callback)
-
-    def _activity(self) -> None:
-        if not self._seen_activity:
-            self._seen_activity = True
-            self._is_fresh_fork = False
-            for callback in list(self._activity_callbacks):
-                with faults.guarded("recorder.activity"):
-                    callback()
-
-    def wake(self) -> None:
-        """Something is about to be recorded.
-
-        That is activity in a forked child, where the tools and caches are there before.
-        """
-        if self._is_fresh_fork:
-            self._activity()
-        if self._record_callbacks:
-            for callback in list(self._record_callbacks):
-                with faults.guarded("recorder.record"):
-                    callback()
-
-    def on_record(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when something begins to be recorded, until that is forgotten.
-
-        So it is with the first call, lookup, operation or session, and every now and then later.
-        """
-        self._record_callbacks.append(callback)
-
-    def forget_record_callback(self, callback: Callable[[], None]) -> None:
-        """Stop calling `callback`."""
-        if callback in self._record_callbacks:
-            self._record_callbacks.remove(callback)
 
     def _with_windows(self) -> list[LatencySeries[Any]]:
         return [

@@ -1,0 +1,275 @@
+"""Views of everything recorded, since the last reset or since recording began."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from metertap import catalogue, faults, outcomes
+from metertap.recording.activity import Activity
+from metertap.recording.baseline import Past
+from metertap.recording.buffer import Delivery
+from metertap.recording.cache_series import CacheSeries
+from metertap.recording.figures import (
+    CacheFigures,
+    Figures,
+    OperationFigures,
+    ToolFigures,
+    WeightFigures,
+)
+from metertap.recording.latency_series import LatencySeries
+from metertap.recording.operation_series import OperationSeries
+from metertap.recording.tool_series import ToolSeries
+from metertap.recording.usage_series import UsageKey, UsageSeries
+from metertap.recording.weight_series import WeightSeries
+from metertap.recording.window import Run
+
+F = TypeVar("F")
+
+NO_FEES: Mapping[str, Decimal] = {}
+
+
+class Views(Activity, Delivery):
+    """The series of one process, and figures of them. Any thread may call its methods."""
+
+    def __init__(self, window_size: int) -> None:
+        self.window_size = window_size
+        self.fees: Mapping[str, Decimal] = NO_FEES
+        """USD for each call of a tool, by the tool's name."""
+        self.weighs = True
+        """Whether the sizes of results and definitions are recorded."""
+        self._usage_callbacks: list[Callable[[], None]] = []
+        Activity.__init__(self)
+        Delivery.__init__(self)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.folding = False
+        self._tools: dict[tuple[str, str], ToolSeries] = {}
+        self._caches: dict[tuple[str, str], CacheSeries] = {}
+        self._weights: dict[tuple[str, str, str], WeightSeries] = {}
+        self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
+        self._usage: dict[UsageKey, UsageSeries] = {}
+        self._sessions = 0
+        self.sessions_by_hand = 0
+        self.requests_by_hand = 0
+        self._expect_activity()
+        self.start_time = time.time()
+        """The start of counters; figures begin again with each `start_over`."""
+        self._past = Past(self.start_time)
+        self._started = self._past.until_monotonic
+
+    def figures(self, *, caches: bool = True) -> Figures:
+        """Copy everything since the last `start_over`; caches only if these are wanted.
+
+        The lock is held for one series at a time.
+        """
+        past = self._past  # first: what is counted must not be less than what was
+        return self._figures(
+            lambda: self._tools_with(self._figures_of),
+            lambda: faults.each(
+                "figures.caches", past.left_out_of, self.cache_figures() if caches else ()
+            ),
+            lambda: past.usage_since(self._usage_now()),
+            past.until,
+            past.until_monotonic,
+        )
+
+    def lifetime(self) -> Figures:
+        """Return a copy since recording began, as counters show it: these never go back.
+
+        Percentiles are of the window that there is. Of operations and sessions all is since the
+        last `start_over`: instruments count them.
+        """
+        return self._figures(
+            lambda: self._tools_with(self._lifetime_of),
+            self.cache_figures,
+            self._usage_now,
+            self.start_time,
+            self._started,
+        )
+
+    def _figures(
+        self,
+        tools: Callable[[], Iterable[ToolFigures]],
+        caches: Callable[[], Iterable[CacheFigures]],
+        usage: Callable[[], tuple[UsageSeries, ...]],
+        start_time: float,
+        started: float,
+    ) -> Figures:
+        """Put figures together; a fault of ours in one of them costs that one."""
+        kept = faults.kept
+        requests = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
+        sessions = (catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION)
+        return Figures(
+            tools=kept("figures.tools", lambda: tuple(tools()), ()),
+            caches=kept("figures.caches", lambda: tuple(caches()), ()),
+            active_sessions=kept("figures.sessions", self.active_sessions, 0),
+            start_time=start_time,
+            uptime_seconds=time.monotonic() - started,
+            requests_by_hand=self.requests_by_hand,
+            operations=kept("figures.operations", lambda: self._operations_of(*requests), ()),
+            sessions=kept("figures.sessions", lambda: self._operations_of(*sessions), ()),
+            usage=kept("figures.usage", usage, ()),
+            weights=kept("figures.weights", self.weight_figures, ()),
+        )
+
+    def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
+        """Return one tool's figures and the latencies in its window, oldest first."""
+        series = self._tools.get((name, source))
+        if series is None:
+            return None
+        with self.lock:
+            return series.figures(), series.window.milliseconds()
+
+    def with_runs(self, figures: Any) -> tuple[Any, tuple[Run, ...]]:
+        """Return the lifetime's figures of the same series, and the samples in its windows.
+
+        `ToolSeries.runs` says which they are.
+        """
+        series: LatencySeries[Any] | None
+        if isinstance(figures, ToolFigures):
+            series = self._tools.get((figures.name, figures.source))
+        elif isinstance(figures, WeightFigures):
+            series = self._weights.get((figures.name, figures.source, figures.side))
+        else:
+            series = self._operation_of(figures)
+        if series is None:  # everything was reset meanwhile
+            return figures, ()
+        with self.lock:
+            now = series.figures()
+            if isinstance(now, ToolFigures):
+                now = self._past.added_to(now)
+            return now, series.runs()
+
+    def _operation_of(self, figures: Any) -> OperationSeries | None:
+        wanted = (figures.side, figures.method, figures.name)
+        for series in list(self._operations.values()):
+            if (series.metric.side, series.method, series.name) == wanted:
+                return series
+        return None
+
+    def tool_counts(self) -> list[tuple[tuple[str, str], dict[str, int], int]]:
+        """Each tool's counts by outcome since recording began, and how many latencies are known.
+
+        It costs little where nothing else is wanted.
+        """
+        found = []
+        for key, series in list(self._tools.items()):
+            with self.lock:
+                series.fold()
+                found.append(
+                    (key, *self._past.counts_with(key, series.counts, series.latencies.count))
+                )
+        return found
+
+    def newest_latencies(
+        self, key: tuple[str, str], count: int, above: float = -1.0
+    ) -> list[float]:
+        """The last `count` latencies in a tool's window, in milliseconds, oldest first.
+
+        None, at a fraction of the cost, where not one of them is `above`.
+        """
+        series = self._tools.get(key)
+        if series is None:
+            return []
+        with self.lock:
+            series.fold()
+            return series.window.newest(count, above)
+
+    def figures_of_cache(self, name: str, system: str) -> CacheFigures | None:
+        """Return one cache's figures. No new cache objects are looked for."""
+        past, series = self._past, self._caches.get((name, system))
+        return None if series is None else past.left_out_of(series.figures())
+
+    def cache_figures(self) -> list[CacheFigures]:
+        """The caches alone, since recording began."""
+        self.look()
+        return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
+
+    def weight_figures(self) -> tuple[WeightFigures, ...] | None:
+        """Return the weights of tools; None where they are not measured."""
+        if not self.weighs:
+            return None
+        series = list(self._weights.values())
+        for one in series:
+            one.look()
+        return tuple(faults.each("figures.weights", self._figures_of, series))
+
+    def on_usage(self, prepare: Callable[[], None]) -> bool:
+        """Call `prepare` before anybody sees what models were used; say whether that is new."""
+        if prepare in self._usage_callbacks:
+            return False
+        self._usage_callbacks.append(prepare)
+        self.on_look(prepare)
+        return True
+
+    def usage_figures(self) -> tuple[UsageSeries, ...]:
+        """Copy the series of model calls, since recording began."""
+        for prepare in list(self._usage_callbacks):
+            with faults.guarded("usage.look"):
+                prepare()
+        return self._usage_now()
+
+    def _usage_now(self) -> tuple[UsageSeries, ...]:
+        with self.lock:
+            return tuple(series.copy() for series in self._usage.values())
+
+    def spent(self) -> Decimal:
+        """Add up what tools spent on models and fees, in USD, as far as it is known."""
+        models = sum((series.spent for series in self.usage_figures()), Decimal(0))
+        return sum(self.spent_on_fees().values(), models)
+
+    def spent_on_fees(self) -> dict[str, Decimal]:
+        """Return what calls cost by themselves, by tool, since recording began."""
+        found: dict[str, Decimal] = {}
+        for (name, _), counts, _ in self.tool_counts() if self.fees else ():
+            if name in self.fees:
+                ran = sum(counts.get(outcome, 0) for outcome in outcomes.RAN)
+                found[name] = found.get(name, Decimal(0)) + self.fees[name] * ran
+        return found
+
+    def _tools_with(
+        self, figures_of: Callable[[ToolSeries], ToolFigures]
+    ) -> tuple[ToolFigures, ...]:
+        found = faults.each("figures.tool", figures_of, list(self._tools.values()))
+        # Calls may wait there until it is known which tool they are of.
+        return tuple(
+            tool
+            for tool in found
+            if tool.name != catalogue.OTHER or tool.active or any(tool.counts.values())
+        )
+
+    def _operations_of(self, *metrics: catalogue.Metric) -> tuple[OperationFigures, ...]:
+        series = [item for item in list(self._operations.values()) if item.metric in metrics]
+        found = faults.each("figures.operation", self._figures_of, series)
+        return tuple(figures for figures in found if figures.calls)
+
+    def _figures_of(self, series: LatencySeries[F]) -> F:
+        same = series.same_figures()
+        if same is None:
+            with self.lock:
+                same = series.figures()
+        return same
+
+    def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
+        same = series.same_figures() if self._past.is_empty else None
+        if same is None:
+            with self.lock:
+                same = self._past.added_to(series.figures())
+        return same
+
+    def active_calls(self) -> list[tuple[str, int]]:
+        """Return calls in progress by tool name, every source together."""
+        totals: dict[str, int] = {}
+        for series in list(self._tools.values()):
+            with self.lock:  # a fold moves calls from one count to another
+                active = series.active
+            totals[series.name] = totals.get(series.name, 0) + active
+        return list(totals.items())
+
+    def active_sessions(self) -> int:
+        """Open sessions: those that were seen, or what was set by hand if that is more."""
+        return max(self._sessions, self.sessions_by_hand)
