@@ -19,13 +19,13 @@ import pytest
 
 from metertap import outcomes
 from metertap.recording import Recorder
+from metertap.recording.figures import Whole
 from metertap.workers import members, records
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import NOT_REACHED, REACHED, Gathered
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Line, written
 from metertap.workers.members import SOCKET, TOTALS, Files
-from metertap.workers.merging import Whole
 from metertap.workers.sections import FIGURES, of_process, of_recorder
 from support.programs import started
 from support.waiting import wait_for

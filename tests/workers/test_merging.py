@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from metertap import catalogue, outcomes
 from metertap.recording import OperationFigures, Percentiles, Recorder, WeightFigures
+from metertap.recording.figures import Whole
 from metertap.recording.window import Run
 from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
 from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.merging import OperationPart, ToolPart, WeightPart, Whole
+from metertap.workers.merging import OperationPart, ToolPart, WeightPart
 from metertap.workers.runs import Runs, merged
 from metertap.workers.sections import (
     Changes,

@@ -99,8 +99,13 @@ class TokenCheck:
     """WSGI middleware that answers only requests that show the token."""
 
     def __init__(self, app: WsgiApp, token: Callable[[], Secret]) -> None:
+        # Most processes have no token, and OpenSSL is loaded with this. It is not imported by a
+        # thread that serves: a child that is forked meanwhile could never import it.
+        from hmac import compare_digest
+
         self._app = app
         self._token = token
+        self._is_equal = compare_digest
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if self._is_shown(environ.pop("HTTP_AUTHORIZATION", "")):
@@ -117,9 +122,7 @@ class TokenCheck:
         except (OSError, ValueError) as error:
             faults.fault("token", error)
             return False
-        import hmac  # OpenSSL is loaded with it, and most processes have no token
-
-        return hmac.compare_digest(shown, token.value.encode())
+        return self._is_equal(shown, token.value.encode())
 
 
 def _shown_in(header: str) -> bytes | None:

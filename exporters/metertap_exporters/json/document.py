@@ -22,8 +22,8 @@ from metertap_exporters.json.foreign import ForeignTool
 from metertap_exporters.json.system import system
 
 if TYPE_CHECKING:
+    from metertap.recording.figures import Whole
     from metertap.tables.document import Cache, Costs, Latencies, Weights
-    from metertap.workers.merging import Whole
     from metertap_exporters.json.shape import Document, Tool
 
 SCHEMA_VERSION = "1.3"

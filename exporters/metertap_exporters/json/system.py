@@ -6,21 +6,17 @@ import gc
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from metertap import faults
 from metertap.recording import Figures
-
-if TYPE_CHECKING:
-    from metertap.workers.merging import Whole
+from metertap.recording.figures import Whole
 
 _COLLECTOR = ("collections", "collected", "uncollectable")
 
 
 def taken(figures: Figures) -> Whole:
     """Measure what this process costs, beside what figures say of it as a whole."""
-    from metertap.workers.merging import Whole  # not before there are several
-
     return Whole(
         start_time=figures.start_time,
         active_sessions=figures.active_sessions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from metertap import outcomes
@@ -142,3 +143,19 @@ class Figures(NamedTuple):
     @property
     def total_requests(self) -> int:
         return sum(sum(tool.counts.values()) for tool in self.tools)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The figures that a process has once: times in Unix seconds, `gc` as in the standard library.
+
+    Of the collector's generations each is collections, collected and uncollectable objects.
+    """
+
+    start_time: float
+    active_sessions: int
+    requests_by_hand: int
+    cpu_seconds: float
+    resident_bytes: int | None
+    threads: int
+    gc: tuple[tuple[int, int, int], ...] | None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metertap.recording import (
@@ -19,6 +18,7 @@ from metertap.recording import (
     ToolFigures,
     WeightFigures,
 )
+from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Run
 from metertap.workers.runs import merged
@@ -49,22 +49,6 @@ class WeightPart(NamedTuple):
 
 
 Part = ToolPart | OperationPart | WeightPart
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """The figures that a process has once: times in Unix seconds, `gc` as in the standard library.
-
-    Of the collector's generations each is collections, collected and uncollectable objects.
-    """
-
-    start_time: float
-    active_sessions: int
-    requests_by_hand: int
-    cpu_seconds: float
-    resident_bytes: int | None
-    threads: int
-    gc: tuple[tuple[int, int, int], ...] | None
 
 
 def tools(parts: Sequence[ToolPart]) -> ToolPart:

@@ -21,9 +21,10 @@ from metertap.recording import (
     ToolFigures,
     WeightFigures,
 )
+from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.workers import merging
-from metertap.workers.merging import OperationPart, ToolPart, WeightPart, Whole
+from metertap.workers.merging import OperationPart, ToolPart, WeightPart
 from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 Key = tuple[str | None, ...]

@@ -8,9 +8,9 @@ import threading
 
 from metertap import outcomes
 from metertap.recording import Recorder
+from metertap.recording.figures import Whole
 from metertap.workers.group import WorkerGroup
 from metertap.workers.ledger import Ledger
-from metertap.workers.merging import Whole
 from metertap.workers.sections import FIGURES, of_process, of_recorder
 
 recorder = Recorder()
