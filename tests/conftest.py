@@ -66,11 +66,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rooms.get(os.path.relpath(item.path, tests).split(os.sep)[0], 50))
 
 
+_modules = 0
+"""How many modules there were when the collector was last told to leave them alone."""
+
+
 def pytest_collection_finish() -> None:
     # Everything that is imported by now stays. The collector, and whoever asks it for objects as
     # metertap does to find caches, need not look through all of that in every test.
+    global _modules
     gc.collect()
     gc.freeze()
+    _modules = len(sys.modules)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries_stay() -> None:
+    """Leave alone what tests of earlier files have imported, too."""
+    if len(sys.modules) > _modules + 100:
+        pytest_collection_finish()
 
 
 @pytest.fixture(autouse=True)

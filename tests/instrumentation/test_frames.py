@@ -31,7 +31,10 @@ OWN_ARGUMENTS = {
 
 def patch_sets() -> list[PatchSet]:
     # Not isinstance: objects may answer that themselves.
-    return [it for it in gc.get_objects() if issubclass(type(it), PatchSet)]
+    gc.unfreeze()  # what earlier tests have made is not looked at otherwise
+    found = [it for it in gc.get_objects() if issubclass(type(it), PatchSet)]
+    gc.freeze()
+    return found
 
 
 def installed() -> Iterator[tuple[Target, Any]]:
