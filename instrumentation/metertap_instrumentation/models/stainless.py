@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metertap import faults
-from metertap.costs.model_calls import ModelCall, begin
+from metertap.costs.model_calls import ModelCall, Outer, begin
 from metertap.measuring.frameworks import coroutine_method, plain_method
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import Live, Target, stand_in
+from metertap.patching.subclasses import SubclassesPatchSet
+from metertap.patching.targets import Live, Target, comparable, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.models import streams
+from metertap_instrumentation.models import layers, streams
 from metertap_instrumentation.models.providers import provider_of
 
 
@@ -45,13 +46,8 @@ class Requests:
         """Return the patches of the package."""
         package = self._package
         return [
-            PatchSet(
-                f"{package}._base_client",
-                [
-                    plain_method("SyncAPIClient.request", self),
-                    coroutine_method("AsyncAPIClient.request", self),
-                ],
-            ),
+            _Clients(package, "Sync", self),
+            _Clients(package, "Async", self),
             PatchSet(f"{package}._response", [self._parse("BaseAPIResponse")]),
             PatchSet(
                 f"{package}._legacy_response", [self._parse("LegacyAPIResponse")], optional=True
@@ -67,8 +63,11 @@ class Requests:
 
     # What follows makes this a `wrappers.Measure`.
 
-    def begin(self, client: Any, args: Any, kwargs: Any) -> Any:
-        """Begin a call of a model; None for any other request."""
+    def begin(self, client: Any, args: Any, kwargs: Any, *, is_outer: bool = False) -> Any:
+        """Begin a call of a model; None for any other request.
+
+        One that `is_outer` may reach this again, so that it is not remembered.
+        """
         options = args[1] if len(args) > 1 else kwargs["options"]
         operation = self._operations.get(options.url.partition("?")[0])
         if operation is None or options.method.lower() != "post":
@@ -76,7 +75,8 @@ class Requests:
         sent = options.json_data
         model = sent.get("model") if isinstance(sent, Mapping) else None
         provider, server = provider_of(client, self._provider)
-        return begin(provider, operation, model, server=server, request=sent)
+        request = None if is_outer else sent
+        return begin(provider, operation, model, server=server, request=request)
 
     def ended(self, call: Any, response: Any) -> None:
         """Report what a request returned."""
@@ -152,3 +152,40 @@ def _close_async(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
             raise
 
     return close
+
+
+class _Overrides:
+    """Requests by a subclass's own `request`, counted where they reach no other: a `Measure`.
+
+    Other instrumentations put one there, which calls the base class's as it was before ours.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def begin(self, client: Any, args: Any, kwargs: Any) -> Any:
+        """Begin a call of a model, in a layer that sees whether it is counted further in."""
+        call = self._requests.begin(client, args, kwargs, is_outer=True)
+        return None if call is None else (Outer(counts=False), call)
+
+    def ended(self, begun: Any, response: Any) -> None:
+        """Take what a request returned, unless it is counted."""
+        layer, call = begun
+        if not layer.was_seen:
+            self._requests.ended(call, response)
+
+    def raised(self, begun: Any, error: BaseException) -> None:
+        """End a call that raised, unless it is counted, and hide the wrapper's frame."""
+        is_counted = begun is None or begun[0].was_seen
+        self._requests.raised(None if is_counted else begun[1], error)
+
+
+class _Clients(SubclassesPatchSet):
+    """What is patched of clients of a kind: `request` of the base class and of subclasses."""
+
+    def __init__(self, package: str, kind: str, requests: Requests) -> None:
+        made, base = _Overrides(requests), f"{kind}APIClient"
+        wrapper = layers.coroutine(made) if kind == "Async" else layers.plain(made)
+        super().__init__(f"{package}._base_client", base, {"request": wrapper}, target=comparable)
+        method = coroutine_method if kind == "Async" else plain_method
+        self.targets = (method(f"{base}.request", requests),)

@@ -120,14 +120,23 @@ def _replacement(make: Make) -> Replacement:
         live = [True]
         function = functools.wraps(method)(make(method, live))
         _stand_ins.add(function)
-        return function, live.clear
+
+        def switch_off() -> None:
+            live.clear()
+            _stand_ins.discard(function)
+
+        return function, switch_off
 
     return replacement
 
 
-def is_patched(function: object) -> bool:
-    """Return whether `function` is a stand-in of ours."""
+def is_patched(function: Any) -> bool:
+    """Return whether `function` is a stand-in of ours that is not switched off.
+
+    One that is may still stand somewhere: others kept it, and put it back when they undo theirs.
+    """
     if type(function) is FunctionType:
         return function in _stand_ins
     wrapper = sys.modules.get(_WRAPPER)
-    return wrapper is not None and isinstance(function, wrapper.Wrapper)
+    is_wrapper = wrapper is not None and isinstance(function, wrapper.Wrapper)
+    return is_wrapper and bool(function._self_enabled())

@@ -1,0 +1,150 @@
+"""Other instrumentations of openai's client: each call once, and no metric of theirs twice."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import metertap
+from metertap import catalogue
+from servers.model_api import Answer, ModelApi
+from support.metric_data import points
+
+openai = pytest.importorskip("openai")
+pytestmark = pytest.mark.library("openai")
+
+MODEL = "gpt-4o-mini"
+ASKED: Any = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+USAGE = {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500}
+BODY = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": MODEL,
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "yes"}}
+    ],
+    "usage": USAGE,
+}
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+EVENTS = [
+    {**CHUNK, "choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]},
+    {**CHUNK, "choices": [], "usage": USAGE},
+    "[DONE]",
+]
+
+
+@pytest.fixture
+def api() -> Iterator[ModelApi]:
+    with ModelApi().serving() as api:
+        yield api
+
+
+def use(api: ModelApi) -> None:
+    """Ask three times: whole, async, and streamed."""
+    api.says(Answer(BODY))
+    with openai.OpenAI(api_key="key", base_url=f"{api.url}/v1") as client:
+        assert client.chat.completions.create(**ASKED).choices[0].message.content == "yes"
+        api.says(Answer(events=EVENTS))
+        options = {"include_usage": True}
+        stream = client.chat.completions.create(**ASKED, stream=True, stream_options=options)
+        assert len(list(stream)) == 2
+    api.says(Answer(BODY))
+
+    async def main() -> None:
+        async with openai.AsyncOpenAI(api_key="key", base_url=f"{api.url}/v1") as client:
+            await client.chat.completions.create(**ASKED)
+
+    asyncio.run(main())
+
+
+def counted() -> list[tuple[str, int, int, int]]:
+    found: Any = metertap.get_all_metrics()["cost_metrics"]
+    return [
+        (item["model"], item["calls"], item["input_tokens"], item["output_tokens"])
+        for item in found["models"]
+    ]
+
+
+@contextmanager
+def instrumentor(module: str, provider: MeterProvider) -> Iterator[None]:
+    """One that has a class as OpenTelemetry's instrumentations have it."""
+    made = pytest.importorskip(module).OpenAIInstrumentor()
+    made.instrument(meter_provider=provider)
+    try:
+        yield
+    finally:
+        made.uninstrument()
+
+
+@contextmanager
+def logfire(_module: str, _provider: MeterProvider) -> Iterator[None]:
+    found = pytest.importorskip("logfire")
+    found.configure(send_to_logfire=False, console=False, metrics=False)
+    with found.instrument_openai():
+        yield
+
+
+Others = Callable[[str, MeterProvider], Any]
+OTHERS = [
+    pytest.param(instrumentor, "opentelemetry.instrumentation.openai_v2", id="openai-v2"),
+    pytest.param(instrumentor, "opentelemetry.instrumentation.openai", id="traceloop"),
+    pytest.param(instrumentor, "openinference.instrumentation.openai", id="openinference"),
+    pytest.param(logfire, "logfire", id="logfire"),
+]
+
+
+@pytest.mark.parametrize("first", ["metertap", "other"])
+@pytest.mark.parametrize(("other", "module"), OTHERS)
+def test_each_call_is_counted_once_and_each_metric_recorded_once(
+    other: Others, module: str, first: str, api: ModelApi
+) -> None:
+    pytest.importorskip(module)
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+
+    def recorded() -> int:
+        return sum(round(point.sum) for point in points(reader, catalogue.TOKEN_USAGE.name))
+
+    with (
+        (
+            metertap.instrument(json_endpoint=False, meter_provider=provider)
+            if first == "metertap"
+            else other(module, provider)
+        ),
+        (
+            other(module, provider)
+            if first == "metertap"
+            else metertap.instrument(json_endpoint=False, meter_provider=provider)
+        ),
+    ):
+        use(api)
+        use(api)
+        assert counted() == [(MODEL, 6, 7200, 1800)]
+        assert metertap.instrument().diagnosis()["faults"] == {}
+        # The first call may be recorded by both: only then is it known that another one records.
+        assert recorded() <= 6 * 1500
+
+
+def test_a_client_that_is_mocked_is_no_call_and_harms_nobody(api: ModelApi) -> None:
+    with metertap.instrument(json_endpoint=False):
+        client = openai.OpenAI(api_key="key", base_url=f"{api.url}/v1")
+        answer = importlib.import_module("types").SimpleNamespace(choices=["mocked"])
+        with mock.patch.object(client.chat.completions, "create", return_value=answer):
+            assert client.chat.completions.create(**ASKED).choices == ["mocked"]
+        assert metertap.get_all_metrics()["cost_metrics"] is None
+        with mock.patch.object(type(client), "request", return_value=mock.MagicMock()):
+            client.chat.completions.create(**ASKED)
+        with mock.patch("openai.OpenAI") as made:
+            made().chat.completions.create(**ASKED)
+        assert metertap.instrument().diagnosis()["faults"] == {}
+        use(api)
+        assert counted() == [(MODEL, 3, 3600, 900)]
