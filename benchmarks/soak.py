@@ -57,9 +57,11 @@ class Sample(NamedTuple):
     at: float
     memory: int
     call: float
+    blocks: int
+    """What Python has allocated and not freed, which no allocator's free space is part of."""
 
 
-def hostile_names() -> list[str]:
+def hostile_names(count: int = NAMES) -> list[str]:
     """Make names that a client could make up: long, empty, with control characters, alike."""
     texts = (
         "tool\x00{}",
@@ -70,7 +72,7 @@ def hostile_names() -> list[str]:
         "<b>{}</b>",
         "{}" * 99,
     )
-    return [texts[number % len(texts)].replace("{}", str(number)) for number in range(NAMES)]
+    return [texts[number % len(texts)].replace("{}", str(number)) for number in range(count)]
 
 
 def memory() -> int:
@@ -93,14 +95,14 @@ def work(names: Iterator[str]) -> None:
             pass
 
 
-def soak(seconds: float) -> tuple[list[Sample], int]:
+def soak(seconds: float, count: int) -> tuple[list[Sample], int]:
     """Work for that long; return the samples, and how many calls were made."""
 
     @metertap.tool
     def search() -> None:
         pass
 
-    names = itertools.cycle(hostile_names())
+    names = itertools.cycle(hostile_names(count))
     samples: list[Sample] = []
     calls = 0
     started = time.monotonic()
@@ -119,6 +121,7 @@ def soak(seconds: float) -> tuple[list[Sample], int]:
             reader.stdin.flush()
             costs: list[float] = []
             readings: list[int] = []
+            blocks: list[int] = []
             due = started + SAMPLE_SECONDS
             while (now := time.monotonic()) < started + seconds:
                 before = time.thread_time()
@@ -130,12 +133,15 @@ def soak(seconds: float) -> tuple[list[Sample], int]:
                 if select.select([reader.stdout], [], [], 0)[0]:
                     assert os.read(reader.stdout.fileno(), 10), "the reader has ended"
                     readings.append(memory())
+                    blocks.append(sys.getallocatedblocks())
                     reader.stdin.write(b"\n")
                     reader.stdin.flush()
                 if now >= due and readings:
                     due = now + SAMPLE_SECONDS
                     middle = int(statistics.median(readings))
-                    samples.append(Sample(now - started, middle, statistics.median(costs)))
+                    cost, block = statistics.median(costs), int(statistics.median(blocks))
+                    samples.append(Sample(now - started, middle, cost, block))
+                    blocks.clear()
                     costs.clear()
                     readings.clear()
             reader.kill()
@@ -157,8 +163,10 @@ def main() -> int:
     """Run, print the figures as JSON, and return 1 if one is beyond its limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="for how long (10)")
-    minutes: float = parser.parse_args().minutes
-    samples, calls = soak(minutes * 60)
+    parser.add_argument("--names", type=int, default=NAMES, help="hostile ones (100,000)")
+    given = parser.parse_args()
+    minutes: float = given.minutes
+    samples, calls = soak(minutes * 60, given.names)
     settled = samples[len(samples) // 5 :]
     grows = slope([(item.at / 3600, item.memory / 1e6) for item in settled])
     third = len(settled) // 3
@@ -169,11 +177,14 @@ def main() -> int:
         "calls": calls,
         "memory_mb": round(settled[-1].memory / 1e6, 1),
         "mb_per_hour": round(grows, 2),
+        "blocks": settled[-1].blocks,
+        "blocks_per_hour": round(slope([(item.at / 3600, item.blocks) for item in settled])),
         "call_us_first_third": round(first * 1e6, 3),
         "call_us_last_third": round(last * 1e6, 3),
         "load": os.getloadavg()[1],
     }
     print(json.dumps(found, indent=2))
+    print("blocks:", *(item.blocks for item in samples), file=sys.stderr)
     print("MB:", *(f"{item.memory / 1e6:.1f}" for item in samples), file=sys.stderr)
     return int(grows > MEGABYTES_PER_HOUR or last > first * SLOWER)
 
