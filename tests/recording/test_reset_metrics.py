@@ -214,7 +214,10 @@ def totals(reader: InMemoryMetricReader) -> dict[str, float]:
     data = reader.get_metrics_data()
     found: dict[str, float] = {}
     if data is not None:
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+        scopes = data.resource_metrics[0].scope_metrics
+        for metric in (metric for scope in scopes for metric in scope.metrics):
+            if metric.name.startswith(("process.", "cpython.")):
+                continue  # a thread adds these at any time, and maybe as the first scope
             for point in metric.data.data_points:
                 attributes = point.attributes or {}
                 if attributes.get("cache.name", "prompts") != "prompts":
