@@ -245,7 +245,7 @@ class EngineAnswers:
         span = math.ceil(until - since)
         often = f"max(max_over_time({often}[{span}s:{max(1, span // 20)}s]))"
         found = self._api.instant(often, until)
-        return window / found[0][1].value if found and found[0][1].value else 0.0
+        return window / found[0][1].value if found and found[0][1].value >= 1 else 0.0
 
 
 class _Span(NamedTuple):
