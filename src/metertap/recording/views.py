@@ -206,6 +206,11 @@ class Views(Activity, Delivery):
         self.on_look(prepare)
         return True
 
+    @property
+    def has_usage(self) -> bool:
+        """Whether models were used."""
+        return bool(self._usage_callbacks)
+
     def usage_figures(self) -> tuple[UsageSeries, ...]:
         """Copy the series of model calls, since recording began."""
         for prepare in list(self._usage_callbacks):

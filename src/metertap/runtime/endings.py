@@ -65,14 +65,15 @@ _HARMLESS = frozenset(
 class Endings:
     """The ends of one process, from `watch` to `forget`.
 
-    `push` sends what was measured and returns after `END_SECONDS` at most; it is called before
-    every end that can be seen, by whichever thread sees it, and may be called twice. `stop` asks
-    the threads of metertap to end.
+    `push` sends what was measured and returns after `END_SECONDS` at most, and the seconds that
+    `more` gives; it is called before every end that can be seen, by whichever thread sees it, and
+    may be called twice. `stop` asks the threads of metertap to end.
     """
 
-    def __init__(self, push: Hook, stop: Hook) -> None:
+    def __init__(self, push: Hook, stop: Hook, more: Callable[[], float]) -> None:
         self._push = push
         self._stop = stop
+        self._more = more
         self._aside: list[int] = []
         self._is_pushing = False  # and the main thread waits for it
         self._ends_by: int | None = None  # a signal that came meanwhile
@@ -199,6 +200,7 @@ class Endings:
         """Push, from where no lock can be held, and wait for it `seconds` at most."""
         pushed = _thread.allocate_lock()
         pushed.acquire()
+        more = faults.kept("ending", self._more, 0.0)
 
         def push() -> None:
             with faults.guarded("ending"):
@@ -211,7 +213,7 @@ class Endings:
             except RuntimeError:  # there are none while Python 3.12 ends
                 self._push()
             else:
-                pushed.acquire(timeout=max(0.0, seconds))
+                pushed.acquire(timeout=max(0.0, seconds) + more)
 
     def _push_undisturbed(self) -> None:
         """Push from the main thread, at its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -27,9 +28,12 @@ _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opente
 """Settings that say what is patched."""
 _HISTORY = ("history", "history_size")
 _IMPORTS_SECONDS = 10.0
-_FILE_SECONDS = 0.25
 """The longest that a fork waits for imports; only one that waits for the forking thread takes so
 long."""
+_FILE_SECONDS = 0.25
+"""How long the end of a process waits for the file of a history before it pushes to a collector."""
+_PRICE_TABLE, _PRICES_SECONDS = "genai_prices", 5.0
+"""The module whose import takes longer than all the rest of an end, and the longest it may take."""
 
 
 class Installation(MeasuredProcess):
@@ -51,7 +55,7 @@ class Installation(MeasuredProcess):
         self._waking = locks.rlock()
         self._is_making = False
         self._fork = threading.local()
-        self._endings = Endings(self._push_the_rest, self._stop_threads)
+        self._endings = Endings(self._push_the_rest, self._stop_threads, _seconds_for_prices)
         self._watches = supervisor_watches(self._supervise)
 
     def start(self) -> None:
@@ -212,6 +216,9 @@ class Installation(MeasuredProcess):
 
     def _push_the_rest(self) -> None:
         """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
+        # The first price imports the table. What is pushed later would wait for that in vain.
+        with faults.guarded("exit"):
+            state.recorder().usage_figures()
         until = time.monotonic() + END_SECONDS
         # A file that is locked must leave time for a collector, and one that hangs for the file.
         with faults.guarded("exit"):
@@ -307,6 +314,12 @@ class Installation(MeasuredProcess):
         history, self.history = self.history, None
         if history is not None:
             history.close(time.monotonic() + END_SECONDS)
+
+
+def _seconds_for_prices() -> float:
+    """Return how much longer an end may take because the prices of models are not loaded yet."""
+    is_needed = state.recorder().has_usage and _PRICE_TABLE not in sys.modules
+    return _PRICES_SECONDS if is_needed else 0.0
 
 
 def _install_instrumentations(settings: Settings) -> None:
