@@ -79,7 +79,7 @@ FAULTY = [
     " metertap_instrumentation.tools.mcp.requests.Request.returns",
     "metertap_instrumentation.tools.mcp.operations._of_peer",
     "metertap_instrumentation.tools.mcp.handlers.request_in_progress",
-    "metertap_instrumentation.tools.mcp.client._record",
+    "metertap_instrumentation.tools.mcp.client._key",
     "metertap.recording.Recorder.session_opened",
     "metertap.recording.Recorder.session_closed",
     "metertap.measuring.calls.enter",

@@ -111,7 +111,7 @@ def test_results_that_are_failures(
         (ValueError("x"), "exception"),
         (TimeoutError(), "timeout"),
         (asyncio.CancelledError(), "cancelled"),
-        (KeyboardInterrupt(), "exception"),
+        (KeyboardInterrupt(), "cancelled"),
     ],
     ids=["exception", "timeout", "cancelled", "interrupt"],
 )
