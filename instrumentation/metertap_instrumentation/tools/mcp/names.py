@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metertap import catalogue
+from metertap import catalogue, state
 
 _LIMIT = 1000
 
 
 class KnownNames:
-    """Names that may become a label: learnt from answers, never from requests, and bounded."""
+    """Names that may become a label: learnt from answers, never from requests, and bounded.
+
+    There is one of a kind in a process, which `reset()` empties.
+    """
 
     def __init__(self) -> None:
         self._names: set[str] = set()
+        state.on_reset(self._forget)
+
+    def _forget(self, *_: object) -> None:
+        self._names.clear()
 
     def learn(self, name: str) -> None:
         """Take in that `name` exists: the other side answered for it."""
