@@ -150,7 +150,8 @@ class OtlpReader(PeriodicExportingMetricReader):
         self._changed = locks.event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="metertap-otlp", daemon=True)
-        self._thread.start()
+        with suppress(RuntimeError):  # Python 3.12 starts none while it ends
+            self._thread.start()
         if settings.export_interval_seconds is None:
             state.recorder().on_activity(self._changed.set)
 
@@ -171,8 +172,13 @@ class OtlpReader(PeriodicExportingMetricReader):
 
         May be repeated, also while it is under way: each call returns when that export is done.
         """
+        was_closed = self._closed
         self._close()
         self._changed.set()
+        if self._thread.ident is None:
+            if not was_closed:
+                self._run()
+            return
         self._thread.join(timeout_millis / 1000)
         if self._thread.is_alive():
             self.delivery.tell_if_late()

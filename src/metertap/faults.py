@@ -26,6 +26,7 @@ T = TypeVar("T")
 _SHOWN_LENGTH = 200
 _READ_LENGTH = 2_000
 """The part of a text that is searched for secrets: the search takes the square of it in time."""
+_NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
 _LOG_SECONDS = 1.0
 """The longest that a handler of the program's delays whoever comes here."""
@@ -82,9 +83,12 @@ def each(place: str, make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 def fault(place: str, reason: BaseException | str) -> None:
     """Count one fault at `place`; the first one there is also a warning that gives `reason`.
 
-    Never raises: it is called where an exception has nobody left to catch it.
+    Never raises: it is called where an exception has nobody left to catch it. That Python 3.12 and
+    later start no thread while they end is no fault.
     """
     try:
+        if isinstance(reason, RuntimeError) and str(reason) == _NO_THREAD:
+            return
         with _lock:
             first = place not in _counts
             _counts[place] = _counts.get(place, 0) + 1

@@ -98,6 +98,10 @@ def see(call: ModelCall, response: Any) -> None:
         usage = usage_of(found)
         if usage is not None:
             written = tokens(found, "cache_creation_input_tokens")
+            details = getattr(found, "prompt_tokens_details", None)
+            if written and getattr(details, "cache_creation_tokens", None) is None:
+                # Versions that do not say this leave it out of the whole, too.
+                usage = usage._replace(input=usage.input + written)
             usage = checked(usage._replace(cache_write=written))
             usage = usage if usage.input or usage.output else None
     except Unusable as problem:
