@@ -81,7 +81,7 @@ def test_prometheus_on_the_json_endpoint_shows_the_right_port(tmp_path: Path) ->
         wrong, right = wait_for(lambda: tap.json_url), wait_for(lambda: tap.prometheus_url)
         with prometheus(tmp_path / "prometheus", wrong) as server:
             (target,) = wait_for(
-                lambda: [item for item in server.targets() if item["health"] == "down"]
+                lambda: [item for item in server.targets() if "HTTP status" in item["lastError"]]
             )
     assert target["lastError"] == (
         f"server returned HTTP status 406 This is the JSON endpoint: scrape {right}/metrics instead"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import sys
 import threading
@@ -9,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from metertap import faults, locks, state
-from metertap.runtime import running
+from metertap.runtime import listing, running
 from metertap.runtime.asleep import Asleep, may_sleep
 from metertap.runtime.callers import Caller
 from metertap.runtime.endings import END_SECONDS, Endings
@@ -218,7 +220,8 @@ class Installation(MeasuredProcess):
         """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
         # The first price imports the table. What is pushed later would wait for that in vain.
         with faults.guarded("exit"):
-            state.recorder().usage_figures()
+            if seconds := _seconds_for_prices():
+                listing.briefly(_load_prices, seconds)
         until = time.monotonic() + END_SECONDS
         # A file that is locked must leave time for a collector, and one that hangs for the file.
         with faults.guarded("exit"):
@@ -320,6 +323,11 @@ def _seconds_for_prices() -> float:
     """Return how much longer an end may take because the prices of models are not loaded yet."""
     is_needed = state.recorder().has_usage and _PRICE_TABLE not in sys.modules
     return _PRICES_SECONDS if is_needed else 0.0
+
+
+def _load_prices() -> None:
+    with faults.guarded("exit"), contextlib.suppress(ImportError):
+        importlib.import_module(_PRICE_TABLE)
 
 
 def _install_instrumentations(settings: Settings) -> None:
