@@ -29,6 +29,8 @@ from metertap.patching.tracebacks import hide_frame
 
 END_SECONDS = 0.8
 """The longest that metertap delays the end of a process."""
+_WITHOUT_FILES_SECONDS = 10.0
+"""How much longer threads are waited for where no file can be opened."""
 FLUSH_MILLISECONDS = 500.0
 """The longest that a flush waits for a collector, unless it is told."""
 
@@ -320,8 +322,13 @@ def _join_threads(until: float) -> None:
     """Wait for the threads of metertap, which were asked to end, until that time at most.
 
     A daemon thread that wakes up while Python finalises is ended by `pthread_exit`, which ends the
-    whole process with SIGABRT where no file can be opened (glibc loads a library for it).
+    whole process with SIGABRT where no file can be opened (glibc loads a library for it). There
+    they are waited for longer: a busy machine may need it.
     """
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        until += _WITHOUT_FILES_SECONDS
     for thread in threading.enumerate():
         if thread.daemon and thread.name.startswith("metertap-"):
             thread.join(max(0.0, until - time.monotonic()))
