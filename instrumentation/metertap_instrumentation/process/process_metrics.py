@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import threading
-import time
 import weakref
 from typing import Any
 
@@ -59,6 +58,7 @@ class ProcessMetrics:
         self._recorder = state.recorder()
         self._lock = locks.rlock()
         self._ready = locks.event()
+        self._is_over = locks.event()
         self._begun = False
         self._gates: set[Gate] = set()
         self._problem: str | None = None
@@ -86,6 +86,11 @@ class ProcessMetrics:
         """Report nothing from now on."""
         self._recorder.forget_activity_callback(self._begin)
         self.observe()
+
+    def end(self) -> None:
+        """Begin no import any more, as the process ends."""
+        self._recorder.forget_activity_callback(self._begin)
+        self._is_over.set()
 
     def load(self) -> None:
         """Import what reads the process, and report from now on. Never raises."""
@@ -149,8 +154,8 @@ class ProcessMetrics:
             self._begun = False
 
     def _load_later(self) -> None:
-        time.sleep(_PAUSE_SECONDS)
-        self.load()
+        if not self._is_over.wait(_PAUSE_SECONDS):
+            self.load()
 
     def _open(self) -> None:
         assert _source is not None

@@ -260,7 +260,7 @@ class Endings:
     # Exit handlers
 
     def _exit(self) -> None:
-        until = time.monotonic() + END_SECONDS
+        until = time.monotonic() + END_SECONDS + _seconds_without_files()
         self._push_undisturbed()
         with faults.guarded("exit"):
             self._stop()
@@ -318,17 +318,24 @@ def _has_default_action(number: int) -> bool:
     return True
 
 
-def _join_threads(until: float) -> None:
-    """Wait for the threads of metertap, which were asked to end, until that time at most.
+def _seconds_without_files() -> float:
+    """Return how much longer threads are waited for: on a busy machine they may need it.
 
-    A daemon thread that wakes up while Python finalises is ended by `pthread_exit`, which ends the
-    whole process with SIGABRT where no file can be opened (glibc loads a library for it). There
-    they are waited for longer: a busy machine may need it.
+    It is asked before endpoints close, which gives back files that others may take at once.
     """
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError:
-        until += _WITHOUT_FILES_SECONDS
+        return _WITHOUT_FILES_SECONDS
+    return 0.0
+
+
+def _join_threads(until: float) -> None:
+    """Wait for the threads of metertap, which were asked to end, until that time at most.
+
+    A daemon thread that wakes up while Python finalises is ended by `pthread_exit`, which ends the
+    whole process with SIGABRT where no file can be opened (glibc loads a library for it).
+    """
     for thread in threading.enumerate():
         if thread.daemon and thread.name.startswith("metertap-"):
             thread.join(max(0.0, until - time.monotonic()))

@@ -109,7 +109,8 @@ class Pipeline:
             otlp.shutdown(timeout_millis=END_SECONDS * 1000)
 
     def close_endpoints(self) -> None:
-        """Stop serving."""
+        """Stop serving, and begin nothing any more."""
+        self.process_metrics.end()
         self._readers.close()
 
     def shutdown(self) -> Handover | None:
