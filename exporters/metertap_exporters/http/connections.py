@@ -3,11 +3,13 @@
 There are bounds on their number, on the time that each may take, and on the memory of the answers
 that are being written. Where a bound is reached, the client goes that has kept the endpoint
 waiting for longest: one that does not say what it wants, or does not read its answer. One that
-waits for its answer, or reads it, never does.
+waits for its answer, or reads it, never does. On a busy machine the endpoint itself may be late: a
+client whose request lies there unread, or that has made room for more, keeps nobody waiting.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -19,18 +21,17 @@ from metertap import locks
 LIMIT = 64
 """The most connections that may be open."""
 SECONDS = 10.0
-"""No connection lasts longer, however slowly its client reads or writes."""
+"""The longest that a client may take to ask, and to read its answer, however slowly it does so."""
 BODY_BYTES = 16 * 1024 * 1024
 """While two answers or more are written that take more memory than this, no other is made."""
 PATIENCE_SECONDS = 0.5
 """A client that keeps the endpoint waiting for longer is slow: others may take its place."""
-_WAIT_SECONDS = 5.0  # for a place to become free, before a new connection is refused
 _LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One client: since when it is connected, and since when it is waited for."""
+    """One client: since when it asks, or reads its answer, and since when it is waited for."""
 
     socket: socket.socket
     since: float = field(default_factory=time.monotonic)
@@ -38,6 +39,8 @@ class Connection:
     """The time since which the server waits to send or to read; None while an answer is made."""
     body: bytes | None = None
     """The answer that is being written."""
+    is_made_for: bool = False
+    """Whether an answer is being made, or about to be written, that others may share."""
 
 
 class Connections:
@@ -51,7 +54,7 @@ class Connections:
     def admit(self, opened: socket.socket) -> bool:
         """Take a new connection in; False where every other one is busy, and stays so."""
         with self._changed:
-            if not self._wait(lambda: len(self._open) < LIMIT, _WAIT_SECONDS):
+            if not self._wait(lambda: len(self._open) < LIMIT, SECONDS):
                 return False
             self._open[opened] = Connection(opened)
             return True
@@ -68,11 +71,24 @@ class Connections:
             known.waiting_since = None
             return self._wait(self._has_memory, SECONDS)
 
+    def has_room(self, connection: socket.socket) -> bool:
+        """Wait until there is memory for an answer, which is then made for this connection."""
+        with self._changed:
+            if not self._wait(self._has_memory, SECONDS):
+                return False
+            known = self._open.get(connection)
+            if known is not None:
+                known.is_made_for = True
+            return known is not None
+
     def writes(self, connection: socket.socket, body: bytes | None) -> None:
         """Note that a part of `body` is about to be written to a client, or that all of it was."""
         known = self._open.get(connection)  # no lock: nobody else changes what is written here
         if known is not None:
+            if known.body is None:
+                known.since = time.monotonic()  # the time that the answer took is not its client's
             known.body = body
+            known.is_made_for = False
             known.waiting_since = None if body is None else time.monotonic()
 
     def closed(self, connection: socket.socket) -> None:
@@ -82,10 +98,14 @@ class Connections:
             self._changed.notify_all()
 
     def end_late(self) -> None:
-        """End connections that have lasted too long."""
+        """End connections whose clients have taken too long."""
         oldest = time.monotonic() - SECONDS
         with self._changed:
-            _end(known for known in self._open.values() if known.since < oldest)
+            _end(
+                known
+                for known in self._open.values()
+                if known.waiting_since is not None and known.since < oldest
+            )
 
     def end_slow(self) -> None:
         """End every connection that keeps the endpoint waiting."""
@@ -123,13 +143,26 @@ class Connections:
             for position, known in enumerate(self._open.values())
             if known.waiting_since is not None and known.waiting_since < latest
         ]
-        return [known for _, _, known in sorted(waited_for)]
+        ready = _ready(known for _, _, known in waited_for)
+        return [known for _, _, known in sorted(waited_for) if known.socket.fileno() not in ready]
 
     def _has_memory(self) -> bool:
         """Return whether one answer more may be made; one that many read counts once."""
         written = [known.body for known in self._open.values()]
         sizes = {id(body): len(body) for body in written if body is not None}
+        if sum(known.is_made_for for known in self._open.values()) > 1:
+            return False
         return len(sizes) < 2 or sum(sizes.values()) < BODY_BYTES
+
+
+def _ready(connections: Iterable[Connection]) -> set[int]:
+    """Find the descriptors of those for which the endpoint itself is late to read or to write."""
+    if not hasattr(select, "poll"):  # Windows
+        return set()
+    poll = select.poll()
+    for known in connections:
+        poll.register(known.socket, select.POLLIN if known.body is None else select.POLLOUT)
+    return {descriptor for descriptor, _ in poll.poll(0)}
 
 
 def _end(connections: Iterable[Connection]) -> None:

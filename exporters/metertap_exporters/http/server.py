@@ -158,7 +158,7 @@ class _Handler(WSGIRequestHandler):
 
     def get_environ(self) -> dict[str, Any]:
         """Describe the request, with what waits for memory before an answer is made."""
-        has_room = partial(self.server.connections.asked, self.connection)
+        has_room = partial(self.server.connections.has_room, self.connection)
         return {**super().get_environ(), HAS_ROOM: has_room}
 
 

@@ -39,9 +39,10 @@ class Answers:
         self._lines: dict[socket.socket, tuple[Incoming, dict[str, Told]]] = {}
 
     def listen(self, waiting: selectors.BaseSelector) -> None:
-        """Register with `waiting` for messages from the holder."""
+        """Register with `waiting` for messages from the holder, unless that is done already."""
         self._waiting = waiting
-        waiting.register(self._listening, selectors.EVENT_READ, self._accept)
+        if self._listening not in waiting.get_map():
+            waiting.register(self._listening, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
         """Close the socket and all connections."""
@@ -56,7 +57,11 @@ class Answers:
         assert self._waiting is not None
         try:
             line, _ = self._listening.accept()
+        except BlockingIOError:
+            return
         except OSError:
+            # Without a descriptor for it the line would wait on, and this thread would spin.
+            self._waiting.unregister(self._listening)
             return
         if not is_this_users(line):
             line.close()

@@ -93,11 +93,16 @@ class WorkerGroup:
     def gathered(self, names: Sequence[str]) -> Gathered | None:
         """Ask all workers for some sections; None if this one is alone.
 
-        Requests that are answered after it has left the port get the last result.
+        Requests that are answered after it has left the port get the last result, and so do those
+        for which there are no descriptors.
         """
         while True:
             holder = self._holder
-            found = None if holder is None else holder.gathered(names, self.taken)
+            try:
+                found = None if holder is None else holder.gathered(names, self.taken)
+            except OSError as error:
+                faults.fault("workers.gathered", error)
+                return self._gathered.get(tuple(names))
             if self._is_ended:
                 return self._gathered.get(tuple(names))
             if holder is self._holder:
@@ -215,7 +220,7 @@ class WorkerGroup:
         listening = listener(files.name(self._me, SOCKET))
         self._answers = Answers(self._ledger, self._instance, listening, self.taken)
         self._wake = socket.socketpair()
-        self._waiting = selectors.DefaultSelector()
+        self._waiting = selectors.PollSelector()  # takes no descriptor
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
         self._answers.listen(self._waiting)
         self._thread = threading.Thread(
@@ -251,6 +256,8 @@ class WorkerGroup:
                     continue
                 look = now + _LOOK_SECONDS
                 with faults.guarded("workers.look"):
+                    if self._answers is not None:
+                        self._answers.listen(waiting)
                     self._look()
                     if now >= write and self._is_missed():
                         write = now + _WRITE_SECONDS

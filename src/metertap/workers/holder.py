@@ -12,7 +12,7 @@ from metertap import faults, locks
 from metertap.workers import records
 from metertap.workers.ledger import Ledger, Merged
 from metertap.workers.lines import Line, Message, ask_all, written
-from metertap.workers.members import SOCKET, TOTALS, Files, Member, remove
+from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.sections import Heard, Items, Sheet
 from metertap.workers.wire import Malformed
@@ -128,7 +128,8 @@ class Holder:
     ) -> Gathered | None:
         """Ask all others for some sections; None if there are no others and never were.
 
-        `taken` returns those of this worker.
+        `taken` returns those of this worker. Raises OSError where files cannot be read now: without
+        the figures in them, counts would decrease.
         """
         with self._lock:
             if self._is_over:
@@ -212,7 +213,8 @@ class Holder:
         peer, state = self._peers[other], REACHED
         if error is not None or not is_reachable:
             state = NOT_REACHED if is_reachable else LEFT
-            self._take_totals(other, peer)
+            with suppress(OSError):  # what it told last is known
+                self._take_totals(other, peer)
         for name in names:
             peer.sheet.setdefault(name, {})
         at = min((peer.at.get(name, 0.0) for name in names), default=0.0)
@@ -254,6 +256,7 @@ class Holder:
         except FileNotFoundError:
             return None
         except (OSError, Malformed) as error:
+            _raise_exhausted(error)
             faults.fault("workers.totals", error)
             return None
 
@@ -303,10 +306,12 @@ class Holder:
 
     def _kept(self) -> Record:
         """Read what is kept of workers that have ended."""
-        with suppress(OSError, Malformed):
+        try:
             text = self._files.read(self._files.past, MOST_BYTES)
             return records.read(text, self._ledger.sections)
-        return Record()
+        except (OSError, Malformed) as error:
+            _raise_exhausted(error)
+            return Record()
 
     def _write_past(self) -> bool:
         at, known = time.monotonic(), self._ledger.sections
@@ -324,11 +329,18 @@ class Holder:
 
     def _last_known(self, ended: Member) -> Record:
         """Return the last figures that an ended worker saved or sent."""
-        peer = self._peers.pop(ended, None) or _Peer(Line(ended, ""))
-        peer.line.close()
+        peer = self._peers.get(ended) or _Peer(Line(ended, ""))
         record = self._take_totals(ended, peer)
+        self._peers.pop(ended, None)
+        peer.line.close()
         return Record(Head() if record is None else record.head, peer.sheet)
 
     def _remove(self, other: Member) -> None:
         for suffix in (SOCKET, TOTALS):
             remove(self._files.name(other, suffix))
+
+
+def _raise_exhausted(error: Exception) -> None:
+    """Raise an error that says nothing of a file, so that the file is read another time."""
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        raise error

@@ -168,7 +168,7 @@ def ask_all(
     until = time.monotonic() + seconds
     failed: dict[Member, Exception] = {}
     late = {line.member for line in lines if line.is_waiting}
-    with selectors.DefaultSelector() as waiting:
+    with selectors.PollSelector() as waiting:  # takes no descriptor: there may be none
         for line in lines:
             try:
                 if question is not None and not line.is_waiting:

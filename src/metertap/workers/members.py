@@ -7,6 +7,7 @@ ended workers are in one file (`.past`). All names contain the key of the servic
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
@@ -20,6 +21,8 @@ TOTALS = ".totals"
 PAST = ".past"
 LOCK = ".lock"
 _FRESH = ".new"
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing of the file, but that this process or the system has no place for it."""
 
 
 class Member(NamedTuple):
@@ -87,6 +90,7 @@ class Files:
     def __init__(self, service: str) -> None:
         self.service = service
         self.folder = runtime_folder.made()
+        self._seen: list[str] = []
 
     def name(self, of: Member, suffix: str) -> str:
         """Return the path of a worker's file."""
@@ -106,10 +110,11 @@ class Files:
         """Return all workers with files, and the suffixes of those."""
         found: dict[Member, set[str]] = {}
         try:
-            names = os.listdir(self.folder)
-        except OSError:
-            return found
-        for name in names:
+            self._seen = os.listdir(self.folder)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                return found
+        for name in self._seen:
             if self.service in name:
                 stem, suffix = os.path.splitext(name)
                 parts = stem.split("-")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import sys
 import threading
+import time
+from contextlib import suppress
 
 from metertap import outcomes
 from metertap.recording import Recorder
@@ -18,6 +22,8 @@ holds = threading.Event()
 whole = of_process(lambda figures: Whole(figures.start_time, 0, 0, 0.0, None, 1, None))
 ledger = Ledger(recorder, [*of_recorder(recorder), whole])
 group = WorkerGroup(sys.argv[1], ledger, lambda: "member", holds.set)
+taken: list[int] = []
+"""Descriptors that are open so that there are no others."""
 
 
 def answered(line: str) -> object:
@@ -37,6 +43,18 @@ def answered(line: str) -> object:
         return [sum(part.figures.succeeded for part in tools), gathered.ended]
     if command == "holds":
         return holds.wait(float(rest))
+    if command == "exhaust":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        return None
+    if command == "free":
+        while taken:
+            os.close(taken.pop())
+        return None
+    if command == "spent":
+        return time.process_time()
     group.end()
     return None
 
