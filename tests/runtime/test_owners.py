@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -80,13 +81,98 @@ def test_an_application_that_ends_leaves_a_library_measured(
     assert not theirs.is_active
 
 
-def test_two_places_of_one_module_are_two_owners() -> None:
-    first = metertap.instrument()
-    second = metertap.instrument()
+def test_all_modules_of_an_application_are_one_owner(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = metertap.instrument(json_endpoint=False)
+    metertap.instrument()
+    helper: dict[str, Any] = {"__name__": "helper", "__file__": str(tmp_path / "helper.py")}
+    code = LIBRARY + "tap = start(json_endpoint=False)\n"
+    exec(compile(code, helper["__file__"], "exec"), helper)
+    assert helper["tap"] is here
+    here.shutdown()
+    assert (here.is_active, active_tap(), warnings_of(caplog)) == (False, None, [])
+    assert "shut down; metertap.instrument() begins again" in repr(here)
+
+
+def test_a_call_that_asks_for_other_settings_needs_its_own_shutdown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = metertap.instrument(json_endpoint=False)
+    second = metertap.instrument(json_endpoint=True)
     first.shutdown()
     assert second.is_active
+    asked, told = warnings_of(caplog)
+    assert "ignored: json_endpoint" in asked
+    assert f"measuring goes on for {__file__}:" in told
     second.shutdown()
-    assert not second.is_active
+    assert (second.is_active, len(warnings_of(caplog))) == (False, 2)
+
+
+def test_modules_of_a_library_are_one_owner(
+    library: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    folder = tmp_path / "site-packages"
+    for package in ("shoplib", "wide/one", "wide/two"):  # `wide` is a namespace
+        (folder / package).mkdir(parents=True)
+        (folder / package / "__init__.py").touch()
+    names = ("shoplib.start", "shoplib.end", "wide.one.start", "wide.two.start")
+    for name in names:
+        (folder / f"{name.replace('.', '/')}.py").write_text(LIBRARY)
+    importlib.invalidate_caches()
+    start, end, one, two = map(importlib.import_module, names)
+    try:
+        taps = [module.start(json_endpoint=False) for module in (start, end, one, two)]
+        assert taps[0] is taps[1]
+        assert len(set(taps)) == 3
+        end.end()
+        taps[2].shutdown()
+        assert active_tap() is taps[3]
+        taps[3].shutdown()
+        assert active_tap() is None
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in {"shoplib", "wide"}]:
+            del sys.modules[name]
+
+
+def test_whoever_still_has_it_measured_is_named_once(
+    library: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    library("shoplib").start()
+    for _ in range(2):
+        ours = metertap.instrument()
+        ours.shutdown()
+    (told,) = warnings_of(caplog)
+    held = (
+        "measuring goes on for shoplib, which asked for it too; "
+        "metertap.uninstrument() ends it for all"
+    )
+    assert told.endswith(held)
+    assert f"shut down; {held}>" in repr(ours)
+    assert held in ours._repr_html_()
+    metertap.uninstrument()
+    assert "begins again" in repr(ours)
+
+
+def test_an_application_that_begins_again_decides_again(
+    library: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = library("shoplib").start(json_endpoint=False)
+    for window_size in (20, 30):
+        with metertap.instrument(json_endpoint=False, window_size=window_size):
+            assert theirs.settings.window_size == window_size
+    assert not any("ignored" in told for told in warnings_of(caplog))
+
+
+def test_an_application_that_ends_under_metertap_run_says_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "shop.py"
+    script.write_text(
+        "import metertap\ntap = metertap.instrument()\ntap.shutdown()\n"
+        "print(tap, metertap.get_all_metrics()['enabled'])\n"
+    )
+    done = run(sys.executable, "-m", "metertap", "run", "--", sys.executable, str(script))
+    assert b"shut down; measuring goes on for metertap run, which asked" in done.stdout
+    assert (done.status, done.told) == (0, "")
 
 
 def test_one_place_that_calls_again_is_one_owner() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -49,13 +50,26 @@ class Caller(NamedTuple):
             return any(file.is_relative_to(folder) for folder in program.folders())
         return False
 
+    @property
+    def owner(self) -> str:
+        """The name of the code that calls: empty for the application, with all of its modules.
+
+        A library is named by its package, or by the part of a namespace that it has to itself.
+        """
+        if self.is_application:
+            return ""
+        parts = self.module.split(".")
+        names = [] if self.is_ours else [".".join(parts[:end]) for end in range(1, len(parts))]
+        found = (name for name in names if getattr(sys.modules.get(name), "__file__", None))
+        return next(found, self.module)
+
 
 def caller_of(frame: FrameType) -> Caller:
     """Return the caller that runs in `frame`."""
     found = frame.f_globals
     file = found.get("__file__")
     # What is typed line by line, or cell by cell, is one place: each cell has a file of its own.
-    is_typed = file is None
+    is_typed = file is None or frame.f_code.co_filename.startswith("<")
     return Caller(
         module=str(found.get("__name__", "__main__")),
         place=("", 0) if is_typed else (frame.f_code.co_filename, frame.f_lineno),

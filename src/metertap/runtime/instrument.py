@@ -52,8 +52,8 @@ def instrument(
 ) -> Tap:
     """Measure every tool handler and every cache of this process from here on.
 
-    It may come before or after the libraries are imported, and a module that repeats it gets the
-    same tap. With keywords it never raises: a setting that cannot be used is one warning, and so is
+    It may come before or after the libraries are imported, and every call in the application
+    returns the same tap. With keywords it never raises: a setting that cannot be used is one warning, and so is
     a keyword that does not exist. It takes no positional arguments; for those Python raises
     TypeError. Any thread may call it.
 
@@ -115,7 +115,9 @@ def instrument(
         unknown: Any other keyword has no effect, and is one warning.
 
     Returns:
-        The tap: `snapshot()` is the document, `shutdown()` undoes everything.
+        The tap: `snapshot()` is the document, `shutdown()` undoes everything, whichever line of the
+        application called this. Where a library called it too, measuring goes on for that one, and
+        a warning says so.
     """
     asked = dict(locals())
     try:

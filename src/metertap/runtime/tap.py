@@ -32,6 +32,15 @@ _FORK_WAITS_SECONDS = 1.0
 _FOR_NEW_KEYWORDS = (
     " (call tap.shutdown() first, or metertap.uninstrument() where other code measures too)"
 )
+_GOES_ON = (
+    "measuring goes on for %s, which asked for it too; metertap.uninstrument() ends it for all"
+)
+_BEGINS_AGAIN = "metertap.instrument() begins again"
+_OPERATOR = {
+    "metertap.run.hook": "metertap run",
+    "metertap.runtime.zero_code": "opentelemetry-instrument",
+}
+"""Owners that have a program measured from outside, and what these are called."""
 
 
 class _Owners:
@@ -40,7 +49,7 @@ class _Owners:
     def __init__(self) -> None:
         self.installation: Installation | None = None
         self.taps: dict[str, Tap] = {}
-        """Taps by module. The last one that ends, ends the installation."""
+        """Taps by owner. The last one that ends, ends the installation."""
         self.decider = Caller("", ("", 0))
         """Whose call of `instrument()` decided the settings."""
         self.asked: Mapping[str, Any] = {}
@@ -49,34 +58,38 @@ class _Owners:
     def hold(
         self, caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None
     ) -> Tap:
-        """Return the tap of the caller's module, with an installation by the right settings."""
+        """Return the tap of the caller's owner, with an installation by the right settings."""
         provider = _provider(asked.get("meter_provider"))
+        owner = caller.owner
+        is_apart = False
         if self.installation is None:
             self._decide(caller, asked)
             state.configure(settings.read(asked, environ))
             self.installation = Installation(caller, provider)
             self.installation.start()
-        elif caller.is_application and not self.decider.is_application:
+        elif not owner and not (owner in self.taps and self.decider.is_application):
             given = settings.read(asked, environ)
             before, asked_before = self.decider, self.asked
             self._decide(caller, asked)
-            self._warn_of(before, asked_before, given, f"by the application, in {caller.module}")
+            if not before.is_application:
+                because = f"by the application, in {caller.module}"
+                self._warn_of(before, asked_before, given, because)
             if given != self.installation.settings or provider is not None:
                 state.configure(given)
                 self.installation.replace(caller, provider)
         elif asked:
             because = f"before, in {self.decider.module}"
-            self._warn_of(caller, asked, self.installation.settings, because)
-        tap = self.taps.get(caller.module)
+            is_apart = self._warn_of(caller, asked, self.installation.settings, because)
+        tap = self.taps.get(owner)
         if tap is None:
-            tap = self.taps[caller.module] = Tap(self.installation, caller.module)
-        tap._places[caller.place] = None
+            tap = self.taps[owner] = Tap(self.installation, owner)
+        tap._places[caller.place] = is_apart and not owner
         return tap
 
     def end(self, tap: Tap) -> None:
         """Forget `tap`; the last one takes the installation with it."""
-        if self.taps.get(tap._module) is tap:
-            del self.taps[tap._module]
+        if self.taps.get(tap._owner) is tap:
+            del self.taps[tap._owner]
             installation = self.installation
             if not self.taps and installation is not None:
                 self.installation = None
@@ -85,13 +98,20 @@ class _Owners:
                 with faults.guarded("shutdown"):
                     installation.shutdown()
 
+    def holders(self) -> str:
+        """Name who has this process measured."""
+        return ", ".join(tap._holder for tap in list(self.taps.values()))
+
     def _decide(self, caller: Caller, asked: Mapping[str, Any]) -> None:
         self.decider, self.asked = caller, dict(asked)
 
     def _warn_of(
         self, caller: Caller, asked: Mapping[str, Any], in_force: Settings, because: str
-    ) -> None:
-        """Warn once of the keywords of `caller` that have no effect because of another call."""
+    ) -> bool:
+        """Warn once of the keywords of `caller` that have no effect because of another call.
+
+        Return whether there are any.
+        """
         wanted = settings.read(asked)
         lost = [
             name
@@ -113,24 +133,27 @@ class _Owners:
                 ignored,
                 _FOR_NEW_KEYWORDS if caller.is_application else "",
             )
+        return bool(lost)
 
 
 _owners = _Owners()
 
 
 class Tap:
-    """A module's share in the measuring of this process. Use it as a context manager, or not.
+    """The share of the application, or of one library, in the measuring of this process.
 
-    Everything that measures is there once, whoever asks for it. Each place in the code that calls
-    `instrument()` holds it until a `shutdown()` from the same module; the last one ends it.
+    Use it as a context manager, or not. Everything that measures is there once, whoever asks for
+    it. All calls of `instrument()` in the application hold one share, and all calls in a library
+    another. `shutdown()` gives up a share, and the last one ends the measuring.
 
     Where measuring is disabled the tap exists, does nothing, and says so in its document.
     """
 
-    def __init__(self, installation: Installation, module: str) -> None:
+    def __init__(self, installation: Installation, owner: str) -> None:
         self._installation = installation
-        self._module = module
-        self._places: dict[tuple[str, int], None] = {}
+        self._owner = owner
+        self._places: dict[tuple[str, int], bool] = {}
+        """The places that hold it, and whether each asked for other settings than are in force."""
         self._entered = 0  # blocks that hold it, instead of the place that began them
 
     @property
@@ -181,19 +204,26 @@ class Tap:
             self._installation.flush(timeout_milliseconds)
 
     def shutdown(self) -> None:
-        """Give up what one call of `instrument()` holds. Never raises.
+        """Undo everything, unless a library has this process measured too. Never raises.
 
-        The last one of the process pushes what is left, stops the endpoints and undoes every patch,
-        and nothing is recorded until the next `instrument()`. What was recorded stays.
+        What is left is pushed, the endpoints are stopped and every patch is undone, and nothing is
+        recorded until the next `instrument()`. What was recorded stays.
+
+        Where a library called `instrument()` too, measuring goes on, and one warning names that
+        library; `metertap.uninstrument()` ends it for all. So does each call of the application
+        that asked in vain for other settings: it takes a `shutdown()` of its own.
         """
-        with _lock:
-            if self._places:
+        with _lock, faults.guarded("shutdown"):
+            shared = [place for place, is_apart in self._places.items() if not is_apart]
+            if shared or self._entered:
+                for place in shared:
+                    del self._places[place]
+                self._entered = 0
+            elif self._places:
                 self._places.popitem()
-            elif self._entered:
-                self._entered -= 1
-            if not self._places and not self._entered:
-                with faults.guarded("shutdown"):
-                    _owners.end(self)
+            else:
+                return
+            self._released()
 
     def __repr__(self) -> str:
         """Return in one line what is measured, and where it is shown; or why nothing is."""
@@ -221,11 +251,30 @@ class Tap:
         """Say why nothing is measured; empty while it is."""
         if not self.settings.enabled:
             return f"off: {self.settings.disabled_because}"
-        is_held = self._places or self._entered
-        return "" if is_held else "shut down; metertap.instrument() begins again"
+        if self._places or self._entered:
+            return ""
+        holders = _owners.holders() if self.is_active else ""
+        return f"shut down; {_GOES_ON % holders if holders else _BEGINS_AGAIN}"
+
+    @property
+    def _holder(self) -> str:
+        """The name of whoever holds this share."""
+        if self._owner:
+            return _OPERATOR.get(self._owner, self._owner)
+        others = [f"{file}:{line}" for (file, line), is_apart in self._places.items() if is_apart]
+        return printable(others[-1]) if others else "the application"
+
+    def _released(self) -> None:
+        """End the share if nothing holds it, and say who else has this process measured."""
+        if not self._places and not self._entered:
+            _owners.end(self)
+        # That an operator has the process measured is no news, and not the program's to end.
+        if not self._owner and not _OPERATOR.keys() >= _owners.taps.keys():
+            holders = _owners.holders()
+            faults.warn_once(f"held {holders}", _GOES_ON, holders)
 
     def _give_up(self) -> None:
-        """Give up all that the module holds. With the lock held."""
+        """Give up all that the owner holds. With the lock held."""
         self._places.clear()
         self._entered = 0
         _owners.end(self)
@@ -243,15 +292,15 @@ class Tap:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with _lock:
-            self._entered = max(0, self._entered - 1)
-            if not self._places and not self._entered:
-                with faults.guarded("shutdown"):
-                    _owners.end(self)
+        with _lock, faults.guarded("shutdown"):
+            if self._entered:
+                self._entered -= 1
+                if not self._entered and not self._places:
+                    self._released()
 
 
 def hold(caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tap:
-    """Return the tap of the caller's module; `asked` are the keywords that it gave.
+    """Return the tap of the caller's owner; `asked` are the keywords that it gave.
 
     `environ` has the settings in place of the environment.
     """
@@ -294,8 +343,8 @@ def uninstrument() -> None:
     with faults.guarded("uninstrument"):
         caller = caller_of(sys._getframe(1))
         with _lock:
-            own = _owners.taps.get(caller.module)
-            if own is not None and not caller.is_application:
+            own = _owners.taps.get(caller.owner)
+            if own is not None and own._owner:
                 own._give_up()
             else:
                 _end_all()
