@@ -53,9 +53,9 @@ def instrument(
     """Measure every tool handler and every cache of this process from here on.
 
     It may come before or after the libraries are imported, and every call in the application
-    returns the same tap. With keywords it never raises: a setting that cannot be used is one warning, and so is
-    a keyword that does not exist. It takes no positional arguments; for those Python raises
-    TypeError. Any thread may call it.
+    returns the same tap. With keywords it never raises: a setting that cannot be used is one
+    warning, and so is a keyword that does not exist. It takes no positional arguments; for those
+    Python raises TypeError. Any thread may call it.
 
     The first call of the application decides the settings, and replaces those that a library's call
     had decided before it. What another call asks for otherwise is one warning.
