@@ -40,6 +40,7 @@ TOOL = {
     "window_samples",
     "active_calls",
     "error_types",
+    "error_outcomes",
     "last_call_timestamp",
     "with_cache",
     "first_item",

@@ -38,6 +38,7 @@ TOOL = ToolFigures(
         outcomes.INTERIM: 32,
     },
     error_types={"KeyError": 3},
+    errors={"exception KeyError": 2, "caller_error KeyError": 1},
     sampled=12,
     total_ms=240.0,
     minimum_ms=2.0,
@@ -58,6 +59,7 @@ UNUSED = TOOL._replace(
     name="unused",
     counts=dict.fromkeys(outcomes.ALL, 0),
     error_types={},
+    errors={},
     sampled=0,
     total_ms=0.0,
     minimum_ms=None,
@@ -137,6 +139,7 @@ def test_a_tool_is_shown_with_each_of_its_numbers() -> None:
         "window_samples": 9,
         "active_calls": 5,
         "error_types": {"KeyError": 3},
+        "error_outcomes": {"KeyError": {"exception": 2, "caller_error": 1}},
         "last_call_timestamp": 1234.5,
         "with_cache": {
             "all_hit": {

@@ -232,8 +232,8 @@ def test_figures_on_screen_equal_the_document_under_load(tap: Tap, opened: Open)
     shown = float(re.findall(r"[\d.]+", success)[0])
     assert shown == pytest.approx(failing["success_rate"], abs=0.05001)
     assert seen.cell("fast", "Success") == "100 %"
-    assert seen.cell("failing", "Last error") == "ConnectionError"
-    assert seen.cell("fast", "Last error") == "–"
+    assert seen.cell("failing", "Errors").startswith("ConnectionError ")
+    assert seen.cell("fast", "Errors") == "–"
     prompts = document["cache_metrics"]["prompts"]
     assert seen.cell("prompts", "Hit rate") == f"{prompts['hit_rate']:.1f} %"
     assert whole(seen.cell("prompts", "Lookups")) == prompts["total_requests"]
@@ -289,6 +289,70 @@ def record_operation(
     state.recorder().record_operation(
         (metric.name, *attributes.items()), metric, attributes, seconds
     )
+
+
+def test_a_page_says_nothing_of_a_minute_that_it_did_not_watch(tap: Tap, opened: Open) -> None:
+    record("search", 1.0, fail=6)
+    seen = opened(url_of(tap))
+    seen.next_poll(2)
+    assert seen.texts("#failing .because") == ["since counting began"]
+    told = seen.tab.evaluate(
+        """async () => {
+            const { Answers } = await import("/answers.js");
+            const answers = new Answers(() => {}, () => {});
+            const tool = {
+                p95_latency_ms: null, failed_calls: 6, successful_calls: 1, success_rate: 14,
+            };
+            return [1, 30, 59].map((watched) => {
+                const recent = { ok: 0, failed: 0, seconds: watched };
+                answers.update([{ name: "search", tool, recent }], [], watched);
+                return document.querySelector("#failing .because").textContent;
+            });
+        }"""
+    )
+    assert told[:2] == ["since counting began"] * 2
+    assert told[2] == "since counting began; none in the last minute"
+
+
+def test_a_row_tells_errors_of_callers_from_failures(tap: Tap, opened: Open) -> None:
+    record("search", 1.0, fail=6)
+    recorder = state.recorder()
+    recorder.record_tool(recorder.tool("search", "manual"), "caller_error", "TypeError", 1.0)
+    seen = opened(url_of(tap))
+    assert seen.cell("search", "Errors") == "ConnectionError 6, TypeError 1 (caller)"
+    seen.row("search").locator("button").first.click()
+    seen.tab.wait_for_selector("#tools .details .error")
+    assert seen.texts("#tools .details .error dt") == ["ConnectionError"]
+    assert seen.texts("#tools .details .callers dd") == ["1 × (caller)"]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1300])
+def test_weights_have_their_units_in_their_headings_and_stay_in_their_card(
+    tap: Tap, opened: Open, width: int
+) -> None:
+    for _ in range(15):
+        state.recorder().weight("search", "manual").record(5_000)
+    found = get(f"{tap.json_url}/metrics").json()
+    for tool in found["weight_metrics"]["tools"].values():
+        tool["results"]["tokens_per_day"] = 74_094_123
+    found["system_metrics"]["uptime_seconds"] = 89.0
+    tab = opened(url_of(tap), viewport={"width": width, "height": 900})
+    tab.tab.route("**/metrics", lambda route: route.fulfill(json=found))
+    tab.wait_for("document.querySelector('#weight-told').textContent.includes('A day is')")
+    assert "the rate of the 1 min 29 s since counting began" in tab.texts("#weight-told")[0]
+    assert tab.cell("search", "A day, tokens").startswith("≈ 74")
+    over = tab.tab.evaluate(
+        """() => [...document.querySelectorAll("#weights td, #weights thead button")]
+            .filter((part) => {
+                const text = document.createRange();
+                text.selectNodeContents(part);
+                const card = document.querySelector("#weights").getBoundingClientRect();
+                const { left, right } = text.getBoundingClientRect();
+                return right > card.right || left < card.left;
+            })
+            .map((part) => part.textContent)"""
+    )
+    assert over == []
 
 
 def test_requests_and_sessions_are_shown_where_there_are_any(tap: Tap, opened: Open) -> None:
@@ -516,7 +580,7 @@ def test_names_are_text_whatever_they_look_like(tap: Tap, opened: Open) -> None:
             expect(button).to_have_attribute("aria-expanded", "true")
     metertap.record_tool_call("constructor", False, 1.0, "toString")
     seen.next_poll()
-    assert seen.cell("constructor", "Last error") == "toString"
+    assert seen.cell("constructor", "Errors") == "constructor 1, toString 1"
     assert MARKUP in seen.texts("#unhelpful button")
     assert seen.tab.locator("img, iframe, body script").count() == 0
     assert seen.tab.evaluate("window.hit") is None

@@ -29,6 +29,7 @@ BEFORE = ToolFigures(
     first_item=None,
     unsampled=4,
     unsampled_ms=44.0,
+    errors={"exception KeyError": 2, "timeout Old": 1},
 )
 SINCE = BEFORE._replace(
     counts={**NONE, "ok": 1, "cancelled": 1},
@@ -43,6 +44,7 @@ SINCE = BEFORE._replace(
     last_call=200.0,
     unsampled=1,
     unsampled_ms=3.0,
+    errors={"exception KeyError": 1, "cancelled New": 1},
 )
 CACHE = CacheFigures(
     name="prompts",
@@ -67,6 +69,7 @@ def test_a_tool_has_what_it_counted_before_and_since() -> None:
         maximum_ms=30.0,
         unsampled=5,
         unsampled_ms=47.0,
+        errors={"exception KeyError": 3, "timeout Old": 1, "cancelled New": 1},
     )
 
 

@@ -183,6 +183,7 @@ def test_what_waits_together_is_counted_by_its_endings_and_sampled_in_order(
     assert counts == {"ok": 3, "exception": 3, "cancelled": 3}
     assert (figures.succeeded, figures.failed) == (3, 3)
     assert figures.error_types == {"KeyError": 3, "Late": 3}
+    assert figures.errors == {"exception KeyError": 3, "cancelled Late": 3}
     assert (figures.sampled, figures.total_ms) == (5, 20.0)
     assert (figures.minimum_ms, figures.maximum_ms) == (1.0, 8.0)
     assert (figures.unsampled, figures.unsampled_ms) == (3, 16.0)

@@ -46,6 +46,30 @@ def test_what_tools_and_operations_count_is_said_where_both_are_shown() -> None:
     assert all(not table.legend for table in tables(document(operations=[])))
 
 
+def test_errors_of_callers_and_cancelled_calls_are_told_from_failures() -> None:
+    for kind, number in (("ValueError", 6), ("CancelledError", 2)):
+        for _ in range(number):
+            metertap.record_tool_call("search", False, 5.0, kind)
+    recorder = state.recorder()
+    recorder.record_tool(recorder.tool("search", "manual"), "caller_error", "TypeError", 5.0)
+    (table,) = tables(document())
+    row = dict(zip(table.headers, table.rows[0], strict=True))
+    assert row["failed"] == "6"
+    assert row["errors"] == "ValueError 6, CancelledError 2 (cancelled), TypeError 1 (caller)"
+    assert "neither ok nor failed" in table.legend
+
+
+def test_an_error_type_that_ended_calls_in_several_ways_tells_how_many_did_not_fail() -> None:
+    metertap.record_tool_call("search", False, 5.0, "KeyError")
+    figures = document()
+    tool = figures["tool_metrics"]["search"]
+    tool["error_types"] = {"KeyError": 5}
+    tool["error_outcomes"] = {"KeyError": {"exception": 2, "caller_error": 3}}
+    assert tables(figures)[0].rows[0][-1] == "KeyError 5 (3 caller)"
+    del tool["error_outcomes"]  # an older version
+    assert tables(figures)[0].rows[0][-1] == "KeyError 5"
+
+
 def test_where_only_caches_are_measured_it_is_said_what_becomes_a_tool() -> None:
     with metertap.instrument(json_endpoint=False) as tap:
         metertap.record_cache_hit("prices")

@@ -197,6 +197,7 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
         "window_samples": tool.window_samples,
         "active_calls": tool.active,
         "error_types": dict(tool.error_types),
+        "error_outcomes": _by_type(tool.errors),
         "last_call_timestamp": tool.last_call,
         "with_cache": tool.with_cache
         and {
@@ -205,6 +206,15 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
         },
         "first_item": None if tool.first_item is None else _latencies(tool.first_item),
     }
+
+
+def _by_type(errors: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return errors by type and outcome from errors by both in one text."""
+    found: dict[str, dict[str, int]] = {}
+    for both, number in errors.items():
+        outcome, _, error_type = both.partition(" ")
+        found.setdefault(error_type, {})[outcome] = number
+    return found
 
 
 def _estimate(tool: ForeignTool) -> Tool:
@@ -234,6 +244,7 @@ def _estimate(tool: ForeignTool) -> Tool:
         "window_samples": None,
         "active_calls": None,
         "error_types": tool.error_types,
+        "error_outcomes": None,
         "last_call_timestamp": None,
         "with_cache": None,
         "first_item": None,

@@ -12,11 +12,12 @@ from metertap.tables import document
 from metertap.tables.document import Cache, Costs, Service, SystemFigures, Weights
 
 
-class Tool(document.Tool):
+class Tool(document.EveryTool):
     """Figures of one tool. Latencies are in milliseconds, rates in percent, no data is None."""
 
     total_latency_ms: float | None
     interim_results: int | None
+    error_outcomes: dict[str, dict[str, int]] | None
 
 
 class Operation(document.Operation):

@@ -4,6 +4,7 @@ import { count, duration, joined, latency, percent, percentile } from "./figures
 import { say } from "./table.js";
 
 const FEWEST_LOOKUPS = 20; // of fewer, a hit rate says nothing
+const MINUTE = 55; // seconds: looks are a second apart or more
 
 export class Answers {
   constructor(openTool, openCache) {
@@ -12,7 +13,8 @@ export class Answers {
     }
   }
 
-  update(tools, caches) {
+  /** `watched`: the seconds, of the last minute, through which the page has seen the process. */
+  update(tools, caches, watched) {
     const called = tools.filter((row) => row.recent && row.recent.ok + row.recent.failed > 0);
     const [slow] = most(called.length ? called : tools, (row) => percentile(row.tool, "p95")[0]);
     answer("slowest", slow, "", slow && `p95 ${told(slow.tool, "p95")}`,
@@ -22,11 +24,11 @@ export class Answers {
     if (failing) {
       const { ok, failed, seconds } = failing.recent;
       answer("failing", failing, "bad", `${joined(percent(100 * share))} failed`,
-        `${failed} of ${ok + failed} in the last ${seconds > 55 ? "minute" : duration(seconds)}`);
+        `${failed} of ${ok + failed} in the last ${seconds > MINUTE ? "minute" : duration(Math.max(1, seconds))}`);
     } else {
       const [once] = most(tools, (row) => row.tool.failed_calls / (row.tool.failed_calls + row.tool.successful_calls) || null);
       answer("failing", once, "", once && `${joined(percent(100 - once.tool.success_rate))} failed`,
-        once ? "since counting began; none in the last minute" : "nothing has failed");
+        once ? `since counting began${watched > MINUTE ? "; none in the last minute" : ""}` : "nothing has failed");
     }
 
     const asked = caches.filter((row) => row.cache.total_requests >= FEWEST_LOOKUPS);

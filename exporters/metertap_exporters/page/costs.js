@@ -1,6 +1,6 @@
 // What tools spend: a line for each tool and model, and what could be changed, each with its sum.
 
-import { NONE } from "./figures.js";
+import { NONE, duration } from "./figures.js";
 
 /** An amount of USD: cents, or three digits of less than a dollar. */
 export function money(usd) {
@@ -33,11 +33,11 @@ export class Costs {
 }
 
 function told(costs) {
-  const { daily, forecast_daily: forecast, is_over: isOver } = costs.budget;
+  const { daily, forecast_daily: forecast, over_seconds: seconds, is_over: isOver } = costs.budget;
   return [
     `Spent ${money(costs.spent)}.`,
     costs.saved_by_caches === null ? "" : `Saved by caches ${money(costs.saved_by_caches)}.`,
-    forecast === null ? "" : `At this rate ${money(forecast)} a day.`,
+    forecast === null ? "" : `At the rate of the last ${duration(seconds)}, ${money(forecast)} a day.`,
     daily === null ? "" : `The budget is ${money(daily)} a day${isOver ? ": over it" : ""}.`,
     costs.table ? `Prices of ${costs.table}${costs.table_date ? ` (${costs.table_date})` : ""}.` : "",
     costs.unpriced_models.length ? `* Without a price: ${costs.unpriced_models.join(", ")}.` : "",

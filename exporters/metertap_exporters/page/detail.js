@@ -2,7 +2,7 @@
 
 import { Chart, library } from "./charts.js";
 import { element, say, sayOf } from "./table.js";
-import { NONE, count, duration, joined, latency, percent } from "./figures.js";
+import { NONE, count, duration, errors, joined, latency, percent } from "./figures.js";
 
 const FEWEST_FOR_P95 = 19; // of fewer calls, the formula leads beyond the longest
 const CAPTIONS = { percentiles: "Latency of the last calls", traffic: "Calls a second" };
@@ -82,8 +82,7 @@ function toolFacts(name, tool, now) {
     }
   }
   if (tool.first_item) facts.push(["p95 to the first item", atMostTheLongest(tool.first_item, tool)]);
-  // Where no call failed, the errors are those of callers, or of calls that were cancelled.
-  return [...facts, ...errorFacts(tool, tool.failed_calls ? "error" : "callers")];
+  return [...facts, ...errorFacts(tool)];
 }
 
 /** The p95 of a part of a tool's calls: of few, at most the longest call, and marked. */
@@ -92,9 +91,9 @@ function atMostTheLongest({ calls, p95_latency_ms: p95 }, tool) {
   return `≈ ${joined(latency(Math.min(p95, tool.max_latency_ms ?? p95)))}`;
 }
 
-function errorFacts({ error_types: types }, kind = "error") {
-  const frequent = Object.entries(types).sort((a, b) => b[1] - a[1]).slice(0, 8);
-  return frequent.map(([type, number]) => [type, `${joined(count(number))} ×`, kind]);
+function errorFacts(of) {
+  // Where no call failed, the errors are those of callers, or of calls that were cancelled.
+  return errors(of).slice(0, 8).map(([type, number, mark]) => [type, `${joined(count(number))} ×${mark}`, mark || !of.failed_calls ? "callers" : "error"]);
 }
 
 export function operationDetail() {

@@ -1,6 +1,7 @@
 // Figures as text. No data is a dash, never 0; nothing is rounded up to "all" or down to "none".
 
 export const NONE = "–";
+const NOT_FAILED = { caller_error: "caller", cancelled: "cancelled" };
 
 /** Milliseconds as [number, unit], of three digits. */
 export function latency(ms) {
@@ -34,6 +35,15 @@ export function rate(perSecond) {
   if (perSecond === 0) return ["0", ""];
   if (perSecond < 0.1) return ["<0.1", ""];
   return [perSecond < 100 ? perSecond.toFixed(1) : count(Math.round(perSecond))[0], ""];
+}
+
+/** [type, number, mark] of each error type, most frequent first. The mark tells errors of calls that did not fail. */
+export function errors({ error_types: types, error_outcomes: outcomes }) {
+  return Object.entries(types).sort((a, b) => b[1] - a[1]).map(([type, number]) => {
+    const of = new Map(Object.entries(outcomes ?? {})).get(type) ?? {};
+    const apart = Object.entries(NOT_FAILED).filter(([outcome]) => of[outcome]).map(([outcome, word]) => (of[outcome] === number ? word : `${of[outcome]} ${word}`));
+    return [type, number, apart.length ? ` (${apart.join(", ")})` : ""];
+  });
 }
 
 /** A whole number, in groups of three. */

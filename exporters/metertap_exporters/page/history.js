@@ -19,7 +19,6 @@ export class History {
     this.times = []; // when documents came: the process's own clock, so that a late one is no peak
     this.tools = new Map(); // name → [{at, p50, p95, p99, counts}]
     this.caches = new Map(); // name → [{at, requests, evictions}]
-    this.errors = new Map(); // name → [last error type, the counts by type that were seen last]
     this.cpu = [];
   }
 
@@ -63,13 +62,6 @@ export class History {
         p50: percentile(tool, "p50")[0], p95: percentile(tool, "p95")[0], p99: percentile(tool, "p99")[0],
       });
     }
-    const types = Object.entries(tool.error_types);
-    if (!types.length) return;
-    const [before, seen] = this.errors.get(name) ?? [null, null];
-    let latest = before;
-    if (seen === null) latest = types.reduce((most, type) => (type[1] > most[1] ? type : most))[0];
-    else for (const [type, number] of types) if (number > (Object.hasOwn(seen, type) ? seen[type] : 0)) latest = type;
-    this.errors.set(name, [latest, tool.error_types]);
   }
 
   #forget(before) {
@@ -85,11 +77,6 @@ export class History {
         if (first > 0) points.splice(0, first);
       }
     }
-  }
-
-  /** The error type that was seen last; before the page saw one, the most frequent. */
-  lastError(name) {
-    return this.errors.get(name)?.[0] ?? null;
   }
 
   /** Calls a second over the last `seconds`; null before there are two documents. */
@@ -113,6 +100,12 @@ export class History {
     const [from, to] = span;
     const before = at(points, from); // none: it was not there yet
     return Math.max(0, value(points.at(-1)) - (before ? value(before) : 0)) / (to - from);
+  }
+
+  /** How many of the last `seconds` were watched: from the first look in them to the last. */
+  watched(seconds = 60) {
+    const [from, to] = this.#span(seconds) ?? [0, 0];
+    return to - from;
   }
 
   #span(seconds) {
@@ -173,7 +166,7 @@ export class History {
     let times = this.times;
     for (;;) {
       const text = JSON.stringify({
-        process: this.process, times, tools, caches: [...this.caches], errors: [...this.errors], cpu: this.cpu,
+        process: this.process, times, tools, caches: [...this.caches], cpu: this.cpu,
       });
       if (text.length <= MOST_CHARACTERS || times.length < 2) {
         try {
@@ -198,7 +191,6 @@ export class History {
       this.times = kept.times;
       this.tools = new Map(kept.tools);
       this.caches = new Map(kept.caches);
-      this.errors = new Map(kept.errors);
       this.cpu = kept.cpu;
       this.process = kept.process;
     } catch {

@@ -4,7 +4,7 @@ import { Alerts } from "./alerts.js";
 import { Answers } from "./answers.js";
 import { Costs } from "./costs.js";
 import { cacheDetail, operationDetail, toolDetail, weightDetail } from "./detail.js";
-import { NONE, bytes, clock, count, duration, joined, latency, percent, percentile, rate } from "./figures.js";
+import { NONE, bytes, clock, count, duration, errors, joined, latency, percent, percentile, rate } from "./figures.js";
 import { History } from "./history.js";
 import { Table, say } from "./table.js";
 
@@ -36,7 +36,7 @@ const percentileColumn = (key, of) => ({
 const share = (ms, slowest) => (ms === null ? null : Math.max(0, ms) / slowest);
 const slowestOf = (all) => Math.max(0.001, ...all.map((one) => percentile(one, "p95")[0] ?? 0));
 const toolOf = ({ tool }) => tool;
-const tokens = (number) => (number === null || number === undefined ? count(null) : [count(number)[0], "tokens", "≈", "estimated from bytes"]);
+const tokens = (number) => (number === null || number === undefined ? count(null) : [count(number)[0], "", "≈", "estimated from bytes"]);
 const operationOf = ({ operation }) => operation;
 
 const OWN_TOOLS = " Tools of MCP and of agent frameworks are found by themselves. Functions of your own become tools by @metertap.tool, by measure_tool or by a line of configuration.";
@@ -57,7 +57,7 @@ const tools = new Table(byId("tools"), {
     percentileColumn("p99", toolOf),
     { key: "active", title: "Active", about: "calls in progress", value: ({ tool }) => tool.active_calls, text: ({ tool }) => count(tool.active_calls) },
     { key: "calls", title: "Calls", about: "of every outcome, since counting began", value: ({ tool }) => tool.total_calls, text: ({ tool }) => count(tool.total_calls) },
-    { key: "error", title: "Last error", words: true, about: "the error type seen last; at first, the most frequent", value: (row) => row.error, text: (row) => [row.error ?? NONE, "", "", row.error ?? ""] },
+    { key: "errors", title: "Errors", words: true, about: "since counting began, the most frequent first; a caller’s error and a cancelled call are not failures", value: (row) => row.errors, text: (row) => [row.errors ?? NONE, "", "", row.errors ?? ""] },
   ],
 });
 const caches = new Table(byId("caches"), {
@@ -94,11 +94,11 @@ const weights = new Table(byId("weights"), {
   onChange: saveView,
   columns: [
     { key: "name", title: "Tool", words: true, value: (row) => row.name },
-    { key: "definition", title: "Definition", hasUnit: true, about: "tokens in every session, estimated from its bytes", value: ({ definition }) => definition?.tokens ?? null, text: ({ definition }) => tokens(definition?.tokens) },
+    { key: "definition", title: "Definition, tokens", about: "in every session, estimated from its bytes", value: ({ definition }) => definition?.tokens ?? null, text: ({ definition }) => tokens(definition?.tokens) },
     { key: "context", title: "Of context", hasUnit: true, about: "of the model’s context window (METERTAP_CONTEXT_WINDOW)", value: ({ definition }) => definition?.context_share ?? null, text: ({ definition }) => percent(definition?.context_share) },
-    { key: "p95", title: "Result p95", hasUnit: true, about: "tokens of the last results, estimated from their bytes", value: ({ results }) => results?.p95_tokens ?? null, text: ({ results }) => tokens(results?.p95_tokens) },
-    { key: "largest", title: "Largest", hasUnit: true, about: "since counting began", value: ({ results }) => results?.max_tokens ?? null, text: ({ results }) => tokens(results?.max_tokens) },
-    { key: "day", title: "A day", hasUnit: true, about: "tokens of results, at the rate since counting began", value: ({ results }) => results?.tokens_per_day ?? null, text: ({ results }) => tokens(results?.tokens_per_day) },
+    { key: "p95", title: "Result p95, tokens", about: "of the last results, estimated from their bytes", value: ({ results }) => results?.p95_tokens ?? null, text: ({ results }) => tokens(results?.p95_tokens) },
+    { key: "largest", title: "Largest, tokens", about: "since counting began", value: ({ results }) => results?.max_tokens ?? null, text: ({ results }) => tokens(results?.max_tokens) },
+    { key: "day", title: "A day, tokens", about: "of results, at the rate since counting began", value: ({ results }) => results?.tokens_per_day ?? null, text: ({ results }) => tokens(results?.tokens_per_day) },
   ],
 });
 const alerts = new Alerts();
@@ -208,7 +208,7 @@ function render() {
   const toolRows = entries.map(([name, tool]) => {
     const recent = history.recent(name);
     const state = recent?.failed ? "failing" : tool.total_calls ? "" : "unused";
-    return { name, tool, now, slowest, recent, state, rate: history.callRate(name), error: history.lastError(name) };
+    return { name, tool, now, slowest, recent, state, rate: history.callRate(name), errors: errors(tool).map(([type, number, mark]) => `${type} ${number}${mark}`).join(", ") || null };
   });
   const cacheRows = Object.entries(latest.cache_metrics).map(([name, cache]) => ({
     name, cache, state: cache.total_requests ? "" : "unused", rate: history.lookupRate(name),
@@ -227,7 +227,7 @@ function render() {
   showWeights(latest.weight_metrics ?? null);
   alerts.update(latest.alerts);
   costs.update(latest.cost_metrics);
-  answers.update(toolRows, cacheRows);
+  answers.update(toolRows, cacheRows, history.watched());
   counts();
 
   status("live", "live");
@@ -253,9 +253,11 @@ function showWeights(found) {
     name, source, side, definition, results, state: "",
   })));
   byId("weight").hidden = !found;
+  const perDay = Object.values(found?.tools ?? {}).some(({ results }) => results && results.tokens_per_day !== null);
+  const basis = perDay ? [`A day is the rate of the ${duration(latest.system_metrics.uptime_seconds)} since counting began, over 24 hours.`] : [];
   const told = Object.entries(found?.sources ?? {}).map(([source, one]) =>
     `A session with ${source} begins with ≈ ${joined(count(one.definition_tokens))} tokens of definitions, ${joined(percent(one.context_share))} of the context.`);
-  say(byId("weight-told"), [...told, ...(found?.recommendations ?? []).map((one) => `${one.text} (${one.arithmetic}).`)].join(" "));
+  say(byId("weight-told"), [...told, ...basis, ...(found?.recommendations ?? []).map((one) => `${one.text} (${one.arithmetic}).`)].join(" "));
 }
 
 /** One sentence of the sessions that have ended. */

@@ -69,6 +69,7 @@ def _together(past: ToolFigures, now: ToolFigures) -> ToolFigures:
     return now._replace(
         counts=added(past.counts, now.counts),
         error_types=added(past.error_types, now.error_types),
+        errors=added(past.errors, now.errors),
         sampled=past.sampled + now.sampled,
         total_ms=past.total_ms + now.total_ms,
         minimum_ms=min(known(past.minimum_ms, now.minimum_ms), default=None),

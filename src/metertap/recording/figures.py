@@ -37,6 +37,8 @@ class ToolFigures(NamedTuple):
     unsampled: int = 0
     """Calls that have a duration and ended otherwise: cancelled, caller's errors, interim."""
     unsampled_ms: float = 0.0
+    errors: dict[str, int] = {}  # noqa: RUF012 - a copy, which nobody changes
+    """`error_types` by outcome as well: the outcome, a space and the type."""
 
     @property
     def succeeded(self) -> int:

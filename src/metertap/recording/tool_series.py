@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from metertap import catalogue, faults, outcomes
@@ -40,6 +40,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "_attributes",
         "_begun",
         "_ended",
+        "_errors",
         "_first_items",
         "_first_point",
         "_left",
@@ -57,6 +58,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self.name = name
         self.source = source
         self.counts: dict[str, int] = {}  # only those that were seen
+        self._errors: Mapping[str, int] = {}  # by outcome and type; replaced, never changed
         self.unsampled = 0  # calls whose duration is in no window
         self.unsampled_ms = 0.0
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
@@ -153,6 +155,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
             source=self.source,
             counts={ended: self.counts.get(ended, 0) for ended in outcomes.ALL},
             error_types=dict(self.error_types),
+            errors=dict(self._errors),
             sampled=latencies.count,
             total_ms=latencies.total,
             minimum_ms=latencies.minimum,
@@ -197,6 +200,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
             self.counts[item.outcome] = self.counts.get(item.outcome, 0) + 1
             if item.error_type is not None:
                 self._count_error(item.error_type)
+                error = f"{item.outcome} {item.error_type}"
+                self._errors = {**self._errors, error: self._errors.get(error, 0) + 1}
             if item.latency_ms is None:
                 continue
             if item.outcome in outcomes.SAMPLED:
@@ -227,7 +232,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
 
     def start_over(self) -> None:
         super().start_over()
-        self.counts = {}
+        self.counts, self._errors = {}, {}
         self.unsampled, self.unsampled_ms = 0, 0.0
         self._looked_up = self._first_items = None
 

@@ -34,7 +34,8 @@ def heading(costs: Costs) -> str:
         parts.append(f"saved by caches {text.money(costs['saved_by_caches'])}")
     budget = costs["budget"]
     if budget["forecast_daily"] is not None:
-        parts.append(f"at this rate {text.money(budget['forecast_daily'])} a day")
+        daily, span = budget["forecast_daily"], budget["over_seconds"]
+        parts.append(f"at the rate of {text.duration(span)} {text.money(daily)} a day")
     if budget["daily"] is not None:
         over = ": over it" if budget["is_over"] else ""
         parts.append(f"budget {text.money(budget['daily'])} a day{over}")

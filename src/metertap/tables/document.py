@@ -43,8 +43,8 @@ class Called(TypedDict):
     last_call_timestamp: float | None
 
 
-class Tool(Called):
-    """Figures of one tool."""
+class EveryTool(Called):
+    """The figures of one tool that all versions of metertap serve."""
 
     source: str
     method: Literal["exact", "estimate"]
@@ -56,6 +56,12 @@ class Tool(Called):
     active_calls: int | None
     with_cache: ByCache | None
     first_item: Latencies | None
+
+
+class Tool(EveryTool, total=False):
+    """Figures of one tool. Older versions of metertap leave out the fields below."""
+
+    error_outcomes: dict[str, dict[str, int]] | None
 
 
 class Lookups(TypedDict):

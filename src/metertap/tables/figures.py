@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from typing import cast
 
-from metertap import text
+from metertap import outcomes, text
 from metertap.tables import weights
 from metertap.tables.document import Document, Operation, Session, Tool
 from metertap.tables.percentiles import (
@@ -24,6 +25,9 @@ _CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "
 _OLD = ("not reached", "left")
 """States of workers whose last figures are shown."""
 _LEGEND_WIDTH = 100
+_CALLER = "caller)"
+_NOT_FAILED = {outcomes.CANCELLED: "cancelled", outcomes.CALLER_ERROR: "caller"}
+_MARKED = "(caller): the caller's error, such as a wrong argument: neither ok nor failed."
 _POOR_SUCCESS_RATE = 90.0
 _REQUESTS_AND_CALLS = (
     "Tools count calls of handlers, where cancelled calls and callers' errors are neither ok nor "
@@ -53,10 +57,10 @@ def tables(
     made[0].title = _title(document, name, pid, url)
     estimated = [table for table in made if _has_estimates(table)]
     for table in estimated[-1:]:
-        table.legend = text.LEGEND
+        table.legend = "\n".join(filter(None, (table.legend, text.LEGEND)))
     weighed = document.get("weight_metrics")
     if weighed is not None:
-        made += weights.tables(weighed)
+        made += weights.tables(weighed, document["system_metrics"]["uptime_seconds"])
     if operations and document["tool_metrics"]:
         made[1].legend = "\n".join(filter(None, (_REQUESTS_AND_CALLS, made[1].legend)))
     return made
@@ -115,9 +119,11 @@ def _tools(document: Document) -> Table:
                 text.count(tool["failed_calls"]),
                 *(percentile(tool, which).text() for which in PERCENTILES),
                 text.count(tool["active_calls"]),
-                _errors(tool["error_types"]),
+                _errors(tool),
             )
         )
+    if any(_CALLER in row[-1] for row in table.rows):
+        table.legend = _MARKED
     return table
 
 
@@ -133,7 +139,7 @@ def _operations(operations: list[Operation]) -> Table:
                 text.percent(operation["success_rate"]),
                 text.count(operation["failed_calls"]),
                 *(percentile_of_operation(operation, which).text() for which in PERCENTILES),
-                _errors(operation["error_types"]),
+                _errors(operation),
             )
         )
     return table
@@ -148,7 +154,7 @@ def _sessions(sessions: list[Session]) -> Table:
                 text.count(session["ended_sessions"]),
                 text.count(session["failed_sessions"]),
                 *(percentile_of_sessions(session, which).text() for which in PERCENTILES),
-                _errors(session["error_types"]),
+                _errors(session),
             )
         )
     return table
@@ -161,8 +167,25 @@ def _mark_failures(table: Table, figures: Tool | Operation) -> None:
         table.styles[len(table.rows)] = "red" if is_poor else "yellow"
 
 
-def _errors(types: dict[str, int]) -> str:
-    return ", ".join(f"{kind} {count}" for kind, count in types.items())
+def _errors(figures: Tool | Operation | Session) -> str:
+    return ", ".join(errors(figures))
+
+
+def errors(figures: Tool | Operation | Session) -> list[str]:
+    """Return error types with their numbers, the most frequent first: `ValidationError 1 (caller)`.
+
+    Errors of callers and of cancelled calls are marked, where they are known: neither is a failure.
+    """
+    ended = cast(Tool, figures).get("error_outcomes") or {}
+    found = []
+    for kind, count in sorted(figures["error_types"].items(), key=lambda item: (-item[1], item[0])):
+        apart = [
+            word if number == count else f"{number} {word}"
+            for outcome, word in _NOT_FAILED.items()
+            if (number := ended.get(kind, {}).get(outcome, 0))
+        ]
+        found.append(f"{kind} {count}" + (f" ({', '.join(apart)})" if apart else ""))
+    return found
 
 
 def _caches(document: Document) -> Table:

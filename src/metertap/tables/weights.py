@@ -7,14 +7,14 @@ from metertap.tables.document import ToolWeight, Weights
 from metertap.tables.table import Table
 
 _TOOLS = (
-    *("weight", "definition", "tokens", "% of context", "results", "p50", "p95", "largest"),
-    *("tokens p95", "tokens a day", "unknown"),
+    *("weight", "definition bytes", "tokens", "% of context", "results", "p50 bytes", "p95 bytes"),
+    *("largest bytes", "p95 tokens", "tokens a day", "no size"),
 )
 _CHANGES = ("what could be lighter", "because", "confidence")
 
 
-def tables(weights: Weights) -> list[Table]:
-    """Return the tables of a document's `weight_metrics`."""
+def tables(weights: Weights, uptime_seconds: float) -> list[Table]:
+    """Return the tables of a document's `weight_metrics`, counted in that time."""
     made = [_tools(weights)]
     if weights["recommendations"]:
         changes = Table("", _CHANGES)
@@ -24,10 +24,16 @@ def tables(weights: Weights) -> list[Table]:
         ]
         made.append(changes)
     made[0].title = heading(weights)
+    sizes = [tool["results"] for tool in weights["tools"].values() if tool["results"]]
     made[-1].legend = (
-        f"Sizes in bytes. Tokens are estimated: {weights['definition_bytes_per_token']:g} bytes a "
+        f"Tokens are estimated: {weights['definition_bytes_per_token']:g} bytes a "
         f"token of definitions, {weights['result_bytes_per_token']:g} of results."
     )
+    if any(results["tokens_per_day"] is not None for results in sizes):
+        span = text.duration(uptime_seconds)
+        made[-1].legend += f"\nA day: at the rate of the {span} since counting began."
+    if any(results["unknown"] for results in sizes):
+        made[-1].legend += "\nNo size: results whose size nobody can tell, such as images."
     return made
 
 

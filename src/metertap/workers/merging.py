@@ -63,6 +63,7 @@ def tools(parts: Sequence[ToolPart]) -> ToolPart:
             source=of.source[0],
             counts=_counts(of.counts),
             error_types=_counts(of.error_types),
+            errors=_counts(of.errors),
             sampled=sum(of.sampled),
             total_ms=sum(of.total_ms),
             minimum_ms=_of_known(min, of.minimum_ms),

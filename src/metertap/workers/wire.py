@@ -19,7 +19,7 @@ from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
-VERSION = 2
+VERSION = 3
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""

@@ -320,7 +320,7 @@ def test_details_longer_than_the_terminal_scroll(asked: Measured) -> None:
         assert details(screen)[0].startswith("outcomes")
         for columns, lines in ((3, 1), (1, 3), (20, 2), (30, 4), (120, 40)):
             terminal.resize(columns, lines)
-        screen = terminal.shows(lambda text: "last error" in text and details(text))
+        screen = terminal.shows(lambda text: "errors" in text and details(text))
         assert above_details(screen) == "price"
 
 

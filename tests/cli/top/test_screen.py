@@ -42,7 +42,7 @@ def test_every_figure_on_the_screen_is_the_documents(shop: Measured) -> None:
                 *percentiles,
                 str(tool["active_calls"]),
                 str(tool["total_calls"]),
-                *(tool["error_types"] or ["–"]),
+                *([f"{name} {n}" for name, n in tool["error_types"].items()] or ["–"]),
             ]
         assert cells(screen, "search")[3:6] == ["151 ms", "286 ms", "298 ms"]
         assert cells(screen, "order")[2] == "75.0"
@@ -90,7 +90,7 @@ def test_keys_sort_and_reverse(three: Measured) -> None:
             ("n", "tool▼ 4", ["first", "c_failing", "b_slow", "a_quick"]),
             ("s", "ok %▲", ["c_failing", "b_slow", "a_quick", "first"]),
             ("t", "calls▼", ["b_slow", "c_failing", "a_quick", "first"]),
-            ("e", "last error▲", ["b_slow", "c_failing", "a_quick", "first"]),
+            ("e", "errors▲", ["b_slow", "c_failing", "a_quick", "first"]),
             ("<", "calls▼", ["b_slow", "c_failing", "a_quick", "first"]),
             (">>", "tool▲ 4", ["a_quick", "b_slow", "c_failing", "first"]),
         ):
@@ -170,7 +170,7 @@ def test_eighty_columns_have_whole_figures_and_both_ends_of_names(shop: Measured
 def test_a_resize_is_followed_at_once(shop: Measured) -> None:
     shop.do("[record('search', True, 1.0) for _ in range(3)]")
     with emulated(METERTAP, "top", "--interval", "30", shop.url, columns=140) as terminal:
-        terminal.shows(lambda text: "last error" in text and "search" in text)
+        terminal.shows(lambda text: "errors" in text and "search" in text)
         terminal.resize(50, 12)
         screen = terminal.shows(lambda text: "search" in text and "p50" not in text)
         assert max(map(len, screen.splitlines())) <= 50
@@ -180,14 +180,14 @@ def test_a_resize_is_followed_at_once(shop: Measured) -> None:
         terminal.shows(lambda text: "p50" in text)
         for columns, lines in ((3, 1), (1, 3), (20, 2), (120, 30)):
             terminal.resize(columns, lines)
-        terminal.shows(lambda text: "last error" in text)
+        terminal.shows(lambda text: "errors" in text)
         terminal.press("q")
         assert terminal.ends() == 0
 
 
 def test_the_environments_idea_of_the_size_is_not_asked(shop: Measured) -> None:
     with top(shop.url, columns=140, env={"COLUMNS": "20", "LINES": "5"}) as terminal:
-        terminal.shows(lambda text: "last error" in text)
+        terminal.shows(lambda text: "errors" in text)
 
 
 def test_names_cannot_act_on_the_terminal() -> None:

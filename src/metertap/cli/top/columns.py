@@ -13,6 +13,7 @@ from metertap.cli.top.cursor import Key
 from metertap.cli.top.history import History
 from metertap.cli.top.poller import Watched
 from metertap.cli.top.readings import Cache, Operation, Tool
+from metertap.tables.figures import errors
 from metertap.tables.percentiles import Which, percentile_of_sessions
 
 FAILED = "✕"
@@ -232,7 +233,7 @@ def _called(title: str, own: Column[Called]) -> tuple[Column[Called], ...]:
         _percentile("p99", "9", 4),
         own,
         _figure("calls", "t", 7, "total_calls"),
-        _words("last error", "e", 2, lambda row: row.entry.last_error_type),
+        _words("errors", "e", 2, lambda row: ", ".join(errors(row.entry.figures)) or None),
         _process(3),
     )
 

@@ -28,8 +28,6 @@ class _Called(Generic[Figures]):
     name: str
     figures: Figures
     calls_per_second: float | None
-    last_error_type: str | None
-    """Seen last; at first, the most frequent."""
     failed_lately: bool
 
     @property
@@ -110,7 +108,6 @@ class Readings:
     def __init__(self) -> None:
         self._before: Document | None = None
         self._failed_at: dict[_Key, float] = {}
-        self._errors: dict[_Key, str] = {}
 
     def of(self, document: Document) -> Reading:
         """Return the reading of a document that comes after those given before."""
@@ -119,7 +116,6 @@ class Readings:
         if before is None or began_anew:
             before = None
             self._failed_at.clear()
-            self._errors.clear()
         self._before = document
         service, system = document["service"], document["system_metrics"]
         elapsed = _elapsed(before, document)
@@ -174,24 +170,16 @@ class Readings:
         before: dict[_Key, _Figures] | None,
         elapsed: float | None,
         uptime: float,
-    ) -> tuple[float | None, str | None, bool]:
-        """Return calls a second, the last error type, and whether something failed lately."""
+    ) -> tuple[float | None, bool]:
+        """Return calls a second, and whether something was seen to fail lately."""
         # One that was not there before began at 0: it appeared meanwhile.
         earlier = None if before is None else before.get(key)
         failed_earlier = 0 if earlier is None else earlier["failed_calls"]
         if before is not None and figures["failed_calls"] > failed_earlier:
             self._failed_at[key] = uptime
-        types = figures["error_types"]
-        if types:
-            types_earlier = {} if earlier is None else earlier["error_types"]
-            more = {kind: count - types_earlier.get(kind, 0) for kind, count in types.items()}
-            latest = max(more, key=lambda kind: more[kind])
-            if more[latest] > 0 or key not in self._errors:
-                self._errors[key] = latest
         calls_earlier = 0 if earlier is None else earlier["total_calls"]
         return (
             _rate(figures["total_calls"], calls_earlier, elapsed),
-            self._errors.get(key),
             uptime - self._failed_at.get(key, float("-inf")) <= _RECENT_SECONDS,
         )
 

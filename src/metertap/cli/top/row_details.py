@@ -10,6 +10,7 @@ from metertap.cli.top.history import bars
 from metertap.cli.top.layout import Item, grid, items, sentence
 from metertap.cli.top.readings import Cache, Operation, Tool
 from metertap.tables import document as documents
+from metertap.tables.figures import errors
 from metertap.tables.percentiles import PERCENTILES, percentile_of_part
 
 _UNSUPPORTED = "unsupported"
@@ -125,8 +126,7 @@ def _latency_row(name: str, part: documents.Latencies, longest_ms: float | None)
 
 
 def _errors(figures: documents.Tool | documents.Operation) -> list[Item]:
-    errors = sorted(figures["error_types"].items(), key=lambda item: (-item[1], item[0]))
-    return [(f"{kind} {count}", "") for kind, count in errors] or [("none", "dim")]
+    return [(error, "") for error in errors(figures)] or [("none", "dim")]
 
 
 def _lifetime(figures: documents.Tool | documents.Operation, now: float) -> list[Item]:

@@ -242,7 +242,7 @@ def help(view: View, room: int, signs: Signs) -> list[Text]:
                 line.append(signs.plain(letter), "bold")
                 line.append(signs.plain(f" {column:<11}"), "not bold")
             lines.append(line)
-    lines.append(signs.text(f"  {text.LEGEND}   ✕ failed in the last minute"))
+    lines.append(signs.text(f"  {text.LEGEND}   ✕ seen to fail in the last minute"))
     lines += [Text("") for _ in range(room)]
     return lines[:room]
 
