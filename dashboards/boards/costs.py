@@ -72,12 +72,14 @@ def _spending(board: Board) -> None:
         )
     by_tool = summed(increase(promql.COST, IN_TOOL), promql.TOOL).expr
     ok = summed(increase(CALLS, IN_TOOL, f'{promql.OUTCOME}="ok"'), promql.TOOL).expr
+    failed = summed(increase(promql.FAILED_COST, IN_TOOL), promql.TOOL).expr
     board.table(
         "Dearest tools",
         "Over the time shown.",
         {
             "Spent": ("currencyUSD", f"topk(10, {by_tool})"),
             "A successful call": ("currencyUSD", f"({by_tool}) / ({ok} > 0)"),
+            "On failures": ("currencyUSD", failed),
         },
         {promql.TOOL: "Tool"},
     )

@@ -129,6 +129,9 @@ TOKEN_USAGE = Metric(
 OF_MODELS = (MODEL_DURATION, TOKEN_USAGE)
 """Metrics of model calls by the conventions, which other instrumentations record as well."""
 TOOL_COST = Metric("metertap.tool.cost", "{USD}", "What tools spent on models, and their fees.")
+TOOL_FAILED_COST = Metric(
+    "metertap.tool.failed_cost", "{USD}", "The part of the cost of tools that failed calls had."
+)
 TOOL_RESULT_SIZE = Metric(
     "metertap.tool.result.size",
     "By",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from metertap.cli import main
 from metertap.history.answers import Subject
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
+from support.waiting import today
 
 DAY = 86_400
-TODAY = time.time() // DAY * DAY
 
 
 def spent(usd: float, *, failed: float = 0, unpriced: float = 0) -> Tally:
@@ -28,7 +27,7 @@ def spent(usd: float, *, failed: float = 0, unpriced: float = 0) -> Tally:
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four whole days and today; nothing was spent on the second."""
-    path = tmp_path / "history.db"
+    path, now = tmp_path / "history.db", today()
     with closing(Store(path, 10_000_000)) as store:
         for ago, usd in ((4, 1.0), (2, 5.0), (1, 2.0), (0, 0.25)):
             tallies = {
@@ -38,7 +37,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             if ago == 1:
                 tallies[Subject("tool", "other", "mcp")] = spent(0, unpriced=3)
             version = "2" if ago < 2 else "1"
-            store.write(Run("shop", version, "one"), [(TODAY - ago * DAY, tallies)])
+            store.write(Run("shop", version, "one"), [(now - ago * DAY, tallies)])
     config = tmp_path / "metertap.toml"
     config.write_text("[tool.metertap.alerts]\ndaily_budget = 4\n")
     monkeypatch.setenv("METERTAP_CONFIG", str(config))
@@ -54,7 +53,7 @@ def test_each_day_the_budget_and_a_forecast_from_whole_days(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = answered(capsys, str(file))
-    assert "spent $8.25 in 4 days with model calls" in shown
+    assert "spent $8.25 in 4 days with costs" in shown
     assert "forecast $2.00 a day, the mean of the last 4 whole days" in " ".join(shown.split())
     assert "budget $4.00 a day: over it on 1 days" in " ".join(shown.split())
     found = json.loads(answered(capsys, str(file), "--json"))
@@ -81,7 +80,7 @@ def test_a_history_without_model_calls_or_none_at_all(
     path = tmp_path / "history.db"
     with closing(Store(path, 10_000_000)) as store:
         tallies = {Subject("tool", "ask", "mcp"): Tally({"ok": 1})}
-        store.write(Run("shop", "1", "one"), [(TODAY, tallies)])
+        store.write(Run("shop", "1", "one"), [(today(), tallies)])
     assert main(["costs", "--history", str(path)]) == 1
     assert main(["costs", "--history", str(tmp_path / "none.db")]) == 1
     said = capsys.readouterr().err
@@ -107,4 +106,6 @@ def test_what_a_process_spends_is_in_its_history(
         ("ask", 4.5, 1)
     ]
     models = {item["model"]: (item["calls"], item["usd"]) for item in found["models"]}
-    assert models == {"own/m": (1, 4.5), "own/unknown": (1, 0)}
+    assert models == {"own/m": (1, 4.5), "own/unknown": (1, None)}
+    (day,) = found["days"]
+    assert (day["ok_calls"], day["usd_per_ok_call"], day["failed_usd"]) == (2, 2.25, 0)

@@ -976,3 +976,32 @@ def test_the_history_shows_a_range_of_dates_with_versions_marked(
         assert seen.complaints == []
         assert all(urlsplit(asked).netloc == urlsplit(url).netloc for asked in seen.asked)
         seen.context.close()
+
+
+def test_costs_of_each_day_are_on_both_pages_where_a_history_is_kept(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "metertap.toml"
+    config.write_text("[tool.metertap.prices]\nm = { input = 1 }\n")
+    monkeypatch.setenv("METERTAP_CONFIG", str(config))
+    path = tmp_path / "history.db"
+    yesterday = int(time.time() // 86_400 - 1) * 86_400
+    with closing(Store(path, 10_000_000)) as store:
+        sums = {"model_calls": 10, "input_tokens": 50, "cost_usd": 5.0}
+        subjects = (Subject("tool", MARKUP, "mcp"), Subject("model", "m", "x"))
+        tallies = {subject: Tally(extra=dict(sums)) for subject in subjects}
+        store.write(Run("shop", "1", "one"), [(yesterday, tallies)])
+    with metertap.instrument(history=path, service_name="shop") as tap:
+        with metertap.measure_tool("ask"):
+            metertap.record_usage(provider="x", model="m", input_tokens=3_000_000)
+        url = tap.pipeline.json.endpoint.wait(60)
+        seen = Seen(browser)
+        seen.tab.goto(url)
+        expect(seen.tab.locator("#costs-models td").first).to_have_text("x/m")
+        expect(seen.tab.locator("#costs .days")).to_contain_text("$5.00")
+        expect(seen.tab.locator("#costs-days-told")).to_contain_text("Forecast $5.00 a day")
+        seen.tab.goto(f"{url}/history")
+        expect(seen.tab.locator("#costs .days-tools")).to_contain_text(MARKUP)
+        expect(seen.tab.locator("#costs .days-models")).to_contain_text("x/m")
+        assert seen.complaints == []
+        seen.context.close()

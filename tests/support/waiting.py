@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+_DAY = 86_400
 
 
 def wait_for(what: Callable[[], T], seconds: float = 60.0) -> T:
@@ -18,3 +19,11 @@ def wait_for(what: Callable[[], T], seconds: float = 60.0) -> T:
             return value
         assert time.monotonic() < deadline, f"nothing came in {seconds} s; last was {value!r}"
         time.sleep(0.02)
+
+
+def today() -> int:
+    """When this day (UTC) began, in Unix seconds; a day that is about to end is waited for."""
+    left = _DAY - time.time() % _DAY
+    if left < 60:
+        time.sleep(left + 0.1)
+    return int(time.time() // _DAY * _DAY)

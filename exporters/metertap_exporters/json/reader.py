@@ -86,7 +86,7 @@ class JsonSnapshot:
         """The workers that this process answers for where it holds their port."""
         self._text = DocumentText()
         self._metrics = SharedRoute(self._serve_metrics, _kind)
-        shown = page.routes(settings.history)
+        shown = page.routes(settings.history, lambda: self._host.service().get("name"))
         routes: dict[str, Route] = {
             **shown,
             "/metrics": self._metrics,

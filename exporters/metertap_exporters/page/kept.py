@@ -1,28 +1,69 @@
-"""The data of the history's view: `GET /history.json`, from the file of `METERTAP_HISTORY`."""
+"""Data of a history, from the file of `METERTAP_HISTORY`: `GET /history.json` and `/costs.json`."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from metertap.costs.budget import daily_budget
 from metertap_exporters.http.app import Environ, Response, Route, json_error, json_response
 from metertap_exporters.http.shared import SharedRoute
 
-_WEEK = 7 * 86_400.0
-_LONGEST = 4000 * 86_400.0
+if TYPE_CHECKING:
+    from metertap.history.answers import Answers, By
+
+_DAY = 86_400.0
+_LONGEST = 4000 * _DAY
 _MOST_ROWS = 200
 """Tools, caches and requests of each kind that are shown: the most used."""
 _SECTIONS = ("tools", "caches", "operations")
 
+Ask = Callable[["Answers", float, float, "By"], dict[str, Any]]
+"""A function that makes a document of a history's answers, from one Unix time to another."""
+
 
 def history_route(file: Path | None) -> Route:
-    """Make the route: one question at a time is answered, for all who ask the same.
+    """Make the route of trends: of the last week, if the request does not say otherwise.
 
-    It takes `since` and `until` in Unix seconds (by default the last week), and `by=version`.
     Periods are as long as some thirty of them need, so that no question is too large.
+    """
+
+    def ask(answers: Answers, since: float, until: float, by: By) -> dict[str, Any]:
+        from metertap.history.times import step_for
+        from metertap.history.trends import as_json, trends
+
+        step = step_for(until - since)
+        document = as_json(trends(answers, since=since, until=until, step=step, by=by))
+        for section in _SECTIONS:
+            del document[section][_MOST_ROWS:]
+        return document
+
+    return _route(file, 7, ask)
+
+
+def costs_route(file: Path | None, service: Callable[[], str | None]) -> Route:
+    """Make the route of what `service` spent, by day (UTC), tool and model: of the last 30 days."""
+
+    def ask(answers: Answers, since: float, until: float, by: By) -> dict[str, Any]:
+        from metertap.history.spending import spending
+
+        found = spending(
+            answers, since=since, until=until, service=service(), by_version=by == "version"
+        )
+        return found.as_json(daily_budget())
+
+    return _route(file, 30, ask)
+
+
+def _route(file: Path | None, days: int, ask: Ask) -> Route:
+    """Make a route: one question at a time is answered, for all who ask the same.
+
+    It takes `since` and `until` in Unix seconds (by default the last `days`), and `by=version`.
     """
     if file is None:
         return lambda _environ: json_error(
@@ -30,33 +71,22 @@ def history_route(file: Path | None) -> Route:
         )
     from metertap.history.answers import HistoryError
     from metertap.history.file_answers import FileAnswers
-    from metertap.history.times import step_for
-    from metertap.history.trends import as_json, trends
 
     def answer(environ: Environ) -> Response:
         asked = dict(parse_qsl(_query(environ)))
         try:
             until = float(asked.get("until", time.time()))
-            since = float(asked.get("since", until - _WEEK))
+            since = float(asked.get("since", until - days * _DAY))
         except ValueError:
             since = until = math.nan
         if not 0 < until - since <= _LONGEST or not 0 <= since <= until <= 1e11:
             return json_error(400, "since and until are Unix seconds, the earlier one first")
+        by: By = "version" if asked.get("by") == "version" else "none"
         try:
             with closing(FileAnswers(file)) as answers:
-                found = trends(
-                    answers,
-                    since=since,
-                    until=until,
-                    step=step_for(until - since),
-                    by="version" if asked.get("by") == "version" else "none",
-                )
+                return json_response(200, ask(answers, since, until, by))
         except HistoryError as error:
             return json_error(503, str(error))
-        document = as_json(found)
-        for section in _SECTIONS:
-            del document[section][_MOST_ROWS:]
-        return json_response(200, document)
 
     return SharedRoute(answer, _query)
 

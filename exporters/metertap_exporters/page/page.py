@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from metertap import locks
 from metertap.install_command import install_command
 from metertap_exporters.http.app import Environ, Response, Route, json_error, json_response
-from metertap_exporters.page.kept import history_route
+from metertap_exporters.page.kept import costs_route, history_route
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -58,15 +58,18 @@ LIBRARY_PATH = "/charts-library.js"
 EXTRA = "dashboard"
 
 
-def routes(history: Path | None = None) -> dict[str, Route]:
+def routes(
+    history: Path | None = None, service: Callable[[], str | None] = lambda: None
+) -> dict[str, Route]:
     """List the routes of the page's files by path; `/` is the page itself.
 
-    `/history` shows what the file `history` has.
+    `/history` shows what the file `history` has, and what `service` spent on models.
     """
     served: dict[str, Route] = {f"/{name.removesuffix('.html')}": _file(name) for name in FILES[1:]}
     served["/"] = _file(FILES[0])
     served["/history.json"] = history_route(history)
-    served["/page.json"] = _facts
+    served["/costs.json"] = costs_route(history, service)
+    served["/page.json"] = lambda _environ: _facts(history)
     served[LIBRARY_PATH] = _SharedLibrary()
     return served
 
@@ -105,10 +108,12 @@ def _kept(read: Callable[[], bytes], content_type: str) -> Route:
     return route
 
 
-def _facts(_environ: Environ) -> Response:
-    """Return what the page has to know: whether the charts' library is there, how to install it."""
+def _facts(history: Path | None) -> Response:
+    """Return what the page has to know: whether a history is kept, and the charts' library is there
+    or how it is installed."""
     library = chart_library()
-    facts: Mapping[str, str | None] = {
+    facts: Mapping[str, str | bool | None] = {
+        "has_history": history is not None,
         "chart_library": None if library is None else f"{LIBRARY_PATH[1:]}?{_version(library)}",
         "install": install_command(EXTRA),
     }

@@ -1,5 +1,6 @@
 // The history's view: a range of dates, and what was measured in it, with the versions of the program marked.
 
+import { daysTold, showDays } from "./costs.js";
 import { NONE, count, joined, latency, percent } from "./figures.js";
 import { lines } from "./lines.js";
 import { Table, element, say } from "./table.js";
@@ -75,8 +76,10 @@ async function ask() {
     const answer = await fetch(`history.json?${query}`, { cache: "no-store" });
     const found = await answer.json();
     if (number !== asked) return; // a later question is under way
-    if (!answer.ok) tell(found.error.message);
-    else show(found);
+    if (!answer.ok) return tell(found.error.message);
+    show(found);
+    const costs = await fetch(`costs.json?${query}`, { cache: "no-store" });
+    if (number === asked && costs.ok) showCosts(await costs.json());
   } catch {
     if (number === asked) tell("The process does not answer.");
   } finally {
@@ -99,6 +102,12 @@ function show(found) {
   say(byId("service"), [...services].join(", ") || "History");
   say(byId("range-told"), `${told(found.since)} to ${told(found.until)}, each bar ${span(found.step_seconds)}`);
   say(byId("versions"), found.versions.length ? `Versions: ${found.versions.map((one) => `${one.version} since ${told(one.first_seen)}`).join(", ")}` : "");
+}
+
+function showCosts(found) {
+  byId("costs").hidden = !found.days.length;
+  say(byId("costs-days-told"), daysTold(found));
+  showDays(byId("costs"), found);
 }
 
 function tell(text) {

@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
         if options.history:
             from metertap.cli.costs_history import costs_of_history
 
-            return costs_of_history(options)
+            return costs_of_history(options, _credentials(options))
         from metertap.cli.costs import costs
 
         return costs(options.url, as_json=options.json, given=_credentials(options))

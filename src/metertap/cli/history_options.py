@@ -26,7 +26,9 @@ def add_history(command: argparse.ArgumentParser) -> None:
 
 def add_costs(command: argparse.ArgumentParser) -> None:
     """Add what says that costs are those of a history, and of which time."""
-    command.add_argument("--history", metavar="FILE", help="show each day of this history instead")
+    command.add_argument(
+        "--history", metavar="FILE|URL", help="show each day of this history instead"
+    )
     since = f"of the history: a time, or how long ago ({COSTS_DAYS}d)"
     command.add_argument("--since", type=a_time, metavar="T", help=since)
     command.add_argument("--service", metavar="S", help="of the history: this service only")

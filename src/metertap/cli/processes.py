@@ -14,6 +14,7 @@ from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
 from metertap.runtime.running import Running
 from metertap.tables.document import Document, Service
+from metertap.tables.spending import Spending
 
 Kind = TypeVar("Kind", Document, Report)
 
@@ -86,6 +87,14 @@ def document_of(process: Process) -> Document:
 def report_of(process: Process) -> Report:
     """Ask a process what is measured and what is not. Raises Unreachable."""
     return _ask(process, "/doctor", Report)
+
+
+def spending_of(process: Process) -> Spending:
+    """Ask a process what it spent on each of the last days. Raises Unreachable without history."""
+    try:
+        return read(get(process.url, "/costs.json", process.credentials), Spending)
+    except Malformed as error:
+        raise Unreachable(f"{process.url}/costs.json", str(error)) from None
 
 
 def _ask(process: Process, path: str, kind: type[Kind]) -> Kind:

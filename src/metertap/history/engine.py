@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from metertap import catalogue, promql
 from metertap.history import buckets
 from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
 from metertap.history.buckets import Bucket
+from metertap.history.engine_costs import METRICS, costs
 from metertap.history.engine_sums import Sums
 from metertap.history.promql_api import NO_PROMQL, Api, Ask, Point
 from metertap.promql import quoted, selector
@@ -53,7 +55,10 @@ _SOURCES = (
         for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
     ),
 )
-_COUNTS = "|".join([promql.CACHE_REQUESTS, *(f"{source.metric}(_count)?" for source in _SOURCES)])
+_COUNTS = "|".join(
+    [promql.CACHE_REQUESTS, promql.COST, *(f"{source.metric}(_count)?" for source in _SOURCES)]
+)
+_OF_MODELS = "|".join(f"{metric}(_count)?" for metric in METRICS)
 
 
 class EngineAnswers:
@@ -64,7 +69,7 @@ class EngineAnswers:
         self._api = Api(ask)
         self._now = now
         found = self._api.instant(
-            f'group by (__name__) (last_over_time({{__name__=~"{_COUNTS}|{_INFO}"}}'
+            f'group by (__name__) (last_over_time({{__name__=~"{_COUNTS}|{_OF_MODELS}|{_INFO}"}}'
             f"[{_REACH_SECONDS}s]))",
             now(),
         )
@@ -138,9 +143,14 @@ class EngineAnswers:
                 for subject, labels, at, held in self._calls(source, span, name, by):
                     if service in (None, _service(labels)):
                         sums(subject, labels, at).add_calls(labels, held)
+        if "tool" in kinds or "model" in kinds:
+            for subject, labels, at, more in costs(partial(self._grown, span, by)):
+                of_service = service in (None, _service(labels))
+                if of_service and subject.kind in kinds and name in (None, subject.name):
+                    sums(subject, labels, at).add_costs(more)
         for each in sorted(found.values(), key=lambda each: each.piece.start):
             piece = each.rounded()
-            if piece.calls or piece.hits or piece.misses:
+            if piece.calls or piece.hits or piece.misses or any(piece.extra.values()):
                 yield piece
 
     def _lookups(
@@ -210,6 +220,23 @@ class EngineAnswers:
                 yield dict(rest), start, buckets.of_ranges(by_range)
         except ValueError:
             raise HistoryError(NO_PROMQL) from None
+
+    def _grown(
+        self, span: _Span, by: By, metric: str, part: str, told: tuple[str, ...]
+    ) -> Iterator[tuple[Labels, float, float]]:
+        """Yield the growth of a counter in each period, or of a part of a histogram."""
+        seen, queries = set(), []
+        if part and metric in self._metrics:
+            queries.append(f"histogram_{part}({self._increase(metric, told, by, span)})")
+        if (f"{metric}_count" if part else metric) in self._metrics:
+            queries.append(self._increase(f"{metric}_{part}" if part else metric, told, by, span))
+        for query in queries:
+            for labels, points in self._api.range(query, *span.ends()):
+                for point in points:
+                    key = frozenset(labels.items()), point.at
+                    if key not in seen:  # both forms while one replaces the other
+                        seen.add(key)
+                        yield labels, point.at - span.step, point.value
 
     def _increase(self, series: str, told: tuple[str, ...], by: By, span: _Span) -> str:
         """Write the query for the growth of series in each period, by the separated labels."""

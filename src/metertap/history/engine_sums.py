@@ -13,6 +13,7 @@ from metertap import outcomes, promql
 from metertap.history import buckets
 from metertap.history.answers import ERROR, Slice
 from metertap.history.buckets import Bucket
+from metertap.history.tally import add_to
 
 
 @dataclass(slots=True)
@@ -35,9 +36,15 @@ class Sums:
         key = labels.get(promql.OUTCOME, ""), labels.get(promql.ERROR_TYPE, "")
         self.calls.setdefault(key, []).extend(held)
 
+    def add_costs(self, more: Mapping[str, float]) -> None:
+        """Add sums of model calls."""
+        add_to(self.piece.extra, more)
+
     def rounded(self) -> Slice:
         """Return the slice, filled in."""
         made = self.piece
+        for name, value in made.extra.items():
+            made.extra[name] = value if name.endswith("_usd") else round(value)
         made.hits = round(self.lookups.get("hit", 0.0))
         made.misses = round(self.lookups.get("miss", 0.0))
         for (named, error), held in self.calls.items():

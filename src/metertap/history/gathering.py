@@ -109,8 +109,8 @@ class Gathering:
                 "evictions": cache.evictions or 0,
                 "size_rejections": cache.rejections or 0,
             }
-        used = self._recorder.usage_figures()
-        sources = dict(key for key, _, _ in self._recorder.tool_counts()) if used else {}
+        used, fees = self._recorder.usage_figures(), self._recorder.spent_on_fees()
+        sources = dict(key for key, _, _ in self._recorder.tool_counts()) if used or fees else {}
         for usage in used:
             tool = Subject("tool", usage.tool, sources.get(usage.tool, _NO_TOOL))
             sums = {
@@ -123,6 +123,10 @@ class Gathering:
             }
             for subject in (tool, Subject("model", usage.model, usage.provider)):
                 add_to(found.setdefault(subject, {}), sums)
+        failed = self._recorder.spent_on_fees(outcomes.FAILED)
+        for name, fee in fees.items():
+            sums = {"cost_usd": float(fee), "cost_of_failed_usd": float(failed[name])}
+            add_to(found.setdefault(Subject("tool", name, sources[name]), {}), sums)
         for subject, seen in self._definitions():
             add_to(found.setdefault(subject, {}), seen)
         return found

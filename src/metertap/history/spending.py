@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
-from metertap.history.answers import Answers
+from metertap import outcomes
+from metertap.history.answers import Answers, Slice
 
 DAY = 86_400
 _MOST_DAYS = 7
@@ -15,9 +16,11 @@ _MOST_DAYS = 7
 
 @dataclass(slots=True)
 class Spent:
-    """Model calls of some time, and what they cost in USD."""
+    """Model calls of some time, and what they cost in USD, with the fees of tools."""
 
     calls: float = 0
+    ok_calls: float = 0
+    """Calls of the tools that went well; none of a model."""
     input_tokens: float = 0
     output_tokens: float = 0
     usd: float = 0
@@ -26,8 +29,10 @@ class Spent:
     unpriced: float = 0
     """Calls whose cost nobody knows."""
 
-    def add(self, sums: Mapping[str, float]) -> None:
-        """Add the sums that a history has of a tool or a model."""
+    def add(self, piece: Slice) -> None:
+        """Add what a history has of a tool or a model."""
+        sums = piece.extra
+        self.ok_calls += piece.outcomes.get(outcomes.OK, 0)
         self.calls += sums.get("model_calls", 0)
         self.input_tokens += sums.get("input_tokens", 0)
         self.output_tokens += sums.get("output_tokens", 0)
@@ -36,8 +41,11 @@ class Spent:
         self.unpriced += sums.get("unpriced_calls", 0)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures by name."""
-        return asdict(self)
+        """Return the figures by name; a cost that nobody knows is None."""
+        is_known = self.usd > 0 or self.unpriced < self.calls
+        each = self.usd / self.ok_calls if is_known and self.ok_calls else None
+        usd = {"usd": self.usd if is_known else None, "usd_per_ok_call": each}
+        return {**asdict(self), **usd}
 
 
 @dataclass(slots=True)
@@ -51,6 +59,32 @@ class Spending:
     forecast: float | None = None
     """USD a day: the mean of the last whole days; None where there is none yet."""
     forecast_days: int = 0
+
+    def as_json(self, budget: float | None) -> dict[str, Any]:
+        """Return everything as a document; `budget` is USD a day."""
+
+        def groups(name: str, of: dict[tuple[str, str], Spent]) -> list[dict[str, Any]]:
+            return [
+                {name: subject, "version": version, **spent.as_json()}
+                for (subject, version), spent in of.items()
+            ]
+
+        return {
+            "currency": "USD",
+            "total": self.total.as_json(),
+            "days": [{"day": _date(day), **spent.as_json()} for day, spent in self.days.items()],
+            "tools": groups("tool", self.tools),
+            "models": groups("model", self.models),
+            "budget": {
+                "daily": budget,
+                "forecast_daily": self.forecast,
+                "over_days": self.forecast_days,
+            },
+        }
+
+
+def _date(day: float) -> str:
+    return datetime.fromtimestamp(day, timezone.utc).date().isoformat()
 
 
 def spending(
@@ -66,16 +100,17 @@ def spending(
         kinds=("tool", "model"),
         by="version" if by_version else "none",
     ):
-        if not each.extra.get("model_calls") or each.end <= since:
+        has_costs = each.extra.get("model_calls") or each.extra.get("cost_usd")
+        if not has_costs or each.end <= since:
             continue
         subject = each.subject
         if subject.kind == "model":
             name = f"{subject.source}/{subject.name}"
-            found.models.setdefault((name, each.version), Spent()).add(each.extra)
+            found.models.setdefault((name, each.version), Spent()).add(each)
             continue
-        found.tools.setdefault((subject.name, each.version), Spent()).add(each.extra)
-        found.days.setdefault(each.start, Spent()).add(each.extra)
-        found.total.add(each.extra)
+        found.tools.setdefault((subject.name, each.version), Spent()).add(each)
+        found.days.setdefault(each.start, Spent()).add(each)
+        found.total.add(each)
     _forecast(found, until)
     return found
 

@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, outcomes
 from metertap._version import __version__
 from metertap.otel import bulk_histogram, sdk
 from metertap.recording.buffer import Batch
@@ -231,7 +232,7 @@ def _faults(_recorder: Recorder) -> Iterable[Observation]:
         yield Observation(count, {catalogue.FAULT_PLACE: place})
 
 
-def _tool_cost(recorder: Recorder) -> Iterable[Observation]:
+def _tool_cost(recorder: Recorder, *, failed: bool = False) -> Iterable[Observation]:
     for series in recorder.usage_figures():
         if series.cost is not None:
             attributes = {
@@ -239,8 +240,8 @@ def _tool_cost(recorder: Recorder) -> Iterable[Observation]:
                 catalogue.PROVIDER_NAME: series.provider,
                 catalogue.RESPONSE_MODEL: series.model,
             }
-            yield Observation(float(series.cost), attributes)
-    for name, fee in recorder.spent_on_fees().items():
+            yield Observation(float(series.spent_in_failed if failed else series.cost), attributes)
+    for name, fee in recorder.spent_on_fees(outcomes.FAILED if failed else outcomes.RAN).items():
         yield Observation(float(fee), {catalogue.TOOL_NAME: name, catalogue.PROVIDER_NAME: FEE})
 
 
@@ -260,6 +261,7 @@ def _definition_size(recorder: Recorder) -> Iterable[Observation]:
 _OTHERS: dict[catalogue.Metric, Callable[[Recorder], Iterable[Observation]]] = {
     catalogue.FAULTS: _faults,
     catalogue.TOOL_COST: _tool_cost,
+    catalogue.TOOL_FAILED_COST: partial(_tool_cost, failed=True),
     catalogue.TOOL_ACTIVE: _tool_active,
     catalogue.TOOL_DEFINITION_SIZE: _definition_size,
     catalogue.SESSION_ACTIVE: _session_active,
@@ -313,4 +315,5 @@ _COUNTERS = (
     catalogue.CACHE_REJECTIONS,
     catalogue.FAULTS,
     catalogue.TOOL_COST,
+    catalogue.TOOL_FAILED_COST,
 )

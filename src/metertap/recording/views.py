@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -227,12 +227,12 @@ class Views(Activity, Delivery):
         models = sum((series.spent for series in self.usage_figures()), Decimal(0))
         return sum(self.spent_on_fees().values(), models)
 
-    def spent_on_fees(self) -> dict[str, Decimal]:
-        """Return what calls cost by themselves, by tool, since recording began."""
+    def spent_on_fees(self, of: Collection[str] = outcomes.RAN) -> dict[str, Decimal]:
+        """Return what calls of these outcomes cost by themselves, by tool, since the start."""
         found: dict[str, Decimal] = {}
         for (name, _), counts, _ in self.tool_counts() if self.fees else ():
             if name in self.fees:
-                ran = sum(counts.get(outcome, 0) for outcome in outcomes.RAN)
+                ran = sum(counts.get(outcome, 0) for outcome in of)
                 found[name] = found.get(name, Decimal(0)) + self.fees[name] * ran
         return found
 

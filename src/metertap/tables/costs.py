@@ -13,6 +13,7 @@ _TOOLS = (
 _MODELS = ("model", "tool", "calls", "failed", "in", "cached", "out", "reasoning", "spent")
 _CACHES = ("cache", "hits in tools", "saved", "time saved")
 _CHANGES = ("saves", "what could be changed", "because", "confidence")
+_MOST_NAMED = 3
 
 
 def tables(costs: Costs) -> list[Table]:
@@ -40,6 +41,22 @@ def heading(costs: Costs) -> str:
         over = ": over it" if budget["is_over"] else ""
         parts.append(f"budget {text.money(budget['daily'])} a day{over}")
     return ", ".join(parts)
+
+
+def dearest(costs: Costs) -> list[str]:
+    """Return in one line each the dearest tools and the dearest models, if anything has a cost."""
+    tools = {name: tool["spent"] for name, tool in costs["tools"].items()}
+    models: dict[str, float | None] = {}
+    for item in costs["models"]:
+        name = f"{item['provider']}/{item['model']}"
+        models[name] = (models.get(name) or 0) + (item["spent"] or 0)
+    found = []
+    for words, spent in (("by tool", tools), ("by model", models)):
+        most = sorted(spent, key=lambda name: -(spent[name] or 0))[:_MOST_NAMED]
+        named = [f"{name} {text.money(spent[name])}" for name in most if spent[name]]
+        if named:
+            found.append(f"{words}: {', '.join(named)}")
+    return found
 
 
 def _tools(costs: Costs) -> Table:

@@ -14,7 +14,7 @@ from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.readings import Cache, Operation, Tool
 from metertap.cli.top.table_state import TableState, View
-from metertap.tables import costs
+from metertap.tables import costs, spending
 from metertap.tables.percentiles import PERCENTILES, percentile
 from metertap.tables.table import Table
 
@@ -105,7 +105,9 @@ def _tables(listed: Sequence[Watched]) -> list[Table]:
         made.append(_table(view.caches, found.caches, ""))
     for watched in listed:
         if watched.reading is not None and watched.reading.costs is not None:
-            made += costs.tables(watched.reading.costs)[:1]
+            made += costs.tables(watched.reading.costs)[:2]
+            if watched.reading.spending is not None:
+                made += spending.tables(watched.reading.spending)[:1]
     return made
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import Process, document_of, processes, unserved
+from metertap.cli.processes import Process, document_of, processes, spending_of, unserved
 from metertap.cli.top.history import History
 from metertap.cli.top.readings import Reading, Readings
 from metertap.runtime import running
 from metertap.runtime.running import Running
+from metertap.tables.spending import Spending
 
 _MOST_GONE = 5
 _GONE_SECONDS = 600.0
+_DAYS_SECONDS = 60.0
 _SLOW_SECONDS = 2.0
 """The time after which a missing answer is mentioned."""
 
@@ -34,6 +37,8 @@ class Asker(threading.Thread):
         self._answer = answer
         self._ended = threading.Event()
         self._readings = Readings()
+        self._spending: Spending | None = None
+        self._next_days = 0.0
 
     def run(self) -> None:
         """Ask until `end()`."""
@@ -49,9 +54,18 @@ class Asker(threading.Thread):
 
     def _ask(self) -> Answer:
         try:
-            return Answer(self, self._readings.of(document_of(self._process)))
+            reading = self._readings.of(document_of(self._process))
         except Unreachable as error:
             return Answer(self, None, error)
+        return Answer(self, replace(reading, spending=self._days() if reading.costs else None))
+
+    def _days(self) -> Spending | None:
+        """Return the costs of the last days, asked for once a minute; None without a history."""
+        if time.monotonic() >= self._next_days:
+            self._next_days = time.monotonic() + _DAYS_SECONDS
+            with suppress(Unreachable):
+                self._spending = spending_of(self._process)
+        return self._spending
 
 
 @dataclass(frozen=True, slots=True)

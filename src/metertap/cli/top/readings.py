@@ -9,6 +9,7 @@ from metertap.tables import document as documents
 from metertap.tables.document import Document
 from metertap.tables.figures import workers_told
 from metertap.tables.percentiles import Percentile, Which, percentile, percentile_of_operation
+from metertap.tables.spending import Spending
 
 _RECENT_SECONDS = 60.0
 """How long a tool that failed is marked."""
@@ -98,6 +99,8 @@ class Reading:
     """Those that fire, then those that may soon."""
     costs: documents.Costs | None = None
     """Costs of tools, if they ask models or have fees."""
+    spending: Spending | None = None
+    """What was spent on each of the last days, where a history is kept."""
     workers: str = ""
     """How many workers the figures are of, where there are several, and who was not reached."""
 

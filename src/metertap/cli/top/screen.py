@@ -16,7 +16,7 @@ from metertap.cli.top.layout import Signs, shortened
 from metertap.cli.top.poller import Poller, Watched
 from metertap.cli.top.table import RULE, table
 from metertap.cli.top.table_state import TableState, View
-from metertap.tables import costs
+from metertap.tables import costs, spending
 from metertap.text import printable
 
 _LEAST_WORDS = 9
@@ -142,21 +142,22 @@ class Screen:
         return lines
 
     def _costs(self, listed: Sequence[Watched], width: int, most: int) -> list[Text]:
-        lines: list[Text] = []
+        found: list[tuple[int, Text]] = []
         for label, watched in zip(labels(listed), listed, strict=True):
-            spent = None if watched.reading is None else watched.reading.costs
-            if spent is not None and len(lines) < most:
+            reading = watched.reading
+            if reading is None or reading.costs is None:
+                continue
+            told = [costs.heading(reading.costs)]
+            told += [] if reading.spending is None else spending.last_days(reading.spending)
+            told += costs.dearest(reading.costs)
+            for place, words in enumerate(told):
                 line = self._signs.text("$ ", "bold")
                 if len(listed) > 1:
                     line.append(self._signs.plain(f"{printable(label)}  "), "bold")
-                line.append(self._signs.plain(costs.heading(spent)))
-                dearest = max(
-                    spent["tools"], key=lambda name: spent["tools"][name]["spent"] or 0, default=""
-                )
-                if dearest:
-                    line.append(self._signs.plain(f"; most by {printable(dearest)}"), "dim")
-                lines.append(self._signs.cut(line, width))
-        return lines
+                line.append(self._signs.plain(printable(words, width)), "dim" if place else "")
+                found.append((place, self._signs.cut(line, width)))
+        # If there is no room for everything, there is for what each process spent.
+        return [line for _, line in sorted(found, key=lambda item: item[0])[:most]]
 
     def _tables(
         self, listed: Sequence[Watched], width: int, room: int, now: float

@@ -1,0 +1,83 @@
+"""Model calls and costs from an engine: the sums that a history file has of tools and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from metertap import promql
+from metertap.history.answers import Subject
+
+METRICS = (promql.COST, promql.FAILED_COST, promql.MODEL_DURATION, promql.TOKENS)
+_NO_TOOL, _NO_MODEL = "none", "unknown"
+_NAMES = frozenset(
+    {promql.TOOL, promql.PROVIDER, promql.MODEL, promql.REQUESTED, promql.KIND_OF_TOKEN}
+)
+_FEE = "fee"
+"""The mark in place of a provider, for the fees of a tool's calls."""
+
+Labels = Mapping[str, str]
+Grown = Callable[[str, str, tuple[str, ...]], Iterator[tuple[Labels, float, float]]]
+"""A function that tells how a counter (or the `sum` or `count` of a histogram) grew: labels, the
+period's start and the growth. It is asked by the metric, the part, and labels to tell apart."""
+
+
+class _Model(NamedTuple):
+    """A model, and the tool that called it."""
+
+    tool: str
+    provider: str
+    model: str
+
+
+def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, float]]]:
+    """Yield sums of each tool and each model: the subject, its other labels, the period's start.
+
+    Calls have no known cost where the provider did not say how many tokens they took, or where
+    their model has no price.
+    """
+    told = (promql.TOOL, promql.PROVIDER, promql.MODEL)
+    asked = (*told, promql.REQUESTED)
+    priced = set()
+    for name, metric in (("cost_usd", promql.COST), ("cost_of_failed_usd", promql.FAILED_COST)):
+        for labels, at, value in grown(metric, "", told):
+            of = _model(labels)
+            priced.add(of)
+            yield from _both(of, labels, at, {name: value})
+    for labels, at, value in grown(promql.TOKENS, "sum", (*asked, promql.KIND_OF_TOKEN)):
+        kind = f"{labels.get(promql.KIND_OF_TOKEN)}_tokens"
+        yield from _both(_model(labels), labels, at, {kind: value})
+    reported: dict[tuple[_Model, float, frozenset[tuple[str, str]]], float] = {}
+    for labels, at, value in grown(promql.TOKENS, "count", (*asked, promql.KIND_OF_TOKEN)):
+        if labels.get(promql.KIND_OF_TOKEN) == "input":
+            key = _model(labels), at, _others(labels)
+            reported[key] = reported.get(key, 0.0) + value
+    called = dict.fromkeys(reported, 0.0)
+    for labels, at, value in grown(promql.MODEL_DURATION, "count", asked):
+        key = _model(labels), at, _others(labels)
+        called[key] = called.get(key, 0.0) + value
+    for key, count in called.items():
+        of, at, others = key
+        # Usage that a program reports by hand may have no duration.
+        calls = max(count, reported.get(key, 0.0))
+        known = reported.get(key, 0.0) if of in priced else 0.0
+        sums = {"model_calls": calls, "unpriced_calls": calls - known}
+        yield from _both(of, dict(others), at, sums)
+
+
+def _both(
+    of: _Model, labels: Labels, at: float, sums: dict[str, float]
+) -> Iterator[tuple[Subject, Labels, float, dict[str, float]]]:
+    yield Subject("tool", of.tool, ""), labels, at, sums
+    if of.provider != _FEE:
+        yield Subject("model", of.model, of.provider), labels, at, sums
+
+
+def _model(labels: Labels) -> _Model:
+    model = labels.get(promql.MODEL) or labels.get(promql.REQUESTED) or _NO_MODEL
+    return _Model(labels.get(promql.TOOL) or _NO_TOOL, labels.get(promql.PROVIDER, ""), model)
+
+
+def _others(labels: Labels) -> frozenset[tuple[str, str]]:
+    """Return the labels that tell no model and no tool: of the service and the process."""
+    return frozenset(item for item in labels.items() if item[0] not in _NAMES)

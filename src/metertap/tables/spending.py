@@ -1,0 +1,124 @@
+"""Costs of many days as tables: by day, by tool and by model, with the budget and a forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from metertap import text
+from metertap.tables.table import Table
+
+_COLUMNS = ("model calls", "tokens in", "tokens out", "spent", "per ok call", "on failures")
+_LAST = 7
+"""The most days that are told in one line."""
+
+
+class Spent(TypedDict):
+    """Model calls of some time, and what they cost in USD, with the fees of tools."""
+
+    calls: float
+    input_tokens: float
+    output_tokens: float
+    usd: float | None
+    usd_per_ok_call: float | None
+    failed_usd: float
+    unpriced: float
+
+
+class Day(Spent):
+    """Costs of one day (UTC)."""
+
+    day: str
+
+
+class OfTool(Spent):
+    """Costs of one tool, and of one version where these are told apart."""
+
+    tool: str
+    version: str
+
+
+class OfModel(Spent):
+    """Costs of one model, and of one version where these are told apart."""
+
+    model: str
+    version: str
+
+
+class Outlook(TypedDict):
+    """The budget of a day in USD, and a forecast: the mean of some whole days."""
+
+    daily: float | None
+    forecast_daily: float | None
+    over_days: int
+
+
+class Spending(TypedDict):
+    """Costs of many days, as `metertap costs --history --json` and `/costs.json` have them."""
+
+    total: Spent
+    days: list[Day]
+    tools: list[OfTool]
+    models: list[OfModel]
+    budget: Outlook
+
+
+def tables(found: Spending) -> list[Table]:
+    """Return the tables of days, tools and models, and of none that has no row."""
+    budget = found["budget"]["daily"]
+    days = Table(heading(found), ("day", *_COLUMNS), right=frozenset(_COLUMNS))
+    for day in found["days"]:
+        if budget is not None and (day["usd"] or 0) > budget:
+            days.styles[len(days.rows)] = "yellow"
+        days.rows.append((day["day"], *_figures(day)))
+    tools = [(item["tool"], item["version"], item) for item in found["tools"]]
+    models = [(item["model"], item["version"], item) for item in found["models"]]
+    made = [days, _groups("tool", tools), _groups("model", models)]
+    made = [table for table in made if table.rows]
+    notes = ["Days are of UTC."]
+    if found["total"]["unpriced"]:
+        notes.append(f"* without {found['total']['unpriced']:.0f} calls that have no known cost.")
+    made[-1].legend = " ".join(notes)
+    return made
+
+
+def heading(found: Spending) -> str:
+    """Return in one line what was spent, and what is to be expected of a day."""
+    days, outlook = found["days"], found["budget"]
+    parts = [f"spent {text.money(found['total']['usd'])} in {len(days)} days with costs"]
+    if outlook["forecast_daily"] is not None:
+        parts.append(
+            f"forecast {text.money(outlook['forecast_daily'])} a day, the mean of the last "
+            f"{outlook['over_days']} whole days"
+        )
+    if (budget := outlook["daily"]) is not None:
+        over = sum((day["usd"] or 0) > budget for day in days)
+        parts.append(f"budget {text.money(budget)} a day: over it on {over} days")
+    return ", ".join(parts)
+
+
+def last_days(found: Spending) -> list[str]:
+    """Return in one line each what is to be expected, and what the last days cost, newest first."""
+    if not found["days"]:
+        return []
+    days = [f"{day['day']} {text.money(day['usd'])}" for day in reversed(found["days"][-_LAST:])]
+    return [heading(found), f"by day (UTC): {', '.join(days)}"]
+
+
+def _groups(name: str, items: Sequence[tuple[str, str, Spent]]) -> Table:
+    versions = ("version",) if any(version for _, version, _ in items) else ()
+    table = Table("", (name, *versions, *_COLUMNS), right=frozenset(_COLUMNS))
+    for subject, version, spent in sorted(items, key=lambda item: -(item[2]["usd"] or 0)):
+        table.rows.append((subject, *([version] if versions else []), *_figures(spent)))
+    return table
+
+
+def _figures(spent: Spent) -> Sequence[str]:
+    return (
+        text.count(round(spent["calls"])),
+        text.count(round(spent["input_tokens"])),
+        text.count(round(spent["output_tokens"])),
+        text.money(spent["usd"]) + ("*" if spent["unpriced"] else ""),
+        text.money(spent["usd_per_ok_call"]),
+        text.money(spent["failed_usd"]),
+    )
