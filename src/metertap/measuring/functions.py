@@ -17,9 +17,11 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
-from metertap.measuring.calls import Frame, clock
+from metertap.measuring.calls import Frame, clock, current
 from metertap.measuring.slots import ToolSlot
 from metertap.patching.targets import StandIn
+
+_get, _set = current.get, current.set
 
 Later = Callable[[Frame, float, Any], Any]
 """Takes the frame of a call, when it started, and the coroutine or generator that it returned,
@@ -39,8 +41,7 @@ def plain(
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         frame: Frame | None = None
-        current = slot.current
-        parent = current()
+        parent = _get()
         if parent is not None and (parent[0] or parent[2]):
             frame = slot.enter()
         elif series := slot.series or slot.find():
@@ -50,8 +51,7 @@ def plain(
             except StopIteration:
                 series.due()
             frame = [series, slot, None, False, False]
-            set_current = slot.set_current
-            set_current(frame)
+            _set(frame)
         started = clock()
         try:
             result = function(*args, **kwargs) if kwargs else function(*args)
@@ -83,8 +83,7 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         frame: Frame | None = None
-        current = slot.current
-        parent = current()
+        parent = _get()
         if parent is not None and (parent[0] or parent[2]):
             frame = slot.enter()
         elif series := slot.series or slot.find():
@@ -94,8 +93,7 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
             except StopIteration:
                 series.due()
             frame = [series, slot, None, False, False]
-            set_current = slot.set_current
-            set_current(frame)
+            _set(frame)
         started = clock()
         try:
             result = await (function(*args, **kwargs) if kwargs else function(*args))

@@ -102,11 +102,9 @@ class ToolSlot(Slot):
     __slots__ = (
         "__weakref__",
         "_is_off",
-        "current",
         "is_closed",
         "is_new",
         "series",
-        "set_current",
     )
 
     def __init__(self, name: str, source: str, counted_by: object = None) -> None:
@@ -115,9 +113,6 @@ class ToolSlot(Slot):
         self.is_closed = False
         self._is_off = False
         self.series: ToolSeries | None = None
-        # Here for functions that are pickled by value: a context variable cannot be.
-        self.current = calls.current.get
-        self.set_current = calls.current.set
         recorder().keep(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -175,9 +170,7 @@ def _inert() -> Any:
         def nothing(*_arguments: Any) -> None:
             pass
 
-        return SimpleNamespace(
-            series=None, is_new=False, current=nothing, find=nothing, failed=nothing
-        )
+        return SimpleNamespace(series=None, is_new=False, find=nothing, failed=nothing)
 
     return slot
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -62,13 +63,31 @@ def sent(module: str, attribute: str, otherwise: Callable[..., Any]) -> Callable
     return arrive
 
 
+def variable_at(module: str, attribute: str) -> Any:
+    """Return the context variable of metertap's that has this place."""
+    return getattr(import_module(module), attribute)
+
+
+def _empty() -> Callable[..., Any]:
+    def variable(_module: str, attribute: str) -> ContextVar[Any]:
+        from contextvars import ContextVar
+
+        return ContextVar(attribute, default=None)
+
+    return variable
+
+
+_SENT = sent(__name__, "variable_at", _empty())
+"""Finds the variable in another process; without metertap there it is one that nobody sets."""
+
+
 def _reduce_variable(variable: ContextVar[Any]) -> Any:
     """Reduce a context variable of metertap's to its place; no other one can be pickled."""
     for name, module in sys.modules.copy().items():
         if name.partition(".")[0] in _OURS:
             for attribute, value in list(vars(module).items()):
                 if value is variable:
-                    return getattr, (module, attribute)
+                    return _SENT, (name, attribute)
     return variable.__reduce_ex__(2)
 
 
