@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,8 @@ def _demo(*arguments: str) -> subprocess.Popen[str]:
 
 def test_json_prometheus_and_otlp_agree_with_what_the_client_counted(tmp_path: Path) -> None:
     file = tmp_path / "history.db"
-    with _demo("--duration", "4", "--history", str(file), "--release", "2.0") as demo:
+    costs = ["--costs"] if find_spec("genai_prices") else []
+    with _demo("--duration", "4", "--history", str(file), "--release", "2.0", *costs) as demo:
         out, err = demo.communicate(timeout=180)
     assert demo.returncode == 0, err
     assert "All figures agree." in out
@@ -45,6 +48,10 @@ def test_json_prometheus_and_otlp_agree_with_what_the_client_counted(tmp_path: P
         assert [item.version for item in answers.versions()] == ["2.0"]
         kept = list(answers.slices(since=0, until=1e11, step=1e12, kinds=("tool",)))
     assert sum(each.calls for each in kept) == int(rows[0].split()[1])
+    if costs:  # every amount of the last table is a recommendation's
+        assert "saved by caches" in out
+        changes = out.partition("what could be changed")[2].partition("USD by the table")[0]
+        assert len(re.findall(r"^ +(?:\$\S+|–)  ", changes, re.MULTILINE)) >= 3, out
 
 
 def test_progress_is_visible_while_it_runs_and_ctrl_c_ends_it_with_a_summary() -> None:

@@ -1,11 +1,14 @@
 """Claude Agent SDK: what Claude's command line says of usage at the end of each turn.
 
-The command line asks the models itself, in a process of its own. Its result has, by model, what
-the conversation has used so far; in early versions what the turn used, of the model that answered.
-It belongs to the tool that reads the result, and costs what the table of prices says: the command
-line's own `total_cost_usd` is an estimate by an older table.
+The command line asks the models itself, in a process of its own. Its result has in `usage` what the
+turn used; and by model, in `modelUsage`, what the conversation has used so far, by sub-agents as
+well (early versions lack it). `/clear` sets these sums to zero. A conversation that is resumed goes
+on with the sums of its earlier processes. What is new belongs to the tool that reads the result,
+and costs what the table of prices says: the command line's own `total_cost_usd`, also a sum so far,
+is an estimate by an older table.
 
-Not seen: a turn whose result the program never reads.
+Not seen: a turn whose result the program never reads; sub-agents in the first turn after a
+conversation was resumed.
 """
 
 from __future__ import annotations
@@ -32,18 +35,21 @@ _PROVIDER = "anthropic"
 class Conversation:
     """One conversation with Claude: which model answered, and what each has used until now."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_resumed: bool) -> None:
         self.model = ""
+        self._is_resumed = is_resumed
         self._used: dict[str, Usage] = {}
 
     def saw(self, message: dict[str, Any]) -> None:
         """Take a message of the command line; a result counts a call of each model."""
         if message.get("type") == "assistant":
             self.model = part(message, "message.model") or self.model
-        elif message.get("type") == "result" and is_enabled():
+        elif message.get("type") == "conversation_reset":
+            self._used.clear()
+        elif message.get("type") == "result":
             try:
                 for report in self._reports(message):
-                    if not (report.usage.input or report.usage.output):
+                    if not (report.usage.input or report.usage.output) or not is_enabled():
                         continue
                     call = ModelCall("", CHAT, "", None)
                     if isinstance(took := message.get("duration_api_ms"), int | float):
@@ -57,19 +63,25 @@ class Conversation:
 
     def _reports(self, result: dict[str, Any]) -> list[Report]:
         by_model = result.get("modelUsage")
-        if not isinstance(by_model, dict) or not by_model:
+        if not isinstance(by_model, dict):
+            by_model = {}
+        was_resumed, self._is_resumed = self._is_resumed, False
+        before, self._used = self._used, {name: _of_model(by_model[name]) for name in by_model}
+        if was_resumed or not by_model:
             usage = usage_of(result.get("usage"))
-            return [] if usage is None else [Report(_PROVIDER, self.model, usage)]
+            named = _named(self.model, by_model.get(self.model))
+            return [] if usage is None else [Report(*named, usage)]
         found = []
-        for name, said in by_model.items():
-            whole, before = _of_model(said), self._used.get(name, Usage())
-            self._used[name] = whole
-            if whole.input < before.input or whole.output < before.output:
-                before = Usage()  # the command line has begun anew
-            new = Usage(*(now - then for now, then in zip(whole, before, strict=True)))
-            provider = part(said, "provider") or _PROVIDER
-            found.append(Report(provider, part(said, "canonicalModel") or name, new))
+        for name, whole in self._used.items():
+            new = Usage(*map(int.__sub__, whole, before.get(name, Usage())))
+            # Less than before: the sums began at zero again.
+            found.append(Report(*_named(name, by_model[name]), new if min(new) >= 0 else whole))
         return found
+
+
+def _named(name: str, said: Any) -> tuple[str, str]:
+    """Return the provider and the name of a model, by what is said of its usage."""
+    return part(said, "provider") or _PROVIDER, part(said, "canonicalModel") or name
 
 
 def _of_model(said: Any) -> Usage:
@@ -80,11 +92,23 @@ def _of_model(said: Any) -> Usage:
         tokens(said, "outputTokens"),
         read,
         written,
+        tokens(said, "thinkingTokens"),
+        cache_write_1h=tokens(said, "cacheCreationEphemeral1hInputTokens"),
         web_searches=tokens(said, "webSearchRequests"),
     )
 
 
 _conversations: weakref.WeakKeyDictionary[Any, Conversation] = weakref.WeakKeyDictionary()
+
+
+def _is_resumed(query: Any) -> bool:
+    """Return whether the conversation began in another process of the command line."""
+    options = getattr(getattr(query, "transport", None), "_options", None)
+    more = getattr(options, "extra_args", None) or {}
+    names = ("resume", "continue_conversation")
+    return any(getattr(options, name, None) for name in names) or bool(
+        {"resume", "continue"} & {*more}
+    )
 
 
 def received(wrapped: Any, query: Any, args: Any, kwargs: Any) -> Any:
@@ -95,7 +119,10 @@ def received(wrapped: Any, query: Any, args: Any, kwargs: Any) -> Any:
         hide_frame(error)
         raise
     with faults.guarded("model report"):
-        conversation = _conversations.setdefault(query, Conversation())
+        conversation = _conversations.get(query)
+        if conversation is None:
+            conversation = Conversation(is_resumed=_is_resumed(query))
+            _conversations[query] = conversation
         return streams.watch(messages, conversation, Conversation.saw)
     return messages
 

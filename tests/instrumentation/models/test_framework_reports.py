@@ -478,6 +478,68 @@ class TestClaude:
             ("asks", "anthropic", name, 2, 0, 155, 12) for name in ("claude-a", "claude-b")
         ]
 
+    @staticmethod
+    def sums(turn: tuple[int, int], whole: tuple[int, int]) -> dict[str, Any]:
+        """A result as the command line 2.1 writes it: of the turn, and of all turns so far."""
+        said = {"inputTokens": whole[0], "outputTokens": whole[1], "provider": "firstParty"}
+        return TestClaude.result(
+            usage={"input_tokens": turn[0], "output_tokens": turn[1]},
+            modelUsage={"claude-x": {**said, "canonicalModel": "claude-x"}},
+        )
+
+    def test_after_a_reset_the_sums_begin_at_zero(self) -> None:
+        """`/clear`: the turn after it used more than all turns before it together."""
+        import claude_agent_sdk
+
+        self.turns = 4
+        cleared = [self.result(usage={}, modelUsage={})]
+        if hasattr(claude_agent_sdk, "ConversationResetMessage"):
+            reset = {"type": "conversation_reset", "new_conversation_id": "2"}
+            cleared = [{**reset, "uuid": "3", "session_id": "1"}]
+        turns = (
+            [self.ASSISTANT, self.sums((100, 10), (100, 10))],
+            [self.ASSISTANT, self.sums((200, 20), (300, 30))],
+            cleared,
+            [self.ASSISTANT, self.sums((900, 90), (900, 90))],
+        )
+        asked(self.ask, self.transport(*turns))
+        assert counted() == [("asks", "anthropic", "claude-x", 3, 0, 1200, 120)]
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"resume": "1"}, {"continue_conversation": True}, {"extra_args": {"resume": "1"}}],
+        ids=lambda options: next(iter(options)),
+    )
+    def test_a_conversation_that_is_resumed_goes_on_with_its_sums(
+        self, options: dict[str, Any]
+    ) -> None:
+        from claude_agent_sdk import ClaudeAgentOptions
+
+        self.turns = 2
+        turns = (
+            [self.ASSISTANT, self.sums((300, 30), (600, 60))],
+            [self.ASSISTANT, self.sums((400, 40), (1000, 100))],
+        )
+        transport = self.transport(*turns)
+        transport._options = ClaudeAgentOptions(**options)
+        asked(self.ask, transport)
+        assert counted() == [("asks", "anthropic", "claude-x", 2, 0, 700, 70)]
+
+    def test_turns_while_nothing_is_measured_are_not_counted_later(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from metertap_instrumentation.models import claude_agent_sdk as adapter
+
+        self.turns = 2
+        is_measured = iter((False, True))
+        monkeypatch.setattr(adapter, "is_enabled", lambda: next(is_measured))
+        turns = (
+            [self.ASSISTANT, self.sums((100, 10), (100, 10))],
+            [self.ASSISTANT, self.sums((200, 20), (300, 30))],
+        )
+        asked(self.ask, self.transport(*turns))
+        assert counted() == [("asks", "anthropic", "claude-x", 1, 0, 200, 20)]
+
     def test_a_usage_that_cannot_be_is_one_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING):
             bad = self.result(usage={"input_tokens": "12", "output_tokens": 1})

@@ -49,6 +49,8 @@ class DemoClient:
         """Call tools until `end` is called; return when the last call has ended."""
         async with _connected(self._url) as session:
             await session.list_tools()
+            for kind in _MIX_OF_MODELS if self._costs else ():  # they are rare, and shown at once
+                await self._counted(session, kind, kind)
             await asyncio.gather(*(self._work(session) for _ in range(_WORKERS)))
 
     async def _work(self, session: Any) -> None:
@@ -59,9 +61,12 @@ class DemoClient:
         while not self._ending.is_set():
             kind = random.choices(names, weights)[0]
             tool = {"bad": "order", "nope": "no_such_tool"}.get(kind, kind)
-            result = await self._call(session, kind, tool)
-            self.counts.setdefault(tool, Counter())[result] += 1
+            await self._counted(session, kind, tool)
             await asyncio.sleep(random.uniform(0.005, 0.05))
+
+    async def _counted(self, session: Any, kind: str, tool: str) -> None:
+        result = await self._call(session, kind, tool)
+        self.counts.setdefault(tool, Counter())[result] += 1
 
     async def _call(self, session: Any, kind: str, tool: str) -> str:
         product = random.choice(_PRODUCTS)

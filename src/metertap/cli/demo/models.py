@@ -6,6 +6,7 @@ They say what they used by `metertap.record_usage`, as a program does whose clie
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _MOST_ANSWERS = 12
 def add_tools(tool: Callable[[Callable[..., Any]], Any]) -> None:
     """Add a tool with a semantic cache, and one that often fails after it has paid."""
     answers: OrderedDict[str, str] = OrderedDict()
+    summaries = itertools.count()
     cache = metertap.cache_meter("answers")
 
     @tool
@@ -64,6 +66,6 @@ def add_tools(tool: Callable[[Callable[..., Any]], Any]) -> None:
             output_tokens=random.randint(200, 500),
             seconds=seconds,
         )
-        if random.random() < 0.25:
+        if next(summaries) % 4 == 0:
             raise ValueError("the model's answer is no JSON")
         return f"summary of {document}"
