@@ -55,12 +55,13 @@ def test_where_they_listen_is_told_with_our_name_and_without_a_warning(
         json_url = wait_for(lambda: tap.json_url)
         prometheus_url = wait_for(lambda: tap.prometheus_url)
         told = {
-            f"metertap: live page and JSON at {json_url}/",
+            f"metertap: {json_url}/ shows the tools and caches of this program",
             f"metertap: Prometheus at {prometheus_url}/metrics",
         }
         wait_for(lambda: {record.getMessage() for record in caplog.records} == told)
         for line in told:
-            assert get(line.rpartition(" ")[2]).status == 200
+            (address,) = [word for word in line.split() if word.startswith("http")]
+            assert get(address).status == 200
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
@@ -82,7 +83,7 @@ def test_a_default_port_that_is_taken_moves_on_with_one_warning(
     assert port not in {taken, 9108, 9109}
     assert warnings_of(caplog) == [
         f"port {taken} is in use by another process; json is served at http://127.0.0.1:{port} "
-        "instead (A_PORT sets the port)"
+        "instead (metertap open finds it, A_PORT sets the port)"
     ]
 
 
@@ -106,10 +107,14 @@ def test_an_explicit_port_that_is_taken_is_one_warning_and_no_endpoint(
         assert (tap.json_url, tap.prometheus_url) == (None, None)
         assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
         problem = f"127.0.0.1:{taken} cannot be bound: Address already in use"
-        assert [item["problem"] for item in tap.diagnosis()["endpoints"]] == [problem, problem]
+        problems = [
+            f"{problem} ({variable}=0 takes any free port)"
+            for variable in ("METRICS_JSON_PORT", "PROMETHEUS_PORT")
+        ]
+        assert [item["problem"] for item in tap.diagnosis()["endpoints"]] == problems
     assert sorted(warnings_of(caplog)) == [
-        f"json is not served: {problem} (METRICS_JSON_PORT sets another)",
-        f"prometheus is not served: {problem} (PROMETHEUS_PORT sets another)",
+        f"json is not served: {problems[0]}",
+        f"prometheus is not served: {problems[1]}",
     ]
 
 
@@ -120,6 +125,7 @@ def test_a_host_that_cannot_be_bound_is_one_warning(caplog: pytest.LogCaptureFix
     assert endpoint.wait(60) is None
     assert len(warnings_of(caplog)) == 1
     assert "json is not served: 192.0.2.1:0 cannot be bound" in warnings_of(caplog)[0]
+    assert warnings_of(caplog)[0].endswith(" (A_HOST sets the address)")
 
 
 def test_it_serves_on_ipv6_loopback() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from metertap.runtime import running
 from metertap.settings import program
 from servers.real_servers import free_port
+from support.programs import ended, started
+from support.waiting import wait_for
 
 LINE = re.compile(r"metertap: (http://127\.0\.0\.1:\d+)/ shows the tools and caches")
 
@@ -171,6 +175,50 @@ WORKERS = {
 @pytest.mark.parametrize("kind", WORKERS)
 def test_the_workers_of_a_program_tell_it_once(kind: str, tmp_path: Path) -> None:
     assert len(addresses(run(WORKERS[kind], tmp_path))) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux tells parents")
+def test_workers_that_take_turns_at_one_port_tell_it_once(tmp_path: Path) -> None:
+    port = str(free_port())
+    done = run(WORKERS["fork, each instrumented by itself"], tmp_path, METRICS_JSON_PORT=port)
+    assert len(addresses(done)) == done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux tells parents")
+def test_a_second_copy_of_a_program_says_which_process_it_joined(tmp_path: Path) -> None:
+    script = tmp_path / "shop.py"
+    script.write_text(
+        "import sys, metertap\nmetertap.instrument()\n"
+        "metertap.record_tool_call('search', True, 1.0)\nsys.stdin.read()\n"
+    )
+    env = {"METERTAP_ANNOUNCE": "", "METRICS_JSON_PORT": str(free_port())}
+
+    @contextlib.contextmanager
+    def copy(name: str) -> Iterator[tuple[int, str]]:
+        log = tmp_path / name
+        with (
+            log.open("w") as file,
+            started([sys.executable, str(script)], env=env, stderr=file) as process,
+        ):
+            wait_for(lambda: log.read_text().endswith("\n"))
+            yield process.pid, log.read_text()
+            ended(process)
+            assert log.read_text().count("\n") == 1
+
+    with copy("first") as (pid, first), copy("second") as (_, second):
+        (address,) = LINE.findall(first)
+        assert second == (
+            f"metertap: {address}/ shows this process together with process {pid}, as workers of "
+            "shop (OTEL_SERVICE_NAME=NAME tells them apart; METERTAP_ANNOUNCE=false hides this "
+            "line)\n"
+        )
+
+
+def test_a_notebook_that_begins_again_at_the_same_address_tells_it_once(tmp_path: Path) -> None:
+    port = free_port()
+    begin = f"metertap.instrument(json_port={port})\nprint(shown())\n"
+    done = run(f"import metertap\n{begin}metertap.uninstrument()\n{begin}", tmp_path)
+    assert done.stdout.split() == addresses(done) * 2
 
 
 def test_two_programs_tell_it_each(tmp_path: Path) -> None:

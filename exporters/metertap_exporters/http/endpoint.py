@@ -178,9 +178,7 @@ class Endpoint:
             self.problem = str(error)
             server = None
         if server is None:
-            faults.warn(
-                "%s is not served: %s (%s sets another)", self.label, self.problem, self.variable
-            )
+            faults.warn("%s is not served: %s", self.label, self.problem)
             return None
         self.problem = None
         host = self.host if self.socket is None else "localhost"
@@ -203,7 +201,7 @@ class Endpoint:
             try:
                 return Server(path)
             except OSError as error:
-                self.problem = f"{path} cannot be bound: {error.strerror or error}"
+                self._cannot_bind(path, error, f"{self.variable} sets another")
                 return None
         tls = self.access.tls()
         until = time.monotonic() + self.patience_seconds
@@ -211,23 +209,30 @@ class Endpoint:
             try:
                 server = self._server_at(port, tls, until)
             except OSError as error:
-                self.problem = f"{self.host}:{port} cannot be bound: {error.strerror or error}"
-                if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                is_ports = error.errno in {errno.EADDRINUSE, errno.EACCES}
+                advice = "PORT=0 takes any free port" if is_ports else "HOST sets the address"
+                prefix = self.variable.removesuffix("PORT")
+                self._cannot_bind(f"{self.host}:{port}", error, f"{prefix}{advice}")
+                if not is_ports:
                     break
                 continue
             if port not in (self.port, 0) or (port == 0 and self.port != 0):
                 faults.warn(
                     "port %d is in use by another process; %s is served at %s://%s:%d instead "
-                    "(%s sets the port)",
+                    "(%s%s sets the port)",
                     self.port,
                     self.label,
                     "http" if tls is None else "https",
                     self.host,
                     server.server_port,
+                    "metertap open finds it, " if self.label == "json" else "",
                     self.variable,
                 )
             return server
         return None
+
+    def _cannot_bind(self, address: object, error: OSError, advice: str) -> None:
+        self.problem = f"{address} cannot be bound: {error.strerror or error} ({advice})"
 
     def _server_at(self, port: int, tls: ServerTls | None, until: float) -> Server:
         while True:

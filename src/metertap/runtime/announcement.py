@@ -10,11 +10,16 @@ from collections.abc import Callable
 from metertap import faults, locks, state
 from metertap.runtime import running
 from metertap.settings import program
+from metertap.text import printable
 
-_LINE = (
-    "metertap: {}/ shows the tools and caches of this program "
-    "(METERTAP_ANNOUNCE=false hides this line)\n"
+SHOWS = "%s shows the tools and caches of this program"
+_HIDES = "METERTAP_ANNOUNCE=false hides this line"
+_JOINED = (
+    "%s/ shows this process together with process %d, as workers of %s "
+    f"(OTEL_SERVICE_NAME=NAME tells them apart; {_HIDES})"
 )
+_told: set[str] = set()
+"""Lines that this process has written."""
 
 
 class Announcement:
@@ -23,11 +28,17 @@ class Announcement:
     It is told once for all processes that run the same program, such as the workers of a server,
     and not where the program's own log has it already. Nor is it told by `python -c`: what such a
     command writes is read by another program more often than by a person.
+
+    A process that was started for itself, and answers together with others, says so.
     """
 
-    def __init__(self, address: Callable[[], str | None]) -> None:
-        """Ask `address` for the page's; None while there is none."""
+    def __init__(self, address: Callable[[], str | None], joined: Callable[[], str | None]) -> None:
+        """Ask `address` for the page's; None while there is none.
+
+        Then `joined` is asked what there is to say of the process that answers for this one.
+        """
         self._address = address
+        self._joined = joined
         self._lock = locks.lock()
         self._begin_anew()
 
@@ -68,12 +79,30 @@ class Announcement:
     def _tell(self) -> None:
         with faults.guarded("announcement"):
             address = self._address()
+            shows = SHOWS % f"{address}/"
+            line = self._joined() if address is None else f"{shows} ({_HIDES})"
             with self._lock:
-                if address is None or self._is_told:
+                if line is None or self._is_told:
                     return
                 self._is_told = True
-            if not self._is_logged and _is_first():
-                _write(_LINE.format(address))
+            # A notebook begins again in a later cell, mostly at the same address.
+            if not self._is_logged and line not in _told and _is_first():
+                _told.add(line)
+                _write(f"metertap: {line}\n")
+
+
+def joined(workers: str | None, service: str) -> str | None:
+    """Say which process answers for this one, of the `workers` of a service; None if none does.
+
+    Workers that a master of theirs started are silent, since that is what they are for.
+    """
+    if workers is None or not program.is_started_for_itself():
+        return None
+    for other in running.running():
+        url, is_other = other.json_url or "", other.pid != os.getpid()
+        if other.workers == workers and is_other and url.startswith("http"):
+            return _JOINED % (url, other.pid, printable(service))
+    return None
 
 
 def _is_first() -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from metertap import faults, locks, state, unavailable
 from metertap.otel import resource
 from metertap.runtime import listing, running
-from metertap.runtime.announcement import Announcement
+from metertap.runtime.announcement import SHOWS, Announcement, joined
 from metertap.runtime.callers import Caller
 from metertap.runtime.leaving import Leaving
 from metertap.runtime.opening import opens_at_once
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.json.shape import Document
 
-_TOLD = {"json": ("live page and JSON at %s", "/"), "prometheus": ("Prometheus at %s", "/metrics")}
+_TOLD = {"json": (SHOWS, "/"), "prometheus": ("Prometheus at %s", "/metrics")}
 """The log line of an endpoint that listens, and the path of it that is named."""
 
 
@@ -43,7 +43,7 @@ class MeasuredProcess:
         self._pipeline: Pipeline | None = None
         self._registering = locks.lock()
         self._leaving = Leaving(running.unregister)
-        self._announcement = Announcement(lambda: self._page_within(0))
+        self._announcement = Announcement(lambda: self._page_within(0), self._joined)
 
     @property
     @abstractmethod
@@ -138,6 +138,13 @@ class MeasuredProcess:
     def _workers_of(self, endpoint: Endpoint) -> str | None:
         pipeline = self._pipeline  # without waiting for a thread that closes it
         return None if pipeline is None or not endpoint.is_shared else pipeline.workers_key
+
+    def _joined(self) -> str | None:
+        """Return what is told where another process answers for this one, as for its workers."""
+        json, pipeline = self._made_json(), self._pipeline
+        if json is None or pipeline is None or json.endpoint.problem is not None:
+            return None
+        return joined(pipeline.workers_key, self.service().get("name", running.UNNAMED))
 
     def _made_json(self) -> JsonSnapshot | None:
         """Return the JSON view if there is one, without waiting for a thread that closes it.

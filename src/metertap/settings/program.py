@@ -96,6 +96,12 @@ def first_process() -> int:
     return pid
 
 
+def is_started_for_itself() -> bool:
+    """Return whether no other process runs this program and started this one; False if unknown."""
+    pid = os.getpid()
+    return first_process() == pid and bool(_arguments_of(pid))
+
+
 def _parents_arguments() -> list[str]:
     return _arguments_of(os.getppid())
 
