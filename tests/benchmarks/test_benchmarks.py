@@ -15,6 +15,8 @@ from benchmarks import __main__ as command
 from benchmarks import comparing, known, summary
 from support.programs import Ended, run
 
+pytestmark = pytest.mark.programs
+
 CLONE = Path(__file__).parents[2]
 
 

@@ -18,7 +18,7 @@ from support import environments
 from support.programs import METERTAP, run
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.mcp
+pytestmark = [pytest.mark.mcp, pytest.mark.programs]
 
 Ask = Callable[..., Awaitable[str]]
 

@@ -18,7 +18,7 @@ from metertap.cli.demo.agreement import Totals, of_document, of_otlp
 from metertap.history.backends import open_answers
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.mcp
+pytestmark = [pytest.mark.mcp, pytest.mark.programs]
 
 pytest.importorskip("mcp", reason="the demo's server needs mcp")
 

@@ -27,6 +27,8 @@ from support import environments
 from support.programs import METERTAP, NO_LIBRARIES, run
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 
 def _instrumentation(module: str, below: str = "1000") -> Instrumentation:
     """Return an instrumentation of pytest, whose one patch is of something absent."""

@@ -13,7 +13,10 @@ import pytest
 from support.programs import METERTAP, NO_LIBRARIES, Ended, run
 from support.unprivileged import unprivileged
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="owners and modes are POSIX's")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="owners and modes are POSIX's"),
+    pytest.mark.programs,
+]
 
 
 def no_entry(base: Path) -> None:

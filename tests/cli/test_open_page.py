@@ -12,6 +12,8 @@ from metertap.runtime.running import running
 from support.programs import METERTAP, Ended, run, started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 CODE = "import metertap; metertap.instrument(); metertap.cache_meter('c').hit(); input()"
 
 

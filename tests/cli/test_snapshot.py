@@ -24,6 +24,8 @@ from support import environments
 from support.programs import METERTAP, ended, run, run_in_terminal, started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 HOSTILE = "a\x1b[31m\x07 [bold]b[/bold]\nc\u202ed\ud800"
 ESCAPED = r"a\x1b[31m\x07 [bold]b[/bold]\nc\u202ed\ud800"
 

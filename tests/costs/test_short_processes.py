@@ -14,6 +14,8 @@ from metertap.history.backends import open_answers
 from servers.otlp_receiver import receiver
 from support.programs import run
 
+pytestmark = pytest.mark.programs
+
 CALLS = 300
 PROGRAM = """
 import os, signal, sys, time

@@ -14,6 +14,8 @@ import metertap
 from metertap.catalogue import Metric
 from metertap.settings.settings import TABLE
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SETTINGS = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 needs_the_model = pytest.mark.skipif(

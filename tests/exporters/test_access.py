@@ -31,6 +31,8 @@ from support.serving import connect, read, said
 from support.waiting import wait_for
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.programs
+
 TOKEN = "0123456789abcdef-token"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import fleet
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 
 @pytest.mark.parametrize("kind", ["exponential", "native"])

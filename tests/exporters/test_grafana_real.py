@@ -37,7 +37,7 @@ from support.waiting import wait_for
 pytest.importorskip("mcp", reason="the demo's server needs mcp")
 pytest.importorskip("genai_prices", reason="the demo's costs need prices")
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 _RANGES = {"$__rate_interval": "30s", "$__range": "30s", "$__interval": "1s"}
 _OR_NONE = " or vector(0)"

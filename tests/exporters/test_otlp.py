@@ -20,7 +20,7 @@ from support.programs import ended, started
 from support.waiting import wait_for
 from support.warned import warnings_of
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.sdk, pytest.mark.programs]
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 CUMULATIVE, DELTA = 2, 1

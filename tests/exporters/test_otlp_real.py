@@ -12,7 +12,7 @@ from support.forking import ran
 from support.recorded import record
 from support.waiting import wait_for
 
-pytestmark = [pytest.mark.sdk, pytest.mark.real]
+pytestmark = [pytest.mark.sdk, pytest.mark.real, pytest.mark.programs]
 
 
 def check(store: Store, service_name: str) -> None:

@@ -29,7 +29,7 @@ from support.waiting import wait_for
 playwright_api = pytest.importorskip("playwright.sync_api")
 expect = playwright_api.expect
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 ROWS = "#tools > tbody > tr.row"
 MARKUP = "<img src=x onerror=\"window.hit=1;document.title='hit'\">"

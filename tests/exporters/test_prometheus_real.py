@@ -15,7 +15,7 @@ from support.http import get
 from support.recorded import record
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 
 def test_promtool_finds_nothing_to_complain_of() -> None:

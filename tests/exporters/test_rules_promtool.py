@@ -20,7 +20,7 @@ from metertap_exporters.rules.model import AlertingRule
 from servers.real import program
 from support.rule_cases import BURN, CASES, HIGH, LOW, SLOW, TABLE, WEEK, Case
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 
 @pytest.fixture(scope="module")

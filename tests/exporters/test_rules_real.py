@@ -19,7 +19,7 @@ from servers.webhook import webhook
 from support.http import get
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 # An odd name: it must reach the webhook as it is.
 TOOL = 'a"} or vector(1) # {{ $value }}'

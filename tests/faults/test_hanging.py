@@ -11,6 +11,8 @@ import pytest
 from servers.otlp_receiver import hanging_collector, unreachable_endpoint
 from support.programs import RUN, Ended, ended, started
 
+pytestmark = pytest.mark.programs
+
 SLOW = 120
 """How many seconds what hangs does so; the whole test would."""
 DELAYED = 15

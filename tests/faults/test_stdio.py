@@ -11,6 +11,8 @@ import pytest
 
 from support.programs import run
 
+pytestmark = pytest.mark.programs
+
 TESTS = Path(__file__).parents[1]
 
 

@@ -12,7 +12,10 @@ import pytest
 from servers.otlp_receiver import receiver
 from support.programs import ended, run, started
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="these are POSIX's surroundings")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="these are POSIX's surroundings"),
+    pytest.mark.programs,
+]
 
 PROGRAM = """
 import os, sys, time

@@ -11,7 +11,7 @@ import pytest
 from metertap._version import __version__
 from support.programs import executable, run
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.sdk, pytest.mark.programs]
 
 SHOW = """
 import json, metertap

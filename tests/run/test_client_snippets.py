@@ -17,6 +17,8 @@ from support.json_rpc import SESSION, talk
 from support.programs import METERTAP, PROGRAMS, ended, run, started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 BLOCKS = [json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", PAGE, re.S | re.M)]

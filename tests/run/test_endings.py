@@ -26,7 +26,10 @@ from servers.otlp_receiver import Receiver, hanging_collector, receiver
 from support.programs import METERTAP, Ended, ended, started
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="these are the ends that POSIX has")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="these are the ends that POSIX has"),
+    pytest.mark.programs,
+]
 
 CALLS = 300
 PRELUDE = f"""

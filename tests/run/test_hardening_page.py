@@ -18,7 +18,7 @@ from servers.real import program
 from support.certificates import Authority
 from support.programs import METERTAP, started
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.programs]
 
 PAGE = Path(__file__).parents[2] / "docs" / "hardening.md"
 SECTIONS = {

@@ -19,7 +19,7 @@ from mcp.client.stdio import stdio_client
 from support import wire
 from support.programs import METERTAP, RUN, run
 
-pytestmark = pytest.mark.mcp
+pytestmark = [pytest.mark.mcp, pytest.mark.programs]
 
 Call = tuple[str, dict[str, Any]]
 

@@ -14,6 +14,8 @@ from support.http import get
 from support.programs import METERTAP, PROGRAMS, RUN, run, started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 FAMILY = (sys.executable, str(PROGRAMS / "family.py"))
 SAID = """\
 {0}

@@ -13,7 +13,7 @@ import pytest
 
 from support.programs import PROGRAMS, RUN, Ended, executable, run
 
-pytestmark = pytest.mark.interpreter
+pytestmark = [pytest.mark.interpreter, pytest.mark.programs]
 
 WITNESS = PROGRAMS / "witness.py"
 PYTHON = sys.executable

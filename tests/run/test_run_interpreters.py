@@ -10,7 +10,7 @@ import pytest
 from support import environments
 from support.programs import RUN, executable, run
 
-pytestmark = pytest.mark.interpreter
+pytestmark = [pytest.mark.interpreter, pytest.mark.programs]
 
 PYTHON = sys.executable
 UNMEASURED = "metertap: the program runs unmeasured, because "

@@ -19,7 +19,7 @@ from servers.otlp_receiver import hanging_collector, receiver, unreachable_endpo
 from support.json_rpc import SESSION, talk
 from support.programs import PROGRAMS, RUN, ended, run, started
 
-pytestmark = pytest.mark.mcp
+pytestmark = [pytest.mark.mcp, pytest.mark.programs]
 
 SHOP = (sys.executable, str(PROGRAMS / "shop.py"))
 CALLS = {("add", "ok"): 1, ("add", "caller_error"): 1, ("fail", "exception"): 1}

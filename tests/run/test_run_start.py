@@ -14,6 +14,8 @@ from metertap.runtime import opening
 from metertap_instrumentation.libraries import LIBRARIES, MEASURED_BY_OTHERS
 from support.programs import RUN, run
 
+pytestmark = pytest.mark.programs
+
 HEAVY = ("metertap.state", "opentelemetry", "wrapt", "typing", "asyncio", "logging")
 LOADED = f"import sys; print([name for name in {HEAVY} if name in sys.modules])\n"
 

@@ -14,7 +14,7 @@ from support import environments
 from support.json_rpc import talk
 from support.programs import METERTAP, PROGRAMS, RUN, Ended, ended, run, started
 
-pytestmark = pytest.mark.interpreter
+pytestmark = [pytest.mark.interpreter, pytest.mark.programs]
 
 SHOP = (sys.executable, str(PROGRAMS / "shop.py"))
 RECORDS = """

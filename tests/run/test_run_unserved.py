@@ -12,6 +12,8 @@ from metertap.runtime import running
 from support.programs import METERTAP, NO_LIBRARIES, RUN, run, started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 IDLE = "print('ready', flush=True); input()"
 STARTS_ANOTHER = f"""
 import subprocess, sys

@@ -19,6 +19,8 @@ from servers.real_servers import free_port
 from support.programs import ended, started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 LINE = re.compile(r"metertap: (http://127\.0\.0\.1:\d+)/ shows the tools and caches")
 
 SHOWN = """

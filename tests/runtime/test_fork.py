@@ -13,6 +13,7 @@ pytestmark = [
     pytest.mark.interpreter,
     pytest.mark.sdk,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
+    pytest.mark.programs,
 ]
 
 THEIR_PROVIDER = """

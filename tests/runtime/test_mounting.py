@@ -24,6 +24,8 @@ from starlette.testclient import TestClient
 import metertap
 from metertap import unavailable
 
+pytestmark = pytest.mark.programs
+
 
 def called(path: str, app: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Ask a WSGI application, by the rules of PEP 3333."""

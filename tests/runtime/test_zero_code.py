@@ -14,7 +14,7 @@ import pytest
 from servers.otlp_receiver import receiver
 from support.programs import run
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.sdk, pytest.mark.programs]
 
 OPENTELEMETRY_INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 

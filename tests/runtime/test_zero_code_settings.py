@@ -15,7 +15,7 @@ from metertap.runtime.tap import active_tap
 from metertap.runtime.zero_code import MetertapInstrumentor
 from support.programs import Ended, run
 
-pytestmark = pytest.mark.sdk
+pytestmark = [pytest.mark.sdk, pytest.mark.programs]
 
 needs_distro = pytest.mark.skipif(
     find_spec("opentelemetry.distro") is None or find_spec("opentelemetry.configuration") is None,

@@ -12,6 +12,8 @@ import pytest
 
 from support.programs import RUN, executable, run
 
+pytestmark = pytest.mark.programs
+
 TABLE = """
 [tool.metertap]
 window_size = 77

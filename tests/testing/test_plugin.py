@@ -9,6 +9,8 @@ import pytest
 
 from servers.webhook import webhook
 
+pytestmark = pytest.mark.programs
+
 pytest_plugins = ["pytester"]
 
 SHOP = """

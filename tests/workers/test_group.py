@@ -30,6 +30,8 @@ from metertap.workers.sections import FIGURES, of_process, of_recorder
 from support.programs import started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 SERVICE = members.key("shop", "json 127.0.0.1 9109")
 MEMBER = (sys.executable, str(Path(__file__).parent / "programs" / "member.py"), SERVICE)
 

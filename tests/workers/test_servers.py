@@ -24,6 +24,8 @@ from support.ports import free_port
 from support.programs import started
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 PROGRAM = Path(__file__).parent / "programs" / "shop.py"
 BESIDE = Path(sys.executable).parent
 

@@ -17,6 +17,8 @@ from support.emulated_terminal import emulated
 from support.programs import METERTAP, run
 from support.watched import FAST, Measured, cells, top
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.mark.parametrize(
     ("arguments", "env"),

@@ -13,6 +13,8 @@ from metertap.cli.typed_json import read
 from metertap.tables.document import Document
 from support.watched import FAST, Measured, cells, names, top
 
+pytestmark = pytest.mark.programs
+
 PERCENTILES = ("p50", "p95", "p99")
 
 

@@ -20,6 +20,8 @@ from support.ports import free_port
 from support.waiting import wait_for
 from support.watched import Measured, cells, measured, names, top
 
+pytestmark = pytest.mark.programs
+
 
 def test_processes_are_discovered_and_said_to_be_gone(shop: Measured) -> None:
     with top(columns=140) as terminal:

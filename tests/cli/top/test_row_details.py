@@ -12,6 +12,8 @@ from support.emulated_terminal import EmulatedTerminal
 from support.ports import free_port
 from support.watched import Measured, measured, names, top
 
+pytestmark = pytest.mark.programs
+
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
 
 

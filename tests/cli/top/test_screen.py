@@ -13,6 +13,8 @@ from support.emulated_terminal import emulated
 from support.programs import METERTAP, started
 from support.watched import ESCAPED, HOSTILE, PROGRAM, Measured, cells, measured, names, top
 
+pytestmark = pytest.mark.programs
+
 
 def at_most(value: float | None, longest: float | None) -> str:
     shown = value if value is None or longest is None else min(value, longest)

@@ -13,6 +13,8 @@ from support.programs import METERTAP
 from support.waiting import wait_for
 from support.watched import Measured, cells, top
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.mark.parametrize("key", ["q", "\x03"])
 def test_q_and_ctrl_c_leave_the_terminal_as_it_was(key: str, shop: Measured) -> None:

@@ -29,6 +29,8 @@ from support.http import get
 from support.waiting import wait_for
 from support.warned import warnings_of
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.mark.parametrize(
     "text",
