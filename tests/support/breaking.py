@@ -49,6 +49,10 @@ reached = 0
 """How often a broken function was called."""
 _mend: Callable[[], None] | None = None
 """Mends what raises but once."""
+_goes_on = threading.Event()
+"""Set when what hangs is to go on."""
+OUR_THREADS = "metertap-"
+"""What names of our threads begin with."""
 
 
 class Broken(Exception):
@@ -74,6 +78,18 @@ async def _later(*_args: Any, **_kwargs: Any) -> Any:
     return __import__("support.breaking", fromlist=("fail",)).fail()
 
 
+def hang() -> None:
+    """Hang until the body of `each_hanging` is over, and then raise."""
+    global reached
+    reached += 1
+    _goes_on.wait()
+    raise Broken("a fault of metertap's own")
+
+
+def _hanging(*_args: Any, **_kwargs: Any) -> Any:
+    return __import__("support.breaking", fromlist=("hang",)).hang()
+
+
 def name_of(code: CodeType) -> str:
     """Name a function by its file, its name and its line."""
     return f"{Path(code.co_filename).name}:{code.co_firstlineno} {code.co_name}"
@@ -81,6 +97,10 @@ def name_of(code: CodeType) -> str:
 
 def seams(use: Callable[[], object]) -> list[CodeType]:
     """Find the functions of ours that others of ours call during `use`, in every thread."""
+    return [*_passed(use)]
+
+
+def _passed(use: Callable[[], object]) -> dict[CodeType, set[str]]:
     seen = watch_seams()
     try:
         use()
@@ -89,9 +109,9 @@ def seams(use: Callable[[], object]) -> list[CodeType]:
     return found
 
 
-def watch_seams() -> Callable[[], list[CodeType]]:
-    """Do the same until what this returns is called, which gives them."""
-    found: dict[CodeType, None] = {}
+def watch_seams() -> Callable[[], dict[CodeType, set[str]]]:
+    """Do the same until what this returns is called: it gives them, and the names of threads."""
+    found: dict[CodeType, set[str]] = {}
 
     def see(frame: FrameType, event: str, _argument: object) -> None:
         if event == "call" and frame.f_back is not None:
@@ -99,12 +119,12 @@ def watch_seams() -> Callable[[], list[CodeType]]:
             if code.co_filename.startswith(OURS) and frame.f_back.f_code.co_filename.startswith(
                 OURS
             ):
-                found[code] = None
+                found.setdefault(code, set()).add(threading.current_thread().name)
 
-    def seen() -> list[CodeType]:
+    def seen() -> dict[CodeType, set[str]]:
         sys.setprofile(None)
         threading.setprofile(None)
-        return [code for code in found if _can_fail(code)]
+        return {code: names for code, names in found.items() if _can_fail(code)}
 
     threading.setprofile(see)
     sys.setprofile(see)
@@ -132,16 +152,18 @@ def _functions(codes: list[CodeType]) -> dict[CodeType, list[FunctionType]]:
 
 
 @contextmanager
-def broken(code: CodeType, functions: list[FunctionType]) -> Iterator[Callable[[], None]]:
+def broken(
+    code: CodeType, functions: list[FunctionType], plain: CodeType = _plain.__code__
+) -> Iterator[Callable[[], None]]:
     """Have every function with that code raise; gives what mends them."""
 
     def mend() -> None:
         for function in functions:
             function.__code__ = code
 
-    body = _later if code.co_flags & inspect.CO_COROUTINE else _plain
+    body = _later.__code__ if code.co_flags & inspect.CO_COROUTINE else plain
     for function in functions:
-        function.__code__ = body.__code__.replace(co_freevars=code.co_freevars)
+        function.__code__ = body.replace(co_freevars=code.co_freevars)
     try:
         yield mend
     finally:
@@ -183,10 +205,12 @@ def break_once(codes: list[CodeType]) -> None:
         break_one(code, functions)
 
 
-def each_broken(use: Callable[[], object], *, once: bool = False) -> Iterator[CodeType]:
+def each_broken(
+    use: Callable[[], object], *, once: bool = False, prepare: Callable[[], object] = int
+) -> Iterator[CodeType]:
     """Have each seam of `use` raise, one after the other, while the body of the loop runs.
 
-    With `once` it raises when it is called first, and then works.
+    With `once` it raises when it is called first, and then works. `prepare` is called before each.
     """
     global reached, _mend
     found = _functions(seams(use))
@@ -194,6 +218,7 @@ def each_broken(use: Callable[[], object], *, once: bool = False) -> Iterator[Co
     try:
         for code, functions in found.items():
             faults.reset()
+            prepare()
             reached = 0
             with broken(code, functions) as mend:
                 _mend = mend if once else None
@@ -202,6 +227,38 @@ def each_broken(use: Callable[[], object], *, once: bool = False) -> Iterator[Co
         _mend = None
         logging.disable(logging.NOTSET)
         faults.reset()
+
+
+def each_hanging(use: Callable[[], object], prepare: Callable[[], object]) -> Iterator[CodeType]:
+    """Have each seam hang that only threads of ours pass, while the body of the loop runs.
+
+    `prepare` is called before each.
+    """
+    global reached
+    passed = _passed(use)
+    ours = [code for code, names in passed.items() if all(map(_is_of_ours, names))]
+    logging.disable(logging.CRITICAL)
+    try:
+        for code, functions in _functions(ours).items():
+            faults.reset()
+            prepare()
+            reached = 0
+            before = set(threading.enumerate())
+            _goes_on.clear()
+            try:
+                with broken(code, functions, _hanging.__code__):
+                    yield code
+            finally:
+                _goes_on.set()
+                for thread in set(threading.enumerate()) - before:
+                    thread.join(60)
+    finally:
+        logging.disable(logging.NOTSET)
+        faults.reset()
+
+
+def _is_of_ours(thread: str) -> bool:
+    return thread.startswith(OUR_THREADS)
 
 
 def walk(use: Callable[[], Any], *, count: Callable[[], Any]) -> list[str]:

@@ -22,6 +22,8 @@ _EVERY = TIERS[0]
 _TEND_SECONDS = TIERS[1]
 _MOST_KEPT = 20_000
 """The most tallies that wait for a file that cannot be written; then intervals are joined."""
+_SLOW_SECONDS = 5.0
+"""What is done with the file hangs where it takes longer."""
 _abandoned: list[Store] = []
 """Connections of parents that were busy: SQLite forbids a forked child even to close them."""
 _now = time.time
@@ -62,6 +64,7 @@ class HistoryWriter:
         self._tended = -float(_TEND_SECONDS)
         self._last_write: float | None = None
         self._problem: str | None = None
+        self._busy_since: float | None = None
 
     def start(self) -> None:
         """Start collecting, and write once a tool or cache is used."""
@@ -126,11 +129,14 @@ class HistoryWriter:
 
     def described(self) -> dict[str, Any]:
         """Describe file and last write for `metertap doctor`."""
+        since, problem = self._busy_since, self._problem
+        if since is not None and (seconds := time.monotonic() - since) > _SLOW_SECONDS:
+            problem = f"it has been opened, read or written for {seconds:.0f} s"
         return {
             "file": str(self._path),
             "last_write": self._last_write,
             "waiting_intervals": len(self._waiting),
-            "problem": self._problem,
+            "problem": problem,
         }
 
     def _begin(self) -> None:
@@ -147,21 +153,26 @@ class HistoryWriter:
 
     def _run(self) -> None:
         wake, late = self._wake, random.uniform(0.05, 0.45)  # noqa: S311  # not all at once
-        self._look_at_file()
+        self._busily(self._look_at_file)
         while not self._is_ended and wake is self._wake:
             due = _EVERY - (_now() - late) % _EVERY
             is_crowded = wake.wait(due)
             wake.clear()
             if self._is_ended:
                 return
-            with self._writing:
-                if self._asked:
-                    self._answer()
-                elif is_crowded:
-                    with faults.guarded("history.sort"):
-                        self._gathering.sort()
-                else:
-                    self._write()
+            if self._asked:
+                self._busily(self._answer)
+            else:
+                self._busily(self._gathering.sort if is_crowded else self._write)
+
+    def _busily(self, do: Callable[[], None]) -> None:
+        """Do something that may take long, or hang, with the file or what is to be written."""
+        with self._writing, faults.guarded("history"):
+            self._busy_since = time.monotonic()
+            try:
+                do()
+            finally:
+                self._busy_since = None
 
     def _answer(self) -> None:
         asked = self._asked[: len(self._asked)]
@@ -174,11 +185,10 @@ class HistoryWriter:
 
     def _look_at_file(self) -> None:
         """Open the file at once, so that a file that cannot be written is reported early."""
-        with self._writing:
-            try:
-                self._opened()
-            except HistoryError as error:
-                self._tell(error)
+        try:
+            self._opened()
+        except HistoryError as error:
+            self._tell(error)
 
     def _write(self, seconds: float | None = None) -> None:
         """Write the measurements since the last time, and those that waited.
