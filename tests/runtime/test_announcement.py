@@ -16,7 +16,7 @@ import pytest
 from metertap.runtime import running
 from metertap.settings import program
 from servers.real_servers import free_port
-from support.programs import ended, started
+from support.programs import started
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.programs
@@ -204,7 +204,7 @@ def test_a_second_copy_of_a_program_says_which_process_it_joined(tmp_path: Path)
         ):
             wait_for(lambda: log.read_text().endswith("\n"))
             yield process.pid, log.read_text()
-            ended(process)
+            process.communicate(timeout=60)
             assert log.read_text().count("\n") == 1
 
     with copy("first") as (pid, first), copy("second") as (_, second):
