@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import statistics
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 
 from metertap import catalogue, outcomes
 from metertap.recording import OperationFigures, Percentiles, Recorder, WeightFigures
+from metertap.recording.buffer import Batch
 from metertap.recording.figures import Whole
-from metertap.recording.window import Run
+from metertap.recording.window import LatencyTotals, Run
 from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
 from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.merging import OperationPart, ToolPart, WeightPart
-from metertap.workers.runs import Runs, merged
+from metertap.workers.members import Files
+from metertap.workers.merging import Part, Windows
+from metertap.workers.records import Head, Totals
+from metertap.workers.runs import Fresh, Together, completed, fresh
 from metertap.workers.sections import (
     Changes,
     Heard,
@@ -147,12 +150,13 @@ def test_what_has_not_changed_is_the_same_object_and_is_not_told_again() -> None
     assert [len(first[name].items) for name in told] == [2, 1]
     assert all(each.are_all for each in first.values())
     before = ledger.now(("tools",))["tools"]
-    assert news() == dict.fromkeys(told, Changes(False, [], [], []))
+    assert [(each.are_all, [*each.items]) for each in news().values()] == [(False, [])] * 2
     assert ledger.now(("tools",))["tools"] is before
     recorder.record_tool(other, outcomes.OK, None, 7.0)
     changed = news()["tools"]
     assert (changed.keys, changed.numbers) == ([], [1])
-    assert [*changed.items[0].runs[0].samples] == [5.0, 7.0]
+    (new,) = changed.items[0].runs
+    assert ([*new.samples], new.kept) == ([7.0], 1)
     recorder.reset()
     recorder.record_tool(recorder.tool("one", "library"), outcomes.OK, None, 5.0)
     anew = news()["tools"]
@@ -177,34 +181,67 @@ def test_what_is_told_again_and_again_is_the_workers_own(
         part = held.items["search", "library"]
         run = part.runs[0]
         in_ms = [sample * run.factor for sample in run.samples]
-        assert in_ms == sorted(series.window.milliseconds())
+        assert in_ms == series.window.milliseconds()
         assert part.figures.sampled == sum(map(len, batches[: number + 1]))
 
 
-RUNS = st.lists(st.lists(st.floats(0, 10) | st.sampled_from([1.0, 2.0, 1e6])), max_size=5)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 3), st.lists(LATENCIES, max_size=12), st.sampled_from([1.0, 1000.0])),
+    max_size=30,
+)
+"""What workers measure, one after the other: the worker, samples, and what makes ms of them."""
 
 
-@given(RUNS)
-def test_a_sample_of_several_lists_is_found_by_its_place(lists: list[list[float]]) -> None:
-    runs = Runs([sorted(each) for each in lists])
-    assert [runs[place] for place in range(len(runs))] == sorted(chain.from_iterable(lists))
-
-
-@given(st.lists(LATENCIES, min_size=1), st.lists(LATENCIES, min_size=1))
-def test_windows_in_seconds_and_in_milliseconds_are_merged_in_milliseconds(
-    seconds: list[float], milliseconds: list[float]
+@given(STEPS, st.lists(st.integers(1, 40), min_size=4, max_size=4))
+def test_windows_that_move_have_the_percentiles_of_all_their_samples(
+    steps: list[tuple[int, list[float], float]], sizes: list[int]
 ) -> None:
-    runs = [
-        Run(array("d", sorted(seconds)), 1000.0),
-        Run(array("d", sorted(milliseconds)), 1.0),
-        Run(array("d"), 5.0),
-    ]
-    found, count = merged(runs)
-    everything = [each * 1000.0 for each in seconds] + milliseconds
-    assert count == len(everything)
-    assert [found.p50, found.p95, found.p99] == [
-        statistics.quantiles(everything, n=100)[percent - 1] for percent in (50, 95, 99)
-    ]
+    together = Together()
+    windows: list[LatencyTotals] = [LatencyTotals(size) for size in sizes]
+    for worker, samples, factor in steps:
+        if factor == 1.0 and samples:
+            windows[worker].add_milliseconds(samples)
+        elif samples:
+            windows[worker].add_seconds(Batch(samples))
+        found, count = together.percentiles([window.run() for window in windows])
+        everything = [ms for window in windows for ms in window.window.milliseconds()]
+        assert count == len(everything)
+        if count > 1:
+            exact = statistics.quantiles(everything, n=100)
+            assert [found.p50, found.p95, found.p99] == [exact[49], exact[94], exact[98]]
+
+
+def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
+    one, other = (Run(array("d", [ms]), 1.0, 1, number) for number, ms in enumerate((1.0, 9.0)))
+    together = Together()
+    assert together.percentiles([one, other])[1] == 2
+    assert together.percentiles([other])[1] == 1
+    assert together.percentiles([other, one])[0].p50 == 5.0
+
+
+def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
+    totals = LatencyTotals(3)
+    totals.add_milliseconds([1.0, 2.0])
+    before = totals.run()
+    totals.add_milliseconds([3.0, 4.0])
+    new = fresh(totals.run(), before)
+    assert ([*new.samples], new.kept) == ([3.0, 4.0], 1)
+    known = completed(fresh(before, None), None)
+    held = completed(new, known)
+    assert ([*held.samples], held.window) == ([2.0, 3.0, 4.0], known.window)
+    totals.add_milliseconds([5.0] * 9)
+    assert fresh(totals.run(), before).kept == 0
+    assert fresh(LatencyTotals(3).run(), before).kept == 0  # another window
+
+
+@pytest.mark.parametrize(
+    "sent", [Fresh(array("d"), 1.0, 3), Fresh(array("d"), 1000.0, 1), Fresh(array("d"), 7.0, 0)]
+)
+def test_samples_that_nobody_has_are_refused(sent: Fresh) -> None:
+    before = Run(array("d", [1.0, 2.0]), 1.0, 2, 1)
+    for known in (before, None):
+        with pytest.raises(Malformed):
+            completed(sent, known)
 
 
 def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
@@ -241,10 +278,11 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
         window_samples=2,
         last_call=9.0,
     )
-    one = OperationPart(requests, (Run(array("d", [5.0, 7.0]), 1.0),))
-    other = merging.settled_operation(one)
+    run = Run(array("d", [5.0, 7.0]), 1.0, 2, 1)
+    one = Part(requests, (run,))
+    other = merging.settled_part(one)
     assert (other.figures.window_samples, other.figures.percentiles) == (0, Percentiles())
-    both = merging.operations([other, one]).figures
+    both = merging.operations([other, one], Windows()).figures
     assert (both.calls, both.failed, both.error_types, both.total_ms) == (4, 2, {"E": 2}, 24.0)
     assert (both.window_samples, both.percentiles.p50) == (2, 6.0)
 
@@ -253,17 +291,17 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
         percentiles=Percentiles(6.0, 7.0, 7.0),
         window_samples=2,
     )
-    part = WeightPart(weighed, (Run(array("d", [5.0, 7.0]), 1.0),))
-    bare = merging.settled_weight(part)
+    part = Part(weighed, (run,))
+    bare = merging.settled_part(part)
     assert (bare.figures.window_samples, bare.figures.percentiles) == (0, Percentiles())
     sampled = bare._replace(figures=bare.figures._replace(definition=None, is_sampled=True))
-    assert merging.weights([sampled, part]).figures == weighed._replace(
+    assert merging.weights([sampled, part], Windows()).figures == weighed._replace(
         results=4,
         unknown=2,
         skipped=6,
         is_sampled=True,
         total=24,
-        percentiles=merged(part.runs)[0],
+        percentiles=Together().percentiles(part.runs)[0],
         window_samples=2,
     )
 
@@ -362,7 +400,7 @@ def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObj
     except Malformed:
         return
     for other in found.items.values():
-        merged_part = merging.tools([other, part])
+        merged_part = merging.tools([other, part], Windows())
         assert all(count >= 0 for count in merged_part.figures.counts.values())
         json.dumps(tools.encoded(Changes(True, [], [0], [merged_part]), []), allow_nan=False)
 
@@ -370,9 +408,9 @@ def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObj
 def test_samples_that_are_no_durations_are_refused() -> None:
     def through(*values: float, cut: int = 0) -> list[float]:
         samples: list[bytes] = []
-        column = encoder(Run)([Run(array("d", values), 1.0)], samples)
+        column = encoder(Fresh)([Fresh(array("d", values), 1.0, 0)], samples)
         data = b"".join(samples)
-        (found,) = decoder(Run)(column, 1, Samples(memoryview(data[: len(data) - cut])))
+        (found,) = decoder(Fresh)(column, 1, Samples(memoryview(data[: len(data) - cut])))
         return [*found.samples]
 
     assert through(1.0, 2.5) == [1.0, 2.5]
@@ -380,23 +418,41 @@ def test_samples_that_are_no_durations_are_refused() -> None:
     with pytest.raises(Malformed):
         through(1.0, 2.5, cut=1)
     for number in (float("nan"), float("inf"), -1.0):
-        for values in ((number,), (number, 1.0), (1.0, number)):
+        for values in ((number,), (number, 1.0), (1.0, number), (1.0, number, 2.0)):
             with pytest.raises(Malformed):
                 through(*values)
 
 
-@pytest.mark.parametrize("factor", [1.0, 1e300])
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e300])
-@pytest.mark.parametrize("times", [1, 20])
-def test_samples_among_which_one_is_no_number_have_no_percentiles(
-    times: int, wrong: float, factor: float
-) -> None:
-    (own,) = ledger_of([(outcomes.OK, 5.0)] * 100, 200).now(["tools"])["tools"].values()
-    lies = Run(array("d", [1.0, 9.0, *[wrong] * times]), factor)
-    found = merging.tools([own, ToolPart(own.figures, (lies,))]).figures
-    known = [value for value in found.percentiles[:3] if value is not None]
-    json.dumps(known, allow_nan=False)
-    assert found.counts[outcomes.OK] == 200
+def test_a_record_grows_by_what_is_new_and_is_cut_off_nowhere(tmp_path: Path) -> None:
+    recorder = Recorder()
+    ledger, path = Ledger(recorder, sections(recorder)), tmp_path / "totals"
+    totals = Totals(Files("shop"), str(path), ledger.sections)
+    series = [recorder.tool(f"tool {number}", "library") for number in range(20)]
+    sizes, counted = [], []
+    for number in range(200):
+        recorder.record_tool(series[number % 20], outcomes.OK, None, 5.0)
+        totals.save(Head("one"), ledger.now(["tools"] if number else ledger.sections), 1.0 + number)
+        sizes.append(path.stat().st_size)
+        record = records.read(path.read_bytes(), ledger.sections)
+        counted.append(sum(one.figures.sampled for one in record.sheet["tools"].values()))
+        assert (record.head.instance, record.at["tools"]) == ("one", 1.0 + number)
+    assert counted == [*range(1, 201)]
+    assert max(sizes) < 20 * sizes[0]
+    assert any(after < before for before, after in itertools.pairwise(sizes))  # anew
+    whole = path.read_bytes()
+    for end in range(4 + int.from_bytes(whole[:4], "big"), len(whole), 7):
+        records.read(whole[:end], ledger.sections)
+    with pytest.raises(Malformed):
+        records.read(whole[:20], ledger.sections)
+    path.unlink()  # somebody removed it: what is lost is written again
+    recorder.record_tool(series[0], outcomes.OK, None, 5.0)
+    now = ledger.now(["tools"])
+    with pytest.raises(FileNotFoundError):
+        totals.save(Head("one"), now, 300.0)
+    totals.save(Head("one"), now, 301.0)
+    found = records.read(path.read_bytes(), ledger.sections)
+    assert found.sheet.keys() == ledger.sections.keys()
+    assert sum(one.figures.sampled for one in found.sheet["tools"].values()) == 201
 
 
 def test_a_text_that_cannot_be_written_is_refused() -> None:

@@ -62,7 +62,7 @@ class LatencySeries(Buffer, Generic[F]):
 
     def runs(self) -> tuple[Run, ...]:
         """Copy the samples that the figures' percentiles are of. With the recorder's lock held."""
-        return (self.window.run(),)
+        return (self.latencies.run(),)
 
     def same_figures(self) -> F | None:
         """Return the last copy if nothing has changed since: at less cost, without the lock."""

@@ -15,7 +15,7 @@ from metertap.recording.operation_series import DataPoint
 from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import Latencies, Run
 
-_NONE = Run(array("d"), 1.0)
+_NONE = Run(array("d"), 1.0, 0, 0)
 
 
 class Ended(NamedTuple):
@@ -136,7 +136,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         if self._looked_up is None and self._first_items is None:
             return super().runs()
         parts = (*(self._looked_up or (None, None)), self._first_items)
-        return (*super().runs(), *(_NONE if part is None else part.window.run() for part in parts))
+        return (*super().runs(), *(_NONE if part is None else part.run() for part in parts))
 
     def _state(self) -> tuple[object, ...]:
         looked_up, first_items = self._looked_up, self._first_items

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple, Protocol
 
 from metertap.recording.buffer import Batch
@@ -37,11 +38,18 @@ class Percentiles(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The samples of a window, smallest first; `factor` makes milliseconds of them."""
+    """A copy of a window: its samples, oldest first; `factor` makes milliseconds of them."""
 
-    samples: Sequence[float]
-    """An array of doubles."""
+    samples: array[float]
     factor: float
+    ever: int
+    """The number of samples that the window ever had, which tells how many are new."""
+    window: int
+    """A number that no other window of this process has."""
+
+
+new_number = count(1).__next__
+"""Return a number for one window."""
 
 
 class Ordered(Protocol):
@@ -90,10 +98,11 @@ class Window:
     sorted already, but for the few that are new.
     """
 
-    __slots__ = ("_factor", "_next", "_ordered", "_ring", "_unread", "size")
+    __slots__ = ("_factor", "_next", "_number", "_ordered", "_ring", "_unread", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._number = new_number()
         self._ring = array("d")
         self._unread: Sequence[float] = ()  # if any, the whole window
         self._ordered: array[float] | None = None  # the ring, sorted, since somebody looked
@@ -122,9 +131,9 @@ class Window:
         """Return the percentiles in milliseconds."""
         return percentiles(self._sorted(), self._factor)
 
-    def run(self) -> Run:
-        """Return a copy of the samples in order."""
-        return Run(self._sorted()[:], self._factor)
+    def run(self, ever: int) -> Run:
+        """Return a copy of the samples, of which there were `ever` so many."""
+        return Run(self._in_order(), self._factor, ever, self._number)
 
     def milliseconds(self) -> list[float]:
         """The samples, oldest first."""
@@ -226,6 +235,10 @@ class LatencyTotals:
         self._add(len(samples), sum(samples), min(samples), max(samples))
         self.window.add_milliseconds(samples)
 
+    def run(self) -> Run:
+        """Return a copy of the window."""
+        return self.window.run(self.count)
+
     def resize(self, window_size: int) -> None:
         """Keep the newest in a window of that size."""
         self.window = self.window.resized(window_size)
@@ -270,10 +283,9 @@ class Latencies:
         if batch:
             self._totals.add_seconds(Batch(batch))
 
-    @property
-    def window(self) -> Window:
-        """The last of them."""
-        return self._totals.window
+    def run(self) -> Run:
+        """Return a copy of the last of them. With the recorder's lock held, after a fold."""
+        return self._totals.run()
 
     def resize(self, window_size: int) -> None:
         """Keep the newest. With the recorder's lock held."""

@@ -87,10 +87,12 @@ class Answers:
     def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:
         at, known = time.monotonic(), self._ledger.sections
         samples: list[bytes] = []
-        sections = {
-            name: known[name].encoded(told.setdefault(name, Told()).changes(items), samples)
-            for name, items in self._taken(names).items()
-        }
+        sections = {}
+        for name, items in self._taken(names).items():
+            one = told.setdefault(name, Told())
+            sections[name] = (
+                None if one.has(items) else known[name].encoded(one.changes(items), samples)
+            )
         return written({"instance": self._instance(), "at": at, "sections": sections}, samples)
 
     def _drop(self, line: socket.socket) -> None:

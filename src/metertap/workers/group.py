@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from metertap import faults, locks
-from metertap.workers import records
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
 from metertap.workers.holding import IS_POSSIBLE, Hold
 from metertap.workers.ledger import Ledger, is_changed
 from metertap.workers.lines import listener
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, first, me, remove
-from metertap.workers.records import Head
+from metertap.workers.records import Head, Totals
 from metertap.workers.sections import Sheet
 
 _LOOK_SECONDS = 0.5
@@ -63,13 +62,12 @@ class WorkerGroup:
         self._waiting: selectors.BaseSelector | None = None
         self._thread: threading.Thread | None = None
         self._me = self._first = Member(0, 0)
-        self._totals: str | None = None
+        self._totals: Totals | None = None
         """The file of its own totals; None while it takes no part."""
         self._written: Sheet = {}
         """The sections that show a change, as they were when totals were last saved."""
         self._stale: set[str] = set()
         """Sections that were not saved since then."""
-        self._texts: dict[str, str] = {}
 
     def join(self) -> bool:
         """Join the service; return whether this worker should hold the port.
@@ -144,8 +142,8 @@ class WorkerGroup:
 
     def _write(self, at: float, now: Sheet, *, is_last: bool = False) -> None:
         """Save those of these sections that have changed. Nothing once this worker has ended."""
-        files, path = self._files, self._totals
-        if files is None or path is None:
+        totals = self._totals
+        if totals is None:
             return
         with faults.guarded("workers.write"):
             if is_last or self._is_changed(now):
@@ -153,12 +151,9 @@ class WorkerGroup:
             stale = self._stale & now.keys()
             if not stale:
                 return
-            for name in stale:
-                section = self._ledger.sections[name]
-                self._texts[name] = records.text_of(section, now[name], at)
-            head = Head(self._instance(), (self._first,))
-            files.write(path, records.written(head, self._texts.values()))
-            self._written = {**self._written, **{name: now[name] for name in stale}}
+            new = {name: now[name] for name in stale}
+            totals.save(Head(self._instance(), (self._first,)), new, at)
+            self._written = {**self._written, **new}
             self._stale -= stale
 
     def tell_last(self) -> None:
@@ -211,7 +206,7 @@ class WorkerGroup:
     def _begin(self) -> None:
         self._me, self._first = me(), first()
         files = self._files = Files(self._service)
-        self._totals = files.name(self._me, TOTALS)
+        self._totals = Totals(files, files.name(self._me, TOTALS), self._ledger.sections)
         hold = self._hold = Hold(files.lock)
         if hold.take():
             self._begin_to_hold(hold.touched())

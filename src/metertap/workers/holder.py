@@ -234,7 +234,8 @@ class Holder:
             if section is None:
                 raise Malformed("it answers what was not asked")
             heard = peer.heard.setdefault(name, Heard())
-            heard.take(section.decoded(given, samples))
+            if given is not None:  # something has changed
+                heard.take(section.decoded(given, samples))
             peer.sheet[name] = heard.items
             peer.at[name] = at
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from metertap import locks
 from metertap.recording import Figures, Recorder
+from metertap.workers.merging import Windows
 from metertap.workers.sections import Items, Key, Section, Sheet
 
 
@@ -61,6 +63,7 @@ class Merged:
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, Key], tuple[list[Any], Any]] = {}
+        self._windows: dict[tuple[str, Key], Windows] = {}
         self._sections: dict[str, tuple[list[Items], dict[Key, Any]]] = {}
 
     def of(self, section: Section, sheets: Sequence[Sheet]) -> dict[Key, Any]:
@@ -69,11 +72,15 @@ class Merged:
         known = self._sections.get(section.name)
         if known is not None and _are_same(known[0], given):
             return known[1]
-        parts: dict[Key, list[Any]] = {}
-        for items in given:
-            for key, item in items.items():
-                parts.setdefault(key, []).append(item)
-        found = {key: self._merged(section, key, items) for key, items in parts.items()}
+        keys: Iterable[Key] | None = None if known is None else _changed(known[0], given)
+        found = {}
+        if known is not None and keys is not None:
+            found = {**known[1]}
+        else:
+            keys = dict.fromkeys(chain.from_iterable(given))
+        for key in keys:
+            items = [one[key] for one in given if key in one]
+            found[key] = self._merged(section, key, items)
         self._sections[section.name] = given, found
         return found
 
@@ -82,9 +89,27 @@ class Merged:
             return items[0]
         kept = self._items.get((section.name, key))
         if kept is None or not _are_same(kept[0], items):
-            kept = self._items[section.name, key] = items, section.merge(items)
+            if section.has_windows:
+                windows = self._windows.setdefault((section.name, key), Windows())
+                merged = section.merge(items, windows)
+            else:
+                merged = section.merge(items)
+            kept = self._items[section.name, key] = items, merged
         return kept[1]
 
 
 def _are_same(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return len(one) == len(other) and all(map(operator.is_, one, other))
+
+
+def _changed(before: Sequence[Items], now: Sequence[Items]) -> set[Key] | None:
+    """Return the keys of new and changed items; None where an item or a worker is gone."""
+    if len(before) != len(now):
+        return None
+    found: set[Key] = set()
+    for old, new in zip(before, now, strict=True):
+        if old is not new:
+            if not old.keys() <= new.keys():
+                return None
+            found.update(key for key, item in new.items() if old.get(key) is not item)
+    return found

@@ -6,58 +6,52 @@ windows, as if one process had measured them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metertap.recording import (
-    CacheFigures,
-    LatencyFigures,
-    OperationFigures,
-    Percentiles,
-    ToolFigures,
-    WeightFigures,
-)
+from metertap.recording import CacheFigures, LatencyFigures, Percentiles, ToolFigures
 from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Run
-from metertap.workers.runs import merged
+from metertap.workers.runs import Together
 
 
-class ToolPart(NamedTuple):
-    """Figures of one tool, of one worker or several, and the samples of their percentiles.
+class Part(NamedTuple):
+    """Figures of one tool, of its weight or of an MCP operation, and the windows they are of.
 
-    `ToolSeries.runs` says which these are.
+    They are of one worker, or of several: then there are no windows. `ToolSeries.runs` says which
+    there are.
     """
 
-    figures: ToolFigures
+    figures: Any
     runs: tuple[Run, ...] = ()
 
 
-class OperationPart(NamedTuple):
-    """Figures of MCP operations or sessions, with one window."""
+class Windows:
+    """The windows of one tool, weight or operation in all workers. For one thread at a time."""
 
-    figures: OperationFigures
-    runs: tuple[Run, ...] = ()
+    def __init__(self) -> None:
+        self._places: dict[int, Together] = {}
 
-
-class WeightPart(NamedTuple):
-    """Weights of one tool in bytes, with one window."""
-
-    figures: WeightFigures
-    runs: tuple[Run, ...] = ()
-
-
-Part = ToolPart | OperationPart | WeightPart
+    def percentiles(self, parts: Sequence[Part], place: int = 0) -> tuple[Percentiles, int]:
+        """Return the percentiles of the windows at one place, and the number of samples."""
+        together = self._places.get(place)
+        if together is None:
+            together = self._places[place] = Together()
+        return together.percentiles([part.runs[place] for part in parts if len(part.runs) > place])
 
 
-def tools(parts: Sequence[ToolPart]) -> ToolPart:
+def tools(parts: Sequence[Part], windows: Windows) -> Part:
     """Merge the figures of one tool."""
     of = _columns(parts)
-    found, count = _percentiles(parts, 0)
-    has_more = any(of.with_cache) or any(of.first_item)
-    hit, missed, first = (_latencies(parts, place) if has_more else None for place in (1, 2, 3))
-    return ToolPart(
+    found, count = windows.percentiles(parts)
+    with_cache, first = None, None
+    if any(of.with_cache):
+        hit, missed = zip(*filter(None, of.with_cache), strict=True)
+        with_cache = _latencies(hit, parts, 1, windows), _latencies(missed, parts, 2, windows)
+    if any(of.first_item):
+        first = _latencies([*filter(None, of.first_item)], parts, 3, windows)
+    return Part(
         ToolFigures(
             name=of.name[0],
             source=of.source[0],
@@ -72,7 +66,7 @@ def tools(parts: Sequence[ToolPart]) -> ToolPart:
             window_samples=count,
             active=sum(of.active),
             last_call=_of_known(max, of.last_call),
-            with_cache=None if hit is None or missed is None else (hit, missed),
+            with_cache=with_cache,
             first_item=first,
             unsampled=sum(of.unsampled),
             unsampled_ms=sum(of.unsampled_ms),
@@ -80,11 +74,11 @@ def tools(parts: Sequence[ToolPart]) -> ToolPart:
     )
 
 
-def operations(parts: Sequence[OperationPart]) -> OperationPart:
+def operations(parts: Sequence[Part], windows: Windows) -> Part:
     """Merge the figures of MCP operations of one side, method and name, or of sessions."""
     of = _columns(parts)
-    found, count = _percentiles(parts, 0)
-    return OperationPart(
+    found, count = windows.percentiles(parts)
+    return Part(
         parts[0].figures._replace(
             calls=sum(of.calls),
             failed=sum(of.failed),
@@ -99,11 +93,11 @@ def operations(parts: Sequence[OperationPart]) -> OperationPart:
     )
 
 
-def weights(parts: Sequence[WeightPart]) -> WeightPart:
+def weights(parts: Sequence[Part], windows: Windows) -> Part:
     """Merge the weights of one tool; the definition is the same in all workers."""
     of = _columns(parts)
-    found, count = _percentiles(parts, 0)
-    return WeightPart(
+    found, count = windows.percentiles(parts)
+    return Part(
         parts[0].figures._replace(
             definition=next((each for each in of.definition if each is not None), None),
             results=sum(of.results),
@@ -166,11 +160,11 @@ def wholes(found: Sequence[Whole]) -> Whole:
 # What stays of a worker that has ended: what it counted, and nothing that was so at one moment.
 
 
-def settled_tool(part: ToolPart) -> ToolPart:
+def settled_tool(part: Part) -> Part:
     """Return the counts of a tool alone."""
     figures = part.figures
     with_cache, first = figures.with_cache, figures.first_item
-    return ToolPart(
+    return Part(
         figures._replace(
             percentiles=Percentiles(),
             window_samples=0,
@@ -181,14 +175,9 @@ def settled_tool(part: ToolPart) -> ToolPart:
     )
 
 
-def settled_operation(part: OperationPart) -> OperationPart:
-    """Return the counts of an operation alone."""
-    return OperationPart(part.figures._replace(percentiles=Percentiles(), window_samples=0))
-
-
-def settled_weight(part: WeightPart) -> WeightPart:
-    """Return the total weight of a tool's results."""
-    return WeightPart(part.figures._replace(percentiles=Percentiles(), window_samples=0))
+def settled_part(part: Part) -> Part:
+    """Return the counts of an operation, or the total weight of a tool's results, alone."""
+    return Part(part.figures._replace(percentiles=Percentiles(), window_samples=0))
 
 
 def settled_cache(figures: CacheFigures) -> CacheFigures:
@@ -211,28 +200,11 @@ def _columns(parts: Sequence[Part]) -> Any:
     return type(figures[0])._make(zip(*figures, strict=True))
 
 
-def _latencies(parts: Sequence[ToolPart], place: int) -> LatencyFigures | None:
-    known = [item for part in parts if (item := _placed(part.figures, place)) is not None]
-    if not known:
-        return None
-    calls, totals = (sum(getattr(item, name) for item in known) for name in ("calls", "total_ms"))
-    return LatencyFigures(calls, totals, _percentiles(parts, place)[0])
-
-
-def _placed(figures: ToolFigures, place: int) -> LatencyFigures | None:
-    if place == 3:
-        return figures.first_item
-    return figures.with_cache and figures.with_cache[place - 1]
-
-
-def _percentiles(parts: Sequence[Part], place: int) -> tuple[Percentiles, int]:
-    """Return the percentiles of all windows at one place, and the number of samples.
-
-    None are returned if another process has sent something that is no number.
-    """
-    found, count = merged([part.runs[place] for part in parts if len(part.runs) > place])
-    is_known = all(value is None or math.isfinite(value) for value in found[:3])
-    return found if is_known else Percentiles(), count
+def _latencies(
+    known: Sequence[LatencyFigures], parts: Sequence[Part], place: int, windows: Windows
+) -> LatencyFigures:
+    calls, totals, _ = zip(*known, strict=True)
+    return LatencyFigures(sum(calls), sum(totals), windows.percentiles(parts, place)[0])
 
 
 def _counts(found: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metertap.workers.ledger import Merged
-from metertap.workers.members import Member
-from metertap.workers.sections import Heard, Items, Section, Sheet, Told
-from metertap.workers.wire import VERSION, Malformed, decoder, encoder, framed, loaded
+from metertap.workers.members import Files, Member
+from metertap.workers.sections import Changes, Heard, Items, Section, Sheet, Told
+from metertap.workers.wire import VERSION, Malformed, Samples, decoder, encoder, framed, messages
 
 MOST_BYTES = 16 * 2**20
 """The most bytes of one file: totals have no samples, and 2,000 series take about 1 MB."""
+_MOST_GROWTH = 8
+"""A file is written anew once it is so many times as long as it was at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,12 @@ class Record:
 _encode_head, _decode_head = encoder(Head), decoder(Head)
 
 
-def text_of(section: Section, items: Items, at: float) -> str:
-    """Write the permanent part of one section, and its time."""
-    changes = Told().changes(section.settled(items))
+def text_of(section: Section, items: Items, at: float, told: Told | None = None) -> str:
+    """Write the permanent part of what is new in one section, and its time."""
+    changes = (told or Told()).changes(items)
+    settled = zip(changes.numbers, map(section.settle, changes.items), strict=True)
+    kept = {number: item for number, item in settled if item is not None}
+    changes = Changes(changes.are_all, changes.keys, [*kept], [*kept.values()])
     return f"{json.dumps(section.name)}:{json.dumps([at, section.encoded(changes, [])])}"
 
 
@@ -58,26 +63,62 @@ def written(head: Head, texts: Iterable[str]) -> bytes:
     return framed(f'{{"version":{VERSION},"head":{about},"sections":{{{",".join(texts)}}}}}')
 
 
+class Totals:
+    """The file of a worker's totals: it is written whole, and then what is new is appended."""
+
+    def __init__(self, files: Files, path: str, sections: Mapping[str, Section]) -> None:
+        self._files = files
+        self._path = path
+        self._sections = sections
+        self._known: dict[str, tuple[Items, float]] = {}
+        self._told: dict[str, Told] = {}
+        self._size = self._most = 0
+
+    def save(self, head: Head, sheet: Sheet, at: float) -> None:
+        """Save some sections as they are `at` that time. Raises OSError."""
+        new = {name: (items, at) for name, items in sheet.items()}
+        self._known |= new
+        told, self._told = self._told, {}
+        is_whole = not told or self._size > self._most
+        if is_whole:
+            told, new = {}, self._known
+        texts = [
+            text_of(self._sections[name], items, then, told.setdefault(name, Told()))
+            for name, (items, then) in new.items()
+        ]
+        data = written(head, texts)
+        if is_whole:
+            self._files.write(self._path, data)
+            self._size, self._most = 0, _MOST_GROWTH * len(data)
+        else:
+            self._files.append(self._path, data)
+        self._size += len(data)
+        self._told = told
+
+
 def read(data: bytes, sections: Mapping[str, Section]) -> Record:
-    """Read a record; sections that are unknown here are left out. Raises Malformed."""
-    found, samples = loaded(data)
-    given = found.get("sections")
-    if not isinstance(given, dict):
-        raise Malformed("it has no sections")
-    sheet, at = {}, {}
-    for name, section in sections.items():
-        if name in given:
-            try:
-                at[name], written = given[name]
-            except (TypeError, ValueError):
-                raise Malformed(f"{name}: it is no section") from None
-            if type(at[name]) is not float:
-                raise Malformed(f"{name}: it has no time")
-            heard = Heard()
-            heard.take(section.decoded(written, samples))
-            sheet[name] = heard.items
-    (head,) = _decode_head(found.get("head"), 1, samples)
-    return Record(head, sheet, at)
+    """Read a record; sections that are unknown here are left out. Raises Malformed.
+
+    What was appended last may be cut off, where its worker was killed.
+    """
+    heard: dict[str, Heard] = {}
+    at: dict[str, float] = {}
+    head, none = Head(), Samples(memoryview(b""))
+    for found in messages(data):
+        given = found.get("sections")
+        if not isinstance(given, dict):
+            raise Malformed("it has no sections")
+        for name, section in sections.items():
+            if name in given:
+                try:
+                    at[name], text = given[name]
+                except (TypeError, ValueError):
+                    raise Malformed(f"{name}: it is no section") from None
+                if type(at[name]) is not float:
+                    raise Malformed(f"{name}: it has no time")
+                heard.setdefault(name, Heard()).take(section.decoded(text, none))
+        (head,) = _decode_head(found.get("head"), 1, none)
+    return Record(head, {name: each.items for name, each in heard.items()}, at)
 
 
 def together(

@@ -1,65 +1,116 @@
-"""Several sorted lists read as one, for percentiles without merging the lists."""
+"""The windows of several workers as one, for percentiles that are exact over all samples.
+
+A worker hands over the samples that are new, and they take the place of the oldest in one sorted
+window of all workers. So a look costs what the new samples cost, whatever the windows hold.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from array import array
+from bisect import bisect_left, insort
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from metertap.recording.window import Percentiles, Run, percentiles
+from metertap.recording.window import Percentiles, Run, new_number, percentiles
+from metertap.workers.wire import Malformed
+
+_FACTORS = (1.0, 1000.0)
+_MOST_MOVED = 1 / 8
+"""The share of new samples above which sorting all is cheaper than moving some."""
 
 
-class Runs:
-    """The samples of sorted lists in order, by their places: `runs[0]` is the smallest of all.
+class Fresh(NamedTuple):
+    """What another worker lacks of a window: its newest samples."""
 
-    A sample is looked for near one that has its rank in one of the lists. As few are taken from
-    each list around that as may lie between, sorted, and kept for the place beside it.
+    samples: Sequence[float]
+    factor: float
+    kept: int
+    """The number of samples that it has and that are still in the window, before these."""
+
+
+def fresh(now: Run, before: Run | None) -> Fresh:
+    """Return what has come to a window since `before`."""
+    new = len(now.samples)
+    if before is not None and _is_later(now, before):
+        new = min(new, now.ever - before.ever)
+    kept = len(now.samples) - new
+    return Fresh(now.samples[kept:], now.factor, kept)
+
+
+def completed(sent: Fresh, before: Run | None) -> Run:
+    """Return the window of another worker, of which `before` was known. Raises Malformed."""
+    if sent.factor not in _FACTORS:
+        raise Malformed("samples have no unit")
+    samples = array("d", sent.samples)
+    if not sent.kept:
+        return Run(samples, sent.factor, len(samples), new_number())
+    if before is None or before.factor != sent.factor or sent.kept > len(before.samples):
+        raise Malformed("samples are missing")
+    return Run(
+        before.samples[len(before.samples) - sent.kept :] + samples,
+        sent.factor,
+        before.ever + len(samples),
+        before.window,
+    )
+
+
+class Together:
+    """All samples of some windows in order, which are moved as the windows move.
+
+    For one thread at a time.
     """
 
-    def __init__(self, runs: Sequence[Sequence[float]]) -> None:
-        self._runs = [run for run in runs if len(run)]
-        self._length = sum(map(len, self._runs))
-        self._from = 0
-        self._near: list[float] = []
+    def __init__(self) -> None:
+        self._runs: Sequence[Run] = ()
+        self._ordered = array("d")
+        self._factor = 1.0
 
-    def __len__(self) -> int:
-        return self._length
+    def percentiles(self, runs: Sequence[Run]) -> tuple[Percentiles, int]:
+        """Return the percentiles of all samples, in milliseconds, and their number."""
+        before, self._runs = self._runs, runs
+        if not self._is_moved(before, runs):
+            self._sort(runs)
+        return percentiles(self._ordered, self._factor), len(self._ordered)
 
-    def __getitem__(self, place: int) -> float:
-        at = place - self._from
-        if not 0 <= at < len(self._near):
-            self._look_near(place)
-            at = 0
-        return self._near[at]
+    def _is_moved(self, before: Sequence[Run], runs: Sequence[Run]) -> bool:
+        """Put what is new in place of what has gone; return False if that is not little."""
+        if len(before) != len(runs):
+            return False
+        new: list[float] = []
+        gone: list[float] = []
+        for old, now in zip(before, runs, strict=True):
+            if now is not old:
+                staying = len(now.samples) - (now.ever - old.ever)
+                if staying < 0 or not _is_later(now, old):
+                    return False
+                new += self._in_unit(now, staying, None)
+                gone += self._in_unit(old, 0, len(old.samples) - staying)
+        ordered = self._ordered
+        if len(new) > _MOST_MOVED * len(ordered):
+            return False
+        for sample in gone:
+            del ordered[bisect_left(ordered, sample)]
+        for sample in new:
+            insort(ordered, sample)
+        return True
 
-    def _look_near(self, place: int) -> None:
-        """Find the samples of a place and of the next one."""
-        runs, share = self._runs, place / self._length
-        guesses = sorted([run[int(share * len(run))] for run in runs])
-        guess = guesses[len(guesses) >> 1]
-        split = [bisect_left(run, guess) for run in runs]
-        self._from = place
-        if place > sum(split):
-            split = [bisect_right(run, guess, at) for run, at in zip(runs, split, strict=True)]
-            if place + 1 < sum(split):  # many are equal
-                self._near = [guess, guess]
-                return
-        ahead = place - sum(split)
-        before, after = (0, ahead + 2) if ahead >= 0 else (-ahead, 1)
+    def _sort(self, runs: Sequence[Run]) -> None:
+        factors = {run.factor for run in runs}
+        self._factor = factors.pop() if len(factors) == 1 else 1.0
         found: list[float] = []
-        for run, at in zip(runs, split, strict=True):
-            start = at - before if at > before else 0
-            place -= start
-            found += run[start : at + after]
+        for run in runs:
+            found += self._in_unit(run, 0, None)
         found.sort()
-        place = ahead if ahead >= 0 else place
-        self._near = found[place : place + 2]  # further out, not all were taken
+        self._ordered = array("d", found)
+
+    def _in_unit(self, run: Run, start: int, end: int | None) -> Sequence[float]:
+        """Return some samples of a window in the unit of all."""
+        samples = run.samples[start:end]
+        if run.factor == self._factor:
+            return samples
+        return [sample * run.factor for sample in samples]
 
 
-def merged(runs: Sequence[Run]) -> tuple[Percentiles, int]:
-    """Return the percentiles of all samples of some windows, in milliseconds, and their number."""
-    factors = {run.factor for run in runs if run.samples}
-    if len(factors) > 1:
-        found = Runs([[sample * run.factor for sample in run.samples] for run in runs])
-        return percentiles(found), len(found)
-    found = Runs([run.samples for run in runs])
-    return percentiles(found, *factors), len(found)
+def _is_later(now: Run, before: Run) -> bool:
+    """Return whether `now` is the same window as `before`, at most with newer samples."""
+    return now.window == before.window and now.factor == before.factor and now.ever >= before.ever

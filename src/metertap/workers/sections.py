@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
+from operator import attrgetter
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -23,8 +25,10 @@ from metertap.recording import (
 )
 from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
+from metertap.recording.window import Run
 from metertap.workers import merging
-from metertap.workers.merging import OperationPart, ToolPart, WeightPart
+from metertap.workers.merging import Part
+from metertap.workers.runs import Fresh, completed, fresh
 from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 Key = tuple[str | None, ...]
@@ -49,6 +53,8 @@ class Changes(NamedTuple):
     keys: Sequence[Key]
     numbers: Sequence[int]
     items: Sequence[Any]
+    before: Sequence[Any] = ()
+    """What the asker has of these items, or None: of their windows only the rest is sent."""
 
 
 class Told:
@@ -57,6 +63,10 @@ class Told:
     def __init__(self) -> None:
         self._items: Items | None = None
         self._numbers: dict[Key, int] = {}
+
+    def has(self, now: Items) -> bool:
+        """Return whether the asker has exactly these."""
+        return self._items is now
 
     def changes(self, now: Items) -> Changes:
         """Return the changes; all items if an earlier item is gone."""
@@ -67,8 +77,14 @@ class Told:
             numbers.clear()
         keys = [key for key in now if key not in numbers]
         numbers.update(zip(keys, range(len(numbers), len(numbers) + len(keys)), strict=True))
-        new = {numbers[key]: item for key, item in now.items() if before.get(key) is not item}
-        return Changes(are_all, keys, [*new], [*new.values()])
+        new = {key: item for key, item in now.items() if before.get(key) is not item}
+        return Changes(
+            are_all,
+            keys,
+            [*map(numbers.__getitem__, new)],
+            [*new.values()],
+            [*map(before.get, new)],
+        )
 
 
 class Heard:
@@ -86,7 +102,8 @@ class Heard:
         if changes.numbers and max(changes.numbers) >= len(keys):
             raise Malformed("an item has no key")
         new = {
-            keys[number]: item for number, item in zip(changes.numbers, changes.items, strict=True)
+            key: _completed(item, self.items.get(key)) if type(item) is Part else item
+            for key, item in zip(map(keys.__getitem__, changes.numbers), changes.items, strict=True)
         }
         if new or changes.are_all:
             self.items = new if changes.are_all else {**self.items, **new}
@@ -99,21 +116,30 @@ class Section:
 
     name: str
     kind: Any
-    """The type of an item: a dataclass or a named tuple that `wire.encoder` writes."""
+    """The type of an item, or of a part's figures: what `wire.encoder` writes."""
     take: Callable[[Figures, Items], Items]
     """A function that makes the present items from the recorder's figures and earlier items."""
-    merge: Callable[[Sequence[Any]], Any]
+    merge: Callable[..., Any]
+    """A function that makes one item of several; of parts, with their windows."""
     settle: Callable[[Any], Any]
     """A function that makes what stays of an item after its worker has ended; None for nothing."""
     tells_change: bool = True
     """Whether it is saved when it changes; otherwise only together with others."""
     is_sound: Callable[[Any], bool] = lambda _item: True
     """A check whether an item of another process has all that its type cannot demand."""
+    has_windows: bool = False
+    """Whether its items are parts."""
 
     def encoded(self, changes: Changes, samples: list[bytes]) -> list[Any]:
         """Return a form that JSON can write, and add to `samples` what follows it."""
-        keys = [*map(list, changes.keys)]
-        columns = encoder(self.kind)(changes.items, samples) if changes.items else None
+        keys, items = [*map(list, changes.keys)], changes.items
+        columns = None
+        if items and self.has_windows:
+            figures, runs = zip(*items, strict=True)
+            new = [*map(_fresh, runs, changes.before or [None] * len(runs))]
+            columns = [encoder(self.kind)(figures, samples), encoder(_WINDOWS)(new, samples)]
+        elif items:
+            columns = encoder(self.kind)(items, samples)
         return [changes.are_all, keys, changes.numbers, columns]
 
     def decoded(self, found: Any, samples: Samples) -> Changes:
@@ -125,7 +151,13 @@ class Section:
                 raise Malformed("a key is no list of names")
             count = len(numbers)
             decoder(tuple[int, ...])([[count], numbers], 1, samples)
-            items = decoder(self.kind)(columns, count, samples) if count else []
+            items: Sequence[Any] = ()
+            if count and self.has_windows:
+                written_figures, windows = columns
+                figures = decoder(self.kind)(written_figures, count, samples)
+                items = [*map(Part, figures, decoder(_WINDOWS)(windows, count, samples))]
+            elif count:
+                items = decoder(self.kind)(columns, count, samples)
         except (TypeError, ValueError) as error:
             raise Malformed(f"{self.name}: {error}") from None
         if not all(map(self.is_sound, items)):
@@ -138,53 +170,64 @@ class Section:
         return {key: item for key, item in kept.items() if item is not None}
 
 
+_WINDOWS = tuple[Fresh, ...]
+
+
+def _fresh(runs: Sequence[Run], before: Part | None) -> tuple[Fresh, ...]:
+    known = () if before is None else before.runs
+    return tuple(map(fresh, runs, chain(known, repeat(None))))
+
+
+def _completed(part: Any, before: Part | None) -> Part:
+    known = () if before is None else before.runs
+    return Part(part.figures, tuple(map(completed, part.runs, chain(known, repeat(None)))))
+
+
 def of_recorder(recorder: Recorder) -> list[Section]:
     """List the sections of a recorder, `FIGURES`."""
 
-    def parts(
-        part: type[Any],
+    def section(
+        name: str,
+        kind: type[Any],
         key_of: Callable[[Any], Key],
         figures_of: Callable[[Figures], Sequence[Any]],
-    ) -> Callable[[Figures, Items], Items]:
+        merge: Callable[..., Part],
+        settle: Callable[[Part], Part] = merging.settled_part,
+        is_sound: Callable[[Any], bool] = lambda _part: True,
+    ) -> Section:
         def take(figures: Figures, before: Items) -> Items:
             found: dict[Key, Any] = {}
             for item in figures_of(figures):
                 key = key_of(item)
                 kept = before.get(key)
                 if kept is None or kept.figures is not item:
-                    kept = part(*recorder.with_runs(item))
+                    kept = Part(*recorder.with_runs(item))
                 found[key] = kept
             return found
 
-        return take
-
-    def of_operations(name: str, figures_of: Callable[[Figures], Sequence[Any]]) -> Section:
-        return Section(
-            name,
-            OperationPart,
-            parts(OperationPart, _operation, figures_of),
-            merging.operations,
-            merging.settled_operation,
-        )
+        return Section(name, kind, take, merge, settle, is_sound=is_sound, has_windows=True)
 
     return [
-        Section(
+        section(
             "tools",
-            ToolPart,
-            parts(ToolPart, _tool, lambda figures: figures.tools),
+            ToolFigures,
+            _tool,
+            lambda figures: figures.tools,
             merging.tools,
             merging.settled_tool,
-            is_sound=lambda part: part.figures.counts.keys() == _OUTCOMES,
+            lambda part: part.figures.counts.keys() == _OUTCOMES,
         ),
         Section("caches", CacheFigures, _caches, merging.caches, merging.settled_cache),
-        of_operations("operations", lambda figures: figures.operations),
-        of_operations("sessions", lambda figures: figures.sessions),
-        Section(
+        *(
+            section(name, OperationFigures, _operation, attrgetter(name), merging.operations)
+            for name in ("operations", "sessions")
+        ),
+        section(
             "weights",
-            WeightPart,
-            parts(WeightPart, _weight, lambda figures: figures.weights or ()),
+            WeightFigures,
+            _weight,
+            lambda figures: figures.weights or (),
             merging.weights,
-            merging.settled_weight,
         ),
         Section("usage", UsageSeries, _usage, merging.usage, lambda series: series),
     ]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import struct
 import types
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
@@ -83,6 +84,22 @@ def loaded(data: bytes | bytearray) -> tuple[dict[str, Any], Samples]:
     if not isinstance(found, dict) or found.get("version") != VERSION:
         raise Malformed("it is of another version")
     return found, Samples(memoryview(data)[end:])
+
+
+def messages(data: bytes) -> Iterator[dict[str, Any]]:
+    """Read messages without samples, one after the other. Raises Malformed.
+
+    What comes after the first may be cut off.
+    """
+    start, end = 0, len(data)
+    while start < len(data) or not start:
+        size = len(data[start : start + _LENGTH.size])
+        if size == _LENGTH.size:
+            end = start + size + _LENGTH.unpack_from(data, start)[0]
+        if start and (size < _LENGTH.size or end > len(data)):
+            return
+        yield loaded(data[start:end])[0]
+        start = end
 
 
 @functools.cache
@@ -233,15 +250,14 @@ def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> Column:
 def _decoded_samples(column: Column, count: int, samples: Samples) -> list[Any]:
     lengths = _integers(column, count, samples)
     data = samples.take(_total(lengths))
-    found, place = [], 0
-    for length in lengths:
-        values = array("d")
-        values.frombytes(data[place : place + length * _DOUBLE])
-        place += length * _DOUBLE
-        if values and not 0 <= values[0] <= values[-1] <= _LARGEST_FLOAT:
-            raise Malformed("a sample is no duration")
-        found.append(values)
-    return found
+    values = array("d")
+    values.frombytes(data)
+    if values and not (
+        min(values) >= 0 and max(values) <= _LARGEST_FLOAT and not math.isnan(sum(values))
+    ):
+        raise Malformed("a sample is no duration")
+    ends = [*accumulate(lengths)]
+    return [values[start:end] for start, end in zip([0, *ends], ends)]  # noqa: B905
 
 
 def _list(value: Any, length: int | None = None) -> list[Any]:
