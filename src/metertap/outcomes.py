@@ -7,6 +7,7 @@ carry the caller's data.
 from __future__ import annotations
 
 import concurrent.futures
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from metertap import catalogue, faults
@@ -84,12 +85,33 @@ def of_error_type(named: str) -> str:
 
 
 def is_timeout(error: BaseException) -> bool:
-    """Return whether `error` says that a time limit ran out."""
-    return any(cls.__name__.endswith(_TIMEOUT_ENDINGS) for cls in type(error).__mro__)
+    """Return whether `error` says that a time limit ran out, or is a group of such errors."""
+    return all(
+        any(cls.__name__.endswith(_TIMEOUT_ENDINGS) for cls in type(one).__mro__)
+        for one in _leaves(error)
+    )
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Return whether `error` cancels: asyncio, future, trio, closed generator, an interrupt."""
+    """Return whether `error` cancels, or is a group of errors that all do.
+
+    Those of asyncio, futures and trio do, a closed generator, and an interrupt.
+    """
+    return all(_cancels(one) for one in _leaves(error))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what a group of exceptions consists of; a task group of trio raises one."""
+    # By name: before Python 3.11, groups are those of the package exceptiongroup.
+    is_group = any(cls.__name__ == "BaseExceptionGroup" for cls in type(error).__mro__)
+    inner = getattr(error, "exceptions", ()) if is_group else ()
+    for one in inner:
+        yield from _leaves(one)
+    if not inner:
+        yield error
+
+
+def _cancels(error: BaseException) -> bool:
     if isinstance(error, GeneratorExit | concurrent.futures.CancelledError):
         return True
     # What cancels a task is no `Exception`; a program's own `class Cancelled(Exception)` is one.

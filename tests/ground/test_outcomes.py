@@ -6,11 +6,15 @@ import asyncio
 import concurrent.futures
 import multiprocessing
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from metertap import outcomes
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 pytestmark = pytest.mark.interpreter
 
@@ -22,6 +26,10 @@ def named(name: str, *bases: type[BaseException]) -> BaseException:
 
 def child_of(root: BaseException, name: str) -> BaseException:
     return named(name, type(root))
+
+
+def group(*errors: BaseException) -> BaseException:
+    return BaseExceptionGroup("of a task group", errors)
 
 
 RAISED: list[tuple[str, Callable[[], BaseException], str]] = [
@@ -46,6 +54,11 @@ RAISED: list[tuple[str, Callable[[], BaseException], str]] = [
     ("own interrupt", lambda: child_of(KeyboardInterrupt(), "Stop"), outcomes.CANCELLED),
     ("exit", SystemExit, outcomes.EXCEPTION),
     ("defect", ValueError, outcomes.EXCEPTION),
+    ("trio's group", lambda: group(named("Cancelled", BaseException)), outcomes.CANCELLED),
+    ("group in group", lambda: group(group(TimeoutError()), TimeoutError()), outcomes.TIMEOUT),
+    ("half cancelled", lambda: group(asyncio.CancelledError(), KeyError()), outcomes.EXCEPTION),
+    ("half timed out", lambda: group(TimeoutError(), KeyError()), outcomes.EXCEPTION),
+    ("called a group", lambda: named("BaseExceptionGroup"), outcomes.EXCEPTION),
     ("words only", lambda: RuntimeError("timeout: cancelled"), outcomes.EXCEPTION),
     ("about timeouts", lambda: named("TimeoutPolicyMissing"), outcomes.EXCEPTION),
 ]

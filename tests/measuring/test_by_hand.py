@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import functools
 import threading
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -157,21 +158,50 @@ def test_what_is_awaited_is_measured_until_it_ends(call: Callable[..., Any]) -> 
     assert found["min_latency_ms"] >= 9
 
 
-def test_a_plain_function_that_returns_a_coroutine_is_told_of(
-    caplog: pytest.LogCaptureFixture,
+async def later() -> int:
+    return 1
+
+
+@types.coroutine
+def step() -> Iterator[None]:
+    yield
+
+
+async def started() -> asyncio.Future[int]:
+    return asyncio.ensure_future(later())
+
+
+MAKE_LATER: dict[str, Callable[[], Any]] = {
+    "coroutine": later,
+    "generator": lambda: (number for number in range(3)),
+    "async_generator": lambda: async_generator.__wrapped__(),  # type: ignore[attr-defined]
+    "Task": lambda: asyncio.run(started()),
+}
+
+
+@pytest.mark.parametrize("kind", MAKE_LATER)
+def test_a_plain_function_whose_work_is_done_later_is_told_of(
+    kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its latency would look true; the coroutine itself is handed on untouched."""
-    made = coroutine.__wrapped__()  # type: ignore[attr-defined]
+    """Its latency would look true; what it returns is handed on untouched."""
+    made = MAKE_LATER[kind]()
 
     @metertap.tool
-    def indirect() -> Awaitable[int]:
+    def indirect() -> Any:
         return made
 
     for _ in range(2):
         assert indirect() is made
-    made.close()
+    if kind == "coroutine":
+        made.close()
     (warning,) = warnings_of(caplog)
-    assert "tool indirect is not async and returns a coroutine" in warning
+    assert f"tool indirect is a plain function and returns a {kind}" in warning
+
+
+def test_a_coroutine_of_the_old_kind_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    metertap.tool(step)()
+    (warning,) = warnings_of(caplog)
+    assert "tool step is a plain function and returns a generator" in warning
 
 
 def test_a_decorated_tool_is_in_the_document_before_its_first_call() -> None:

@@ -1,6 +1,7 @@
 """The published suites: where each library's tests come from, and what they need.
 
-The source distributions of websockets and of pydantic-ai carry no tests.
+The source distributions of websockets and of pydantic-ai carry no tests; those of pydantic-ai are
+taken from its repository.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ class Suite:
 
     name: str
     requirement: str | None
-    """The version whose source distribution is unpacked; none if Python itself holds the tests."""
+    """The version whose source distribution is unpacked, or the tag of a repository that is cloned.
+
+    None if what is installed carries the tests.
+    """
     needs: tuple[str, ...]
     """What is installed: the library with its extras, and what its tests import."""
     tests: str = "tests"
@@ -148,6 +152,24 @@ SUITES = (
             *("opentelemetry-exporter-otlp-proto-grpc", *SNAPSHOTS),
         ),
         tests="tests/tools tests/server/middleware tests/server/mount tests/client/client",
+    ),
+    Suite(
+        "pydantic-ai",
+        "https://github.com/pydantic/pydantic-ai@v2.33.0",
+        (
+            "pydantic-ai-slim[mcp,openai,anthropic,logfire,cli,ui,web,retries,spec]==2.33.0",
+            *("pydantic-evals==2.33.0", "mcp<2", "fastmcp<4", "mcp-types>=2", "blockbuster<1.6"),
+            *("asgi-lifespan", "devtools", "dirty-equals", "inline-snapshot", "pytest-examples"),
+            *("pytest-mock", "pytest-recording", "pandas", "trio", "brotli", "exa-py"),
+            *("tavily-python", "markdownify"),
+        ),
+        tests=(
+            "tests/test_agent.py tests/test_*tool*.py tests/test_*stream*.py tests/test_mcp.py "
+            "tests/test_[d]*.py tests/test_co[ns]*.py tests/test_capabilities.py "
+            "tests/test_function*.py tests/test_logfire.py tests/test_nested_sync_agent.py "
+            "tests/test_otel*.py tests/test_run*.py tests/test_usage*.py "
+            "tests/models/test_[aefmos]*.py tests/models/openrouter"
+        ),
     ),
     Suite(
         "openai",

@@ -17,6 +17,8 @@ from importlib import metadata
 from itertools import chain
 from typing import Any
 
+from metertap.caching.names import attribute_of, names_of
+
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _OURS = frozenset({"metertap", "metertap_exporters", "metertap_instrumentation"})
 _RUNNERS = frozenset(
@@ -44,13 +46,6 @@ _RUNNERS = frozenset(
 )
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 _CODE = (".py", ".pyc", ".so", ".pyd")
-_HAVE_NAMES = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodType,
-    types.MethodDescriptorType,
-    type,
-)
 
 
 def is_applications(function: Any) -> bool:
@@ -86,21 +81,21 @@ def namespaces() -> Iterator[dict[str, Any]]:
 
 def name_of(function: Any) -> str | None:
     """Return `module.qualname` of the function that a decorated one stands for."""
-    found = _names(function)
+    found = names_of(function)
     return f"{found[0]}.{found[1]}" if found is not None else None
 
 
 def left_of(function: Any) -> Any:
     """Copy the names of a function that ends: `is_applications` and `name_of` need no more."""
     left = types.SimpleNamespace()
-    if (names := _names(function)) is not None:
+    if (names := names_of(function)) is not None:
         left.__module__, left.__qualname__ = names
     return left
 
 
 def _known(function: Any) -> bool | None:
     """Say whether `function` is the application's; None if that depends on which program runs."""
-    found = _names(function)
+    found = names_of(function)
     if found is None:
         return False
     module = found[0]
@@ -113,35 +108,11 @@ def _known(function: Any) -> bool | None:
     return None if file is not None and _is_installed(file) else True
 
 
-def _names(function: Any) -> tuple[str, str] | None:
-    """Find module and qualified name, without calling a `__getattr__` of the program's."""
-    for _ in range(20):  # a decorated function may lead to itself
-        if issubclass(type(function), _HAVE_NAMES):
-            names = getattr(function, "__module__", None), function.__qualname__
-        else:
-            names = _attribute(function, "__module__"), _attribute(function, "__qualname__")
-        if type(names[0]) is str and type(names[1]) is str:
-            return names[0], names[1]
-        if issubclass(type(function), functools.partial):
-            function = function.func
-        else:
-            within = _attribute(function, "__wrapped__")
-            function = within if within is not None else type(function)
-    return None
-
-
-def _attribute(item: Any, name: str) -> Any:
-    try:
-        return object.__getattribute__(item, name)
-    except AttributeError:
-        return None
-
-
 def _file(module: str, function: Any) -> str | None:
     namespace = getattr(sys.modules.get(module), "__dict__", None)
     file = namespace.get("__file__") if type(namespace) is dict else None
     if type(file) is not str:
-        code = _attribute(_attribute(function, "__wrapped__") or function, "__code__")
+        code = attribute_of(attribute_of(function, "__wrapped__") or function, "__code__")
         file = getattr(code, "co_filename", None)
     return file if type(file) is str else None
 
@@ -151,7 +122,7 @@ def _is_installed(file: str) -> bool:
 
 
 def _is_of_program(function: Any) -> bool:
-    names = _names(function)
+    names = names_of(function)
     file = _file(names[0], function) if names is not None else None
     main = getattr(sys.modules.get("__main__"), "__dict__", {})
     module, script = getattr(main.get("__spec__"), "name", None), main.get("__file__")

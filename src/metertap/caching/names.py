@@ -7,6 +7,7 @@ to (`shop.cache.sessions`, `shop.api.Catalogue.prices`), and the class, where th
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import types
@@ -19,6 +20,14 @@ from metertap.labels import as_label
 
 KEEPERS: set[str] = set()
 """Packages whose own objects and closures keep caches under names that tell an operator nothing."""
+
+_HAVE_NAMES = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.MethodDescriptorType,
+    type,
+)
 
 
 class Names:
@@ -61,6 +70,34 @@ class Names:
         """Return the name of all caches of a class that no variable or attribute refers to."""
         cls = type(cache)
         return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def names_of(function: Any) -> tuple[str, str] | None:
+    """Find the module and qualified name of a callable, decorated or not.
+
+    No `__getattr__` of the program's is called.
+    """
+    for _ in range(20):  # a decorated function may lead to itself
+        if issubclass(type(function), _HAVE_NAMES):
+            names = getattr(function, "__module__", None), function.__qualname__
+        else:
+            names = attribute_of(function, "__module__"), attribute_of(function, "__qualname__")
+        if type(names[0]) is str and type(names[1]) is str:
+            return names[0], names[1]
+        if issubclass(type(function), functools.partial):
+            function = function.func
+        else:
+            within = attribute_of(function, "__wrapped__")
+            function = within if within is not None else type(function)
+    return None
+
+
+def attribute_of(item: Any, name: str) -> Any:
+    """Read an attribute past a `__getattr__` of the program's; None if there is none."""
+    try:
+        return object.__getattribute__(item, name)
+    except AttributeError:
+        return None
 
 
 def _bindings(caches: Sequence[object]) -> dict[int, str]:
@@ -111,8 +148,10 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
     for cell in cells:
         for closure in gc.get_referrers(cell):
             for owner in gc.get_referrers(closure) if type(closure) is tuple else ():
-                if type(owner) is types.FunctionType and not _is_keeper(owner):
-                    found.setdefault(id(cell.cell_contents), _function(owner))
+                if type(owner) is types.FunctionType:
+                    label = _function(vars(owner).get("__wrapped__", owner))
+                    if label is not None:
+                        found.setdefault(id(cell.cell_contents), label)
     return found
 
 
@@ -121,12 +160,13 @@ def _attributes(
 ) -> None:
     for name, value in list(namespace.items()):
         if id(value) in wanted and type(name) is str:
-            wrapped = namespace.get("__wrapped__", owner)  # of an object that decorates a function
-            if type(wrapped) is types.FunctionType:
-                label = _function(wrapped)
-            else:
+            is_function = type(owner) is types.FunctionType
+            # What decorates a function may be an object of a class of the library's.
+            of = namespace.get("__wrapped__", owner if is_function else None)
+            label = None if of is None else _function(of)
+            if label is None:
                 cls: Any = owner if _is_class(owner) else type(owner)
-                if _is_keeper(cls):
+                if _is_keeper(cls.__module__):
                     continue
                 label = f"{cls.__module__}.{cls.__qualname__}.{name}"
             found.setdefault(id(value), label)
@@ -140,8 +180,8 @@ def _is_class(item: object) -> bool:
     return issubclass(type(item), type)
 
 
-def _is_keeper(owner: Any) -> bool:
-    return str(owner.__module__).partition(".")[0] in KEEPERS
+def _is_keeper(module: object) -> bool:
+    return str(module).partition(".")[0] in KEEPERS
 
 
 def _namespace(item: object) -> dict[str, Any] | None:
@@ -152,5 +192,6 @@ def _namespace(item: object) -> dict[str, Any] | None:
     return found if type(found) is dict else None
 
 
-def _function(function: types.FunctionType) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+def _function(function: object) -> str | None:
+    names = names_of(function)
+    return None if names is None or _is_keeper(names[0]) else ".".join(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from types import CoroutineType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from metertap import faults
@@ -154,12 +154,14 @@ class ToolSlot(Slot):
     def look_at(self, result: object) -> None:
         """Warn of a function that looks plain and is not, by its first result."""
         self.is_new = False
-        if type(result) is CoroutineType:
+        kind = type(result)
+        if hasattr(kind, "__await__") or kind in {GeneratorType, AsyncGeneratorType}:
             faults.warn_once(
                 f"tool {self.name}",
-                "tool %s is not async and returns a coroutine: only the making of that is "
-                "measured; decorate the async function itself",
+                "tool %s is a plain function and returns a %s: only the making of that is "
+                "measured; decorate the function that does the work",
                 self.name,
+                kind.__name__,
             )
 
 

@@ -5,6 +5,7 @@ Where a version has none, and beside it where there is one: a miss is a call tha
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -316,6 +317,38 @@ def test_functions_without_a_limit_count_as_their_cache_info() -> None:
     for number in (1, 2, 1):
         function(number)
     assert less(counted(), before) == function.cache_info()[:2] == (1, 2)
+
+
+class Shop:
+    def __call__(self, number: int) -> int:
+        return number
+
+
+def price(number: int) -> int:
+    return number
+
+
+NAMED: dict[str, tuple[Callable[[], Any], str]] = {
+    "partial": (lambda: functools.partial(price), f"{__name__}.price"),
+    "object": (Shop, f"{__name__}.Shop"),
+    "method": (lambda: Shop().__call__, f"{__name__}.Shop.__call__"),
+    "built in": (lambda: abs, "builtins.abs"),
+    "cached": (lambda: cachetools.cached({})(price), f"{__name__}.price"),
+    "lru_cache": (lambda: functools.lru_cache(price), f"{__name__}.price"),
+}
+
+
+@pytest.mark.parametrize("decorate", [cachetools.cached, None], ids=["cached", "ttl_cache"])
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_cache_is_called_as_what_its_callable_is_made_of(kind: str, decorate: Any) -> None:
+    make, name = NAMED[kind]
+    decorator = decorate(cachetools.LRUCache(2)) if decorate else functions.ttl_cache(maxsize=2)
+    before = metertap.get_all_metrics()["cache_metrics"].get(name)
+    function = decorator(make())
+    for _ in range(2):
+        assert function(1) == 1
+    found = metertap.get_all_metrics()["cache_metrics"][name]
+    assert found["hits"] - (before["hits"] if before else 0) == 1
 
 
 def test_a_plain_mapping_is_called_as_the_function_and_stays_what_it_was() -> None:
