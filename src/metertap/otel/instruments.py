@@ -23,7 +23,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from metertap import catalogue, faults, outcomes
 from metertap._version import __version__
-from metertap.otel import bulk_histogram, sdk
+from metertap.otel import bulk_histogram, others
 from metertap.recording.buffer import Batch
 from metertap.recording.figures import CacheFigures
 from metertap.recording.recorder import Recorder
@@ -67,6 +67,7 @@ class OtelInstruments:
         self._provider = weakref.ref(provider)  # instruments are kept by their provider
         self.stood_back: str | None = None
         """Why metrics of model calls are not recorded, where another has them already."""
+        self._other: str | None = None
         meter = provider.get_meter(catalogue.SCOPE, __version__)
         histograms = {
             metric.name: meter.create_histogram(
@@ -121,9 +122,12 @@ class OtelInstruments:
 
         Then each call is in its figures, and must not be in the same metric once more.
         """
+        if self._other is not None and others.has_ended(self._other):
+            self.stood_back = self._other = None
         if self.stood_back is None:
-            found = sdk.scope_with(self._provider(), {item.name for item in catalogue.OF_MODELS})
+            found = others.recording(self._provider(), {item.name for item in catalogue.OF_MODELS})
             if found is not None:
+                self._other = found
                 self.stood_back = (
                     f"{found} measures calls of models on this provider: "
                     f"{' and '.join(item.name for item in catalogue.OF_MODELS)} are left to it"

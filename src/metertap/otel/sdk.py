@@ -7,7 +7,7 @@ says so for `doctor`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -22,8 +22,6 @@ from opentelemetry.sdk.metrics import (
     UpDownCounter,
 )
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-
-from metertap import catalogue
 
 SET_PROVIDER_MODULE = "opentelemetry.metrics._internal"
 SET_PROVIDER_FUNCTION = "_set_meter_provider"
@@ -132,21 +130,6 @@ def exports_prometheus(reader: MetricReader) -> bool:
 def is_disabled(provider: object) -> bool:
     """Return whether an SDK provider hands out meters that do nothing."""
     return isinstance(provider, MeterProvider) and bool(getattr(provider, "_disabled", False))
-
-
-def scope_with(provider: object, names: Collection[str]) -> str | None:
-    """Return the name of another's meter that has an instrument of one of these names.
-
-    Where the SDK does not show its meters, nobody is found.
-    """
-    meters = getattr(provider, "_meters", None)
-    for scope, meter in list(meters.items()) if isinstance(meters, dict) else ():
-        registered = getattr(meter, "_instrument_ids", {})  # "name,kind,unit,description"
-        if scope.name != catalogue.SCOPE and any(
-            str(key).partition(",")[0] in names for key in list(registered)
-        ):
-            return str(scope.name)
-    return None
 
 
 def problems() -> list[str]:
