@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -80,7 +82,28 @@ class ReadCacheKit:
                 self.call(cached, "a")
         assert self.counted() == (0, 2)
 
-    def test_caches_from_before_are_found_with_what_they_counted(self, measured: Tap) -> None:
+    def test_counting_begins_with_instrument(
+        self, measured: Tap, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measured.shutdown()
+        shop, cached, of_class = (
+            types.ModuleType("shop"),
+            self.decorate(),
+            self.decorate("Shop.get"),
+        )
+        vars(shop).update(price=cached, Shop=type("Shop", (), {"get": of_class}))
+        shop.Shop.__module__ = "shop"
+        monkeypatch.setitem(sys.modules, "shop", shop)
+        for _ in range(5):
+            self.call(cached, "a")
+            self.call(of_class, "a")
+        with metertap.instrument():
+            assert (self.counted(), self.counted("shop.Shop.get")) == ((0, 0), (0, 0))
+            self.call(cached, "a")
+            self.call(of_class, "b")
+            assert (self.counted(), self.counted("shop.Shop.get")) == ((1, 0), (0, 1))
+
+    def test_what_only_a_search_finds_is_read_from_its_own_beginning(self, measured: Tap) -> None:
         measured.shutdown()
         cached = self.decorate()
         self.call(cached, "a")
@@ -184,11 +207,14 @@ class ReadCacheKit:
         cached = self.decorate()
         self.call(cached, "a")
         assert self.counted() == (0, 1)
-        metertap.reset()
-        assert self.document() == {}
-        with metertap.instrument():
-            self.call(cached, "a")
-            assert self.counted() == (1, 1)
+        for hits in (1, 2):
+            metertap.reset()
+            assert self.document() == {}
+            self.call(cached, "b")
+            with metertap.instrument():
+                for _ in range(hits):
+                    self.call(cached, "a")
+                assert self.counted() == (hits, 0)
 
     def test_switched_off_it_is_not_looked_for(self, measured: Tap) -> None:
         measured.shutdown()

@@ -153,6 +153,30 @@ def test_a_cache_of_which_one_number_goes_back_was_cleared(cleared: int) -> None
     assert counted(series)[:4] == tuple(5 + number for number in again)
 
 
+def test_what_a_cache_counts_while_it_is_paused_is_left_out() -> None:
+    cache = Cache()
+    series = CacheSeries("prompts", "test")
+    reading = Reading(cache.read)
+    series.readings.append(reading)
+    cache.says = Statistics(5, 4, 3, 2, entries=1)
+    reading.pause()
+    cache.says = Statistics(50, 40, 30, 20, entries=10)
+    assert counted(series)[:4] == (5, 4, 3, 2)
+    reading.resume()
+    assert counted(series)[:4] == (5, 4, 3, 2)
+    cache.says = Statistics(51, 42, 33, 24, entries=10)
+    assert counted(series)[:4] == (6, 6, 6, 6)
+    reading.pause()
+    cache.says = Statistics(1, 0)  # cleared meanwhile
+    reading.resume()
+    cache.says = Statistics(2, 0)
+    assert counted(series)[:4] == (7, 6, 6, 6)
+    reading.pause()
+    reading.forget()
+    reading.resume()
+    assert counted(series)[:4] == (0, 0, 0, 0)
+
+
 def test_what_a_cache_does_not_say_is_nothing() -> None:
     cache = Cache()
     series = CacheSeries("prompts", "test")

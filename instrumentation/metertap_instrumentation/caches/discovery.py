@@ -3,7 +3,11 @@
 Caches that are made while this is installed are noted by the patches of an adapter. Those that were
 made before are looked for among the interpreter's objects when somebody first looks at the figures,
 and again, at most once a minute, when modules were imported since: these may make caches with a
-decorator that they got before it was patched. What a cache has counted before counts, too.
+decorator that they got before it was patched.
+
+Counting begins with `instrument()`. What a cache of a module or of a class counted before is left
+out. One that only the search finds (in a function, in an instance) is read from its own beginning,
+since nothing tells whether it was made, or asked, before or after.
 
 A forked child shows what it looked up itself: what its parent knew of is read at the fork, and what
 the child finds by a search of its own begins then.
@@ -57,25 +61,30 @@ class FindingInstrumentation(Instrumentation):
         self._class_name = class_name
         self._made: dict[int, weakref.ref[Any]] = {}
         self._ended: deque[tuple[Any, str | None, Any]] = deque()
-        self._readers: dict[int, weakref.ref[_Reader]] = {}
+        self._readings: dict[int, tuple[weakref.ref[Any], Reading]] = {}
+        self._forgotten: dict[int, tuple[weakref.ref[Any], Reading]] = {}
+        """Those that counted for a recorder that was reset: what was looked up before is known."""
+        state.on_reset(self._forget)
 
     def install(self) -> None:
         """Patch, and find what costs nothing to find."""
         super().install()
         if self.version is None or self.problem is not None:
             return
-        for reader in self._alive():
-            reader.skip()
+        for _, reading in (*self._readings.values(), *self._forgotten.values()):
+            reading.resume()
         self.is_on = True
         LOOK.add(self)
         self._look_in_modules()
 
     def uninstall(self) -> None:
         """Undo the patches, and read for the last time what was found."""
-        if self.is_on and (self._made or self._readers):
+        if self.is_on and (self._made or self._readings):
             with faults.guarded(f"{self.name}.last"):
                 recorder().cache_figures()
         self.is_on = False
+        for _, reading in list(self._readings.values()):
+            reading.pause()
         LOOK.remove(self)
         self._made.clear()
         super().uninstall()
@@ -108,14 +117,18 @@ class FindingInstrumentation(Instrumentation):
 
         What it counted before counts, too, unless it is to begin `from_now`.
         """
-        if self._reader(cache) is not None or not is_applications(cache):
+        if self._reading(cache) is not None or not is_applications(cache):
             return False
-        reader = _Reader(cache, self)
-        if from_now:
-            reader.skip()
-        self._readers[id(cache)] = weakref.ref(reader)
-        reading = read_statistics(cache, self.name, reader, natural_name=name_of(cache))
-        reader.reading = weakref.ref(reading)
+        before = self._forgotten.pop(id(cache), None)
+        reading = read_statistics(
+            cache,
+            self.name,
+            _statistics,
+            natural_name=name_of(cache),
+            reading=before[1] if before is not None and before[0]() is cache else None,
+            from_now=from_now,
+        )
+        self._readings[id(cache)] = weakref.ref(cache), reading
         return True
 
     def ended(self, cache: Any) -> None:
@@ -127,10 +140,9 @@ class FindingInstrumentation(Instrumentation):
             return
         with faults.guarded(self.name):
             identity = id(cache)
-            reference = self._readers.get(identity)
-            reader = reference() if reference is not None else None
-            if reader is not None and reader.cache() in (None, cache):
-                reader.end(cache)
+            found = self._readings.get(identity)
+            if found is not None and found[0]() in (None, cache):
+                found[1].take(_statistics(cache))
             elif not state.is_forked() or identity in self._made:
                 info = cache.cache_info()
                 if info.hits or info.misses:
@@ -140,14 +152,14 @@ class FindingInstrumentation(Instrumentation):
         """Keep what `cache` counted: it is about to be cleared, as only some can tell."""
         if not self.is_on:
             return
-        reader = self._reader(cache)
-        if reader is None:
+        reading = self._reading(cache)
+        if reading is None:
             with LOOK.lock:
                 self.found(cache, from_now=state.is_forked() and id(cache) not in self._made)
-            reader = self._reader(cache)
-        if reader is not None:
-            reader.end(cache)
-            reader.begin()
+            reading = self._reading(cache)
+        if reading is not None:
+            reading.now()
+            reading.cleared()
 
     def count_ended(self) -> None:
         """Count what caches that ended before they were found had counted."""
@@ -167,83 +179,48 @@ class FindingInstrumentation(Instrumentation):
         return left
 
     def forget_ended(self) -> None:
-        """Drop what is not read any more: its cache is gone, or everything was reset."""
-        for identity, reference in list(self._readers.items()):
-            if reference() is None:
-                self._readers.pop(identity, None)
+        """Drop what is not read any more, since its cache is gone."""
+        for readings in (self._readings, self._forgotten):
+            for identity, (reference, _) in list(readings.items()):
+                if reference() is None:
+                    readings.pop(identity, None)
 
-    def _reader(self, cache: Any) -> _Reader | None:
-        reference = self._readers.get(id(cache))
-        reader = reference() if reference is not None else None
-        return reader if reader is not None and reader.cache() is cache else None
+    def _forget(self) -> None:
+        """Let every cache be found again, which counts from zero then."""
+        for _, reading in self._readings.values():
+            reading.forget()
+        self._forgotten, self._readings = {**self._forgotten, **self._readings}, {}
 
-    def _alive(self) -> Iterator[_Reader]:
-        for reference in list(self._readers.values()):
-            reader = reference()
-            if reader is not None:
-                yield reader
+    def _reading(self, cache: Any) -> Reading | None:
+        found = self._readings.get(id(cache))
+        return found[1] if found is not None and found[0]() is cache else None
 
     def _look_in_modules(self) -> None:
         # Endpoints wait for the first cache that is seen: in a program without tools nobody would
-        # ever look. The search that finds all of them takes too long for `instrument()`.
+        # ever look; and counting begins now. The search that finds all caches takes too long here.
         kinds = frozenset(self.kinds())
         found = False
         for namespace in namespaces() if kinds else ():
-            for value in list(namespace.values()):
+            for value in _defined_in(namespace):
                 if type(value) in kinds and is_surely_applications(value):
-                    found = self.found(value, from_now=state.is_forked()) or found
+                    found = self.found(value, from_now=True) or found
         if found:
             recorder().activity()
         UNNAMED.look()
 
 
-class _Reader:
-    """Reads one cache's own figures.
+def _defined_in(namespace: dict[str, Any]) -> Iterator[Any]:
+    """Yield what a module has, and what the classes that it defines have."""
+    for value in list(namespace.values()):
+        yield value
+        if isinstance(value, type) and value.__module__ == namespace.get("__name__"):
+            for member in list(vars(value).values()):
+                yield member.__func__ if type(member) in (staticmethod, classmethod) else member
 
-    It counts on where the cache was cleared, and leaves out what was looked up while nothing was
-    measured. The series that it is read for holds it, and nothing else does.
-    """
 
-    __slots__ = ("__weakref__", "_last", "_of", "_read", "cache", "reading")
-
-    def __init__(self, cache: Any, of: FindingInstrumentation) -> None:
-        self.cache = weakref.ref(cache)
-        self._of = of
-        self._last: Any = (0, 0)
-        self._read = Statistics(0, 0)
-        self.reading: weakref.ref[Reading]
-
-    def __call__(self, cache: Any) -> Statistics:
-        if not self._of.is_on:
-            return self._read
-        info, last = cache.cache_info(), self._last
-        if info != last:
-            self._last = info
-            cleared = info[0] < last[0] or info[1] < last[1]
-            hits, misses = (0, 0) if cleared else (last[0], last[1])
-            self._read = Statistics(
-                self._read.hits + info.hits - hits,
-                self._read.misses + info.misses - misses,
-                entries=info.currsize,
-            )
-        return self._read
-
-    def end(self, cache: Any) -> None:
-        """Read `cache` for the last time."""
-        reading = self.reading()
-        if reading is not None:
-            reading.take(self(cache))
-
-    def begin(self) -> None:
-        """Expect the cache to count from zero."""
-        self._last = (0, 0)
-
-    def skip(self) -> None:
-        """Leave out what was looked up since the cache was read last."""
-        cache = self.cache()
-        if cache is not None:
-            with faults.guarded("cache.statistics"):
-                self._last = cache.cache_info()
+def _statistics(cache: Any) -> Statistics:
+    info = cache.cache_info()
+    return Statistics(info.hits, info.misses, entries=info.currsize)
 
 
 class _Look:

@@ -5,8 +5,8 @@ Its store may ask other caches in turn, so `StatisticsWrapper.get` says that thi
 already. Servers keep session state and more in stores of the same kind, and ask for it in each
 call. Those in memory stand on cachetools without being caches: `MemoryCollection.get` hides that.
 
-Lookups of all methods, `tools/call` as well as `tools/list`, are shown together, what was counted
-before the cache was found, too. They are read, so it is not known for which tool they were.
+Lookups of all methods, `tools/call` as well as `tools/list`, are shown together, since the cache
+was found. They are read, so it is not known for which tool they were.
 
 Not seen: a store in memory that a program itself uses as a cache; a middleware that no server was
 given; entries that are too large, or evicted.
@@ -25,7 +25,7 @@ from metertap.caching.adapter import after, stand_ins, within
 from metertap.caching.meters import counting, read_statistics
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import instances
-from metertap.recording.cache_series import Statistics
+from metertap.recording.cache_series import Reading, Statistics
 from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -33,7 +33,7 @@ from metertap_instrumentation.libraries import LIBRARIES
 _CACHING = "fastmcp.server.middleware.caching"
 
 # By identity: a middleware may say that it equals another.
-_known: dict[int, weakref.ref[Any]] = {}
+_known: dict[int, tuple[weakref.ref[Any], Reading]] = {}
 _stores: dict[int, weakref.ref[Any]] = {}
 """Stores that keep statistics of a response cache."""
 state.on_reset(_known.clear)  # the recorder has forgotten what it is to read
@@ -43,10 +43,18 @@ class _Servers(PatchSet):
     """Patch set of the servers' module that also looks at servers made before."""
 
     def follow(self, module: Any) -> None:
-        """Look at the servers that were made before."""
+        """Count on where this was undone, and look at the servers that were made before."""
+        for _, reading in list(_known.values()):
+            reading.resume()
         for server in instances(module.FastMCP):
             with faults.guarded("fastmcp"):
                 _look_at(server)
+
+    def uninstall(self) -> None:
+        """Read for the last time what was found, and undo the patches."""
+        for _, reading in list(_known.values()):
+            reading.pause()
+        super().uninstall()
 
 
 def _look_at(server: Any) -> None:
@@ -67,17 +75,17 @@ get = within(lambda store, *_call: counting() if id(store) in _stores else conte
 def _found(middleware: Any, server: Any) -> None:
     if id(middleware) in _known:
         return
-    _remember(_known, middleware)
-    _remember(_stores, middleware._stats)
-    reading = read_statistics(middleware, "fastmcp", read, natural_name=name(server))
-    if state.is_forked():  # what was looked up before may have been the parent's
-        reading.start_over()
+    called = name(server)
+    reading = read_statistics(middleware, "fastmcp", read, natural_name=called, from_now=True)
+    _known[id(middleware)] = _forgotten_from(_known, middleware), reading
+    _stores[id(middleware._stats)] = _forgotten_from(_stores, middleware._stats)
     recorder().activity()
 
 
-def _remember(known: dict[int, weakref.ref[Any]], item: Any) -> None:
+def _forgotten_from(known: dict[int, Any], item: Any) -> weakref.ref[Any]:
+    """Return a reference to `item`, which is taken out of `known` when it ends."""
     identity = id(item)
-    known[identity] = weakref.ref(item, lambda _: known.pop(identity, None))
+    return weakref.ref(item, lambda _: known.pop(identity, None))
 
 
 def read(middleware: Any) -> Statistics:

@@ -273,15 +273,23 @@ def read_statistics(
     *,
     natural_name: str | None = None,
     supports: frozenset[str] = frozenset(),
+    reading: Reading | None = None,
+    from_now: bool = False,
 ) -> Reading:
-    """Show `cache` by the statistics that it keeps itself. It is held weakly."""
+    """Show `cache` by the statistics that it keeps itself. It is held weakly.
+
+    What the cache counted before is left out if it is to count `from_now`, and what a `reading`
+    that a recorder has forgotten had counted.
+    """
     reference = weakref.ref(cache)
 
     def now() -> Statistics | None:
         alive = reference()
         return None if alive is None else read(alive)
 
-    reading = Reading(now)
+    reading = reading or Reading(now)
+    if from_now:
+        reading.start_over()
     UNNAMED.read(cache, system, natural_name, supports, reading)
     return reading
 

@@ -84,46 +84,82 @@ class Statistics(NamedTuple):
     entries: int | None = None
 
 
+Counts = tuple[int, int, int, int]
+"""Hits, misses, evictions and rejections."""
+_ZERO: Counts = (0, 0, 0, 0)
+
+
 class Reading:
     """The statistics of one cache object, made into counters that never go back.
 
     A cache that was cleared counts from zero again: what it had counted when it was read last is
-    kept. `read` returns None once the object is gone.
+    kept. What it counts while nothing is measured is left out. `read` returns None once the object
+    is gone.
     """
 
-    __slots__ = ("__weakref__", "_before", "_last", "read")
+    __slots__ = ("__weakref__", "_counts", "_entries", "_is_paused", "read")
 
     def __init__(self, read: Callable[[], Statistics | None]) -> None:
         self.read = read
-        self._last = self._before = (0, 0, 0, 0)
+        self._counts = (_ZERO, _ZERO)  # what is added to the cache's counts, and these
+        self._entries: int | None = None
+        self._is_paused = False
 
-    def now(self) -> tuple[tuple[int, int, int, int], int | None, bool]:
+    def now(self) -> tuple[Counts, int | None, bool]:
         """Return the four counts so far, the entries, and whether the cache exists."""
-        try:  # not `guarded`: of a thousand caches each is read at each look
-            found = self.read()
-        except Exception as error:
-            faults.fault("cache.statistics", error)
-            found = None
+        if self._is_paused:
+            return self._total(), self._entries, True
+        found = self._asked()
         if found is None:
             return self._total(), None, False
         self.take(found)
+        self._entries = found.entries
         return self._total(), found.entries, True
 
     def take(self, found: Statistics) -> None:
         """Take what the cache says of itself, as it does when it ends."""
-        raw = (found.hits, found.misses, found.evictions or 0, found.rejections or 0)
-        if raw != self._last and any(map(operator.lt, raw, self._last)):  # cleared
-            self._before = self._total()
-        self._last = raw
+        raw = _counts(found)
+        before, last = self._counts
+        if raw != last and any(map(operator.lt, raw, last)):  # cleared
+            before = _sum(before, last)
+        self._counts = before, raw
+
+    def cleared(self) -> None:
+        """Expect the cache to count from zero."""
+        self._counts = self._total(), _ZERO
+
+    def pause(self) -> None:
+        """Read the cache for the last time until `resume`."""
+        self.now()
+        self._is_paused = True
+
+    def forget(self) -> None:
+        """Be at zero, where it was paused."""
+        self._counts = _negative(self._counts[1]), self._counts[1]
+
+    def resume(self) -> None:
+        """Count on, without what the cache counted since it was read last."""
+        self._count_from(self._total())
 
     def start_over(self) -> None:
         """Count from zero from now on."""
-        self.now()
-        self._before = (-self._last[0], -self._last[1], -self._last[2], -self._last[3])
+        self._count_from(_ZERO)
 
-    def _total(self) -> tuple[int, int, int, int]:
-        before, last = self._before, self._last
-        return before[0] + last[0], before[1] + last[1], before[2] + last[2], before[3] + last[3]
+    def _count_from(self, total: Counts) -> None:
+        found = self._asked()
+        last = self._counts[1] if found is None else _counts(found)
+        self._counts = _sum(total, _negative(last)), last
+        self._is_paused = False
+
+    def _asked(self) -> Statistics | None:
+        try:  # not `guarded`: of a thousand caches each is read at each look
+            return self.read()
+        except Exception as error:
+            faults.fault("cache.statistics", error)
+            return None
+
+    def _total(self) -> Counts:
+        return _sum(*self._counts)
 
 
 class CacheSeries:
@@ -144,7 +180,7 @@ class CacheSeries:
         self.entries: Callable[[], int | None] | None = None
         self.parts: list[CacheSeries] = []
         self.readings: list[Reading] = []
-        self._kept = (0, 0, 0, 0)  # by caches that are read and are gone
+        self._kept = _ZERO  # by caches that are read and are gone
         self._ended: list[CacheSeries] = []  # parts that are to be absorbed
         self._lock = locks.lock()
 
@@ -219,7 +255,7 @@ class CacheSeries:
             reading.start_over()
         return series
 
-    def _read(self) -> tuple[tuple[int, int, int, int], int | None]:
+    def _read(self) -> tuple[Counts, int | None]:
         total, entries = self._kept, None
         for reading in list(self.readings):
             counts, held, alive = reading.now()
@@ -238,7 +274,13 @@ class CacheSeries:
         return None
 
 
-def _sum(
-    one: tuple[int, int, int, int], other: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]:
+def _counts(found: Statistics) -> Counts:
+    return found.hits, found.misses, found.evictions or 0, found.rejections or 0
+
+
+def _negative(counts: Counts) -> Counts:
+    return -counts[0], -counts[1], -counts[2], -counts[3]
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
     return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]

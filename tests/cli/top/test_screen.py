@@ -51,7 +51,9 @@ def test_every_figure_on_the_screen_is_the_documents(shop: Measured) -> None:
         assert cells(screen, "report")[2:8] == ["–", "–", "–", "–", "1", "0"]
         assert cells(screen, "prompts") == ["prompts", "0", "75.0", "40", "7", "–", "manual"]
         shop.do("record('order', False, 20.0, 'KeyError'); prompts.miss()")
-        screen = terminal.shows(lambda text: cells(text, "order")[-1:] == ["KeyError"])
+        screen = terminal.shows(
+            lambda text: cells(text, "order")[-1:] == ["ValueError 25, KeyError 1"]
+        )
         assert cells(screen, "order")[2] == "✕74.3"  # it fails at this moment
         assert cells(terminal.shows(lambda text: " 41 " in text), "prompts")[2] == "73.2"
 

@@ -34,12 +34,6 @@ async def price_of(item: str) -> str:
     return item
 
 
-class Priced:
-    @async_lru.alru_cache(maxsize=8)  # type: ignore[untyped-decorator]
-    async def price(self, item: str) -> str:
-        return item
-
-
 class Kit(ReadCacheKit):
     system = "async_lru"
     tells_its_end = True
@@ -105,6 +99,12 @@ def test_who_joins_a_call_in_progress_is_a_hit_as_the_library_has_it(tap: Tap) -
 
 def test_what_is_cleared_between_two_looks_is_counted(tap: Tap) -> None:
     cached = async_lru.alru_cache(named(price_of, "price", "shop"))
+
+    class Priced:
+        @async_lru.alru_cache(maxsize=8)  # type: ignore[untyped-decorator]
+        async def price(self, item: str) -> str:
+            return item
+
     method = Priced()
     for _ in range(3):
         assert run(cached("a")) == run(cached("a")) == run(method.price("a")) == "a"

@@ -59,6 +59,19 @@ def test_after_a_reset_it_is_found_again() -> None:
     assert shop is not None
 
 
+def test_counting_begins_with_instrument_and_again_after_a_reset() -> None:
+    shop = server("shop", caching.ResponseCachingMiddleware(list_tools_settings={"enabled": False}))
+    call(shop, 1, 1)
+    for forget in (lambda: None, metertap.reset):
+        metertap.uninstrument()
+        forget()
+        before = found().get("shop.responses", {"hits": 0})["hits"]
+        call(shop, 1, 1, 1)
+        with metertap.instrument(json_endpoint=False):
+            call(shop, 1, 1)
+            assert found()["shop.responses"]["hits"] == before + 2
+
+
 def test_it_is_read_and_nothing_below_it_counts() -> None:
     cache = caching.ResponseCachingMiddleware(list_tools_settings={"enabled": False})
     call(server("shop", cache), 1, 1, 2, 1)
