@@ -72,7 +72,7 @@ NAMES = Names()
 class ObjectMeter(CacheMeter):
     """Counts what one cache object does, under a name that is found when somebody looks."""
 
-    __slots__ = ("_series", "_settled", "cache", "class_name", "natural_name", "supports")
+    __slots__ = ("_series", "cache", "class_name", "natural_name", "supports")
 
     def __init__(
         self, cache: Any, system: str, natural_name: str | None, supports: frozenset[str]
@@ -81,8 +81,9 @@ class ObjectMeter(CacheMeter):
         self.class_name = NAMES.unbound(cache)
         self.natural_name = natural_name
         self.supports = supports
-        self._series: CacheSeries | None = None
-        self._settled = False
+        # The series that it counts on, once something was looked up: in a dictionary, because
+        # `setdefault` gives all threads that come first together the same one.
+        self._series: dict[None, CacheSeries] = {}
         super().__init__("", system)
 
     @property
@@ -93,33 +94,35 @@ class ObjectMeter(CacheMeter):
     def forget(self) -> None:
         """Start counting again, under a name that has to be found again."""
         super().forget()
-        self._series, self._settled = None, False
+        self._series, self._name = {}, ""
 
-    def settle(self, name: str) -> None:
-        """Give the cache object its name, under which what it counted so far is shown."""
-        if self._settled or self._series is None:
-            return
+    def settle(self, series: CacheSeries, name: str) -> None:
+        """Show what was counted on `series` under the name of the cache object."""
         found = recorder().cache_by_hand(name, self._system, self.supports)
-        if found is not self._series:
-            found.parts.append(self._series)
-        self._name, self._settled = found.name, True
+        found.parts.append(series)
+        if self._series.get(None) is series:
+            self._name = found.name
         if self.cache() is None:  # it ended while its name was looked for
-            self.end()
+            found.absorb(series)
 
     def end(self) -> None:
         """Move the counts of an object that is gone to the series of its name."""
-        series = self._series
-        if series is not None and self._settled:
+        series = self._series.get(None)
+        if series is not None and self._name:
             recorder().cache_by_hand(self._name, self._system, self.supports).absorb(series)
 
     def _find(self) -> CacheSeries | None:
         if not is_enabled():
             return None
-        if self._series is None:
+        series = self._series.get(None)
+        if series is None:
+            # First: to wake the pipeline takes long, and other threads look something up meanwhile.
             recorder().wake()
-            self._series = CacheSeries("", self._system, self.supports)
-            UNNAMED.add(self)
-        return self._series
+            new = CacheSeries("", self._system, self.supports)
+            series = self._series.setdefault(None, new)
+            if series is new:
+                UNNAMED.add(self, new)
+        return series
 
 
 class ObjectMeters:
@@ -189,13 +192,13 @@ class _Unnamed:
 
     def __init__(self) -> None:
         self._lock = locks.rlock()
-        self._meters: list[ObjectMeter] = []
+        # Appended to without the lock: lookups must not wait until names are found.
+        self._meters: list[tuple[ObjectMeter, CacheSeries]] = []
         self._readings: list[tuple[weakref.ref[Any], str, str | None, frozenset[str], Reading]] = []
 
-    def add(self, meter: ObjectMeter) -> None:
-        """Name `meter`, which has counted for the first time, at the next look."""
-        with self._lock:
-            self._meters.append(meter)
+    def add(self, meter: ObjectMeter, series: CacheSeries) -> None:
+        """Name `meter`, which begins to count on `series`, at the next look."""
+        self._meters.append((meter, series))
         recorder().on_look(self.look)
         recorder().activity()
 
@@ -215,14 +218,16 @@ class _Unnamed:
     def look(self) -> None:
         """Name every meter and reading that has no name yet."""
         with self._lock:
-            meters, self._meters = self._meters, []
+            meters = self._meters[:]
+            del self._meters[: len(meters)]
             readings, self._readings = self._readings, []
-            wanted = [(meter.cache(), meter.natural_name) for meter in meters]
+            wanted = [(meter.cache(), meter.natural_name) for meter, _ in meters]
             wanted += [(cache(), natural) for cache, _, natural, _, _ in readings]
             names = NAMES.of(wanted)
-            for meter, name, (cache, _) in zip(meters, names, wanted, strict=False):
-                ended = cache is None  # just now: there is nothing to look for
-                meter.settle(meter.natural_name or meter.class_name if ended else name)
+            for (meter, series), name, (cache, _) in zip(meters, names, wanted, strict=False):
+                if cache is None:  # just now: there is nothing to look for
+                    name = meter.natural_name or meter.class_name
+                meter.settle(series, name)
             for (cache_of, system, natural, supports, reading), name in zip(
                 readings, names[len(meters) :], strict=True
             ):
@@ -235,9 +240,9 @@ class _Unnamed:
         # A finaliser must not wait: whoever has the lock may wait for one that this thread has.
         if self._lock.acquire(blocking=False):
             try:
-                if meter in self._meters:
-                    self._meters.remove(meter)
-                    meter.settle(meter.natural_name or meter.class_name)
+                for item in [item for item in self._meters if item[0] is meter]:
+                    self._meters.remove(item)
+                    meter.settle(item[1], meter.natural_name or meter.class_name)
             finally:
                 self._lock.release()
 
@@ -252,6 +257,7 @@ class _Unnamed:
 
     def forked(self) -> None:
         """Begin from zero in a forked child, which shall not show what its parent looked up."""
+        self._meters = []
         for *_, reading in self._readings:
             reading.start_over()
 

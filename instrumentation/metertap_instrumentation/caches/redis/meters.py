@@ -9,6 +9,7 @@ from typing import Any, cast
 from metertap.caching.adapter import after
 from metertap.caching.meters import NAMES, ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
+from metertap.recording.cache_series import CacheSeries
 
 _parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 """The client that a pipeline, or a client of one connection, comes from."""
@@ -26,14 +27,14 @@ class Meter(ObjectMeter):
         if not hasattr(cache, "nodes_manager"):
             self.class_name = f"redis.db{int(_settings(cache).get('db') or 0)}"
 
-    def settle(self, name: str) -> None:
+    def settle(self, series: CacheSeries, name: str) -> None:
         """Prefer a client's name to the library's own."""
         given = self.natural_name or NAMES.given(self.cache())
         if given is None and _is_the_librarys(name):
             client = self.client()
             (name,) = NAMES.of([(client, None)]) if client is not None else (name,)
             name = self.class_name if _is_the_librarys(name) else name
-        super().settle(name)
+        super().settle(series, name)
 
 
 meters = ObjectMeters(
