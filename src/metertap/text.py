@@ -16,6 +16,7 @@ NONE = "–"
 ABOUT = "≈"
 """The sign before a percentile that is estimated, or limited to the longest of few calls."""
 LEGEND = f"{ABOUT} an estimate, or of too few calls"
+TWO_CALLS = f"{NONE} a percentile needs two calls"
 
 NO_TOOL = (
     "No tool has been called yet. Tools of MCP and of agent frameworks are found by themselves. "

@@ -58,6 +58,7 @@ def test_the_table_has_a_row_for_each_tool_and_cache_slowest_first(
         ["search", "2", "100", "0", "2.00 ms", "≈2.50 ms", "≈2.50 ms", "0"],
         ["a_tool_with_quite_a_long_name", "1", "100", "0", "–", "–", "–", "0"],
         ["≈ an estimate, or of too few calls"],
+        ["– a percentile needs two calls"],
         ["cache", "system", "lookups", "hit %", "evicted", "refused", "entries"],
         ["prompts", "manual", "2", "50.0", "0", "0", "–"],
     ]

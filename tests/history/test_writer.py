@@ -242,6 +242,22 @@ def test_a_file_that_is_deleted_or_replaced_is_made_anew(path: Path, tmp_path: P
             assert [name.split()[0] for name in kept(path)] == ["price"]
 
 
+def test_a_folder_that_is_not_there_is_named_and_written_to_once_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "missing" / "history.db"
+    with metertap.instrument(history=path, service_name="shop", json_port=0) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        tap.flush(60_000)
+        (told,) = warnings_of(caplog)
+        assert told == (
+            f"history cannot be written ({path}: there is no folder {path.parent}); what is "
+            "measured waits in memory, and it is tried again every 10 s and when the process ends"
+        )
+        path.parent.mkdir()
+    assert sum(kept(path)["search shop"].outcomes.values()) == 1
+
+
 def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(0o500)

@@ -170,6 +170,10 @@ def test_an_empty_variable_is_an_unset_one(caplog: pytest.LogCaptureFixture) -> 
         ("METERTAP_SERIES_LIMT", "METERTAP_SERIES_LIMIT"),
         ("METERTAP_ALLOW_HOSTS", "METERTAP_ALLOWED_HOSTS"),
         ("METRICS_JSON_PROT", "METRICS_JSON_PORT"),
+        ("METRIC_JSON_PORT", "METRICS_JSON_PORT"),
+        ("METER_TAP_HISTORY", "METERTAP_HISTORY"),
+        ("METRTAP_TOKEN", "METERTAP_TOKEN"),
+        ("PROMETEUS_PORT", "PROMETHEUS_PORT"),
         ("PROMETHEUS_ENABLE", "PROMETHEUS_ENABLED"),
         ("PERFORMANCE_METRIC_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
         ("METERTAP_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
@@ -193,6 +197,9 @@ def test_variables_of_other_programs_are_not_told_of(caplog: pytest.LogCaptureFi
             "PROMETHEUS_MULTIPROC_DIR": "/tmp/x",
             "PROMETHEUS_SERVICE_PORT": "9090",
             "METRICS_PORT": "8000",
+            "METRIC_PORT": "8000",
+            "METEOR_SETTINGS": "{}",
+            "PROMETHEUS_URL": "http://prometheus:9090",
         }
     )
     assert warnings_of(caplog) == []

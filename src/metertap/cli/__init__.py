@@ -10,7 +10,7 @@ from metertap._version import __version__
 TYPE_CHECKING = False  # the program that `run` executes waits for what is imported here
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from metertap.cli.credentials import Credentials
 
@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         program = words[2:] if children else words[1:]
         if program and (program[0] == "--" or not program[0].startswith("-")):
             return _execute(program, children=children)
-    parser = _parser()
+    parser, commands = _parser()
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        parser.error(_no_command(words[0], commands))
     server: list[str] = []
     if words[:1] == ["weight"] and "--" in words:  # then comes another program's command line
         end = words.index("--")
@@ -171,7 +173,16 @@ def _execute(program: Sequence[str], *, children: bool) -> int:
     return run(program, children=children)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _no_command(word: str, commands: Collection[str]) -> str:
+    from metertap.parsing import did_you_mean, nearest
+    from metertap.text import printable
+
+    meant = did_you_mean(nearest(word, commands)) or f": it is one of {', '.join(commands)}"
+    return f"{printable(word)} is no command{meant}"
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Make the parser of the command line; the second item are the names of the commands."""
     import argparse
 
     from metertap.cli.history_options import add_costs
@@ -313,7 +324,7 @@ def _parser() -> argparse.ArgumentParser:
         default="http://localhost:9090",
         help="where Grafana finds Prometheus (default: %(default)s)",
     )
-    return parser
+    return parser, commands.choices
 
 
 def _interval(text: str) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from metertap.run.environment import add_hook
+from metertap.run.environment import INTERPRETER, add_hook
 
 TYPE_CHECKING = False  # the program waits for what is imported here
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         hint = f"; did you mean: metertap run -- python {name}" if is_script else ""
         _complain(f"{name}: {problem}{hint}")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
+    environment = _environment(children)
+    if name in {"python", "python3"}:
+        environment[INTERPRETER] = sys.executable
     if _ignores_environment(_python_arguments(path, command)):
+        environment.pop(INTERPRETER, None)
         sys.stderr.write(
             "metertap: the program runs unmeasured, because its Python is started with -I, -E "
             f"or -S and ignores PYTHONPATH: {_printable(name)}\n"
@@ -46,7 +50,6 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
             "metertap: only Python is measured, and this is none unless it starts one: "
             f"{_printable(name)}\n"
         )
-    environment = _environment(children)
     if os.name == "nt":
         import subprocess
 

@@ -123,6 +123,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, FileNotFoundError):  # a file would have been made
+            why = f"there is no folder {shown(path.parent, str)}"
         raise HistoryError(f"{shown(path, str)}: {why}") from error
 
 

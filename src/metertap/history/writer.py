@@ -248,6 +248,8 @@ class HistoryWriter:
         self._problem = str(error)
         faults.warn_once(
             f"history {self._problem}",
-            "history cannot be written (%s); what is measured waits in memory",
+            "history cannot be written (%s); what is measured waits in memory, and it is tried "
+            "again every %d s and when the process ends",
             self._problem,
+            _EVERY,
         )

@@ -8,6 +8,8 @@ TYPE_CHECKING = False  # this is imported before the program starts, and typing 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+INTERPRETER = "METERTAP_RUN_PYTHON"
+"""The Python of `metertap run`, for whoever meant that one by `python`. The hook takes it out."""
 _SITE = os.path.join(os.path.dirname(__file__), "site")
 
 

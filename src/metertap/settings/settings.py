@@ -228,7 +228,7 @@ _IN_ALERTS_TABLE = {
 _RUN_CHILDREN = "METERTAP_RUN_CHILDREN"
 _OTHER_VARIABLES = frozenset({config_file.VARIABLE, _RUN_CHILDREN})
 _PREFIX = "METERTAP_"
-_SHARED_PREFIXES = ("METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC")
+_SHARED_PREFIXES = ("METR", "METE", "METT", "PROMET", "PROMT", "PERFORMANCE_")
 """Other programs' variables begin so too, so only near misspellings of ours are warned of."""
 _TABLES_IN_FILE = ("tools", "caches", "prices", "fees")
 _ALERTS = "alerts"
@@ -360,9 +360,9 @@ def _from_environment(environ: Mapping[str, str], refused: list[str]) -> _Given:
         if environ.get(variable, "").strip()
     }
     known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
-    for variable in environ:
+    for variable in (name for name in environ if name not in known):
         nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)
-        if variable not in known and (variable.startswith(_PREFIX) or nearly_ours):
+        if variable.startswith(_PREFIX) or nearly_ours:
             refused.append(_tell_unknown(variable, variable, known))
     return given
 

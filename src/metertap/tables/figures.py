@@ -55,9 +55,9 @@ def tables(
     if not document["tool_metrics"] and not operations:
         made[0].legend = "\n".join(textwrap.wrap(text.NO_TOOL, _LEGEND_WIDTH))
     made[0].title = _title(document, name, pid, url)
-    estimated = [table for table in made if _has_estimates(table)]
-    for table in estimated[-1:]:
-        table.legend = "\n".join(filter(None, (table.legend, text.LEGEND)))
+    for sign, legend in ((text.ABOUT, text.LEGEND), (text.NONE, text.TWO_CALLS)):
+        for table in [table for table in made if _has(sign, table)][-1:]:
+            table.legend = "\n".join(filter(None, (table.legend, legend)))
     weighed = document.get("weight_metrics")
     if weighed is not None:
         made += weights.tables(weighed, document["system_metrics"]["uptime_seconds"])
@@ -66,8 +66,9 @@ def tables(
     return made
 
 
-def _has_estimates(table: Table) -> bool:
-    return any(text.ABOUT in cell for row in table.rows for cell in row[1:-1])
+def _has(sign: str, table: Table) -> bool:
+    columns = [column for column, name in enumerate(table.headers) if name in PERCENTILES]
+    return any(sign in row[column] for row in table.rows for column in columns)
 
 
 def _title(document: Document, name: str, pid: int | None, url: str) -> str:

@@ -47,9 +47,11 @@ def _start():
 
 def _failed(error):
     """Warn that the program runs unmeasured, whatever is wrong with metertap."""
+    instead = ", or name a Python that has it: metertap run -- %s" % _python if _python else ""
     _say(
         "metertap: the program runs unmeasured, because %s cannot import metertap (%s: %s); "
-        "it has to be installed there, too\n" % (sys.executable, type(error).__name__, error)
+        "it has to be installed there, too%s\n"
+        % (sys.executable, type(error).__name__, error, instead)
     )
 
 
@@ -60,6 +62,7 @@ def _say(message):
         pass
 
 
+_python = os.environ.pop("METERTAP_RUN_PYTHON", "")  # where `python` was named without a path
 _ours = _leave_no_trace()
 _this = sys.modules.pop("sitecustomize", None)  # kept: Python 2 empties a module that nobody holds
 try:
