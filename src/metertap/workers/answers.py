@@ -83,6 +83,9 @@ class Answers:
                 line.sendall(self._answer([name for name in wanted if type(name) is str], told))
         except (OSError, Malformed):
             self._drop(line)
+        except BaseException:
+            self._drop(line)  # what it was not told counts as told
+            raise
 
     def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:
         at, known = time.monotonic(), self._ledger.sections

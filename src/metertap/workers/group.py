@@ -78,7 +78,7 @@ class WorkerGroup:
             if self._thread is None and IS_POSSIBLE and not self._is_ended:
                 try:
                     self._begin()
-                except OSError as error:
+                except Exception as error:
                     faults.fault("workers", error)
                     self.end()
             return self._hold is None or self._hold.is_held
@@ -92,13 +92,13 @@ class WorkerGroup:
         """Ask all workers for some sections; None if this one is alone.
 
         Requests that are answered after it has left the port get the last result, and so do those
-        for which there are no descriptors.
+        for which there are no descriptors, or at which a fault of ours happens.
         """
         while True:
             holder = self._holder
             try:
                 found = None if holder is None else holder.gathered(names, self.taken)
-            except OSError as error:
+            except Exception as error:
                 faults.fault("workers.gathered", error)
                 return self._gathered.get(tuple(names))
             if self._is_ended:

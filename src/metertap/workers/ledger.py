@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from metertap import locks
+from metertap import faults, locks
 from metertap.recording import Figures, Recorder
 from metertap.workers.merging import Windows
 from metertap.workers.sections import Items, Key, Section, Sheet
@@ -79,8 +79,8 @@ class Merged:
         else:
             keys = dict.fromkeys(chain.from_iterable(given))
         for key in keys:
-            items = [one[key] for one in given if key in one]
-            found[key] = self._merged(section, key, items)
+            with faults.guarded("workers.merged"):  # it keeps what it was
+                found[key] = self._merged(section, key, [one[key] for one in given if key in one])
         self._sections[section.name] = given, found
         return found
 

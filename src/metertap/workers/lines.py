@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from metertap import faults
 from metertap.workers.members import Member, remove
 from metertap.workers.wire import MOST_BYTES, VERSION, Malformed, Samples, dumped, loaded
 
@@ -197,7 +198,9 @@ def ask_all(
                         late.remove(line.member)
                         line.ask(question)
                         continue
-                except (OSError, Malformed) as error:
+                except Exception as error:
+                    if not isinstance(error, OSError | Malformed):
+                        faults.fault("workers.asked", error)
                     failed[line.member] = error
                     line.close()
                 waiting.unregister(key.fileobj)

@@ -1,0 +1,97 @@
+"""Faults of our own in workers, which ask each other and answer, cost one answer of theirs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from metertap import faults, outcomes
+from metertap.recording import Recorder
+from metertap.workers.group import WorkerGroup
+from metertap.workers.ledger import Ledger
+from metertap.workers.sections import FIGURES, of_recorder
+from support import breaking
+from workers.test_group import SERVICE, Member, another
+
+LONG = 60.0
+"""More seconds than any of this takes."""
+
+
+@pytest.fixture
+def other() -> Iterator[Member]:
+    """The worker that holds the port, with 7 calls."""
+    with ExitStack() as stack:
+        yield another(stack, calls=7)
+
+
+class Worker:
+    """This process as a worker beside `other`, with a call of each of two tools."""
+
+    def __init__(self, other: Member) -> None:
+        self.other = other
+        recorder = Recorder()
+        for name in ("search", "fetch"):
+            recorder.record_tool(recorder.tool(name, "library"), outcomes.OK, None, 1.0)
+        self.group = WorkerGroup(
+            SERVICE, Ledger(recorder, of_recorder(recorder)), lambda: "worker", lambda: None
+        )
+
+    def asks(self) -> dict[str, int]:
+        """Calls of each tool that this worker knows."""
+        gathered = self.group.gathered(FIGURES)
+        tools = {} if gathered is None else gathered.merged["tools"]
+        return {part.figures.name: part.figures.succeeded for part in tools.values()}
+
+    def lives(self) -> list[object]:
+        """Join, ask twice and be asked twice, and leave; what the second answers were."""
+        with faults.guarded("join"):
+            self.group.join()
+        for _ in range(2):
+            asked, told = self.asks(), self.other.does("counted")
+            with faults.guarded("write"):
+                self.group.write()
+        with faults.guarded("end"):
+            self.group.end()
+        return [asked, told]
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_fault_anywhere_in_ours_costs_workers_one_answer(other: Member) -> None:
+    workers = [Worker(other)]
+    usual, wrong = workers[-1].lives(), []
+    workers.append(Worker(other))
+    walk = breaking.each_broken(
+        lambda: workers[-1].lives(), once=True, prepare=lambda: workers.append(Worker(other))
+    )
+    for code in walk:
+        name = breaking.name_of(code)
+        try:
+            found = workers[-1].lives()
+        except Exception as error:
+            found = [repr(error)]
+        told = faults.fault_counts()
+        if found != usual and not ("workers" in told and found[0] == {}):  # it could not join
+            wrong.append(f"{name}: {found} instead of {usual}")
+        if breaking.reached and not told:
+            wrong.append(f"{name}: was told to nobody")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_hangs_anywhere_in_ours_keeps_workers_from_nothing(other: Member) -> None:
+    workers, wrong = [Worker(other)], []
+    walk = breaking.each_hanging(lambda: workers[-1].lives(), lambda: workers.append(Worker(other)))
+    for code in walk:
+        name = breaking.name_of(code)
+        thread = threading.Thread(target=workers[-1].lives)
+        thread.start()
+        thread.join(LONG)
+        if thread.is_alive():
+            wrong.append(f"{name}: hangs")
+    assert not wrong, "\n".join(wrong)
