@@ -20,8 +20,9 @@ TWO_CALLS = f"{NONE} a percentile needs two calls"
 
 NO_TOOL = (
     "No tool has been called yet. Tools of MCP and of agent frameworks are found by themselves. "
-    "Functions of your own, such as the routes of a web framework, become tools by @metertap.tool, "
-    "by measure_tool or by a line of configuration: docs/own-code.md"
+    "Functions of your own, such as the routes of a web framework, become tools by @metertap.tool "
+    'above them, by `with metertap.measure_tool("name"):` around a block, or by a line below '
+    '[tool.metertap.tools] in pyproject.toml: "package.module:function" = {}'
 )
 """What is said where caches are measured and tools are not."""
 

@@ -59,8 +59,8 @@ def test_the_table_has_a_row_for_each_tool_and_cache_slowest_first(
         ["a_tool_with_quite_a_long_name", "1", "100", "0", "–", "–", "–", "0"],
         ["≈ an estimate, or of too few calls"],
         ["– a percentile needs two calls"],
-        ["cache", "system", "lookups", "hit %", "evicted", "refused", "entries"],
-        ["prompts", "manual", "2", "50.0", "0", "0", "–"],
+        ["cache", "system", "lookups", "hits", "hit %", "evicted", "refused", "entries"],
+        ["prompts", "manual", "2", "1", "50.0", "0", "0", "–"],
     ]
 
 
@@ -251,7 +251,7 @@ def test_what_a_library_does_not_show_is_a_dash_and_no_word_of_python(
         assert main(["snapshot", wait_for(lambda: tap.json_url)]) == 0
     shown = capsys.readouterr().out
     assert "None" not in shown
-    assert re.search(r"shop\.price +functools +1 +0 +– +– +1$", shown, re.MULTILINE)
+    assert re.search(r"shop\.price +functools +1 +0 +0 +– +– +1$", shown, re.MULTILINE)
     assert "4.00 µs" in shown
 
 

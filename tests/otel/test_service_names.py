@@ -22,6 +22,8 @@ PYTHON = PurePath(sys.executable).stem
         ("-m ipykernel_launcher -f k.json", "/home/ada/console-1-5d2e", "ipykernel_launcher"),
         ("-m ipykernel_launcher -f k.json", None, "ipykernel_launcher"),
         ("-m shop.server", "/home/ada/sales.ipynb", "shop.server"),
+        ("-m ipykernel_launcher", "/a/sales\x1b[2J.ipynb", "sales\\x1b[2J"),
+        ("-m ipykernel_launcher", f"/{'s' * 300}.ipynb", f"{'s' * 100}…"),
     ],
 )
 def test_a_notebook_is_called_after_its_file(
@@ -32,6 +34,9 @@ def test_a_notebook_is_called_after_its_file(
     if session is not None:
         monkeypatch.setenv("JPY_SESSION_NAME", session)
     assert resource.identity(Settings())["service.name"] == name
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__vsc_ipynb_file__", session, raising=False)
+    assert resource.identity(Settings())["service.name"] == name  # Visual Studio Code tells it so
     given = Settings(service_name="mine")
     assert resource.identity(given)["service.name"] == "mine"
 

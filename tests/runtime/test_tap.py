@@ -77,6 +77,25 @@ def test_after_shutdown_instrument_begins_anew_with_its_own_settings() -> None:
         assert state.settings().window_size == 6
 
 
+def test_a_tap_that_was_shut_down_shows_what_the_process_measures() -> None:
+    first = metertap.instrument(json_endpoint=False)
+    metertap.record_tool_call("search", True)
+    first.shutdown()
+    assert "shut down" in repr(first)
+    assert "shut down" in first._repr_html_()
+    assert (first.is_active, first.snapshot()["enabled"]) == (False, False)
+    metertap.record_tool_call("search", True)  # nothing is recorded now
+    assert first.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
+    with metertap.instrument(window_size=7, json_endpoint=False) as second:
+        metertap.record_tool_call("search", True)
+        assert "shut down" not in repr(first) + first._repr_html_()
+        for tap in (first, second):
+            assert (tap.is_active, tap.snapshot()["enabled"]) == (True, True)
+            assert tap.settings.window_size == 7
+            assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 2
+    assert repr(first) == repr(second)
+
+
 def test_the_end_of_an_earlier_tap_does_not_end_a_later_one() -> None:
     first = metertap.instrument(json_endpoint=False)
     first.shutdown()

@@ -13,6 +13,7 @@ from metertap import catalogue, state
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
 from metertap.tables.table import Table, plain, shortened
+from support.waiting import wait_for
 
 
 def document(**changes: Any) -> Document:
@@ -24,6 +25,10 @@ def cells(markup: str) -> list[list[str]]:
     """The rows of every table; parsing it is the proof that every text was escaped."""
     root = ElementTree.fromstring(markup)
     return [[cell.text or "" for cell in row] for row in root.iter("tr")]
+
+
+def paragraphs(markup: str) -> list[str]:
+    return ["".join(found.itertext()) for found in ElementTree.fromstring(markup).iter("p")]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +111,33 @@ def test_a_notebook_shows_no_percentile_that_there_is_none_of() -> None:
 
 
 def test_a_notebook_shows_a_tap_of_a_process_that_has_seen_nothing() -> None:
+    with metertap.instrument() as tap:
+        shown = paragraphs(tap._repr_html_())
+    assert shown[0].startswith("The live page opens with the first call")
+    (said,) = (text for text in shown if text.startswith("No tool has been called yet."))
+    assert said.endswith('[tool.metertap.tools] in pyproject.toml: "package.module:function" = {}')
+    assert "docs/" not in " ".join(shown)
+
+
+def test_a_notebook_links_to_the_page_while_it_is_open(free_port: int) -> None:
+    with metertap.instrument(json_port=free_port) as tap:
+        url = wait_for(lambda: tap.json_url)
+        for _ in range(2):
+            assert f'href="{url}/"' in tap._repr_html_()
+            assert "opens with the first call" not in tap._repr_html_()
+            metertap.record_tool_call("search", True, 5.0)
+    assert "href=" not in tap._repr_html_()
     with metertap.instrument(json_endpoint=False) as tap:
-        assert len(cells(tap._repr_html_())) == 1
+        assert "href=" not in tap._repr_html_()
+
+
+def test_caches_have_their_hits() -> None:
+    for _ in range(3):
+        metertap.record_cache_hit("prices")
+    metertap.record_cache_miss("prices")
+    caches = tables(document())[-1]
+    row = dict(zip(caches.headers, caches.rows[0], strict=True))
+    assert [row[name] for name in ("lookups", "hits", "hit %")] == ["4", "3", "75.0"]
 
 
 def test_a_legend_has_one_line_for_each_thing() -> None:

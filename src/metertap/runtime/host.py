@@ -190,7 +190,7 @@ def document(
 
         return of(
             state.recorder().figures(),
-            enabled=settings.enabled,
+            enabled=settings.enabled and state.is_enabled(),
             service=faults.kept("document.service", service, {}),
             alerts=faults.kept("document.alerts", alerts, None),
         )

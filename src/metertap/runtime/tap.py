@@ -42,6 +42,8 @@ _OPERATOR = {
 }
 """Owners that have a program measured from outside, and what these are called."""
 
+_PAGE_IS_TO_COME = "The live page opens with the first call; show this again for its address."
+
 
 class _Owners:
     """The callers that have this process measured, and by whose settings. Needs the lock."""
@@ -146,15 +148,23 @@ class Tap:
     it. All calls of `instrument()` in the application hold one share, and all calls in a library
     another. `shutdown()` gives up a share, and the last one ends the measuring.
 
+    A tap shows what this process measures: when nothing does any more, what was recorded until
+    then; and once anybody calls `instrument()` again, what goes on.
+
     Where measuring is disabled the tap exists, does nothing, and says so in its document.
     """
 
     def __init__(self, installation: Installation, owner: str) -> None:
-        self._installation = installation
+        self._begun = installation
         self._owner = owner
         self._places: dict[tuple[str, int], bool] = {}
         """The places that hold it, and whether each asked for other settings than are in force."""
         self._entered = 0  # blocks that hold it, instead of the place that began them
+
+    @property
+    def _installation(self) -> Installation:
+        """What measures this process now; where nothing does, what did when this tap was made."""
+        return _owners.installation or self._begun
 
     @property
     def settings(self) -> Settings:
@@ -243,15 +253,20 @@ class Tap:
         with faults.guarded("notebook"):
             from metertap.tables import document, figures, markup
 
-            tables = figures.tables(cast(document.Document, self.snapshot()))
-            return markup.html(tables, self._off())
+            found, url = self.snapshot(), self.json_url
+            said = self._off()
+            if not (said or url or found["tool_metrics"]) and self.settings.json_endpoint:
+                said = _PAGE_IS_TO_COME
+            tables = figures.tables(cast(document.Document, found))
+            page = f"{url}/" if url and url.startswith("http") else None
+            return markup.html(tables, said, page)
         return "<div></div>"
 
     def _off(self) -> str:
         """Say why nothing is measured; empty while it is."""
         if not self.settings.enabled:
             return f"off: {self.settings.disabled_because}"
-        if self._places or self._entered:
+        if self._owner in _owners.taps:  # maybe by another tap, after this one was shut down
             return ""
         holders = _owners.holders() if self.is_active else ""
         return f"shut down; {_GOES_ON % holders if holders else _BEGINS_AGAIN}"

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from metertap.text import printable
+
 _LAUNCHERS = frozenset(
     {"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi", "fastmcp", "mcp", "uwsgi"}
 )
@@ -21,6 +23,8 @@ _APPLICATION = re.compile(rf"(?P<where>{_NAME}|.+\.py)(:{_NAME}(\(.*\))?)?")
 _SCRIPT_IMPORT = re.compile(rf"^\s*from ({_NAME}) import ", re.MULTILINE)
 """How the script of an entry point finds its function: every installer writes such a line."""
 _KERNELS = frozenset({"ipykernel", "ipykernel_launcher", "colab_kernel_launcher"})
+_LONGEST_NOTEBOOK = 100
+"""Characters of a notebook's name: a service's name is part of everything that is exported."""
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -54,8 +58,17 @@ def name() -> str:
     """Name this program; a notebook's kernel after its notebook, where Jupyter says that."""
     found = described(arguments()).name
     # Kernels alone are asked: what a notebook starts inherits its variables.
-    notebook = PurePath(os.environ.get("JPY_SESSION_NAME", "") if found in _KERNELS else "")
-    return notebook.stem if notebook.suffix else found
+    return (_notebook() if found in _KERNELS else "") or found
+
+
+def _notebook() -> str:
+    """Return the name of the notebook that runs here, without its folder; empty if unknown."""
+    of_editor = getattr(sys.modules.get("__main__"), "__vsc_ipynb_file__", "")  # Visual Studio Code
+    for told in (os.environ.get("JPY_SESSION_NAME"), of_editor):
+        path = PurePath(told if type(told) is str else "")
+        if path.suffix:
+            return printable(path.stem, _LONGEST_NOTEBOOK)
+    return ""
 
 
 def is_nameless() -> bool:

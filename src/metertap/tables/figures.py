@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import cast
 
 from metertap import outcomes, text
@@ -21,10 +20,9 @@ _OPERATION_HEADERS = (
     *("MCP operation", "side", "calls", "ok %", "failed", "p50", "p95", "p99", "errors"),
 )
 _SESSION_HEADERS = ("MCP sessions", "ended", "failed", "p50", "p95", "p99", "errors")
-_CACHE_HEADERS = ("cache", "system", "lookups", "hit %", "evicted", "refused", "entries")
+_CACHE_HEADERS = ("cache", "system", "lookups", "hits", "hit %", "evicted", "refused", "entries")
 _OLD = ("not reached", "left")
 """States of workers whose last figures are shown."""
-_LEGEND_WIDTH = 100
 _CALLER = "caller)"
 _NOT_FAILED = {outcomes.CANCELLED: "cancelled", outcomes.CALLER_ERROR: "caller"}
 _MARKED = "(caller): the caller's error, such as a wrong argument: neither ok nor failed."
@@ -53,7 +51,7 @@ def tables(
     if document["cache_metrics"]:
         made.append(_caches(document))
     if not document["tool_metrics"] and not operations:
-        made[0].legend = "\n".join(textwrap.wrap(text.NO_TOOL, _LEGEND_WIDTH))
+        made[0].legend = text.NO_TOOL
     made[0].title = _title(document, name, pid, url)
     for sign, legend in ((text.ABOUT, text.LEGEND), (text.NONE, text.TWO_CALLS)):
         for table in [table for table in made if _has(sign, table)][-1:]:
@@ -197,6 +195,7 @@ def _caches(document: Document) -> Table:
                 name,
                 cache["system"],
                 text.count(cache["total_requests"]),
+                text.count(cache["hits"]),
                 text.percent(cache["hit_rate"]),
                 text.count(cache["evictions"]),
                 text.count(cache["size_rejections"]),

@@ -9,13 +9,24 @@ from metertap.tables.table import Table
 from metertap.text import printable
 
 
-def html(tables: Iterable[Table], said: str = "") -> str:
-    """Return what is said, and tables, as one piece of HTML; every text in it is escaped."""
+def html(tables: Iterable[Table], said: str = "", page: str | None = None) -> str:
+    """Return what is said, a link to the page, and tables, as one piece of HTML.
+
+    Every text in it is escaped.
+    """
     above = f"<p>{_escaped(said)}</p>" if said else ""
+    if page is not None:
+        address = _escaped(page)
+        above += f'<p><a href="{address}" target="_blank" rel="noopener">{address}</a></p>'
     return f"<div>{above}{''.join(map(_table, tables))}</div>"
 
 
 def _table(table: Table) -> str:
+    legend = "".join(
+        f"<p><small>{_escaped(line)}</small></p>" for line in table.legend.splitlines()
+    )
+    if not table.rows:
+        return f"<p>{_escaped(table.title)}</p>{legend}"
     head = "".join(_cell("th", header, header in table.right) for header in table.headers)
     rows = "".join(
         "<tr>"
@@ -27,9 +38,6 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     caption = f"<caption>{_escaped(table.title)}</caption>" if table.title else ""
-    legend = "".join(
-        f"<p><small>{_escaped(line)}</small></p>" for line in table.legend.splitlines()
-    )
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{legend}"
 
 

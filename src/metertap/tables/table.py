@@ -13,6 +13,8 @@ NARROWEST = 10
 """Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
 _WIDEST = 80
 """Width beyond which a column of text is folded: names may be of any length."""
+_LEGEND = 102
+"""Width of the lines below a table where no width is given."""
 
 
 @dataclass(slots=True)
@@ -55,7 +57,8 @@ def plain(table: Table, width: int | None = None) -> str:
                 for part, size, header in zip(parts, widths, table.headers, strict=True)
             ]
             out.append("  " + "  ".join(cells).rstrip())
-    out += [f"  {printable(line)}" for line in table.legend.splitlines()]
+    for line in table.legend.splitlines():
+        out += [f"  {part}" for part in _folded(printable(line), (width or _LEGEND) - 2)]
     return "\n".join(out) + "\n"
 
 
