@@ -219,3 +219,60 @@ print(json.dumps([*found, lost("cached")]))
     quiet = "ignore:This process:DeprecationWarning"
     done = run(*RUN, sys.executable, "-W", quiet, str(program), env=ENV)
     assert (done.status, done.told, done.stdout) == (0, "", b"[[], []]\n")
+
+
+def test_calls_that_go_on_while_the_pipeline_is_made_are_in_its_histograms() -> None:
+    found = ran(
+        WAYS
+        + """
+class Busy:
+    '''More calls come from another thread than are kept for a provider that is set later.'''
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "metertap.runtime.pipeline":
+            thread = threading.Thread(target=lambda: [search() for _ in range(30_000)])
+            thread.start()
+            thread.join()
+        return None
+
+metertap.instrument()
+sys.meta_path.insert(0, Busy())
+
+def child():
+    search()
+    tap = metertap.instrument()
+    counted = tap.snapshot()["tool_metrics"]["search"]["total_calls"]
+    return [counted, exposed(tap, TOOL)]
+
+print(json.dumps([in_child(child), child()]))
+""",
+        **ENV,
+    )
+    assert found == [[30_001, 30_001]] * 2
+
+
+def test_what_is_found_while_everything_is_forgotten_is_not_kept() -> None:
+    """As by a thread that looks up what counts, while another one calls `reset()`."""
+    found = ran(
+        WAYS
+        + """
+def begin():
+    metertap.reset()
+    metertap.instrument(json_endpoint=False)
+
+def new(way):
+    work, in_document, _ = WAYS[way]
+    begin()
+    begins = iter([begin])
+    state.recorder().on_activity(lambda: next(begins, int)())
+    work()  # while this looks up where it is counted, everything begins again
+    work()
+    before = in_document(metertap.get_all_metrics())
+    work()
+    return [now - n for n, now in zip(before, in_document(metertap.get_all_metrics()))]
+
+print(json.dumps({way: new(way) for way in WAYS if way not in IN_LOOPS}))
+""",
+        **ENV,
+    )
+    assert set(map(tuple, found.values())) == {(1,)}, found

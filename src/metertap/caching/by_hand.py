@@ -20,18 +20,19 @@ _current = current.get
 
 
 class _Unbound(dict[Any, Callable[[], None]]):
-    """The lookups of a cache before its first one, and while measuring is off."""
+    """The hits or the misses of a cache before its first lookup, and while measuring is off."""
 
-    __slots__ = ("_find",)
+    __slots__ = ("_bind", "_hit")
 
-    def __init__(self, find: Callable[[], dict[Any, Callable[[], None]] | None]) -> None:
-        self._find = find
+    def __init__(self, bind: Callable[[], CacheSeries | None], *, hit: bool) -> None:
+        self._bind = bind
+        self._hit = hit
 
     def __missing__(self, tool: ToolSeries | None) -> Callable[[], None]:
         with faults.guarded("cache_meter"):
-            lookups = self._find()
-            if lookups is not None:
-                return lookups[tool]
+            series = self._bind()
+            if series is not None:
+                return (series.hits if self._hit else series.misses)[tool]
         return _count_nothing
 
 
@@ -57,8 +58,8 @@ class CacheMeter:
 
     def forget(self) -> None:
         """Find the series again, after a fork, a reset or a change of settings."""
-        self._hits = _Unbound(self._find_hits)
-        self._misses = _Unbound(self._find_misses)
+        self._hits = _Unbound(self._bind, hit=True)
+        self._misses = _Unbound(self._bind, hit=False)
 
     def hit(self) -> None:
         """Count one lookup that found its entry."""
@@ -104,19 +105,15 @@ class CacheMeter:
             if (series := self._find()) is not None:
                 recorder().cache_rejected(series)
 
-    def _find_hits(self) -> dict[Any, Callable[[], None]] | None:
+    def _bind(self) -> CacheSeries | None:
+        """Count on the series from now on, without looking for it; None while it is not to."""
+        era = recorder().era
         series = self._find()
-        if series is None:
-            return None
-        self._hits = series.hits
-        return series.hits
-
-    def _find_misses(self) -> dict[Any, Callable[[], None]] | None:
-        series = self._find()
-        if series is None:
-            return None
-        self._misses = series.misses
-        return series.misses
+        if series is not None:
+            self._hits, self._misses = series.hits, series.misses
+            if era is not recorder().era:
+                self.forget()
+        return series
 
     def _find(self) -> CacheSeries | None:
         """Find the series to count on; None while nothing is measured."""

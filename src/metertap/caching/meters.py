@@ -96,11 +96,15 @@ class ObjectMeter(CacheMeter):
         super().forget()
         self._series, self._name = {}, ""
 
+    def counts_on(self, series: CacheSeries) -> bool:
+        """Return whether the next lookup is counted on `series`."""
+        return self._series.get(None) is series
+
     def settle(self, series: CacheSeries, name: str) -> None:
         """Show what was counted on `series` under the name of the cache object."""
         found = recorder().cache_by_hand(name, self._system, self.supports)
         found.parts.append(series)
-        if self._series.get(None) is series:
+        if self.counts_on(series):
             self._name = found.name
         if self.cache() is None:  # it ended while its name was looked for
             found.absorb(series)
@@ -264,7 +268,10 @@ class _Unnamed:
     def reset(self) -> None:
         """Forget what waits for a name: it counted for a recorder that has forgotten it."""
         with self._lock:
-            self._meters, self._readings = [], []
+            self._readings = []
+            for meter, series in list(self._meters):
+                if not meter.counts_on(series):  # else it began after that
+                    self._meters.remove((meter, series))
 
 
 UNNAMED = _Unnamed()

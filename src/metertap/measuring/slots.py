@@ -139,11 +139,14 @@ class ToolSlot(Slot):
             return None
         with faults.guarded("measure"):
             if is_enabled():
-                self.series = recorder().tool_by_hand(self.name, self.source)
-            else:
-                self._is_off = True
-                if is_enabled():  # asked again: who switched it on may have told us before that
-                    self._is_off = False
+                era = recorder().era
+                self.series = found = recorder().tool_by_hand(self.name, self.source)
+                if era is not recorder().era:
+                    self.series = None
+                return found
+            self._is_off = True
+            if is_enabled():  # asked again: who switched it on may have told us before that
+                self._is_off = False
         return self.series
 
     def close(self) -> None:

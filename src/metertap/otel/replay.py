@@ -13,14 +13,18 @@ from metertap.recording.buffer import Batch, Instruments
 
 _LIMIT = 20_000
 """Durations kept: 160 kB. An application that sets a provider does so when it starts."""
+UNTIL_AWAKE = 2_000_000
+"""Durations kept until a pipeline is made: 16 MB. On a busy machine that may take seconds, in which
+other threads go on."""
 
 
 class Journal:
-    """A record of durations, kept until `replay`, or until there are too many of them."""
+    """A record of durations, kept until `replay`, or until there are more than `most` of them."""
 
     in_order = is_full = False
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _LIMIT) -> None:
+        self._most = most
         self._kept: dict[
             tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]
         ] = {}
@@ -33,7 +37,7 @@ class Journal:
         if self.overflowed:
             return
         self.count += len(batch)
-        if self.count > _LIMIT:
+        if self.count > self._most:
             self.overflowed = True
             self._kept.clear()
             return

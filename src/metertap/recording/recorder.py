@@ -55,7 +55,12 @@ class Recorder(Views):
         self._points: dict[Hashable, DataPoint] = {}
         self._points_of: Counter[str] = Counter()
         self._overflown: dict[str, dict[str, Any]] = {}
-        self._sessions_since = object()
+        self.era = object()
+        """The mark of what is in force: another object whenever everything is forgotten.
+
+        A slot asks for it before it looks something up and after it has stored that. So it keeps
+        nothing that was forgotten meanwhile; what is forgotten later it is told of.
+        """
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.forget_slots()
@@ -264,7 +269,7 @@ class Recorder(Views):
         """Count an open session; returns what `session_closed` is to be given."""
         with self.lock:
             self._sessions += 1
-            since = self._sessions_since
+            since = self.era
         self._activity()
         self.wake()
         return since
@@ -273,7 +278,7 @@ class Recorder(Views):
         """Count a session as closed."""
         with self.lock:
             # One that was open when counting began again, in a forked child too, was never counted.
-            if opened is None or opened is self._sessions_since:
+            if opened is None or opened is self.era:
                 self._sessions = max(0, self._sessions - 1)
 
     # Caches

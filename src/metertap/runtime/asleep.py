@@ -18,7 +18,7 @@ from collections.abc import Callable
 from importlib import util
 
 from metertap import faults, state
-from metertap.otel.replay import Journal
+from metertap.otel.replay import UNTIL_AWAKE, Journal
 from metertap.patching import imports
 from metertap.runtime.callers import Caller
 from metertap.runtime.opening import opens_at_once
@@ -94,7 +94,7 @@ class Asleep:
         self._wake = wake
         self._recorder = state.recorder()
         self._due: float | None = None
-        self.journal = journal or Journal()
+        self.journal = journal or Journal(UNTIL_AWAKE)
 
     def start(self) -> None:
         """Keep what is recorded, and wake when it is time to."""
@@ -120,7 +120,7 @@ class Asleep:
     def forked(self) -> None:
         """Begin with nothing in a forked child."""
         self._due = None
-        self.journal = Journal()
+        self.journal = Journal(UNTIL_AWAKE)
         self._recorder.instruments = (self.journal,)
 
     def _sdk_imported(self, _module: object) -> None:

@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from metertap import faults, locks, state
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import OtelInstruments
-from metertap.otel.replay import Journal
+from metertap.otel.replay import UNTIL_AWAKE, Journal
 from metertap.runtime.endings import END_SECONDS, FLUSH_MILLISECONDS
 from metertap.runtime.handover import Handover
 from metertap.runtime.providers import instruments_of
@@ -160,7 +160,7 @@ class Pipeline:
         self._journal = None
         if self.provider is None:
             return
-        self._asleep = Journal()
+        self._asleep = Journal(UNTIL_AWAKE)
         self._recorder.instruments = (self._asleep,)
         self._recorder.forget_activity_callback(self._wake)
         self._recorder.on_activity(self._wake)

@@ -55,7 +55,7 @@ class Served:
         self, method: str, name: str | None, version: str | None, transport: Transport
     ) -> Kind:
         """Make the kind of a request, and keep it if what it asks for is known to exist."""
-        label, tool = name, None
+        label, tool, era = name, None, recorder().era
         if name is not None and method == TOOLS_CALL:
             tool = recorder().find_tool(name, self.source)
             if tool is None:
@@ -66,6 +66,8 @@ class Served:
         kind = Kind(catalogue.SERVER_DURATION, (method, label, version, transport), tool)
         if label == name:
             self.kinds.keep((method, name, version, transport), kind)
+            if era is not recorder().era:  # the tool's series was forgotten meanwhile
+                self.kinds.forget()
         return kind
 
     def listed(
