@@ -178,7 +178,8 @@ class Endpoint:
             self.problem = str(error)
             server = None
         if server is None:
-            faults.warn("%s is not served: %s", self.label, self.problem)
+            if self.problem != self.access.problem:  # which was told when the settings were read
+                faults.warn("%s is not served: %s", self.label, self.problem)
             return None
         self.problem = None
         host = self.host if self.socket is None else "localhost"
