@@ -190,7 +190,10 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
 
     parser = argparse.ArgumentParser(
         prog="metertap",
-        description="OpenTelemetry metrics for every tool handler and cache of a Python process.",
+        description="Show which tool handlers and caches of running Python programs are slow, fail "
+        "or help.",
+        epilog="Begin with: metertap run -- python server.py; then, in another terminal: metertap "
+        "open. Each command has a --help of its own, and says how to install a missing extra.",
     )
     parser.add_argument("--version", action="version", version=f"metertap {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -198,14 +201,22 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     run = commands.add_parser(
         "run",
         help="run a Python program, measured, without touching its code",
-        description="Run CMD measured. It keeps its process, signals, stdio and exit status. "
-        "Settings are environment variables, for example METRICS_JSON_PORT=0.",
+        description="Run CMD measured, without changing its code. It keeps its process id, "
+        "signals, stdio and exit status. With its first tool or cache it prints the address of its "
+        "live page on stderr; metertap open finds it too. metertap must be installed for the "
+        "Python of CMD. Settings are environment variables: METRICS_JSON_PORT=0 takes any free "
+        "port.",
         usage="metertap run [--children] -- CMD [ARG ...]",
     )
     run.add_argument(
         "--children", action="store_true", help="measure Python programs that CMD starts, too"
     )
-    run.add_argument("program", nargs=argparse.REMAINDER, metavar="CMD")
+    run.add_argument(
+        "program",
+        nargs=argparse.REMAINDER,
+        metavar="CMD",
+        help="the program with its arguments, for example: python server.py",
+    )
 
     snapshot = commands.add_parser(
         "snapshot",
@@ -228,10 +239,13 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     page = commands.add_parser(
         "open",
         help="open the live page of a running process in a browser",
-        description="Open the page at URL, or that of the measured process of this user.",
+        description="Print the address of the live page and open it in a browser: the page at "
+        "URL, or that of your running program. If several programs run, they are listed instead.",
     )
     for command in (snapshot, costs, doctor, page):
-        command.add_argument("url", nargs="?", help="for example http://127.0.0.1:9109")
+        command.add_argument(
+            "url", nargs="?", help="for example http://127.0.0.1:9109 (default: what runs here)"
+        )
     for command in (snapshot, costs, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")
         _add_credentials(command)
@@ -242,7 +256,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
 
     commands.add_parser(
         "mcp",
-        help="answer an assistant's questions about running processes; needs metertap[mcp]",
+        help="answer an assistant's questions about running processes (extra mcp)",
         description="Serve MCP on stdio: which tool is slow, what fails, do caches help, what has "
         "changed. Read-only.",
     )
@@ -251,7 +265,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
 
     top = commands.add_parser(
         "top",
-        help="watch the tools and caches of running processes, live",
+        help="watch the tools and caches of running processes, live (extra cli)",
         description="Watch the processes at URL, or every measured process of this user, new "
         "ones too. Where stdin and stdout are no terminal, or TERM is dumb: one table.",
     )
@@ -274,7 +288,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     _add_credentials(regressions.add_parser(commands))
 
     demo = commands.add_parser(
-        "demo", help="a real MCP server under load, with live figures; needs metertap[demo]"
+        "demo", help="a real MCP server under load, with live figures (extra demo)"
     )
     demo.add_argument(
         "--duration", type=float, metavar="S", help="end with a summary after S seconds"

@@ -14,7 +14,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Add the command's options, and return its parser."""
     command: argparse.ArgumentParser = commands.add_parser(
         COMMAND,
-        help="show what became slower or failed more; needs metertap[regressions]",
+        help="show what became slower or failed more (extra regressions)",
         description="Compare two versions, or the newest day with the time before it. Without "
         "either: the newest version with the one before, or a week where there is one version. "
         "The exit status is 0 if nothing became worse, 1 if something did, and 2 if that could "

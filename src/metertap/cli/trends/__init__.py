@@ -36,6 +36,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print a line for each period")
     command.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw it as .png or .svg; needs metertap[plot]"
+        "--plot", type=Path, metavar="FILE", help="draw it as .png or .svg (extra plot)"
     )
     return command

@@ -23,7 +23,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     """Add the command to those that there are, and return it."""
     weight: argparse.ArgumentParser = commands.add_parser(
         "weight",
-        help="show what the tools of an MCP server weigh in a model's context",
+        help="show what the tools of an MCP server weigh in a model's context (extra mcp)",
         description="Start any MCP server, or ask the one at URL, and list the bytes and tokens of "
         "its tools' definitions, the largest first. No tool runs. Exit status 1: they weigh more "
         "than --fail-over allows; 2: the server could not be asked.",
