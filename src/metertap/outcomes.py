@@ -19,7 +19,7 @@ EXCEPTION: Final = "exception"
 TIMEOUT: Final = "timeout"
 CANCELLED: Final = "cancelled"
 CALLER_ERROR: Final = "caller_error"
-"""Unknown tool or invalid arguments: not the server's fault."""
+"""Unknown tool, invalid arguments, an HTTP status from 400 to 499: not the server's fault."""
 INTERIM: Final = "interim"
 """No answer yet (MCP `input_required`, deferrals): outside rates and percentiles."""
 
@@ -36,6 +36,11 @@ RAN: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED)
 _TIMEOUT_ENDINGS = ("Timeout", "TimeoutError", "TimeoutException", "TimeoutExpired", "TooSlowError")
 # trio's cancellation is named so and cannot be imported without trio. Ctrl-C cancels what runs.
 _CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled", "KeyboardInterrupt"})
+# Web frameworks answer a request with the status of their `HTTPException`. That of http.client has
+# none, and clients of other services name their errors so, too.
+_WEB_FRAMEWORKS = frozenset({"aiohttp", "fastapi", "litestar", "starlette", "werkzeug"})
+_STATUSES = ("status_code", "code", "status")
+_TIMEOUT_STATUSES = frozenset({408, 504})
 
 
 class Ending(NamedTuple):
@@ -71,7 +76,10 @@ def of_exception(error: BaseException) -> str:
     """The outcome of a call that ended by raising `error`."""
     if is_cancellation(error):
         return CANCELLED
-    return TIMEOUT if is_timeout(error) else EXCEPTION
+    status = _http_status(error)
+    if status in _TIMEOUT_STATUSES or is_timeout(error):
+        return TIMEOUT
+    return CALLER_ERROR if status is not None and status < 500 else EXCEPTION
 
 
 def of_error_type(named: str) -> str:
@@ -121,5 +129,15 @@ def _cancels(error: BaseException) -> bool:
 
 
 def error_type(error: BaseException) -> str:
-    """`error.type` by OpenTelemetry's conventions: the exception's qualified class name."""
-    return type(error).__qualname__
+    """`error.type` by OpenTelemetry's conventions: an HTTP status, or the qualified class name."""
+    status = _http_status(error)
+    return type(error).__qualname__ if status is None else str(status)
+
+
+def _http_status(error: BaseException) -> int | None:
+    """Return the status, from 400 to 599, by which a web framework answers for `error`."""
+    for cls in type(error).__mro__:
+        if cls.__name__ == "HTTPException" and cls.__module__.partition(".")[0] in _WEB_FRAMEWORKS:
+            found = next(filter(None, (getattr(error, name, None) for name in _STATUSES)), None)
+            return int(found) if isinstance(found, int) and 400 <= found <= 599 else None
+    return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import http.client
 import multiprocessing
 import subprocess
 import sys
 from collections.abc import Callable
+from http import HTTPStatus
 
 import pytest
 
@@ -69,6 +71,36 @@ RAISED: list[tuple[str, Callable[[], BaseException], str]] = [
 )
 def test_an_exception_is_told_by_its_type(make: Callable[[], BaseException], expected: str) -> None:
     assert outcomes.of_exception(make()) == expected
+
+
+ANSWERED = [
+    ("starlette.exceptions", "HTTPException", 404, outcomes.CALLER_ERROR),
+    ("fastapi", "HTTPException", HTTPStatus(422), outcomes.CALLER_ERROR),
+    ("fastapi", "HTTPException", 408, outcomes.TIMEOUT),
+    ("fastapi", "HTTPException", 503, outcomes.EXCEPTION),
+    ("fastapi", "HTTPException", 504, outcomes.TIMEOUT),
+    ("werkzeug.exceptions", "NotFound", 404, outcomes.CALLER_ERROR),
+    ("werkzeug.exceptions", "GatewayTimeout", 504, outcomes.TIMEOUT),
+    ("aiohttp.web", "HTTPForbidden", 403, outcomes.CALLER_ERROR),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "status", "expected"), ANSWERED)
+def test_what_a_web_framework_answers_by_its_status_is_told_by_that(
+    module: str, name: str, status: int, expected: str
+) -> None:
+    cls = getattr(pytest.importorskip(module), name)
+    error = cls(status) if name == "HTTPException" else cls()
+    assert outcomes.Ending.by(error) == outcomes.Ending(expected, str(int(status)))
+
+
+def test_an_http_exception_without_a_failed_status_is_told_by_its_class() -> None:
+    of_a_client = type("HTTPException", (Exception,), {"status": 404})()
+    redirect = pytest.importorskip("aiohttp.web").HTTPFound("/")
+    without = pytest.importorskip("werkzeug.exceptions").HTTPException()
+    for error in (of_a_client, redirect, without, http.client.HTTPException()):
+        expected = outcomes.Ending(outcomes.EXCEPTION, type(error).__qualname__)
+        assert outcomes.Ending.by(error) == expected
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from metertap.labels import as_label
 from metertap.measuring import callables, calls, functions, generators, wrappers
 from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
+from metertap.outcomes import Ending
 from metertap.patching.by_value import is_by_value, sent
 from metertap.patching.targets import WrapperFunction
 from metertap.patching.wrapper import FunctionWrapper, Wrapper
@@ -161,18 +162,21 @@ def record_tool_call(
         if success:
             recorder().record_tool(series, outcomes.OK, None, latency_ms)
         else:
-            named = _error_type(error_type)
-            recorder().record_tool(series, outcomes.of_error_type(named), named, latency_ms)
+            ending = _ending(error_type)
+            recorder().record_tool(series, ending.outcome, ending.error_type, latency_ms)
 
 
-def _error_type(given: object) -> str:
-    if not given:
-        return outcomes.TOOL_ERROR
-    if isinstance(given, str):
-        return given
+def _ending(given: object) -> Ending:
+    """Return the ending of a failed call of which the program gave this as the error's type."""
     if isinstance(given, BaseException):
-        return outcomes.error_type(given)
-    if isinstance(given, type):
-        return given.__qualname__
-    faults.warn_once("record.error_type", "%s is not an error type", faults.shown(given))
-    return catalogue.OTHER
+        return Ending.by(given)
+    if not given:
+        named = outcomes.TOOL_ERROR
+    elif isinstance(given, str):
+        named = given
+    elif isinstance(given, type):
+        named = given.__qualname__
+    else:
+        faults.warn_once("record.error_type", "%s is not an error type", faults.shown(given))
+        named = catalogue.OTHER
+    return Ending(outcomes.of_error_type(named), named)
