@@ -9,6 +9,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from metertap import faults, state
+from metertap.run import others
 from metertap.run.environment import add_hook
 from metertap.runtime.callers import caller_of
 from metertap.runtime.opening import supervisor_watches
@@ -42,6 +43,7 @@ def _follow() -> None:
 
     What they start in turn is not measured: the hook takes itself out of their environment.
     """
+    others.measured()
     if "gunicorn.arbiter" not in sys.modules:  # its workers are forks, and are measured anyway
         add_hook(os.environ)
 

@@ -20,6 +20,7 @@ import stat
 import sys
 import time
 
+from metertap.run import others
 from metertap.runtime import listing
 
 TYPE_CHECKING = False
@@ -114,6 +115,8 @@ def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) ->
     `modules_before` were imported before this one. `failed` is told why metertap cannot be
     imported, if that is found out later.
     """
+    if not os.environ.get("METERTAP_RUN_CHILDREN"):
+        others.watch()
     if may_wait():
         _Waiting(failed).start()
     else:
