@@ -70,12 +70,14 @@ def _means_and_first_items(board: Board) -> None:
         Query(f"{total.expr} / ({counted.expr} > 0)", total.legend),
         span=6,
     )
-    first = rate(f"{promql.FIRST_ITEM}_bucket", _THIS)
     board.series(
         "≈ Time to the first item (estimated)",
         "Of a tool that yields; others have none.",
         "s",
-        *(Query(quantile(share, first), f"≈ {percentile(share)}") for share in (0.5, 0.95)),
+        *(
+            Query(quantile(share, promql.FIRST_ITEM, _THIS), f"≈ {percentile(share)}")
+            for share in (0.5, 0.95)
+        ),
         span=6,
     )
 

@@ -140,7 +140,7 @@ def weight(board: Board, tool: str, by: Sequence[str]) -> None:
         "Estimated from the histogram, so as precise as its buckets are narrow.",
         "bytes",
         Query(
-            quantile(0.95, rate(f"{promql.RESULT_SIZE}_bucket", tool, promql.SERVED), promql.TOOL),
+            quantile(0.95, promql.RESULT_SIZE, tool, promql.SERVED, by=promql.TOOL),
             f"{{{{{promql.TOOL}}}}}",
         ),
         span=8,

@@ -75,24 +75,22 @@ def ratio(part: str, whole: str, by: str = "") -> str:
     return f"({some} or 0 * {total}) / ({total} > 0)"
 
 
-def quantile(share: float, buckets: str, by: str = "") -> str:
-    """Estimate a percentile from buckets."""
-    labels = f"{by}, {promql.BOUNDS}" if by else promql.BOUNDS
-    return f"histogram_quantile({share}, sum by ({labels}) ({buckets}))"
+def quantile(share: float, metric: str, *matchers: str, by: str = "") -> str:
+    """Estimate a percentile of a histogram, from native buckets where there are any."""
+    return promql.quantile(share, metric, lambda name: rate(name, *matchers), by)
 
 
 def quantile_of_calls(share: float, tool: str, by: str = "", over: str = "$__rate_interval") -> str:
-    """Estimate a percentile of the calls that count, and hold it down to the longest call.
-
-    Prometheus's native histograms come first, where there are any: their error is below 1 %.
-    """
-    native, classic = (
-        quantile(share, f"rate({chosen(metric, tool, promql.COUNTED)}[{over}])", by)
-        for metric in (promql.DURATION, BUCKETS)
+    """Estimate a percentile of the calls that count, and hold it down to the longest call."""
+    estimate = promql.quantile(
+        share,
+        promql.DURATION,
+        lambda name: f"rate({chosen(name, tool, promql.COUNTED)}[{over}])",
+        by,
     )
     longest = f"max_over_time({chosen(catalogue.LATENCY_MAX, tool)}[{over}])"
     longest = f"max by ({by}) ({longest})" if by else f"max({longest})"
-    return promql.at_most(f"({native} or {classic})", longest)
+    return promql.at_most(estimate, longest)
 
 
 def percentile(share: float) -> str:

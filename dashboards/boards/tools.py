@@ -110,19 +110,20 @@ def _worst(board: Board) -> None:
 
 
 def _requests(board: Board) -> None:
-    count, buckets = f"{promql.REQUEST_DURATION}_count", f"{promql.REQUEST_DURATION}_bucket"
     board.row("MCP requests")
     board.series(
         "Requests by method",
         "Every request that an MCP server got, tools/call among them.",
         "reqps",
-        summed(rate(count), promql.METHOD),
+        summed(rate(f"{promql.REQUEST_DURATION}_count"), promql.METHOD),
     )
     board.series(
         "≈ p95 by method (estimated)",
         REQUESTS_ESTIMATED,
         "s",
-        Query(quantile(0.95, rate(buckets), promql.METHOD), f"{{{{{promql.METHOD}}}}}"),
+        Query(
+            quantile(0.95, promql.REQUEST_DURATION, by=promql.METHOD), f"{{{{{promql.METHOD}}}}}"
+        ),
     )
 
 

@@ -16,9 +16,10 @@ import pytest
 
 from metertap.cli import main
 from metertap.history import times
-from metertap.history.answers import Subject
+from metertap.history.answers import NO_SOURCE, Subject
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
+from metertap.recording.usage_series import NO_TOOL
 
 DAY = 86_400
 START = 20_000 * DAY
@@ -55,6 +56,21 @@ def test_a_row_for_each_tool_and_cache_with_bars(
     assert " ".join(search.split()) == "search 400 10.0 100 ms 200 ms 200 ms ▅▅██ ValueError 40"
     (prices,) = (line for line in shown if line.startswith("  prices"))
     assert " ".join(prices.split()) == "prices 14 71.4 ██▇▇"
+
+
+def test_model_calls_that_no_tool_made_are_no_tool(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Store(file, 10_000_000)) as store:
+        for name, source in ((NO_TOOL, NO_SOURCE), (NO_TOOL, "mcp")):
+            tally = Tally({} if source == NO_SOURCE else {"ok": 5}, extra={"cost_usd": 0.5})
+            run = Run("shop", "1.1", "one")
+            store.write(run, [(START + 3 * DAY, {Subject("tool", name, source): tally})])
+    tools = json.loads(answered(capsys, "--json"))["tools"]
+    assert [(tool["name"], tool["source"]) for tool in tools] == [
+        ("search", "mcp"),
+        (NO_TOOL, "mcp"),  # the program's own tool of that name
+    ]
 
 
 def test_a_row_for_each_period_of_one_tool(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

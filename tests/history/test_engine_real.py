@@ -18,6 +18,7 @@ from benchmarks.native_histograms import histogram, value, written
 from dashboards.boards.queries import quantile_of_calls
 
 from metertap import catalogue, promql
+from metertap.alerts.thresholds import Thresholds
 from metertap.cli import main
 from metertap.cli.credentials import Credentials
 from metertap.cli.engines import open_history
@@ -25,6 +26,7 @@ from metertap.history.answers import Answers, Slice, Subject
 from metertap.history.sketch import merged
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
+from metertap_exporters.rules.recording import names, of_tools
 from servers.real_servers import prometheus, prometheus_of, victoria_metrics
 from support.http import get
 from support.waiting import wait_for
@@ -235,6 +237,15 @@ def test_an_engine_answers_as_the_file_does(
             assert told.latency.quantile(share) == pytest.approx(exact, rel=off)
 
 
+def asked(engine: str, query: str) -> dict[str, float]:
+    """What the engine answers at the end, by the name of the tool."""
+    found = get(f"{engine}/api/v1/query?{urlencode({'query': query, 'time': END})}").json()
+    return {
+        series["metric"].get(promql.TOOL, ""): float(series["value"][1])
+        for series in found["data"]["result"]
+    }
+
+
 def test_dashboards_read_native_histograms_where_there_are_any(
     engine: str, minutes: list[Any], request: pytest.FixtureRequest
 ) -> None:
@@ -245,11 +256,26 @@ def test_dashboards_read_native_histograms_where_there_are_any(
             tool = f'{promql.TOOL}="{name}"'
             query = quantile_of_calls(share, tool, over=f"{END - START:.0f}s")
             query = query.replace("$job", ".*").replace("$instance", ".*")
-            asked = f"{engine}/api/v1/query?{urlencode({'query': query, 'time': END})}"
-            (found,) = get(asked).json()["data"]["result"]
             exact = every[math.ceil(share * len(every)) - 1]
             # Of classic buckets it is in the same one as the exact figure; these double.
-            assert float(found["value"][1]) == pytest.approx(exact, rel=0.03 if is_native else 0.5)
+            off = 0.03 if is_native else 0.5
+            assert asked(engine, query) == {"": pytest.approx(exact, rel=off)}
+
+
+def test_recording_rules_read_native_histograms_where_there_are_any(
+    engine: str, minutes: list[Any], request: pytest.FixtureRequest
+) -> None:
+    window = Thresholds(window_seconds=round(END - START))
+    rule = next(
+        each for each in of_tools(window) if each.record == names(window.window_seconds)["p95"]
+    )
+    estimate, _, _ = rule.expr.partition("\nand ")  # of rules that nobody evaluates here
+    found = asked(engine, estimate)
+    for name in TOOLS:
+        every = sorted(value for _, _, latencies in minutes for value in latencies[name])
+        exact = every[math.ceil(0.95 * len(every)) - 1]
+        off = 0.03 if "[native" in request.node.name else 0.5
+        assert found[name] == pytest.approx(exact, rel=off)
 
 
 def test_periods_one_tool_and_one_kind(engine: str) -> None:

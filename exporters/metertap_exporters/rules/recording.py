@@ -56,15 +56,21 @@ def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
         ]
     for window in sorted(percentiles):
         recorded = names(window)
-        by_bucket = f"by (job, {promql.TOOL}, {promql.BOUNDS})"
-        buckets = _rate(by_bucket, f"{promql.DURATION}_bucket", promql.COUNTED, window)
         # Without calls the percentile would be NaN.
-        estimate = f"histogram_quantile(0.95, {buckets})"
-        longest = f"{catalogue.LATENCY_MAX}[{prometheus_duration(window)}]"
-        longest = f"max {_BY_TOOL} (max_over_time({longest}))"
-        expr = f"{promql.at_most(estimate, longest)}\nand {recorded['calls']} > 0"
+        expr = f"{_p95(f'[{prometheus_duration(window)}]')}\nand {recorded['calls']} > 0"
         rules.append(RecordingRule(recorded["p95"], expr))
     return rules
+
+
+def _p95(over: str) -> str:
+    estimate = promql.quantile(
+        0.95,
+        promql.DURATION,
+        lambda name: f"rate({selector(name, promql.COUNTED)}{over})",
+        f"job, {promql.TOOL}",
+    )
+    longest = f"max {_BY_TOOL} (max_over_time({catalogue.LATENCY_MAX}{over}))"
+    return promql.at_most(estimate, longest)
 
 
 def of_caches(thresholds: Thresholds) -> list[RecordingRule]:

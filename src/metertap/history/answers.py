@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from metertap import outcomes
 from metertap.history.sketch import Sketch
+from metertap.recording.usage_series import NO_TOOL
 
 Kind = Literal["tool", "cache", "operation", "model"]
 KINDS: tuple[Kind, ...] = ("tool", "cache", "operation")
@@ -18,6 +19,8 @@ KINDS: tuple[Kind, ...] = ("tool", "cache", "operation")
 By = Literal["none", "version", "instance"]
 """The criterion that separates series beside the subject and the service."""
 
+NO_SOURCE = "model"
+"""The source of model calls that no tool made."""
 ERROR = "error"
 """The outcome of an MCP operation that has an `error.type`."""
 _FAILED = outcomes.FAILED | {ERROR}
@@ -35,6 +38,11 @@ class Subject:
     name: str
     source: str
     """A tool's library, a cache's system, an operation's `server` or `client`, or a provider."""
+
+    @property
+    def is_no_tool(self) -> bool:
+        """Whether it stands for model calls that no tool made."""
+        return (self.kind, self.name) == ("tool", NO_TOOL) and self.source in ("", NO_SOURCE)
 
 
 @dataclass(slots=True)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from metertap import promql
 from metertap.history.answers import Subject
+from metertap.recording.usage_series import NO_TOOL
 
 METRICS = (promql.COST, promql.FAILED_COST, promql.MODEL_DURATION, promql.TOKENS)
-_NO_TOOL, _NO_MODEL = "none", "unknown"
+_NO_MODEL = "unknown"
 _NAMES = frozenset(
     {promql.TOOL, promql.PROVIDER, promql.MODEL, promql.REQUESTED, promql.KIND_OF_TOKEN}
 )
@@ -75,7 +76,7 @@ def _both(
 
 def _model(labels: Labels) -> _Model:
     model = labels.get(promql.MODEL) or labels.get(promql.REQUESTED) or _NO_MODEL
-    return _Model(labels.get(promql.TOOL) or _NO_TOOL, labels.get(promql.PROVIDER, ""), model)
+    return _Model(labels.get(promql.TOOL) or NO_TOOL, labels.get(promql.PROVIDER, ""), model)
 
 
 def _others(labels: Labels) -> frozenset[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metertap import catalogue, outcomes
-from metertap.history.answers import ERROR, Subject
+from metertap.history.answers import ERROR, NO_SOURCE, Subject
 from metertap.history.tally import Tally, add_to
 from metertap.history.weights import DefinitionSums
 from metertap.recording import Recorder
@@ -18,8 +18,6 @@ from metertap.recording.tool_series import Ended, ToolSeries
 from metertap.recording.weight_series import Sized, WeightSeries
 
 _OPERATIONS = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
-_NO_TOOL = "model"
-"""The source of model calls that no tool made."""
 _MANY = 50_000
 """Calls that may wait to be sorted: about a megabyte."""
 
@@ -112,7 +110,7 @@ class Gathering:
         used, fees = self._recorder.usage_figures(), self._recorder.spent_on_fees()
         sources = dict(key for key, _, _ in self._recorder.tool_counts()) if used or fees else {}
         for usage in used:
-            tool = Subject("tool", usage.tool, sources.get(usage.tool, _NO_TOOL))
+            tool = Subject("tool", usage.tool, sources.get(usage.tool, NO_SOURCE))
             sums = {
                 "model_calls": usage.calls,
                 "input_tokens": usage.input_tokens,

@@ -135,7 +135,8 @@ def report(answers: Answers, question: Question) -> Report:
         kinds=("tool", "cache"),
         by="version",
     ):
-        pieces[piece.service, piece.subject].append(piece)
+        if not piece.subject.is_no_tool or piece.calls:
+            pieces[piece.service, piece.subject].append(piece)
     tested: list[Tested] = []
     untold: list[Untold] = []
     sides = {

@@ -70,7 +70,8 @@ def trends(
     for each in answers.slices(
         since=since, until=until, step=step, service=service, kinds=kinds, name=name, by=by
     ):
-        found.setdefault((each.subject, each.service, each.version), []).append(each)
+        if not each.subject.is_no_tool or each.calls:
+            found.setdefault((each.subject, each.service, each.version), []).append(each)
         step = max(step, each.end - each.start)  # longer where nothing so fine is kept
     versions = [
         version

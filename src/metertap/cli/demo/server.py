@@ -36,7 +36,7 @@ def make_server(release: str = RELEASES[0], costs: str = "") -> Any:
     server = _server_class()("demo-shop", log_level="CRITICAL")
     prices: dict[str, float] = {}
     price_cache = metertap.cache_meter("prices")
-    search_seconds = (0.002, 0.012) if release == RELEASES[0] else (0.010, 0.024)
+    search_seconds = (0.002, 0.012) if release == RELEASES[0] else (0.06, 0.1)
 
     def tool(function: Tool) -> Tool:
         return cast(Tool, server.tool()(function))
