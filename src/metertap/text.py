@@ -10,6 +10,7 @@ terminal or a log, and through `without_secrets` where it may quote an address o
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 NONE = "–"
 """The text in a column where there is no data."""
@@ -26,6 +27,12 @@ NO_TOOL = (
 )
 """What is said where caches are measured and tools are not."""
 
+ORDER = (
+    "If it runs all the same: a decorator that registers a function, such as @app.get, has to "
+    "stand above @metertap.tool"
+)
+"""What is said of a decorated function of which no call was seen."""
+
 _LONGEST = 1000
 """Characters of one text that are shown."""
 _HIDDEN = "…"
@@ -40,6 +47,12 @@ _PAIR = (
 
 
 # What others wrote
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first of `names`, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def printable(text: str, longest: int = _LONGEST) -> str:

@@ -211,6 +211,31 @@ def test_a_hand_made_record_that_was_left_out_is_named(capsys: pytest.CaptureFix
     assert "1 hand-made records of 'search'" in capsys.readouterr().out
 
 
+def test_decorated_tools_are_listed_and_those_that_are_registered_without_us_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    routes = []
+
+    def get(function: Any) -> Any:
+        routes.append(function)
+        return function
+
+    with metertap.instrument() as tap:
+        get(metertap.tool(name="search")(lambda: None))
+        metertap.tool(name="prices")(get(lambda: None))
+        assert not any("stand above" in note for note in tap.diagnosis()["notes"])
+        for route in routes:
+            route()
+        prices, search = tap.diagnosis()["decorated_tools"]
+        assert main(["doctor", wait_for(lambda: tap.json_url)]) == 0
+    assert (prices["name"], prices["calls"], search["calls"]) == ("prices", 0, 1)
+    assert (prices["file"], prices["line"]) == (__file__, search["line"] + 1)
+    out = unfolded(capsys.readouterr().out)
+    assert "not called in this process: prices (" in out
+    assert "has to stand above @metertap.tool" in out
+    assert re.search(r"prices 0 /.* search 1 /", out)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("instrumentation", "shown"),

@@ -122,7 +122,7 @@ def test_workers_of_one_service_are_one_table(free_port: int) -> None:
             pids.append(process.pid)
         shown = run(METERTAP, "snapshot")
         assert (shown.status, shown.told) == (0, "")
-        assert shown.stdout.decode().startswith(f"shop pid {pids[0]} ")
+        assert shown.stdout.decode().startswith(f"shop answered by pid {pids[0]} ")
         (document,) = json.loads(run(METERTAP, "snapshot", "--json").stdout)
         assert document["cache_metrics"]["c"]["hits"] == 2
         assert [item["pid"] for item in document["workers"]] == pids

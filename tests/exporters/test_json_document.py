@@ -129,6 +129,13 @@ def test_without_an_ok_or_failed_call_there_is_no_rate(ended: str) -> None:
     assert checked()["tool_metrics"]["search"]["success_rate"] is None
 
 
+def test_error_types_come_in_the_same_order_each_time() -> None:
+    for kind in ("KeyError", "TypeError", "ValueError", "IndexError", "ValueError"):
+        metertap.record_tool_call("search", False, 1.0, kind)
+    found = checked()["tool_metrics"]["search"]["error_types"]
+    assert list(found) == ["ValueError", "IndexError", "KeyError", "TypeError"]
+
+
 def test_equal_names_of_several_sources_stay_apart() -> None:
     record(outcomes.OK, 1, "search", "mcp:a")
     record(outcomes.OK, 2, "search@mcp:b", "mcp:a")

@@ -76,6 +76,18 @@ def test_an_error_type_that_ended_calls_in_several_ways_tells_how_many_did_not_f
     assert tables(figures)[0].rows[0][-1] == "KeyError 5"
 
 
+def test_a_decorated_tool_that_was_never_called_is_told_where_another_was() -> None:
+    recorder = state.recorder()
+    for name in ("prices", "search"):
+        recorder.tool(name, catalogue.MANUAL)
+    recorder.tool("found", "mcp:shop")  # one that a server lists
+    assert "has to stand above" not in plain(tables(document())[0])
+    metertap.record_tool_call("search", True, 5.0)
+    assert "prices: never called. " in tables(document())[0].legend
+    metertap.record_tool_call("prices", True, 5.0)
+    assert "has to stand above" not in plain(tables(document())[0])
+
+
 def test_where_only_caches_are_measured_it_is_said_what_becomes_a_tool() -> None:
     with metertap.instrument(json_endpoint=False) as tap:
         metertap.record_cache_hit("prices")

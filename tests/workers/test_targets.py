@@ -111,9 +111,11 @@ def test_one_worker_alone_answers_to_its_id_and_to_no_other() -> None:
 
 
 def test_tables_say_whose_figures_they_are() -> None:
+    reasons = {"not reached": "no answer within 0.25 s"}
+
     def told(*states: str, ended: int = 0) -> str:
         workers = [
-            document.Worker(pid=number, state=state, age_seconds=3.2, reason=None)
+            document.Worker(pid=number, state=state, age_seconds=3.2, reason=reasons.get(state))
             for number, state in enumerate(states, 1)
         ]
         found = {"workers": workers, "ended_workers": ended}
@@ -126,5 +128,5 @@ def test_tables_say_whose_figures_they_are() -> None:
         "1 worker (7 ended, whose calls are counted but not in percentiles)"
     )
     assert told("reached", "not reached", "left") == (
-        "3 workers (2 not reached, as of 3 s ago; 3 left, as of 3 s ago)"
+        "3 workers (2 not reached: no answer within 0.25 s, as of 3 s ago; 3 left, as of 3 s ago)"
     )

@@ -196,7 +196,7 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
         "extrapolated": list(quantiles.extrapolated),
         "window_samples": tool.window_samples,
         "active_calls": tool.active,
-        "error_types": dict(tool.error_types),
+        "error_types": _by_count(tool.error_types),
         "error_outcomes": _by_type(tool.errors),
         "last_call_timestamp": tool.last_call,
         "with_cache": tool.with_cache
@@ -206,6 +206,11 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
         },
         "first_item": None if tool.first_item is None else _latencies(tool.first_item),
     }
+
+
+def _by_count(error_types: Mapping[str, int]) -> dict[str, int]:
+    """Return error types, the most frequent first, and equally frequent ones by name."""
+    return dict(sorted(error_types.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _by_type(errors: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -243,7 +248,7 @@ def _estimate(tool: ForeignTool) -> Tool:
         "extrapolated": [],
         "window_samples": None,
         "active_calls": None,
-        "error_types": tool.error_types,
+        "error_types": _by_count(tool.error_types),
         "error_outcomes": None,
         "last_call_timestamp": None,
         "with_cache": None,
@@ -291,7 +296,7 @@ def _operation(figures: OperationFigures) -> dict[str, Any]:
         "failed_calls": figures.failed,
         "success_rate": _percent(figures.calls - figures.failed, figures.calls),
         **_durations(figures, "latency_ms"),
-        "error_types": dict(figures.error_types),
+        "error_types": _by_count(figures.error_types),
         "last_call_timestamp": figures.last_call,
     }
 
@@ -302,7 +307,7 @@ def _session(figures: OperationFigures) -> dict[str, Any]:
         "ended_sessions": figures.calls,
         "failed_sessions": figures.failed,
         **_durations(figures, "duration_ms"),
-        "error_types": dict(figures.error_types),
+        "error_types": _by_count(figures.error_types),
         "last_end_timestamp": figures.last_call,
     }
 

@@ -68,6 +68,8 @@ def _tables(name: str, report: Report, problems: list[Row], everything: bool) ->
     first.rows += [*_worth_knowing(report), *_addresses(report)]
     yield first
     yield _libraries(report)
+    if report.get("decorated_tools"):  # an older metertap does not list them
+        yield _decorated(report)
     if report.get("caches"):  # an older metertap has none
         yield _caches(report)
     if everything:
@@ -301,6 +303,18 @@ def _patches(report: Report) -> Table:
             shown = ", ".join(patch["bound"]) or patch["problem"] or patch["module"]
             table.rows.append((*base, state, shown))
         table.rows += [(*base, "unverified", text) for text in item.get("unverified", ())]
+    return table
+
+
+def _decorated(report: Report) -> Table:
+    """Return the functions that are decorated as tools, and how often they were called."""
+    table = Table(
+        "", ("@metertap.tool", "calls here", "decorated at"), right=frozenset({"calls here"})
+    )
+    table.rows += [
+        (item["name"], str(item["calls"]), f"{item['file']}:{item['line']}")
+        for item in report.get("decorated_tools", ())
+    ]
     return table
 
 

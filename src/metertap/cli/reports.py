@@ -54,6 +54,15 @@ class CacheReport(_CacheAlways, total=False):
     objects: int
 
 
+class DecoratedReport(TypedDict):
+    """One function that is decorated as a tool, and how often its process called it."""
+
+    name: str
+    file: str
+    line: int
+    calls: int
+
+
 class ReaderReport(TypedDict):
     """A reader of the provider, and who added it."""
 
@@ -147,6 +156,7 @@ class Report(_ReportAlways, total=False):
 
     refused_settings: list[str]
     caches: list[CacheReport]
+    decorated_tools: list[DecoratedReport]
     process_metrics: ProcessMetricsReport | None
     alerts: AlertsReport | None
     history: HistoryReport | None

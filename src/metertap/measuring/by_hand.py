@@ -73,6 +73,8 @@ def _measured(function: Any, name: str | None) -> Any:
         )
     if is_enabled():
         recorder().tool(as_label(label), SOURCE)  # in the document before its first call
+    if code := getattr(function, "__code__", None):
+        recorder().decorated[as_label(label)] = code.co_filename, code.co_firstlineno
     slot = ToolSlot(label, SOURCE)
     kind = callables.kind_of(function)
     if type(function) is FunctionType and kind in _FUNCTIONS:

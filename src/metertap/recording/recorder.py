@@ -48,6 +48,8 @@ class Recorder(Views):
     def __init__(self, window_size: int = 1000, series_limit: int = 2000) -> None:
         self._series_limit = series_limit
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
+        self.decorated: dict[str, tuple[str, int]] = {}
+        """File and line of each function that is decorated as a tool, by the tool's name."""
         super().__init__(window_size)
 
     def _clear(self) -> None:
@@ -342,6 +344,7 @@ class Recorder(Views):
 
     def reset(self) -> None:
         """Forget everything recorded."""
+        self.decorated.clear()
         self._clear()
 
     def start_over(self) -> None:

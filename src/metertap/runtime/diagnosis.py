@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import util
 from pathlib import Path
@@ -19,7 +20,7 @@ from metertap.settings.address import Address
 from metertap.settings.config_file import is_in_full
 from metertap.settings.secret import Secret
 from metertap.settings.settings import TABLE, Settings, config_file_named
-from metertap.text import NO_TOOL, without_secrets
+from metertap.text import NO_TOOL, ORDER, listed, without_secrets
 
 if TYPE_CHECKING:
     from metertap.history.writer import HistoryWriter
@@ -46,6 +47,7 @@ def diagnose(
         "refused_settings": (lambda: list(settings.refused), []),
         "instrumentations": (lambda: _instrumentations(settings.enabled), []),
         "caches": (_caches, []),
+        "decorated_tools": (_decorated, []),
         "process_metrics": (lambda: pipeline().process_metrics.described(), None),
         "provider": (lambda: _provider(pipeline()), None),
         "recording_paths": (lambda: pipeline().recording_paths(), []),
@@ -62,6 +64,7 @@ def diagnose(
                 *_unknown_names(settings),
                 *_relative_file(),
                 *_no_tool(),
+                *_never_called(),
                 *sdk.problems(),
             ],
             list(notes),
@@ -154,6 +157,34 @@ def _no_tool() -> list[str]:
     """Say what becomes a tool, where only caches are measured."""
     figures = state.recorder().figures()
     return [NO_TOOL] if figures.caches and not figures.tools and not figures.operations else []
+
+
+def _decorated() -> list[dict[str, Any]]:
+    """List the functions that are decorated as tools, and their calls in this process.
+
+    Those that a patch counts are among them.
+    """
+    calls = Counter(state.recorder().duplicates)
+    for tool in state.recorder().figures(caches=False).tools:
+        calls[tool.name] += sum(tool.counts.values()) + tool.active
+    return [
+        {"name": name, "file": file, "line": line, "calls": calls[name]}
+        for name, (file, line) in sorted(state.recorder().decorated.items())
+    ]
+
+
+def _never_called() -> list[str]:
+    """Name the decorated tools that were not called here, where something else was measured."""
+    figures = state.recorder().figures()
+    called = any(tool.active or any(tool.counts.values()) for tool in figures.tools)
+    never = [
+        f"{item['name']} ({item['file']}:{item['line']})"
+        for item in _decorated()
+        if not item["calls"]
+    ]
+    if not never or not (called or figures.caches or figures.operations):
+        return []
+    return [f"decorated as tools and not called in this process: {listed(never)}. {ORDER}"]
 
 
 def _instrumentations(enabled: bool) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from metertap import outcomes, text
+from metertap import catalogue, outcomes, text
 from metertap.tables import weights
 from metertap.tables.document import Document, Operation, Session, Tool
 from metertap.tables.percentiles import (
@@ -52,6 +52,9 @@ def tables(
         made.append(_caches(document))
     if not document["tool_metrics"] and not operations:
         made[0].legend = text.NO_TOOL
+    elif never := _never_called(document):
+        told = f"{text.listed(never)}: never called. {text.ORDER}"
+        made[0].legend = "\n".join(filter(None, (made[0].legend, told)))
     made[0].title = _title(document, name, pid, url)
     for sign, legend in ((text.ABOUT, text.LEGEND), (text.NONE, text.TWO_CALLS)):
         for table in [table for table in made if _has(sign, table)][-1:]:
@@ -64,6 +67,22 @@ def tables(
     return made
 
 
+def _never_called(document: Document) -> list[str]:
+    """Name the decorated tools that were never called, if something else was measured.
+
+    Not those whose name another source has as well: that one may count their calls.
+    """
+    tools = document["tool_metrics"].items()
+    idle = [name for name, tool in tools if not (tool["total_calls"] or tool["active_calls"])]
+    if len(idle) == len(tools) and not (document["cache_metrics"] or document.get("operations")):
+        return []
+    return [
+        name
+        for name in idle
+        if document["tool_metrics"][name]["source"] == catalogue.MANUAL and "@" not in name
+    ]
+
+
 def _has(sign: str, table: Table) -> bool:
     columns = [column for column, name in enumerate(table.headers) if name in PERCENTILES]
     return any(sign in row[column] for row in table.rows for column in columns)
@@ -74,7 +93,7 @@ def _title(document: Document, name: str, pid: int | None, url: str) -> str:
     parts = (
         service.get("name", name),
         service.get("version", ""),
-        f"pid {pid}" if pid else "",
+        _answering(document, pid),
         url,
         f"up {system['uptime_seconds']:.0f} s",
         _open_sessions(system["active_sessions"]),
@@ -83,13 +102,21 @@ def _title(document: Document, name: str, pid: int | None, url: str) -> str:
     return " ".join(filter(None, parts))
 
 
+def _answering(document: Document, pid: int | None) -> str:
+    """Name the process that answers: one of several workers is not the service."""
+    if not pid:
+        return ""
+    return f"{'answered by ' if len(document.get('workers') or ()) > 1 else ''}pid {pid}"
+
+
 def workers_told(document: Document) -> str:
     """Describe the workers whose figures these are, and those whose figures may be too old."""
     workers = document.get("workers") or []
     if not workers:
         return ""
     old = [
-        f"{item['pid']} {item['state']}, as of {item['age_seconds']:.0f} s ago"
+        f"{item['pid']} {': '.join(filter(None, (item['state'], item['reason'])))}, "
+        f"as of {item['age_seconds']:.0f} s ago"
         for item in workers
         if item["state"] in _OLD
     ]
