@@ -29,6 +29,7 @@ GROUPS = {
     "openai_agents_tools": "openai_agents_tools:calls",
     "claude_agent_sdk_tools": "claude_agent_sdk_tools:calls",
     "weight": "weight:results",
+    "model_calls": "model_calls:calls",
     "document": "views:document",
     "memory": "views:memory",
     "page": "page:open_page",

@@ -87,6 +87,11 @@ class ObjectMeter(CacheMeter):
         super().__init__("", system)
 
     @property
+    def name(self) -> str:
+        """The name of the cache, once somebody has looked; empty before."""
+        return self._name
+
+    @property
     def system(self) -> str:
         """The name of the library that the cache is of."""
         return self._system

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from metertap import text
-from metertap.costs import what_if
+from metertap.costs import reuse, what_if
 from metertap.costs.savings import Savings
 from metertap.costs.tool_cost import ToolCost
 from metertap.recording import CacheFigures, Figures
@@ -110,11 +110,17 @@ def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[
     room = f"room for {evicted} entries more"
     if cache.entries is not None:
         room = f"room for {cache.entries} + {evicted} = {cache.entries + evicted} entries"
-    # Which keys are asked for again is not kept, so no curve says how much less is enough.
-    goal = f"no size reaches {_GOAL:.0%}: {cache.misses - most} misses were no matter of room"
-    if rate >= _GOAL:
+    confidence = LOW
+    sample = reuse.distances(cache.name, cache.system, lookups)
+    if sample is not None:
+        confidence = MEDIUM
+        goal = _by_reuse(sample)
+    elif rate >= _GOAL:
+        # Which keys are asked for again is not kept, so no curve says how much less is enough.
         more = max(0, math.ceil(_GOAL * lookups) - cache.hits)
         goal = f"{_GOAL:.0%} need {more} hits more, and at most that room"
+    else:
+        goal = f"no size reaches {_GOAL:.0%}: {cache.misses - most} misses were no matter of room"
     yield _made(
         "cache_too_small",
         f"cache {name} gives up entries that may be asked for again",
@@ -123,10 +129,20 @@ def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[
         f"as much as {rate:.1%}; {goal}"
         + ("" if cost is None else f"; {most} × {_money(cost / most)} a miss = {_money(cost)}"),
         cost,
-        LOW,
+        confidence,
         None,
         name,
     )
+
+
+def _by_reuse(sample: reuse.ReuseDistances) -> str:
+    size, most = sample.size_for(_GOAL)
+    if size is None:
+        return (
+            f"no size reaches {_GOAL:.0%}: {most:.1%} of lookups were of keys that came again, by "
+            "a sample of them"
+        )
+    return f"an LRU cache of ≈{size} entries would have had {_GOAL:.0%} hits, by a sample of keys"
 
 
 def _cheaper(series: UsageSeries) -> Iterator[dict[str, Any]]:

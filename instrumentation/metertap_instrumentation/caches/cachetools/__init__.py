@@ -28,6 +28,7 @@ from metertap_instrumentation.caches.cachetools.lookups import (
     get,
     getitem,
     popitem,
+    seen,
     setdefault,
     setitem,
 )
@@ -41,16 +42,16 @@ _DECORATED = ("Basic", "Locked", "Condition", "Info", "LockedInfo", "ConditionIn
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
     targets = [
-        stand_in("Cache.__getitem__", getitem),
+        stand_in("Cache.__getitem__", seen(getitem)),
         stand_in("Cache.__setitem__", setitem),
-        stand_in("Cache.get", get),
+        stand_in("Cache.get", seen(get, only_misses=True)),
         stand_in("Cache.pop", within()),  # it reads what it removes, as `expire` does
         stand_in("Cache.popitem", popitem),
-        stand_in("Cache.setdefault", setdefault),
+        stand_in("Cache.setdefault", seen(setdefault, only_misses=True)),
     ]
     for kind in _KINDS:
         targets += [
-            stand_in(f"{kind}.__getitem__", getitem, own=True),
+            stand_in(f"{kind}.__getitem__", seen(getitem), own=True),
             stand_in(f"{kind}.__setitem__", setitem, own=True),
             stand_in(f"{kind}.popitem", popitem, own=True),
             stand_in(f"{kind}.expire", within(), own=True),

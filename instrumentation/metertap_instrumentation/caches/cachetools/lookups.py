@@ -15,7 +15,8 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import is_own
 from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
-from metertap.patching.targets import Live
+from metertap.costs import reuse
+from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
 MODULE = "cachetools"
@@ -31,6 +32,33 @@ meters = ObjectMeters("cachetools")
 _find = meters.find
 _making = ObjectMeters("cachetools")
 """Classes that make up what they lack (`__missing__`): a miss has an answer there, too."""
+
+
+def seen(make: Make, *, only_misses: bool = False) -> Make:
+    """Also take the keys that are looked up, where settings ask how often they come again.
+
+    What a method finds by way of another is taken there: of such a method `only_misses` are taken.
+    """
+
+    def made(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        lookup = make(method, live)
+        if not reuse.is_looked_for():
+            return lookup
+
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if live and _layer() is None and args:
+                with faults.guarded("cache reuse"):
+                    if not only_misses or args[0] not in self:
+                        reuse.saw(_meter_of(self), args[0])
+            try:
+                return lookup(self, *args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        return call
+
+    return made
 
 
 def getitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:

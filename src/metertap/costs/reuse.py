@@ -1,0 +1,109 @@
+"""How often an LRU cache of another size would have hit: a bounded sample of its keys, on request.
+
+A key that comes again is a hit in every LRU cache that has room for as many other keys as came in
+between: its reuse distance. Of most keys nothing is kept. Those whose salted hash is below a
+threshold stand for all others (SHARDS: Waldspurger et al., FAST 2015); the threshold falls whenever
+more than `_MOST` of them are known, so memory is bounded. The salt is random and never leaves the
+process, so no hash reveals a key.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import weakref
+from bisect import bisect_left
+from collections import defaultdict
+from typing import Any
+
+from metertap import faults, locks, state
+
+_MOST = 1000
+"""The most keys of a cache that are sampled (0.3 MB)."""
+_SPACE = 2**24
+_GROWTH = 1.02
+"""Distances are counted in buckets that grow by 2 %."""
+
+
+class ReuseDistances:
+    """Reuse distances of the keys of one cache, in the order of its lookups."""
+
+    def __init__(self) -> None:
+        self.lookups = 0
+        self._lock = locks.lock()
+        self._salt = random.getrandbits(64)
+        self._below = _SPACE
+        self._last: dict[int, int] = {}
+        self._times: list[int] = []
+        self._found: dict[int, float] = defaultdict(float)
+        self._sampled = 0.0
+
+    def saw(self, key: Any) -> None:
+        """Take a lookup of `key`, whether or not it hit."""
+        mark = hash((self._salt, key))
+        with self._lock:
+            self.lookups += 1
+            if mark % _SPACE >= self._below:
+                return
+            weight = _SPACE / self._below
+            self._sampled += weight
+            last = self._last.get(mark)
+            if last is not None:
+                at = bisect_left(self._times, last)
+                distance = (len(self._times) - at - 1) * weight
+                del self._times[at]
+                self._found[round(math.log(distance + 1, _GROWTH))] += weight
+            self._last[mark] = self.lookups
+            self._times.append(self.lookups)
+            if len(self._last) > _MOST:
+                self._sample_fewer()
+
+    def _sample_fewer(self) -> None:
+        self._below = self._below * 7 // 8
+        for mark in [mark for mark in self._last if mark % _SPACE >= self._below]:
+            del self._times[bisect_left(self._times, self._last.pop(mark))]
+
+    def size_for(self, rate: float) -> tuple[int | None, float]:
+        """Return the least entries with which so large a share (0 to 1) would have been hits.
+
+        None if no size has it. The second is the share of lookups of keys that came again.
+        """
+        with self._lock:
+            found, lookups = sorted(self._found.items()), self._sampled
+        hits, size = 0.0, None
+        for bucket, count in found:
+            hits += count
+            if size is None and hits >= rate * lookups:
+                size = math.ceil(_GROWTH**bucket)
+        return size, hits / lookups if lookups else 0.0
+
+
+_by_meter: weakref.WeakKeyDictionary[Any, ReuseDistances] = weakref.WeakKeyDictionary()
+
+
+def is_looked_for() -> bool:
+    """Return whether the program's settings ask for it."""
+    return state.settings().cost_repeats
+
+
+def saw(meter: Any, key: Any) -> None:
+    """Take a lookup of `key` in the cache that `meter` counts. Never raises."""
+    with faults.guarded("cache reuse"):
+        found = _by_meter.get(meter)
+        if found is None:
+            found = _by_meter.setdefault(meter, ReuseDistances())
+        found.saw(key)
+
+
+def distances(name: str, system: str, lookups: int) -> ReuseDistances | None:
+    """Return those of the cache of a name; None unless they are of all its lookups, or nearly."""
+    with faults.guarded("cache reuse"):
+        for meter, found in list(_by_meter.items()):
+            is_it = (meter.name, meter.system) == (name, system)
+            if is_it and 0.95 * lookups <= found.lookups <= 1.05 * lookups:
+                return found
+    return None
+
+
+state.on_reset(_by_meter.clear)
+state.on_fork(child=_by_meter.clear)
