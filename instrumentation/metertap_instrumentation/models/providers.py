@@ -7,6 +7,7 @@ conventions, if they have one.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 _CLASSES = {
@@ -79,11 +80,15 @@ def provider_of(client: Any, otherwise: str) -> tuple[str, tuple[str, int] | Non
         return otherwise, None
     port = getattr(url, "port", None) or (80 if getattr(url, "scheme", "") == "http" else 443)
     server = host, port
-    kind = type(client).__name__
+    return _provider(type(client).__name__, host) or otherwise, server
+
+
+@functools.lru_cache(maxsize=256)
+def _provider(kind: str, host: str) -> str | None:
     for part, provider in _CLASSES.items():
         if part in kind:
-            return provider, server
-    return by_host(host) or otherwise, server
+            return provider
+    return by_host(host)
 
 
 def by_host(host: str) -> str | None:

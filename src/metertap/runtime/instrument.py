@@ -110,7 +110,8 @@ def instrument(
         history_size: Megabytes that the file may grow to; then the oldest goes. Default 512,
             METERTAP_HISTORY_SIZE.
         cost_repeats: Whether to keep salted hashes of what models and caches are asked, to see
-            which tools ask the same again, and what size a cache needs. Default False, METERTAP_COST_REPEATS.
+            which tools ask the same again, and what size a cache needs. Default False,
+            METERTAP_COST_REPEATS.
         meter_provider: The provider to record to. Default: the global one of OpenTelemetry.
         unknown: Any other keyword has no effect, and is one warning.
 
