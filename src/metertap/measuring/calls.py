@@ -85,16 +85,13 @@ def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool
         except StopIteration:
             series.due()
     parent = _current()
-    depth = 0
     # Most often there is none, or one that has ended and was inside no other.
-    if parent is not None:
-        if parent[0] is not None or parent[2] is not None:
-            parent = _unended(parent)
-            if parent is not None:
-                depth = _depth_in(parent)
-        else:
-            parent = None
-    frame: Frame = [series, owner, parent, False, False, None, 0.0, None, depth, None]
+    if parent is None or (parent[0] is None and parent[2] is None):
+        frame: Frame = [series, owner, None, False, False, None, 0.0, None, 0, None]
+    else:
+        parent = _unended(parent)
+        depth = 0 if parent is None else _depth_in(parent)
+        frame = [series, owner, parent, False, False, None, 0.0, None, depth, None]
     if as_current:
         _set_current(frame)
     frame[STARTED] = clock() - spent
@@ -109,14 +106,14 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
     """
     if ended is None:
         ended = clock()
-    if frame[ENDED] is not None:
-        ended = frame[ENDED]
-    series: ToolSeries | None = frame[SERIES]
-    frame[SERIES] = None
-    frame[OWNER] = None  # contexts keep the frame, and shall keep nothing else of the call
+    series, _, _, hit, missed, _, started, _, _, seen = frame
+    # Contexts keep the frame, and shall keep nothing else of the call.
+    frame[0] = frame[1] = None
     if not series:
         return
-    seconds = ended - frame[STARTED]
+    if seen is not None:
+        ended = seen
+    seconds = ended - started
     try:
         if ending is not None:
             frame[NOTE] = ending  # for those who kept the frame to learn how the call ended
@@ -125,8 +122,8 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
         append = series.append
         append(seconds)
         series.ended = ended
-        if frame[HIT] or frame[MISSED]:
-            series.looked_up(frame[HIT], frame[MISSED], seconds)
+        if hit or missed:
+            series.looked_up(hit, missed, seconds)
     except Exception as fault:
         faults.fault("measure", fault)
 

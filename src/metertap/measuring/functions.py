@@ -42,9 +42,9 @@ def plain(
     def call(*args: Any, **kwargs: Any) -> Any:
         frame: Frame | None = None
         parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
+        if parent is not None and (parent[0] is not None or parent[2] is not None):
             frame = slot.enter()
-        elif series := slot.series or slot.find():
+        elif (series := slot.series) is not None or (series := slot.find()) is not None:
             tick = series.tick
             try:
                 tick()
@@ -84,9 +84,9 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
     async def call(*args: Any, **kwargs: Any) -> Any:
         frame: Frame | None = None
         parent = _get()
-        if parent is not None and (parent[0] or parent[2]):
+        if parent is not None and (parent[0] is not None or parent[2] is not None):
             frame = slot.enter()
-        elif series := slot.series or slot.find():
+        elif (series := slot.series) is not None or (series := slot.find()) is not None:
             tick = series.tick
             try:
                 tick()

@@ -84,7 +84,9 @@ class Batch:
         """Add each duration to `total`, one after the other, and return the sum."""
         if _SUM_IS_SEQUENTIAL:
             return sum(self.durations, total)
-        return functools.reduce(operator.add, self.durations, total)
+        for duration in self.durations:  # in less time than `functools.reduce` takes
+            total += duration
+        return total
 
 
 class Buffer(ABC):

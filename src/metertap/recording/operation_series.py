@@ -34,14 +34,17 @@ class DataPoint:
 
     def record(self, seconds: float, ended: float | None = None) -> None:
         """Record one operation that ended at `ended`, by `time.perf_counter`; now, by default."""
+        # Read before it is called: looked up as a method it would be found late.
         series = self.series
+        tick = series.tick
         try:
-            series.tick()
+            tick()
         except StopIteration:
             series.due()
         series.ended = clock() if ended is None else ended
         if series.usual is self:
-            series.append(seconds)
+            append = series.append
+            append(seconds)
         else:
             series.put(Sample(self, seconds, series.trace()), begins=not self.has_begun)
 

@@ -73,7 +73,14 @@ class WeightSeries(LatencySeries[WeightFigures]):
             faults.fault("weight.result", fault)
             size = UNKNOWN
         try:
-            self.record(size)
+            # As `record` does it, without a call.
+            tick = self.tick
+            try:
+                tick()
+            except StopIteration:
+                self.due()
+            append = self.append if size >= 0 else self._items.append
+            append(size)
         except Exception as fault:
             faults.fault("weight.result", fault)
 

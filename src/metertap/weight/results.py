@@ -40,20 +40,18 @@ def of_content(blocks: Any) -> int:
     for block in blocks:
         fields = block if type(block) is dict else block.__dict__
         text = fields.get("text")
+        if type(text) is str and text.isascii():
+            total += len(text)
+            continue
         if text is None:  # the text of a file that is embedded
             inner = fields.get("resource")
             if inner is None:
                 return UNKNOWN
             text = (inner if type(inner) is dict else inner.__dict__).get("text")
-        if type(text) is not str:
+        size = of_text(text) if type(text) is str else UNKNOWN
+        if size < 0:
             return UNKNOWN
-        if text.isascii():
-            total += len(text)
-        else:
-            size = of_text(text)
-            if size < 0:
-                return size
-            total += size
+        total += size
     return total
 
 

@@ -217,7 +217,7 @@ def test_a_request_that_cannot_be_read_is_a_fault_and_nothing_else() -> None:
 def test_a_handler_has_ended_when_its_result_is_serialized(
     method: str, milliseconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = stopped(monkeypatch, calls, requests)
+    clock = stopped(monkeypatch, calls, requests, v2)
 
     def serialize(_runner: Any, method: str, version: str, result: Any) -> Any:
         clock.takes(2)

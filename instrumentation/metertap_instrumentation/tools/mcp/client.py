@@ -14,6 +14,7 @@ from metertap.measuring.calls import clock
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import stand_in
+from metertap.weight.results import of_content
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
@@ -65,13 +66,20 @@ def _answered(sent: _Sent, result: Any) -> None:
         fields = result.__dict__
     except AttributeError:  # of no model: a program may have its own type of results
         fields = {}
-    is_error = fields.get("is_error") or fields.get("isError")  # 2.x, 1.x
+    is_error = fields.get("is_error")  # 2.x
+    if is_error is None:
+        is_error = fields.get("isError")  # 1.x
     if kind is None:
         if not is_error:
             _learn(key[0], key[1], result)
         kind = _kind(key)
-    if kind.weight is not False and "content" in fields:
-        weights.received(kind, fields)
+    weight = kind.weight
+    if weight is not False:
+        content = fields.get("content")
+        if weight and content:
+            weight.weigh(of_content, content)
+        elif content is not None:
+            weights.received(kind, fields)
     if is_error:
         kind.record_as(kind.name, outcomes.TOOL_ERROR, None, now - started, now)
     else:

@@ -94,9 +94,13 @@ It holds names and no counts, so that it is as right after a fork or a reset as 
 """
 
 
+find_served = _served.get
+"""Return the weak reference and the facts about the server that has this id, if it is known."""
+
+
 def served_by(server: Any) -> Served:
     """Return what is known of `server`."""
-    found = _served.get(id(server))
+    found = find_served(id(server))
     if found is None:
         key = id(server)
         forget = weakref.ref(server, lambda _server: _served.pop(key, None))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metertap import catalogue
+from metertap.measuring.calls import ENDED, OWNER, clock, current
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
@@ -17,9 +18,11 @@ from metertap_instrumentation.tools.mcp.operations import (
     TOOLS_LIST,
     UNKNOWN,
 )
-from metertap_instrumentation.tools.mcp.requests import Request, served_by
+from metertap_instrumentation.tools.mcp.requests import Request, find_served, served_by
 
 _PLACE = "mcp.request"
+
+_current = current.get
 
 
 def patch_sets() -> Sequence[PatchSet]:
@@ -54,7 +57,8 @@ def _begin(
 ) -> _Request:
     """Begin a request: `_on_request(dctx, method, params)`, which returns the result as a dict."""
     server = runner.server
-    served = served_by(server)
+    found = find_served(id(server))
+    served = served_by(server) if found is None else found[1]
     if method not in served.methods:
         if server.get_request_handler(method) is not None:
             served.methods.add(method)
@@ -82,8 +86,11 @@ def _begin(
 def _serializes(_runner: Any, method: str, _version: object = None, _result: object = None) -> None:
     """Note that a handler has just returned: `_serialize(method, version, result)`."""
     if method == TOOLS_CALL:
-        request = handlers.request_in_progress()
-        if request is not None:
+        frame = _current()
+        if frame is not None and isinstance(frame[OWNER], Request):
+            if frame[ENDED] is None:
+                frame[ENDED] = clock()
+        elif (request := handlers.request_in_progress()) is not None:
             request.returns()
 
 
