@@ -18,6 +18,7 @@ from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
 from metertap.recording import ToolSeries
 from metertap.state import recorder
+from metertap.weight.results import of_content
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from metertap_instrumentation.tools.mcp.operations import (
@@ -95,14 +96,13 @@ It holds names and no counts, so that it is as right after a fork or a reset as 
 
 
 find_served = _served.get
-"""Return the weak reference and the facts about the server that has this id, if it is known."""
+"""Return the entry of the server with this id, if there is one."""
 
 
 def served_by(server: Any) -> Served:
     """Return what is known of `server`."""
-    found = find_served(id(server))
+    found = find_served(key := id(server))
     if found is None:
-        key = id(server)
         forget = weakref.ref(server, lambda _server: _served.pop(key, None))
         found = _served.setdefault(key, (forget, Served(server.name)))
     return found[1]
@@ -218,8 +218,11 @@ class Request:
         kind, frame = self.kind, self.frame
         if ending is None and kind.name == self.name:
             if frame is not None:
-                if self.answer is not None and (series := frame[SERIES]):
-                    weights.answered(series, self.answer)
+                if (answer := self.answer) is not None and (series := frame[SERIES]):
+                    if (weight := series.weight) and (content := answer.get("content")):
+                        weight.weigh(of_content, content)  # most often
+                    else:
+                        weights.answered(series, answer)
                 calls.leave(frame, None, now)
             kind.record(now - self.started, now)
             return
