@@ -11,7 +11,7 @@ with its standard error, of two figures:
   glibc does not give back freed memory in pieces as large as the largest that were freed before,
   for each thread that answers. `MALLOC_TRIM_THRESHOLD_=131072` makes it do so.
 
-Before the first minute that counts, each name has filled its window, and some minutes have passed.
+Before the first minute that counts, each name was called 50 times, and some minutes have passed.
 Memory is read while no answer is being made. The cost of a call is CPU time of its thread, which
 does not depend on what else the machine does.
 """
@@ -40,10 +40,15 @@ import cachetools
 import metertap
 
 NAMES, BATCH = 100_000, 2_000
+SERIES, PASSES = 2_000, 50
+"""The names that are kept, and how often each is called before it counts.
+
+Until then their windows fill, and the lists and dictionaries of each grow.
+"""
 MINUTE = 60.0
 WARM_UP_MINUTES = 2.0
 WINDOW = 10
-"""Samples of a window: those of names that are seldom called have to be full when it counts."""
+"""Samples of a window."""
 MEGABYTES_PER_HOUR = 1.0
 """The slope of memory that is promised at most."""
 UNMEASURED_PAUSE = 0.1
@@ -165,8 +170,9 @@ def soak(seconds: float, warm_up: float, count: int) -> tuple[list[Minute], int]
     with metertap.instrument(
         window_size=WINDOW, prometheus=True, json_port=0, prometheus_port=0
     ) as tap:
-        for name in hostile * WINDOW:
-            metertap.record_tool_call(name, 0.1)
+        known = itertools.cycle(hostile[:SERIES])
+        for _ in range(min(count, SERIES) * PASSES * 10 // BATCH):
+            work(known)
         while tap.is_active and not (tap.json_url and tap.prometheus_url):
             search()
             time.sleep(0.01)

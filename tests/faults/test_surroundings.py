@@ -57,7 +57,9 @@ SURROUNDINGS = {
 
 
 @pytest.mark.parametrize("name", SURROUNDINGS)
-def test_a_program_is_the_same_and_its_calls_arrive(name: str, tmp_path: Path) -> None:
+def test_a_program_is_the_same_and_its_calls_arrive(
+    name: str, tmp_path: Path, free_port: int
+) -> None:
     surrounding, later = SURROUNDINGS[name]
     path = tmp_path / "shop.py"
     path.write_text(PROGRAM.format(surrounding=surrounding, later=later))
@@ -66,6 +68,8 @@ def test_a_program_is_the_same_and_its_calls_arrive(name: str, tmp_path: Path) -
         env = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_METRIC_EXPORT_INTERVAL": "600000",
+            "METERTAP_HISTORY": str(tmp_path / "history.db"),
+            "METRICS_JSON_PORT": str(free_port),
         }
         found = []
         for measured in ((), ("measured",)):

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 import metertap
+from metertap import state
 from support import breaking
 from support.intervals import SlowLog, Steps, is_the_handlers
 
@@ -328,7 +329,13 @@ class ToolKit:
 
         def count() -> dict[str, Any]:
             tools = metertap.get_all_metrics()["tool_metrics"]
-            return {name: (tool["outcomes"], tool["active_calls"]) for name, tool in tools.items()}
+            return {
+                **{name: (tool["outcomes"], tool["active_calls"]) for name, tool in tools.items()},
+                "results": {
+                    weight.name: weight.results + weight.unknown + weight.skipped
+                    for weight in state.recorder().weight_figures() or ()
+                },
+            }
 
         problems = breaking.walk(use, count=count)
         assert not problems, problems

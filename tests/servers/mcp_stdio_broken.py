@@ -8,6 +8,7 @@ answers, its exit status, and the time from the end of its stdin to its own.
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import sys
@@ -16,9 +17,7 @@ from types import CodeType
 from typing import Any
 
 import metertap
-import metertap_instrumentation  # noqa: F401  # all of ours is there before the first fork
 from metertap import faults
-from metertap.runtime import instrument, pipeline  # noqa: F401
 from support import breaking
 from support.json_rpc import SESSION
 
@@ -47,7 +46,9 @@ def forked(codes: list[CodeType] | None, *, measured: bool = True) -> dict[str, 
         seen = breaking.watch_seams() if codes is None else list
 
         def tell() -> None:
-            found = [[breaking.name_of(code) for code in seen()], faults.fault_counts()]
+            modules = [name for name in sys.modules if name.startswith("metertap")]
+            names = [breaking.name_of(code) for code in seen()]
+            found = [names, modules, faults.fault_counts()]
             os.write(tells[1], json.dumps(found).encode())
 
         atexit.register(tell)  # first, and so called last
@@ -71,21 +72,24 @@ def forked(codes: list[CodeType] | None, *, measured: bool = True) -> dict[str, 
         answers += of.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with os.fdopen(tells[0], "rb") as told:
-        names, counted = json.loads(told.read() or b"[null, null]")
+        names, modules, counted = json.loads(told.read() or b"[null, null, null]")
     return {
         "answers": answers.decode(),
         "status": status,
         "seconds": time.perf_counter() - began,
         "seams": names,
+        "modules": modules,
         "faults": counted,
     }
 
 
 def main() -> None:
     usual = forked([], measured=False)
-    names = forked(None)["seams"]
+    looked = forked(None)
+    for module in looked["modules"]:  # so that its functions are there before the next fork
+        importlib.import_module(module)
     there = {breaking.name_of(code): code for code in breaking.every_function()}
-    codes = [there[name] for name in names if name in there]
+    codes = [there[name] for name in looked["seams"] if name in there]
     batches = [codes[start::BATCHES] for start in range(BATCHES)]
     found = [
         {**forked(batch), "seams": [breaking.name_of(code) for code in batch]} for batch in batches

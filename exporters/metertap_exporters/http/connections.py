@@ -26,6 +26,8 @@ BODY_BYTES = 16 * 1024 * 1024
 """While two answers or more are written that take more memory than this, no other is made."""
 PATIENCE_SECONDS = 0.5
 """A client that keeps the endpoint waiting for longer is slow: others may take its place."""
+_GIVE_WAY = 8
+"""How many slow clients give way at a time: one by one, those who wait would wait for long."""
 _LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
 
 
@@ -124,14 +126,12 @@ class Connections:
             connection.close()
 
     def _wait(self, is_free: Callable[[], bool], seconds: float) -> bool:
-        """Wait until `is_free()`, ending one slow connection after the other meanwhile."""
+        """Wait until `is_free()`, ending some slow connections after others meanwhile."""
         deadline = time.monotonic() + seconds
         while not is_free():
             if self._is_closed or time.monotonic() > deadline:
                 return False
-            slow = self._slow()
-            if slow:
-                _end(slow[:1])
+            _end(self._slow()[:_GIVE_WAY])
             self._changed.wait(_LOOK_SECONDS)
         return True
 

@@ -78,6 +78,11 @@ class WorkerGroup:
             if self._thread is None and IS_POSSIBLE and not self._is_ended:
                 try:
                     self._begin()
+                except OSError as error:
+                    faults.warn_once(
+                        "workers", "workers of this service cannot find each other: %s", error
+                    )
+                    self.end()
                 except Exception as error:
                     faults.fault("workers", error)
                     self.end()
