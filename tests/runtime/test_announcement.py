@@ -255,6 +255,14 @@ def test_what_a_dead_process_left_is_removed() -> None:
     assert not list(running.directory().iterdir())
 
 
+def test_a_process_whose_command_is_a_title_is_not_known_to_be_started_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["gunicorn", "shop:app"])
+    assert program.first_process() == os.getpid()
+    assert not program.is_started_for_itself()
+
+
 def test_this_process_is_the_first_of_its_program() -> None:
     code = (
         "from metertap.settings import program; import os; "

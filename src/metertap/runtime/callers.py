@@ -25,7 +25,7 @@ class Caller(NamedTuple):
     @property
     def is_ours(self) -> bool:
         """Whether the call comes from metertap itself, and so from the operator."""
-        return self.module.startswith(_OURS)
+        return is_ours(self.module)
 
     @property
     def is_command(self) -> bool:
@@ -62,6 +62,11 @@ class Caller(NamedTuple):
         names = [] if self.is_ours else [".".join(parts[:end]) for end in range(1, len(parts))]
         found = (name for name in names if getattr(sys.modules.get(name), "__file__", None))
         return next(found, self.module)
+
+
+def is_ours(module: str) -> bool:
+    """Return whether a module is metertap's, whose calls are the operator's."""
+    return module.startswith(_OURS)
 
 
 def caller_of(frame: FrameType) -> Caller:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metertap import faults, locks, state
 from metertap.otel import resource
-from metertap.runtime.callers import Caller, caller_of
+from metertap.runtime import keywords
+from metertap.runtime.callers import Caller, caller_of, is_ours
 from metertap.runtime.endings import FLUSH_MILLISECONDS
 from metertap.runtime.host import document
 from metertap.runtime.installation import Installation
 from metertap.settings import settings
-from metertap.settings.settings import TABLE, Settings
+from metertap.settings.settings import Settings
 from metertap.text import printable
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
     from typing_extensions import Self
 
     from metertap.runtime.alert_watch import AlertWatch
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _lock = locks.rlock()
 _fork = threading.local()
 _FORK_WAITS_SECONDS = 1.0
-_FOR_NEW_KEYWORDS = (
-    " (call tap.shutdown() first, or metertap.uninstrument() where other code measures too)"
-)
 _GOES_ON = (
     "measuring goes on for %s, which asked for it too; metertap.uninstrument() ends it for all"
 )
@@ -61,7 +58,7 @@ class _Owners:
         self, caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None
     ) -> Tap:
         """Return the tap of the caller's owner, with an installation by the right settings."""
-        provider = _provider(asked.get("meter_provider"))
+        provider = keywords.meter_provider(asked)
         owner = caller.owner
         is_apart = False
         if self.installation is None:
@@ -75,13 +72,14 @@ class _Owners:
             self._decide(caller, asked)
             if not before.is_application:
                 because = f"by the application, in {caller.module}"
-                self._warn_of(before, asked_before, given, because)
+                keywords.are_ignored(before, asked_before, given, asked, because)
             if given != self.installation.settings or provider is not None:
                 state.configure(given)
                 self.installation.replace(caller, provider)
         elif asked:
             because = f"before, in {self.decider.module}"
-            is_apart = self._warn_of(caller, asked, self.installation.settings, because)
+            in_force = self.installation.settings
+            is_apart = keywords.are_ignored(caller, asked, in_force, self.asked, because)
         tap = self.taps.get(owner)
         if tap is None:
             tap = self.taps[owner] = Tap(self.installation, owner)
@@ -106,36 +104,6 @@ class _Owners:
 
     def _decide(self, caller: Caller, asked: Mapping[str, Any]) -> None:
         self.decider, self.asked = caller, dict(asked)
-
-    def _warn_of(
-        self, caller: Caller, asked: Mapping[str, Any], in_force: Settings, because: str
-    ) -> bool:
-        """Warn once of the keywords of `caller` that have no effect because of another call.
-
-        Return whether there are any.
-        """
-        wanted = settings.read(asked)
-        lost = [
-            name
-            for name, value in asked.items()
-            if name in TABLE and getattr(wanted, name) != getattr(in_force, name)
-        ]
-        provider = asked.get("meter_provider")
-        if provider is not None and provider is not self.asked.get("meter_provider"):
-            lost.append("meter_provider")
-        if lost:
-            ignored = ", ".join(lost)
-            # A person may try other keywords in the next cell; a library says the same each time.
-            which = ignored if caller.is_application else ""
-            faults.warn_once(
-                f"instrument {caller.module} {which}",
-                "instrument() was called %s; keywords of the call in %s are ignored: %s%s",
-                because,
-                caller.module,
-                ignored,
-                _FOR_NEW_KEYWORDS if caller.is_application else "",
-            )
-        return bool(lost)
 
 
 _owners = _Owners()
@@ -220,8 +188,8 @@ class Tap:
         recorded until the next `instrument()`. What was recorded stays.
 
         Where a library called `instrument()` too, measuring goes on, and one warning names that
-        library; `metertap.uninstrument()` ends it for all. So does each call of the application
-        that asked in vain for other settings: it takes a `shutdown()` of its own.
+        library; `metertap.uninstrument()` ends it for all. A call of the application whose settings
+        were ignored holds it too, until a `shutdown()` of its own.
         """
         with _lock, faults.guarded("shutdown"):
             shared = [place for place, is_apart in self._places.items() if not is_apart]
@@ -284,7 +252,7 @@ class Tap:
         if not self._places and not self._entered:
             _owners.end(self)
         # That an operator has the process measured is no news, and not the program's to end.
-        if not self._owner and not _OPERATOR.keys() >= _owners.taps.keys():
+        if not self._owner and not all(map(is_ours, _owners.taps)):
             holders = _owners.holders()
             faults.warn_once(f"held {holders}", _GOES_ON, holders)
 
@@ -331,23 +299,6 @@ def active_tap() -> Tap | None:
 def installation() -> Installation | None:
     """Return what measures this process, if anything does."""
     return _owners.installation
-
-
-def _provider(given: Any) -> MeterProvider | None:
-    if given is None:
-        return None
-    from opentelemetry.metrics import MeterProvider
-
-    # Not isinstance: it asks the object, and this may be any object.
-    if issubclass(type(given), MeterProvider):
-        provider: MeterProvider = given
-        return provider
-    faults.warn_once(
-        "meter_provider",
-        "meter_provider=%s is no meter provider; the one in force is taken",
-        faults.shown(given),
-    )
-    return None
 
 
 def uninstrument() -> None:

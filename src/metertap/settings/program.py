@@ -110,9 +110,14 @@ def first_process() -> int:
 
 
 def is_started_for_itself() -> bool:
-    """Return whether no other process runs this program and started this one; False if unknown."""
+    """Return whether no other process runs this program and started this one.
+
+    False where that is unknown: not on Linux, or if the command was overwritten by a title, as
+    masters and workers of servers do.
+    """
     pid = os.getpid()
-    return first_process() == pid and bool(_arguments_of(pid))
+    command = list(getattr(sys, "orig_argv", sys.argv))
+    return first_process() == pid and _arguments_of(pid) == _without_flags(command)
 
 
 def _parents_arguments() -> list[str]:
