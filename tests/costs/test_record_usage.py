@@ -162,6 +162,14 @@ def test_a_usage_that_cannot_be_is_unknown(
     assert len(warnings_of(caplog)) == 1
 
 
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens"])
+def test_a_usage_that_is_missing_is_unknown(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    record(**{name: None})
+    (model,) = costs()["models"]
+    assert (model["unreported_calls"], model["spent"]) == (1, None)
+    assert len(warnings_of(caplog)) == 1
+
+
 @pytest.mark.parametrize(
     "parts", [{"cached_tokens": 1001}, {"reasoning_tokens": 201}, {"cache_write_tokens": 700}]
 )
