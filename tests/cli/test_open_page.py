@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,9 +42,29 @@ def test_the_page_of_the_one_that_runs_is_opened(opened: Path) -> None:
     assert opened.read_text() == f"{address}\n"
 
 
-def test_a_page_may_be_named(opened: Path) -> None:
-    assert shown("9109").status == 0
-    assert opened.read_text() == "http://127.0.0.1:9109/\n"
+def test_a_page_may_be_named_by_port_process_id_or_service(opened: Path) -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        url = wait_for(lambda: tap.json_url)
+        wait_for(running)
+        for name in (url.rpartition(":")[2], str(os.getpid()), "shop", url):
+            assert shown(name).status == 0
+    assert opened.read_text() == f"{url}/\n" * 4
+
+
+def test_where_nothing_answers_it_says_so_and_what_runs(opened: Path, free_port: int) -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        url = wait_for(lambda: tap.json_url)
+        wait_for(running)
+        done = shown(str(free_port))
+    assert (done.status, done.stdout) == (1, b"")
+    assert f"nothing answers at http://127.0.0.1:{free_port} (" in done.told
+    assert f"shop pid {os.getpid()} at {url}/" in done.told
+    assert "no measured process" in shown(str(free_port)).told
+    with metertap.instrument(json_endpoint=False, service_name="shop"):
+        assert "its JSON endpoint is switched off" in shown(str(os.getpid())).told
+    assert not opened.exists()
 
 
 def test_of_two_services_both_are_named_and_none_is_opened(opened: Path) -> None:

@@ -58,6 +58,20 @@ def test_a_program_whose_work_others_do_is_told_of_the_option(
     assert done.told.count("metertap run --children measures") == is_told
 
 
+def test_of_kernels_of_notebooks_it_is_told_at_the_start(tmp_path: Path) -> None:
+    jupyter = tmp_path / "jupyter"  # as it is: another program takes its place
+    jupyter.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        "os.execv(sys.executable, [sys.executable, '-c', 'print(0)'])\n"
+    )
+    jupyter.chmod(0o755)
+    done = run(*RUN, str(jupyter), "nbconvert")
+    assert (done.status, done.stdout) == (0, b"0\n")
+    assert done.told.count("metertap run --children measures") == 1
+    done = run(METERTAP, "run", "--children", "--", str(jupyter), "nbconvert")
+    assert (done.status, done.stdout, done.stderr) == (0, b"0\n", b"")
+
+
 def test_the_hint_is_not_given_where_it_is_switched_off_or_followed(tmp_path: Path) -> None:
     file = tmp_path / "shop.py"
     file.write_text(STARTS)

@@ -222,7 +222,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         "snapshot",
         help="show the metrics of a running process",
         description="Show the metrics of the process at URL, or of every measured process of "
-        "this user.",
+        "this user, the newest last.",
     )
     costs = commands.add_parser(
         "costs",
@@ -234,7 +234,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         "doctor",
         help="show what is wrong and what is measured",
         description="Ask the process at URL, or check this Python environment and every measured "
-        "process of this user.",
+        "process of this user. The exit status is 1 if anything is wrong: a problem that is shown "
+        "in red, or a process that cannot be asked.",
     )
     page = commands.add_parser(
         "open",
@@ -244,7 +245,10 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     )
     for command in (snapshot, costs, doctor, page):
         command.add_argument(
-            "url", nargs="?", help="for example http://127.0.0.1:9109 (default: what runs here)"
+            "url",
+            nargs="?",
+            help="for example http://127.0.0.1:9109, or a process id, or the name of a service "
+            "(default: what runs here)",
         )
     for command in (snapshot, costs, doctor):
         command.add_argument("--json", action="store_true", help="print JSON")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import document_of, processes
+from metertap.cli.processes import document_of, processes, told_of
 from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables import costs as tables
@@ -12,7 +12,8 @@ from metertap.tables.document import Costs
 
 _COMMAND = "costs"
 _NONE_SEEN = (
-    "no model call was seen (docs/costs.md says which clients are measured; "
+    "no model call was seen that told how many tokens it used (clients of openai, anthropic, "
+    "google-genai and litellm do, and models of frameworks that report it; "
     "metertap.record_usage(...) for others), and no tool has a fee"
 )
 
@@ -27,7 +28,7 @@ def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
         try:
             document = document_of(process)
         except Unreachable as error:
-            complain(_COMMAND, str(error))
+            complain(_COMMAND, told_of(process, error))
             continue
         spent = document.get("cost_metrics")
         if spent is None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import processes, report_of, unserved
+from metertap.cli.processes import processes, report_of, told_of, unserved
 from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
 from metertap.cli.tables import complain, show, write_json
 from metertap.install_command import install_command
@@ -22,6 +22,8 @@ from metertap.tables.table import Table
 
 _WIDTH = 100
 _COMMAND = "doctor"
+_ENVIRONMENT = "this environment"
+_ABOUT = "below is what a program can have measured here; %s"
 _REST = "metertap doctor --all shows the settings, readers and patches, too."
 Row = tuple[str, str]
 """A label, and the text beside it."""
@@ -36,35 +38,41 @@ def doctor(
     """
     reports: list[tuple[str, Report]] = []
     if url is None:
-        reports.append(("this environment", _this_environment()))
+        reports.append((_ENVIRONMENT, _this_environment()))
     status = 0
     for process in processes(url, given):
         try:
             name = f"{process.name} pid {process.pid}" if process.pid else process.name
             reports.append((name, report_of(process)))
         except Unreachable as error:
-            complain(_COMMAND, str(error))
+            complain(_COMMAND, told_of(process, error))
             status = 1
     for item, reason in unserved() if url is None else ():
         complain(_COMMAND, f"{item.service} pid {item.pid} cannot be asked: {reason}")
         status = 1 if item.problem else status
     if as_json:
         write_json([{"process": name, **report} for name, report in reports])
+    running_ones = "programs that run follow" if reports[1:] else "no measured program was asked"
     for name, report in reports:
         problems = _problems(report)
         if problems:
             status = 1
         if not as_json:
-            show(_tables(name, report, problems, everything), width=_WIDTH)
+            about = _ABOUT % running_ones if name == _ENVIRONMENT else ""
+            show(_tables(name, report, problems, everything, about), width=_WIDTH)
     if reports and not (as_json or everything):
         sys.stdout.write(f"{_REST}\n")
     return status
 
 
-def _tables(name: str, report: Report, problems: list[Row], everything: bool) -> Iterator[Table]:
+def _tables(
+    name: str, report: Report, problems: list[Row], everything: bool, about: str = ""
+) -> Iterator[Table]:
     title = f"{name}: metertap {report['version']}, Python {report['python']}"
     first = Table(title, ("", ""), [*(problems or [("", "nothing is wrong")])])
     first.styles = dict.fromkeys(range(len(problems)), "red")
+    if about:
+        first.rows.append(("", about))
     first.rows += [*_worth_knowing(report), *_addresses(report)]
     yield first
     yield _libraries(report)
@@ -185,7 +193,7 @@ def _addresses(report: Report) -> list[Row]:
     names = " ".join(filter(None, (service.get("name"), service.get("version"))))
     found = [("service", names)] if names else []
     for endpoint in report["endpoints"]:
-        if endpoint["problem"] is None:
+        if endpoint["problem"] is None and (endpoint["url"] or service):  # a command opens none
             state = endpoint["url"] or "waits for the first tool or cache"
             found.append((f"{endpoint['name']} endpoint", state))
     history = report.get("history")
@@ -198,13 +206,14 @@ def _addresses(report: Report) -> list[Row]:
 
 def _libraries(report: Report) -> Table:
     """Return what is measured of each library that is installed."""
-    table = Table("", ("library", "version", "state", "measured"))
+    table = Table("", ("library", "part", "version", "state", "measured"))
     for item in report["instrumentations"]:
         if item["state"] != "not installed":
             on = item["state"] == "on"
             table.rows.append(
                 (
                     item["library"],
+                    item.get("kind", ""),  # an older metertap does not say
                     item["version"] or "–",
                     item["state"],
                     _measured(item) if on else item["problem"] or "",

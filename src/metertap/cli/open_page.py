@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import webbrowser
 
-from metertap.cli.client import UNIX
-from metertap.cli.processes import Process, processes, unserved
+from metertap.cli.client import UNIX, Unreachable, get
+from metertap.cli.processes import NONE_RUN, Process, processes, told_of, unserved
 from metertap.cli.tables import complain
 from metertap.runtime import running
 from metertap.text import printable
@@ -24,8 +24,7 @@ def open_page(url: str | None) -> int:
         reasons = [
             f"{item.service} pid {item.pid} has no page: {reason}" for item, reason in unserved()
         ]
-        none = "no measured process of this user has seen a tool or a cache yet"
-        for reason in reasons or [running.problem() or none]:
+        for reason in reasons or [running.problem() or NONE_RUN]:
             complain(_COMMAND, reason)
         return 1
     if len({process.name for process in found}) > 1:
@@ -35,6 +34,12 @@ def open_page(url: str | None) -> int:
     if found[0].url.startswith(UNIX):
         complain(_COMMAND, f"{found[0].url} is a socket, and browsers know only ports")
         return 1
+    try:
+        get(found[0].url, "/healthz")
+    except Unreachable as error:
+        if error.is_refused:
+            complain(_COMMAND, told_of(found[0], error))
+            return 1
     address = f"{found[0].url}/"
     sys.stdout.write(f"{printable(address)}\n")
     sys.stdout.flush()  # before whatever a browser in the terminal draws

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,10 @@ from metertap.tables.document import Document, Service
 from metertap.tables.spending import Spending
 
 Kind = TypeVar("Kind", Document, Report)
+NONE_RUN = "no measured process of this user has seen a tool or a cache yet"
+_RUN = "measured processes that run: %s"
+_MOST_LISTED = 5
+"""The most processes that are named where an address was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,36 @@ class Process:
     """`?worker=PID`, where one of several workers is wanted alone."""
 
 
-def processes(url: str | None, given: Credentials = NONE) -> list[Process]:
-    """Return the process at `url`, or every one of this user that can be asked.
+def processes(which: str | None, given: Credentials = NONE) -> list[Process]:
+    """Return every process of this user that can be asked, the newest last, or those meant.
 
-    `given` is what the command line says to show to them.
+    `which` is an address, or the id or the name of such processes. A number is a port if one of
+    them has it, else a process id. `given` is what the command line says to show to them.
     """
-    if url is None:
-        return [registered(item, given) for item in running.running() if item.json_url is not None]
-    return [_typed(url, given)]
+    if which is not None and not which.isdecimal() and re.search("[:/]", which):
+        return [_typed(which, given)]
+    found = [registered(item, given) for item in running.running() if item.json_url is not None]
+    if which is None:
+        return found
+    meant = [process for process in found if which in {process.name, str(process.pid)}]
+    if which.isdecimal() and any(process.url.endswith(f":{which}") for process in found):
+        meant = []
+    return meant or [_typed(which, given)]
+
+
+def told_of(process: Process, error: Unreachable) -> str:
+    """Say why a process gave no answer; where nothing listens, also which ones run."""
+    if not error.is_refused or process.pid is not None:
+        return str(error)
+    for item, reason in unserved():
+        if process.url.endswith(f":{item.pid}"):  # a process id was meant
+            return f"{item.service} pid {item.pid} is not shown: {reason}"
+    found = processes(None)
+    listed = [f"{item.name} pid {item.pid} at {item.url}/" for item in found[-_MOST_LISTED:]]
+    if len(listed) < len(found):
+        listed.insert(0, f"{len(found) - len(listed)} more")
+    others = _RUN % ", ".join(listed) if found else running.problem() or NONE_RUN
+    return f"nothing answers at {process.url} ({error.reason}); {others}"
 
 
 def registered(item: Running, given: Credentials = NONE) -> Process:

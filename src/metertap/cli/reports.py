@@ -36,9 +36,10 @@ class _LibraryAlways(TypedDict):
 
 
 class LibraryReport(_LibraryAlways, total=False):
-    """The state of one library's instrumentation."""
+    """The state of one library's instrumentation; `kind` is tools, models, caches or the like."""
 
     unverified: list[str]
+    kind: str
 
 
 class _CacheAlways(TypedDict):

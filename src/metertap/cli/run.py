@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _OTHER_LANGUAGES = {"bun", "bunx", "deno", "java", "node", "npm", "npx", "perl", "php", "ruby"}
 """Programs that run no Python, which the user may not know of a server's command."""
+_JUPYTER = "jupyter"
+"""A command that another program takes the place of, and so says nothing at its end."""
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
 
 
@@ -49,6 +51,11 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         sys.stderr.write(
             "metertap: only Python is measured, and this is none unless it starts one: "
             f"{_printable(name)}\n"
+        )
+    if not children and os.path.basename(path).removesuffix(".exe") == _JUPYTER:
+        sys.stderr.write(
+            "metertap: kernels of notebooks are programs of their own, which metertap run "
+            "--children measures\n"
         )
     if os.name == "nt":
         import subprocess

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import Process, document_of, processes, unserved
+from metertap.cli.processes import NONE_RUN, Process, document_of, processes, told_of, unserved
 from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables.document import Document
@@ -17,26 +17,25 @@ _MOST_ROWS = 40
 
 
 def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
-    """Show one process, or all of this user. Returns exit status 1 where none answers."""
+    """Show the processes that are meant, or all. Returns exit status 1 where none answers."""
     found = processes(url, given)
     hidden = unserved() if url is None else []
     if not found and not hidden:
-        none = "no measured process of this user has seen a tool or a cache yet"
-        complain(_COMMAND, running.problem() or none)
+        complain(_COMMAND, running.problem() or NONE_RUN)
         return 1
     documents: list[tuple[Process, Document]] = []
     for process in found:
         try:
             documents.append((process, document_of(process)))
         except Unreachable as error:
-            complain(_COMMAND, str(error))
+            complain(_COMMAND, told_of(process, error))
     for item, reason in hidden:
         complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
     if not documents:
         return 1
     if as_json:
-        payload = documents[0][1] if url is not None else [document for _, document in documents]
-        write_json(payload)
+        only = url is not None and len(found) == 1
+        write_json(documents[0][1] if only else [document for _, document in documents])
     else:
         for process, document in documents:
             made = tables(document, name=process.name, pid=process.pid, url=process.url)

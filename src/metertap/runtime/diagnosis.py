@@ -194,6 +194,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
     return [
         {
             "name": item.name,
+            "kind": item.library.module.partition(".")[0],
             "library": item.distribution,
             "version": item.version,
             "state": _state(item) if enabled else "off",
