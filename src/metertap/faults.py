@@ -20,6 +20,8 @@ from metertap.text import printable, without_paths, without_secrets
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
 
+SETTING = "setting "
+"""The beginning of the keys of warnings about settings."""
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -109,6 +111,11 @@ def warn_once(key: str, message: str, *args: object) -> None:
     warn(message, *args)
 
 
+def was_warned(key: str) -> bool:
+    """Return whether `warn_once` has logged a warning under this key."""
+    return key in _warned
+
+
 def warn(message: str, *args: object) -> None:
     """Log a warning. A program that has set up no logging shows its text and nothing else."""
     _log(logging.WARNING, message, args)
@@ -193,7 +200,14 @@ def fault_counts() -> dict[str, int]:
 
 
 def reset() -> None:
-    """Forget counts and what was told (tests, and the child of a fork)."""
+    """Forget counts and what was told."""
     _counts.clear()
     _warned.clear()
     _logging.clear()
+
+
+def forked() -> None:
+    """Forget them in the child of a fork, except what its parent has told of their settings."""
+    told = {key for key in _warned if key.startswith(SETTING)}
+    reset()
+    _warned.update(told)

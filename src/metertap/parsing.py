@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 
-from metertap.faults import shown, warn_once
-
 _MOST_MONEY = 1_000_000
 
 
@@ -91,13 +89,3 @@ def nearest(word: str, words: Collection[str], likeness: float = 0.6) -> str | N
 def did_you_mean(meant: str | None) -> str:
     """Write the end of a refusal that suggests `meant`; nothing where there is no suggestion."""
     return f"; did you mean {meant}?" if meant else ""
-
-
-def warn_unusable(shown_name: str, value: object, why: str, taken: object) -> str:
-    """Warn, once, that the value of a setting cannot be used, and say what is used instead.
-
-    Returns what was told.
-    """
-    told = f"{shown_name}={shown(value)} cannot be used ({why}); {shown(taken)} is used instead"
-    warn_once(f"setting {shown_name}", "%s", told)
-    return told

@@ -150,7 +150,7 @@ def _forked() -> None:
     _state.is_forked = True
     with faults.guarded("fork"):
         locks.renew()
-        faults.reset()
+        faults.forked()
         _state.recorder.forked()
     _run([hooks.child for hooks in _state.at_fork], "fork")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from metertap.settings import settings
 from metertap.settings.address import Address
 from metertap.settings.secret import Secret
 from metertap.settings.settings import AUTO, TABLE, Settings
+from support.programs import run
 from support.warned import warnings_of
 
 # By keyword: what the file says (TOML), the environment says, and the keyword says.
@@ -299,3 +301,30 @@ def test_no_value_of_any_kind_makes_instrument_raise(
         metertap.reset()
         with metertap.instrument(**options) as tap:
             assert tap.is_active is tap.snapshot()["enabled"]
+
+
+@pytest.mark.programs
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux names parents")
+@pytest.mark.parametrize("first", ["", "metertap.instrument(json_endpoint=False)"])
+def test_workers_tell_a_mistake_in_their_settings_once_together(first: str) -> None:
+    program = """
+import os, sys, threading
+FIRST
+for _ in range(3):
+    if os.fork() == 0:
+        import metertap
+        metertap.instrument(json_endpoint=False, window_size="few")
+        for thread in threading.enumerate():
+            if thread.name == "metertap-log":
+                thread.join()
+        os._exit(0)
+sys.exit(any(os.wait()[1] for _ in range(3)))
+""".replace("FIRST", first and f"import metertap; {first}")
+    ended = run(sys.executable, "-c", program, env={"METRICS_WINDOW_SIZ": "3"})
+    assert ended.status == 0
+    told = sorted(line.partition("=")[0] for line in ended.told.splitlines())
+    assert told == [
+        "metertap: METRICS_WINDOW_SIZ is no setting of metertap and is ignored; "
+        "did you mean METRICS_WINDOW_SIZE?",
+        "metertap: window_size",
+    ]

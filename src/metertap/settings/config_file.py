@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metertap.faults import guarded, shown, warn_once
+from metertap.faults import guarded, shown
 from metertap.settings import program
+from metertap.settings.telling import warn_once
 
 VARIABLE = "METERTAP_CONFIG"
 DEFAULT = "pyproject.toml"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from metertap.faults import shown, warn_once
-from metertap.parsing import names, number, warn_unusable
+from metertap.faults import shown
+from metertap.parsing import names, number
+from metertap.settings.telling import unusable, warn_once
 
 _OTLP_EXPORTERS = {"otlp": None, "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 """Names in OTEL_METRICS_EXPORTER that mean OTLP, and the protocol that they fix."""
@@ -85,7 +86,7 @@ def _is_sdk_disabled(environ: Mapping[str, str], refused: list[str]) -> bool:
     word = environ.get(variable, "").strip().lower()
     if word not in {"true", "false", ""}:  # OpenTelemetry defines these two words only
         why = "true or false is needed"
-        refused.append(warn_unusable(variable, environ[variable], why, False))
+        refused.append(unusable(variable, environ[variable], why, False))
     return word == "true"
 
 
@@ -104,7 +105,7 @@ def _otlp_protocol(
     default = "grpc" if _port_of(endpoint) == 4317 else "http/protobuf"
     if named:
         why = "grpc or http/protobuf is needed"
-        refused.append(warn_unusable(variable, named, why, default))
+        refused.append(unusable(variable, named, why, default))
     return default
 
 
@@ -115,7 +116,7 @@ def _export_interval_seconds(environ: Mapping[str, str], refused: list[str]) -> 
     try:
         return number(1, _DAY_MS, "milliseconds")(word) / 1000
     except ValueError as error:
-        refused.append(warn_unusable(_EXPORT_INTERVAL, word, str(error), None))
+        refused.append(unusable(_EXPORT_INTERVAL, word, str(error), None))
         return None
 
 

@@ -133,10 +133,19 @@ def _arguments_of(pid: int) -> list[str]:
     return _without_flags(text.rstrip("\0").split("\0"))
 
 
+def start_of(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 where the system hides it."""
+    return _status(pid, 19)
+
+
 def _parent_of(pid: int) -> int:
+    return _status(pid, 1)
+
+
+def _status(pid: int, field: int) -> int:
     try:
         # The name of the program comes before, in parentheses, and may have any character in it.
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[field])
     except (OSError, ValueError, IndexError):
         return 0
 

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from metertap.faults import guarded, shown, warn_once
+from metertap.faults import guarded, shown
 from metertap.parsing import (
     boolean,
     did_you_mean,
@@ -27,13 +27,13 @@ from metertap.parsing import (
     nearest,
     number,
     text,
-    warn_unusable,
 )
 from metertap.settings import address, config_file, otel_variables, secret
 from metertap.settings.address import Address
 from metertap.settings.config_file import ConfigFile
 from metertap.settings.otel_variables import OtelVariables
 from metertap.settings.secret import Secret
+from metertap.settings.telling import unusable, warn_once
 
 HISTORY_VARIABLE = "METERTAP_HISTORY"
 JSON_PORT = 9109
@@ -280,7 +280,7 @@ def read(
                     kept_out[name] = f"{shown_name} cannot be used ({why})"
                     continue
                 told = _NOT_SHOWN if name in _SECRET else raw
-                refused.append(warn_unusable(shown_name, told, why, taken))
+                refused.append(unusable(shown_name, told, why, taken))
     disabled_because = None
     if not values.get("enabled", True):
         variable = TABLE["enabled"][0]
@@ -386,7 +386,7 @@ def _from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> _Give
 def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return given
-    warn_unusable(f"{name} in {file}", given, "a table is needed", {})
+    unusable(f"{name} in {file}", given, "a table is needed", {})
     return {}
 
 
@@ -396,7 +396,7 @@ def _fees(file: str, table: Mapping[str, Any], refused: list[str]) -> dict[str, 
         try:
             found[tool] = money(value)
         except ValueError as error:
-            refused.append(warn_unusable(f"fees.{tool} in {file}", value, str(error), None))
+            refused.append(unusable(f"fees.{tool} in {file}", value, str(error), None))
     return found
 
 
@@ -408,7 +408,7 @@ def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
         near = TABLE[keyword][0] if keyword else None
     told = f"{shown_name} is no setting of metertap and is ignored"
     told += did_you_mean(near or nearest(name, known))
-    warn_once(f"setting {shown_name}", "%s", told)
+    warn_once(shown_name, "%s", told)
     return told
 
 
