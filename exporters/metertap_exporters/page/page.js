@@ -46,7 +46,7 @@ const tools = new Table(byId("tools"), {
   onChange: saveView,
   columns: [
     { key: "name", title: "Tool", words: true, value: (row) => row.name },
-    { key: "rate", title: "Calls/s", about: "over the last 10 seconds", value: (row) => row.rate, text: (row) => rate(row.rate) },
+    { key: "rate", title: "Calls/s", about: "over the last 10 seconds at most", value: (row) => row.rate, text: (row) => rate(row.rate) },
     {
       key: "success", title: "Success", hasUnit: true, about: "ok among ok and failed, since counting began",
       value: ({ tool }) => tool.success_rate,
@@ -67,7 +67,7 @@ const caches = new Table(byId("caches"), {
   columns: [
     { key: "name", title: "Cache", words: true, value: (row) => row.name },
     { key: "hits", title: "Hit rate", hasUnit: true, about: "hits among lookups, since counting began", value: ({ cache }) => cache.hit_rate, text: ({ cache }) => percent(cache.hit_rate), share: ({ cache }) => (cache.hit_rate === null ? null : cache.hit_rate / 100) },
-    { key: "rate", title: "Lookups/s", about: "over the last 10 seconds", value: (row) => row.rate, text: (row) => rate(row.rate) },
+    { key: "rate", title: "Lookups/s", about: "over the last 10 seconds at most", value: (row) => row.rate, text: (row) => rate(row.rate) },
     { key: "lookups", title: "Lookups", about: "since counting began", value: ({ cache }) => cache.total_requests, text: ({ cache }) => count(cache.total_requests) },
     { key: "evictions", title: "Evictions", about: "since counting began", value: ({ cache }) => cache.evictions, text: ({ cache }) => count(cache.evictions) },
     { key: "entries", title: "Entries", about: "now", value: ({ cache }) => cache.entries, text: ({ cache }) => count(cache.entries) },

@@ -38,6 +38,7 @@ def test_each_step_has_its_rate_over_the_processs_own_time() -> None:
         history.add(readings.of(document(calls, at, p95)))
     assert history.calls_per_second("search") == [20 / 6, 0, None, None, None, 50 / 18, 1 / 5]
     assert history.p95_latency_ms("search") == [5.0, 7.0, 7.0, None, None, None, 9.0, 9.0]
+    assert history.seconds == 33.0  # from the last look of the first step
     assert history.calls_per_second("other") == history.p95_latency_ms("other") == []
 
 

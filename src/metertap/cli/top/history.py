@@ -49,6 +49,11 @@ class History:
         else:
             self._frames.append(frame)
 
+    @property
+    def seconds(self) -> float:
+        """The time from the first look that is kept to the last."""
+        return self._frames[-1].at - self._frames[0].at if self._frames else 0.0
+
     def calls_per_second(self, tool: str) -> list[float | None]:
         """Return the rate in each step, the latest last; None where nobody looked."""
         rates: list[float | None] = []

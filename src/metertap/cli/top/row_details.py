@@ -33,9 +33,12 @@ def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
         values = values[-max(_LEAST_BARS, width - _BESIDE_BARS) :]
         most = max((value for value in values if value is not None), default=None)
         if most is not None:
-            span = text.duration(len(values) * history.step_seconds)
+            # The first step is seldom a whole one: no more is told than what was watched.
+            seconds = min(len(values) * history.step_seconds, history.seconds)
             about: list[Item] = [(bars(values), ""), (f"most {written(most).strip()}", "")]
-            lines += items(label, [*about, (f"last {span}", "dim")], width)
+            if seconds >= 1:
+                about.append((f"last {text.duration(seconds)}", "dim"))
+            lines += items(label, about, width)
     lifetime = [*_lifetime(tool, now), (f"source {tool['source']}", "dim")]
     lines += items("all calls", lifetime, width)
     if row.entry.weight is not None:
