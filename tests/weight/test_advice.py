@@ -42,3 +42,12 @@ def test_results_are_heavy_where_one_in_twenty_takes_a_twentieth_of_the_context(
     assert said["confidence"] == "low"
     assert list(heavy_results("search", 30_000.0, 20, CONTEXT)) == []
     assert list(heavy_results("search", None, 0, CONTEXT)) == []
+
+
+def test_the_limit_itself_is_heavy_and_the_share_is_of_the_context() -> None:
+    (said,) = heavy_definition("search", Definition(4300, 2000, 2000), 7, CONTEXT)
+    assert "most of it its schema" in said["text"]
+    (said,) = heavy_definition("search", Definition(86_000, 500, 3900), 7, CONTEXT)
+    assert numbers(said["arithmetic"])[-3:] == [20_000, 10.0, CONTEXT]
+    (said,) = heavy_results("search", 350_000.0, 20, CONTEXT)
+    assert numbers(said["arithmetic"])[-3:] == [100_000, 50.0, CONTEXT]

@@ -52,7 +52,8 @@ def test_a_text_weighs_its_bytes(text: str) -> None:
 def test_the_longest_texts_weigh_what_can_be_told_at_once() -> None:
     assert of_text("x" * 5_000_000) == 5_000_000
     assert of_text("é" * 1_000_001) == UNKNOWN
-    assert of_content([{"text": "é" * 1_000_001}]) == UNKNOWN
+    assert of_content([{"text": "seen"}, {"text": "é" * 1_000_001}]) == UNKNOWN
+    assert of_structure(["seen", "é" * 1_000_001]) == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_what_has_no_size_is_unknown(value: Any) -> None:
         True,
         None,
         {"a": [1, 2.25, None, True, False, 'é"\n'], "b": {"c": {}}},
-        [[[]], [{}], "x"],
+        [[[]], [{}], "x", ""],
         Found("ü", [1, 2, 3]),
     ],
 )

@@ -168,8 +168,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
         traces: list[Trace] = []
         for item in items:
             if type(item) is Sized:
-                if item.size >= 0:
-                    traces.append(Trace(len(sizes), *item.trace))
+                traces.append(Trace(len(sizes), *item.trace))
                 item = item.size
             if item >= 0:
                 sizes.append(item)
