@@ -128,7 +128,12 @@ GROUPS = (
             ),
             "src/metertap/recording/usage_series.py",
         ),
-        ("tests/costs", "tests/instrumentation/models/test_openai.py", "-k=not faults"),
+        (
+            "tests/costs",
+            "tests/instrumentation/models/test_openai.py",
+            "--ignore=tests/costs/test_short_processes.py",
+            "-k=not faults",
+        ),
     ),
     Group(
         (

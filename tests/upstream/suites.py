@@ -160,8 +160,8 @@ SUITES = (
             "pydantic-ai-slim[mcp,openai,anthropic,logfire,cli,ui,web,retries,spec]==2.33.0",
             *("pydantic-evals==2.33.0", "mcp<2", "fastmcp<4", "mcp-types>=2", "blockbuster<1.6"),
             *("asgi-lifespan", "devtools", "dirty-equals", "inline-snapshot", "pytest-examples"),
-            *("pytest-mock", "pytest-recording", "pandas", "trio", "brotli", "exa-py"),
-            *("tavily-python", "markdownify"),
+            *("pytest-mock", "pytest-recording", "pytest-xdist", "pandas", "trio", "brotli"),
+            *("exa-py", "tavily-python", "markdownify"),
         ),
         tests=(
             "tests/test_agent.py tests/test_*tool*.py tests/test_*stream*.py tests/test_mcp.py "

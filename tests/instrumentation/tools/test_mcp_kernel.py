@@ -208,6 +208,15 @@ def test_an_answer_that_cannot_be_read_is_a_fault_and_its_call_is_over(result: A
 
 
 @pytest.mark.faults
+def test_a_call_whose_error_cannot_be_read_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests.errors, "meaning", None)
+    with pytest.raises(KeyError):
+        answered(Runner(KeyError()), *CALL)
+    assert faults.fault_counts() == {"mcp.request": 1}
+    assert outcomes() == {}
+
+
+@pytest.mark.faults
 def test_a_request_that_cannot_be_read_is_a_fault_and_nothing_else() -> None:
     assert answered(Runner(), "ping", dctx=object()) == {}
     assert faults.fault_counts() == {"mcp.request": 1}
