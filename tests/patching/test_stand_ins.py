@@ -282,3 +282,18 @@ def test_a_class_method_stays_one_and_is_seen_within_what_others_make_of_it(shop
     assert len(seen) == 1
     patches.uninstall()
     assert vars(shop.Shop)["opened"] is before
+
+
+def test_where_a_function_was_imported_to_it_is_pickled_as_that_function(shop: Any) -> None:
+    fee = shop.Shop.fee = lambda number: number
+    fee.__module__, fee.__qualname__ = shop.__name__, "Shop.fee"
+    shop.counter = fee
+    patches = PatchSet(
+        shop.__name__, [Target("counter", lambda call, _of, args, _named: call(*args))]
+    )
+    patches.install()
+    assert shop.counter is not fee
+    written = pickle.dumps(shop.counter)
+    assert pickle.loads(written) is fee
+    assert b"metertap" not in written  # it may be read where there is none
+    patches.uninstall()

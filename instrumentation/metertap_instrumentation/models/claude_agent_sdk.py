@@ -20,7 +20,7 @@ from metertap import faults
 from metertap.costs.model_calls import CHAT, ModelCall, unusable
 from metertap.costs.usage import Unusable, Usage, part, tokens
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import comparable
+from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import is_enabled
 from metertap_instrumentation.instrumentation import Instrumentation
@@ -127,7 +127,8 @@ def received(wrapped: Any, query: Any, args: Any, kwargs: Any) -> Any:
     return messages
 
 
-_TARGETS = [comparable("Query.receive_messages", received)]
+# No function of ours: what stands there stays an async generator function to whoever asks.
+_TARGETS = [Target("Query.receive_messages", received)]
 INSTRUMENTATION = Instrumentation(
     LIBRARIES["models.claude_agent_sdk"], [PatchSet("claude_agent_sdk._internal.query", _TARGETS)]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
+from operator import itemgetter
 from types import MethodType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -119,7 +120,20 @@ class Wrapper(_FunctionWrapper):
         cls.__annotations__ = _ANNOTATIONS
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        return self._parts() if is_by_value(self) else self.__qualname__
+        if is_by_value(self):
+            return self._parts()
+        if self._is_imported():  # by a function that a receiver has without metertap
+            return itemgetter(0), ((self.__wrapped__,),)
+        return self.__qualname__
+
+    def _is_imported(self) -> bool:
+        """Return whether it stands where a function was imported to: its name leads to that."""
+        try:
+            path = self.__qualname__.split(".")
+            found: Any = functools.reduce(getattr, path, sys.modules[self.__module__])
+        except (AttributeError, KeyError):
+            return False
+        return found is self.__wrapped__
 
     def _parts(self) -> Any:
         """Reduce the wrapper to what another process can make it of."""

@@ -1,0 +1,71 @@
+"""What stands in a library's place answers as the function that stood there, to whoever asks."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from metertap_instrumentation import libraries
+from metertap_instrumentation.libraries import LIBRARIES
+
+pytestmark = pytest.mark.usefixtures("tap")
+
+ASKED: dict[str, Callable[[Any], Any]] = {
+    "signature": inspect.signature,
+    "iscoroutinefunction": inspect.iscoroutinefunction,
+    "isgeneratorfunction": inspect.isgeneratorfunction,
+    "isasyncgenfunction": inspect.isasyncgenfunction,
+    "isroutine": inspect.isroutine,
+    "get_type_hints": typing.get_type_hints,
+    "names": lambda it: (it.__name__, it.__qualname__, it.__module__, it.__doc__),
+    "unwrap": inspect.unwrap,
+    "getsource": lambda it: inspect.getsource(inspect.unwrap(it)),
+}
+IN_VAIN = {
+    # LangChain asks which function it is, so that it has to be a plain one.
+    ("isasyncgenfunction", "langchain_core.language_models.chat_models:BaseChatModel._astream"),
+}
+"""What is not answered alike, and why."""
+SLOW = {"models.anthropic", "models.google_genai", "models.litellm"}
+
+
+def answer(ask: Callable[[Any], Any], function: Any) -> Any:
+    """What it says, or the class of what it raises."""
+    try:
+        return ask(function)
+    except Exception as error:
+        return type(error)
+
+
+def stand_ins(module: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each stand-in of one instrumentation by its name, and what stood there before."""
+    (found,) = (item for item in libraries() if item.library.module == module)
+    for patch_set in found.patch_sets:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(patch_set.module)
+        for installed in patch_set._installed:
+            before = installed.original
+            if not callable(before) and not isinstance(before, (classmethod, staticmethod)):
+                owner = installed.owner  # which inherits it, or an object
+                above = super(owner, owner) if isinstance(owner, type) else type(owner)
+                before = getattr(above, installed.name)
+            now = vars(installed.owner)[installed.name]
+            name = f"{patch_set.module}:{installed.target.attribute}"
+            yield name, *(getattr(it, "__func__", it) for it in (now, before))
+
+
+@pytest.mark.parametrize("module", LIBRARIES)
+def test_a_stand_in_answers_as_what_it_stands_for(module: str) -> None:
+    if module in SLOW:
+        pytest.skip("its import takes seconds; its own tests compare what it is")
+    pytest.importorskip(LIBRARIES[module].package)
+    for name, now, before in stand_ins(module):
+        for asked, ask in ASKED.items():
+            alike = answer(ask, now) == answer(ask, before)
+            assert alike is ((asked, name) not in IN_VAIN), f"{asked} of {name}"
