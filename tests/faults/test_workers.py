@@ -18,6 +18,8 @@ from workers.test_group import SERVICE, Member, another
 
 LONG = 60.0
 """More seconds than any of this takes."""
+BRIEF = 0.01
+"""Seconds that the end waits for what hangs."""
 
 
 @pytest.fixture
@@ -32,12 +34,16 @@ class Worker:
 
     def __init__(self, other: Member) -> None:
         self.other = other
-        recorder = Recorder()
-        for name in ("search", "fetch"):
-            recorder.record_tool(recorder.tool(name, "library"), outcomes.OK, None, 1.0)
+        self.recorder = recorder = Recorder()
+        self.calls()
         self.group = WorkerGroup(
             SERVICE, Ledger(recorder, of_recorder(recorder)), lambda: "worker", lambda: None
         )
+
+    def calls(self) -> None:
+        """Call each tool."""
+        for name in ("search", "fetch"):
+            self.recorder.record_tool(self.recorder.tool(name, "library"), outcomes.OK, None, 1.0)
 
     def asks(self) -> dict[str, int]:
         """Calls of each tool that this worker knows."""
@@ -84,12 +90,23 @@ def test_a_fault_anywhere_in_ours_costs_workers_one_answer(other: Member) -> Non
 
 @pytest.mark.faults
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_hangs_anywhere_in_ours_keeps_workers_from_nothing(other: Member) -> None:
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_what_hangs_anywhere_in_ours_delays_no_call_and_no_end(other: Member) -> None:
     workers, wrong = [Worker(other)], []
+
+    def use() -> None:
+        """Call a tool and end, as a program does; the other worker is told what is known."""
+        workers[-1].group.join()
+        assert other.does("counted")[0] > 7
+        workers[-1].calls()
+        ends = threading.Thread(target=workers[-1].group.end)  # as `listing.briefly` does
+        ends.start()
+        ends.join(BRIEF)
+
     walk = breaking.each_hanging(lambda: workers[-1].lives(), lambda: workers.append(Worker(other)))
     for code in walk:
         name = breaking.name_of(code)
-        thread = threading.Thread(target=workers[-1].lives)
+        thread = threading.Thread(target=use)
         thread.start()
         thread.join(LONG)
         if thread.is_alive():

@@ -49,6 +49,8 @@ reached = 0
 """How often a broken function was called."""
 _mend: Callable[[], None] | None = None
 """Mends what raises but once."""
+_original: Callable[..., Any] = int
+"""The function that hangs, as it was."""
 _goes_on = threading.Event()
 """Set when what hangs is to go on."""
 OUR_THREADS = "metertap-"
@@ -78,16 +80,21 @@ async def _later(*_args: Any, **_kwargs: Any) -> Any:
     return __import__("support.breaking", fromlist=("fail",)).fail()
 
 
-def hang() -> None:
-    """Hang until the body of `each_hanging` is over, and then raise."""
+def hang(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Hang in a thread of ours until the body of `each_hanging` is over, and then raise.
+
+    In other threads the function does what it did.
+    """
     global reached
+    if not _is_of_ours(threading.current_thread().name):
+        return _original(*args, **kwargs)
     reached += 1
     _goes_on.wait()
     raise Broken("a fault of metertap's own")
 
 
-def _hanging(*_args: Any, **_kwargs: Any) -> Any:
-    return __import__("support.breaking", fromlist=("hang",)).hang()
+def _hanging(*args: Any, **kwargs: Any) -> Any:
+    return __import__("support.breaking", fromlist=("hang",)).hang(args, kwargs)
 
 
 def name_of(code: CodeType) -> str:
@@ -230,16 +237,23 @@ def each_broken(
 
 
 def each_hanging(use: Callable[[], object], prepare: Callable[[], object]) -> Iterator[CodeType]:
-    """Have each seam hang that only threads of ours pass, while the body of the loop runs.
+    """Have each seam hang that threads of ours pass, in those, while the body of the loop runs.
 
     `prepare` is called before each.
     """
-    global reached
+    global reached, _original
     passed = _passed(use)
-    ours = [code for code, names in passed.items() if all(map(_is_of_ours, names))]
+    ours = [code for code, names in passed.items() if any(map(_is_of_ours, names))]
     logging.disable(logging.CRITICAL)
     try:
         for code, functions in _functions(ours).items():
+            if len(functions) > 1:
+                continue  # which of them is called is not known
+            (hangs,) = functions
+            _original = FunctionType(
+                code, hangs.__globals__, hangs.__name__, hangs.__defaults__, hangs.__closure__
+            )
+            _original.__kwdefaults__ = hangs.__kwdefaults__
             faults.reset()
             prepare()
             reached = 0

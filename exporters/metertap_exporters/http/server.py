@@ -165,7 +165,7 @@ class _Handler(WSGIRequestHandler):
 class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 512  # at a Unix socket a client is refused where the queue is full
+    request_queue_size = 128  # at a Unix socket a client is refused where the queue is full
     # A port in TIME_WAIT may be taken again; on Windows this option would allow two listeners.
     allow_reuse_address = hasattr(socket, "SO_REUSEPORT")
 
