@@ -17,6 +17,7 @@ from support.programs import RUN, run
 
 pytestmark = [
     pytest.mark.interpreter,
+    pytest.mark.programs,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
 ]
 
@@ -177,7 +178,7 @@ def lost(way):
 
 def test_nothing_is_lost_while_the_first_record_wakes_the_pipeline() -> None:
     """In a process that is asleep, that was forked from one that is, or that was reset."""
-    ways = "tool", "record", "cached", "hit", "miss", "session", "task"
+    ways = "tool", "cached", "miss", "session", "task"
     found = ran(
         WAYS
         + f"""

@@ -9,6 +9,7 @@ import pytest
 
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit, shows_us
+from metertap import state
 from metertap.runtime.tap import active_tap
 
 pytestmark = pytest.mark.library("cachetools")
@@ -277,6 +278,18 @@ def test_equal_names_share_one_line_and_names_are_bounded() -> None:
     assert set(names) == {"cache 0", "cache 1", "cache 2", "_OTHER"}
     assert names["_OTHER"]["misses"] == 7
     assert active_tap() is None
+
+
+def test_a_lookup_that_comes_while_settings_change_is_counted() -> None:
+    with metertap.instrument(json_endpoint=False):
+        cache: Any = cachetools.LRUCache(2)
+        metertap.name_cache(cache, "late")
+        # As by another thread: caches have their names by then, and slots were not told yet.
+        lookups = iter([lambda: cache.get("nothing")])
+        state.recorder().on_look(lambda: next(lookups, int)())
+        state.configure(state.settings())
+        assert cache.get("nothing") is None
+        assert metertap.get_all_metrics()["cache_metrics"]["late"]["misses"] == 2
 
 
 def test_the_methods_own_keyword_is_passed_on() -> None:
