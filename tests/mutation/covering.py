@@ -148,7 +148,7 @@ GROUPS = (
     ),
     Group(
         _all("src/metertap/history/{}.py", "sketch", "tally", "buckets"),
-        ("tests/history/test_sketch.py",),
+        ("tests/history/test_sketch.py", "tests/history/test_tally.py"),
     ),
     # `v1.py` is for the SDK 1.x, and is examined where that is installed.
     Group(

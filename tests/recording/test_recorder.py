@@ -419,3 +419,13 @@ def test_the_limit_of_a_metric_is_of_that_metric_and_begins_again_with_a_reset()
     assert not recorder.has_overflown(catalogue.SERVER_DURATION)
     recorder.record_operation("s2", catalogue.SERVER_DURATION, {}, 0.1)
     assert recorder.find_operation("s2") is not None
+
+
+def test_weights_of_clients_are_bounded_and_those_of_servers_are_not() -> None:
+    recorder = Recorder(series_limit=3)
+    for name in ("a", "b", "c", "d"):
+        assert recorder.weight(name, "mcp", catalogue.SERVER).name == name
+    recorder = Recorder(series_limit=2)
+    of_clients = [recorder.weight(name, "mcp", catalogue.CLIENT).name for name in "abc"]
+    assert of_clients == ["a", "b", catalogue.OTHER]
+    assert recorder.weight("a", "mcp", catalogue.CLIENT).name == "a"
