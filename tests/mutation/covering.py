@@ -168,6 +168,7 @@ GROUPS = (
         (
             *_all(
                 "tests/instrumentation/tools/test_mcp{}.py",
+                "1_kernel",
                 "2",
                 "_client",
                 "_clock",

@@ -1,0 +1,108 @@
+"""The functions of the SDK 1.x that every request of a server passes, called by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import metertap
+from metertap import faults
+from metertap.patching.shell import around
+from metertap_instrumentation.tools.mcp import requests, sessions, v1
+from metertap_instrumentation.tools.mcp.requests import served_by
+from support.metric_data import points
+
+pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]
+
+
+class Server:
+    """Stands for the SDK's `Server`: it raises what is wrong, or never answers."""
+
+    name = "shop"
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self._tool_cache: dict[str, object] = {"search": object()}
+
+    async def handle(self, _message: Any) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+handle: Any = around("mcp.request", v1._begin, v1._end_unanswered, v1._end_with)(
+    Server.handle, [True]
+)
+
+
+def message(method: str, **params: Any) -> Any:
+    root = SimpleNamespace(method=method, params=SimpleNamespace(**params))
+    return SimpleNamespace(request=SimpleNamespace(root=root), message_metadata=None)
+
+
+def asked(server: Server) -> dict[str, dict[str, int]]:
+    """Call its tool, and return the outcomes of tools."""
+    served_by(server).tools.add(["search"], None, None)
+    asyncio.run(handle(server, message("tools/call", name="search")))
+    return outcomes()
+
+
+def outcomes() -> dict[str, dict[str, int]]:
+    tools = metertap.get_all_metrics()["tool_metrics"]
+    assert all(tool["active_calls"] == 0 for tool in tools.values())
+    return {
+        name: {ended: count for ended, count in tool["outcomes"].items() if count}
+        for name, tool in tools.items()
+    }
+
+
+def test_a_request_without_an_answer_was_cancelled() -> None:
+    assert asked(Server()) == {"search": {"cancelled": 1}}
+
+
+def test_what_a_server_raises_is_the_end_of_the_call() -> None:
+    with pytest.raises(KeyError):
+        asked(Server(KeyError()))
+    assert outcomes() == {"search": {"exception": 1}}
+
+
+@pytest.mark.faults
+def test_a_call_whose_error_cannot_be_read_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests.errors, "meaning", None)
+    with pytest.raises(KeyError):
+        asked(Server(KeyError()))
+    assert faults.fault_counts() == {"mcp.request": 1}
+    assert outcomes() == {}
+
+
+def test_a_session_says_what_it_is_initialized_over(reader: InMemoryMetricReader) -> None:
+    token = sessions._stdio.set(sessions._Stdio())
+    try:
+        first, second = Server(), Server()
+        for session in (first, second):  # the second cannot have the same pipe
+            request = v1._begin_initialize(session, message("initialize"))
+            assert request is not None
+            request.end()
+    finally:
+        sessions._stdio.reset(token)
+    found = points(reader, "mcp.server.operation.duration")
+    transports = [point.attributes.get("network.transport") for point in found]
+    assert sorted(transports, key=str) == [None, "pipe"]
+    assert v1._begin_initialize(first, message("ping")) is None
+
+
+def test_the_schema_that_an_answer_is_checked_by_is_that_of_its_tool() -> None:
+    schema: dict[str, object] = {}
+    of_tool: Any = SimpleNamespace(definition=SimpleNamespace(outputSchema=schema))
+    assert v1._is_of_answer(of_tool, schema)
+    assert not v1._is_of_answer(of_tool, {})
+    unknown: Any = SimpleNamespace(definition=None)
+    assert v1._is_of_answer(unknown, schema)
+
+
+def test_what_no_frame_of_the_sdk_asks_or_handles_is_not_the_sdks() -> None:
+    assert not v1._validates_answer(None)
+    assert not v1._is_handled_by_caller(KeyError("never raised"))
