@@ -19,6 +19,9 @@ from benchmarks import baselines
 from benchmarks.calls import work, work_later
 from benchmarks.measuring import Result, Work, above, awaited, interleaved, result, timed
 from benchmarks.process import measured
+from metertap.measuring import calls as measured_calls
+from metertap.recording.buffer import CHUNK
+from metertap.state import recorder
 from metertap_instrumentation.tools.configured import Configured
 
 _MODULE = "benchmarks_shop"
@@ -56,6 +59,29 @@ def _spent_later(stream: Any, count: int) -> Work:
     return lambda times: asyncio.run(run(times))
 
 
+def _set_variable() -> None:
+    """Do what makes a call the current one: make a list, and put it into the context."""
+    measured_calls.current.set([None, None, None, False, False])
+
+
+def _folding(sample: list[float]) -> Work:
+    """Take in durations that have gathered, as one call in `CHUNK` does."""
+    series = recorder().tool("folded", "benchmark")
+
+    def work(times: int) -> float:
+        spent, folds = 0.0, max(1, times // CHUNK)
+        for _ in range(folds):
+            for seconds in sample:
+                series.append(seconds)
+            started = time.thread_time()
+            with recorder().lock:
+                series.fold()
+            spent += time.thread_time() - started
+        return spent / (folds * CHUNK) * times
+
+    return work
+
+
 def calls(rounds: int) -> Iterator[Result]:
     """Above the bare function; `ours` is what is added to a call."""
     shop = types.ModuleType(_MODULE)
@@ -87,6 +113,9 @@ def calls(rounds: int) -> Iterator[Result]:
             one["a"] = 1
         works: dict[str, Work] = {
             "bare": timed(lambda: work(1)),
+            "nothing": timed(lambda: None),
+            "variable": timed(_set_variable),
+            "fold": _folding([1e-3 + number * 7919 % CHUNK * 1e-6 for number in range(CHUNK)]),
             "seed": timed(by_hand),
             "floor": timed(lambda: floor(1)),
             "tool": timed(lambda: tool(1)),
@@ -123,6 +152,10 @@ def calls(rounds: int) -> Iterator[Result]:
     yield result(
         "@metertap.tool", "the seed's collector", added, above(seconds, "seed", "bare"), 0.85
     )
+    # Two parts of that, which the floor and the collector lack.
+    variable = above(seconds, "variable", "nothing")
+    yield result("a list in a context variable", closure, variable, least, None)
+    yield result("a duration's share of a fold", closure, seconds["fold"], least, None)
     row = "@metertap.tool, async"
     yield result(row, closure_later, above(seconds, "tool later", "bare later"), least_later, None)
     yield result("a configured line", closure, above(seconds, "line", "bare"), least, 3.0)

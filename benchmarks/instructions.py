@@ -1,0 +1,89 @@
+"""The interpreter's instructions in a call of metertap's: `python -m benchmarks.instructions`.
+
+Times move with the load of the machine; this count does not, and says which function takes how
+many. What C functions do inside is not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any
+
+import metertap
+from benchmarks import mcp
+from benchmarks.calls import work
+from benchmarks.process import measured
+
+Counts = Counter[str]
+_OURS = ("/src/metertap/", "/metertap_instrumentation/", "/site-packages/metertap/", "<metertap>")
+_WARM = 50
+_CALLS = 10
+
+
+def counted(function: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[Counts]]:
+    """Return what counts the instructions of one call of `function`, by metertap's functions."""
+    counts: Counts = Counter()
+
+    def instruction(frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "opcode":
+            counts[frame.f_code.co_name] += 1
+        return instruction
+
+    def entered(frame: FrameType, _event: str, _argument: Any) -> Any:
+        if not any(part in frame.f_code.co_filename for part in _OURS):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return instruction
+
+    async def run() -> Counts:
+        for _ in range(_WARM):  # the first ones look up what the others find
+            await function()
+        before = sys.gettrace()
+        sys.settrace(entered)
+        try:
+            for _ in range(_CALLS):
+                await function()
+        finally:
+            sys.settrace(before)
+        return Counter({name: round(count / _CALLS) for name, count in counts.items()})
+
+    return run
+
+
+async def of_tool() -> Counts:
+    """Count for a plain function under `@metertap.tool`."""
+    tool = metertap.tool(work)
+
+    async def call() -> None:
+        tool(1)
+
+    return await counted(call)()
+
+
+async def of_request(build: Callable[[], Any]) -> Counts:
+    """Count for a `tools/call` in memory, the client's side and the server's."""
+    async with mcp._client(build()) as client:
+        return await counted(lambda: client.call_tool("work", {"number": 1}))()
+
+
+def main() -> None:
+    """Print the counts."""
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+    with measured():
+        for title, count in (
+            ("@metertap.tool", of_tool),
+            ("MCP tools/call, low-level", lambda: of_request(mcp._low_level)),
+            ("MCP tools/call, MCPServer", lambda: of_request(mcp._high_level)),
+        ):
+            counts = asyncio.run(count())
+            print(f"{counts.total():>6,}  {title}")
+            print("".join(f"{n:>12,}  {name}\n" for name, n in counts.most_common()))
+
+
+if __name__ == "__main__":
+    main()
