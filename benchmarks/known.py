@@ -32,7 +32,7 @@ MISSES: dict[str, Miss] = {
         1.6, "the same three, which the collector that is called by hand lacks"
     ),
     "a configured line / closure, 2 clocks + append": Miss(
-        3.9,
+        4.2,
         "as @metertap.tool, and 340 instructions to see that what it returns is no coroutine or "
         "generator, which is run later",
     ),
