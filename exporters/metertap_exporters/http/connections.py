@@ -26,6 +26,8 @@ BODY_BYTES = 16 * 1024 * 1024
 """While two answers or more are written that take more memory than this, no other is made."""
 PATIENCE_SECONDS = 0.5
 """A client that keeps the endpoint waiting for longer is slow: others may take its place."""
+_HEAD_BYTES = 64 * 1024
+"""What is written of an answer first is shorter: its head. The body is still to come then."""
 _GIVE_WAY = 8
 """How many slow clients give way at a time: one by one, those who wait would wait for long."""
 _LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
@@ -42,7 +44,7 @@ class Connection:
     body: bytes | None = None
     """The answer that is being written."""
     is_made_for: bool = False
-    """Whether an answer is being made, or about to be written, that others may share."""
+    """Whether an answer was made for it, or is being made, which others may share."""
 
 
 class Connections:
@@ -90,7 +92,6 @@ class Connections:
             if known.body is None:
                 known.since = time.monotonic()  # the time that the answer took is not its client's
             known.body = body
-            known.is_made_for = False
             known.waiting_since = None if body is None else time.monotonic()
 
     def closed(self, connection: socket.socket) -> None:
@@ -150,7 +151,12 @@ class Connections:
         """Return whether one answer more may be made; one that many read counts once."""
         written = [known.body for known in self._open.values()]
         sizes = {id(body): len(body) for body in written if body is not None}
-        if sum(known.is_made_for for known in self._open.values()) > 1:
+        are_made = [
+            known
+            for known in self._open.values()
+            if known.is_made_for and len(known.body or b"") < _HEAD_BYTES
+        ]
+        if len(are_made) > 1:
             return False
         return len(sizes) < 2 or sum(sizes.values()) < BODY_BYTES
 
