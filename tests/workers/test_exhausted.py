@@ -21,7 +21,7 @@ def counted(member: Member) -> list[int]:
 def test_a_worker_that_can_accept_nothing_waits_until_it_can() -> None:
     with ExitStack() as stack:
         holder, other = another(stack, calls=1), another(stack, calls=7)
-        assert counted(holder) == [8, 0]
+        wait_for(lambda: counted(holder) == [8, 0])
         other.does("exhaust")
         path = Files(SERVICE).name(members.member(other.process.pid), SOCKET)
         line = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -30,7 +30,7 @@ def test_a_worker_that_can_accept_nothing_waits_until_it_can() -> None:
         time.sleep(1)
         assert other.does("spent") - before < 0.5
         other.does("call 1")
-        assert counted(holder) == [9, 0]
+        wait_for(lambda: counted(holder) == [9, 0])
         other.does("free")
         line.settimeout(60)
         line.sendall(b"\xff\xff\xff\xff")  # no question: the line is closed
@@ -40,11 +40,11 @@ def test_a_worker_that_can_accept_nothing_waits_until_it_can() -> None:
 def test_what_the_holder_cannot_read_is_counted_once_it_can() -> None:
     with ExitStack() as stack:
         holder, other = another(stack, calls=1), another(stack, calls=7)
-        assert counted(holder) == [8, 0]
+        wait_for(lambda: counted(holder) == [8, 0])
         wait_for(other.has_written)
         holder.does("exhaust")
         other.does("call 1")
-        assert counted(holder) == [9, 0]
+        wait_for(lambda: counted(holder) == [9, 0])
         other.kill()
         for _ in range(3):
             assert counted(holder) == [9, 0]
@@ -59,7 +59,7 @@ def test_what_an_exhausted_worker_cannot_read_is_no_less_to_whoever_asks_it() ->
         wait_for(ended.has_written)
         ended.kill()
         wait_for(lambda: counted(holder) == [28, 1])
-        assert counted(other) == [28, 1]
+        wait_for(lambda: counted(other) == [28, 1])
         other.does("exhaust")
         holder.does("call 1")
         for _ in range(3):
