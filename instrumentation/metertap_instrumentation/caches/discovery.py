@@ -213,9 +213,16 @@ def _defined_in(namespace: dict[str, Any]) -> Iterator[Any]:
     """Yield what a module has, and what the classes that it defines have."""
     for value in list(namespace.values()):
         yield value
-        if isinstance(value, type) and value.__module__ == namespace.get("__name__"):
-            for member in list(vars(value).values()):
-                yield member.__func__ if type(member) in (staticmethod, classmethod) else member
+        if issubclass(type(value), type):  # not isinstance: it asks the object, and this may be any
+            members = _members(value)
+            if members.get("__module__") == namespace.get("__name__"):
+                for member in list(members.values()):
+                    is_bound = issubclass(type(member), staticmethod | classmethod)
+                    yield member.__func__ if is_bound else member
+
+
+_members = type.__dict__["__dict__"].__get__
+"""What a class has itself, without its metaclass being asked."""
 
 
 def _statistics(cache: Any) -> Statistics:

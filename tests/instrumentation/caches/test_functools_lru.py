@@ -217,6 +217,32 @@ def test_caches_of_modules_that_had_the_decorator_before(
         assert caches()[f"{shop}.make.<locals>.made"]["misses"] == 1
 
 
+def test_objects_of_a_module_are_not_asked_what_they_are(
+    shop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    class Lazy:
+        @property
+        def __class__(self) -> Any:
+            asked.append("class")
+            raise RuntimeError("not set up yet")
+
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            asked.append(name)
+            raise RuntimeError("not set up yet")
+
+    module: Any = __import__(shop)
+    module.lazy, module.Strange = Lazy(), Meta("Strange", (), {"__module__": shop})
+    asked.clear()
+    with metertap.instrument(json_endpoint=False) as tap:
+        assert asked == []
+        module.price("a")
+        assert caches()[f"{shop}.price"]["misses"] == 1
+        assert tap.diagnosis()["faults"] == {}
+
+
 def test_there_is_no_search_without_need(tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[object] = []
     search = discovery._search
