@@ -153,7 +153,7 @@ def measured(kind: str, servers: int, folder: Path) -> bool:
             _is_soon(lambda: _top(folder, expected), "top --once"),
             _is_soon(lambda: _targets(folder, servers), "targets"),
             _is_soon(lambda: _pages(folder, expected), "page and document of each service"),
-            _is_soon(lambda: _doctor(folder, expected), "doctor"),
+            _is_soon(lambda: _doctor(folder, expected), "doctor of each service"),
         ]
         pids = [client.process.pid for client in clients]
         files = sorted(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
@@ -214,8 +214,7 @@ def _targets(folder: Path, servers: int) -> str:
 
 def _pages(folder: Path, expected: Counter[str]) -> str:
     documents = []
-    os.environ["XDG_RUNTIME_DIR"] = str(folder)
-    for url in sorted({process.url for process in processes(None)}):
+    for url in _urls(folder):
         with urllib.request.urlopen(url, timeout=_SECONDS) as page:
             page.read()
         with urllib.request.urlopen(f"{url}/metrics", timeout=_SECONDS) as document:
@@ -224,9 +223,15 @@ def _pages(folder: Path, expected: Counter[str]) -> str:
 
 
 def _doctor(folder: Path, expected: Counter[str]) -> str:
-    shown = _told(folder, "doctor")
+    # Of each service: without an address, it would look at all libraries that are installed here.
+    shown = "".join(_told(folder, "doctor", url) for url in _urls(folder))
     missing = [service for service in expected if service not in shown]
     return f"not named: {missing}" if missing else ""
+
+
+def _urls(folder: Path) -> list[str]:
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    return sorted({process.url for process in processes(None)})
 
 
 def _differs(documents: Sequence[dict[str, Any]], expected: Counter[str]) -> str:
