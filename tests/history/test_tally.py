@@ -65,6 +65,7 @@ def test_bytes_hold_each_part_of_each_series() -> None:
     assert list(found) == list(made)
     for series, one in made.items():
         assert figures(found[series]) == figures(one)
+    assert zlib.decompress(encode({8: tally()})) == b"[[8,0]]\n"  # no room for what is not there
     wanted = dict(decode(encode(made), {3, 5, 9}))
     assert {series: figures(one) for series, one in wanted.items()} == {
         series: figures(made[series]) for series in (9, 3)

@@ -164,11 +164,9 @@ SUITES = (
             *("exa-py", "tavily-python", "markdownify"),
         ),
         tests=(
-            "tests/test_agent.py tests/test_*tool*.py tests/test_*stream*.py tests/test_mcp.py "
-            "tests/test_[d]*.py tests/test_co[ns]*.py tests/test_capabilities.py "
-            "tests/test_function*.py tests/test_logfire.py tests/test_nested_sync_agent.py "
-            "tests/test_otel*.py tests/test_run*.py tests/test_usage*.py "
-            "tests/models/test_[aefmos]*.py tests/models/openrouter"
+            "tests/test_tool*.py tests/test_stream*.py tests/test_run*.py tests/test_usage*.py "
+            "tests/test_function*.py tests/test_concurrency.py tests/test_mcp.py "
+            "tests/models/test_model_[ft]*.py tests/test_agent.py"
         ),
     ),
     Suite(
