@@ -69,7 +69,7 @@ def test_moved_collector() -> None:
     printed = _run("moved_collector.py")
     assert re.search(r"ask: 6 calls, 100 % went well, p95 \d+\.\d{4} ms, errors {}\n", printed)
     assert "divide: 3 calls, 33 % went well" in printed
-    assert "errors {'ZeroDivisionError': 1, 'ValueError': 1}" in printed
+    assert "errors {'ValueError': 1, 'ZeroDivisionError': 1}" in printed
     assert "'hits': 2, 'misses': 4, 'total_requests': 6" in printed
     assert "'evictions': 1, 'size_rejections': 1" in printed
     assert printed.endswith("9 requests\n")
