@@ -14,7 +14,9 @@ from support.programs import run
 pytestmark = pytest.mark.programs
 
 TESTS = Path(__file__).parents[1]
-ROOMS = {f"{name}.py" for name in ("requests", "weights", "writer", "group", "server", "leaving")}
+DELAYED = 10
+"""More than the second that an end is delayed by, because the machine may be busy."""
+ROOMS = {f"{name}.py" for name in ("requests", "weights", "writer", "group", "leaving")}
 """Files whose functions are among those that are walked."""
 
 
@@ -38,5 +40,5 @@ def test_a_fault_anywhere_in_ours_leaves_an_mcp_server_on_stdio_as_it_is(
     for batch in found:
         assert batch["answers"] == usual["answers"], batch["seams"]
         assert batch["status"] == 0, batch["seams"]
-        assert batch["seconds"] < usual["seconds"] + 2, batch["seams"]  # twice that, as elsewhere
+        assert batch["seconds"] < usual["seconds"] + DELAYED, batch["seams"]
         assert batch["faults"], batch["seams"]
