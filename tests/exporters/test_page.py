@@ -277,13 +277,14 @@ def test_the_history_says_how_it_is_switched_on(tap: Tap) -> None:
 def kept(tmp_path: Path) -> Iterator[Tap]:
     """A process with a history of a call a day: of ten days, the last five of version 2."""
     path = tmp_path / "history.db"
-    today = time.time() // 86_400
+    # Some hours ago, so that the time of day when this runs does not matter.
+    last = int(time.time() // 3600 - 3) * 3600
     with closing(Store(path, 10_000_000)) as store:
         for day in range(10):
             tool = Tally({"ok": 1})
             tool.sketch().add([0.1 * (day + 1)])
             tallies = {Subject("tool", "search", "mcp"): tool}
-            start = int(today - 9 + day) * 86_400
+            start = last - (9 - day) * 86_400
             store.write(Run("shop", str(1 + day // 5), "one"), [(start, tallies)])
     with metertap.instrument(history=path) as tap:
         metertap.cache_meter("any").hit()
