@@ -89,6 +89,7 @@ def test_an_estimate_says_so_and_what_it_cannot_know_is_null(foreign: Foreign) -
         "caller_errors",
         "interim_results",
         "outcomes",
+        "error_outcomes",
         "window_samples",
         "active_calls",
         "last_call_timestamp",

@@ -35,9 +35,10 @@ _NEVER_FAIL = {
     "patch_set.py": {"function", "later", "_call_inherited"},
     "configured.py": {"_default", "_number"},
     "google_genai.py": {"wrapped"},
+    "tap.py": {"_installation"},
     "meters.py": {"counting", "__init__", "__enter__", "__exit__", "leave_layer"},
 }
-"""Modules, or functions in them, that guard others or set one variable: read them instead.
+"""Modules, or functions in them, that guard others or read or set one variable: read them instead.
 
 Those of `imports.py` and `patch_set.py`, and `wrapped`, make the program's own call, so that there
 is no call without them.

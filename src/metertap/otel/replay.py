@@ -23,8 +23,8 @@ class Journal:
 
     in_order = is_full = False
 
-    def __init__(self, most: int = _LIMIT) -> None:
-        self._most = most
+    def __init__(self, most: int | None = None) -> None:
+        self._most = _LIMIT if most is None else most
         self._kept: dict[
             tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]
         ] = {}

@@ -93,7 +93,10 @@ FAULTY = [
 def test_a_fault_of_ours_reaches_nobody_and_is_counted(
     stack: Stack, place: str, reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    reached: list[str] = []
+
     def broken(*_args: Any, **_kwargs: Any) -> Any:
+        reached.append(place)
         raise ZeroDivisionError("a fault of metertap's own")
 
     without = _without_faults(stack)
@@ -105,7 +108,10 @@ def test_a_fault_of_ours_reaches_nobody_and_is_counted(
             assert observed(stack) == without
         tools = tap.snapshot()["tool_metrics"].values()
         assert all(tool["active_calls"] == 0 for tool in tools)
-        assert sum(point.value for point in points(reader, "metertap.errors")) > 0
+        counted = sum(point.value for point in points(reader, "metertap.errors"))
+    assert (counted > 0) == bool(reached)
+    # A low-level server of 2.x notes the end of a handler without some of them.
+    assert reached or stack.name.startswith("low-level")
 
 
 _observed: dict[str, list[tuple[str, object]]] = {}
