@@ -19,10 +19,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from dashboards.boards.queries import quantile
 
 import metertap
 from benchmarks.native_histograms import bridge
@@ -98,14 +97,17 @@ def errors(kind: str, processes: int, calls: int) -> dict[str, dict[str, float]]
                 for tool, seconds in latencies(number, calls)
                 if tool == name
             )
-            suffix = "" if is_native else "_bucket"
-            buckets = f'{promql.DURATION}{suffix}{{{promql.TOOL}="{name}"}}'
             found[name] = {}
             for share in SHARES:
-                merged = receiver.store.value(quantile(share, buckets))
+                estimate = promql.quantile(share, promql.DURATION, partial(_of_tool, name))
+                merged = receiver.store.value(estimate)
                 exact = every[math.ceil(share * len(every)) - 1]
                 found[name][f"p{share * 100:g}"] = round((merged or math.nan) / exact - 1, 4)
         return found
+
+
+def _of_tool(name: str, metric: str) -> str:
+    return f'{metric}{{{promql.TOOL}="{name}"}}'
 
 
 @contextmanager

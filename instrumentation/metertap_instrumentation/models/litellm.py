@@ -37,7 +37,7 @@ from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models import layers
 from metertap_instrumentation.models.openai import usage_of
 from metertap_instrumentation.models.providers import provider_named
-from metertap_instrumentation.models.streams import is_end
+from metertap_instrumentation.models.streams import ENDS
 
 _CACHE = "cached_response"
 """The provider that litellm names for a stream from its own cache."""
@@ -127,7 +127,7 @@ def _over(call: ModelCall | None, error: BaseException) -> None:
     with faults.guarded("model stream"):
         hide_frame(error)
         if call is not None:
-            call.end(None if is_end(error) else error)
+            call.end(None if isinstance(error, ENDS) else error)
 
 
 def _next(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:

@@ -24,9 +24,8 @@ class Call(Protocol):
         """End it; `error` is what the stream raised."""
 
 
-def is_end(error: BaseException) -> bool:
-    """Return whether an exception of an iterator is its end, and no failure."""
-    return isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit)
+ENDS = (StopIteration, StopAsyncIteration, GeneratorExit)
+"""Exceptions of an iterator that are its end, and no failure."""
 
 
 class _Watched:
@@ -52,7 +51,7 @@ class _Watched:
     def _raised(self, error: BaseException) -> None:
         with faults.guarded("model stream"):
             hide_frame(error)
-            self.over(None if is_end(error) else error)
+            self.over(None if isinstance(error, ENDS) else error)
 
     def __getattr__(self, name: str) -> Any:
         if name in _Watched.__slots__:  # it was never made

@@ -338,13 +338,20 @@ NAMED: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("decorate", [cachetools.cached, None], ids=["cached", "ttl_cache"])
+DECORATORS: dict[str, Callable[[], Any]] = {
+    "cached": lambda: cachetools.cached(cachetools.LRUCache(2)),
+    "ttl_cache": lambda: functions.ttl_cache(maxsize=2),
+}
+
+
+@pytest.mark.parametrize("decorate", DECORATORS)
 @pytest.mark.parametrize("kind", NAMED)
-def test_a_cache_is_called_as_what_its_callable_is_made_of(kind: str, decorate: Any) -> None:
+def test_a_cache_is_called_as_what_its_callable_is_made_of(kind: str, decorate: str) -> None:
+    if decorate == "ttl_cache" and VERSION < 8:
+        pytest.skip("older versions bind their decorator at import")
     make, name = NAMED[kind]
-    decorator = decorate(cachetools.LRUCache(2)) if decorate else functions.ttl_cache(maxsize=2)
     before = metertap.get_all_metrics()["cache_metrics"].get(name)
-    function = decorator(make())
+    function = DECORATORS[decorate]()(make())
     for _ in range(2):
         assert function(1) == 1
     found = metertap.get_all_metrics()["cache_metrics"][name]
