@@ -48,6 +48,16 @@ class _Installed(NamedTuple):
             return found is self.original
         return any(found is item for item in _layers(self.stand_in))
 
+    def going_round(self) -> list[type]:
+        """Return subclasses that were given the function as it was before, as their own.
+
+        Another instrumentation that wrapped an inherited method puts it back like that.
+        """
+        if type(self.original) is not FunctionType or not isinstance(self.owner, type):
+            return []
+        subclasses: list[type] = type.__subclasses__(self.owner)
+        return [cls for cls in subclasses if vars(cls).get(self.name) is self.original]
+
     def _found(self) -> Any:
         return vars(self.owner).get(self.name, _ABSENT)
 
@@ -131,9 +141,11 @@ class PatchSet:
         if self.status != "installed" or not self._lock.acquire(blocking=False):
             return
         try:
-            newest = {item.target.attribute: item for item in self._installed}
+            newest = {(id(item.owner), item.target.attribute): item for item in self._installed}
             lost = []
-            for attribute, item in newest.items():
+            for (_, attribute), item in newest.items():
+                for cls in item.going_round():
+                    self._installed.append(_wrapped(cls, item.name, item.target))
                 if item.is_in_force():
                     continue
                 if item.was_unwrapped():

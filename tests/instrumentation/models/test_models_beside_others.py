@@ -189,3 +189,20 @@ def test_a_client_that_is_mocked_is_no_call_and_harms_nobody(api: ModelApi) -> N
         assert metertap.instrument().diagnosis()["faults"] == {}
         use(api)
         assert counted() == [(MODEL, 3, 3600, 900)]
+
+
+def test_another_that_puts_back_what_it_found_before_us_hides_no_call(api: ModelApi) -> None:
+    kinds = (openai.OpenAI, openai.AsyncOpenAI)
+    found = [kind.request for kind in kinds]  # inherited, before metertap wraps it
+    try:
+        with metertap.instrument(json_endpoint=False):
+            for kind, before in zip(kinds, found, strict=True):
+                kind.request = before  # as some instrumentations do to uninstrument
+            metertap.get_all_metrics()
+            use(api)
+            assert counted() == [(MODEL, 3, 3600, 900)]
+        assert [kind.request for kind in kinds] == found
+    finally:
+        for kind in kinds:
+            if "request" in vars(kind):
+                del kind.request
