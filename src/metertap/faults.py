@@ -207,7 +207,7 @@ def reset() -> None:
 
 
 def forked() -> None:
-    """Forget them in the child of a fork, except what its parent has told of their settings."""
+    """Forget counts and warnings in a forked child, except its parent's warnings of settings."""
     told = {key for key in _warned if key.startswith(SETTING)}
     reset()
     _warned.update(told)

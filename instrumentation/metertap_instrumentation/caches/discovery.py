@@ -63,7 +63,7 @@ class FindingInstrumentation(Instrumentation):
         self._ended: deque[tuple[Any, str | None, Any]] = deque()
         self._readings: dict[int, tuple[weakref.ref[Any], Reading]] = {}
         self._forgotten: dict[int, tuple[weakref.ref[Any], Reading]] = {}
-        """Those that counted for a recorder that was reset: what was looked up before is known."""
+        """Readings from before a reset, so that their earlier lookups are not counted again."""
         state.on_reset(self._forget)
 
     def install(self) -> None:

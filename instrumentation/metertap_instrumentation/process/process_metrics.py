@@ -88,7 +88,7 @@ class ProcessMetrics:
         self.observe()
 
     def end(self) -> None:
-        """Begin no import any more, as the process ends."""
+        """Start no further imports, because the process ends."""
         self._recorder.forget_activity_callback(self._begin)
         self._is_over.set()
 

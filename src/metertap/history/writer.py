@@ -23,7 +23,7 @@ _TEND_SECONDS = TIERS[1]
 _MOST_KEPT = 20_000
 """The most tallies that wait for a file that cannot be written; then intervals are joined."""
 _SLOW_SECONDS = 5.0
-"""What is done with the file hangs where it takes longer."""
+"""An operation on the file that takes longer is shown in the diagnosis as one that hangs."""
 _abandoned: list[Store] = []
 """Connections of parents that were busy: SQLite forbids a forked child even to close them."""
 _now = time.time

@@ -125,20 +125,20 @@ class Reading:
         self._counts = before, raw
 
     def cleared(self) -> None:
-        """Expect the cache to count from zero."""
+        """Note that the cache's own statistics begin at zero again, and keep what was counted."""
         self._counts = self._total(), _ZERO
 
     def pause(self) -> None:
-        """Read the cache for the last time until `resume`."""
+        """Stop counting, with what the cache counted until now, until `resume`."""
         self.now()
         self._is_paused = True
 
     def forget(self) -> None:
-        """Be at zero, where it was paused."""
+        """Set the counts of a paused reading to zero."""
         self._counts = _negative(self._counts[1]), self._counts[1]
 
     def resume(self) -> None:
-        """Count on, without what the cache counted since it was read last."""
+        """Count again, and leave out what the cache counted during the pause."""
         self._count_from(self._total())
 
     def start_over(self) -> None:
