@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
@@ -257,7 +257,7 @@ def _decoded_samples(column: Column, count: int, samples: Samples) -> list[Any]:
     ):
         raise Malformed("a sample is no duration")
     ends = [*accumulate(lengths)]
-    return [values[start:end] for start, end in zip([0, *ends], ends)]  # noqa: B905
+    return [values[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _list(value: Any, length: int | None = None) -> list[Any]:
