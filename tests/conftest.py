@@ -80,10 +80,16 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def libraries_stay() -> None:
-    """Leave alone what tests of earlier files have imported, too."""
+def nothing_stays_but_libraries() -> Iterator[None]:
+    """Leave alone what earlier files imported, and remove the objects that this file leaves.
+
+    metertap finds caches and servers among all living objects, so those of another file would be
+    in the figures of a test.
+    """
     if len(sys.modules) > _modules + 100:
         pytest_collection_finish()
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import pytest
 import metertap
 from kits.read_cache_kit import named
 from metertap.cli import main
+from metertap.runtime import running
 from metertap.text import printable
 from support import environments
 from support.programs import METERTAP, ended, run, run_in_terminal, started
@@ -42,7 +43,9 @@ def url() -> Iterator[str]:
         prompts = metertap.cache_meter("prompts")
         prompts.hit()
         prompts.miss()
-        yield wait_for(lambda: tap.json_url)
+        address = wait_for(lambda: tap.json_url)
+        wait_for(running.running)
+        yield address
 
 
 def test_the_table_has_a_row_for_each_tool_and_cache_slowest_first(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from importlib import import_module, util
 from typing import Any
 
@@ -161,7 +162,8 @@ def test_calls_that_start_one_another_do_not_keep_one_another(
         await asyncio.gather(*running)
         return lengths
 
-    assert max(asyncio.run(main())) <= 32
+    # The last call of an earlier test is still in this test's own context.
+    assert max(Context().run(asyncio.run, main())) <= 32
     assert sum(map(total, names)) == 500
 
 

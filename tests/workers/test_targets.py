@@ -24,7 +24,7 @@ def test_the_file_has_what_each_endpoint_says_of_itself(tmp_path: Path) -> None:
     with metertap.instrument(prometheus=True, service_name="shop") as tap:
         metertap.record_tool_call("search", True, 5.0)
         url = wait_for(lambda: tap.prometheus_url)
-        wait_for(lambda: tap.json_url)
+        wait_for(lambda: [process.prometheus_url for process in running.running()] == [url])
         assert main(["targets", "--out", str(out)]) == 0
         address = url.removeprefix("http://")
         assert json.loads(out.read_text()) == [
