@@ -73,6 +73,11 @@ def _spending(board: Board) -> None:
     by_tool = summed(increase(promql.COST, IN_TOOL), promql.TOOL).expr
     ok = summed(increase(CALLS, IN_TOOL, f'{promql.OUTCOME}="ok"'), promql.TOOL).expr
     failed = summed(increase(promql.FAILED_COST, IN_TOOL), promql.TOOL).expr
+    hits, misses = (
+        summed(increase(promql.CACHE_REQUESTS, IN_TOOL, f'{promql.LOOKUP}="{kind}"'), promql.TOOL)
+        for kind in ("hit", "miss")
+    )
+    after = summed(increase(promql.MISS_COST, IN_TOOL), promql.TOOL).expr
     board.table(
         "Dearest tools",
         "Over the time shown.",
@@ -80,14 +85,31 @@ def _spending(board: Board) -> None:
             "Spent": ("currencyUSD", f"topk(10, {by_tool})"),
             "A successful call": ("currencyUSD", f"({by_tool}) / ({ok} > 0)"),
             "On failures": ("currencyUSD", failed),
+            "Saved by caches": (
+                "currencyUSD",
+                f"({hits.expr}) * ({after}) / ({misses.expr} > 0)",
+            ),
         },
         {promql.TOOL: "Tool"},
     )
-    by_model = summed(increase(promql.COST, IN_TOOL), promql.PROVIDER, promql.MODEL).expr
+    model = (promql.PROVIDER, promql.MODEL)
+    by_model = summed(increase(promql.COST, IN_TOOL), *model).expr
+    after = summed(increase(promql.MISS_COST, IN_TOOL), promql.TOOL, *model).expr
+    times = f"on ({promql.TOOL}) group_left () (({hits.expr}) / ({misses.expr} > 0))"
     board.table(
         "Dearest models",
         "Over the time shown; fees of calls have no model.",
-        {"Spent": ("currencyUSD", f"topk(10, {by_model})")},
+        {
+            "Spent": ("currencyUSD", f"topk(10, {by_model})"),
+            "On failures": (
+                "currencyUSD",
+                summed(increase(promql.FAILED_COST, IN_TOOL), *model).expr,
+            ),
+            "Saved by caches": (
+                "currencyUSD",
+                f"sum by ({', '.join(model)}) (({after}) * {times})",
+            ),
+        },
         {promql.PROVIDER: "Provider", promql.MODEL: "Model"},
     )
 

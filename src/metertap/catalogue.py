@@ -132,6 +132,9 @@ TOOL_COST = Metric("metertap.tool.cost", "{USD}", "What tools spent on models, a
 TOOL_FAILED_COST = Metric(
     "metertap.tool.failed_cost", "{USD}", "The part of the cost of tools that failed calls had."
 )
+TOOL_MISS_COST = Metric(
+    "metertap.tool.miss_cost", "{USD}", "The part of the cost of tools after a cache had missed."
+)
 TOOL_RESULT_SIZE = Metric(
     "metertap.tool.result.size",
     "By",

@@ -31,6 +31,7 @@ CACHE_REJECTIONS = f"{label(catalogue.CACHE_REJECTIONS.name)}_total"
 CACHE_ENTRIES = label(catalogue.CACHE_ENTRIES.name)
 COST = f"{label(catalogue.TOOL_COST.name)}_total"
 FAILED_COST = f"{label(catalogue.TOOL_FAILED_COST.name)}_total"
+MISS_COST = f"{label(catalogue.TOOL_MISS_COST.name)}_total"
 TOKENS = label(catalogue.TOKEN_USAGE.name)
 MODEL_DURATION = seconds(catalogue.MODEL_DURATION)
 RESULT_SIZE = f"{label(catalogue.TOOL_RESULT_SIZE.name)}_bytes"

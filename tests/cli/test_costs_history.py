@@ -12,6 +12,7 @@ import pytest
 import metertap
 from metertap.cli import main
 from metertap.history.answers import Subject
+from metertap.history.savings import after_miss
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 from support.waiting import today
@@ -109,3 +110,90 @@ def test_what_a_process_spends_is_in_its_history(
     assert models == {"own/m": (1, 4.5), "own/unknown": (1, None)}
     (day,) = found["days"]
     assert (day["ok_calls"], day["usd_per_ok_call"], day["failed_usd"]) == (2, 2.25, 0)
+
+
+def test_savings_are_by_day_and_a_day_of_hits_alone_takes_the_mean_of_the_whole_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, now = tmp_path / "history.db", today()
+    days: dict[int, dict[str, float]] = {  # by how many days ago
+        3: {
+            "model_calls": 4,
+            "cost_usd": 1.0,
+            "hits_in_calls": 6,
+            "misses_in_calls": 4,
+            after_miss("x", "big"): 0.6,
+            after_miss("x", "small"): 0.2,
+            "all_hit_calls": 6,
+            "all_hit_seconds": 0.6,
+            "missed_calls": 4,
+            "missed_seconds": 8,
+        },
+        2: {"hits_in_calls": 5, "all_hit_calls": 5, "all_hit_seconds": 1.0},
+        1: {
+            "model_calls": 1,
+            "cost_usd": 2.0,
+            "hits_in_calls": 2,
+            "misses_in_calls": 1,
+            after_miss("x", "big"): 2.0,
+        },
+        0: {"model_calls": 1, "unpriced_calls": 1, "hits_in_calls": 9, "misses_in_calls": 1},
+    }
+    with closing(Store(path, 10_000_000)) as store:
+        for ago, sums in days.items():
+            tallies = {Subject("tool", "ask", "mcp"): Tally(extra=sums)}
+            store.write(Run("shop", "1", "one"), [(now - ago * DAY, tallies)])
+    found = json.loads(answered(capsys, str(path), "--json"))
+    # 6 × (0.6 + 0.2) / 4, then 5 × (0.8 + 2) / 6, then 2 × 2; the last day's misses have no price.
+    assert [day["saved_usd"] for day in found["days"]] == pytest.approx([1.2, 14 / 6, 4, None])
+    # 6 × 2 − 0.6, then 5 × 2 − 1.
+    assert [day["saved_seconds"] for day in found["days"]] == pytest.approx([11.4, 9, None, None])
+    assert [day["usd"] for day in found["days"]] == [1.0, 0, 2.0, None]
+    (tool,) = found["tools"]
+    assert tool["saved_usd"] == found["total"]["saved_usd"] == pytest.approx(1.2 + 14 / 6 + 4)
+    models = {item["model"]: item["saved_usd"] for item in found["models"]}
+    assert models == pytest.approx(
+        {"x/big": 6 * 0.6 / 4 + 5 * 2.6 / 6 + 4, "x/small": 6 * 0.2 / 4 + 5 * 0.2 / 6}
+    )
+    shown = " ".join(answered(capsys, str(path)).split())
+    assert "saved by caches $7.53, " in shown
+    assert " $1.20 11.4 s " in shown
+
+
+def test_a_day_in_the_history_saved_what_the_document_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "metertap.toml"
+    config.write_text('[tool.metertap.prices]\n"own/m" = { input = 3 }\n"own/n" = { input = 1 }\n')
+    monkeypatch.setenv("METERTAP_CONFIG", str(config))
+    path = tmp_path / "history.db"
+    with metertap.instrument(json_endpoint=False, history=str(path)) as tap:
+        cache = metertap.cache_meter("answers")
+        for tool, tokens in (("ask", 0), ("ask", 70), ("ask", 0), ("sum", 0), ("sum", 10)):
+            with metertap.measure_tool(tool):
+                if not tokens:
+                    cache.hit()
+                    continue
+                cache.miss()
+                for model in ("m", "n"):
+                    metertap.record_usage(
+                        provider="own", model=model, input_tokens=tokens * 1_000_000
+                    )
+        live: Any = tap.snapshot()["cost_metrics"]
+    found = json.loads(answered(capsys, str(path), "--json"))
+    (day,) = found["days"]
+    assert day["saved_usd"] == live["saved_by_caches"] == 2 * 280 + 40
+    saved = {item["tool"]: (item["saved_usd"], item["saved_seconds"]) for item in found["tools"]}
+    for name, tool in live["tools"].items():
+        assert saved[name] == (
+            tool["saved_by_caches"],
+            pytest.approx(tool["seconds_saved_by_caches"]),
+        )
+    by_model = {
+        item["model"]: (item["saved_usd"], item["usd_per_ok_call"]) for item in found["models"]
+    }
+    assert by_model == {"own/m": (450, 120), "own/n": (150, 40)}
+    assert sum(item["saved_by_caches"] for item in live["models"]) == 600
+    assert {
+        (item["tool"], item["model"]): item["per_successful_call"] for item in live["models"]
+    } == {("ask", "m"): 210, ("ask", "n"): 70, ("sum", "m"): 30, ("sum", "n"): 10}

@@ -18,6 +18,7 @@ from metertap import Tap
 from metertap.cli import main
 from metertap.cli.processes import Process, document_of, spending_of
 from metertap.history.answers import Subject
+from metertap.history.savings import after_miss
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 from support.http import get
@@ -43,8 +44,9 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tap]:
         for service in ("shop", "other"):
             for ago, usd in SPENT.items():
                 sums = {"model_calls": 10, "input_tokens": 50, "cost_usd": usd}
+                looked_up = {"hits_in_calls": 3, "misses_in_calls": 6, after_miss("x", "m"): usd}
                 tallies = {
-                    Subject("tool", "ask", "mcp"): Tally({"ok": 4}, extra=dict(sums)),
+                    Subject("tool", "ask", "mcp"): Tally({"ok": 4}, extra=sums | looked_up),
                     Subject("model", "m", "x"): Tally(extra=dict(sums)),
                 }
                 store.write(Run(service, "1", "one"), [(now - ago * DAY, tallies)])
@@ -64,6 +66,7 @@ def test_the_days_of_this_service_are_served(kept: Tap) -> None:
     found = wait_for(lambda: days(kept) if len(days(kept)["days"]) == 3 else None)
     assert [day["usd"] for day in found["days"]] == [5.0, 2.0, 3.5]  # with a fee
     assert found["budget"] == {"daily": 4.0, "forecast_daily": 3.5, "over_days": 2}
+    assert [day["saved_usd"] for day in found["days"]] == [2.5, 1.0, None]
     (tool,) = found["tools"]
     assert (tool["tool"], tool["usd"], tool["usd_per_ok_call"]) == ("ask", 10.5, 10.5 / 9)
     (model,) = found["models"]
@@ -92,6 +95,7 @@ def test_top_shows_days_where_a_history_is_kept(
     assert "forecast $3.50 a day, the mean of the last 2 whole days" in shown
     assert "budget $4.00 a day: over it on 1 days" in shown
     assert "x/m ask" in shown
+    assert "$2.00 $0.5 $0.00 $1.00" in shown  # the last is what caches saved
     assert main(["top", "--json", "--interval", "0.1", url]) == 0
     (process,) = json.loads(capsys.readouterr().out)
     assert [day["usd"] for day in process["spending"]["days"]] == [5.0, 2.0, 3.5]
@@ -124,4 +128,5 @@ def test_the_live_screen_has_a_line_of_days_and_one_each_of_tools_and_models(kep
     watched.reading = replace(reading, spending=spending_of(process))
     told = time.strftime("%Y-%m-%d", time.gmtime(today()))
     assert f"by day (UTC): {told} $3.50" in drawn()
+    assert "$2.00 (saved $1.00)" in drawn()
     assert "forecast $3.50 a day" in drawn()

@@ -17,6 +17,7 @@ import pytest
 import metertap
 from metertap import Tap, catalogue, state
 from metertap.history.answers import Subject
+from metertap.history.savings import after_miss
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 from metertap.install_command import install_command
@@ -988,8 +989,9 @@ def test_costs_of_each_day_are_on_both_pages_where_a_history_is_kept(
     yesterday = int(time.time() // 86_400 - 1) * 86_400
     with closing(Store(path, 10_000_000)) as store:
         sums = {"model_calls": 10, "input_tokens": 50, "cost_usd": 5.0}
+        looked_up = {"hits_in_calls": 3, "misses_in_calls": 6, after_miss("x", "m"): 5.0}
         subjects = (Subject("tool", MARKUP, "mcp"), Subject("model", "m", "x"))
-        tallies = {subject: Tally(extra=dict(sums)) for subject in subjects}
+        tallies = {subject: Tally(extra=sums | looked_up) for subject in subjects}
         store.write(Run("shop", "1", "one"), [(yesterday, tallies)])
     with metertap.instrument(history=path, service_name="shop") as tap:
         with metertap.measure_tool("ask"):
@@ -1000,6 +1002,8 @@ def test_costs_of_each_day_are_on_both_pages_where_a_history_is_kept(
         expect(seen.tab.locator("#costs-models td").first).to_have_text("x/m")
         expect(seen.tab.locator("#costs .days")).to_contain_text("$5.00")
         expect(seen.tab.locator("#costs-days-told")).to_contain_text("Forecast $5.00 a day")
+        expect(seen.tab.locator("#costs .days")).to_contain_text("$2.50")  # saved by caches
+        expect(seen.tab.locator("#costs-days-told")).to_contain_text("Saved by caches $2.50.")
         seen.tab.goto(f"{url}/history")
         expect(seen.tab.locator("#costs .days-tools")).to_contain_text(MARKUP)
         expect(seen.tab.locator("#costs .days-models")).to_contain_text("x/m")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import pytest
 from metertap import promql
 from metertap.cli import main
 from metertap.history.answers import Subject
+from metertap.history.savings import after_miss
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally, add_to
 from servers.real_servers import prometheus_of, victoria_metrics
@@ -39,13 +40,21 @@ class Asking(NamedTuple):
     """The share of calls of the tool that fail after they have asked."""
     tokens: tuple[int, int]
     """Of input and output."""
+    hits: int = 0
+    """Lookups that hit, for each one that missed before the model was asked."""
 
 
 ALL = (
-    Asking("search", "openai", "gpt", 0.01, 0.25, (1000, 100)),
+    Asking("search", "openai", "gpt", 0.01, 0.25, (1000, 100), 3),
     Asking("draft", "anthropic", "claude", 0.04, 0, (2000, 300)),
     Asking("none", "openai", "own", None, 0, (10, 10)),
 )
+COSTS: dict[str, Callable[[Asking], float]] = {
+    promql.COST: lambda one: 1,
+    promql.FAILED_COST: lambda one: one.failed,
+    promql.MISS_COST: lambda one: min(one.hits, 1),
+}
+"""The share of what a call costs that is in each counter of costs."""
 FEE = 0.002
 """USD of each call of `search`, beside what its model costs."""
 
@@ -75,6 +84,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
             add_to(model.extra, sums)
             add_to(tool.extra, sums)
             add_to(tool.extra, {"cost_usd": fee, "cost_of_failed_usd": one.failed * fee})
+            if one.hits:
+                add_to(tool.extra, {"hits_in_calls": one.hits, "misses_in_calls": 1})
+                add_to(tool.extra, {after_miss(one.provider, one.model): one.usd or 0.0})
             if one.tool != "none":
                 add_to(tool.outcomes, {"ok": 1})
     with closing(Store(path, 50_000_000)) as store:
@@ -90,7 +102,7 @@ def lines() -> Iterator[str]:
     """The same, as an engine would have scraped it at each step from both versions."""
     histograms = (promql.DURATION, promql.MODEL_DURATION, promql.TOKENS)
     kinds = {"target": "info"}
-    kinds |= {promql.COST: "counter", promql.FAILED_COST: "counter"}
+    kinds |= dict.fromkeys((*COSTS, promql.CACHE_REQUESTS), "counter")
     kinds |= dict.fromkeys(histograms, "histogram")
     for metric, kind in kinds.items():
         yield f"# TYPE {metric.removesuffix('_total')} {kind}"
@@ -118,12 +130,15 @@ def series(metric: str) -> Iterator[tuple[str, Any]]:
         of = f'gen_ai_tool_name="{one.tool}",gen_ai_provider_name="{one.provider}"'
         model = f'{of},gen_ai_response_model="{one.model}"'
         fee = f'gen_ai_tool_name="{one.tool}",gen_ai_provider_name="fee"'
-        if metric in (promql.COST, promql.FAILED_COST):
-            share = one.failed if metric == promql.FAILED_COST else 1
+        if metric in COSTS:
+            share = COSTS[metric](one)
             if one.usd is not None:
                 yield model, one.usd * share
-            if one.tool == "search":
+            if one.tool == "search" and metric != promql.MISS_COST:
                 yield fee, FEE * share
+        elif metric == promql.CACHE_REQUESTS:
+            for kind, count in (("hit", one.hits), ("miss", 1)) if one.hits else ():
+                yield f'gen_ai_tool_name="{one.tool}",cache_request_type="{kind}"', count
         elif metric == promql.TOKENS:
             for kind, tokens in zip(("input", "output"), one.tokens, strict=True):
                 yield f'{model},gen_ai_token_type="{kind}"', histogram(tokens)
@@ -171,6 +186,7 @@ def test_an_engine_tells_the_costs_that_the_file_tells(
     right, found = costs(capsys, file, *more), costs(capsys, engine, *more)
     calls = (END - START) // STEP
     assert right["total"]["usd"] == pytest.approx(calls * (0.01 + 0.04 + FEE))
+    assert right["total"]["saved_usd"] == pytest.approx(calls * 3 * 0.01)
     for section, names in (
         ("days", ("day",)),
         ("tools", ("tool", "version")),

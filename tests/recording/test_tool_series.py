@@ -89,9 +89,9 @@ def test_no_latencies_beside_the_tools_own_wait_after_a_fold(
             series.looked_up(True, missed, 0.1)
         series.first_item(0.1)
     recorder.fold()
-    assert series._looked_up is not None
+    assert series.looked_up_calls is not None
     assert series._first_items is not None
-    assert [part._items for part in (*series._looked_up, series._first_items)] == [[], [], []]
+    assert [part._items for part in (*series.looked_up_calls, series._first_items)] == [[], [], []]
 
 
 def test_where_nothing_stands_against_it_appending_is_the_lists_own(

@@ -9,7 +9,7 @@ export function money(usd) {
   return `$${Number(usd.toPrecision(3))}`;
 }
 
-const OF_DAYS = ["Spent", "A successful call", "On failures", "Model calls", "Tokens in", "Tokens out"];
+const OF_DAYS = ["Spent", "A successful call", "On failures", "Saved by caches", "Model calls", "Tokens in", "Tokens out"];
 const NEXT_DAYS_MS = 60_000;
 const MOST_DAYS = 7;
 
@@ -30,6 +30,7 @@ export function showDays(place, found) {
 export function daysTold({ budget: { daily, forecast_daily: forecast, over_days: number }, days, total }) {
   return [
     `Spent ${money(total.usd)} in ${days.length} days with costs.`,
+    total.saved_usd === null ? "" : `Saved by caches ${money(total.saved_usd)}.`,
     forecast === null ? "" : `Forecast ${money(forecast)} a day, the mean of the last ${number} whole days.`,
     daily === null ? "" : `The budget is ${money(daily)} a day: over it on ${days.filter(({ usd }) => usd > daily).length} days.`,
     total.unpriced ? `* ${total.unpriced} calls have no known cost.` : "",
@@ -37,7 +38,7 @@ export function daysTold({ budget: { daily, forecast_daily: forecast, over_days:
 }
 
 function spent(of) {
-  return [`${money(of.usd)}${of.unpriced ? " *" : ""}`, money(of.usd_per_ok_call), money(of.failed_usd), of.calls, of.input_tokens, of.output_tokens];
+  return [`${money(of.usd)}${of.unpriced ? " *" : ""}`, money(of.usd_per_ok_call), money(of.failed_usd), money(of.saved_usd), of.calls, of.input_tokens, of.output_tokens];
 }
 
 export class Costs {
@@ -60,8 +61,8 @@ export class Costs {
       money(tool.saved_by_caches), tool.model_calls, tool.input_tokens, tool.output_tokens,
     ]));
     const models = [...costs.models].sort((one, other) => (other.spent ?? 0) - (one.spent ?? 0));
-    fill(this.#place.querySelector("#costs-models"), models.length ? ["Model", "Spent", "On failures", "Calls", "Failed", "Tokens in", "Tokens out", "Tool"] : [], models.map((of) => [
-      `${of.provider}/${of.model}`, `${money(of.spent)}${of.unpriced_calls ? " *" : ""}`, money(of.spent_on_failures), of.calls, of.failed_calls,
+    fill(this.#place.querySelector("#costs-models"), models.length ? ["Model", "Spent", "A successful call", "On failures", "Saved by caches", "Calls", "Failed", "Tokens in", "Tokens out", "Tool"] : [], models.map((of) => [
+      `${of.provider}/${of.model}`, `${money(of.spent)}${of.unpriced_calls ? " *" : ""}`, money(of.per_successful_call), money(of.spent_on_failures), money(of.saved_by_caches), of.calls, of.failed_calls,
       of.input_tokens, of.output_tokens, of.tool,
     ]));
     fill(this.#place.querySelector("#costs-changes"), costs.recommendations.length ? ["What could be changed", "Saves", "Because"] : [], costs.recommendations.map((item) => [

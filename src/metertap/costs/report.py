@@ -45,7 +45,7 @@ def report(figures: Figures, cache_names: Mapping[int, str]) -> dict[str, Any] |
             ),
             "budget": budget.outlook(total, figures),
             "tools": {name: _tool(tool, saved.by_tool.get(name)) for name, tool in tools.items()},
-            "models": [_model(series) for series in figures.usage],
+            "models": [_model(series, saved.of_model(series)) for series in figures.usage],
             "caches": {cache_names[id(cache)]: _saving(saving) for cache, saving in saved.by_cache},
             "recommendations": recommendations.of(figures, tools, saved, cache_names),
         }
@@ -67,7 +67,8 @@ def _tool(tool: ToolCost, saved: Saving | None) -> dict[str, Any]:
     }
 
 
-def _model(series: UsageSeries) -> dict[str, Any]:
+def _model(series: UsageSeries, saved: Decimal | None) -> dict[str, Any]:
+    cost, succeeded = series.cost, series.calls - series.failed
     return {
         "tool": series.tool,
         "provider": series.provider,
@@ -84,8 +85,10 @@ def _model(series: UsageSeries) -> dict[str, Any]:
         "cache_write_tokens": series.cache_write_tokens,
         "reasoning_tokens": series.reasoning_tokens,
         "seconds": series.seconds,
-        "spent": usd(series.cost),
-        "spent_on_failures": usd(None if series.cost is None else series.spent_in_failed),
+        "spent": usd(cost),
+        "spent_on_failures": usd(None if cost is None else series.spent_in_failed),
+        "per_successful_call": usd(cost / succeeded if cost is not None and succeeded else None),
+        "saved_by_caches": usd(saved),
     }
 
 

@@ -45,12 +45,19 @@ class Savings:
     by_tool: dict[str, Saving] = field(default_factory=dict)
     cost_of_miss: dict[str, Decimal] = field(default_factory=dict)
     """The mean cost of a miss, by tool, where it is known."""
+    lookups: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Hits and misses in calls of each tool."""
+
+    def of_model(self, series: UsageSeries) -> Decimal | None:
+        """Return the part of a tool's savings that its calls of one model would have cost."""
+        hits, misses = self.lookups.get(series.tool, (0, 0))
+        return hits * series.spent_after_miss / misses if misses and series.priced else None
 
 
 def savings(figures: Figures) -> Savings:
     """Compute what hits saved."""
     found = Savings()
-    lookups: dict[str, tuple[int, int]] = {}
+    lookups = found.lookups
     for cache in figures.caches:
         for tool, (hits, misses) in (cache.by_tool or {}).items():
             before = lookups.get(tool, (0, 0))

@@ -7,12 +7,19 @@ from typing import NamedTuple
 
 from metertap import promql
 from metertap.history.answers import Subject
+from metertap.history.savings import after_miss
 from metertap.recording.usage_series import NO_TOOL
 
-METRICS = (promql.COST, promql.FAILED_COST, promql.MODEL_DURATION, promql.TOKENS)
+METRICS = (
+    *(promql.COST, promql.FAILED_COST, promql.MISS_COST),
+    *(promql.MODEL_DURATION, promql.TOKENS),
+)
 _NO_MODEL = "unknown"
 _NAMES = frozenset(
-    {promql.TOOL, promql.PROVIDER, promql.MODEL, promql.REQUESTED, promql.KIND_OF_TOKEN}
+    {
+        *(promql.TOOL, promql.PROVIDER, promql.MODEL),
+        *(promql.REQUESTED, promql.KIND_OF_TOKEN, promql.ERROR_TYPE),
+    }
 )
 _FEE = "fee"
 """The mark in place of a provider, for the fees of a tool's calls."""
@@ -45,6 +52,13 @@ def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, floa
             of = _model(labels)
             priced.add(of)
             yield from _both(of, labels, at, {name: value})
+    for labels, at, value in grown(promql.MISS_COST, "", told):
+        of = _model(labels)
+        yield Subject("tool", of.tool, ""), labels, at, {after_miss(of.provider, of.model): value}
+    for labels, at, value in grown(promql.CACHE_REQUESTS, "", (promql.TOOL, promql.LOOKUP)):
+        if promql.TOOL in labels:
+            name = "hits_in_calls" if labels.get(promql.LOOKUP) == "hit" else "misses_in_calls"
+            yield Subject("tool", labels[promql.TOOL], ""), labels, at, {name: value}
     for labels, at, value in grown(promql.TOKENS, "sum", (*asked, promql.KIND_OF_TOKEN)):
         kind = f"{labels.get(promql.KIND_OF_TOKEN)}_tokens"
         yield from _both(_model(labels), labels, at, {kind: value})
@@ -54,9 +68,11 @@ def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, floa
             key = _model(labels), at, _others(labels)
             reported[key] = reported.get(key, 0.0) + value
     called = dict.fromkeys(reported, 0.0)
-    for labels, at, value in grown(promql.MODEL_DURATION, "count", asked):
+    for labels, at, value in grown(promql.MODEL_DURATION, "count", (*asked, promql.ERROR_TYPE)):
         key = _model(labels), at, _others(labels)
         called[key] = called.get(key, 0.0) + value
+        if labels.get(promql.ERROR_TYPE):
+            yield from _both(key[0], labels, at, {"failed_model_calls": value})
     for key, count in called.items():
         of, at, others = key
         # Usage that a program reports by hand may have no duration.

@@ -9,6 +9,7 @@ from typing import Any
 
 from metertap import catalogue, outcomes
 from metertap.history.answers import ERROR, NO_SOURCE, Subject
+from metertap.history.savings import after_miss
 from metertap.history.tally import Tally, add_to
 from metertap.history.weights import DefinitionSums
 from metertap.recording import Recorder
@@ -100,6 +101,7 @@ class Gathering:
 
     def _sums_now(self) -> dict[Subject, dict[str, float]]:
         found: dict[Subject, dict[str, float]] = {}
+        lookups: dict[str, dict[str, float]] = {}
         for cache in self._recorder.cache_figures():
             found[Subject("cache", cache.name, cache.system)] = {
                 "hits": cache.hits,
@@ -107,24 +109,41 @@ class Gathering:
                 "evictions": cache.evictions or 0,
                 "size_rejections": cache.rejections or 0,
             }
+            for tool, (hits, misses) in (cache.by_tool or {}).items():
+                add_to(
+                    lookups.setdefault(tool, {}), {"hits_in_calls": hits, "misses_in_calls": misses}
+                )
         used, fees = self._recorder.usage_figures(), self._recorder.spent_on_fees()
-        sources = dict(key for key, _, _ in self._recorder.tool_counts()) if used or fees else {}
+        is_told = used or fees or lookups
+        sources = dict(key for key, _, _ in self._recorder.tool_counts()) if is_told else {}
+
+        def of_tool(name: str) -> Subject:
+            return Subject("tool", name, sources.get(name, NO_SOURCE))
+
+        for name, sums in lookups.items():
+            found[of_tool(name)] = sums
+        for key, both in self._recorder.looked_up():
+            add_to(found.setdefault(Subject("tool", *key), {}), both)
         for usage in used:
-            tool = Subject("tool", usage.tool, sources.get(usage.tool, NO_SOURCE))
+            subjects = of_tool(usage.tool), Subject("model", usage.model, usage.provider)
             sums = {
                 "model_calls": usage.calls,
+                "failed_model_calls": usage.failed,
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
                 "cost_usd": float(usage.spent),
                 "cost_of_failed_usd": float(usage.spent_in_failed),
                 "unpriced_calls": usage.unpriced + usage.unreported,
             }
-            for subject in (tool, Subject("model", usage.model, usage.provider)):
+            for subject in subjects:
                 add_to(found.setdefault(subject, {}), sums)
+            found[subjects[0]][after_miss(usage.provider, usage.model)] = float(
+                usage.spent_after_miss
+            )
         failed = self._recorder.spent_on_fees(outcomes.FAILED)
         for name, fee in fees.items():
             sums = {"cost_usd": float(fee), "cost_of_failed_usd": float(failed[name])}
-            add_to(found.setdefault(Subject("tool", name, sources[name]), {}), sums)
+            add_to(found.setdefault(of_tool(name), {}), sums)
         for subject, seen in self._definitions():
             add_to(found.setdefault(subject, {}), seen)
         return found

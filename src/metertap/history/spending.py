@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from metertap import outcomes
-from metertap.history.answers import Answers, Slice
+from metertap.history.answers import Answers, Slice, Subject
+from metertap.history.savings import money_saved, seconds_saved
+from metertap.history.tally import add_to
 
 DAY = 86_400
 _MOST_DAYS = 7
@@ -20,7 +22,7 @@ class Spent:
 
     calls: float = 0
     ok_calls: float = 0
-    """Calls of the tools that went well; none of a model."""
+    """Calls of the tools that went well; of a model its own."""
     input_tokens: float = 0
     output_tokens: float = 0
     usd: float = 0
@@ -28,11 +30,17 @@ class Spent:
     """Of that, what was spent in calls of tools that failed."""
     unpriced: float = 0
     """Calls whose cost nobody knows."""
+    saved_usd: float | None = None
+    """What caches saved; None is unknown."""
+    saved_seconds: float | None = None
 
     def add(self, piece: Slice) -> None:
         """Add what a history has of a tool or a model."""
         sums = piece.extra
-        self.ok_calls += piece.outcomes.get(outcomes.OK, 0)
+        if piece.subject.kind == "model":
+            self.ok_calls += sums.get("model_calls", 0) - sums.get("failed_model_calls", 0)
+        else:
+            self.ok_calls += piece.outcomes.get(outcomes.OK, 0)
         self.calls += sums.get("model_calls", 0)
         self.input_tokens += sums.get("input_tokens", 0)
         self.output_tokens += sums.get("output_tokens", 0)
@@ -40,9 +48,17 @@ class Spent:
         self.failed_usd += sums.get("cost_of_failed_usd", 0)
         self.unpriced += sums.get("unpriced_calls", 0)
 
+    def add_saved(self, usd: float | None, seconds: float | None = None) -> None:
+        """Add what caches saved; None is unknown."""
+        if usd is not None:
+            self.saved_usd = (self.saved_usd or 0.0) + usd
+        if seconds is not None:
+            self.saved_seconds = (self.saved_seconds or 0.0) + seconds
+
     def as_json(self) -> dict[str, Any]:
         """Return the figures by name; a cost that nobody knows is None."""
-        is_known = self.usd > 0 or self.unpriced < self.calls
+        has_only_hits = not self.calls and self.saved_usd is not None
+        is_known = self.usd > 0 or self.unpriced < self.calls or has_only_hits
         each = self.usd / self.ok_calls if is_known and self.ok_calls else None
         usd = {"usd": self.usd if is_known else None, "usd_per_ok_call": each}
         return {**asdict(self), **usd}
@@ -91,26 +107,39 @@ def spending(
     answers: Answers, *, since: float, until: float, service: str | None, by_version: bool
 ) -> Spending:
     """Add up what was spent from `since` to `until`, Unix seconds. Raises HistoryError."""
+    slices = [
+        each
+        for each in answers.slices(
+            since=min(since, until - 2 * DAY),  # a period is a day only in a longer time
+            until=until,
+            step=DAY,
+            service=service,
+            kinds=("tool", "model"),
+            by="version" if by_version else "none",
+        )
+        if each.end > since
+    ]
+    whole: dict[tuple[Subject, str, str], dict[str, float]] = {}
+    for each in slices:
+        add_to(whole.setdefault((each.subject, each.service, each.version), {}), each.extra)
     found = Spending()
-    for each in answers.slices(
-        since=min(since, until - 2 * DAY),  # a period is a day only in a longer time
-        until=until,
-        step=DAY,
-        service=service,
-        kinds=("tool", "model"),
-        by="version" if by_version else "none",
-    ):
-        has_costs = each.extra.get("model_calls") or each.extra.get("cost_usd")
-        if not has_costs or each.end <= since:
+    for each in slices:
+        subject, sums = each.subject, whole[each.subject, each.service, each.version]
+        saved = money_saved(each.extra, sums)
+        if not (each.extra.get("model_calls") or each.extra.get("cost_usd") or saved is not None):
             continue
-        subject = each.subject
         if subject.kind == "model":
             name = f"{subject.source}/{subject.name}"
             found.models.setdefault((name, each.version), Spent()).add(each)
             continue
-        found.tools.setdefault((subject.name, each.version), Spent()).add(each)
-        found.days.setdefault(each.start, Spent()).add(each)
-        found.total.add(each)
+        for name, usd in (saved or {}).items():
+            found.models.setdefault((name, each.version), Spent()).add_saved(usd)
+        tool = found.tools.setdefault((subject.name, each.version), Spent())
+        for spent in (tool, found.days.setdefault(each.start, Spent()), found.total):
+            spent.add(each)
+            spent.add_saved(
+                None if saved is None else sum(saved.values()), seconds_saved(each.extra, sums)
+            )
     _forecast(found, until)
     return found
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -236,7 +236,9 @@ def _faults(_recorder: Recorder) -> Iterable[Observation]:
         yield Observation(count, {catalogue.FAULT_PLACE: place})
 
 
-def _tool_cost(recorder: Recorder, *, failed: bool = False) -> Iterable[Observation]:
+def _tool_cost(
+    recorder: Recorder, part: str = "spent", fees: Collection[str] = outcomes.RAN
+) -> Iterable[Observation]:
     for series in recorder.usage_figures():
         if series.cost is not None:
             attributes = {
@@ -244,8 +246,8 @@ def _tool_cost(recorder: Recorder, *, failed: bool = False) -> Iterable[Observat
                 catalogue.PROVIDER_NAME: series.provider,
                 catalogue.RESPONSE_MODEL: series.model,
             }
-            yield Observation(float(series.spent_in_failed if failed else series.cost), attributes)
-    for name, fee in recorder.spent_on_fees(outcomes.FAILED if failed else outcomes.RAN).items():
+            yield Observation(float(getattr(series, part)), attributes)
+    for name, fee in recorder.spent_on_fees(fees).items() if fees else ():
         yield Observation(float(fee), {catalogue.TOOL_NAME: name, catalogue.PROVIDER_NAME: FEE})
 
 
@@ -265,7 +267,8 @@ def _definition_size(recorder: Recorder) -> Iterable[Observation]:
 _OTHERS: dict[catalogue.Metric, Callable[[Recorder], Iterable[Observation]]] = {
     catalogue.FAULTS: _faults,
     catalogue.TOOL_COST: _tool_cost,
-    catalogue.TOOL_FAILED_COST: partial(_tool_cost, failed=True),
+    catalogue.TOOL_FAILED_COST: partial(_tool_cost, part="spent_in_failed", fees=outcomes.FAILED),
+    catalogue.TOOL_MISS_COST: partial(_tool_cost, part="spent_after_miss", fees=()),
     catalogue.TOOL_ACTIVE: _tool_active,
     catalogue.TOOL_DEFINITION_SIZE: _definition_size,
     catalogue.SESSION_ACTIVE: _session_active,
@@ -320,4 +323,5 @@ _COUNTERS = (
     catalogue.FAULTS,
     catalogue.TOOL_COST,
     catalogue.TOOL_FAILED_COST,
+    catalogue.TOOL_MISS_COST,
 )

@@ -44,8 +44,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "_first_items",
         "_first_point",
         "_left",
-        "_looked_up",
         "counts",
+        "looked_up_calls",
         "name",
         "source",
         "unsampled",
@@ -65,7 +65,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._begun: tuple[tuple[str, str | None], ...] = ()  # what every reader has seen
         self._ended = 0  # calls that were folded
         self._left = 0  # calls that began here and were counted elsewhere, or never
-        self._looked_up: tuple[Latencies, Latencies] | None = None
+        self.looked_up_calls: tuple[Latencies, Latencies] | None = None
+        """Successful calls whose lookups all hit, and those of which one missed."""
         self._first_items: Latencies | None = None
         self._first_point: DataPoint | None = None
         self.weight: WeightSeries | Literal[False] | None = None
@@ -85,12 +86,12 @@ class ToolSeries(LatencySeries[ToolFigures]):
         """Note that a successful call, which is counted apart from this, asked caches."""
         try:  # no measured call guards this
             if hit or missed:
-                both = self._looked_up
+                both = self.looked_up_calls
                 if both is None:
                     size = self._recorder.window_size
                     with self._recorder.lock:
-                        both = self._looked_up or (Latencies(size), Latencies(size))
-                        self._looked_up = both
+                        both = self.looked_up_calls or (Latencies(size), Latencies(size))
+                        self.looked_up_calls = both
                 both[1 if missed else 0].append(seconds)
         except Exception as error:
             faults.fault("record", error)
@@ -133,13 +134,13 @@ class ToolSeries(LatencySeries[ToolFigures]):
         They are of all calls, of those whose lookups hit, of those of which one missed, and of the
         time to the first item; without the rest where there is none of that.
         """
-        if self._looked_up is None and self._first_items is None:
+        if self.looked_up_calls is None and self._first_items is None:
             return super().runs()
-        parts = (*(self._looked_up or (None, None)), self._first_items)
+        parts = (*(self.looked_up_calls or (None, None)), self._first_items)
         return (*super().runs(), *(_NONE if part is None else part.run() for part in parts))
 
     def _state(self) -> tuple[object, ...]:
-        looked_up, first_items = self._looked_up, self._first_items
+        looked_up, first_items = self.looked_up_calls, self._first_items
         return (
             *super()._state(),
             self._ended,
@@ -163,10 +164,10 @@ class ToolSeries(LatencySeries[ToolFigures]):
             percentiles=latencies.window.percentiles(),
             window_samples=len(latencies.window),
             active=self.active,
-            with_cache=self._looked_up
+            with_cache=self.looked_up_calls
             and (
-                self._looked_up[0].figures(),
-                self._looked_up[1].figures(),
+                self.looked_up_calls[0].figures(),
+                self.looked_up_calls[1].figures(),
             ),
             first_item=None if self._first_items is None else self._first_items.figures(),
             last_call=self.last_call,
@@ -175,9 +176,9 @@ class ToolSeries(LatencySeries[ToolFigures]):
         )
 
     def _take(self, items: Sequence[Any]) -> None:
-        if self._looked_up is not None:
-            self._looked_up[0].fold()
-            self._looked_up[1].fold()
+        if self.looked_up_calls is not None:
+            self.looked_up_calls[0].fold()
+            self.looked_up_calls[1].fold()
         if self._first_items is not None:
             self._first_items.fold()
         self._ended += len(items)
@@ -234,11 +235,11 @@ class ToolSeries(LatencySeries[ToolFigures]):
         super().start_over()
         self.counts, self._errors = {}, {}
         self.unsampled, self.unsampled_ms = 0, 0.0
-        self._looked_up = self._first_items = None
+        self.looked_up_calls = self._first_items = None
 
     def resize(self) -> None:
         super().resize()
-        for latencies in (*(self._looked_up or ()), self._first_items):
+        for latencies in (*(self.looked_up_calls or ()), self._first_items):
             if latencies is not None:
                 latencies.resize(self._recorder.window_size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -164,6 +164,27 @@ class Views(Activity, Delivery):
                     (key, *self._past.counts_with(key, series.counts, series.latencies.count))
                 )
         return found
+
+    def looked_up(self) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
+        """Yield the number and the seconds of calls that asked caches, by tool.
+
+        It costs little where nothing else is wanted.
+        """
+        for key, series in list(self._tools.items()):
+            if series.looked_up_calls is not None:
+                with self.lock:
+                    (hit, hit_ms), (missed, missed_ms) = [
+                        calls.totals() for calls in series.looked_up_calls
+                    ]
+                yield (
+                    key,
+                    {
+                        "all_hit_calls": hit,
+                        "all_hit_seconds": hit_ms / 1000.0,
+                        "missed_calls": missed,
+                        "missed_seconds": missed_ms / 1000.0,
+                    },
+                )
 
     def newest_latencies(
         self, key: tuple[str, str], count: int, above: float = -1.0

@@ -283,6 +283,11 @@ class Latencies:
         if batch:
             self._totals.add_seconds(Batch(batch))
 
+    def totals(self) -> tuple[int, float]:
+        """Return the number of calls, and their milliseconds. With the recorder's lock held."""
+        self.fold()
+        return self._totals.count, self._totals.total
+
     def run(self) -> Run:
         """Return a copy of the last of them. With the recorder's lock held, after a fold."""
         return self._totals.run()

@@ -10,7 +10,10 @@ _TOOLS = (
     *("tool", "model calls", "tokens in", "tokens out", "spent", "per ok call", "on failures"),
     "saved by caches",
 )
-_MODELS = ("model", "tool", "calls", "failed", "in", "cached", "out", "reasoning", "spent")
+_MODELS = (
+    *("model", "tool", "calls", "failed", "in", "cached", "out", "reasoning", "spent"),
+    *("per ok call", "on failures", "saved"),
+)
 _CACHES = ("cache", "hits in tools", "saved", "time saved")
 _CHANGES = ("saves", "what could be changed", "because", "confidence")
 _MOST_NAMED = 3
@@ -91,6 +94,9 @@ def _models(costs: Costs) -> Table:
                 text.count(item["output_tokens"]),
                 text.count(item["reasoning_tokens"]),
                 text.money(item["spent"]) + ("*" if item["unpriced_calls"] else ""),
+                text.money(item["per_successful_call"]),
+                text.money(item["spent_on_failures"]),
+                text.money(item["saved_by_caches"]),
             )
         )
     return table

@@ -194,6 +194,8 @@ class ModelCost(TypedDict):
     seconds: float
     spent: float | None
     spent_on_failures: float | None
+    per_successful_call: float | None
+    saved_by_caches: float | None
 
 
 class CacheSaving(TypedDict):

@@ -8,7 +8,10 @@ from typing import TypedDict
 from metertap import text
 from metertap.tables.table import Table
 
-_COLUMNS = ("model calls", "tokens in", "tokens out", "spent", "per ok call", "on failures")
+_COLUMNS = (
+    *("model calls", "tokens in", "tokens out", "spent", "per ok call", "on failures"),
+    *("saved by caches", "time saved"),
+)
 _LAST = 7
 """The most days that are told in one line."""
 
@@ -23,6 +26,8 @@ class Spent(TypedDict):
     usd_per_ok_call: float | None
     failed_usd: float
     unpriced: float
+    saved_usd: float | None
+    saved_seconds: float | None
 
 
 class Day(Spent):
@@ -91,6 +96,8 @@ def heading(found: Spending) -> str:
             f"forecast {text.money(outlook['forecast_daily'])} a day, the mean of the last "
             f"{outlook['over_days']} whole days"
         )
+    if (saved := found["total"]["saved_usd"]) is not None:
+        parts.insert(1, f"saved by caches {text.money(saved)}")
     if (budget := outlook["daily"]) is not None:
         over = sum((day["usd"] or 0) > budget for day in days)
         parts.append(f"budget {text.money(budget)} a day: over it on {over} days")
@@ -101,7 +108,11 @@ def last_days(found: Spending) -> list[str]:
     """Return in one line each what is to be expected, and what the last days cost, newest first."""
     if not found["days"]:
         return []
-    days = [f"{day['day']} {text.money(day['usd'])}" for day in reversed(found["days"][-_LAST:])]
+    days = [
+        f"{day['day']} {text.money(day['usd'])}"
+        + (f" (saved {text.money(day['saved_usd'])})" if day["saved_usd"] else "")
+        for day in reversed(found["days"][-_LAST:])
+    ]
     return [heading(found), f"by day (UTC): {', '.join(days)}"]
 
 
@@ -121,4 +132,6 @@ def _figures(spent: Spent) -> Sequence[str]:
         text.money(spent["usd"]) + ("*" if spent["unpriced"] else ""),
         text.money(spent["usd_per_ok_call"]),
         text.money(spent["failed_usd"]),
+        text.money(spent["saved_usd"]),
+        text.NONE if (seconds := spent["saved_seconds"]) is None else text.seconds(seconds),
     )
