@@ -26,8 +26,7 @@ from metertap_exporters.json.reader import JsonSnapshot, is_prometheus
 from metertap_exporters.prometheus import PrometheusExporter
 from support.exposition import key, samples
 
-OTHER, LOST = 4242, 4243
-ME = os.getpid()
+OTHER, LOST = 9_004_242, 9_004_243  # greater than any process id
 
 
 def ledger_of(recorder: Recorder, sold: int) -> Ledger:
@@ -56,7 +55,7 @@ class Workers:
     def __init__(self) -> None:
         self.asked: list[Sequence[str]] = []
         other = Recorder()
-        self._ledgers = {ME: ledger_of(state.recorder(), 2), OTHER: ledger_of(other, 3)}
+        self._ledgers = {os.getpid(): ledger_of(state.recorder(), 2), OTHER: ledger_of(other, 3)}
         for recorder, latencies in ((state.recorder(), [10.0]), (other, [20.0, 30.0])):
             for latency_ms in latencies:
                 recorder.record_tool(recorder.tool("search", "a"), outcomes.OK, None, latency_ms)
@@ -65,11 +64,11 @@ class Workers:
         self.asked.append(names)
         sheets: dict[int, Any] = {pid: ledger.now(names) for pid, ledger in self._ledgers.items()}
         merged = {
-            name: Merged().of(self._ledgers[ME].sections[name], list(sheets.values()))
+            name: Merged().of(self._ledgers[os.getpid()].sections[name], list(sheets.values()))
             for name in names
         }
         workers = (
-            Worker(ME, "mine", "holds the port", 0.0),
+            Worker(os.getpid(), "mine", "holds the port", 0.0),
             Worker(OTHER, "theirs", "reached", 0.5),
             Worker(LOST, "", "not reached", 0.0, "it does not answer"),
         )
@@ -115,7 +114,7 @@ def test_the_document_is_of_all_workers_together(document: JsonSnapshot) -> None
     assert tools["lookup"]["total_calls"] == 5
     assert found["ended_workers"] == 2
     assert [(item["pid"], item["state"]) for item in found["workers"]] == [
-        (ME, "holds the port"),
+        (os.getpid(), "holds the port"),
         (OTHER, "reached"),
         (LOST, "not reached"),
     ]
@@ -124,7 +123,7 @@ def test_the_document_is_of_all_workers_together(document: JsonSnapshot) -> None
 
 
 def test_the_document_of_one_worker_is_its_own(document: JsonSnapshot) -> None:
-    for pid, calls, sold, instance in ((ME, 1, 2, "mine"), (OTHER, 2, 3, "theirs")):
+    for pid, calls, sold, instance in ((os.getpid(), 1, 2, "mine"), (OTHER, 2, 3, "theirs")):
         found = asked_json(document, f"worker={pid}")
         assert found["tool_metrics"]["search"]["total_calls"] == calls
         assert found["tool_metrics"]["lookup"]["total_calls"] == sold
@@ -136,21 +135,21 @@ def test_the_document_of_one_worker_is_its_own(document: JsonSnapshot) -> None:
 @pytest.mark.parametrize("asked", ["5", "each", "x", str(LOST)])
 def test_a_worker_of_whom_nothing_is_known_is_not_found(asked: str, document: JsonSnapshot) -> None:
     said = refusal(document._metrics({"QUERY_STRING": f"worker={asked}"}))
-    assert said == f"nothing is known of a worker {asked}; there is {ME}, {OTHER}, {LOST}"
+    assert said == f"nothing is known of a worker {asked}; there is {os.getpid()}, {OTHER}, {LOST}"
 
 
 def test_a_process_alone_is_its_own_worker() -> None:
     view, exporter = JsonSnapshot(), PrometheusExporter()
     recorder = state.recorder()
     recorder.record_tool(recorder.tool("search", "a"), outcomes.OK, None, 10.0)
-    assert asked_json(view, f"worker={ME}")["tool_metrics"].keys() == {"search"}
+    assert asked_json(view, f"worker={os.getpid()}")["tool_metrics"].keys() == {"search"}
     count = "metertap_tool_latency_seconds_count"
     labels = {"gen_ai_tool_name": "search", "source": "a"}
-    for query in (f"worker={ME}", "worker=each"):
-        assert asked_text(exporter, query)[key(count, **labels, worker=str(ME))] == 1
+    for query in (f"worker={os.getpid()}", "worker=each"):
+        assert asked_text(exporter, query)[key(count, **labels, worker=str(os.getpid()))] == 1
     for route in (view._metrics, exporter._route):
         said = refusal(route({"QUERY_STRING": f"worker={OTHER}"}))
-        assert said == f"nothing is known of a worker {OTHER}; there is {ME}"
+        assert said == f"nothing is known of a worker {OTHER}; there is {os.getpid()}"
 
 
 def test_a_scrape_is_of_all_workers_together(exporter: PrometheusExporter) -> None:
@@ -165,14 +164,14 @@ def test_a_scrape_of_workers_tells_them_apart(exporter: PrometheusExporter) -> N
     labels = {"gen_ai_tool_name": "search", "source": "a"}
     count, sold = "metertap_tool_latency_seconds_count", "sold_total"
     each = asked_text(exporter, "worker=each")
-    for pid, calls, number in ((ME, 1, 2), (OTHER, 2, 3)):
+    for pid, calls, number in ((os.getpid(), 1, 2), (OTHER, 2, 3)):
         one = asked_text(exporter, f"worker={pid}")
         for found in (one, each):
             assert found[key(count, **labels, worker=str(pid))] == calls
             assert found[key(sold, shop="a", worker=str(pid))] == number
-        assert not any(("worker", str(ME + OTHER - pid)) in shown for _, shown in one)
+        assert not any(("worker", str(os.getpid() + OTHER - pid)) in shown for _, shown in one)
     said = refusal(exporter._route({"QUERY_STRING": "worker=5"}))
-    assert said == f"nothing is known of a worker 5; there is {ME}, {OTHER}, {LOST}"
+    assert said == f"nothing is known of a worker 5; there is {os.getpid()}, {OTHER}, {LOST}"
 
 
 def test_an_answer_for_one_worker_is_none_for_another(document: JsonSnapshot) -> None:
