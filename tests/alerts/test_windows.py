@@ -12,7 +12,7 @@ import metertap
 from metertap import state
 from metertap.alerts import counters, thresholds
 from metertap.alerts.evaluator import Evaluator
-from metertap.alerts.increase import STEPS, MonotonicCounts, SlidingIncrease
+from metertap.alerts.recent import STEPS, MonotonicCounts, SlidingIncrease
 from support.evaluated import BEGAN, EVERY, QUIET, Process, failing, nothing
 
 

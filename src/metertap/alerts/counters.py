@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from metertap import catalogue, faults, outcomes
-from metertap.alerts.increase import Counts
 from metertap.recording import Recorder
 
+Counts = tuple[int, ...]
 ToolKey = tuple[str, str]
 CacheKey = tuple[str, str]
 

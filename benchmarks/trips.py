@@ -1,0 +1,161 @@
+"""The files that one call, lookup or alert passes: `python -m benchmarks.trips`.
+
+A file is on the way if one of its functions runs during a call, or runs more often when a view is
+read that shows the call than when one is read that does not. Left out are files of constants, which
+no function runs in, and those that all code is guarded by. Code that a wrapper is made of counts
+for the file that writes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cachetools
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import metertap
+from benchmarks import mcp
+from metertap.alerts import counters
+from metertap.alerts.evaluator import Evaluator
+from metertap.patching import shell
+from metertap.runtime.alert_watch import AlertWatch
+from metertap.settings import settings
+from metertap.state import recorder
+
+_ROOT = Path(__file__).parents[1]
+_OURS = tuple(f"{_ROOT / room}/" for room in ("src", "instrumentation", "exporters"))
+_EVERYWHERE = ("faults.py", "locks.py", "state.py")
+
+Runs = Counter[tuple[str, str]]
+"""How often each function ran, by file and name."""
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Runs]:
+    """Count how often functions of ours run, in this thread and in those that it starts."""
+    runs: Runs = Counter()
+
+    def entered(frame: FrameType, event: str, _argument: Any) -> None:
+        code = frame.f_code
+        file = shell.__file__ if code.co_filename == "<metertap>" else code.co_filename
+        if event == "call" and file.startswith(_OURS) and not file.endswith(_EVERYWHERE):
+            runs[str(Path(file).relative_to(_ROOT)), code.co_name] += 1
+
+    threading.setprofile(entered)
+    sys.setprofile(entered)
+    try:
+        yield runs
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def files(*parts: Runs) -> list[str]:
+    """Return the files of these functions, in the order in which they first ran."""
+    return list(dict.fromkeys(file for part in parts for file, _ in part))
+
+
+async def of_call(read: Callable[[], object], is_view: bool) -> list[str]:
+    """Follow an MCP `tools/call` of a client and a low-level server in memory, up to `read`.
+
+    A view shows earlier calls each time; it is compared with one from before the first.
+    """
+    metertap.record_tool_call("other", True, 1.0)
+    idle = read_twice(read)
+    async with mcp._client(mcp._low_level()) as client:
+        for _ in range(20):  # the first ones look up what the others find
+            await client.call_tool("work", {"number": 1})
+        again = read_twice(read)
+        with counted() as during:
+            await client.call_tool("work", {"number": 1})
+        with counted() as reading:
+            read()
+    return files(during, reading - (idle if is_view else again))
+
+
+def read_twice(read: Callable[[], object]) -> Runs:
+    """Return what runs in a reading that is not the first."""
+    read()
+    with counted() as runs:
+        read()
+    return runs
+
+
+def of_lookup() -> list[str]:
+    """Follow a lookup in a cache of cachetools, up to the document."""
+    with metertap.instrument(json_endpoint=False) as tap:
+        metertap.record_tool_call("other", True, 1.0)
+        idle = read_twice(tap.snapshot)
+        cache = cachetools.LRUCache[str, int](8)
+        cache["a"] = 1
+        assert cache["a"] == 1
+        tap.snapshot()
+        with counted() as during:
+            assert cache["a"] == 1
+        with counted() as reading:
+            tap.snapshot()
+        return files(during, reading - idle)
+
+
+def of_alert() -> list[str]:
+    """Follow a threshold that is passed, up to the bytes that a webhook gets."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "metertap.toml")
+        config.write_text('[tool.metertap.alerts]\nfor = "0s"\nsuccess_objective = false\n')
+        environ = {"METERTAP_CONFIG": str(config)}
+        given = settings.read({"alert_webhook_url": "http://127.0.0.1:9/"}, environ)
+    watch = AlertWatch(given, recorder(), lambda: {"name": "shop"}, lambda _seconds: None)
+    evaluator = Evaluator(watch.thresholds, 15.0, 0.0, counters.read(recorder()))
+    metertap.record_tool_call("other", True, 1.0)
+    watch._look(evaluator)
+    with counted() as idle:
+        watch._look(evaluator)
+    for _ in range(100):
+        metertap.record_tool_call("search", False, 1.0, "ValueError")
+    counters.read(recorder())  # the recording of calls is another trip
+    with counted() as during:
+        watch._look(evaluator)
+        watch.close()
+    return files(during - idle)
+
+
+def trips() -> Iterator[tuple[str, list[str]]]:
+    """Follow each, one after the other."""
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    for where, read, is_view in (
+        ("the SDK's histograms", reader.get_metrics_data, False),
+        ("the document", metertap.get_all_metrics, True),
+    ):
+        with metertap.instrument(json_endpoint=False, meter_provider=provider):
+            yield f"MCP tools/call to {where}", asyncio.run(of_call(read, is_view))
+        metertap.reset()
+    for title, follow in (
+        ("cachetools lookup to the document", of_lookup),
+        ("threshold to a webhook", of_alert),
+    ):
+        yield title, follow()
+        metertap.reset()
+
+
+def main() -> None:
+    """Print the files of each trip."""
+    for title, passed in trips():
+        print(f"{len(passed):>3}  {title}")
+        print("".join(f"       {file}\n" for file in passed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The command that names the files which a call, a lookup and an alert pass."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.programs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_each_trip_lists_its_files() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.trips"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = {}
+    for trip in done.stdout.strip().split("\n\n"):
+        title, *files = trip.splitlines()
+        count, _, name = title.strip().partition("  ")
+        assert len(files) == int(count)
+        assert all((ROOT / file.strip()).is_file() for file in files)
+        found[name] = {Path(file.strip()).name for file in files}
+    call, document, lookup, alert = found.values()
+    assert {"requests.py", "calls.py", "window.py", "bulk_histogram.py"} <= call < document | call
+    assert {"lookups.py", "cache_series.py"} <= lookup
+    assert {"evaluator.py", "receiver.py"} <= alert
+    assert max(len(call), len(lookup)) < 20
