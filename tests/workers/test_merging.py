@@ -18,7 +18,7 @@ from metertap import catalogue, outcomes
 from metertap.recording import OperationFigures, Percentiles, Recorder, WeightFigures
 from metertap.recording.buffer import Batch
 from metertap.recording.figures import Whole
-from metertap.recording.window import LatencyTotals, Run
+from metertap.recording.window import LatencyTotals, run_of
 from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
 from metertap.workers.ledger import Ledger, Merged
@@ -212,7 +212,7 @@ def test_windows_that_move_have_the_percentiles_of_all_their_samples(
 
 
 def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
-    one, other = (Run(array("d", [ms]), 1.0, 1, number) for number, ms in enumerate((1.0, 9.0)))
+    one, other = (run_of(array("d", [ms]), 1.0) for ms in (1.0, 9.0))
     together = Together()
     assert together.percentiles([one, other])[1] == 2
     assert together.percentiles([other])[1] == 1
@@ -238,7 +238,7 @@ def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
     "sent", [Fresh(array("d"), 1.0, 3), Fresh(array("d"), 1000.0, 1), Fresh(array("d"), 7.0, 0)]
 )
 def test_samples_that_nobody_has_are_refused(sent: Fresh) -> None:
-    before = Run(array("d", [1.0, 2.0]), 1.0, 2, 1)
+    before = run_of(array("d", [1.0, 2.0]), 1.0)
     for known in (before, None):
         with pytest.raises(Malformed):
             completed(sent, known)
@@ -278,7 +278,7 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
         window_samples=2,
         last_call=9.0,
     )
-    run = Run(array("d", [5.0, 7.0]), 1.0, 2, 1)
+    run = run_of(array("d", [5.0, 7.0]), 1.0)
     one = Part(requests, (run,))
     other = merging.settled_part(one)
     assert (other.figures.window_samples, other.figures.percentiles) == (0, Percentiles())

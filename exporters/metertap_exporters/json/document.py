@@ -54,12 +54,13 @@ def outline(
     whole: Whole | None = None,
     workers: list[dict[str, Any]] | None = None,
     ended_workers: int = 0,
+    tools: Mapping[str, ToolFigures | ForeignTool] | None = None,
 ) -> dict[str, Any]:
     """Build the document with figures in the place of entries, by the names that are shown if any.
 
     Whoever asks again and again makes entries of new figures only: `ENTRIES` says how. `workers`
     are those that the figures are of, where these are not of one process, and `whole` what
-    they cost together.
+    they cost together. `tools` are `shown_tools` of the same figures, if they are known.
     """
     kept = faults.kept
     weighed = kept("document.weights", lambda: _weights(figures), None)
@@ -68,9 +69,7 @@ def outline(
         "enabled": enabled,
         "timestamp": time.time(),
         "service": dict(service or {}),
-        "tool_metrics": kept(
-            "document.tools", lambda: _with_foreign(tools_by_name(figures.tools), foreign), {}
-        ),
+        "tool_metrics": shown_tools(figures.tools, foreign) if tools is None else tools,
         "cache_metrics": kept("document.caches", lambda: caches_by_name(figures.caches), {}),
         "operations": figures.operations,
         "sessions": figures.sessions,
@@ -154,13 +153,18 @@ def caches_by_name(caches: Iterable[CacheFigures]) -> dict[str, CacheFigures]:
     return shown
 
 
-def _with_foreign(
-    tools: Mapping[str, ToolFigures], foreign: Iterable[ForeignTool]
+def shown_tools(
+    tools: Iterable[ToolFigures], foreign: Iterable[ForeignTool]
 ) -> dict[str, ToolFigures | ForeignTool]:
-    shown: dict[str, ToolFigures | ForeignTool] = dict(tools)
-    for estimated in foreign:
-        shown[_free_name(estimated.name, estimated.source, shown)] = estimated
-    return shown
+    """Choose the tools that are shown, foreign ones last, by the names they are shown under."""
+
+    def found() -> dict[str, ToolFigures | ForeignTool]:
+        shown: dict[str, ToolFigures | ForeignTool] = dict(tools_by_name(tools))
+        for estimated in foreign:
+            shown[_free_name(estimated.name, estimated.source, shown)] = estimated
+        return shown
+
+    return faults.kept("document.tools", found, {})
 
 
 def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:

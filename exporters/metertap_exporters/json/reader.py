@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from metertap_exporters.http.app import App, Environ, Response, Route, json_erro
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.http.workers import no_worker, worker_asked
-from metertap_exporters.json.document import outline, with_entries
+from metertap_exporters.json.document import outline, shown_tools, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.text import DocumentText, dumped
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
     from metertap.workers.holder import Gathered
     from metertap_exporters.json.shape import Document
-
-"""Sections that workers are asked for."""
 
 
 class JsonMetricReader(MetricReader):
@@ -85,6 +84,8 @@ class JsonSnapshot:
         self.group: WorkerGroup | None = None
         """The workers that this process answers for where it holds their port."""
         self._text = DocumentText()
+        self._tools: tuple[Mapping[str, Any], object] = {}, None
+        """The tools of all workers as they were shown last, and the section that they are of."""
         self._metrics = SharedRoute(self._serve_metrics, _kind)
         shown = page.routes(settings.history, lambda: self._host.service().get("name"))
         routes: dict[str, Route] = {
@@ -134,9 +135,16 @@ class JsonSnapshot:
         from metertap.workers.sections import figures_of
 
         found = gathered.merged
+        figures = figures_of(found)
+        foreign = tools_of(found["foreign"])
+        tools, of = self._tools
+        if foreign or of is not found["tools"]:
+            tools = shown_tools(figures.tools, foreign)
+            self._tools = tools, None if foreign else found["tools"]
         return self._outline(
-            figures_of(found),
-            tools_of(found["foreign"]),
+            figures,
+            foreign,
+            tools=tools,
             whole=found["whole"][()],
             workers=[asdict(worker) for worker in gathered.workers],
             ended_workers=gathered.ended,
@@ -177,6 +185,7 @@ class JsonSnapshot:
         self.endpoint.forked()
         self._metrics.forked()
         self._text.forget()
+        self._tools = {}, None
         self.reader = None
 
     def _one(self, asked: str) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap import faults
 from metertap_exporters.json.document import ENTRIES
@@ -26,7 +26,7 @@ class DocumentText:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str | int], tuple[object, str]] = {}
+        self._kept: dict[str, _Section] = {}
 
     def forget(self) -> None:
         """Keep nothing."""
@@ -34,34 +34,54 @@ class DocumentText:
 
     def of(self, outline: Mapping[str, Any]) -> bytes:
         """Write the document of this outline, as UTF-8 without spaces."""
-        before, now, made = self._kept, {}, 0
+        before, now = self._kept, {}
         members = []
         for key, value in outline.items():
-            entry = ENTRIES.get(key)
-            if entry is None:
+            if key in ENTRIES:
+                kept = before.get(key, _NO_SECTION)
+                if kept.of is not value:
+                    kept = _section(key, value, kept.entries)
+                now[key] = kept
+                text = kept.text
+            else:
                 text = faults.kept("document.text", partial(dumped, value), "null")
-                members.append(f"{dumped(key)}:{text}")
-                continue
-            named = isinstance(value, Mapping)
-            texts = []
-            for name, figures in value.items() if named else enumerate(value):
-                kept = before.get((key, name))
-                if kept is None or kept[0] is not figures:
-                    try:
-                        text = dumped(entry(figures))
-                    except Exception as error:  # costs this entry
-                        faults.fault(f"document.{key}", error)
-                        continue
-                    made += 1
-                    if made % _ENTRIES == 0:
-                        pause()
-                    kept = (figures, f"{dumped(name)}:{text}" if named else text)
-                now[key, name] = kept
-                texts.append(kept[1])
-            entries = ",".join(texts)
-            members.append(f"{dumped(key)}:" + (f"{{{entries}}}" if named else f"[{entries}]"))
+            members.append(f"{dumped(key)}:{text}")
         self._kept = now
         return f"{{{','.join(members)}}}".encode()
+
+
+class _Section(NamedTuple):
+    """The text of one section, and of its entries by their names or places."""
+
+    of: object
+    """The section whose text this is, which never changes; None if it may have to be written."""
+    text: str
+    entries: Mapping[str | int, tuple[object, str]]
+
+
+_NO_SECTION = _Section(None, "", {})
+
+
+def _section(key: str, value: Any, before: Mapping[str | int, tuple[object, str]]) -> _Section:
+    """Write a section; its entries that are the same objects as before are not written again."""
+    entry, named, made = ENTRIES[key], isinstance(value, Mapping), 0
+    now: dict[str | int, tuple[object, str]] = {}
+    for name, figures in value.items() if named else enumerate(value):
+        kept = before.get(name)
+        if kept is None or kept[0] is not figures:
+            try:
+                text = dumped(entry(figures))
+            except Exception as error:  # costs this entry
+                faults.fault(f"document.{key}", error)
+                continue
+            made += 1
+            if made % _ENTRIES == 0:
+                pause()
+            kept = (figures, f"{dumped(name)}:{text}" if named else text)
+        now[name] = kept
+    entries = ",".join(text for _, text in now.values())
+    text = f"{{{entries}}}" if named else f"[{entries}]"
+    return _Section(value if len(now) == len(value) else None, text, now)
 
 
 _encoder = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))

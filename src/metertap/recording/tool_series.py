@@ -13,9 +13,9 @@ from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Latencies, Run
+from metertap.recording.window import Latencies, Run, run_of
 
-_NONE = Run(array("d"), 1.0, 0, 0)
+_NONE = run_of(array("d"), 1.0)
 
 
 class Ended(NamedTuple):

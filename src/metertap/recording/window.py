@@ -38,14 +38,61 @@ class Percentiles(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A copy of a window: its samples, oldest first; `factor` makes milliseconds of them."""
+    """A window as it was at one moment; `factor` makes milliseconds of its samples.
 
-    samples: array[float]
+    Later runs of the same window share `data`, to which samples are only appended: a look at a
+    window costs what is new in it.
+    """
+
+    data: array[float]
+    start: int
+    """The place of the oldest sample in `data`."""
+    end: int
+    """The place behind the newest."""
     factor: float
     ever: int
     """The number of samples that the window ever had, which tells how many are new."""
     window: int
     """A number that no other window of this process has."""
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return self.end - self.start
+
+    @property
+    def samples(self) -> array[float]:
+        """A copy of the samples, oldest first."""
+        return self.data[self.start : self.end]
+
+    def oldest(self, count: int) -> array[float]:
+        """Return the first `count` samples."""
+        return self.data[self.start : self.start + count]
+
+    def newest(self, count: int) -> array[float]:
+        """Return the last `count` samples."""
+        return self.data[self.end - count : self.end]
+
+    def followed_by(self, new: array[float], kept: int) -> Run:
+        """Return the window after `new` samples, before which the last `kept` of these stay.
+
+        Not for two threads at a time.
+        """
+        data, start = self.data, self.end - kept
+        if len(data) != self.end or start > _MOST_GONE + kept // 4:
+            data, start = data[start : self.end], 0
+        data.extend(new)
+        return Run(data, start, len(data), self.factor, self.ever + len(new), self.window)
+
+
+_MOST_GONE = 64
+"""The samples beside a quarter of the window that have gone before `data` is written anew."""
+
+
+def run_of(samples: array[float], factor: float, ever: int | None = None) -> Run:
+    """Return a window that nobody knows yet, of which these samples are all or the last."""
+    size = len(samples)
+    return Run(samples, 0, size, factor, size if ever is None else ever, new_number())
 
 
 new_number = count(1).__next__
@@ -72,17 +119,15 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
     count = len(ordered)
     if count < 2:
         return Percentiles()
-    found = {}
-    for name, percent, _ in _PERCENTILES:
+    found = []
+    for _, percent, _ in _PERCENTILES:
         rank = percent * (count + 1)
         index = min(max(rank // 100, 1), count - 1)
         beyond = rank - index * 100
         below, above = ordered[index - 1] * factor, ordered[index] * factor
-        found[name] = (below * (100 - beyond) + above * beyond) / 100
-    return Percentiles(
-        **found,
-        extrapolated=tuple(name for name, _, fewest in _PERCENTILES if count < fewest),
-    )
+        found.append((below * (100 - beyond) + above * beyond) / 100)
+    extrapolated = tuple(name for name, _, fewest in _PERCENTILES if count < fewest)
+    return Percentiles(found[0], found[1], found[2], extrapolated)
 
 
 _FEW = 64
@@ -98,11 +143,11 @@ class Window:
     sorted already, but for the few that are new.
     """
 
-    __slots__ = ("_factor", "_next", "_number", "_ordered", "_ring", "_unread", "size")
+    __slots__ = ("_factor", "_next", "_ordered", "_ring", "_run", "_unread", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._number = new_number()
+        self._run: Run | None = None  # as it was when somebody asked for it last
         self._ring = array("d")
         self._unread: Sequence[float] = ()  # if any, the whole window
         self._ordered: array[float] | None = None  # the ring, sorted, since somebody looked
@@ -132,8 +177,18 @@ class Window:
         return percentiles(self._sorted(), self._factor)
 
     def run(self, ever: int) -> Run:
-        """Return a copy of the samples, of which there were `ever` so many."""
-        return Run(self._in_order(), self._factor, ever, self._number)
+        """Return the samples as they are now, of which there were `ever` so many."""
+        run, size = self._run, len(self)
+        if run is None:
+            run = run_of(self._in_order(), self._factor, ever)
+        elif run.ever != ever:
+            new = ever - run.ever
+            if run.factor == self._factor and new < size:
+                run = run.followed_by(self._last(new), size - new)
+            else:
+                run = run_of(self._in_order(), self._factor, ever)._replace(window=run.window)
+        self._run = run
+        return run
 
     def milliseconds(self) -> list[float]:
         """The samples, oldest first."""
@@ -144,10 +199,7 @@ class Window:
 
         None, at a fraction of the cost, where not one of them is `above`.
         """
-        self._read()
-        start = self._next - min(count, len(self._ring))
-        end = self._ring[: self._next]
-        part = end[start:] if start >= 0 else self._ring[start:] + end
+        part = self._last(min(count, len(self)))
         if not part or max(part) * self._factor <= above:
             return []
         return [sample * self._factor for sample in part]
@@ -164,6 +216,12 @@ class Window:
         if self._ordered is None:
             self._ordered = array("d", sorted(self._ring))
         return self._ordered
+
+    def _last(self, count: int) -> array[float]:
+        """Return the last `count` samples, oldest first, as they are in the ring."""
+        self._read()
+        start, end = self._next - count, self._ring[: self._next]
+        return end[start:] if start >= 0 else self._ring[start:] + end
 
     def _in_order(self) -> array[float]:
         self._read()

@@ -21,6 +21,8 @@ _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
 _LATE_SECONDS = 0.1
 """The seconds for which late answers are read, so that the next question gets a short one."""
+_TRUSTED_SECONDS = 2.0
+"""The age of the last answer of a late worker from which its file is read: that takes longer."""
 _MOST_ABSORBED = 64
 """The most ended workers that stay known: their files may come back for a while."""
 HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
@@ -60,6 +62,10 @@ class _Peer:
     """Its answers on this line, by section."""
     sheet: dict[str, Items] = field(default_factory=dict)
     at: dict[str, float] = field(default_factory=dict)
+
+    def oldest(self, names: Iterable[str]) -> float:
+        """Return the time of the oldest of these sections; 0 if one is not known."""
+        return min((self.at.get(name, 0.0) for name in names), default=0.0)
 
 
 class Holder:
@@ -213,11 +219,13 @@ class Holder:
         peer, state = self._peers[other], REACHED
         if error is not None or not is_reachable:
             state = NOT_REACHED if is_reachable else LEFT
-            with suppress(OSError):  # what it told last is known
-                self._take_totals(other, peer)
+            is_late = isinstance(error, TimeoutError)
+            if not is_late or time.monotonic() - peer.oldest(names) > _TRUSTED_SECONDS:
+                with suppress(OSError):  # what it told last is known
+                    self._take_totals(other, peer)
         for name in names:
             peer.sheet.setdefault(name, {})
-        at = min((peer.at.get(name, 0.0) for name in names), default=0.0)
+        at = peer.oldest(names)
         age = max(0.0, time.monotonic() - at) if at else 0.0
         reason = None if error is None else str(error) or type(error).__qualname__
         return Worker(other.pid, peer.instance, state, age, reason)

@@ -37,13 +37,10 @@ class Ledger:
     def _taken(self, name: str, figures: Figures) -> Items:
         before = self._kept.setdefault(name, {})
         now = self.sections[name].take(figures, before)
-        if len(before) == len(now) and not _are_others(before, now):
+        if before is now or (len(before) == len(now) and not _are_others(before, now)):
             return before  # the same object, by which it is seen that nothing has changed
         self._kept[name] = now
         return now
-
-
-"""The items that one worker reports, and those of several workers merged into one."""
 
 
 def _are_others(before: Items, now: Items) -> bool:
@@ -85,7 +82,7 @@ class Merged:
         return found
 
     def _merged(self, section: Section, key: Key, items: list[Any]) -> Any:
-        if len(items) == 1:
+        if len(items) == 1 and not section.has_windows:
             return items[0]
         kept = self._items.get((section.name, key))
         if kept is None or not _are_same(kept[0], items):

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 from metertap.recording import CacheFigures, LatencyFigures, Percentiles, ToolFigures
 from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
-from metertap.recording.window import Run
+from metertap.recording.window import Run, percentiles
 from metertap.workers.runs import Together
+
+NOT_SENT = Percentiles()
+"""The percentiles of a window that another worker has sent: its samples say what they are."""
 
 
 class Part(NamedTuple):
@@ -157,6 +160,15 @@ def wholes(found: Sequence[Whole]) -> Whole:
     )
 
 
+def apart(part: Part) -> Any:
+    """Return the figures of one worker's part with their percentiles, which are not sent."""
+    figures = part.figures
+    if part.runs and figures.percentiles.p50 is None:
+        run = part.runs[0]
+        return figures._replace(percentiles=percentiles(sorted(run.samples), run.factor))
+    return figures
+
+
 # What stays of a worker that has ended: what it counted, and nothing that was so at one moment.
 
 
@@ -211,7 +223,8 @@ def _counts(found: Sequence[Mapping[str, int]]) -> dict[str, int]:
     total = dict(found[0])
     for counts in found[1:]:
         for name, count in counts.items():
-            total[name] = total.get(name, 0) + count
+            if count or name not in total:  # most are 0
+                total[name] = total.get(name, 0) + count
     return total
 
 

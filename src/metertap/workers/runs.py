@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metertap.recording.window import Percentiles, Run, new_number, percentiles
+from metertap.recording.window import Percentiles, Run, percentiles, run_of
 from metertap.workers.wire import Malformed
 
 _FACTORS = (1.0, 1000.0)
@@ -30,28 +30,24 @@ class Fresh(NamedTuple):
 
 def fresh(now: Run, before: Run | None) -> Fresh:
     """Return what has come to a window since `before`."""
-    new = len(now.samples)
+    new = now.size
     if before is not None and _is_later(now, before):
         new = min(new, now.ever - before.ever)
-    kept = len(now.samples) - new
-    return Fresh(now.samples[kept:], now.factor, kept)
+    return Fresh(now.newest(new), now.factor, now.size - new)
 
 
 def completed(sent: Fresh, before: Run | None) -> Run:
     """Return the window of another worker, of which `before` was known. Raises Malformed."""
-    if sent.factor not in _FACTORS:
+    samples, factor, kept = sent
+    if factor not in _FACTORS:
         raise Malformed("samples have no unit")
-    samples = array("d", sent.samples)
-    if not sent.kept:
-        return Run(samples, sent.factor, len(samples), new_number())
-    if before is None or before.factor != sent.factor or sent.kept > len(before.samples):
+    if not isinstance(samples, array):
+        samples = array("d", samples)
+    if not kept:
+        return run_of(samples, factor)
+    if before is None or before.factor != factor or kept > before.size:
         raise Malformed("samples are missing")
-    return Run(
-        before.samples[len(before.samples) - sent.kept :] + samples,
-        sent.factor,
-        before.ever + len(samples),
-        before.window,
-    )
+    return before.followed_by(samples, kept)
 
 
 class Together:
@@ -80,11 +76,11 @@ class Together:
         gone: list[float] = []
         for old, now in zip(before, runs, strict=True):
             if now is not old:
-                staying = len(now.samples) - (now.ever - old.ever)
-                if staying < 0 or not _is_later(now, old):
+                come = now.ever - old.ever
+                if come > now.size or not _is_later(now, old):
                     return False
-                new += self._in_unit(now, staying, None)
-                gone += self._in_unit(old, 0, len(old.samples) - staying)
+                new += self._in_unit(now, now.newest(come))
+                gone += self._in_unit(old, old.oldest(old.size + come - now.size))
         ordered = self._ordered
         if len(new) > _MOST_MOVED * len(ordered):
             return False
@@ -99,13 +95,12 @@ class Together:
         self._factor = factors.pop() if len(factors) == 1 else 1.0
         found: list[float] = []
         for run in runs:
-            found += self._in_unit(run, 0, None)
+            found += self._in_unit(run, run.samples)
         found.sort()
         self._ordered = array("d", found)
 
-    def _in_unit(self, run: Run, start: int, end: int | None) -> Sequence[float]:
+    def _in_unit(self, run: Run, samples: Sequence[float]) -> Sequence[float]:
         """Return some samples of a window in the unit of all."""
-        samples = run.samples[start:end]
         if run.factor == self._factor:
             return samples
         return [sample * run.factor for sample in samples]

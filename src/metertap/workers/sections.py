@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, repeat
-from operator import attrgetter
+from operator import attrgetter, is_, itemgetter
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "who
 """The sections that `figures_of` makes figures of."""
 _MOST_ITEMS = 100_000
 _OUTCOMES = frozenset(outcomes.ALL)
+_figures = itemgetter(0)
 
 
 class Changes(NamedTuple):
@@ -137,7 +139,8 @@ class Section:
         if items and self.has_windows:
             figures, runs = zip(*items, strict=True)
             new = [*map(_fresh, runs, changes.before or [None] * len(runs))]
-            columns = [encoder(self.kind)(figures, samples), encoder(_WINDOWS)(new, samples)]
+            bare = [item._replace(percentiles=merging.NOT_SENT) for item in figures]
+            columns = [encoder(self.kind)(bare, samples), encoder(_WINDOWS)(new, samples)]
         elif items:
             columns = encoder(self.kind)(items, samples)
         return [changes.are_all, keys, changes.numbers, columns]
@@ -155,7 +158,8 @@ class Section:
             if count and self.has_windows:
                 written_figures, windows = columns
                 figures = decoder(self.kind)(written_figures, count, samples)
-                items = [*map(Part, figures, decoder(_WINDOWS)(windows, count, samples))]
+                runs = decoder(_WINDOWS)(windows, count, samples)
+                items = [*map(_part, zip(figures, runs, strict=True))]
             elif count:
                 items = decoder(self.kind)(columns, count, samples)
         except (TypeError, ValueError) as error:
@@ -171,6 +175,7 @@ class Section:
 
 
 _WINDOWS = tuple[Fresh, ...]
+_part = partial(tuple.__new__, Part)
 
 
 def _fresh(runs: Sequence[Run], before: Part | None) -> tuple[Fresh, ...]:
@@ -196,8 +201,11 @@ def of_recorder(recorder: Recorder) -> list[Section]:
         is_sound: Callable[[Any], bool] = lambda _part: True,
     ) -> Section:
         def take(figures: Figures, before: Items) -> Items:
+            now = figures_of(figures)
+            if len(now) == len(before) and all(map(is_, now, map(_figures, before.values()))):
+                return before
             found: dict[Key, Any] = {}
-            for item in figures_of(figures):
+            for item in now:
                 key = key_of(item)
                 kept = before.get(key)
                 if kept is None or kept.figures is not item:
@@ -250,7 +258,7 @@ def figures_of(sheet: Sheet) -> Figures:
     whole: Whole = sheet["whole"][()]
 
     def parts(section: str) -> tuple[Any, ...]:
-        return tuple(part.figures for part in sheet.get(section, {}).values())
+        return tuple(map(merging.apart, sheet.get(section, {}).values()))
 
     return Figures(
         tools=parts("tools"),

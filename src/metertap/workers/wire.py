@@ -143,7 +143,9 @@ def decoder(kind: Any) -> Decode:
     if names := _names(kind):
         hints = get_type_hints(kind)
         each = [decoder(hints[name]) for name in names]
-        made = getattr(kind, "_make", lambda members: kind(*members))
+        # `_make` of a named tuple would count the members again.
+        make = functools.partial(tuple.__new__, kind)
+        made = make if issubclass(kind, tuple) else lambda members: kind(*members)
         return functools.partial(_decoded_members, each, made)
     plain: Decode = _PLAIN[kind]
     return plain
@@ -196,7 +198,7 @@ def _encoded_lists(inner: Encode, values: Sequence[Any], samples: list[bytes]) -
 def _decoded_lists(inner: Decode, column: Column, count: int, samples: Samples) -> list[Any]:
     lengths, written = _list(column, 2)
     each = iter(inner(written, _total(_integers(lengths, count, samples)), samples))
-    return [tuple(islice(each, length)) for length in lengths]
+    return [tuple(islice(each, length)) if length else () for length in lengths]
 
 
 # What has names: the lists of names that occur, which of them each value has, and what is in all.
@@ -213,11 +215,11 @@ def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) 
     shapes, which, written = _list(column, 3)
     for names in _list(shapes):
         _texts(names, len(_list(names)), samples)
-    if any(number >= len(shapes) for number in _integers(which, count, samples)):
+    if max(_integers(which, count, samples), default=-1) >= len(shapes):
         raise Malformed("names are missing")
-    total = _total([len(shapes[number]) for number in which])
-    each = iter(inner(written, total, samples))
-    return [dict(zip(shapes[number], each)) for number in which]  # noqa: B905
+    found = [*map(shapes.__getitem__, which)]
+    each = iter(inner(written, _total([*map(len, found)]), samples))
+    return [dict(zip(names, each)) if names else {} for names in found]  # noqa: B905
 
 
 def _encoded_members(
