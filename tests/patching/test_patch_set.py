@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
+import pickle
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,36 @@ def test_an_inherited_target_leaves_its_base_alone(shop: str) -> None:
     PatchSet(shop, [Target("Shop.inherited", watching)]).install()
     assert module.Base().inherited(1) == ("inherited", 1)
     assert watching.seen == []
+
+
+@pytest.mark.parametrize("name", ["method", "inherited"])
+def test_what_is_made_of_an_object_has_its_own_method(shop: str, name: str) -> None:
+    module = importlib.import_module(shop)
+    watching = Watching()
+    PatchSet(shop, [Target(f"shop.{name}", watching)]).install()
+    assert vars(module.shop) == {}
+    copies = [copy.copy(module.shop), copy.deepcopy(module.shop), sent(module.shop)]
+    for made in (*copies, module.Shop()):
+        assert getattr(made, name)(1) == (name, 1)
+        assert getattr(made, name).__self__ is made
+    assert sent(getattr(module.shop, name))(1) == (name, 1)
+    assert watching.seen == []
+    assert weakref.WeakMethod(getattr(module.shop, name))()(1) == (name, 1)
+    assert watching.seen == [(module.shop, (1,))]
+
+
+def test_a_method_that_stands_in_the_object_is_pickled_by_its_name(shop: str) -> None:
+    module = importlib.import_module(shop)
+    watching = Watching()
+    PatchSet(shop, [Target("shop.method", watching, apart=True)]).install()
+    assert module.Shop().method(1) == ("method", 1)
+    assert watching.seen == []
+    assert sent(module.shop.method)(1) == ("method", 1)
+    assert sent(module.shop).method(1) == ("method", 1)
+
+
+def sent(it: Any) -> Any:
+    return pickle.loads(pickle.dumps(it))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="there our frames stay")

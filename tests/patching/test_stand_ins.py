@@ -166,6 +166,7 @@ def test_what_a_class_inherits_is_stood_in_for_in_that_class_alone(
         return ("theirs", method(self, number, gift=gift))
 
     shop.Branch, method = Branch, shop.Shop.sell
+    Branch.__module__, Branch.__qualname__ = shop.__name__, "Branch"
     inherited = PatchSet(
         shop.__name__,
         [stand_in("Branch.sell", watching.sell), stand_in("Branch.later", watching.later)],
@@ -174,6 +175,8 @@ def test_what_a_class_inherits_is_stood_in_for_in_that_class_alone(
     branch = Branch()
     assert inspect.iscoroutinefunction(Branch.later)
     assert inspect.signature(Branch.sell) == inspect.signature(shop.Shop.sell)
+    assert Branch.sell.__qualname__ == "Shop.sell"
+    assert pickle.loads(pickle.dumps(Branch.sell)) is Branch.sell
     assert (branch.sell(1), asyncio.run(branch.later(3))) == (("sold", 1, False), 3)
     shop.Shop.sell = theirs
     assert branch.sell(2) == ("theirs", ("sold", 2, False))

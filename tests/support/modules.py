@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from metertap.patching import imports
+
 
 def importable(
     name: str, source: str, directory: Path, monkeypatch: pytest.MonkeyPatch
@@ -20,6 +22,7 @@ def importable(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield name
     sys.modules.pop(name, None)
+    imports._watched.pop(name, None)  # of patches that the test has left installed
 
 
 class Watching:

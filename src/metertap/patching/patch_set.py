@@ -225,7 +225,34 @@ def _wrap(module: Any, target: Target) -> _Installed | None:
         return None
     if isinstance(found := getattr(owner, name), type) or not callable(found):
         raise TypeError(f"{module.__name__}:{target.attribute} is no function")
+    if original is _ABSENT and not target.apart and _is_objects_method(owner, name):
+        target = target._replace(wrapper=_of_one(owner, target.wrapper), replacement=None)
+        owner = type(owner)
     return _wrapped(owner, name, target)
+
+
+def _is_objects_method(owner: Any, name: str) -> bool:
+    found = None if isinstance(owner, type) else inspect.getattr_static(type(owner), name, None)
+    return isinstance(found, FunctionType)  # a wrapper of one shows its class
+
+
+def _of_one(one: Any, wrapper: WrapperFunction) -> WrapperFunction:
+    """Return a wrapper of a class's method that leaves alone all objects but `one`.
+
+    What stood in the object itself would go along when that is copied or pickled, and would call
+    the method of the first one.
+    """
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            if instance is one:
+                return wrapper(wrapped, instance, args, kwargs)
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return call
 
 
 def _wrapped(owner: Any, name: str, target: Target) -> _Installed:
@@ -254,10 +281,8 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     wrapped, function = original, target.wrapper
     if original is _ABSENT and isinstance(owner, type):
         wrapped = inspect.getattr_static(owner, name)
-        if target.replacement is not None and type(wrapped) is FunctionType:
-            return target.replacement(_inherited(owner, name, wrapped))
         function = functools.partial(_call_inherited, owner, name, function)
-    elif original is _ABSENT:  # an object's method, which nothing would bind where it is put
+    elif original is _ABSENT:  # put into an object or module, where nothing would bind it
         wrapped = getattr(owner, name)
     from metertap.patching.wrapper import MethodWrapper, Wrapper  # imports wrapt
 
@@ -270,28 +295,6 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     if original is _ABSENT and isinstance(owner, type):
         made._self_holder = owner
     return made, live.release
-
-
-def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls `method`, or what `owner` inherits in its place by then."""
-
-    @functools.wraps(method)
-    def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return getattr(super(owner, self), name)(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-
-    @functools.wraps(method)
-    async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await getattr(super(owner, self), name)(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-
-    return later if inspect.iscoroutinefunction(method) else function
 
 
 def _call_inherited(

@@ -36,6 +36,9 @@ class Target(NamedTuple):
 
     A `replacement` is for what is called so often that wrapt's proxy would be most of the cost: it
     takes the wrapper's place where a plain function stands.
+
+    An object's method is wrapped in the object's class, for that object, or `apart` in the object
+    itself, for classes whose other objects are called too often to be in the way.
     """
 
     attribute: str
@@ -43,6 +46,7 @@ class Target(NamedTuple):
     optional: bool = False
     own: bool = False
     replacement: Replacement | None = None
+    apart: bool = False
 
 
 def stand_in(

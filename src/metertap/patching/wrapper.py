@@ -122,6 +122,8 @@ class Wrapper(_FunctionWrapper):
     def __reduce_ex__(self, _protocol: Any) -> Any:
         if is_by_value(self):
             return self._parts()
+        if isinstance(self.__wrapped__, MethodType):  # which stands in its object
+            return getattr, (self.__self__, self.__name__)
         if self._is_imported():  # by a function that a receiver has without metertap
             return itemgetter(0), ((self.__wrapped__,),)
         return self.__qualname__

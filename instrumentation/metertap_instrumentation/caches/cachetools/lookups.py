@@ -15,6 +15,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import is_own
 from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
+from metertap.caching.names import KEEPERS
 from metertap.costs import reuse
 from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
@@ -28,6 +29,7 @@ _BETWEEN = ("metertap", "metertap_instrumentation", "wrapt")
 """Packages that may stand between a decorator and the method that it calls."""
 
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
+KEEPERS.add("cachetools")  # a decorator that the program keeps closes over the cache, too
 meters = ObjectMeters("cachetools")
 _find = meters.find
 _making = ObjectMeters("cachetools")

@@ -82,7 +82,7 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
         PatchSet("agents.exceptions", [Target("ToolTimeoutError.__init__", time_out)]),
         PatchSet("agents.agent", [Target("record_agent_tool_run_result", interrupt)]),
         # The SDK logs before a tool runs, and after.
-        PatchSet("agents.logger", [Target("logger.handle", handlers.untimed)]),
+        PatchSet("agents.logger", [Target("logger.handle", handlers.untimed, apart=True)]),
     ]
 
 
