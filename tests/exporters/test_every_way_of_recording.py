@@ -15,16 +15,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import metertap
 from metertap import catalogue, outcomes, state
-from servers.otlp_receiver import Receiver, receiver
-from support.exposition import Samples, key, samples
-from support.http import get
-from support.waiting import wait_for
+from support.every_view import Publish, Published, points, publishing
+from support.exposition import key
 
 WAIT = 0.02
 """How long a call waits at least, in seconds."""
@@ -267,6 +265,39 @@ LOOKUPS = [
 ]
 kept: list[Any] = []
 
+
+# What caches give up. Each way drops three entries, and those by hand refuse one as well.
+
+
+def changes_by_meter() -> None:
+    meter = metertap.cache_meter("prompts")
+    meter.evicted(TIMES)
+    meter.rejected()
+
+
+def changes_by_functions() -> None:
+    for _ in range(TIMES):
+        metertap.record_cache_eviction("prompts")
+    metertap.record_cache_size_rejection("prompts")
+
+
+def changes_by_collector() -> None:
+    collector = metertap.get_collector()
+    for _ in range(TIMES):
+        collector.record_cache_eviction("prompts")
+    collector.record_cache_size_rejection("prompts")
+
+
+def changes_by_adapter() -> None:
+    cachetools = pytest.importorskip("cachetools")
+    cache = cachetools.LRUCache(1)
+    metertap.name_cache(cache, "prompts")
+    for item in range(1 + TIMES):
+        cache[item] = "value"
+
+
+CHANGES = [changes_by_meter, changes_by_functions, changes_by_collector, changes_by_adapter]
+
 SHOP = """
 import asyncio
 import time
@@ -296,16 +327,6 @@ LINES = """
 """
 
 
-class Published(NamedTuple):
-    """What three views say after the same calls."""
-
-    document: dict[str, Any]
-    scrape: Samples
-    otlp: Receiver
-    most: float
-    """Seconds that all of it took."""
-
-
 @pytest.fixture
 def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "everyway").mkdir()
@@ -323,40 +344,9 @@ def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture
-def published(
-    shop_is_importable: None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Callable[[], None]], Published]]:
-    with receiver() as collector, contextlib.ExitStack() as stack:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
-        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")
-        tap = stack.enter_context(metertap.instrument(prometheus=True))
-
-        def after(way: Callable[[], None]) -> Published:
-            started = time.perf_counter()
-            way()
-            most = time.perf_counter() - started
-            scrape = samples(get(wait_for(lambda: tap.prometheus_url) + "/metrics").body)
-            document: Any = tap.snapshot()
-            assert tap.diagnosis()["faults"] == {}
-            tap.flush(60_000)
-            return Published(document, scrape, collector, most)
-
+def published(shop_is_importable: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publish]:
+    with publishing(monkeypatch) as after:
         yield after
-
-
-def points(otlp: Receiver, metric: str, unit: str, **attributes: str) -> list[Any]:
-    """Data points of the last export that have these attributes, dots written as underscores."""
-    sent = otlp.metrics(metric)[-1]
-    assert sent.unit == unit
-    data = sent.histogram if sent.HasField("histogram") else sent.sum
-    return [
-        point
-        for point in data.data_points
-        if attributes.items()
-        <= {
-            pair.key.replace(".", "_"): pair.value.string_value for pair in point.attributes
-        }.items()
-    ]
 
 
 def seconds_are_the_same(
@@ -398,7 +388,7 @@ def _running(counts: Any) -> Iterator[int]:
 
 @pytest.mark.parametrize("way", [*MEASURED, *GIVEN], ids=lambda way: str(way.__name__))
 def test_a_call_has_the_same_seconds_in_every_view(
-    way: Callable[[], None], published: Callable[[Callable[[], None]], Published]
+    way: Callable[[], None], published: Publish
 ) -> None:
     found = published(way)
     entry = found.document["tool_metrics"]["work"]
@@ -432,7 +422,7 @@ def test_a_call_has_the_same_seconds_in_every_view(
     ids=lambda way: str(way.__name__),
 )
 def test_the_time_to_the_first_item_has_the_same_seconds_in_every_view(
-    way: Callable[[], None], published: Callable[[Callable[[], None]], Published]
+    way: Callable[[], None], published: Publish
 ) -> None:
     found = published(way)
     entry = found.document["tool_metrics"]["work"]
@@ -450,7 +440,7 @@ def test_the_time_to_the_first_item_has_the_same_seconds_in_every_view(
 
 @pytest.mark.parametrize("way", LOOKUPS, ids=lambda way: str(way.__name__))
 def test_a_lookup_counts_the_same_in_every_view(
-    way: Callable[[], None], published: Callable[[Callable[[], None]], Published]
+    way: Callable[[], None], published: Publish
 ) -> None:
     found = published(way)
     entry = found.document["cache_metrics"]["prompts"]
@@ -465,6 +455,22 @@ def test_a_lookup_counts_the_same_in_every_view(
         assert found.scrape[key("cache_requests_total", **of_result)] == count
 
 
+@pytest.mark.parametrize("way", CHANGES, ids=lambda way: str(way.__name__))
+def test_what_a_cache_gives_up_counts_the_same_in_every_view(
+    way: Callable[[], None], published: Publish
+) -> None:
+    found = published(way)
+    entry = found.document["cache_metrics"]["prompts"]
+    labels = {"cache_name": "prompts", "cache_system": entry["system"]}
+    counted = [(catalogue.CACHE_EVICTIONS, "{eviction}", "evictions", TIMES)]
+    if way is not changes_by_adapter:
+        counted.append((catalogue.CACHE_REJECTIONS, "{rejection}", "size_rejections", 1))
+    for metric, unit, field, count in counted:
+        [point] = points(found.otlp, metric.name, unit, **labels)
+        name = metric.name.replace(".", "_") + "_total"
+        assert point.as_int == found.scrape[key(name, **labels)] == entry[field] == count
+
+
 @pytest.mark.parametrize(
     ("metric", "side"),
     [(catalogue.SERVER_DURATION, "server"), (catalogue.CLIENT_DURATION, "client")],
@@ -473,7 +479,7 @@ def test_a_lookup_counts_the_same_in_every_view(
 def test_a_request_has_the_same_seconds_in_every_view(
     metric: catalogue.Metric,
     side: str,
-    published: Callable[[Callable[[], None]], Published],
+    published: Publish,
 ) -> None:
     found = published(by_patch)
     [entry] = [
@@ -505,7 +511,7 @@ def test_a_request_has_the_same_seconds_in_every_view(
 def test_a_session_has_the_same_seconds_in_every_view(
     metric: catalogue.Metric,
     side: str,
-    published: Callable[[Callable[[], None]], Published],
+    published: Publish,
 ) -> None:
     def three_sessions() -> None:
         for _ in range(TIMES):
@@ -520,7 +526,7 @@ def test_a_session_has_the_same_seconds_in_every_view(
 
 
 def test_a_request_that_is_recorded_by_its_seconds_is_published_with_them(
-    published: Callable[[Callable[[], None]], Published],
+    published: Publish,
 ) -> None:
     def record() -> None:
         for seconds in (0.1, 0.2, 3.0):

@@ -42,7 +42,9 @@ def test_healthz_says_that_it_answers() -> None:
 
 def test_doctor_is_the_diagnosis() -> None:
     with metertap.instrument() as tap:
-        report = get(url_of(tap) + "/doctor").json()
+        answer = get(url_of(tap) + "/doctor")
+        report = answer.json()
+        assert answer.status == 200
         assert report == tap.diagnosis()
         assert report["endpoints"] == [{"name": "json", "url": tap.json_url, "problem": None}]
 

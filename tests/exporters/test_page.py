@@ -21,7 +21,7 @@ from metertap.history.answers import Subject
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 from metertap.install_command import install_command
-from metertap_exporters.json.document import document, outline
+from metertap_exporters.json.document import outline, with_entries
 from metertap_exporters.json.text import DocumentText
 from metertap_exporters.page import page
 from support.http import get
@@ -198,8 +198,9 @@ def told(kept: DocumentText) -> tuple[dict[str, Any], dict[str, Any]]:
     """The document by either way, from the same figures."""
     figures = state.recorder().figures()
     given: dict[str, Any] = {"enabled": True, "service": {"name": '"tool_metrics":{}'}}
-    text = json.loads(kept.of(outline(figures, **given, foreign=(), alerts=None)))
-    whole = json.loads(json.dumps(document(figures, **given)))
+    found = outline(figures, **given, alerts=None)
+    text = json.loads(kept.of(found))
+    whole = json.loads(json.dumps(with_entries(found)))
     for either in (text, whole):
         del either["timestamp"], either["system_metrics"]["process"]
     return text, whole

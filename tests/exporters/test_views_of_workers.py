@@ -130,6 +130,7 @@ def test_the_document_of_one_worker_is_its_own(document: JsonSnapshot) -> None:
         assert found["service"]["instance_id"] == instance
         assert [item["pid"] for item in found["workers"]] == [pid]
         assert found["system_metrics"]["process"]["threads"] == 2
+        assert found["ended_workers"] == 0
 
 
 @pytest.mark.parametrize("asked", ["5", "each", "x", str(LOST)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -42,6 +43,9 @@ _OF_COSMIC_RAY = (
     "NumberReplacer",
     "ZeroIterationForLoop",
 )
+
+_UNSEEN = re.compile(r"TYPE_CHECKING|slots=True|^\s*[*/],$")
+"""Lines of which a change is seen by type checkers alone, or by nobody."""
 
 
 class DeleteStatement(Operator):  # type: ignore[misc]  # cosmic-ray has no types
@@ -131,11 +135,13 @@ class Mutant(NamedTuple):
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every change that one of the operators makes."""
     nodes = list(ast_nodes(get_ast(source)))
+    lines = source.splitlines()
     for name, operator in _operators().items():
         occurrence = 0
         for node in nodes:
             for start, _ in operator.mutation_positions(node):
-                yield Mutant(start[0], name, occurrence)
+                if not _UNSEEN.search(lines[start[0] - 1]):
+                    yield Mutant(start[0], name, occurrence)
                 occurrence += 1
 
 

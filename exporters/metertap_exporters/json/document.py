@@ -30,27 +30,13 @@ SCHEMA_VERSION = "1.3"
 """The minor number rises where something is added, the major one where anything else changes."""
 
 
-def document(
-    figures: Figures,
-    *,
-    enabled: bool = True,
-    service: Mapping[str, str] | None = None,
-    foreign: Iterable[ForeignTool] = (),
-    alerts: list[dict[str, Any]] | None = None,
-) -> Document:
-    """Build the document that `GET :9109/metrics` serves."""
-    return with_entries(
-        outline(figures, enabled=enabled, service=service, foreign=foreign, alerts=alerts)
-    )
-
-
 def outline(
     figures: Figures,
     *,
     enabled: bool,
-    service: Mapping[str, str] | None,
-    foreign: Iterable[ForeignTool],
+    service: Mapping[str, str],
     alerts: list[dict[str, Any]] | None,
+    foreign: Iterable[ForeignTool] = (),
     whole: Whole | None = None,
     workers: list[dict[str, Any]] | None = None,
     ended_workers: int = 0,
@@ -68,7 +54,7 @@ def outline(
         "schema_version": SCHEMA_VERSION,
         "enabled": enabled,
         "timestamp": time.time(),
-        "service": dict(service or {}),
+        "service": dict(service),
         "tool_metrics": shown_tools(figures.tools, foreign) if tools is None else tools,
         "cache_metrics": kept("document.caches", lambda: caches_by_name(figures.caches), {}),
         "operations": figures.operations,

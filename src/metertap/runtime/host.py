@@ -186,12 +186,14 @@ def document(
 ) -> Document:
     """Build the JSON document without a view, and so without what others measured. Never raises."""
     with faults.guarded("document"):
-        from metertap_exporters.json.document import document as of
+        from metertap_exporters.json.document import outline, with_entries
 
-        return of(
-            state.recorder().figures(),
-            enabled=settings.enabled and state.is_enabled(),
-            service=faults.kept("document.service", service, {}),
-            alerts=faults.kept("document.alerts", alerts, None),
+        return with_entries(
+            outline(
+                state.recorder().figures(),
+                enabled=settings.enabled and state.is_enabled(),
+                service=faults.kept("document.service", service, {}),
+                alerts=faults.kept("document.alerts", alerts, None),
+            )
         )
     return cast("Document", unavailable.get_all_metrics())
