@@ -393,13 +393,17 @@ def test_only_what_has_changed_is_written_anew() -> None:
         given: dict[str, Any] = {"enabled": True, "service": {}, "foreign": (), "alerts": None}
         return writer.of(outline(figures, **given))
 
+    def entries() -> dict[tuple[str, str | int], object]:
+        sections = writer._kept.items()
+        return {(key, name): entry for key, it in sections for name, entry in it.entries.items()}
+
     first = text(FIGURES)
     assert json.loads(first)["tool_metrics"] == document()["tool_metrics"]
-    kept = dict(writer._kept)
+    kept = entries()
     other = TOOL._replace(sampled=24)
     second = text(FIGURES._replace(tools=(other, UNUSED), operations=(OPERATION,)))
     assert json.loads(second)["tool_metrics"]["search"]["avg_latency_ms"] == 10.0
-    now = writer._kept
+    now = entries()
     assert now.keys() == kept.keys() - {("operations", 1)}
     changed = {key for key in now if now[key] is not kept[key]}
     assert changed == {("tool_metrics", "search")}
