@@ -26,8 +26,6 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _SHOWN_LENGTH = 200
-_READ_LENGTH = 2_000
-"""The part of a text that is searched for secrets: the search takes the square of it in time."""
 _NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
 _LOG_SECONDS = 1.0
@@ -174,11 +172,7 @@ def leave_handlers() -> None:
 
 def _safe(value: object) -> object:
     """Return what an argument of a message may become: one line that gives no secret away."""
-    return (
-        value
-        if isinstance(value, int | float)
-        else printable(without_secrets(str(value)[:_READ_LENGTH]))
-    )
+    return value if isinstance(value, int | float) else printable(without_secrets(str(value)))
 
 
 def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
@@ -187,7 +181,7 @@ def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
     Of addresses in it the path is not shown either.
     """
     try:
-        text = without_paths(without_secrets(text_of(value)[:_READ_LENGTH]))
+        text = without_paths(without_secrets(text_of(value)))
     except Exception:
         return f"<{type(value).__qualname__}>"
     return printable(text, _SHOWN_LENGTH)

@@ -36,13 +36,17 @@ ORDER = (
 _LONGEST = 1000
 """Characters of one text that are shown."""
 _HIDDEN = "…"
+_SEARCHED = 2_000
+"""Characters of a text that are searched for secrets: that takes the square of them in time."""
 # Patterns are compiled when something is wrong, and not by every program that starts.
-_USER = r"(//|:/)(?!/)[^\s'\"<>]*@"
+_USER = r"(//|:/)(?!/)\S*@|\b[^\s/@:'\"]+:[^\s/@]+@"
 _PATH = r"(?i)(\bhttps?://?[^\s/?#'\"<>]+)[/?#][^\s'\"<>]+"
 _SCHEME = r"(?i)\b(bearer|basic)(?:\s|%20|\+)+[^\s'\",;]+"
 _PAIR = (
-    r"(?i)([\w-]*(?:authorization|api[-_]?key|token|passw|secret|credential|cookie)[\w-]*"
-    r"['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+"
+    r"(?i)((?:(?P<header>authorization|cookie)|(?:api|access|private)[-_]?key|token|passw|pwd"
+    r"|secret|credential|signature)[\w-]{0,40}(?:\\?['\"])?\s{0,9}(?:[=:]|(?<=['\"]),)\s{0,9}b?)"
+    # A quoted value ends with its quote, and that of a header with its line: it may have words.
+    r"(?:(?P<quote>\\?['\"])(?:\\.|(?!(?P=quote))[\s\S])*|(?(header)[^\n]+|[^\s'\",;&]+))"
 )
 
 
@@ -73,10 +77,11 @@ def without_secrets(text: str) -> str:
     """Return `text` without the users, passwords and headers that it quotes, as far as they show.
 
     Messages of libraries quote what they could not use: an address with a password in it, a header.
+    A text that is longer than any that is shown is cut off.
     """
-    text = re.sub(_USER, rf"\1{_HIDDEN}@", text)
+    text = re.sub(_USER, rf"\1{_HIDDEN}@", text[:_SEARCHED])
     text = re.sub(_SCHEME, rf"\1 {_HIDDEN}", text)
-    return re.sub(_PAIR, rf"\1{_HIDDEN}", text)
+    return re.sub(_PAIR, rf"\1\g<quote>{_HIDDEN}", text)
 
 
 def without_paths(text: str) -> str:

@@ -148,6 +148,15 @@ def test_a_password_in_an_address_is_the_token_and_is_not_shown(
     assert status == 1
 
 
+@pytest.mark.parametrize("secret", ["p%C3%A4ss-secret", "a%20b-secret", "a/b-secret"])
+def test_a_password_that_cannot_be_used_is_not_shown(
+    secret: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["snapshot"], ["top", "--once"], ["doctor"], ["open"], ["costs", "--history"]):
+        status, told = outcome(*command, f"http://me:{secret}@127.0.0.1:1", capsys=capsys)
+        assert (status, "secret" in told) == (1, False), told
+
+
 @contextmanager
 def stranger(host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> Iterator[Any]:
     """A program that keeps what is shown to it: its port, and what it saw."""

@@ -182,8 +182,28 @@ def test_answers_of_kinds_that_clients_make_up_take_bounded_memory(
         time.sleep(0.2)
         assert len(made) <= most + 1  # and one that was made meanwhile
         monkeypatch.setattr(connections, "PATIENCE_SECONDS", patience)
-        answer = get(f"{url}/shared?mine")
-        assert (answer.status, len(answer.body)) == (200, len(BIG) + len("mine"))
+        wait_for(lambda: get(f"{url}/shared?mine").status == 200)  # others give way
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_requests_that_wait_for_long_answers_leave_connections_to_others(is_long: bool) -> None:
+    go_on = threading.Event()
+
+    def slow(_environ: object) -> Response:
+        go_on.wait(120)
+        return json_response(200, {})
+
+    shared = SharedRoute(slow, lambda environ: environ["QUERY_STRING"], is_long=is_long)
+    with served(slow=shared, fine=fine) as url, ThreadPoolExecutor(2 * connections.LIMIT) as pool:
+        # A long answer takes connections even from those who all want the same one.
+        queries = [f"?{0 if is_long else number}" for number in range(2 * connections.LIMIT)]
+        asked = [pool.submit(get, f"{url}/slow{query}") for query in queries]
+        assert get(url + "/fine").status == 200
+        wait_for(lambda: sum(answer.done() for answer in asked) > connections.LIMIT)
+        assert {answer.result().status for answer in asked if answer.done()} == {503}
+        go_on.set()
+        assert {answer.result().status for answer in asked} == {200, 503}
+    assert shared({"QUERY_STRING": ""}).status == 200
 
 
 LINE = b"X-Long: " + b"x" * 60_000 + b"\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -60,3 +61,28 @@ SHOWN: dict[Callable[[Any], str], dict[Any, str]] = {
 @pytest.mark.parametrize("write", SHOWN, ids=lambda write: write.__name__)
 def test_a_figure_is_written_as_its_readers_expect(write: Callable[[Any], str]) -> None:
     assert {value: write(value) for value in SHOWN[write]} == SHOWN[write]
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "Authorization: Token hunter2",
+        "Proxy-Authorization: Digest username=x, response=hunter2",
+        "{'Cookie': 'a=1; b=hunter2'}",
+        "[(b'authorization', b'Token hunter2')]",
+        'password="my hunter2"',
+        "password='a,hunter2'",
+        '{\\"password\\": \\"hunter2\\"}',
+        "redis://user:pa'hunter2@host/0",
+        "user:hunter2@host:5432/db",
+    ],
+)
+def test_a_secret_that_a_text_quotes_is_hidden_to_its_end(quoted: str) -> None:
+    assert "hunter2" not in text.without_secrets(f"it failed: {quoted}")
+
+
+@pytest.mark.parametrize("unit", ["token", "cookietoken", "-", "//", "a:", "token='", "b\\"])
+def test_secrets_are_looked_for_in_bounded_time(unit: str) -> None:
+    began = time.thread_time()
+    text.without_secrets(unit * 20_000)
+    assert time.thread_time() - began < 1  # at most 0.01; some took the third power of the length

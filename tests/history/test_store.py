@@ -344,6 +344,14 @@ def test_a_pipe_is_not_waited_for(path: Path) -> None:
             use()
 
 
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_a_pipe_beside_the_file_is_not_waited_for(ending: str, path: Path) -> None:
+    Store(path, MEGABYTE).close()
+    os.mkfifo(path.with_name(path.name + ending))
+    with pytest.raises(HistoryError, match=f"{ending}: it is no regular file"):
+        FileAnswers(path)
+
+
 def test_the_file_is_this_users_alone(path: Path) -> None:
     path.touch(0o644)
     with closing(Store(path, MEGABYTE)) as store:

@@ -284,7 +284,8 @@ class Post:
         connected: socket.socket | None = self._connection.sock
         if connected is not None:
             with suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
+                # Not the method of SSLSocket: what its thread writes then would go out in clear.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _target(address: Address, path: str) -> str:

@@ -10,6 +10,8 @@ from metertap_exporters.http.app import Environ, Response, Route, json_error
 
 HAS_ROOM = "metertap.has_room"
 """The key in a request of the function that waits until there is memory for one answer more."""
+_MOST_WAITING = 16
+"""Requests with parameters that may wait at a time: others need connections of the endpoint too."""
 
 
 def _always() -> bool:
@@ -22,12 +24,17 @@ class SharedRoute:
     However many ask at once, two answers of a kind are made and held: the one that is being made,
     and the next, which those share who came meanwhile. `kind` tells requests apart that want
     different ones; how many kinds there are, clients decide, so each answer waits until there is
-    memory for it.
+    memory for it, and only a few requests with parameters may wait. That holds for all requests if
+    an answer `is_long` in the making: it takes seconds.
     """
 
-    def __init__(self, route: Route, kind: Callable[[Environ], Hashable]) -> None:
+    def __init__(
+        self, route: Route, kind: Callable[[Environ], Hashable], *, is_long: bool = False
+    ) -> None:
         self._route = route
         self._kind = kind
+        self._is_long = is_long
+        self._limited = 0
         self._making = locks.lock()
         self._counting = locks.lock()
         self._waiting: Counter[Hashable] = Counter()
@@ -37,11 +44,16 @@ class SharedRoute:
     def forked(self) -> None:
         """Forget, in a forked child, the waiting threads of the parent."""
         self._waiting.clear()
+        self._limited = 0
         self._made = {}
 
     def __call__(self, environ: Environ) -> Response:
         kind = self._kind(environ)
+        is_limited = self._is_long or bool(environ.get("QUERY_STRING"))
         with self._counting:
+            if is_limited and self._limited >= _MOST_WAITING:
+                return json_error(503, "too many requests wait for such an answer")
+            self._limited += is_limited
             self._waiting[kind] += 1
             arrived = self._begun
         try:
@@ -57,6 +69,7 @@ class SharedRoute:
                 return response
         finally:
             with self._counting:
+                self._limited -= is_limited
                 self._waiting[kind] -= 1
                 if not self._waiting[kind]:
                     del self._waiting[kind]

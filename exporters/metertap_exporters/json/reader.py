@@ -95,6 +95,7 @@ class JsonSnapshot:
             "/schema.json": lambda _environ: json_response(200, schema()),
             "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
         }
+        self._shared = [route for route in routes.values() if isinstance(route, SharedRoute)]
         self.app = App(routes, parts=shown.keys() - {"/"})
         self.endpoint = Endpoint.by(settings, "json", self.app)
 
@@ -183,7 +184,8 @@ class JsonSnapshot:
     def forked(self) -> None:
         """Reset a forked child: no listener until one is needed, none of the parent's figures."""
         self.endpoint.forked()
-        self._metrics.forked()
+        for route in self._shared:
+            route.forked()
         self._text.forget()
         self._tools = {}, None
         self.reader = None

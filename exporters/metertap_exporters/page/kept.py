@@ -88,7 +88,7 @@ def _route(file: Path | None, days: int, ask: Ask) -> Route:
         except HistoryError as error:
             return json_error(503, str(error))
 
-    return SharedRoute(answer, _query)
+    return SharedRoute(answer, _query, is_long=True)
 
 
 def _query(environ: Environ) -> str:

@@ -12,6 +12,7 @@ from metertap.history.answers import Answers, HistoryError
 from metertap.history.backends import open_answers
 from metertap.history.engine import EngineAnswers
 from metertap.settings import secret
+from metertap.text import without_secrets
 
 
 def open_history(text: str, given: Credentials = NONE) -> Answers:
@@ -40,6 +41,6 @@ def _asking(address: str, folder: str, shown: Credentials) -> Callable[[str], by
             return get(address, folder + path, shown)
         except Unreachable as error:
             # Not the whole of it: the question is longer than a line.
-            raise HistoryError(f"{address}{folder}: {error.reason}") from None
+            raise HistoryError(f"{without_secrets(address + folder)}: {error.reason}") from None
 
     return ask

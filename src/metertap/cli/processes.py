@@ -16,6 +16,7 @@ from metertap.runtime import running
 from metertap.runtime.running import Running
 from metertap.tables.document import Document, Service
 from metertap.tables.spending import Spending
+from metertap.text import without_secrets
 
 Kind = TypeVar("Kind", Document, Report)
 NONE_RUN = "no measured process of this user has seen a tool or a cache yet"
@@ -161,6 +162,8 @@ def _typed(url: str, given: Credentials) -> Process:
         url = f"http://{url}"
     try:
         parts = urlsplit(url)
+        if parts.port == 0:  # what is no port, such as half a password, raises by itself
+            raise ValueError
         user, _, place = parts.netloc.rpartition("@")
         address = urlunsplit((parts.scheme, place, "", "", ""))
         token = unquote(user.partition(":")[2])
@@ -168,4 +171,5 @@ def _typed(url: str, given: Credentials) -> Process:
         credentials = for_address(given, address, token)
         return Process(address, address + query, credentials=credentials, query=query)
     except ValueError:  # asking says what is wrong with it
-        return Process(url, url)
+        shown = without_secrets(url)
+        return Process(shown, shown)

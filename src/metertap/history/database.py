@@ -74,8 +74,9 @@ def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
     with told(path):
         if not path.exists():
             raise HistoryError(f"{shown(path, str)}: there is no such file")
-        if not path.is_file():  # a pipe would be waited for
-            raise HistoryError(f"{shown(path, str)}: it is no regular file")
+        for each in (path, *(path.with_name(path.name + ending) for ending in _BESIDE)):
+            if each.exists() and not each.is_file():  # a pipe would be waited for
+                raise HistoryError(f"{shown(each, str)}: it is no regular file")
         connection = None
         # A copy in a folder that nobody may write to has no place for SQLite's own files.
         for how in ("mode=ro", "immutable=1"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import socket
+import ssl
 import threading
 import time
 
 import pytest
 
 from metertap.alerts.evaluator import RESOLVED, Alert
+from metertap.settings import address
 from metertap_exporters.alert_receivers import receiver as receiver_module
 from metertap_exporters.alert_receivers.receiver import (
     ALERTMANAGER,
@@ -313,6 +316,21 @@ def test_one_that_is_always_about_to_answer_is_cut(
         return receiver.problem
 
     assert wait_for(told)
+
+
+def test_a_request_over_tls_that_is_cut_sends_nothing_in_clear() -> None:
+    post = receiver_module.Post(address.parse("https://localhost"), "/", b"")
+    one, other = socket.socketpair()
+    with (
+        other,
+        ssl.create_default_context().wrap_socket(
+            one, server_hostname="localhost", do_handshake_on_connect=False
+        ) as encrypted,
+    ):
+        post._connection.sock = encrypted
+        post.cut()
+        with pytest.raises((ssl.SSLError, ConnectionError)):  # ValueError is that of no encryption
+            encrypted.write(b"secret")
 
 
 def test_tries_become_rare_and_do_not_come_all_at_once(receiver_of: Make, free_port: int) -> None:

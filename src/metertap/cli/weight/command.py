@@ -13,7 +13,7 @@ from metertap.cli.weight.options import Limit
 from metertap.cli.weight.report import Report, as_json, as_markdown, as_table, report
 from metertap.cli.weight.session import Deadline, Listing, Unusable, listing
 from metertap.cli.weight.stdio import started
-from metertap.text import ABOUT
+from metertap.text import ABOUT, without_secrets
 
 _COMMAND = "weight"
 
@@ -32,7 +32,7 @@ def weight(
     try:
         found = report(_listing(command, url, timeout, given), context)
     except Unusable as problem:
-        complain(_COMMAND, f"{url or command[0]}: {problem}")
+        complain(_COMMAND, f"{without_secrets(url or command[0])}: {problem}")
         return 2
     if form == "json":
         write_json(as_json(found))

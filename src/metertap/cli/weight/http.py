@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
@@ -28,7 +29,7 @@ class Http:
         self._url, self._credentials, self._deadline = url, credentials, deadline
         self._session: str | None = None
         self._protocol = PROTOCOL
-        self._messages: list[str] = []
+        self._messages: deque[str] = deque()
         self._received = 0
 
     def send(self, message: dict[str, Any]) -> None:
@@ -44,7 +45,7 @@ class Http:
         """Return the next message: it came with the answer to the last one."""
         if not self._messages:
             raise Unusable("it ends its answer without a result")
-        return self._messages.pop(0)
+        return self._messages.popleft()
 
     def close(self) -> None:
         """End the session; whether the server likes that does not matter."""
@@ -121,28 +122,25 @@ class Http:
             if self._received > MOST_BYTES:
                 raise Unusable(f"it sends more than {MOST_BYTES >> 20} MB")
             whole += part
-            while is_stream and (event := _next_event(whole)) is not None:
-                if event:
-                    yield event
-                    if _is_answer(event, wanted):
-                        return
+            for event in _whole_events(whole) if is_stream else ():
+                yield event
+                if _is_answer(event, wanted):
+                    return
         if not is_stream:
             yield whole.decode()
 
 
-def _next_event(stream: bytearray) -> str | None:
-    """Return the data of the next whole event of a stream; None while there is none."""
-    text = stream.replace(b"\r\n", b"\n")
-    event, ends, rest = text.partition(b"\n\n")
-    if not ends:
-        return None
-    stream[:] = rest
-    data = [
-        line.removeprefix(b"data:").removeprefix(b" ")
-        for line in event.split(b"\n")
-        if line.startswith(b"data:")
-    ]
-    return b"\n".join(data).decode()
+def _whole_events(stream: bytearray) -> Iterator[str]:
+    """Take the events that are whole out of a stream, and yield the data of each that has any."""
+    *events, stream[:] = stream.replace(b"\r\n", b"\n").split(b"\n\n")
+    for event in events:
+        data = [
+            line.removeprefix(b"data:").removeprefix(b" ")
+            for line in event.split(b"\n")
+            if line.startswith(b"data:")
+        ]
+        if any(data):
+            yield b"\n".join(data).decode()
 
 
 def _is_answer(text: str, wanted: int) -> bool:
