@@ -62,21 +62,37 @@ def is_surely_applications(function: Any) -> bool:
     return bool(_known(function))
 
 
+_loaded: tuple[tuple[int, str], list[str]] = (0, ""), []
+"""The number of modules and the newest one, and which of them may be the application's."""
+
+
 def namespaces() -> Iterator[dict[str, Any]]:
     """Yield the variables of each module that may be the application's.
 
-    A process may have ten thousand modules, most of them installed: these are left out first.
+    A process may have ten thousand modules, most of them installed. Which are not is found out
+    again only after an import.
     """
-    site_packages, dist_packages = _INSTALLED
-    others = sys.stdlib_module_names | _OURS
-    for name, module in sys.modules.copy().items():
-        namespace = getattr(module, "__dict__", None)
+    global _loaded
+    modules = sys.modules.copy()
+    newest = len(modules), next(reversed(modules))
+    if _loaded[0] != newest:
+        _loaded = newest, [name for name, module in modules.items() if _may_be(name, module)]
+    for name in _loaded[1]:
+        namespace = getattr(modules.get(name), "__dict__", None)
         if type(namespace) is dict:
-            file = namespace.get("__file__")
-            if type(file) is str and (site_packages in file or dist_packages in file):
-                continue
-            if name.partition(".")[0] not in others:
-                yield namespace
+            yield namespace
+
+
+def _may_be(name: str, module: object) -> bool:
+    """Return whether a module may be the application's."""
+    namespace = getattr(module, "__dict__", None)
+    if type(namespace) is not dict:
+        return False
+    file = namespace.get("__file__")
+    if type(file) is str and _is_installed(file):
+        return False
+    package = name.partition(".")[0]
+    return package not in sys.stdlib_module_names and package not in _OURS
 
 
 def name_of(function: Any) -> str | None:

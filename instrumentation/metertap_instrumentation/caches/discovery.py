@@ -217,9 +217,11 @@ def _defined_in(namespace: dict[str, Any]) -> Iterator[Any]:
             members = _members(value)
             if members.get("__module__") == namespace.get("__name__"):
                 for member in list(members.values()):
-                    is_bound = issubclass(type(member), staticmethod | classmethod)
+                    is_bound = issubclass(type(member), _BOUND)
                     yield member.__func__ if is_bound else member
 
+
+_BOUND = (staticmethod, classmethod)
 
 _members = type.__dict__["__dict__"].__get__
 """What a class has itself, without its metaclass being asked."""
