@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
-from metertap import catalogue, outcomes
+from metertap import catalogue, faults, outcomes
 from metertap.recording import (
     CacheFigures,
     Figures,
@@ -425,6 +425,15 @@ def test_others_run_while_many_entries_are_written(
     assert len(paused) == pauses
     writer.of(outline(figures, **given))
     assert len(paused) == pauses
+
+
+@pytest.mark.faults
+def test_an_entry_that_cannot_be_written_is_left_out_and_told() -> None:
+    odd = TOOL._replace(name="odd", total_ms=float("nan"))
+    given: dict[str, Any] = {"enabled": True, "service": {}, "alerts": None}
+    text = DocumentText().of(outline(FIGURES._replace(tools=(odd, TOOL)), **given))
+    assert json.loads(text)["tool_metrics"].keys() == {TOOL.name}
+    assert faults.fault_counts() == {"document.tool_metrics": 1}
 
 
 def test_what_no_parser_reads_is_not_written() -> None:

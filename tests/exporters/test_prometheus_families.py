@@ -74,6 +74,22 @@ def test_only_what_may_fall_is_a_gauge(points: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "points", "adds_up"),
+    [
+        ("cache.entries", Gauge([number(3)]), True),
+        ("queue.length", Gauge([number(3)]), False),
+        ("queue.length", Sum([number(3)], CUMULATIVE, False), True),
+        ("sold", counted(), True),
+    ],
+)
+def test_gauges_of_workers_do_not_add_up_but_entries_of_their_caches_do(
+    name: str, points: Any, adds_up: bool
+) -> None:
+    [family] = families(data((name, "1", points)))
+    assert family.adds_up is adds_up
+
+
+@pytest.mark.parametrize(
     ("name", "unit", "expected"),
     [
         ("sold", "By", ("sold_bytes", "bytes")),

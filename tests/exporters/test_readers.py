@@ -104,6 +104,10 @@ def test_the_declarative_file_may_say_where_a_reader_listens(
         made.shutdown()
     assert getattr(state.settings(), f"{name}_port") != free_port
     assert getattr(state.settings(), f"{name}_host") != "localhost"
+    at_port = reader(port=free_port)
+    view = at_port.view if isinstance(at_port, JsonReader) else at_port.exporter
+    assert getattr(view._settings, f"{name}_port") == free_port
+    at_port.shutdown()
     by_default = reader()
     view = by_default.view if isinstance(by_default, JsonReader) else by_default.exporter
     assert view._settings is state.settings()

@@ -112,6 +112,8 @@ def test_the_document_is_of_all_workers_together(document: JsonSnapshot) -> None
     tools = found["tool_metrics"]
     assert (tools["search"]["total_calls"], tools["search"]["p50_latency_ms"]) == (3, 20.0)
     assert tools["lookup"]["total_calls"] == 5
+    assert (tools["lookup"]["min_latency_ms"], tools["lookup"]["max_latency_ms"]) == (100.0, 200.0)
+    assert tools["lookup"]["total_latency_ms"] == 2000.0
     assert found["ended_workers"] == 2
     assert [(item["pid"], item["state"]) for item in found["workers"]] == [
         (os.getpid(), "holds the port"),

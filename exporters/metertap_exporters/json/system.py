@@ -33,11 +33,11 @@ def system(figures: Figures, whole: Whole | None = None) -> dict[str, Any]:
 
     `whole` is of the processes that the figures are of; of this one, where they are None.
     """
-    found, kept = whole or taken(figures), faults.kept
+    found = whole or taken(figures)
     return {
         "active_sessions": figures.active_sessions,
-        "concurrent_requests": kept("document.system", lambda: figures.concurrent_requests, 0),
-        "total_requests": kept("document.system", lambda: figures.total_requests, 0),
+        "concurrent_requests": figures.concurrent_requests,
+        "total_requests": figures.total_requests,
         "start_time": figures.start_time,
         "uptime_seconds": figures.uptime_seconds,
         "process": {
