@@ -104,6 +104,11 @@ def test_a_name_ends_with_its_unit_once(name: str, unit: str, expected: tuple[st
     assert (family.name, family.unit) == expected
 
 
+def test_only_a_counter_loses_the_ending_that_all_counters_get() -> None:
+    [family] = families(data(("disk.total", "By", Gauge([number(3)]))))
+    assert family.name == "disk_total_bytes"
+
+
 def test_metrics_that_agree_share_a_family() -> None:
     one, other = data(("sold", "1", counted())), data(("sold", "1", counted()))
     both = MetricsData([*one.resource_metrics, *other.resource_metrics])

@@ -7,6 +7,7 @@ import json
 import statistics
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,12 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     both = merging.operations([other, one], Windows()).figures
     assert (both.calls, both.failed, both.error_types, both.total_ms) == (4, 2, {"E": 2}, 24.0)
     assert (both.window_samples, both.percentiles.p50) == (2, 6.0)
+    others = Part(requests._replace(error_types={"T": 2, "U": 0}))
+    assert merging.operations([one, others], Windows()).figures.error_types == {
+        "E": 1,
+        "T": 2,
+        "U": 0,
+    }
 
     weighed = WeightFigures(
         *("search", "mcp:shop", "server", Definition(90, 20, 30), 2, 1, 3, False, 12, 7),
@@ -331,6 +338,8 @@ def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:
         5.0, 1, 2, 1.5, 100, 3, ((1, 2, 3), (4, 5, 6))
     )
     assert merging.wholes([merging.settled_whole(one)] * 2).gc is None
+    fewer = replace(other, gc=((1, 1, 1),))  # of another Python
+    assert merging.wholes([one, fewer]).gc == ((2, 3, 4),)
 
 
 def written_tools() -> tuple[Section, list[Any], bytes]:
