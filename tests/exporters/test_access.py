@@ -368,8 +368,8 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
 
 def over(path: Path, request: bytes = b"GET /fine HTTP/1.1\r\nHost: localhost\r\n\r\n") -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
         client.settimeout(60)
+        client.connect(str(path))
         client.sendall(request)
         return read(client)
 
@@ -454,12 +454,16 @@ def test_another_socket_in_its_place_is_not_removed(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_silent_readers_of_a_socket_shut_nobody_out(tmp_path: Path) -> None:
+def test_a_flood_at_a_socket_shuts_nobody_out(tmp_path: Path) -> None:
+    """Clients that say nothing fill the places, and the queue has others, and some that left."""
     path = tmp_path / "json.sock"
     with endpoint(path=path), contextlib.ExitStack() as clients:
-        for _ in range(connections.LIMIT + 10):
+        for number in range(connections.LIMIT + 200):
             client = clients.enter_context(socket.socket(socket.AF_UNIX))
-            client.connect(str(path))  # waits for a place in the queue, since there is no timeout
+            client.settimeout(60)  # with a timeout, a full queue refuses it
+            client.connect(str(path))
+            if number % 2 and number > connections.LIMIT:
+                client.close()
         assert b'{"fine":true}' in over(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import socket
 import sys
 import threading
@@ -132,6 +133,20 @@ def test_a_client_is_slow_where_the_endpoint_has_nothing_to_read_or_room_to_writ
         admitted.join()
         assert asks.recv(3) == b"GET"
         assert reads.send(b"x") == 1
+
+
+@pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="only Linux tells")
+def test_a_client_that_has_left_takes_no_place_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "LIMIT", 1)
+    (silent, other), (left, leaving) = socket.socketpair(), socket.socketpair()
+    with silent, other, left, leaving:
+        leaving.sendall(b"GET / HTTP/1.1")
+        leaving.close()
+        known = connections.Connections()
+        assert known.admit(silent)
+        assert not known.admit(left)
+        assert silent.send(b"x") == 1  # it was not ended to make room
 
 
 def test_what_takes_long_to_make_is_the_fault_of_no_client(

@@ -56,8 +56,13 @@ class Connections:
         self._is_closed = False
 
     def admit(self, opened: socket.socket) -> bool:
-        """Take a new connection in; False where every other one is busy, and stays so."""
+        """Take a new connection in; False where every other one is busy, and stays so.
+
+        One whose client has gone meanwhile does not wait: a flood of those would keep others out.
+        """
         with self._changed:
+            if len(self._open) >= LIMIT and has_left(opened):
+                return False
             if not self._wait(lambda: len(self._open) < LIMIT, SECONDS):
                 return False
             self._open[opened] = Connection(opened)
@@ -159,6 +164,15 @@ class Connections:
         if len(are_made) > 1:
             return False
         return len(sizes) < 2 or sum(sizes.values()) < BODY_BYTES
+
+
+def has_left(connection: socket.socket) -> bool:
+    """Return whether a client sends nothing more: it has closed its side, or has gone."""
+    if not hasattr(select, "POLLRDHUP"):  # only Linux has it
+        return False
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _ready(connections: Iterable[Connection]) -> set[int]:

@@ -165,7 +165,8 @@ class _Handler(WSGIRequestHandler):
 class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128  # at a Unix socket a client is refused where the queue is full
+    # Where the queue of a Unix socket is full, the system refuses clients that set a timeout.
+    request_queue_size = 1024
     # A port in TIME_WAIT may be taken again; on Windows this option would allow two listeners.
     allow_reuse_address = hasattr(socket, "SO_REUSEPORT")
 
