@@ -32,6 +32,7 @@ def libraries() -> list[Instrumentation]:
 
 _CONFIGURED = ("tools.configured", "caches.configured")
 """Modules of the program's own handlers and caches, by lines of the configuration file."""
+_MOST_TOLD = 20
 _has_lines = False
 _installed: list[Instrumentation] = []
 _waiting: dict[str, Callable[[], None]] = {}
@@ -120,11 +121,11 @@ def check() -> None:
 
 
 def check_names(disabled: frozenset[str]) -> None:
-    """Warn of names among `disabled` that no instrumentation has."""
+    """Warn of names among `disabled` that no instrumentation has, of the first `_MOST_TOLD`."""
     if disabled <= {"*", PROCESS_METRICS}:
         return
     names = {"*", PROCESS_METRICS, *(item.name for item in (*_configured(), *libraries()))}
-    for name in sorted(disabled - names):
+    for name in sorted(disabled - names)[:_MOST_TOLD]:
         faults.warn_once(
             f"disabled {name}",
             "there is no instrumentation %s to disable%s",

@@ -286,3 +286,22 @@ def test_a_key_of_many_parts_is_told_apart_from_long_texts(project: Path, elsewh
     (project / "pyproject.toml").write_text(text)
     command = script_elsewhere(project, elsewhere)
     assert read_by(*command, cwd=project)[:2] == (77, NONE)
+
+
+def test_a_file_of_anything_neither_delays_the_start_nor_fills_the_log(
+    project: Path, elsewhere: Path
+) -> None:
+    keys = "\n".join(f"window_siz{number} = 1" for number in range(20_000))
+    names = ", ".join(f'"a{number}"' for number in range(20_000))
+    text = f'service_name = "{"x" * 100_000}"\ndisabled_instrumentations = [{names}]\n{keys}'
+    (project / "pyproject.toml").write_text(f"[tool.metertap]\n{text}")
+    program = elsewhere / "program.py"
+    program.write_text(
+        "import time, metertap\n"
+        "began = time.process_time()\n"
+        "tap = metertap.instrument(json_endpoint=False)\n"
+        "print(time.process_time() - began < 4, len(tap.snapshot()['service']['name']) < 100)\n"
+    )
+    done = run(sys.executable, str(program), cwd=project)
+    assert done.stdout.split() == [b"True", b"True"], done.told
+    assert len(done.stderr.splitlines()) < 100

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,21 @@ class Settings:
         return name in self.sources
 
 
+_LONGEST_NAME = 1000
+_MOST_TOLD = 20
+"""The most unknown keys of a file that are told: it may be anybody's, and takes time."""
 _port = integer(0, 65535)
 _HOST = re.compile(r"[\w.:%-]+|\[[\w.:%-]+\]")
 AUTO = Path("auto")
 """The value that asks for a socket in the runtime folder, one for each process."""
+
+
+def _service(value: object) -> str:
+    """Parse the name of a service: it is part of everything that is shown and exported."""
+    name = text(value)
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"at most {_LONGEST_NAME} characters are needed")
+    return name
 
 
 def _host(value: object) -> str:
@@ -184,7 +196,7 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "tls_keyfile": ("METERTAP_TLS_KEYFILE", _path),
     "tls_client_cafile": ("METERTAP_TLS_CLIENT_CAFILE", _path),
     "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", names),
-    "service_name": ("OTEL_SERVICE_NAME", text),
+    "service_name": ("OTEL_SERVICE_NAME", _service),
     "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
     "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
     "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
@@ -368,13 +380,12 @@ def _from_environment(environ: Mapping[str, str], refused: list[str]) -> _Given:
 
 
 def _from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> _Given:
-    given: _Given = {}
-    for name, value in table.items():
-        if name in TABLE:
-            given[name] = (f"{name} in {file}", value)
-        elif name not in (*_TABLES_IN_FILE, _ALERTS):
-            known = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
-            refused.append(_tell_unknown(f"{name} in {file}", name, known))
+    known = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
+    given: _Given = {
+        name: (f"{name} in {file}", value) for name, value in table.items() if name in TABLE
+    }
+    for name in islice((name for name in table if name not in known), _MOST_TOLD):
+        refused.append(_tell_unknown(f"{name} in {file}", name, known))
     alerts = table.get(_ALERTS)
     if isinstance(alerts, Mapping):
         for key, name in _IN_ALERTS_TABLE.items():
