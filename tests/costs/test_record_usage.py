@@ -241,7 +241,7 @@ def test_a_request_that_cannot_be_compared_costs_no_count(what: str) -> None:
     with metertap.instrument(json_endpoint=False, cost_repeats=True):
         call = model_calls.begin("openai", "chat", "own", request=odd[what])
         assert call is not None
-        model_calls.report(call, Usage(10), "own", "x" * 10_000)
+        model_calls.report(call, Usage, 10, model="own", tier="x" * 10_000)
         call.end()
         assert len(call.tier) == 200
         assert [series.calls for series in state.recorder().usage_figures()] == [1]

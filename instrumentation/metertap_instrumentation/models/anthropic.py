@@ -11,9 +11,10 @@ reads without parsing it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from metertap.costs.model_calls import CHAT, ModelCall, report, unusable
+from metertap.costs.model_calls import CHAT, ModelCall, report
 from metertap.costs.usage import Unusable, Usage, checked, part, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -22,17 +23,19 @@ from metertap_instrumentation.models.stainless import Requests
 _OPERATIONS = {"/v1/messages": CHAT}
 
 
-def usage_of(found: Any, before: Usage | None = None) -> Usage | None:
+def usage_of(found: Any, before: Usage | None = None, *, is_start: bool = False) -> Usage | None:
     """Read a usage. Raises Unusable.
 
     Each usage of a stream covers everything so far; what a later one leaves out is as it was
-    `before`.
+    `before`. The one of a stream's start need not have an output.
     """
     if found is None:
         return None
     has_input = part(found, "input_tokens") is not None
-    if not has_input and part(found, "output_tokens") is None:
+    if not has_input and before is None:
         return None
+    if not is_start and part(found, "output_tokens") is None:
+        raise Unusable("output_tokens is missing")
     output = tokens(found, "output_tokens")
     thought = tokens(found, "output_tokens_details.thinking_tokens")
     if not has_input and before is not None:
@@ -55,18 +58,13 @@ def usage_of(found: Any, before: Usage | None = None) -> Usage | None:
 
 def see(call: ModelCall, parsed: Any) -> None:
     """Report the usage in a message or an event of its stream."""
-    source = parsed
-    if getattr(parsed, "type", None) == "message_start":
-        source = parsed.message
+    is_start = getattr(parsed, "type", None) == "message_start"
+    source = parsed.message if is_start else parsed
     found = getattr(source, "usage", None)
     if found is None:
         return
-    try:
-        usage = usage_of(found, call.usage)
-    except Unusable as problem:
-        unusable(call.provider, problem)
-        usage = None
-    report(call, usage, getattr(source, "model", None))
+    read = partial(usage_of, before=call.usage, is_start=is_start)
+    report(call, read, found, model=getattr(source, "model", None))
 
 
 _requests = Requests("anthropic", "anthropic", _OPERATIONS, see)

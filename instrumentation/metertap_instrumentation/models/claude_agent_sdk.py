@@ -17,8 +17,8 @@ import weakref
 from typing import Any
 
 from metertap import faults
-from metertap.costs.model_calls import CHAT, ModelCall, unusable
-from metertap.costs.usage import Unusable, Usage, part, tokens
+from metertap.costs.model_calls import CHAT, ModelCall
+from metertap.costs.usage import Usage, attempt, part, tokens
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
@@ -47,16 +47,13 @@ class Conversation:
         elif message.get("type") == "conversation_reset":
             self._used.clear()
         elif message.get("type") == "result":
-            try:
-                for report in self._reports(message):
-                    if not (report.usage.input or report.usage.output) or not is_enabled():
-                        continue
-                    call = ModelCall("", CHAT, "", None)
-                    if isinstance(took := message.get("duration_api_ms"), int | float):
-                        call.seconds = took / 1000.0
-                    reported(call, report)
-            except Unusable as problem:
-                unusable(_PROVIDER, problem)
+            for report in self._reports(message):
+                if report.is_empty or not is_enabled():
+                    continue
+                call = ModelCall("", CHAT, "", None)
+                if isinstance(took := message.get("duration_api_ms"), int | float):
+                    call.seconds = took / 1000.0
+                reported(call, report)
 
     def end(self, error: BaseException | None = None, *, in_finaliser: bool = False) -> None:
         """Count nothing: what a turn used is counted when its result is read."""
@@ -66,17 +63,20 @@ class Conversation:
         if not isinstance(by_model, dict):
             by_model = {}
         was_resumed, self._is_resumed = self._is_resumed, False
-        before, self._used = self._used, {name: _of_model(by_model[name]) for name in by_model}
-        if was_resumed or not by_model:
-            usage = usage_of(result.get("usage"))
-            named = _named(self.model, by_model.get(self.model))
-            return [] if usage is None else [Report(*named, usage)]
+        before, self._used = self._used, {}
+        turn = attempt(usage_of, result.get("usage"))
         found = []
-        for name, whole in self._used.items():
-            new = Usage(*map(int.__sub__, whole, before.get(name, Usage())))
-            # Less than before: the sums began at zero again.
-            found.append(Report(*_named(name, by_model[name]), new if min(new) >= 0 else whole))
-        return found
+        for name, said in by_model.items():
+            used, was = attempt(_of_model, said), before.get(name, Usage())
+            self._used[name] = used if isinstance(used, Usage) else was
+            # Where it is less than before, the sums began at zero again, and all of it is new.
+            if isinstance(used, Usage) and all(map(int.__ge__, used, was)):
+                used = Usage(*map(int.__sub__, used, was))
+            found.append(Report(*_named(name, said), used))
+        if by_model and not was_resumed:
+            return found
+        named = _named(self.model, by_model.get(self.model))
+        return [] if turn is None else [Report(*named, turn)]
 
 
 def _named(name: str, said: Any) -> tuple[str, str]:

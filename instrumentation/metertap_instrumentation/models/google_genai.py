@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from metertap import faults
-from metertap.costs.model_calls import EMBEDDINGS, GENERATE, ModelCall, begin, report, unusable
-from metertap.costs.usage import Unusable, Usage, checked, part, tokens
+from metertap.costs.model_calls import EMBEDDINGS, GENERATE, ModelCall, begin, report
+from metertap.costs.usage import Usage, checked, part, tokens
 from metertap.measuring.frameworks import coroutine_method, plain_method
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target, comparable
@@ -109,12 +109,7 @@ class Requests:
 
     def see(self, call: ModelCall, response: Any) -> None:
         """Report the usage in a response or a chunk."""
-        try:
-            usage = self._read(response)
-        except Unusable as problem:
-            unusable(call.provider, problem)
-            usage = None
-        report(call, usage, getattr(response, "model_version", None))
+        report(call, self._read, response, model=getattr(response, "model_version", None))
 
 
 class AsyncStreams(Requests):

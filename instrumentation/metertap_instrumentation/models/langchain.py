@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from metertap.costs.usage import Usage, tokens
+from metertap.costs.usage import Unusable, Usage, attempt, tokens
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.targets import comparable
 from metertap_instrumentation.instrumentation import Instrumentation
@@ -37,17 +37,19 @@ def usage_of(found: Any) -> Usage:
 class Said(NamedTuple):
     """What messages of one answer say of the call: later ones add to what it used."""
 
-    usage: Usage = Usage()
+    usage: Usage | Unusable = Usage()
     metadata: Mapping[str, Any] = MappingProxyType({})
 
     def with_message(self, message: Any) -> Said:
-        """Add what `message` says. Raises Unusable."""
-        found = getattr(message, "usage_metadata", None)
-        used = usage_of(found) if found else Usage()
+        """Add what `message` says."""
+        found, usage = getattr(message, "usage_metadata", None), self.usage
+        if found and isinstance(usage, Usage):
+            used = attempt(usage_of, found)
+            if isinstance(used, Usage):
+                used = Usage(*map(sum, zip(usage, used, strict=True)))
+            usage = used
         metadata = getattr(message, "response_metadata", None) or {}
-        return Said(
-            Usage(*map(sum, zip(self.usage, used, strict=True))), {**self.metadata, **metadata}
-        )
+        return Said(usage, {**self.metadata, **metadata})
 
 
 def read(model: Any, result: Any) -> Report:

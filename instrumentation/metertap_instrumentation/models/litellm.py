@@ -26,9 +26,8 @@ from metertap.costs.model_calls import (
     Outer,
     begin,
     report,
-    unusable,
 )
-from metertap.costs.usage import Unusable, checked, tokens
+from metertap.costs.usage import Usage, checked, tokens
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
@@ -93,21 +92,27 @@ class Calls:
 def see(call: ModelCall, response: Any) -> None:
     """Report the usage in a response, a chunk or an event; zero if none was given."""
     source = getattr(response, "response", None) or response
-    found = getattr(source, "usage", None)
-    try:
-        usage = usage_of(found)
-        if usage is not None:
-            written = tokens(found, "cache_creation_input_tokens")
-            details = getattr(found, "prompt_tokens_details", None)
-            if written and getattr(details, "cache_creation_tokens", None) is None:
-                # Versions that do not say this leave it out of the whole, too.
-                usage = usage._replace(input=usage.input + written)
-            usage = checked(usage._replace(cache_write=written))
-            usage = usage if usage.input or usage.output else None
-    except Unusable as problem:
-        unusable(call.provider, problem)
-        usage = None
-    report(call, usage, getattr(source, "model", None), getattr(source, "service_tier", None))
+    report(
+        call,
+        usage_with_written,
+        getattr(source, "usage", None),
+        model=getattr(source, "model", None),
+        tier=getattr(source, "service_tier", None),
+    )
+
+
+def usage_with_written(found: Any) -> Usage | None:
+    """Read a usage, with the tokens that a provider has cached now. Raises Unusable."""
+    usage = usage_of(found)
+    if usage is None:
+        return None
+    written = tokens(found, "cache_creation_input_tokens")
+    details = getattr(found, "prompt_tokens_details", None)
+    if written and getattr(details, "cache_creation_tokens", None) is None:
+        # Versions that do not say this leave it out of the whole, too.
+        usage = usage._replace(input=usage.input + written)
+    usage = checked(usage._replace(cache_write=written))
+    return usage if usage.input or usage.output else None
 
 
 def _taken(stream: Any) -> ModelCall | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report, unusable
+from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report
 from metertap.costs.usage import Unusable, Usage, checked, part, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -38,6 +38,12 @@ def usage_of(found: Any) -> Usage | None:
         if part(found, "prompt_tokens") is None:
             return None
         said, taken = ("completion", "prompt")
+    whole = part(found, "total_tokens")
+    if part(found, f"{said}_tokens") is None and whole not in (
+        None,
+        part(found, f"{taken}_tokens"),
+    ):
+        raise Unusable(f"{said}_tokens is missing")
     return checked(
         Usage(
             tokens(found, f"{taken}_tokens"),
@@ -58,12 +64,13 @@ def see(call: ModelCall, parsed: Any) -> None:
         if kind not in _ENDS:
             return
         parsed = parsed.response
-    try:
-        usage = usage_of(getattr(parsed, "usage", None))
-    except Unusable as problem:
-        unusable(call.provider, problem)
-        usage = None
-    report(call, usage, getattr(parsed, "model", None), getattr(parsed, "service_tier", None))
+    report(
+        call,
+        usage_of,
+        getattr(parsed, "usage", None),
+        model=getattr(parsed, "model", None),
+        tier=getattr(parsed, "service_tier", None),
+    )
 
 
 _requests = Requests("openai", "openai", _OPERATIONS, see)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metertap.costs.usage import attempt
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.targets import comparable
 from metertap_instrumentation.instrumentation import Instrumentation
@@ -21,7 +22,7 @@ from metertap_instrumentation.models.reports import Report, Reports
 
 def read(model: Any, response: Any) -> Report | None:
     """Read the usage of a model's response; the model may name its provider before a slash."""
-    usage = usage_of(getattr(response, "usage", None))
+    usage = attempt(usage_of, getattr(response, "usage", None))
     named = getattr(response, "model", None) or getattr(model, "model", None)
     provider, slash, name = str(named or "").partition("/")
     if not slash:

@@ -12,7 +12,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.costs.model_calls import outer
-from metertap.costs.usage import Usage, tokens
+from metertap.costs.usage import Usage, attempt, tokens
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.targets import comparable
 from metertap.patching.tracebacks import hide_frame
@@ -22,10 +22,9 @@ from metertap_instrumentation.models import layers
 from metertap_instrumentation.models.reports import Report, Reports
 
 
-def read(model: Any, response: Any) -> Report | None:
-    """Read the usage of a response, or of a stream."""
-    found = response.usage() if callable(response.usage) else response.usage
-    usage = Usage(
+def usage_of(found: Any) -> Usage:
+    """Read a usage. Raises Unusable."""
+    return Usage(
         tokens(found, "input_tokens"),
         tokens(found, "output_tokens"),
         tokens(found, "cache_read_tokens"),
@@ -35,8 +34,14 @@ def read(model: Any, response: Any) -> Report | None:
         tokens(found, "output_audio_tokens"),
         tokens(found, "cache_write_1h_tokens"),
     )
+
+
+def read(model: Any, response: Any) -> Report | None:
+    """Read the usage of a response, or of a stream."""
+    found = response.usage() if callable(response.usage) else response.usage
     provider = getattr(response, "provider_name", None) or model.system
-    return Report(str(provider), str(response.model_name or model.model_name), usage)
+    name = str(response.model_name or model.model_name)
+    return Report(str(provider), name, attempt(usage_of, found))
 
 
 class _Opened:

@@ -20,7 +20,7 @@ from metertap.costs.model_calls import (
     outer,
     unusable,
 )
-from metertap.costs.usage import Unusable, Usage, checked
+from metertap.costs.usage import Unusable, Usage
 from metertap.labels import as_label
 from metertap.patching.targets import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
@@ -36,21 +36,27 @@ class Report(NamedTuple):
     provider: str
     """As the framework calls it; empty where it does not say."""
     model: str
-    usage: Usage
+    usage: Usage | Unusable
+    """What it used, or why that cannot be told."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says that nothing was used: then no model was asked."""
+        return isinstance(self.usage, Usage) and not (self.usage.input or self.usage.output)
 
 
 Read = Callable[[Any, Any], Report | None]
-"""Reads the report of a response of a model: both are given. May raise `Unusable`."""
+"""Reads the report of a response of a model: both are given."""
 
 
 def reported(call: ModelCall, report: Report, *, in_finaliser: bool = False) -> None:
     """Count a call whose report this is."""
     call.provider = provider_named(report.provider) if report.provider else UNKNOWN
     call.requested = call.model = as_label(report.model or UNKNOWN)
-    try:
-        call.usage = checked(report.usage)
-    except Unusable as problem:
-        unusable(call.provider, problem)
+    if isinstance(report.usage, Unusable):
+        unusable(call.provider, report.usage)
+    else:
+        call.usage = report.usage
     call.end(in_finaliser=in_finaliser)
 
 
@@ -72,12 +78,8 @@ class Reports:
         layer, call, instance = begun
         if layer.was_seen:
             return
-        try:
-            report = self._read(instance, response)
-        except Unusable as problem:
-            unusable(type(instance).__name__, problem)
-            return
-        if report is not None and (report.usage.input or report.usage.output):
+        report = self._read(instance, response)
+        if report is not None and not report.is_empty:
             if layer.within is not None:
                 layer.within.seen()
             reported(call, report, in_finaliser=in_finaliser)
@@ -136,12 +138,8 @@ class Stream:
         return item
 
     def _took(self, item: Any) -> None:
-        try:
+        with faults.guarded(_PLACE):
             self._taken = self._take(self._taken, item)
-        except Unusable as problem:
-            unusable(type(self._begun[2]).__name__, problem)
-        except Exception as fault:
-            faults.fault(_PLACE, fault)
 
     def _over(self, *, in_finaliser: bool = False) -> None:
         """Count by what was reported until now, once."""

@@ -127,6 +127,13 @@ def _take(call: Ended) -> None:
             series.seconds_after_miss += call.seconds
         if usage is None:
             series.unreported += 1
+            if not call.failed:
+                faults.warn_once(
+                    f"usage {call.provider}",
+                    "a call of %s did not say how many tokens it used (streams may have to be "
+                    "asked for it); such calls count without tokens",
+                    call.provider,
+                )
             return
         series.input_tokens += usage.input
         series.output_tokens += usage.output

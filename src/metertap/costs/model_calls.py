@@ -12,6 +12,7 @@ layer that only fills in counts if no client inside has counted.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -29,6 +30,9 @@ CHAT, EMBEDDINGS, GENERATE, COMPLETION = "chat", "embeddings", "generate_content
 """Values of `gen_ai.operation.name`."""
 UNKNOWN = "unknown"
 """The model of a call that names none, in the request or the response."""
+
+
+Read = Callable[..., Usage | None]
 
 
 class Outer:
@@ -177,13 +181,22 @@ def begin(
     return call
 
 
-def report(call: ModelCall, usage: Usage | None, model: object = None, tier: object = None) -> None:
+def report(
+    call: ModelCall, read: Read, *found: Any, model: object = None, tier: object = None
+) -> None:
     """Report what a response contains: the last response with a value counts.
 
-    `tier` is the tier of service that the provider says it charged.
+    `read` gets what was `found`, and returns the usage, or None if none is reported. After an
+    unusable one the call has none, whatever was reported before. `tier` is the tier of service
+    that the provider says it charged.
     """
-    if usage is not None:
-        call.usage = usage
+    try:
+        usage = read(*found)
+        if usage is not None:
+            call.usage = usage
+    except Unusable as problem:
+        call.usage = None
+        unusable(call.provider, problem)
     if isinstance(model, str) and model:
         call.model = model
     if isinstance(tier, str):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 MOST_TOKENS = 10**12
 """The most tokens of one call: a larger count is wrong, and would make sums meaningless."""
@@ -41,6 +42,9 @@ def tokens(fields: Any, path: str) -> int:
     """Return the count of tokens at a dotted path, 0 where none is reported. Raises Unusable."""
     value = part(fields, path)
     if value is None:
+        above, is_inside, _ = path.rpartition(".")
+        if is_inside and isinstance(details := part(fields, above), str | int | float | list):
+            raise Unusable(f"{above} is a {type(details).__name__}")
         return 0
     if type(value) is not int:
         raise Unusable(f"{path} is a {type(value).__name__}")
@@ -58,3 +62,15 @@ def checked(usage: Usage) -> Usage:
     if usage.reasoning > usage.output or usage.output_audio > usage.output:
         raise Unusable("parts of the output are more than the output")
     return usage
+
+
+U = TypeVar("U", Usage, Usage | None)
+
+
+def attempt(read: Callable[..., U], *found: Any) -> U | Unusable:
+    """Return what `read` makes of what was reported, or why it cannot be used."""
+    try:
+        usage = read(*found)
+        return usage if usage is None else checked(usage)
+    except Unusable as problem:
+        return problem

@@ -10,7 +10,9 @@ import pytest
 
 from kits.model_kit import MODEL, ModelKit
 from metertap import state
+from metertap.costs.usage import Unusable, Usage
 from metertap_instrumentation.models import anthropic as adapter
+from metertap_instrumentation.models.anthropic import usage_of
 from servers.model_api import Answer, ModelApi
 from support.lazily import library
 
@@ -132,3 +134,11 @@ class TestMessages(ModelKit):
             "aws.bedrock",
             ("x.example", 443),
         )
+
+
+def test_what_a_stream_uses_is_unknown_where_its_start_cannot_be_used() -> None:
+    assert usage_of({"output_tokens": 300}) is None
+    start = usage_of({"input_tokens": 7}, is_start=True)
+    assert usage_of({"output_tokens": 300}, start) == Usage(7, 300)
+    with pytest.raises(Unusable, match="output_tokens is missing"):
+        usage_of({"input_tokens": 7})

@@ -9,7 +9,9 @@ import pytest
 
 import metertap
 from kits.model_kit import MODEL, SECRET, ModelKit, both
+from metertap.costs.usage import Unusable, Usage
 from metertap_instrumentation.models import openai as adapter
+from metertap_instrumentation.models.openai import usage_of
 from metertap_instrumentation.models.providers import by_host
 from servers.model_api import Answer, ModelApi
 
@@ -228,3 +230,11 @@ def test_embeddings_have_no_output() -> None:
 )
 def test_a_provider_is_known_by_its_host(host: str, provider: str | None) -> None:
     assert by_host(host) == provider
+
+
+def test_an_output_that_the_total_tells_of_is_missed() -> None:
+    said = {"prompt_tokens": 5, "total_tokens": 9}
+    with pytest.raises(Unusable, match="completion_tokens is missing"):
+        usage_of(said)
+    assert usage_of({**said, "total_tokens": 5}) == Usage(5)
+    assert usage_of({"prompt_tokens": 5}) == Usage(5)
