@@ -41,6 +41,8 @@ class Gathering:
         self._folded: list[tuple[Buffer, Sequence[Any]]] = []
         self._waiting = 0
         self._tallies: dict[Subject, Tally] = {}
+        self._of_tools: dict[ToolSeries, Tally] = {}
+        """The same tallies, found at less cost."""
         self._sums: dict[Subject, dict[str, float]] = {}
 
     def start(self) -> None:
@@ -57,7 +59,7 @@ class Gathering:
     def forked(self) -> None:
         """Forget the parent's measurements in a forked child."""
         self._folded, self._waiting = [], 0
-        self._tallies, self._sums = {}, {}
+        self._tallies, self._of_tools, self._sums = {}, {}, {}
 
     def heard(self, series: Buffer, items: Sequence[Any]) -> None:
         """Keep calls that were folded just now. With the recorder's lock held."""
@@ -74,7 +76,11 @@ class Gathering:
         del self._folded[:count]
         for series, items in folded:
             if isinstance(series, ToolSeries):
-                _count_calls(self._tally(Subject("tool", series.name, series.source)), items)
+                tally = self._of_tools.get(series)
+                if tally is None:
+                    tally = self._tally(Subject("tool", series.name, series.source))
+                    self._of_tools[series] = tally
+                _count_calls(tally, items)
             elif isinstance(series, OperationSeries) and series.metric in _OPERATIONS:
                 name = " ".join(filter(None, (series.method, series.name)))
                 subject = Subject("operation", name, series.metric.side)
@@ -90,7 +96,7 @@ class Gathering:
         before, self._sums = self._sums, self._sums_now()
         for subject, sums in self._sums.items():
             _count_growth(self, subject, before.get(subject, {}), sums)
-        taken, self._tallies = self._tallies, {}
+        taken, self._tallies, self._of_tools = self._tallies, {}, {}
         return taken
 
     def _tally(self, subject: Subject) -> Tally:
@@ -177,20 +183,18 @@ def _count_growth(
 
 def _count_calls(tally: Tally, items: Sequence[Any]) -> None:
     """Count the buffer of a tool: seconds of successful calls, or an `Ended`."""
-    is_all = set(map(type, items)) == {float}
-    seconds = [*items] if is_all else [item for item in items if type(item) is float]
+    others = [item for item in items if type(item) is not float]
+    seconds = [item for item in items if type(item) is float] if others else [*items]
+    ended, types = tally.outcomes, tally.error_types
     if seconds:
-        add_to(tally.outcomes, {outcomes.OK: len(seconds)})
-    if len(seconds) < len(items):
-        ended = [item for item in items if type(item) is Ended]
-        add_to(tally.outcomes, Counter([item.outcome for item in ended]))
-        errors = [item.error_type for item in ended if item.error_type is not None]
-        add_to(tally.error_types, Counter(errors))
-        seconds += [
-            item.seconds
-            for item in ended
-            if item.latency_ms is not None and item.outcome in outcomes.SAMPLED
-        ]
+        ended[outcomes.OK] = ended.get(outcomes.OK, 0) + len(seconds)
+    for item in others:
+        if type(item) is Ended:
+            ended[item.outcome] = ended.get(item.outcome, 0) + 1
+            if item.error_type is not None:
+                types[item.error_type] = types.get(item.error_type, 0) + 1
+            if item.latency_ms is not None and item.outcome in outcomes.SAMPLED:
+                seconds.append(item.seconds)
     if seconds:
         tally.sketch().add(seconds)
 

@@ -81,8 +81,12 @@ def encode(tallies: Mapping[int, Tally]) -> bytes:
     lines, sketches = [], []
     for series, tally in tallies.items():
         packed = b"" if tally.latency is None else tally.latency.pack()
-        line = [series, len(packed), *(getattr(tally, name) for name in _COUNTS)]
-        while len(line) > 2 and not line[-1]:  # most are calls that went well, and no more
+        line: list[Any] = [series, len(packed), tally.outcomes]
+        if tally.error_types or tally.hits or tally.misses or tally.extra:  # most have no more
+            line += (tally.error_types, tally.hits, tally.misses, tally.extra)
+            while not line[-1]:
+                line.pop()
+        elif not tally.outcomes:
             line.pop()
         lines.append(line)
         sketches.append(packed)
