@@ -118,6 +118,16 @@ def test_percentiles_are_of_all_windows_together(
     )
 
 
+def test_one_worker_apart_has_the_percentiles_of_its_window() -> None:
+    ledger = ledger_of([(outcomes.OK, 1.0), (outcomes.OK, 3.0), (outcomes.EXCEPTION, 40.0)])
+    sheet = over_the_wire(ledger)
+    own = figures_of(ledger.now(ledger.sections)).tools[0]
+    assert own.percentiles.p50 == 3.0
+    assert figures_of(sheet).tools == (own,)
+    (alone,) = Merged().of(ledger.sections["tools"], [sheet]).values()
+    assert alone.figures == own
+
+
 @given(CALLS)
 def test_totals_of_ended_workers_are_all_but_what_was_so_at_one_moment(
     by_worker: list[list[tuple[str, float | None]]],

@@ -61,8 +61,9 @@ class Sketch:
         low, high = _bucket_of(minimum), _bucket_of(maximum)
         counts = [0] * (high - low + 1)
         # To search among the buckets that occur takes fewer steps than among all of them.
-        for bucket in map(partial(bisect_left, _BOUNDS[low:high]), values):
-            counts[bucket] += 1
+        bounds = _BOUNDS[low:high]
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
         self._add_counts(low, counts)
         self._extend(len(values), sum(values), minimum, maximum)
 
