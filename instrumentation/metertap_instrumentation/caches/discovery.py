@@ -201,24 +201,28 @@ class FindingInstrumentation(Instrumentation):
         kinds = frozenset(self.kinds())
         found = False
         for namespace in namespaces() if kinds else ():
-            for value in _defined_in(namespace):
-                if type(value) in kinds and is_surely_applications(value):
-                    found = self.found(value, from_now=True) or found
+            for cache in _defined_in(namespace, kinds):
+                if is_surely_applications(cache):
+                    found = self.found(cache, from_now=True) or found
         if found:
             recorder().activity()
         UNNAMED.look()
 
 
-def _defined_in(namespace: dict[str, Any]) -> Iterator[Any]:
-    """Yield what a module has, and what the classes that it defines have."""
+def _defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[Any]:
+    """Yield what of these kinds a module has, or a class that it defines."""
     for value in list(namespace.values()):
-        yield value
-        if issubclass(type(value), type):  # not isinstance: it asks the object, and this may be any
+        kind = type(value)
+        if kind in kinds:
+            yield value
+        elif issubclass(kind, type):  # not isinstance: it asks the object, and this may be any
             members = _members(value)
             if members.get("__module__") == namespace.get("__name__"):
                 for member in list(members.values()):
-                    is_bound = issubclass(type(member), _BOUND)
-                    yield member.__func__ if is_bound else member
+                    if issubclass(type(member), _BOUND):
+                        member = member.__func__
+                    if type(member) in kinds:
+                        yield member
 
 
 _BOUND = (staticmethod, classmethod)
