@@ -28,6 +28,7 @@ GROUPS = (
             "operation_series",
             "latency_series",
             "cache_series",
+            "activity",
             "baseline",
             "figures",
         ),
@@ -137,6 +138,7 @@ GROUPS = (
             "tests/costs",
             "tests/instrumentation/models/test_openai.py",
             "--ignore=tests/costs/test_short_processes.py",
+            "--ignore=tests/costs/test_clients.py",
             "-k=not faults",
         ),
     ),
@@ -154,6 +156,10 @@ GROUPS = (
     Group(
         _all("src/metertap/history/{}.py", "sketch", "tally", "buckets"),
         ("tests/history/test_sketch.py", "tests/history/test_tally.py"),
+    ),
+    Group(
+        _all("src/metertap/history/{}.py", "store", "writer", "gathering"),
+        ("tests/history/test_store.py", "tests/history/test_writer.py"),
     ),
     # `v1.py` is for the SDK 1.x, and is examined where that is installed.
     Group(
