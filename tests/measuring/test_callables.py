@@ -73,6 +73,11 @@ def run(result: Any) -> Any:
     return list(result) if isinstance(result, Iterator) else result
 
 
+def twice(function: Any) -> Any:
+    return metertap.tool(metertap.tool(function))
+
+
+@pytest.mark.parametrize("decorate", [metertap.tool, twice])
 @pytest.mark.parametrize(
     ("function", "arguments", "name"),
     [
@@ -93,13 +98,14 @@ def run(result: Any) -> Any:
     ],
 )
 def test_a_callable_is_counted_under_its_own_name(
+    decorate: Callable[[Any], Any],
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     name: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     expected = run(function(*arguments))
-    assert run(metertap.tool(function)(*arguments)) == expected
+    assert run(decorate(function)(*arguments)) == expected
     assert counted() == {name: 1}
     assert warnings_of(caplog) == []
 
@@ -117,16 +123,21 @@ DESCRIPTORS: list[tuple[Any, Callable[[Any], Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize("decorate", [metertap.tool, twice])
 @pytest.mark.parametrize(
     ("descriptor", "use", "name"),
     DESCRIPTORS,
     ids=lambda it: it if isinstance(it, str) else type(it).__name__,
 )
 def test_a_descriptor_gives_what_it_gave_and_is_counted(
-    descriptor: Any, use: Callable[[Any], Any], name: str, caplog: pytest.LogCaptureFixture
+    decorate: Callable[[Any], Any],
+    descriptor: Any,
+    use: Callable[[Any], Any],
+    name: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     bare = type("Bare", (Shop,), {"thing": descriptor})
-    measured = type("Measured", (Shop,), {"thing": metertap.tool(descriptor)})
+    measured = type("Measured", (Shop,), {"thing": decorate(descriptor)})
     expected, found = run(use(bare().thing)), run(use(measured().thing))
     assert (type(found), found) == (type(expected), expected)
     assert counted() == {name: 1}

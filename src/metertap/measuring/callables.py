@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from metertap.patching.wrapper import Wrapper
+
 Decorate = Callable[[Any], Any]
 
 _MADE_OF = {
@@ -28,7 +30,7 @@ def kind_of(function: Any) -> str:
 
     It is `plain`, `coroutine`, `generator` or `async generator`.
     """
-    called = getattr(function, "__func__", function)  # of a class method or static method
+    called = _bare(getattr(function, "__func__", function))  # of a class method or static method
     if isinstance(called, functools.singledispatchmethod):
         called = called.func
     is_object = not inspect.isroutine(called) and not isinstance(called, functools.partial)
@@ -58,6 +60,7 @@ def name_of(function: Any) -> str | None:
 
     None for a lambda, which has no name of its own.
     """
+    function = _bare(function)
     inner = _inner(function)
     if inner is not None:
         return name_of(inner)
@@ -94,6 +97,13 @@ def is_measurable(function: Any) -> bool:
     return callable(function) or isinstance(
         function, (staticmethod, classmethod, functools.singledispatchmethod)
     )
+
+
+def _bare(function: Any) -> Any:
+    """Return what was decorated before: a wrapper's own class says nothing of an object."""
+    while issubclass(type(function), Wrapper):
+        function = function.__wrapped__
+    return function
 
 
 def _inner(function: Any) -> Any:
