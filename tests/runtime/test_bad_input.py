@@ -106,6 +106,16 @@ def test_what_is_no_name_is_counted_under_other(
     assert len(warnings_of(caplog)) == 1
 
 
+@pytest.mark.parametrize("name", [5, b"search", ["search"], {}, Silent()])
+def test_a_tool_with_what_is_no_name_has_the_functions_own(
+    name: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert metertap.tool(name=name)(ascii)("x") == "'x'"
+    assert tools()["ascii"]["total_calls"] == 1
+    assert faults.fault_counts() == {}
+    assert len(warnings_of(caplog)) == 1
+
+
 @pytest.mark.parametrize(
     ("error_type", "named"),
     [

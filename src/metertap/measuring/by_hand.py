@@ -53,6 +53,9 @@ def _wrap(function: F, name: str | None) -> F:
 
 
 def _measured(function: Any, name: str | None) -> Any:
+    if name is not None and not isinstance(name, str):
+        faults.warn_once("tool.name", "%s is not a name: the function's own", faults.shown(name))
+        name = None
     label = name or callables.name_of(function)
     rebuilt = callables.rebuilt(function, lambda inner: _measured(inner, label))
     if rebuilt is not None:
