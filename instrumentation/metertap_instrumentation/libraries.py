@@ -4,7 +4,7 @@ This table is the one place that knows them: the extras of `pyproject.toml`, wha
 says, `docs/libraries.md` and the environments of continuous integration are checked against it.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 import re
 from typing import NamedTuple

@@ -5,7 +5,7 @@ read in 2026-11). They are constants of our own because the published packages d
 them all yet, and because a convention that is still moving should move in one place.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 from typing import NamedTuple
 

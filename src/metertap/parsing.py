@@ -7,7 +7,10 @@ which setting a value is for.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _MOST_MONEY = 1_000_000
 
@@ -54,6 +57,8 @@ def number(lowest: float, highest: float, unit: str) -> Callable[[object], float
 
 def money(value: object) -> Decimal:
     """Parse an amount of USD as it is written: a number of the file, or a text. It stays exact."""
+    from decimal import Decimal, InvalidOperation  # for whoever pays
+
     try:
         amount = Decimal(str(value))
     except InvalidOperation:

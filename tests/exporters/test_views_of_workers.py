@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +35,7 @@ def ledger_of(recorder: Recorder, sold: int) -> Ledger:
 
     sections = [
         *of_recorder(recorder),
-        of_process(lambda figures: replace(system.taken(figures), threads=2)),
+        of_process(lambda figures: system.taken(figures)._replace(threads=2)),
         foreign.section(lambda: [lookups(sold)]),
         summed.section(families),
     ]
@@ -205,7 +204,7 @@ def test_a_host_is_told_that_its_endpoint_listens(free_port: int) -> None:
         def settled(self, endpoint: Any) -> None:
             told.append(endpoint.url)
 
-    view = JsonSnapshot(replace(state.settings(), json_port=free_port))
+    view = JsonSnapshot(state.settings()._replace(json_port=free_port))
     view.show(Host())
     view.endpoint.start()
     assert view.endpoint.wait(60) == f"http://127.0.0.1:{free_port}"

@@ -67,7 +67,7 @@ def test_help_says_what_a_keyword_is_its_default_and_its_variable(keyword: str) 
     text = explained(keyword)
     stated = re.search(rf"^\S.*\. Default:? (.+), {variable}\.$", text)
     assert stated, text
-    default = Settings.__dataclass_fields__[keyword].default
+    default = Settings._field_defaults[keyword]
     if keyword == "service_name":  # it is worked out from the program
         assert stated.group(1) == "its own name"
     elif stated.group(1) in {"None", "()"}:

@@ -3,14 +3,13 @@
 A browser is asked for a user's name and a password: the password is the token.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 import binascii
 from base64 import b64decode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap import faults
 from metertap.settings import secret
@@ -24,8 +23,7 @@ _CHALLENGES = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """The conditions of access to an endpoint. Files are read at each request, not before."""
 
     token: Secret | None = None
@@ -37,7 +35,7 @@ class Access:
     """The reason why nobody may read."""
 
     @classmethod
-    def by(cls, settings: Settings) -> Access:
+    def by(cls, settings: Settings) -> "Access":
         """Return what the settings ask for."""
         return cls(
             settings.token,
@@ -111,7 +109,8 @@ class TokenCheck:
         if self._is_shown(environ.pop("HTTP_AUTHORIZATION", "")):
             return self._app(environ, start_response)
         refusal = json_error(401, "a token is needed: Authorization: Bearer TOKEN")
-        return send(replace(refusal, headers=_CHALLENGES), environ, start_response)
+        refusal.headers = _CHALLENGES
+        return send(refusal, environ, start_response)
 
     def _is_shown(self, header: str) -> bool:
         shown = _shown_in(header)

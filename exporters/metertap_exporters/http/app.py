@@ -32,7 +32,7 @@ SECURITY_HEADERS = {
 """Headers of every answer: no other origin may show or load it, and it may load nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Response:
     """One answer; `reason` replaces the standard phrase of the status line."""
 

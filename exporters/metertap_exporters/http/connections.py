@@ -33,7 +33,7 @@ _GIVE_WAY = 8
 _LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Connection:
     """One client: since when it asks, or reads its answer, and since when it is waited for."""
 

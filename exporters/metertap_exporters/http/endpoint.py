@@ -27,15 +27,15 @@ _NEXT_PORTS = range(9110, 9130)
 _RETRY_SECONDS = 0.02
 
 
-@dataclass(slots=True)
 class _Listening:
     """One life of an endpoint, from `start` to `stop`."""
 
-    server: Server | None = None
-    ready: threading.Event = field(default_factory=locks.event)
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self.ready = locks.event()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Endpoint:
     """One HTTP server: made idle, bound by `start`, gone with `stop`.
 
@@ -58,8 +58,8 @@ class Endpoint:
     patience_seconds: float = 0.0
     """How long it is waited for a port that another process of ours is about to leave."""
     _on_bound: Callable[[Endpoint], None] | None = None
-    _listening: _Listening | None = field(default=None, repr=False)
-    _lock: threading.Lock = field(default_factory=locks.lock, repr=False)
+    _listening: _Listening | None = None
+    _lock: threading.Lock = field(default_factory=locks.lock)
 
     @classmethod
     def by(cls, settings: Settings, label: str, app: WsgiApp) -> Endpoint:

@@ -14,7 +14,7 @@ from typing import Any
 from metertap_exporters.http.app import StartResponse, WsgiApp, json_error, send
 
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{0,5})?", re.ASCII)
+_HOST = r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{0,5})?"
 
 
 class HostCheck:
@@ -52,7 +52,7 @@ class HostCheck:
 
 def host_name(header: str) -> str | None:
     """Read the name or address from a `Host` header; None if it is anything but that and a port."""
-    matched = _HOST.fullmatch(header.strip(" \t").lower())
+    matched = re.fullmatch(_HOST, header.strip(" \t").lower())
     if matched is None:
         return None
     address = matched["v6"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from metertap import catalogue, faults, outcomes, state, unavailable
+from metertap import catalogue, faults, outcomes, state
 from metertap.recording import (
     CacheFigures,
     Figures,
@@ -60,13 +60,19 @@ def outline(
         "operations": figures.operations,
         "sessions": figures.sessions,
         "system_metrics": kept("document.system", lambda: system(figures, whole), None)
-        or unavailable.get_all_metrics()["system_metrics"],
+        or _unknown_system(),
         "alerts": alerts,
         "cost_metrics": kept("document.costs", lambda: _costs(figures, weighed), None),
         "workers": workers,
         "ended_workers": ended_workers,
         "weight_metrics": weighed,
     }
+
+
+def _unknown_system() -> Any:
+    from metertap import unavailable  # for a fault of ours
+
+    return unavailable.get_all_metrics()["system_metrics"]
 
 
 def _costs(figures: Figures, weighed: Weights | None) -> Costs | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from metertap.workers.sections import Items, Section
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(repr=False)
 class ForeignCounts:
     """Counts of such a tool in one process, in seconds; None for what the histogram lacks."""
 

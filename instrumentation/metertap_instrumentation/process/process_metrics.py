@@ -62,17 +62,15 @@ class ProcessMetrics:
         self._begun = False
         self._gates: set[Gate] = set()
         self._problem: str | None = None
-        self.version: str | None = None
 
     def start(self) -> None:
-        """Wait for the first tool or cache, if there is anything to wait for."""
-        self.version = distributions.version(DISTRIBUTION)
-        if self.version is not None and not self._disabled:
+        """Wait for the first tool or cache; what is installed is looked up after that."""
+        if not self._disabled:
             self._recorder.on_activity(self._begin)
 
     def observe(self, *providers: MeterProvider | None) -> None:
         """Record process metrics on these providers and on no other."""
-        if self._disabled or self.version is None:
+        if self._disabled:
             return
         with self._lock:
             before = self._gates
@@ -94,7 +92,7 @@ class ProcessMetrics:
 
     def load(self) -> None:
         """Import what reads the process, and report from now on. Never raises."""
-        if self._disabled or self.version is None or self._ready.is_set():
+        if self._disabled or self._ready.is_set() or distributions.version(DISTRIBUTION) is None:
             return
         if _cut_off:
             self._problem = "forked while the parent imported it"
@@ -123,8 +121,8 @@ class ProcessMetrics:
     def described(self) -> dict[str, Any]:
         """Describe the process metrics for `metertap doctor`."""
         reported = {name for gate in self._gates for name in gate.names}
-        state = "on"
-        if self.version is None:
+        state, version = "on", distributions.version(DISTRIBUTION)
+        if version is None:
             state = "not installed"
         elif self._disabled:
             state = "switched off"
@@ -137,7 +135,7 @@ class ProcessMetrics:
             state = "on" if reported else "left to the application's own"
         return {
             "library": DISTRIBUTION,
-            "version": self.version,
+            "version": version,
             "state": state,
             "problem": self._problem,
             "metrics": sorted(reported),
@@ -148,6 +146,8 @@ class ProcessMetrics:
         if self._begun:
             return
         self._begun = True
+        if distributions.version(DISTRIBUTION) is None:
+            return
         try:
             threading.Thread(target=self._load_later, name="metertap-process", daemon=True).start()
         except RuntimeError:  # the process ends, or has no thread left: the next tap may try

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import state
 from metertap.recording import Figures
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 DAY_SECONDS = 86_400
 _LEAST_SECONDS = 60.0

@@ -15,9 +15,8 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
@@ -39,17 +38,17 @@ FEE = "fee"
 """The mark in place of a provider, for the fees of a tool's calls."""
 
 _Values = Mapping[frozenset[tuple[str, Any]], float]
+_NONE: Mapping[str, _Values] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """The values of a recorder's counters at one moment, by metric name and attributes.
 
     `since` says of which beginning: `reset()` and a fork make the recorder start from nothing.
     """
 
     since: float = 0.0
-    counters: Mapping[str, _Values] = field(default_factory=dict)
+    counters: Mapping[str, _Values] = _NONE
 
 
 class OtelInstruments:

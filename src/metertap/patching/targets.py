@@ -1,6 +1,6 @@
 """Targets of patches: what is patched, and what takes its place."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 import functools
 import inspect

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from metertap.recording.figures import CacheFigures, ToolFigures
-from metertap.recording.usage_series import UsageSeries, since
+
+if TYPE_CHECKING:
+    from metertap.recording.usage_series import UsageSeries
 
 
 class Past:
@@ -51,7 +54,11 @@ class Past:
 
     def usage_since(self, usage: tuple[UsageSeries, ...]) -> tuple[UsageSeries, ...]:
         """Return the use of models since; `usage` is that of all time."""
-        return since(usage, self._usage) if self._usage else usage
+        if not self._usage:
+            return usage
+        from metertap.recording.usage_series import since
+
+        return since(usage, self._usage)
 
     def left_out_of(self, cache: CacheFigures) -> CacheFigures:
         """Return the counts since of `cache`, whose figures are those of its life."""

@@ -1,14 +1,15 @@
 """Figures: copies of everything that was recorded, at one moment."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from metertap import outcomes
-from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import LatencyFigures, Percentiles
 from metertap.weight.definitions import Definition
+
+if TYPE_CHECKING:
+    from metertap.recording.usage_series import UsageSeries
 
 
 class ToolFigures(NamedTuple):
@@ -132,7 +133,7 @@ class Figures(NamedTuple):
     """MCP requests of servers and clients, by method and name."""
     sessions: tuple[OperationFigures, ...] = ()
     """MCP sessions that have ended, of servers and of clients."""
-    usage: tuple[UsageSeries, ...] = ()
+    usage: tuple["UsageSeries", ...] = ()
     """Model calls, by tool, provider and model: copies."""
     weights: tuple[WeightFigures, ...] | None = ()
     """Weights of tools; None where they are not measured."""
@@ -147,8 +148,7 @@ class Figures(NamedTuple):
         return sum(sum(tool.counts.values()) for tool in self.tools)
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """The figures that a process has once: times in Unix seconds, `gc` as in the standard library.
 
     Of the collector's generations each is collections, collected and uncollectable objects.

@@ -12,8 +12,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from metertap import catalogue, faults
 from metertap.labels import as_label
@@ -23,9 +22,13 @@ from metertap.recording.cache_series import BOTH, CacheSeries
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.tool_series import ToolSeries
-from metertap.recording.usage_series import UsageSeries
 from metertap.recording.views import NO_FEES, Views
 from metertap.recording.weight_series import WeightSeries
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from metertap.recording.usage_series import UsageSeries
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -324,6 +327,8 @@ class Recorder(Views):
         """
         series = self._usage.get((tool, provider, model))
         if series is None:
+            from metertap.recording.usage_series import UsageSeries  # for whoever asks models
+
             if len(self._usage) >= self._series_limit:
                 model = catalogue.OTHER
             key = (tool, provider, model)

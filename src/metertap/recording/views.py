@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metertap import catalogue, faults, outcomes
 from metertap.recording.activity import Activity
@@ -22,9 +21,13 @@ from metertap.recording.figures import (
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import OperationSeries
 from metertap.recording.tool_series import ToolSeries
-from metertap.recording.usage_series import UsageKey, UsageSeries
 from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import Run
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from metertap.recording.usage_series import UsageKey, UsageSeries
 
 F = TypeVar("F")
 
@@ -243,9 +246,9 @@ class Views(Activity, Delivery):
         with self.lock:
             return tuple(series.copy() for series in self._usage.values())
 
-    def spent(self) -> Decimal:
+    def spent(self) -> Decimal | int:
         """Add up what tools spent on models and fees, in USD, as far as it is known."""
-        models = sum((series.spent for series in self.usage_figures()), Decimal(0))
+        models = sum(series.spent for series in self.usage_figures())
         return sum(self.spent_on_fees().values(), models)
 
     def spent_on_fees(self, of: Collection[str] = outcomes.RAN) -> dict[str, Decimal]:
@@ -254,7 +257,7 @@ class Views(Activity, Delivery):
         for (name, _), counts, _ in self.tool_counts() if self.fees else ():
             if name in self.fees:
                 ran = sum(counts.get(outcome, 0) for outcome in of)
-                found[name] = found.get(name, Decimal(0)) + self.fees[name] * ran
+                found[name] = found.get(name, 0) + self.fees[name] * ran
         return found
 
     def _tools_with(

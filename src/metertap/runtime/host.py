@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from metertap import faults, locks, state, unavailable
+from metertap import faults, locks, state
 from metertap.otel import resource
 from metertap.runtime import listing, running
 from metertap.runtime.announcement import SHOWS, Announcement, joined
@@ -196,4 +196,6 @@ def document(
                 alerts=faults.kept("document.alerts", alerts, None),
             )
         )
+    from metertap import unavailable
+
     return cast("Document", unavailable.get_all_metrics())

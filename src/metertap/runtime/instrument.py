@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from metertap import faults, state, unavailable
+from metertap import faults, state
 from metertap.runtime import tap
 from metertap.runtime.callers import caller_of
 
@@ -126,6 +126,8 @@ def instrument(
         given = {name: value for name, value in asked.items() if value is not None}
         return tap.hold(caller_of(sys._getframe(1)), given)
     except Exception as error:  # the program runs unmeasured
+        from metertap import unavailable
+
         if isinstance(error, ImportError):  # said already, where a name was imported before
             unavailable.tell(error)
         else:

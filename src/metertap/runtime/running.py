@@ -8,16 +8,15 @@ A process is identified by its id, the time at which it started and its service 
 process that is killed leaves its file behind, and its id and port go to others.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 import json
 import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap.runtime import listing
 from metertap.settings import program, runtime_folder
@@ -34,8 +33,7 @@ _LONGEST = 65_536
 """Characters of a file that are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """One process that is measured."""
 
     pid: int

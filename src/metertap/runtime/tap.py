@@ -73,7 +73,7 @@ class _Owners:
             if not before.is_application:
                 because = f"by the application, in {caller.module}"
                 keywords.are_ignored(before, asked_before, given, asked, because)
-            if given != self.installation.settings or provider is not None:
+            if provider is not None or not given.is_like(self.installation.settings):
                 state.configure(given)
                 self.installation.replace(caller, provider)
         elif asked:

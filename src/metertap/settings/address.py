@@ -1,14 +1,13 @@
 """Addresses that alerts are sent to. They may hold credentials, and so are never shown whole."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 from base64 import b64encode
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Address:
+class Address(NamedTuple):
     """An HTTP address. As text it is scheme, host and port: webhooks keep secrets in the path."""
 
     scheme: str
@@ -24,7 +23,8 @@ class Address:
         hidden = "" if self.target in {"", "/"} else "/…"
         return f"{self.scheme}://{host}:{self.port}{hidden}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def parse(value: object) -> Address:

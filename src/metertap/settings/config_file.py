@@ -16,9 +16,8 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metertap.faults import guarded, shown
 from metertap.settings import program
@@ -27,16 +26,16 @@ from metertap.settings.telling import warn_once
 VARIABLE = "METERTAP_CONFIG"
 DEFAULT = "pyproject.toml"
 _MOST_BYTES = 2**20
+_EMPTY: Mapping[str, Any] = {}
 _DEEP = r"""(?m)(?:^|[\[{,])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}"""
 """A key of more parts than any table of ours or another's has."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """A configuration file that was read."""
 
     path: Path
-    table: Mapping[str, Any] = field(default_factory=dict)
+    table: Mapping[str, Any] = _EMPTY
     is_programs: bool = True
     """Whether it was named, or belongs to the program; else it merely lies where that runs."""
 

@@ -1,9 +1,9 @@
 """OpenTelemetry's own variables, as its specification defines them."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from metertap.faults import shown
@@ -17,10 +17,10 @@ _EXPORTERS = "opentelemetry_metrics_exporter"
 """The group of entry points under which packages offer exporters."""
 _EXPORT_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 _DAY_MS = 86_400_000
+_EMPTY: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class OtelVariables:
+class OtelVariables(NamedTuple):
     """The values of OpenTelemetry's variables, as far as metertap acts on them."""
 
     is_sdk_disabled: bool = False
@@ -33,7 +33,7 @@ class OtelVariables:
     """Names of any package's instrumentations."""
     excluded_process_metrics: frozenset[str] = frozenset()
     """Patterns of names of process metrics that are not to be reported."""
-    resource_attributes: Mapping[str, str] = field(default_factory=dict)
+    resource_attributes: Mapping[str, str] = _EMPTY
     refused: tuple[str, ...] = ()
     """Settings that could not be used, each with the reason."""
 

@@ -19,8 +19,8 @@ _LAUNCHERS = frozenset(
 _COMMANDS = frozenset({"run", "dev", "serve"})  # of launchers
 _GENERIC_STEMS = frozenset({"__main__", "main", "app", "server", "run", "index", "asgi", "wsgi"})
 _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
-_APPLICATION = re.compile(rf"(?P<where>{_NAME}|.+\.py)(:{_NAME}(\(.*\))?)?")
-_SCRIPT_IMPORT = re.compile(rf"^\s*from ({_NAME}) import ", re.MULTILINE)
+_APPLICATION = rf"(?P<where>{_NAME}|.+\.py)(:{_NAME}(\(.*\))?)?"
+_SCRIPT_IMPORT = rf"(?m)^\s*from ({_NAME}) import "
 """How the script of an entry point finds its function: every installer writes such a line."""
 _KERNELS = frozenset({"ipykernel", "ipykernel_launcher", "colab_kernel_launcher"})
 _LONGEST_NOTEBOOK = 100
@@ -234,7 +234,7 @@ def _module_of_script(path: Path) -> str:
     if not head.startswith(b"#!"):
         return ""
     text = head.decode("utf-8", "replace")
-    found = _SCRIPT_IMPORT.search(text)
+    found = re.search(_SCRIPT_IMPORT, text)
     return found.group(1) if found and "sys.exit(" in text else ""
 
 
@@ -256,6 +256,6 @@ def _application(given: list[str]) -> str | None:
         if not flag.startswith("-") and argument not in _COMMANDS
     ]
     for argument in [*(item for item in given if ":" in item), *positional]:
-        if match := _APPLICATION.fullmatch(argument):
+        if match := re.fullmatch(_APPLICATION, argument):
             return match["where"]
     return None

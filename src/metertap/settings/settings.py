@@ -7,16 +7,14 @@ From a file that merely lies where the program runs, only settings count that re
 nothing (`_HARMLESS`): whoever wrote that file need not be whoever started the program.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a named tuple compiles each one that is a text.
 
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap.faults import guarded, shown
 from metertap.parsing import (
@@ -36,13 +34,16 @@ from metertap.settings.otel_variables import OtelVariables
 from metertap.settings.secret import Secret
 from metertap.settings.telling import unusable, warn_once
 
+if TYPE_CHECKING:
+    from decimal import Decimal
+
 HISTORY_VARIABLE = "METERTAP_HISTORY"
 JSON_PORT = 9109
 PROMETHEUS_PORT = 9108
+_EMPTY: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of one process, validated; `sources` says where each that was set comes from."""
 
     enabled: bool = True
@@ -89,13 +90,13 @@ class Settings:
     """Megabytes that it may grow to."""
     alerts: Mapping[str, Any] | None = None
     """Thresholds of `[tool.metertap.alerts]`, as they were written; None without that table."""
-    caches: Mapping[str, Any] = field(default_factory=dict)
+    caches: Mapping[str, Any] = _EMPTY
     """Lines of `[tool.metertap.caches]`, as they were written."""
-    tools: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, Any] = _EMPTY
     """Lines of `[tool.metertap.tools]`."""
-    prices: Mapping[str, Any] = field(default_factory=dict)
+    prices: Mapping[str, Any] = _EMPTY
     """Prices of models of `[tool.metertap.prices]`, as they were written."""
-    fees: Mapping[str, Decimal] = field(default_factory=dict)
+    fees: Mapping[str, Any] = _EMPTY
     """USD for each call of a tool, by the tool's name: `[tool.metertap.fees]`."""
     cost_repeats: bool = False
     """Whether salted hashes of model requests are kept, to see which are sent again."""
@@ -108,9 +109,9 @@ class Settings:
     disabled_because: str | None = None
     run_children: bool = False
     """Whether `metertap run` measures the program's children, which get the same settings."""
-    resource_from_environment: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    refused: tuple[str, ...] = field(default=(), compare=False)
+    resource_from_environment: Mapping[str, str] = _EMPTY
+    sources: Mapping[str, str] = _EMPTY
+    refused: tuple[str, ...] = ()
     """Settings that could not be used, each with the reason."""
 
     @property
@@ -118,6 +119,10 @@ class Settings:
         """Whether alerts are configured: by thresholds, or by a receiver."""
         told = (self.alertmanager_url, self.alert_webhook_url)
         return self.alerts is not None or any(address is not None for address in told)
+
+    def is_like(self, other: "Settings") -> bool:
+        """Return whether both have the same values, whatever else was refused."""
+        return self._replace(refused=()) == other._replace(refused=())
 
     def is_disabled(self, instrumentation: str) -> bool:
         """Return whether the instrumentation of that name is disabled, by its name or by `*`."""
@@ -133,7 +138,7 @@ _LONGEST_NAME = 1000
 _MOST_TOLD = 20
 """The most unknown keys of a file that are told: it may be anybody's, and takes time."""
 _port = integer(0, 65535)
-_HOST = re.compile(r"[\w.:%-]+|\[[\w.:%-]+\]")
+_HOST = r"[\w.:%-]+|\[[\w.:%-]+\]"
 AUTO = Path("auto")
 """The value that asks for a socket in the runtime folder, one for each process."""
 
@@ -149,7 +154,7 @@ def _service(value: object) -> str:
 def _host(value: object) -> str:
     """Parse a name or an address to listen on: no port, and no URL."""
     host = text(value)
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         raise ValueError("a name or an address is needed")
     return host
 
@@ -286,7 +291,7 @@ def read(
                 sources[name] = source
                 kept_out.pop(name, None)
             except Exception as error:  # an object's own __str__ may raise anything
-                taken = values.get(name, Settings.__dataclass_fields__[name].default)
+                taken = values.get(name, Settings._field_defaults[name])
                 why = shown(error, str)
                 if name in _ACCESS:
                     kept_out[name] = f"{shown_name} cannot be used ({why})"
@@ -401,7 +406,7 @@ def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
     return {}
 
 
-def _fees(file: str, table: Mapping[str, Any], refused: list[str]) -> dict[str, Decimal]:
+def _fees(file: str, table: Mapping[str, Any], refused: list[str]) -> dict[str, "Decimal"]:
     found = {}
     for tool, value in table.items():
         try:

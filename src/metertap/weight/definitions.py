@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _SCHEMAS = frozenset({"inputSchema", "parameters", "input_schema"})
 """The names of a tool's argument schema in MCP, OpenAI and Anthropic."""
@@ -17,8 +16,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _value_at = json.JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """The size of a tool's definition in bytes, and of two of its members."""
 
     total: int
