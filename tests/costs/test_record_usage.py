@@ -6,6 +6,7 @@ import asyncio
 import decimal
 import json
 import math
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from metertap import state
 from metertap.costs import ledger, model_calls
 from metertap.costs.usage import Usage
 from metertap_exporters.json.reader import schema
+from support.waiting import wait_for
 from support.warned import warnings_of
 
 PRICES = """
@@ -187,6 +189,12 @@ def test_without_names_nothing_is_counted(
     assert len(warnings_of(caplog)) == 1
 
 
+def test_after_the_end_nothing_is_counted() -> None:
+    metertap.instrument(json_endpoint=False).shutdown()
+    record()
+    assert state.recorder().usage_figures() == ()
+
+
 def test_an_unknown_model_costs_null_and_is_listed() -> None:
     metertap.record_usage(provider="nobody", model="nothing", input_tokens=5)
     record()
@@ -271,6 +279,38 @@ def test_a_price_that_cannot_be_is_one_warning(
     told = warnings_of(caplog)
     assert len(told) == 1
     assert named in told[0]
+
+
+def test_calls_that_nobody_reads_are_added_up_by_a_thread_each_time() -> None:
+    for _ in range(2):
+        for _ in range(ledger._MOST):
+            record()
+        wait_for(lambda: not ledger._ended and not ledger._folding)
+    (series,) = state.recorder().usage_figures()
+    assert series.calls == 2 * ledger._MOST
+
+
+def test_calls_are_added_up_where_there_are_no_new_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(ledger._MOST):
+        record()
+    assert ledger._ended == []
+
+
+def test_models_that_failed_a_call_are_forgotten_when_it_ends() -> None:
+    with metertap.measure_tool("search"):
+        call = model_calls.begin("openai", "chat", "own")
+        assert call is not None
+        call.end(ValueError())
+        ledger.fold()
+        assert ledger._failing
+    ledger.fold()
+    assert not ledger._failing
 
 
 def test_a_call_from_before_all_was_forgotten_is_not_counted_after() -> None:

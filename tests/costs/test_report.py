@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import metertap
 from metertap import state
 from metertap.cli import main
+from metertap.costs import budget
 from metertap.tables.costs import tables
 from metertap.tables.table import plain
 from metertap.weight.definitions import Definition
@@ -191,15 +193,33 @@ def test_repeats_are_worth_a_word_where_there_is_no_cache() -> None:
     assert "2 of 4 requests had been sent before; they cost $2.00" in found["arithmetic"]
 
 
-def test_the_outlook_is_what_was_spent_over_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from metertap.costs import budget
+@pytest.mark.parametrize(
+    ("spent", "seconds", "forecast", "is_over"),
+    [
+        (Decimal("0.001"), 60.0, 1.44, True),
+        (Decimal("0.0001"), 60.0, 0.144, False),
+        (Decimal("0.001"), 59.9, None, None),
+        (None, 60.0, None, None),
+    ],
+)
+def test_the_outlook_is_what_was_spent_over_a_minute_and_more(
+    spent: Decimal | None, seconds: float, forecast: float | None, is_over: bool | None
+) -> None:
+    figures = state.recorder().figures()._replace(uptime_seconds=seconds)
+    assert budget.outlook(spent, figures) == {
+        "daily": 0.5,
+        "forecast_daily": forecast and pytest.approx(forecast),
+        "over_seconds": seconds,
+        "is_over": is_over,
+    }
 
-    monkeypatch.setattr(budget, "_LEAST_SECONDS", 0.0)
-    use(misses=1)
-    found = costs()["budget"]
-    assert found["daily"] == 0.5
-    assert found["forecast_daily"] == pytest.approx(86_400 / found["over_seconds"])
-    assert found["is_over"] is True
+
+@pytest.mark.parametrize("given", ["0", "-1", "true", '"much"'])
+def test_a_budget_that_is_no_sum_is_none(given: str, tmp_path: Path) -> None:
+    (tmp_path / "metertap.toml").write_text(f"[tool.metertap.alerts]\ndaily_budget = {given}\n")
+    metertap.uninstrument()
+    with metertap.instrument(json_endpoint=False):
+        assert budget.daily_budget() is None
 
 
 def test_the_command_shows_tables_and_json(
