@@ -89,6 +89,14 @@ def without_paths(text: str) -> str:
     return re.sub(_PATH, rf"\1/{_HIDDEN}", text)
 
 
+def markdown(text: str) -> str:
+    """Return `text` so that Markdown, and GitHub's kind of it, finds nothing in it to act on.
+
+    That includes mentions of people and addresses.
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])", r"\\\1", printable(text))
+
+
 # In columns
 
 

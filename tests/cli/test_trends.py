@@ -113,6 +113,23 @@ def test_csv(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[0]["start"] == "2024-10-04T00:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    "name", ["=1+1", "\x1b]0;title\x07", "a\r\nFORGED", "\u202eleft", "\x9b31m"]
+)
+def test_names_in_csv_act_on_no_terminal_and_are_no_formulas(
+    name: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Store(file, 10_000_000)) as store:
+        store.write(
+            Run(name, name, "one"), [(START, {Subject("tool", name, name): Tally({"ok": 1})})]
+        )
+    text = answered(capsys, "--csv", "--step", "1d")
+    assert all(line.isprintable() for line in text.split("\n"))
+    rows = [*csv.DictReader(io.StringIO(text))]
+    for column in ("service", "version", "name", "source"):
+        assert {each[column][:1] for each in rows}.isdisjoint("=+-@")
+
+
 @pytest.mark.parametrize(("suffix", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_pictures(
     file: Path, tmp_path: Path, suffix: str, begins: bytes, capsys: pytest.CaptureFixture[str]

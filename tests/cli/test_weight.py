@@ -20,6 +20,7 @@ import pytest
 from metertap.cli import main
 from metertap.cli.credentials import Credentials
 from metertap.cli.weight import http, session
+from metertap.cli.weight.report import as_markdown, report
 from metertap.cli.weight.session import Deadline, Unusable
 from metertap.weight.definitions import Definition, definition
 from support import wire
@@ -177,6 +178,17 @@ def test_markdown_for_github(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert "| search | 169 | 23 | 94 |" in out
     assert err.startswith("::error title=metertap weight::the definitions weigh ")
+
+
+def test_names_in_markdown_mention_nobody_and_lead_nowhere() -> None:
+    name = "@org/team https://evil.example ![x](y)"
+    tool = session.Tool(name, "{}", definition("{}"))
+    found = report(session.Listing(name, name, [tool], 0, 0), 1000)
+    lines = [line for line in as_markdown(found).splitlines() if "org" in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert line.count("@") == line.count("\\@") > 0
+        assert line.count(":") == line.count("\\:") > 0
 
 
 @pytest.mark.parametrize(

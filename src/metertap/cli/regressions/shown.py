@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ from metertap.history.findings import Finding
 from metertap.history.regressions import Period, Report
 from metertap.history.weights import DefinitionChange
 from metertap.tables.table import Table
-from metertap.text import ABOUT, NONE, latency, money, percent, printable, time_span
+from metertap.text import ABOUT, NONE, latency, markdown, money, percent, printable, time_span
 from metertap.weight import tokens
 
 _NAME, _VERSION = 24, 10
@@ -19,8 +18,6 @@ _SHARES = frozenset({"errors", "misses"})
 _MOST_NAMED = 5
 _HEADERS = ("tool or cache", "what", "before", "after", "change (95 %)", "since", "at", "lost/day")
 _RIGHT = frozenset({"before", "after", "change (95 %)", "lost/day"})
-_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])")
-"""Characters that Markdown, and GitHub's kind of it, may act on."""
 
 
 def as_table(found: Report) -> Table:
@@ -36,13 +33,13 @@ def as_table(found: Report) -> Table:
 def as_markdown(found: Report) -> str:
     """Make the comment on a pull request."""
     mark = ":x:" if found.worse else ":white_check_mark:" if found.compared else ":grey_question:"
-    lines = [f"### {mark} metertap: {_inert(_title(found))}", ""]
+    lines = [f"### {mark} metertap: {markdown(_title(found))}", ""]
     if found.findings:
         lines += ["| " + " | ".join(_HEADERS) + " |", "|" + " --- |" * len(_HEADERS)]
         for item in found.findings:
-            lines.append("| " + " | ".join(_inert(cell.strip()) for cell in _cells(item)) + " |")
+            lines.append("| " + " | ".join(markdown(cell.strip()) for cell in _cells(item)) + " |")
         lines.append("")
-    lines += [_inert(line) + "  " for line in _summary(found).splitlines()]
+    lines += [markdown(line) + "  " for line in _summary(found).splitlines()]
     return "\n".join(lines) + "\n"
 
 
@@ -160,8 +157,3 @@ def _change(change: Estimate, unit: str) -> str:
 
 def _time(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds).strftime("%m-%d %H:%M:%S")
-
-
-def _inert(text: str) -> str:
-    """Return text in which Markdown finds nothing to act on, mentions of people among it."""
-    return _ACTIVE.sub(r"\\\1", printable(text))

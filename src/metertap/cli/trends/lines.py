@@ -7,6 +7,7 @@ import sys
 from datetime import datetime, timezone
 
 from metertap.history.trends import Trends, figures
+from metertap.text import printable
 
 _OF = ("start", "end", "service", "version", "kind", "name", "source")
 _FIGURES = (
@@ -33,5 +34,6 @@ def _utc(unix_seconds: float) -> str:
 
 
 def _field(text: str) -> str:
-    """Return a text that no spreadsheet reads as a formula: names come from other programs."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Return a text that acts on no terminal and is no formula: names come from other programs."""
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

@@ -66,10 +66,10 @@ def as_table(report: Report) -> Table:
 
 def as_markdown(report: Report) -> str:
     """Return the report as GitHub shows it, in a summary of a job or in a comment."""
-    lines = [f"### {_escaped(_title(report))}", ""]
+    lines = [f"### {text.markdown(_title(report))}", ""]
     lines.append(f"| {' | '.join(_HEADERS)} |")
     lines.append("|---|" + "---:|" * (len(_HEADERS) - 1))
-    lines += [f"| {' | '.join(map(_escaped, row))} |" for row in _rows(report)]
+    lines += [f"| {' | '.join(map(text.markdown, row))} |" for row in _rows(report)]
     return "\n".join([*lines, "", _legend(report), ""])
 
 
@@ -138,9 +138,3 @@ def _legend(report: Report) -> str:
     if report.tokens.is_estimate:
         return f"{told}\n{ABOUT_DEFINITIONS}; counted with: {install_command('tokens')}"
     return f"{told}\nTokens as {tokens.ENCODING} counts them."
-
-
-def _escaped(cell: str) -> str:
-    """Return a cell of Markdown: names come from others."""
-    shown = text.printable(cell)
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#|~&" else char for char in shown)
