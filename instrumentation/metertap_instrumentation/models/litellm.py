@@ -7,7 +7,8 @@ looked at. An answer from litellm's own cache is no call of a model.
 
 Not seen: images, audio, reranking; functions that the program imported by name (`from litellm
 import completion`) before metertap, unless a client inside is measured itself; what a stream used,
-unless that was asked for (`stream_options={"include_usage": True}`).
+unless that was asked for (`stream_options={"include_usage": True}`). Where it was and the provider
+does not say it, litellm gives an estimate of its own, which counts.
 """
 
 from __future__ import annotations

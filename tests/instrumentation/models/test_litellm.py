@@ -122,6 +122,7 @@ class LiteLLMKit(ModelKit):
 
 class TestCompletion(LiteLLMKit):
     function = "completion"
+    estimates = True
     usage_at = ("usage", "prompt_tokens")
 
     def ask(self, client: Any, text: str) -> Any:
