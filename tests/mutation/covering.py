@@ -154,8 +154,12 @@ GROUPS = (
         ("tests/workers/test_merging.py",),
     ),
     Group(
-        _all("src/metertap/history/{}.py", "sketch", "tally", "buckets"),
+        _all("src/metertap/history/{}.py", "sketch", "tally"),
         ("tests/history/test_sketch.py", "tests/history/test_tally.py"),
+    ),
+    Group(
+        ("src/metertap/history/buckets.py",),
+        ("tests/history/test_engine_wrong.py",),
     ),
     Group(
         _all("src/metertap/history/{}.py", "store", "writer", "gathering"),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -121,7 +122,7 @@ class PriceTable:
         """The version of the package."""
         return str(self._package.__version__)
 
-    @property
+    @cached_property
     def newest_date(self) -> str | None:
         """The newest past date in the table: the table is at least as new as that."""
         today = datetime.now(timezone.utc).date()

@@ -48,7 +48,10 @@ class Prices:
         table = price_table()
         if table is None:
             return {"table": None, "table_date": None}
-        return {"table": f"{DISTRIBUTION} {table.version}", "table_date": table_date()}
+        return {
+            "table": f"{DISTRIBUTION} {table.version}",
+            "table_date": faults.kept("price table", lambda: table.newest_date, None),
+        }
 
 
 class _InForce:
@@ -69,12 +72,3 @@ def in_force() -> Prices:
 def price_table() -> PriceTable | None:
     """Return the installed table, imported when it is first asked for."""
     return PriceTable.installed()
-
-
-@functools.cache
-def table_date() -> str | None:
-    """Return the newest date in the table that has passed."""
-    table = price_table()
-    with faults.guarded("price table"):
-        return None if table is None else table.newest_date
-    return None

@@ -28,7 +28,7 @@ class Cheaper(NamedTuple):
 def cheaper(series: UsageSeries) -> Cheaper | None:
     """Find the model that would cost least; None where none costs clearly less."""
     table = price_table()
-    if table is None or not series.priced or not series.spent:
+    if table is None or not series.spent:
         return None
     best = None
     with faults.guarded("price table"):
