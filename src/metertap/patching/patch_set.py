@@ -12,6 +12,7 @@ import functools
 import inspect
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -56,10 +57,21 @@ class _Installed(NamedTuple):
         if type(self.original) is not FunctionType or not isinstance(self.owner, type):
             return []
         subclasses: list[type] = type.__subclasses__(self.owner)
-        return [cls for cls in subclasses if vars(cls).get(self.name) is self.original]
+        return [cls for cls in subclasses if _bare(vars(cls).get(self.name)) is self.original]
 
     def _found(self) -> Any:
-        return vars(self.owner).get(self.name, _ABSENT)
+        return _bare(vars(self.owner).get(self.name, _ABSENT))
+
+
+_inert: weakref.WeakValueDictionary[int, FunctionType] = weakref.WeakValueDictionary()
+"""Stand-ins that are switched off, by their identity: others may have kept them."""
+
+
+def _bare(found: Any) -> Any:
+    """Return what a stand-in of an earlier installation calls, if `found` is one."""
+    while type(found) is FunctionType and _inert.get(id(found)) is found:
+        found = getattr(found, "__wrapped__", None)
+    return found
 
 
 def _layers(function: Any) -> Iterator[Any]:
@@ -312,6 +324,8 @@ def _call_inherited(
 
 def _undo(item: _Installed) -> None:
     item.switch_off()
+    if type(item.stand_in) is FunctionType and hasattr(item.stand_in, "__wrapped__"):
+        _inert[id(item.stand_in)] = item.stand_in
     if vars(item.owner).get(item.name) is not item.stand_in:
         return  # somebody wrapped after us: we stay in their chain and pass calls through
     if item.original is _ABSENT:

@@ -191,12 +191,17 @@ def test_a_client_that_is_mocked_is_no_call_and_harms_nobody(api: ModelApi) -> N
         assert counted() == [(MODEL, 3, 3600, 900)]
 
 
-def test_another_that_puts_back_what_it_found_before_us_hides_no_call(api: ModelApi) -> None:
+@pytest.mark.parametrize("found_in", ["nobody's", "an earlier one of ours"])
+def test_another_that_puts_back_what_it_found_hides_no_call(api: ModelApi, found_in: str) -> None:
     kinds = (openai.OpenAI, openai.AsyncOpenAI)
     for kind in kinds:
         if "request" in vars(kind):  # what a real one of an earlier test has put back
             del kind.request
-    found = [kind.request for kind in kinds]  # inherited, before metertap wraps it
+    bare = found = [kind.request for kind in kinds]  # inherited, before metertap wraps it
+    if found_in != "nobody's":
+        with metertap.instrument(json_endpoint=False):
+            found = [kind.request for kind in kinds]
+        assert found != bare
     try:
         with metertap.instrument(json_endpoint=False):
             for kind, before in zip(kinds, found, strict=True):
