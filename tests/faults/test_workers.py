@@ -16,7 +16,9 @@ from metertap.workers.group import WorkerGroup
 from metertap.workers.ledger import Ledger
 from metertap.workers.sections import FIGURES, of_recorder
 from support import breaking
-from workers.test_group import SERVICE, Member, another
+from workers.test_group import ASK_SECONDS, SERVICE, Member, another
+
+pytestmark = pytest.mark.programs
 
 LONG = 60.0
 """More seconds than any of this takes."""
@@ -28,9 +30,9 @@ BRIEF = 0.01
 
 @pytest.fixture
 def other() -> Iterator[Member]:
-    """The worker that holds the port, with 7 calls."""
+    """The worker that holds the port, with 7 calls. It soon gives up one that hangs."""
     with ExitStack() as stack:
-        yield another(stack, calls=7)
+        yield another(stack, calls=7, ask_seconds=ASK_SECONDS)
 
 
 told = faults.fault_counts

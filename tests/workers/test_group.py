@@ -65,8 +65,9 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def another(stack: ExitStack, *, calls: int = 0) -> Member:
-    member = Member(stack.enter_context(started(MEMBER)))
+def another(stack: ExitStack, *, calls: int = 0, ask_seconds: float = 60.0) -> Member:
+    """Start a worker; by default it has the patience that a busy machine needs."""
+    member = Member(stack.enter_context(started((*MEMBER, str(ask_seconds)))))
     if calls:
         member.does(f"call {calls}")
     member.does("join")

@@ -18,7 +18,7 @@ from metertap.workers.group import WorkerGroup
 from metertap.workers.ledger import Ledger
 from metertap.workers.sections import FIGURES, of_process, of_recorder
 
-holder._ASK_SECONDS = 60.0  # others may have to wait for the processor
+holder._ASK_SECONDS = float(sys.argv[2])
 recorder = Recorder()
 holds = threading.Event()
 whole = of_process(lambda figures: Whole(figures.start_time, 0, 0, 0.0, None, 1, None))
