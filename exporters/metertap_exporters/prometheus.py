@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from metertap import catalogue, faults, locks, state
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import paced
+from metertap.pacing import pause
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
 from metertap.settings import settings as process_settings
 from metertap.settings.settings import Settings
@@ -30,7 +31,6 @@ from metertap_exporters.http.app import App, Environ, Response, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.http.workers import EACH, no_worker, worker_asked
-from metertap_exporters.pause import pause
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup

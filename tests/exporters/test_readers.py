@@ -11,9 +11,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from metertap import catalogue, state
 from metertap.otel.instruments import silent
+from metertap.pacing import pause
 from metertap_exporters.http.endpoint import _Listening
 from metertap_exporters.json.reader import JsonMetricReader, JsonReader, JsonSnapshot, schema
-from metertap_exporters.pause import pause
 from metertap_exporters.prometheus import (
     PrometheusExporter,
     PrometheusReader,

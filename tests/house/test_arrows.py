@@ -22,6 +22,7 @@ GROUND = {
     "labels",
     "locks",
     "outcomes",
+    "pacing",
     "parsing",
     "promql",
     "text",

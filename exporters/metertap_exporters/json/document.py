@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from metertap import catalogue, faults, outcomes, state
+from metertap.pacing import paced
 from metertap.recording import (
     CacheFigures,
     Figures,
@@ -125,7 +126,7 @@ def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
     shown: dict[str, ToolFigures] = {}
     tools = list(tools)
     called = {tool.name for tool in tools if any(tool.counts.values())}
-    for tool in tools:
+    for tool in paced(tools):
         # Decorated, and run by a framework that is patched: its calls are counted there.
         if (
             tool.name in called

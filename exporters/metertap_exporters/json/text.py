@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from metertap import faults
+from metertap.pacing import paced, pause
 from metertap_exporters.json.document import ENTRIES
-from metertap_exporters.pause import pause
 
 _ENTRIES = 20
 """Entries that are written before others may run: about a third of a millisecond."""
@@ -47,6 +47,7 @@ class DocumentText:
                 text = faults.kept("document.text", partial(dumped, value), "null")
             members.append(f"{dumped(key)}:{text}")
         self._kept = now
+        pause()
         return f"{{{','.join(members)}}}".encode()
 
 
@@ -66,7 +67,7 @@ def _section(key: str, value: Any, before: Mapping[str | int, tuple[object, str]
     """Write a section; its entries that are the same objects as before are not written again."""
     entry, named, made = ENTRIES[key], isinstance(value, Mapping), 0
     now: dict[str | int, tuple[object, str]] = {}
-    for name, figures in value.items() if named else enumerate(value):
+    for name, figures in paced(value.items() if named else enumerate(value)):
         kept = before.get(name)
         if kept is None or kept[0] is not figures:
             try:
@@ -79,7 +80,8 @@ def _section(key: str, value: Any, before: Mapping[str | int, tuple[object, str]
                 pause()
             kept = (figures, f"{dumped(name)}:{text}" if named else text)
         now[name] = kept
-    entries = ",".join(text for _, text in now.values())
+    pause()
+    entries = ",".join([text for _, text in now.values()])
     text = f"{{{entries}}}" if named else f"[{entries}]"
     return _Section(value if len(now) == len(value) else None, text, now)
 

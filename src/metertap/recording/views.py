@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metertap import catalogue, faults, outcomes
+from metertap.pacing import paced
 from metertap.recording.activity import Activity
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Delivery
@@ -220,7 +221,7 @@ class Views(Activity, Delivery):
         series = list(self._weights.values())
         for one in series:
             one.look()
-        return tuple(faults.each("figures.weights", self._figures_of, series))
+        return tuple(faults.each("figures.weights", self._figures_of, paced(series)))
 
     def on_usage(self, prepare: Callable[[], None]) -> bool:
         """Call `prepare` before anybody sees what models were used; say whether that is new."""
@@ -263,7 +264,7 @@ class Views(Activity, Delivery):
     def _tools_with(
         self, figures_of: Callable[[ToolSeries], ToolFigures]
     ) -> tuple[ToolFigures, ...]:
-        found = faults.each("figures.tool", figures_of, list(self._tools.values()))
+        found = faults.each("figures.tool", figures_of, paced(list(self._tools.values())))
         # Calls may wait there until it is known which tool they are of.
         return tuple(
             tool
@@ -273,7 +274,7 @@ class Views(Activity, Delivery):
 
     def _operations_of(self, *metrics: catalogue.Metric) -> tuple[OperationFigures, ...]:
         series = [item for item in list(self._operations.values()) if item.metric in metrics]
-        found = faults.each("figures.operation", self._figures_of, series)
+        found = faults.each("figures.operation", self._figures_of, paced(series))
         return tuple(figures for figures in found if figures.calls)
 
     def _figures_of(self, series: LatencySeries[F]) -> F:
@@ -293,7 +294,7 @@ class Views(Activity, Delivery):
     def active_calls(self) -> list[tuple[str, int]]:
         """Return calls in progress by tool name, every source together."""
         totals: dict[str, int] = {}
-        for series in list(self._tools.values()):
+        for series in paced(list(self._tools.values())):
             with self.lock:  # a fold moves calls from one count to another
                 active = series.active
             totals[series.name] = totals.get(series.name, 0) + active
