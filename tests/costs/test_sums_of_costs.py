@@ -34,9 +34,9 @@ def tool(hit: LatencyFigures, missed: LatencyFigures, **counts: int) -> ToolFigu
     )
 
 
-def cache(name: str, hits: int, misses: int, **more: Any) -> CacheFigures:
-    figures = CacheFigures(name, "test", hits, misses, 0, None, {"search": (hits, misses)}, None)
-    return figures._replace(**more)
+def cache(name: str, hits: int, misses: int) -> CacheFigures:
+    by_tool = {"search": (hits, misses)}
+    return CacheFigures(name, "test", hits, misses, 0, None, by_tool, None, False, 1)
 
 
 def figures(**parts: Any) -> Figures:

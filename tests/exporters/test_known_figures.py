@@ -82,6 +82,8 @@ CACHE = CacheFigures(
     rejections=None,
     by_tool={"search": (1, 3), "buy": (0, 0)},
     entries=5,
+    is_read=False,
+    objects=1,
 )
 OPERATION = OperationFigures(
     side="server",

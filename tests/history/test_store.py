@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from metertap.history.answers import By, HistoryError, Slice, Subject
+from metertap.history.database import TIERS
 from metertap.history.file_answers import FileAnswers
 from metertap.history.sketch import Sketch
 from metertap.history.store import Run, Store
@@ -350,6 +351,32 @@ def test_a_pipe_beside_the_file_is_not_waited_for(ending: str, path: Path) -> No
     os.mkfifo(path.with_name(path.name + ending))
     with pytest.raises(HistoryError, match=f"{ending}: it is no regular file"):
         FileAnswers(path)
+
+
+def test_what_fails_to_be_written_is_written_whole_the_next_time(
+    path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_append", fail)
+        with pytest.raises(HistoryError):
+            store.write(RUN, [(MIDNIGHT, interval(1))])
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    (found,) = slices(path)
+    assert found.outcomes == {"ok": 1, "exception": 1}
+    last = "SELECT first, last FROM run"
+    assert store._connection.execute(last).fetchall() == [(MIDNIGHT, MIDNIGHT + TIERS[0])]
+
+
+def test_a_store_waits_as_long_as_it_is_told_and_is_closed(path: Path) -> None:
+    store = Store(path, MEGABYTE)
+    store.wait_at_most(0.25)
+    assert store._connection.execute("PRAGMA busy_timeout").fetchone() == (250,)
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        store._connection.execute("SELECT 1")
 
 
 def test_the_file_is_this_users_alone(path: Path) -> None:

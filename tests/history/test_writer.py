@@ -22,6 +22,7 @@ from metertap.history import writer
 from metertap.history.answers import Kind, Slice
 from metertap.history.backends import open_answers
 from metertap.history.tally import Tally
+from metertap.recording import Recorder
 from support.forking import ran
 from support.programs import NO_LIBRARIES, run, started
 from support.unprivileged import unprivileged
@@ -312,6 +313,49 @@ def test_intervals_that_wait_are_joined_and_none_is_dropped(
         assert 1 <= tap.diagnosis()["history"]["waiting_intervals"] <= 6
         path.rmdir()
     assert kept(path)["search shop"].outcomes == {"ok": 40}
+
+
+def test_an_interval_that_waits_alone_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_MOST_KEPT", 0)
+    with metertap.instrument(history=path, service_name="shop", json_port=0) as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        tap.flush(60_000)
+    assert kept(path)["search shop"].outcomes == {"ok": 1}
+
+
+def test_what_takes_long_is_told_while_it_does(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_SLOW_SECONDS", -1.0)
+    alone = writer.HistoryWriter(path, 1_000_000, Recorder(), dict)
+    told = [alone.described()["problem"]]
+    alone._busily(lambda: told.append(alone.described()["problem"]))
+    told.append(alone.described()["problem"])
+    assert told == [None, "it has been opened, read or written for 0 s", None]
+
+
+def test_a_file_that_cannot_be_opened_is_told_at_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.mkdir()
+    alone = writer.HistoryWriter(path, 1_000_000, Recorder(), dict)
+    alone._look_at_file()
+    assert "regular file" in alone.described()["problem"]
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_one_thread_writes_until_the_end(path: Path) -> None:
+    alone = writer.HistoryWriter(path, 1_000_000, Recorder(), dict)
+    alone._begin()
+    thread = alone._thread
+    assert thread is not None
+    alone._begin()
+    assert alone._thread is thread
+    alone.close(time.monotonic() + 60)
+    thread.join(60)
+    assert not thread.is_alive()
+    ended = writer.HistoryWriter(path, 1_000_000, Recorder(), dict)
+    ended.end()
+    ended._begin()
+    assert ended._thread is None
 
 
 def test_threads_that_record_meanwhile_lose_nothing(path: Path) -> None:

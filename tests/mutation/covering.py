@@ -36,6 +36,7 @@ GROUPS = (
             "tests/recording",
             "tests/measuring/test_by_hand.py",
             "tests/otel/test_recording_path.py",
+            "tests/workers/test_merging.py",
             "tests/caching",
             "tests/exporters/test_json_document.py",
             "tests/exporters/test_json_operations.py",
@@ -163,7 +164,7 @@ GROUPS = (
     ),
     Group(
         _all("src/metertap/history/{}.py", "store", "writer", "gathering"),
-        ("tests/history/test_store.py", "tests/history/test_writer.py"),
+        _all("tests/history/test_{}.py", "store", "writer", "gathering"),
     ),
     # `v1.py` is for the SDK 1.x, and is examined where that is installed.
     Group(

@@ -55,6 +55,7 @@ CACHE = CacheFigures(
     rejections=2,
     by_tool={"search": (3, 2), "quiet": (1, 1)},
     entries=5,
+    is_read=False,
     objects=2,
 )
 

@@ -7,7 +7,6 @@ import json
 import statistics
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from metertap import catalogue, outcomes
 from metertap.recording import OperationFigures, Percentiles, Recorder, WeightFigures
 from metertap.recording.buffer import Batch
 from metertap.recording.figures import Whole
+from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import LatencyTotals, run_of
 from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
@@ -243,6 +243,7 @@ def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
     totals.add_milliseconds([5.0] * 9)
     assert fresh(totals.run(), before).kept == 0
     assert fresh(LatencyTotals(3).run(), before).kept == 0  # another window
+    assert (fresh(before, before).kept, [*fresh(before, before).samples]) == (2, [])
 
 
 @pytest.mark.parametrize(
@@ -323,6 +324,22 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     )
 
 
+def test_what_an_ended_worker_counted_with_its_caches_stays_apart() -> None:
+    recorder = Recorder()
+    series = recorder.tool("search", "library")
+    for missed in (False, True, True):
+        series.looked_up(True, missed, 0.005)
+    (figures,) = recorder.figures().tools
+    hit, missed = merging.settled_tool(Part(figures)).figures.with_cache
+    assert (hit.calls, missed.calls) == (1, 2)
+    assert hit.percentiles == missed.percentiles == Percentiles()
+
+
+def test_usage_of_workers_is_added() -> None:
+    one, other = (UsageSeries("search", "x", "own", calls=calls) for calls in (1, 2))
+    assert merging.usage([one, other]).calls == 3
+
+
 def test_caches_are_added_and_what_is_not_known_is_not() -> None:
     recorders = [Recorder(), Recorder()]
     for number, recorder in enumerate(recorders):
@@ -348,7 +365,7 @@ def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:
         5.0, 1, 2, 1.5, 100, 3, ((1, 2, 3), (4, 5, 6))
     )
     assert merging.wholes([merging.settled_whole(one)] * 2).gc is None
-    fewer = replace(other, gc=((1, 1, 1),))  # of another Python
+    fewer = other._replace(gc=((1, 1, 1),))  # of another Python
     assert merging.wholes([one, fewer]).gc == ((2, 3, 4),)
 
 

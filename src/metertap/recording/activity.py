@@ -53,10 +53,9 @@ class Activity:
         """
         if self._is_fresh_fork:
             self._activity()
-        if self._record_callbacks:
-            for callback in list(self._record_callbacks):
-                with faults.guarded("recorder.record"):
-                    callback()
+        for callback in list(self._record_callbacks):
+            with faults.guarded("recorder.record"):
+                callback()
 
     def on_record(self, callback: Callable[[], None]) -> None:
         """Call `callback` when something begins to be recorded, until that is forgotten.

@@ -35,10 +35,10 @@ class ToolFigures(NamedTuple):
     """Calls of which every lookup in a cache hit, and those of which one missed."""
     first_item: LatencyFigures | None
     """Latencies of calls that yield, until the first item."""
-    unsampled: int = 0
+    unsampled: int
     """Calls that have a duration and ended otherwise: cancelled, caller's errors, interim."""
-    unsampled_ms: float = 0.0
-    errors: dict[str, int] = {}  # noqa: RUF012 - a copy, which nobody changes
+    unsampled_ms: float
+    errors: dict[str, int]
     """`error_types` by outcome as well: the outcome, a space and the type."""
 
     @property
@@ -65,8 +65,8 @@ class CacheFigures(NamedTuple):
     rejections: int | None
     by_tool: dict[str, tuple[int, int]] | None
     entries: int | None
-    is_read: bool = False
-    objects: int = 0
+    is_read: bool
+    objects: int
 
 
 class OperationFigures(NamedTuple):
@@ -127,7 +127,7 @@ class Figures(NamedTuple):
     start_time: float
     uptime_seconds: float
     """Since then, however the clock was set meanwhile."""
-    requests_by_hand: int = 0
+    requests_by_hand: int
     """Requests in progress that the program counts itself."""
     operations: tuple[OperationFigures, ...] = ()
     """MCP requests of servers and clients, by method and name."""
