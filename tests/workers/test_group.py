@@ -164,6 +164,19 @@ def test_what_nobody_has_asked_is_known_a_second_later(
     assert calls(group.gathered(FIGURES)) == 15
 
 
+def test_a_worker_that_ends_before_it_has_joined_leaves_its_totals(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    hasty = Member(stack.enter_context(started((*MEMBER, "60"))))
+    hasty.does("call 7")
+    hasty.does("tell")  # as at its end
+    hasty.kill()
+    gathered = group.gathered(FIGURES)
+    assert calls(gathered) == 12
+    assert gathered is not None
+    assert gathered.ended == 1
+
+
 def test_totals_that_are_contained_already_do_not_count_twice(
     group: WorkerGroup, stack: ExitStack
 ) -> None:

@@ -150,7 +150,7 @@ class Endpoint:
             try:
                 may_bind = self.may_bind is None or self.may_bind()
                 if may_bind:
-                    server = self._bind()
+                    server = self._bind(listening)
                 with self._lock:
                     wanted = self._listening is listening  # it may have been stopped meanwhile
                     if wanted and may_bind:
@@ -170,15 +170,16 @@ class Endpoint:
             if server is not None:
                 server.serve_forever(POLL_SECONDS)
 
-    def _bind(self) -> Server | None:
+    def _bind(self, listening: _Listening) -> Server | None:
         try:
             app = self.access.guarded(self.app)
-            server = self._listener()
+            server = self._listener(listening)
         except ValueError as error:
             self.problem = str(error)
             server = None
         if server is None:
-            if self.problem != self.access.problem:  # which was told when the settings were read
+            # The problem of the access was told when the settings were read.
+            if self.problem != self.access.problem and self._listening is listening:
                 faults.warn("%s is not served: %s", self.label, self.problem)
             return None
         self.problem = None
@@ -195,7 +196,7 @@ class Endpoint:
             )
         return server
 
-    def _listener(self) -> Server | None:
+    def _listener(self, listening: _Listening) -> Server | None:
         """Bind the socket, or the first port that is free. Raises ValueError for a certificate."""
         if self.socket is not None:
             path = unix_socket.place(self.socket, self.label)
@@ -208,7 +209,7 @@ class Endpoint:
         until = time.monotonic() + self.patience_seconds
         for port in self._ports():
             try:
-                server = self._server_at(port, tls, until)
+                server = self._server_at(port, tls, until, listening)
             except OSError as error:
                 is_ports = error.errno in {errno.EADDRINUSE, errno.EACCES}
                 advice = "PORT=0 takes any free port" if is_ports else "HOST sets the address"
@@ -235,12 +236,15 @@ class Endpoint:
     def _cannot_bind(self, address: object, error: OSError, advice: str) -> None:
         self.problem = f"{address} cannot be bound: {error.strerror or error} ({advice})"
 
-    def _server_at(self, port: int, tls: ServerTls | None, until: float) -> Server:
+    def _server_at(
+        self, port: int, tls: ServerTls | None, until: float, listening: _Listening
+    ) -> Server:
         while True:
             try:
                 return Server((self.host.strip("[]"), port), tls)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                is_late = time.monotonic() > until or self._listening is not listening
+                if error.errno != errno.EADDRINUSE or is_late:
                     raise
                 time.sleep(_RETRY_SECONDS)
 

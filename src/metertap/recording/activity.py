@@ -29,6 +29,11 @@ class Activity:
         if self._seen_activity:
             callback()
 
+    @property
+    def has_activity(self) -> bool:
+        """Whether a tool, cache, operation or session was seen; in a forked child a record."""
+        return self._seen_activity
+
     def forget_activity_callback(self, callback: Callable[[], None]) -> None:
         if callback in self._activity_callbacks:
             self._activity_callbacks.remove(callback)

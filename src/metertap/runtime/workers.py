@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from metertap_exporters.json.reader import JsonSnapshot
     from metertap_exporters.prometheus import PrometheusExporter
 
-_PASSES_SECONDS = 1.0
-"""The seconds to wait for the port of an ended worker, whose lock may be free before."""
+_PASSES_SECONDS = 5.0
+"""The most seconds to wait for the port of an ended worker, whose lock may be free before."""
 _ENDS_SECONDS = 0.8
 """The most seconds to wait for a file system that hangs."""
 
@@ -106,8 +106,9 @@ class Workers:
 
     def tell_last(self) -> None:
         """Leave the last totals to the others, as the process ends."""
-        if self._group is not None:
-            listing.briefly(self._guarded(self._group.tell_last), _ENDS_SECONDS)
+        group = self._group
+        if group is not None and (group.has_joined or self._recorder.has_activity):
+            listing.briefly(self._guarded(group.tell_last), _ENDS_SECONDS)
 
     def end(self) -> None:
         """Leave the service; another worker takes the port."""

@@ -162,8 +162,13 @@ class WorkerGroup:
             self._stale -= stale
 
     def tell_last(self) -> None:
-        """Save the last totals, as the process ends."""
-        with faults.guarded("workers.write"):
+        """Save the last totals, as the process ends: also of one that ends before it has joined.
+
+        A thread may be about to join; it is waited for.
+        """
+        with faults.guarded("workers.write"), self._lock:
+            if self._files is None and not self._is_ended and self.has_others():
+                self._enlist()
             if self._files is not None and self._is_missed():
                 self.write(is_last=True)
 
@@ -208,10 +213,15 @@ class WorkerGroup:
             if part is not None:
                 part.close()
 
-    def _begin(self) -> None:
+    def _enlist(self) -> Files:
+        """Have a file for this worker's totals."""
         self._me, self._first = me(), first()
         files = self._files = Files(self._service)
         self._totals = Totals(files, files.name(self._me, TOTALS), self._ledger.sections)
+        return files
+
+    def _begin(self) -> None:
+        files = self._enlist()
         hold = self._hold = Hold(files.lock)
         if hold.take():
             self._begin_to_hold(hold.touched())
