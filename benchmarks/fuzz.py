@@ -191,7 +191,7 @@ def answers_of_workers() -> Iterator[Target]:
             whole = merged["whole"][()]
             given = {
                 "enabled": True,
-                "service": None,
+                "service": {},
                 "foreign": (),
                 "alerts": None,
                 "whole": whole,
@@ -436,7 +436,7 @@ def listings_of_servers() -> Iterator[Target]:
             text = json.dumps(message) if self._by.random() < 0.5 else _dumped(message, self._by)
             stream = bytearray(text if isinstance(text, bytes) else text.encode())
             with suppress(ValueError):
-                http._next_event(bytearray(b"data: " + stream + b"\n\n"))
+                list(http._whole_events(bytearray(b"data: " + stream + b"\n\n")))
             return stream.decode(errors="replace")
 
     yield Target((NoServer,), lambda by: session.listing(Told(by)) and None)

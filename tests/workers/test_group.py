@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Line, written
 from metertap.workers.members import SOCKET, TOTALS, Files
 from metertap.workers.sections import FIGURES, of_process, of_recorder
+from metertap.workers.wire import VERSION, framed
 from support.programs import started
 from support.waiting import stop, wait_for
 
@@ -351,8 +353,9 @@ def lies(stack: ExitStack, answer: bytes, *, hangs: bool = False) -> subprocess.
         written({"at": 1.0, "sections": {"no such": [True, []]}}),
         written({"at": "now", "sections": {}}),
         written({"sections": None}),
+        framed(framed(f'{{"version":{VERSION},"at":-1e999,"sections":{{"tools":null}}}}').decode()),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_a_worker_that_answers_nonsense_is_named_and_nothing_else(
     answer: bytes, group: WorkerGroup, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
@@ -366,6 +369,7 @@ def test_a_worker_that_answers_nonsense_is_named_and_nothing_else(
     assert gathered is not None
     assert [(item.pid, item.state) for item in gathered.workers[1:]] == [(process.pid, NOT_REACHED)]
     assert gathered.workers[1].reason
+    assert math.isfinite(gathered.workers[1].age_seconds)  # as JSON has it
 
 
 def test_one_that_hangs_delays_no_answer_for_long(

@@ -15,7 +15,7 @@ from metertap.workers.lines import Line, Message, ask_all, written
 from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.sections import Heard, Items, Sheet
-from metertap.workers.wire import Malformed
+from metertap.workers.wire import Malformed, decoder
 
 _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
@@ -233,9 +233,10 @@ class Holder:
     def _take(self, other: Member, message: Message) -> None:
         """Add the answer of a worker. Raises Malformed."""
         peer, (answer, samples) = self._peers[other], message
-        sections, at = answer.get("sections"), answer.get("at")
-        if not isinstance(sections, dict) or not isinstance(at, float):
+        sections = answer.get("sections")
+        if not isinstance(sections, dict):
             raise Malformed("it is no answer")
+        (at,) = decoder(float)([answer.get("at")], 1, samples)
         peer.instance = str(answer.get("instance", ""))[:200]
         for name, given in sections.items():
             section = self._ledger.sections.get(name)

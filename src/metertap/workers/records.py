@@ -111,11 +111,10 @@ def read(data: bytes, sections: Mapping[str, Section]) -> Record:
         for name, section in sections.items():
             if name in given:
                 try:
-                    at[name], text = given[name]
+                    moment, text = given[name]
                 except (TypeError, ValueError):
                     raise Malformed(f"{name}: it is no section") from None
-                if type(at[name]) is not float:
-                    raise Malformed(f"{name}: it has no time")
+                (at[name],) = decoder(float)([moment], 1, none)
                 heard.setdefault(name, Heard()).take(section.decoded(text, none))
         (head,) = _decode_head(found.get("head"), 1, none)
     return Record(head, {name: each.items for name, each in heard.items()}, at)
