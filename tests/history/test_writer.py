@@ -23,7 +23,7 @@ from metertap.history.answers import Kind, Slice
 from metertap.history.backends import open_answers
 from metertap.history.tally import Tally
 from metertap.recording import Recorder
-from support.forking import ran
+from support.forking import FORK, ran
 from support.programs import NO_LIBRARIES, run, started
 from support.unprivileged import unprivileged
 from support.warned import warnings_of
@@ -186,6 +186,52 @@ print(json.dumps(found))
     with closing(open_answers(str(path))) as answers:
         found = answers.slices(since=0, until=time.time() + 1, step=1e12, by="instance")
         assert sorted(each.outcomes["ok"] for each in found) == [4, 8]
+
+
+OTHER_WRITER = """
+from pathlib import Path
+from metertap import state
+from metertap.history.store import Run, Store
+from metertap.history.writer import HistoryWriter
+tap = metertap.instrument(json_port=0)
+call(3)
+tap.flush()
+path = Path(os.environ["METERTAP_HISTORY"])
+other = HistoryWriter(path, 10**9, state.recorder(), dict)
+def write_in_child():
+    call(4)
+    tap.flush(60_000)
+    return tap.diagnosis()["history"]
+"""
+
+
+def test_a_writer_that_nobody_closed_lets_go_of_the_file_before_a_fork(path: Path) -> None:
+    program = """
+other._store = Store(path, 10**9)
+found = in_child(write_in_child)
+assert other._store is None
+tap.shutdown()
+print(json.dumps(found["problem"]))
+"""
+    assert ran(OTHER_WRITER + program, METERTAP_HISTORY=str(path), OTEL_SERVICE_NAME="s") is None
+    assert sum(kept(path)["search s"].outcomes.values()) == 7
+
+
+def test_a_child_leaves_alone_what_its_parent_was_writing_to(path: Path) -> None:
+    program = """
+with other._writing:
+    found = in_child(write_in_child)
+call(5)
+tap.shutdown()
+print(json.dumps([found["problem"], found["waiting_intervals"]]))
+"""
+    env = {"METERTAP_HISTORY": str(path), "OTEL_SERVICE_NAME": "s"}
+    done = run(sys.executable, "-W", "ignore", "-c", FORK + OTHER_WRITER + program, env=env)
+    problem, waiting = json.loads(done.stdout.splitlines()[-1])
+    assert problem.endswith("a parent process was writing when it forked")
+    assert waiting == 1
+    assert done.told.count("history cannot be written") == 1
+    assert sum(kept(path)["search s"].outcomes.values()) == 8
 
 
 def test_a_full_disk_is_one_warning_and_nothing_is_lost_once_there_is_room(path: Path) -> None:

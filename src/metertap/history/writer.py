@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metertap import faults, locks
+from metertap.history import forks
 from metertap.history.answers import HistoryError, Subject
 from metertap.history.database import TIERS
 from metertap.history.gathering import Gathering
@@ -24,8 +25,8 @@ _MOST_KEPT = 20_000
 """The most tallies that wait for a file that cannot be written; then intervals are joined."""
 _SLOW_SECONDS = 5.0
 """An operation on the file that takes longer is shown in the diagnosis as one that hangs."""
-_abandoned: list[Store] = []
-"""Connections of parents that were busy: SQLite forbids a forked child even to close them."""
+_inherited: list[tuple[Path, Store | None]] = []
+"""Files that a parent was writing to, and connections, which a child may neither use nor close."""
 _now = time.time
 
 
@@ -49,6 +50,7 @@ class HistoryWriter:
         self._service = service
         self._gathering = Gathering(recorder, self._crowded)
         self._begin_anew()
+        forks.WRITERS.add(self)
 
     def _begin_anew(self) -> None:
         self._starting = locks.lock()
@@ -89,10 +91,10 @@ class HistoryWriter:
         """Go on writing, where `before_fork` has let go."""
         self._writing.release()
 
-    def forked(self) -> None:
+    def forked(self, *, is_let_go: bool) -> None:
         """Begin again in a forked child, with its own measurements."""
-        if self._store is not None:
-            _abandoned.append(self._store)
+        if not is_let_go:
+            _inherited.append((self._path, self._store))
         self._gathering.forked()
         self._begin_anew()
 
@@ -231,6 +233,8 @@ class HistoryWriter:
             self._waiting[:2] = [(start, one)]
 
     def _opened(self) -> Store:
+        if any(path == self._path for path, _ in _inherited):
+            raise HistoryError(f"{self._path}: a parent process was writing when it forked")
         if self._store is not None and self._store.is_moved():
             self._store.close()
             self._store = None

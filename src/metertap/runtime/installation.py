@@ -205,8 +205,6 @@ class Installation(MeasuredProcess):
                 self._pipeline.forked()
             if self.watch is not None:
                 self.watch.forked()
-            if self.history is not None:
-                self.history.forked()
             # After the pipeline's own callback, which gives the child something to push with.
             state.recorder().forget_activity_callback(self._woken)
             state.recorder().on_activity(self._woken)
@@ -262,7 +260,7 @@ class Installation(MeasuredProcess):
             self._pipeline.flush(timeout_milliseconds)
 
     def before_fork(self, seconds: float) -> None:
-        """Wait until no thread makes the pipeline or writes: a child would inherit half of that.
+        """Wait until no thread makes the pipeline: a child would inherit half of that.
 
         The pipeline is made of imports, which a child could never finish: these are waited for
         longer.
@@ -270,13 +268,9 @@ class Installation(MeasuredProcess):
         self._fork.waited = self._waking.acquire(timeout=seconds) or (
             self._is_making and self._waking.acquire(timeout=_IMPORTS_SECONDS)
         )
-        history = self.history
-        self._fork.history = history if history and history.before_fork(seconds) else None
 
     def forked_in_parent(self) -> None:
         """Let other threads go on."""
-        if self._fork.history is not None:
-            self._fork.history.forked_in_parent()
         if self._fork.waited:
             self._waking.release()
 

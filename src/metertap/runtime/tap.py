@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from metertap import faults, locks, state
+from metertap.history import forks
 from metertap.otel import resource
 from metertap.runtime import keywords
 from metertap.runtime.callers import Caller, caller_of, is_ours
@@ -356,9 +357,11 @@ def _before_fork() -> None:
     _fork.installation = _owners.installation
     if _fork.installation is not None:
         _fork.installation.before_fork(_FORK_WAITS_SECONDS)
+    forks.before_fork(_FORK_WAITS_SECONDS)
 
 
 def _forked_in_parent() -> None:
+    forks.forked_in_parent()
     if _fork.installation is not None:
         _fork.installation.forked_in_parent()
     if _fork.waited:
@@ -369,6 +372,7 @@ def _forked() -> None:
     resource.forked()
     if _owners.installation is not None:
         _owners.installation.forked()
+    forks.forked()
 
 
 state.on_fork(before=_before_fork, parent=_forked_in_parent, child=_forked)
