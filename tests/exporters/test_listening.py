@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
+import opentelemetry.sdk.metrics  # noqa: F401  # with it, no process sleeps until it records
 import pytest
 
 import metertap
@@ -50,7 +51,7 @@ def test_where_they_listen_is_told_with_our_name_and_without_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "metertap")
-    with metertap.instrument(prometheus=True) as tap:
+    with metertap.instrument(prometheus=True, announce=True) as tap:
         metertap.cache_meter("c")
         json_url = wait_for(lambda: tap.json_url)
         prometheus_url = wait_for(lambda: tap.prometheus_url)

@@ -78,10 +78,11 @@ def test_nothing_is_told_before_something_can_be_seen(tmp_path: Path) -> None:
     ("before", "environment"),
     [
         ("", {"METERTAP_ANNOUNCE": "false"}),
+        ("import logging; logging.basicConfig(level='INFO')", {"METERTAP_ANNOUNCE": "false"}),
         ("", {"METRICS_JSON_ENDPOINT_ENABLED": "false"}),
         ("sys.stderr = None", {}),
     ],
-    ids=["by the setting", "no endpoint", "no stderr"],
+    ids=["by the setting", "by the setting, in a log", "no endpoint", "no stderr"],
 )
 def test_nothing_is_told(before: str, environment: dict[str, str], tmp_path: Path) -> None:
     code = ONE.format(before=before, after="")

@@ -113,7 +113,7 @@ class MeasuredProcess:
     def settled(self, endpoint: Endpoint) -> None:
         """List the process, now that `endpoint` listens or cannot."""
         is_logged = endpoint.label == "json" and endpoint.url is not None and faults.shows_info()
-        if endpoint.url is not None:
+        if endpoint.url is not None and self.settings.announce:
             told, path = _TOLD[endpoint.label]
             faults.info(told, endpoint.at(path))
         service = self.service()

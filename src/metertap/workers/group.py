@@ -76,17 +76,23 @@ class WorkerGroup:
         """
         with self._lock:
             if self._thread is None and IS_POSSIBLE and not self._is_ended:
-                try:
-                    self._begin()
-                except OSError as error:
-                    faults.warn_once(
-                        "workers", "workers of this service cannot find each other: %s", error
-                    )
-                    self.end()
-                except Exception as error:
-                    faults.fault("workers", error)
-                    self.end()
+                # Once more after a fault: a worker that cannot join is alone from then on.
+                _ = self._has_begun(is_last_try=False) or self._has_begun(is_last_try=True)
             return self._hold is None or self._hold.is_held
+
+    def _has_begun(self, *, is_last_try: bool) -> bool:
+        """Begin to take part, or leave everything as it was; return whether that is settled."""
+        is_settled = True
+        try:
+            self._begin()
+        except OSError as error:
+            faults.warn_once("workers", "workers of this service cannot find each other: %s", error)
+            self.end()
+        except Exception as error:
+            faults.fault("workers", error)
+            self.end()
+            self._is_ended = is_settled = is_last_try
+        return is_settled
 
     @property
     def has_joined(self) -> bool:
@@ -233,10 +239,11 @@ class WorkerGroup:
         self._waiting = selectors.PollSelector()  # takes no descriptor
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
         self._answers.listen(self._waiting)
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(self._waiting,), name="metertap-workers", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        self._thread = thread
 
     def _begin_to_hold(self, since: int | None = None) -> None:
         """Hold the port; a new worker gives in `since` when it took the lock."""
