@@ -251,11 +251,15 @@ def test_workers_of_multiprocessing_read_their_parents_file(project: Path, elsew
 @pytest.mark.skipif(
     not hasattr(os, "chown") or os.getuid() != 0, reason="only root gives files away"
 )
+@pytest.mark.parametrize("is_link", [False, True])
 def test_a_file_of_another_user_beside_the_program_does_not_count(
-    project: Path, elsewhere: Path
+    is_link: bool, project: Path, elsewhere: Path
 ) -> None:
     command = script_in_it(project)
-    os.chown(project / "pyproject.toml", 12345, 12345)
+    file = project / "pyproject.toml"
+    if is_link:
+        file.symlink_to(file.rename(elsewhere / "of_this_user.toml"))
+    os.chown(file, 12345, 12345, follow_symlinks=False)
     assert read_by(*command, cwd=elsewhere)[:2] == (1000, NONE)
     assert read_by(*command, cwd=project)[:2] == (77, NONE)
 

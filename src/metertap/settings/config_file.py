@@ -109,10 +109,13 @@ def _is_within(folder: Path, file: Path) -> bool:
 
 
 def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
-    """Return whether the owner of `path` could change the program too; in `/tmp` anybody writes."""
+    """Return whether the owner of `path` could change the program too; in `/tmp` anybody writes.
+
+    If it is a link, its own owner chose the file.
+    """
     try:
-        writer = path.stat().st_uid
-        return os.name == "nt" or writer in {0, os.getuid(), (code or path.parent).stat().st_uid}
+        writers = {path.stat().st_uid, path.lstat().st_uid}
+        return os.name == "nt" or writers <= {0, os.getuid(), (code or path.parent).stat().st_uid}
     except OSError:
         return False
 
