@@ -106,8 +106,9 @@ def test_what_a_process_spends_is_in_its_history(
     assert [(item["tool"], item["usd"], item["unpriced"]) for item in found["tools"]] == [
         ("ask", 4.5, 1)
     ]
-    models = {item["model"]: (item["calls"], item["usd"]) for item in found["models"]}
-    assert models == {"own/m": (1, 4.5), "own/unknown": (1, None)}
+    names = ("calls", "usd", "failed_usd")
+    models = {item["model"]: tuple(item[name] for name in names) for item in found["models"]}
+    assert models == {"own/m": (1, 4.5, 0), "own/unknown": (1, None, None)}
     (day,) = found["days"]
     assert (day["ok_calls"], day["usd_per_ok_call"], day["failed_usd"]) == (2, 2.25, 0)
 

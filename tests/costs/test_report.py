@@ -199,6 +199,7 @@ def test_repeats_are_worth_a_word_where_there_is_no_cache() -> None:
         (Decimal("0.001"), 60.0, 1.44, True),
         (Decimal("0.0001"), 60.0, 0.144, False),
         (Decimal("0.001"), 59.9, None, None),
+        (Decimal("0.6"), 3.0, None, True),
         (None, 60.0, None, None),
     ],
 )

@@ -20,15 +20,19 @@ def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
 
     The forecast extends the rate of spending since counting began to a whole day.
     """
-    daily = daily_budget()
+    daily, seconds = daily_budget(), figures.uptime_seconds
     forecast: float | None = None
-    if spent is not None and figures.uptime_seconds >= _LEAST_SECONDS:
-        forecast = float(spent) / figures.uptime_seconds * DAY_SECONDS
+    is_over: bool | None = None
+    if spent is not None and seconds >= _LEAST_SECONDS:
+        forecast = float(spent) / seconds * DAY_SECONDS
+        is_over = None if daily is None else forecast > daily
+    elif spent is not None and daily is not None and spent > daily:
+        is_over = True  # in less than a minute, for which nothing is forecast
     return {
         "daily": daily,
         "forecast_daily": forecast,
-        "over_seconds": figures.uptime_seconds,
-        "is_over": None if daily is None or forecast is None else forecast > daily,
+        "over_seconds": seconds,
+        "is_over": is_over,
     }
 
 

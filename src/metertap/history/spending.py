@@ -60,8 +60,12 @@ class Spent:
         has_only_hits = not self.calls and self.saved_usd is not None
         is_known = self.usd > 0 or self.unpriced < self.calls or has_only_hits
         each = self.usd / self.ok_calls if is_known and self.ok_calls else None
-        usd = {"usd": self.usd if is_known else None, "usd_per_ok_call": each}
-        return {**asdict(self), **usd}
+        return {
+            **asdict(self),
+            "usd": self.usd if is_known else None,
+            "failed_usd": self.failed_usd if is_known else None,
+            "usd_per_ok_call": each,
+        }
 
 
 @dataclass(slots=True)

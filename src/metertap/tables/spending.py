@@ -24,7 +24,7 @@ class Spent(TypedDict):
     output_tokens: float
     usd: float | None
     usd_per_ok_call: float | None
-    failed_usd: float
+    failed_usd: float | None
     unpriced: float
     saved_usd: float | None
     saved_seconds: float | None
