@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 
 import opentelemetry.sdk.metrics  # noqa: F401  # with it, no process sleeps until it records
@@ -163,3 +164,17 @@ print([thread.name for thread in threading.enumerate() if not thread.daemon])
 def test_a_program_ends_while_its_endpoints_are_open() -> None:
     program = run(sys.executable, "-c", PROGRAM)
     assert (program.status, program.stdout, program.told) == (0, b"['MainThread']\n", "")
+
+
+def test_an_endpoint_that_is_stopped_waits_for_no_port_any_more(
+    taken: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = Endpoint("patient", App({}), "127.0.0.1", taken, explicit=True, variable="PORT")
+    endpoint.patience_seconds = 1e9
+    endpoint.start()
+    thread = next(one for one in threading.enumerate() if one.name == "metertap-patient")
+    endpoint.stop()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert endpoint.url is None
+    assert warnings_of(caplog) == []

@@ -262,6 +262,13 @@ def test_who_has_left_writes_nothing_any_more(group: WorkerGroup, stack: ExitSta
     assert not written & {"0", str(os.getpid())}
 
 
+def test_who_has_left_takes_no_port_any_more(group: WorkerGroup) -> None:
+    group.end()  # as a thread of this process was about to take the place of another worker
+    assert not group.join()
+    group.forked()  # a child begins anew
+    assert group.join()
+
+
 def test_who_leaves_the_port_answers_what_was_gathered_last(
     group: WorkerGroup, stack: ExitStack
 ) -> None:

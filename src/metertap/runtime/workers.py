@@ -115,6 +115,8 @@ class Workers:
         self._recorder.forget_activity_callback(self._join_soon)
         if self._group is not None:
             listing.briefly(self._guarded(self._group.end), _ENDS_SECONDS)
+            for endpoint in self._shared:  # one may just have been started, in another's place
+                faults.kept("workers.end", endpoint.stop, None)
 
     def forked(self) -> None:
         """Leave the service in a forked child, until an endpoint is to open there."""

@@ -50,6 +50,8 @@ class WorkerGroup:
         self._lock = locks.rlock()
         self._writing = locks.lock()
         self._is_ended = False
+        self._is_alone = not IS_POSSIBLE
+        """Whether workers cannot find each other."""
         self._gathered: dict[tuple[str, ...], Gathered] = {}
         self._clear()
 
@@ -72,13 +74,14 @@ class WorkerGroup:
     def join(self) -> bool:
         """Join the service; return whether this worker should hold the port.
 
-        That is also so if workers cannot find each other, because each is then alone.
+        That is also so if workers cannot find each other, because each is then alone. It is not so
+        once this one has left: the port is another's then.
         """
         with self._lock:
             if self._thread is None and IS_POSSIBLE and not self._is_ended:
                 # Once more after a fault: a worker that cannot join is alone from then on.
                 _ = self._has_begun(is_last_try=False) or self._has_begun(is_last_try=True)
-            return self._hold is None or self._hold.is_held
+            return self._is_alone or (self._hold is not None and self._hold.is_held)
 
     def _has_begun(self, *, is_last_try: bool) -> bool:
         """Begin to take part, or leave everything as it was; return whether that is settled."""
@@ -88,10 +91,11 @@ class WorkerGroup:
         except OSError as error:
             faults.warn_once("workers", "workers of this service cannot find each other: %s", error)
             self.end()
+            self._is_alone = True
         except Exception as error:
             faults.fault("workers", error)
             self.end()
-            self._is_ended = is_settled = is_last_try
+            self._is_ended = self._is_alone = is_settled = is_last_try
         return is_settled
 
     @property
@@ -209,6 +213,7 @@ class WorkerGroup:
         self._clear()
         self._gathered = {}
         self._is_ended = False
+        self._is_alone = not IS_POSSIBLE
         self._ledger.forget()
 
     def _close(self) -> None:
