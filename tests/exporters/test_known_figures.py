@@ -420,13 +420,18 @@ def test_others_run_while_many_entries_are_written(
     paused: list[None] = []
     monkeypatch.setattr(json_text, "pause", lambda: paused.append(None))
     tools = tuple(TOOL._replace(name=f"t{number}") for number in range(entries))
-    figures = FIGURES._replace(tools=tools, caches=(), operations=(), sessions=())
     given: dict[str, Any] = {"enabled": True, "service": {}, "foreign": (), "alerts": None}
     writer = DocumentText()
-    writer.of(outline(figures, **given))
-    assert len(paused) == pauses
-    writer.of(outline(figures, **given))
-    assert len(paused) == pauses
+
+    def pauses_with(tools: tuple[ToolFigures, ...]) -> int:
+        paused.clear()
+        figures = FIGURES._replace(tools=tools, caches=(), operations=(), sessions=())
+        writer.of(outline(figures, **given))
+        return len(paused)
+
+    always = pauses_with(())
+    assert pauses_with(tools) == always + pauses
+    assert pauses_with(tools) == always
 
 
 @pytest.mark.faults
