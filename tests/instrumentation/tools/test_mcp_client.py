@@ -186,3 +186,17 @@ def test_a_request_that_cannot_be_read_is_a_fault_and_nothing_else() -> None:
     with pytest.raises(LookupError):
         send(SimpleNamespace(), LookupError())
     assert faults.fault_counts() == {"mcp.client": 2}
+
+
+def test_what_a_server_answers_is_a_label_of_bounded_length(
+    reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "protocol_version", "\ud800" * 10_000)
+    refused = type("MCPError", (Exception,), {"__module__": "mcp.shared.exceptions"})()
+    refused.error = SimpleNamespace(code=10**4000)
+    with pytest.raises(type(refused)):
+        send(request("ping"), refused)
+    (point,) = points(reader, "mcp.client.operation.duration")
+    assert {"rpc.response.status_code", "mcp.protocol.version"} < point.attributes.keys()
+    for value in point.attributes.values():
+        assert len(str(value).encode()) <= 200

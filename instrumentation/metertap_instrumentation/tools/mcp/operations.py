@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from metertap import catalogue
+from metertap.labels import as_label
 from metertap.recording import DataPoint, ToolSeries, WeightSeries
 from metertap.state import recorder
 
@@ -149,4 +150,9 @@ def _of_peer(version: str | None, transport: Transport) -> dict[str, Any]:
 
 
 def _present(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in attributes.items() if value is not None}
+    """Return the attributes that have a value. The other side may choose texts of any length."""
+    return {
+        key: as_label(value) if isinstance(value, str) else value
+        for key, value in attributes.items()
+        if value is not None
+    }
