@@ -1,0 +1,141 @@
+"""Every kind of stand-in answers as the function it stands for, to everything that can ask."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import types
+import typing
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from support.stand_in_shop import (
+    DECORATED_FUNCTIONS,
+    DECORATED_METHODS,
+    EVERY,
+    FUNCTIONS,
+    METHODS,
+    OBJECTS,
+    OF_CLASS,
+    PATCHED_FUNCTIONS,
+    PATCHED_METHODS,
+    STATIC,
+    Both,
+    Get,
+    each,
+)
+
+pytestmark = pytest.mark.interpreter
+
+
+def described(value: Any) -> Any:
+    """What an answer is, without what is new in each process: objects of two modules differ."""
+    return repr(value).split(" at 0x")[0]
+
+
+QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
+    "signature": inspect.signature,
+    "iscoroutinefunction": inspect.iscoroutinefunction,
+    "isgeneratorfunction": inspect.isgeneratorfunction,
+    "isasyncgenfunction": inspect.isasyncgenfunction,
+    "isfunction": inspect.isfunction,
+    "ismethod": inspect.ismethod,
+    "isroutine": inspect.isroutine,
+    "isdatadescriptor": inspect.isdatadescriptor,
+    "asyncio": asyncio.iscoroutinefunction,
+    "getdoc": inspect.getdoc,
+    "callable": callable,
+    "class": lambda it: it.__class__,
+    "FunctionType": lambda it: isinstance(it, types.FunctionType),
+    "MethodType": lambda it: isinstance(it, types.MethodType),
+    "own_equality": lambda it: (it == it, it != it, it == object()),
+    "hash": lambda it: hash(it) == hash(it),
+    "names": lambda it: [
+        getattr(it, name, None) for name in ("__name__", "__qualname__", "__module__", "__doc__")
+    ],
+    "get_type_hints": lambda it: None if it.__class__.__name__ == "Called" else hints(it),
+    "autospec": lambda it: inspect.signature(mock.create_autospec(it)),
+    "partial": lambda it: inspect.signature(functools.partial(it, 1)),
+    "wraps": lambda it: inspect.signature(functools.wraps(it)(lambda: None)),
+    "weakref": lambda it: weakref.ref(it) is not None,
+}
+
+
+def hints(it: Any) -> Any:
+    return typing.get_type_hints(it.func if isinstance(it, functools.partial) else it)
+
+
+# wrapt's proxy of an object that is called is a descriptor, and has a `__call__` of its own.
+OF_FUNCTIONS = {"isroutine", "autospec"}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@each(EVERY)
+def test_a_stand_in_answers_as_what_it_stands_for(both: Both, get: Get, question: str) -> None:
+    if get in OBJECTS.values() and question in OF_FUNCTIONS:
+        return
+    ask = QUESTIONS[question]
+    assert described(ask(get(both.measured))) == described(ask(get(both.bare)))
+
+
+@each({**FUNCTIONS, **METHODS})
+def test_its_source_is_found_and_unwrapped(both: Both, get: Get) -> None:
+    measured, bare = get(both.measured), get(both.bare)
+    assert inspect.getsource(measured) == inspect.getsource(bare)
+    assert inspect.unwrap(measured).__code__ == bare.__code__
+
+
+ATTRIBUTES = (*DECORATED_METHODS, *PATCHED_METHODS, *OF_CLASS, *STATIC, "value")
+
+
+def test_the_attributes_of_a_class_are_listed_as_those_of_the_bare_class(both: Both) -> None:
+    def rows(module: Any) -> dict[str, Any]:
+        return {
+            row.name: (row.kind, row.defining_class.__name__, row.object.__class__)
+            for row in inspect.classify_class_attrs(module.Shop)
+            if row.name in ATTRIBUTES
+        }
+
+    expected = rows(both.bare)
+    assert len(expected) == len(ATTRIBUTES)
+    # Patched for this class alone, what it inherits has to stand in the class itself.
+    for name in ("inherited", "inherited_later"):
+        assert expected[name] == ("method", "Base", types.FunctionType)
+        expected[name] = ("method", "Shop", types.FunctionType)
+    assert rows(both.measured) == expected
+
+
+@each({name: name for name in ATTRIBUTES if name != "value"}, "name")
+def test_a_mock_of_the_class_takes_what_one_of_the_bare_class_takes(both: Both, name: str) -> None:
+    def taken(module: Any) -> list[Any]:
+        made = mock.create_autospec(module.Shop)
+        found: list[Any] = []
+        for it in (getattr(made, name), getattr(made.return_value, name)):
+            found += [type(it).__name__, inspect.signature(it)]
+            for arguments, named in (((1,), {}), ((), {}), ((1, 2, 3), {}), ((1,), {"odd": 1})):
+                try:
+                    answer = it(*arguments, **named)
+                except TypeError as error:
+                    found.append(str(error))
+                else:
+                    if inspect.iscoroutine(answer):
+                        answer.close()
+                    found.append(type(answer).__name__)
+        return found
+
+    assert taken(both.measured) == taken(both.bare)
+
+
+def test_a_mock_of_the_module_takes_what_one_of_the_bare_module_takes(both: Both) -> None:
+    def signatures(module: Any) -> list[Any]:
+        made = mock.create_autospec(module)
+        names = (*DECORATED_FUNCTIONS, *PATCHED_FUNCTIONS, "partial")
+        mocks = [getattr(made, name) for name in names]
+        return [(type(it).__name__, inspect.signature(it)) for it in mocks]
+
+    assert signatures(both.measured) == signatures(both.bare)
