@@ -22,6 +22,8 @@ from metertap.patching.targets import Target
 from metertap_instrumentation.libraries import LIBRARIES
 from support.programs import run
 
+pytestmark = pytest.mark.programs
+
 ERRORS = (KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit, KeyError)
 OWN_ARGUMENTS = {
     "Wrapper._with_middlewares_for_backend",  # is wrapped by what reads two more of them

@@ -14,7 +14,7 @@ from kits.async_caches import close_loop, run
 from kits.cache_kit import shows_us
 from servers.redis_cluster import Cluster, Node, redis_cluster, slot_of
 
-pytestmark = pytest.mark.library("redis")
+pytestmark = [pytest.mark.library("redis"), pytest.mark.programs]
 
 redis = pytest.importorskip("redis")
 aredis = pytest.importorskip("redis.asyncio")
