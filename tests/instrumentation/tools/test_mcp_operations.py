@@ -140,6 +140,30 @@ def test_a_refused_request_has_its_code_and_no_name_of_the_clients(
     assert all(key[2] is not None for key in servers if key[0] in {"prompts/get", "resources/read"})
 
 
+@pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)
+def test_a_prompt_that_was_listed_has_its_name_where_it_always_fails(
+    stack: Stack, reader: InMemoryMetricReader
+) -> None:
+    def broken() -> str:
+        raise LookupError
+
+    async def session() -> None:
+        assert stack.empty is not None
+        server = stack.empty("shop")
+        server.prompt()(broken)
+        async with stack.connect(server) as session:
+            await session.list_prompts()
+            for name in ("broken", "made_up"):
+                with contextlib.suppress(Exception):
+                    await session.get_prompt(name)
+
+    asyncio.run(session())
+    for metric in (SERVER, CLIENT):
+        keys = [key for key in operations(reader, metric) if key[0] == "prompts/get"]
+        assert sorted(key[1] for key in keys) == ["_OTHER", "broken"]
+        assert all(key[2] is not None for key in keys)
+
+
 @pytest.mark.parametrize("stack", ALL, ids=str)
 def test_attributes_of_a_tool_call_are_those_of_the_conventions(
     stack: Stack, reader: InMemoryMetricReader

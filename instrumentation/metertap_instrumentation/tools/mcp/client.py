@@ -20,6 +20,7 @@ from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
     NAMING,
     PROMPTS_GET,
+    PROMPTS_LIST,
     TOOLS_CALL,
     TOOLS_LIST,
     UNKNOWN,
@@ -34,6 +35,7 @@ _PLACE = "mcp.client"
 _tools = KnownNames()
 _prompts = KnownNames()
 _kinds = Kinds()
+_LISTS = frozenset({TOOLS_LIST, PROMPTS_LIST})
 _find_kind = _kinds.find
 
 
@@ -117,7 +119,7 @@ def _kind(key: Key) -> Kind:
         # The caller may be a model that makes names up: those that were answered for are labels.
         label = (_tools if method == TOOLS_CALL else _prompts).label(name)
     kind = Kind(catalogue.CLIENT_DURATION, (method, label, version, transport))
-    if label == name and method != TOOLS_LIST:  # the answer to that holds names
+    if label == name and method not in _LISTS:  # the answers to these hold names
         _kinds.keep(key, kind)
     return kind
 
@@ -132,5 +134,8 @@ def _learn(method: str, name: str | None, result: Any) -> None:
         for tool in tools:
             _tools.learn(tool)
         weights.listed(tools, weights.of_received, weights.CLIENT_SOURCE, catalogue.CLIENT)
+    elif method == PROMPTS_LIST:
+        for prompt in getattr(result, "prompts", ()):
+            _prompts.learn(prompt.name)
     elif method == PROMPTS_GET and name is not None:
         _prompts.learn(name)

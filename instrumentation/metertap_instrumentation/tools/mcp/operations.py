@@ -17,6 +17,7 @@ from metertap.state import recorder
 INITIALIZE = "initialize"
 TOOLS_CALL = "tools/call"
 TOOLS_LIST = "tools/list"
+PROMPTS_LIST = "prompts/list"
 PROMPTS_GET = "prompts/get"
 NAMING = frozenset({TOOLS_CALL, PROMPTS_GET})
 """Methods whose requests name what they ask for."""

@@ -9,7 +9,7 @@ only they see: when the handler began and ended, what it raised, whether the too
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metertap import catalogue, faults, outcomes
@@ -39,6 +39,12 @@ MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 _LONGEST_CHAIN = 20
 """The most exceptions of one chain that are looked at: chains may be circles."""
 _prompts = KnownNames()
+
+
+def prompts_listed(names: Iterable[str]) -> None:
+    """Take in an answer to `prompts/list`: a prompt has its name from now on, if it fails, too."""
+    for name in names:
+        _prompts.learn(name)
 
 
 class Served:

@@ -18,7 +18,7 @@ from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import Target, stand_in
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
-from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, TOOLS_LIST
+from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, PROMPTS_LIST, TOOLS_LIST
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 
 _PLACE = "mcp.request"
@@ -131,6 +131,8 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
         if request.kind.method == TOOLS_LIST:
             tools = {tool.name: tool for tool in result.tools}
             request.served.listed(tools, weights.of_sent, request.cursor, result.nextCursor)
+        elif request.kind.method == PROMPTS_LIST:
+            requests.prompts_listed(prompt.name for prompt in result.prompts)
         request.answer = fields
         request.end()
 

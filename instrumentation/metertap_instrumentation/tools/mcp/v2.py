@@ -14,6 +14,7 @@ from metertap.patching.targets import stand_in
 from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,
+    PROMPTS_LIST,
     TOOLS_CALL,
     TOOLS_LIST,
     UNKNOWN,
@@ -115,6 +116,8 @@ def _answered(request: _Request, result: Mapping[str, Any]) -> None:
                 cursor if isinstance(cursor, str) else None,
                 result.get("nextCursor"),
             )
+        elif request.kind.method == PROMPTS_LIST:
+            requests.prompts_listed(prompt["name"] for prompt in result.get("prompts", ()))
         request.end(ending)
     except Exception:
         request.abandon()
