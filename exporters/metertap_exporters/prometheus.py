@@ -30,7 +30,7 @@ from metertap_exporters.exposition.text import Exposition, only
 from metertap_exporters.http.app import App, Environ, Response, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
-from metertap_exporters.http.workers import EACH, no_worker, worker_asked
+from metertap_exporters.http.workers import EACH, HasLeft, no_worker, worker_asked
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
@@ -235,7 +235,10 @@ class PrometheusExporter:
         group = self.group
         if group is None:
             return None
-        return faults.kept("prometheus.workers", lambda: group.gathered(_SECTIONS), None)
+        found = faults.kept("prometheus.workers", lambda: group.gathered(_SECTIONS), None)
+        if found is None and self.endpoint.may_bind is not None and group.has_left:
+            raise HasLeft  # its own counts would seem to be those of all
+        return found
 
     def _of_workers(self, gathered: Gathered, pids: Sequence[int]) -> Iterator[Family]:
         """Make the families of some workers, each apart from the others by the label `worker`."""

@@ -184,6 +184,18 @@ def test_an_answer_for_one_worker_is_none_for_another(document: JsonSnapshot) ->
         assert len({all_of_them, one, other}) == 3
 
 
+@pytest.mark.parametrize("view", [JsonSnapshot, PrometheusExporter])
+def test_a_worker_that_has_left_does_not_show_its_own_figures_as_those_of_all(view: Any) -> None:
+    made = view()
+    made.endpoint.may_bind = lambda: False
+    made.group = SimpleNamespace(gathered=lambda _names: None, has_left=True)
+    route = made._metrics if view is JsonSnapshot else made._route
+    for query in ("", f"worker={os.getpid()}"):
+        assert route({"QUERY_STRING": query}).status == 503
+    made.group.has_left = False  # it is alone
+    assert route({"QUERY_STRING": ""}).status == 200
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("gathered", [lambda _names: None, lambda _names: 1 / 0])
 def test_without_the_others_a_view_shows_its_own_process(gathered: Any) -> None:

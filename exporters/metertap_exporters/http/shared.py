@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 
 from metertap import locks
 from metertap_exporters.http.app import Environ, Response, Route, json_error
+from metertap_exporters.http.workers import HasLeft, left
 
 HAS_ROOM = "metertap.has_room"
 """The key in a request of the function that waits until there is memory for one answer more."""
@@ -64,7 +65,10 @@ class SharedRoute:
                         return json_error(503, "too many answers wait to be read")
                     self._begun += 1
                     number = self._begun
-                    response = self._route(environ)
+                    try:
+                        response = self._route(environ)
+                    except HasLeft:
+                        response = left()
                     self._made[kind] = number, response
                 return response
         finally:

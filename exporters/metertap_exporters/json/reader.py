@@ -27,7 +27,7 @@ from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
-from metertap_exporters.http.workers import no_worker, worker_asked
+from metertap_exporters.http.workers import HasLeft, no_worker, worker_asked
 from metertap_exporters.json.document import outline, shown_tools, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.text import DocumentText, dumped
@@ -127,7 +127,10 @@ class JsonSnapshot:
         from metertap.workers.sections import FIGURES  # not before there is a group
 
         sections = (*FIGURES, "foreign")
-        return faults.kept("document.workers", lambda: group.gathered(sections), None)
+        found = faults.kept("document.workers", lambda: group.gathered(sections), None)
+        if found is None and self.endpoint.may_bind is not None and group.has_left:
+            raise HasLeft  # its own counts would seem to be those of all
+        return found
 
     def _own(self) -> dict[str, Any]:
         return self._outline(self._recorder.figures(), self.foreign())

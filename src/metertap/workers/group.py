@@ -103,6 +103,11 @@ class WorkerGroup:
         """Whether this worker takes part now."""
         return self._thread is not None
 
+    @property
+    def has_left(self) -> bool:
+        """Whether this worker does not take part any more, while others may."""
+        return self._is_ended and not self._is_alone
+
     def gathered(self, names: Sequence[str]) -> Gathered | None:
         """Ask all workers for some sections; None if this one is alone.
 
