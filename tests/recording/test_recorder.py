@@ -46,6 +46,19 @@ def test_a_tool_is_made_once_for_each_name_and_source() -> None:
     assert names(recorder) == ["search", "search", catalogue.OTHER]
 
 
+@pytest.mark.parametrize("name", ["x" * 100_000, "\ud800"])
+def test_registered_names_are_labels_of_bounded_length_too(name: str) -> None:
+    # A proxy registers what another server lists, and a client learns that.
+    recorder = Recorder()
+    tool = recorder.tool(name, "one")
+    assert recorder.find_tool(name, "one") is recorder.tool(name, "one") is tool
+    weight = recorder.weight(name, "one", catalogue.CLIENT)
+    assert recorder.weight(name, "one", catalogue.CLIENT) is weight
+    for label in (tool.name, weight.name):
+        assert 0 < len(label.encode()) <= 200
+    assert names(recorder) == [tool.name]
+
+
 def test_the_shared_series_is_shown_once_it_has_counted() -> None:
     recorder = Recorder()
     recorder.record_tool(recorder.other_tool("one"), outcomes.CALLER_ERROR, "caller_error")

@@ -108,10 +108,11 @@ class Recorder(Views):
     def tool(self, name: str, source: str) -> ToolSeries:
         """The series of a registered tool; made, and in the document from now on, if new.
 
-        What is registered is what exists in the program: no limit applies.
+        What is registered is what exists in the program: no limit applies but that of its length.
         """
-        series = self._tools.get((name, source))
+        series = self.find_tool(name, source)
         if series is None:
+            name = as_label(name)
             with self.lock:
                 series = self._tools.get((name, source))
                 if series is None:
@@ -122,7 +123,7 @@ class Recorder(Views):
 
     def find_tool(self, name: str, source: str) -> ToolSeries | None:
         """The series of `name` if it is registered. Names that clients choose end here."""
-        return self._tools.get((name, source))
+        return self._tools.get((name, source)) or self._tools.get((as_label(name), source))
 
     def other_tool(self, source: str) -> ToolSeries:
         """The series that calls of unregistered names share."""
@@ -201,6 +202,7 @@ class Recorder(Views):
         """
         series = self._weights.get((name, source, side))
         if series is None:
+            name = as_label(name)
             with self.lock:
                 if side == catalogue.CLIENT and len(self._weights) >= self._series_limit:
                     name = catalogue.OTHER
