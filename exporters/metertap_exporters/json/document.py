@@ -207,6 +207,8 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
 
 def _by_count(error_types: Mapping[str, int]) -> dict[str, int]:
     """Return error types, the most frequent first, and equally frequent ones by name."""
+    if not error_types:
+        return {}
     return dict(sorted(error_types.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -13,7 +13,7 @@ import operator
 import sys
 import time
 from abc import ABC, abstractmethod
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from itertools import repeat
 from operator import length_hint
@@ -74,9 +74,14 @@ class Batch:
         """Count how many fall into each bucket; a bound belongs to the bucket below it."""
         counts = self._counts.get(bounds)
         if counts is None:
-            ordered = self.ordered
-            ends = [bisect_right(ordered, bound) for bound in bounds]
-            counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
+            if len(self.durations) <= len(bounds):
+                counts = [0] * (len(bounds) + 1)
+                for duration in self.durations:
+                    counts[bisect_left(bounds, duration)] += 1
+            else:
+                ordered = self.ordered
+                ends = [bisect_right(ordered, bound) for bound in bounds]
+                counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
             self._counts[bounds] = counts
         return counts
 

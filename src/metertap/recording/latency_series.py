@@ -52,8 +52,9 @@ class LatencySeries(Buffer, Generic[F]):
 
         With the recorder's lock held.
         """
+        has_more = bool(self._items)
         self.fold()
-        figures = self.same_figures()
+        figures = None if has_more else self.same_figures()
         if figures is None:
             state = self._state()
             figures = self._figures_now()

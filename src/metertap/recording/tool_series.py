@@ -16,6 +16,7 @@ from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import Latencies, Run, run_of
 
 _NONE = run_of(array("d"), 1.0)
+_NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
 
 
 class Ended(NamedTuple):
@@ -154,7 +155,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         return ToolFigures(
             name=self.name,
             source=self.source,
-            counts={ended: self.counts.get(ended, 0) for ended in outcomes.ALL},
+            counts={**_NO_CALLS, **self.counts},
             error_types=dict(self.error_types),
             errors=dict(self._errors),
             sampled=latencies.count,
