@@ -159,6 +159,8 @@ def test_buckets_of_other_histograms_keep_their_counts_and_bounds() -> None:
     assert made.count == 31
     assert 0.01 * 0.98 < (made.quantile(11 / 31) or 0.0) < 0.02
     assert made.maximum == pytest.approx(0.04, rel=0.02)
+    many = buckets.sketch(buckets.of_classic({"0.01": 1e9}))  # from zero on, evenly
+    assert many.minimum == pytest.approx(0.01 / 2 ** (buckets._DOUBLINGS + 1), rel=0.02)
     native = buckets.sketch(buckets.of_native([(-1e-9, 1e-9, 0.0), (0.5, 0.505, 7.0)]))
     assert (native.count, native.quantile(0.5)) == (7, pytest.approx(0.5025, rel=0.006))
     ranges = buckets.sketch(buckets.of_ranges({"1.000e+00...1.011e+00": 3.0}))
