@@ -142,9 +142,10 @@ def test_recommendations_begin_with_the_largest_saving() -> None:
         )
         for calls, saves in ((19, 1), (20, 2))
     ]
-    found = recommendations.of(figures(usage=usage), {}, Savings(), {})
-    assert [item["saves"] for item in found] == [2.0, 1.0]
-    assert [item["confidence"] for item in found] == ["medium", "low"]
+    unpriced = UsageSeries("search", "x", "other", 1, 1, unpriced=1, retries=1)
+    found = recommendations.of(figures(usage=[unpriced, *usage]), {}, Savings(), {})
+    assert [item["saves"] for item in found] == [2.0, 1.0, None]
+    assert [item["confidence"] for item in found] == ["medium", "low", "low"]
     assert {item["kind"] for item in found} == {"retries"}
     assert "4 of 20 calls failed and 3 were retries" in found[0]["arithmetic"]
     assert "at 2 s a call the failed ones took 8 s" in found[0]["arithmetic"]

@@ -230,6 +230,15 @@ def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
     assert together.percentiles([other, one])[0].p50 == 5.0
 
 
+def test_a_window_that_moved_by_more_than_it_holds_has_none_of_its_old_samples() -> None:
+    totals, together = LatencyTotals(3), Together()
+    totals.add_milliseconds([1.0, 2.0, 3.0])
+    assert together.percentiles([totals.run()])[0].p50 == 2.0
+    totals.add_milliseconds([float(ms) for ms in range(10, 19)])
+    found, count = together.percentiles([totals.run()])
+    assert (found.p50, count) == (17.0, 3)
+
+
 def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
     totals = LatencyTotals(3)
     totals.add_milliseconds([1.0, 2.0])
