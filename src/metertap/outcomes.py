@@ -67,7 +67,7 @@ class Ending(NamedTuple):
         return self.outcome in FAILED or self.outcome == CALLER_ERROR
 
     def of_caller(self) -> Ending:
-        """The same failure, found to be the caller's fault."""
+        """Return this ending as a failure that is the caller's fault."""
         handled = self.error_type == TOOL_ERROR  # nobody said what it was
         return Ending(CALLER_ERROR, CALLER_ERROR if handled else self.error_type)
 

@@ -20,7 +20,7 @@ Hook = Callable[[], None]
 
 
 class _AtFork(NamedTuple):
-    """What is called around a fork."""
+    """Functions that run around a fork: before it, in the parent and in the child."""
 
     before: Hook | None
     parent: Hook | None

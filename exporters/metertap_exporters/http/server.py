@@ -251,4 +251,4 @@ class Server(ThreadingMixIn, WSGIServer):
         self.connections.forget()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that vanish or stall are their own affair; nothing is printed."""
+        """Print nothing: the base class would print a traceback for each client that vanishes."""

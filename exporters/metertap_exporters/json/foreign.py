@@ -104,7 +104,7 @@ class ForeignTool:
         return _milliseconds(self._maximum)
 
     def percentiles(self) -> Percentiles:
-        """Estimate them from the buckets, in milliseconds."""
+        """Estimate p50, p95 and p99 from the buckets, in milliseconds."""
         p50, p95, p99 = (_milliseconds(self._quantile(q)) for q in (0.50, 0.95, 0.99))
         return Percentiles(p50, p95, p99)
 

@@ -43,7 +43,7 @@ class Definition:
     resolved: str = ""
     """The sentence of a process at its end."""
     too_few: str = ""
-    """The same, where there are too few calls or lookups to tell."""
+    """The sentence at its end, where there are too few calls or lookups to tell."""
     is_low: bool = False
     """Whether it fires below its threshold (a percentage) instead of above."""
 

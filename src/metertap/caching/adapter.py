@@ -201,7 +201,7 @@ None, or the caller's default."""
 
 
 def with_default(args: Any, kwargs: Any, *, ours: bool, unless_none: bool = False) -> Asked:
-    """Ask for what `get(key, default)` asks, with `NOTHING` as the default if it is to be `ours`.
+    """Replace the default of a call `get(key, default)` by `NOTHING`, where it is to be `ours`.
 
     `unless_none` leaves a default of None alone. What is asked is a pair: the caller's default, and
     the one that the method gets. `kwargs` have to be of this one call.

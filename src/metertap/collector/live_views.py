@@ -77,7 +77,7 @@ def _by_hand(method: Callable[..., None], record: Callable[..., None]) -> Callab
 
 
 class LiveToolMetrics(_View, ToolMetrics):
-    """One tool as it is measured."""
+    """The current figures of one measured tool, in the shape of the collector's `ToolMetrics`."""
 
     record_call = _by_hand(ToolMetrics.record_call, by_hand.record_tool_call)
 

@@ -211,7 +211,7 @@ class Recorder(Views):
         return series
 
     def weight_of(self, tool: ToolSeries) -> WeightSeries | None:
-        """The same of a tool that is recorded; None where its weight is not."""
+        """Return the series of a tool's weight; None where weights are not recorded."""
         if tool.weight is None:
             tool.weight = self.weight(tool.name, tool.source) if self.weighs else False
         return tool.weight or None
@@ -225,9 +225,9 @@ class Recorder(Views):
     def operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any]
     ) -> DataPoint:
-        """Return the same, made if new. `key` stands for `metric` and `attributes`, and is cheaper.
+        """Return where operations of one kind and ending are recorded, made if it is new.
 
-        Past the series limit of `metric` the new ones share attributes, as the SDK does it.
+        `key` stands for `metric` and `attributes`, and is cheaper to compare. Past the series limit of `metric` the new ones share attributes, as the SDK does it.
         """
         with self.lock:
             found = self._points.get(key)

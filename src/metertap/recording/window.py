@@ -164,7 +164,7 @@ class Window:
         self._extend(samples)
 
     def add_milliseconds(self, samples: Sequence[float]) -> None:
-        """The same; from now on these are milliseconds."""
+        """Add samples in completion order, and keep all samples as milliseconds from now on."""
         if self._factor != 1.0:
             self._read()
             self._ring = array("d", (seconds * 1000.0 for seconds in self._ring))
@@ -191,13 +191,13 @@ class Window:
         return run
 
     def milliseconds(self) -> list[float]:
-        """The samples, oldest first."""
+        """Return the samples in milliseconds, oldest first."""
         return [sample * self._factor for sample in self._in_order()]
 
     def newest(self, count: int, above: float = -1.0) -> list[float]:
-        """The last `count` samples in milliseconds, oldest first; all, where there are fewer.
+        """Return the last `count` samples in milliseconds, oldest first; all if there are fewer.
 
-        None, at a fraction of the cost, where not one of them is `above`.
+        Returns an empty list, at a fraction of the cost, where not one of them is `above`.
         """
         part = self._last(min(count, len(self)))
         if not part or max(part) * self._factor <= above:

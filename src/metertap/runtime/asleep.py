@@ -138,7 +138,7 @@ class Asleep:
             self._wake()
 
     def _wakes_later(self) -> bool:
-        """Wake this by the event loop, if one runs in this thread."""
+        """Have the event loop of this thread start the pipeline soon; return False without a loop."""
         asyncio = sys.modules.get("asyncio")
         if asyncio is None:
             return False

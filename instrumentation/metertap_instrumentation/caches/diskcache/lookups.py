@@ -29,7 +29,10 @@ class _First:
 
 
 def _asks(*, known: bool) -> Ask:
-    """Make what asks for one key; only a method that is `known`, diskcache's, gets our default."""
+    """Return the question for one key that a call of a lookup method stands for.
+
+    Only diskcache's own method (`known`) gets a default of ours: an overriding one may not take it.
+    """
 
     def ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
         outer = _layer()

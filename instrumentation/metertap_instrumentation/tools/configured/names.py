@@ -31,7 +31,7 @@ SlotOf = Callable[[Any, Any, Any], Slot]
 _COLLECTIONS = frozenset({dict, set, frozenset, list, tuple})
 _NO_SELF = "{} = attr:… is for methods, and {} is none"
 _Read = Callable[[Any, Any, Any], Any]
-"""Something of a call, by the same. May raise."""
+"""A value read from a call, by wrapt's instance, args and kwargs. May raise."""
 
 
 class Function(NamedTuple):

@@ -91,7 +91,7 @@ def request_in_progress() -> Request | None:
 
 
 def claimed_request() -> Request | None:
-    """Return the same, if a framework has begun to dispatch that very call."""
+    """Return the request in progress, if a framework has begun to dispatch that very call."""
     request = request_in_progress()
     return request if request is not None and request.is_claimed else None
 

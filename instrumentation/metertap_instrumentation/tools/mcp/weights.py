@@ -58,7 +58,7 @@ def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
 
 
 def received(kind: Kind, fields: Mapping[str, Any]) -> None:
-    """Record the same for an answer that a client got."""
+    """Record the size of a tool's result that a client received."""
     weight = kind.weight
     if weight is None:
         weight = kind.weight = (
