@@ -227,7 +227,8 @@ class Recorder(Views):
     ) -> DataPoint:
         """Return where operations of one kind and ending are recorded, made if it is new.
 
-        `key` stands for `metric` and `attributes`, and is cheaper to compare. Past the series limit of `metric` the new ones share attributes, as the SDK does it.
+        `key` stands for `metric` and `attributes`, and is cheaper to compare. Past the
+        series limit of `metric` the new ones share attributes, as the SDK does it.
         """
         with self.lock:
             found = self._points.get(key)

@@ -138,7 +138,7 @@ class Asleep:
             self._wake()
 
     def _wakes_later(self) -> bool:
-        """Have the event loop of this thread start the pipeline soon; return False without a loop."""
+        """Have the event loop of this thread start the pipeline soon; False if there is none."""
         asyncio = sys.modules.get("asyncio")
         if asyncio is None:
             return False
