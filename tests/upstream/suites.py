@@ -119,6 +119,17 @@ SUITES = (
         tests="tests/unit_tests",
     ),
     Suite(
+        "langgraph",
+        "langgraph-prebuilt==1.*",
+        (
+            *("langgraph==1.*", "langgraph-prebuilt==1.*", ASYNCIO, "pytest-mock", "syrupy"),
+            *("langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres"),
+            *("psycopg[binary]", "psycopg-pool", "redis"),
+        ),
+        arguments=("-o", "asyncio_mode=auto"),
+        settings=(("NO_DOCKER", "true"),),
+    ),
+    Suite(
         "openai-agents",
         "openai-agents==0.*",
         (
