@@ -56,9 +56,9 @@ def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, floa
         of = _model(labels)
         yield Subject("tool", of.tool, ""), labels, at, {after_miss(of.provider, of.model): value}
     for labels, at, value in grown(promql.CACHE_REQUESTS, "", (promql.TOOL, promql.LOOKUP)):
-        if promql.TOOL in labels:
+        if tool := labels.get(promql.TOOL):
             name = "hits_in_calls" if labels.get(promql.LOOKUP) == "hit" else "misses_in_calls"
-            yield Subject("tool", labels[promql.TOOL], ""), labels, at, {name: value}
+            yield Subject("tool", tool, ""), labels, at, {name: value}
     for labels, at, value in grown(promql.TOKENS, "sum", (*asked, promql.KIND_OF_TOKEN)):
         kind = f"{labels.get(promql.KIND_OF_TOKEN)}_tokens"
         yield from _both(_model(labels), labels, at, {kind: value})
