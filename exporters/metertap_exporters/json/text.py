@@ -15,6 +15,8 @@ from metertap import faults
 from metertap.pacing import paced, pause
 from metertap_exporters.json.document import ENTRIES
 
+_MANY = 100
+"""Entries that take a moment to put together."""
 _ENTRIES = 20
 """Entries that are written before others may run: about a third of a millisecond."""
 
@@ -47,7 +49,6 @@ class DocumentText:
                 text = faults.kept("document.text", partial(dumped, value), "null")
             members.append(f"{dumped(key)}:{text}")
         self._kept = now
-        pause()
         return f"{{{','.join(members)}}}".encode()
 
 
@@ -80,7 +81,8 @@ def _section(key: str, value: Any, before: Mapping[str | int, tuple[object, str]
                 pause()
             kept = (figures, f"{dumped(name)}:{text}" if named else text)
         now[name] = kept
-    pause()
+    if len(now) > _MANY:
+        pause()
     entries = ",".join([text for _, text in now.values()])
     text = f"{{{entries}}}" if named else f"[{entries}]"
     return _Section(value if len(now) == len(value) else None, text, now)
