@@ -119,6 +119,7 @@ def test_what_the_table_cannot_price_has_no_price(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(prices, "price_table", lambda: table)
     monkeypatch.setattr(table, "_providers", list)
     monkeypatch.setattr(table, "_model", lambda *_: (None, SimpleNamespace(prices=None)))
+    assert table.newest_date is None
     found = prices.in_force()
     assert found.cost("openai", "gpt-4o", Usage(1), 0.0) is None
     assert found.described() == {"table": "genai-prices 1", "table_date": None}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import sys
 import traceback
 import types
@@ -344,3 +346,15 @@ def test_arguments_that_do_not_fit_are_told_of_at_the_call() -> None:
     for function in (stream, later):
         with pytest.raises(TypeError, match="unexpected keyword argument"):
             function(number=3)  # type: ignore[call-arg]
+
+
+@metertap.tool
+def steps() -> Generator[int, None, None]:
+    """A decorated generator function that is found by its name, as others are."""
+    yield 1
+
+
+def test_a_decorated_generator_function_is_copied_and_pickled_by_its_name() -> None:
+    assert copy.copy(steps) is steps
+    assert copy.deepcopy(steps) is steps
+    assert pickle.loads(pickle.dumps(steps)) is steps
