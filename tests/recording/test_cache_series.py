@@ -244,3 +244,12 @@ def test_a_forked_child_counts_the_same_objects_from_zero() -> None:
     assert counted(child)[:3] == (1, 2, 3)
     cache.says = Statistics(1, 1, 1, 1)  # cleared
     assert counted(child)[:3] == (2, 3, 4)
+
+
+def test_what_two_objects_of_a_name_evicted_is_added() -> None:
+    series = CacheSeries("prompts", "test", frozenset({EVICTIONS}))
+    caches = [Cache(), Cache()]
+    series.readings.extend(Reading(cache.read) for cache in caches)
+    for cache, says in zip(caches, (Statistics(5, 4, 3, 2), Statistics(1, 1, 1, 1)), strict=True):
+        cache.says = says
+    assert counted(series)[:3] == (6, 5, 4)
