@@ -34,6 +34,7 @@ _NEVER_FAIL = {
     "lookups.py": {"__init__"},
     "patch_set.py": {"function", "later", "_call_inherited"},
     "configured.py": {"_default", "_number"},
+    "settings.py": {"_service"},
     "google_genai.py": {"wrapped"},
     "tap.py": {"_installation"},
     "meters.py": {"counting", "__init__", "__enter__", "__exit__", "leave_layer"},
@@ -43,7 +44,7 @@ _NEVER_FAIL = {
 Those of `imports.py` and `patch_set.py`, and `wrapped`, make the program's own call, so that there
 is no call without them.
 
-What `_default` and `_number` raise is told as what a line of the configuration cannot read.
+What `_default`, `_number` and `_service` raise is told as a value that cannot be read.
 """
 
 reached = 0
