@@ -15,7 +15,7 @@ from servers.webhook import webhook
 from support import breaking
 from support.waiting import wait_for
 
-TELL_OTHERWISE = {"config_file.py", "parsing.py", "settings.py"}
+TELL_OTHERWISE = {"config_file.py", "parsing.py"}
 """What these raise is told as a setting, or a file, that cannot be used."""
 
 
