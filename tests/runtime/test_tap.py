@@ -205,7 +205,7 @@ def test_a_shutdown_does_not_wait_for_an_endpoint_that_comes_up_meanwhile(
         info(*arguments)
 
     monkeypatch.setattr(faults, "info", slowly)
-    tap = metertap.instrument(json_port=free_port if is_known else 0)
+    tap = metertap.instrument(json_port=free_port if is_known else 0, announce=True)
     metertap.record_tool_call("search", True, 1.0)
     assert is_coming_up.wait(60)
     end = threading.Thread(target=tap.shutdown, daemon=True)
