@@ -293,6 +293,9 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     wrapped, function = original, target.wrapper
     if original is _ABSENT and isinstance(owner, type):
         wrapped = inspect.getattr_static(owner, name)
+        # Others are pickled, which a plain function with the name of what it inherits cannot be.
+        if target.replacement is not None and inspect.iscoroutinefunction(wrapped):
+            return target.replacement(_inherited(owner, name, wrapped))
         function = functools.partial(_call_inherited, owner, name, function)
     elif original is _ABSENT:  # put into an object or module, where nothing would bind it
         wrapped = getattr(owner, name)
@@ -307,6 +310,20 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     if original is _ABSENT and isinstance(owner, type):
         made._self_holder = owner
     return made, live.release
+
+
+def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that awaits `method`, or what `owner` inherits in its place by then."""
+
+    @functools.wraps(method)
+    async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await getattr(super(owner, self), name)(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return later
 
 
 def _call_inherited(
