@@ -4,7 +4,7 @@ This table is the one place that knows them: the extras of `pyproject.toml`, wha
 says, `docs/libraries.md` and the environments of continuous integration are checked against it.
 """
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 import re
 from typing import NamedTuple

@@ -5,7 +5,7 @@ read in 2026-11). They are constants of our own because the published packages d
 them all yet, and because a convention that is still moving should move in one place.
 """
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 from typing import NamedTuple
 

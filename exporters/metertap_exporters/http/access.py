@@ -3,7 +3,7 @@
 A browser is asked for a user's name and a password: the password is the token.
 """
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 import binascii
 from base64 import b64decode

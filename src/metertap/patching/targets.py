@@ -1,6 +1,6 @@
 """Targets of patches: what is patched, and what takes its place."""
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 import functools
 import inspect

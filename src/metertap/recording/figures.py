@@ -1,6 +1,6 @@
 """Figures: copies of everything that was recorded, at one moment."""
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 from typing import TYPE_CHECKING, NamedTuple
 

@@ -8,7 +8,7 @@ A process is identified by its id, the time at which it started and its service 
 process that is killed leaves its file behind, and its id and port go to others.
 """
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 import json
 import os

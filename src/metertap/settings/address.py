@@ -1,6 +1,6 @@
 """Addresses that alerts are sent to. They may hold credentials, and so are never shown whole."""
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 from base64 import b64encode
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """OpenTelemetry's own variables, as its specification defines them."""
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 from collections.abc import Mapping
 from typing import NamedTuple

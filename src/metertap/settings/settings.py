@@ -7,7 +7,7 @@ From a file that merely lies where the program runs, only settings count that re
 nothing (`_HARMLESS`): whoever wrote that file need not be whoever started the program.
 """
 
-# Annotations are evaluated here: a named tuple compiles each one that is a text.
+# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 import os
 import re
