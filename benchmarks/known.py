@@ -68,13 +68,14 @@ MISSES: dict[str, Miss] = {
     "LangChain tool without a schema / time of the call": Miss(0.045, "the same, of less"),
     "pydantic-ai tool call / time of the call": Miss(
         0.055,
-        "3 µs of the cheapest call that there is, without a model: three wrappers that do nothing",
+        "3 µs of the cheapest call that there is, without a model; three times what two wrappers "
+        "that do nothing take",
     ),
     "JSON document, 100 tools × 1000 / singleton": Miss(
-        0.65, "0.43 to 0.49, and more where the processor's cache is another program's"
+        0.65, "0.43 to 0.61 in six runs; the quartiles of each lie on both sides of the limit"
     ),
     "the page open, 200 tools, 20 active / a core": Miss(
-        0.0075, "5 to 6 ms, for a document a second in which 20 tools are new"
+        0.009, "5 to 7 ms in four runs, for a document a second in which 20 tools are new"
     ),
     "MCP 2.x tools/call, MCPServer / CPU of the call": Miss(
         0.11,

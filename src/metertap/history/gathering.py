@@ -42,7 +42,7 @@ class Gathering:
         self._waiting = 0
         self._tallies: dict[Subject, Tally] = {}
         self._of_tools: dict[ToolSeries, Tally] = {}
-        """The same tallies, found at less cost."""
+        """The tallies of tools by their series too: that is found faster than by subject."""
         self._sums: dict[Subject, dict[str, float]] = {}
 
     def start(self) -> None:

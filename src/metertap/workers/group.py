@@ -80,7 +80,8 @@ class WorkerGroup:
         with self._lock:
             if self._thread is None and IS_POSSIBLE and not self._is_ended:
                 # Once more after a fault: a worker that cannot join is alone from then on.
-                _ = self._has_begun(is_last_try=False) or self._has_begun(is_last_try=True)
+                if not self._has_begun(is_last_try=False):
+                    self._has_begun(is_last_try=True)
             return self._is_alone or (self._hold is not None and self._hold.is_held)
 
     def _has_begun(self, *, is_last_try: bool) -> bool:
