@@ -78,10 +78,10 @@ class WorkerGroup:
         once this one has left: the port is another's then.
         """
         with self._lock:
-            if self._thread is None and IS_POSSIBLE and not self._is_ended:
-                # Once more after a fault: a worker that cannot join is alone from then on.
-                if not self._has_begun(is_last_try=False):
-                    self._has_begun(is_last_try=True)
+            must_join = self._thread is None and IS_POSSIBLE and not self._is_ended
+            # Once more after a fault: a worker that cannot join is alone from then on.
+            if must_join and not self._has_begun(is_last_try=False):
+                self._has_begun(is_last_try=True)
             return self._is_alone or (self._hold is not None and self._hold.is_held)
 
     def _has_begun(self, *, is_last_try: bool) -> bool:
