@@ -1,24 +1,31 @@
-"""The files that one call, lookup or alert passes: `python -m benchmarks.trips`.
+"""The files that one call, lookup, alert or setting passes: `python -m benchmarks.trips`.
 
 A file is on the way if one of its functions runs during a call, or runs more often when a view is
 read that shows the call than when one is read that does not. Left out are files of constants, which
 no function runs in, and those that all code is guarded by. Code that a wrapper is made of counts
-for the file that writes it.
+for the file that writes it. A setting passes the files of which a function holds its value; those
+that hand on all settings together are not counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import os
+import socket
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import cachetools
 from opentelemetry.sdk.metrics import MeterProvider
@@ -108,26 +115,82 @@ def of_lookup() -> list[str]:
         return files(during, reading - idle)
 
 
+class _Webhook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing."""
+
+
 def of_alert() -> list[str]:
-    """Follow a threshold that is passed, up to the bytes that a webhook gets."""
+    """Follow a threshold that is passed, from the counters to the bytes that a webhook gets.
+
+    It is compared with an evaluation of the same tool, whose calls go well.
+    """
+    server = HTTPServer(("127.0.0.1", 0), _Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "metertap.toml")
         config.write_text('[tool.metertap.alerts]\nfor = "0s"\nsuccess_objective = false\n')
         environ = {"METERTAP_CONFIG": str(config)}
-        given = settings.read({"alert_webhook_url": "http://127.0.0.1:9/"}, environ)
+        url = f"http://127.0.0.1:{server.server_port}/"
+        given = settings.read({"alert_webhook_url": url}, environ)
     watch = AlertWatch(given, recorder(), lambda: {"name": "shop"}, lambda _seconds: None)
     evaluator = Evaluator(watch.thresholds, 15.0, 0.0, counters.read(recorder()))
-    metertap.record_tool_call("other", True, 1.0)
+    record = functools.partial(metertap.record_tool_call, "search")
+    for _ in range(100):
+        record(True, 1.0)
     watch._look(evaluator)
     with counted() as idle:
         watch._look(evaluator)
     for _ in range(100):
-        metertap.record_tool_call("search", False, 1.0, "ValueError")
-    counters.read(recorder())  # the recording of calls is another trip
+        record(False, 1.0, "ValueError")
+    with counted() as reading:
+        now = counters.read(recorder())
+    assert now.tools
     with counted() as during:
         watch._look(evaluator)
-        watch.close()
-    return files(during - idle)
+        watch.flush(time.monotonic() + 10.0)
+    watch.close()
+    server.shutdown()
+    server.server_close()
+    return files(Counter(run for run in reading if run[1] == "read"), during - idle)
+
+
+def of_setting() -> list[str]:
+    """Follow the value of an environment variable, up to the socket that listens on it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    passed: Runs = Counter()
+
+    def entered_or_left(frame: FrameType, event: str, _argument: Any) -> None:
+        for one in (frame, frame.f_back):
+            if one is None or event.startswith("c_"):
+                continue
+            code = one.f_code
+            if code.co_filename.startswith(_OURS) and _holds(one, port):
+                passed[str(Path(code.co_filename).relative_to(_ROOT)), code.co_name] += 1
+
+    with mock.patch.dict(os.environ, METRICS_JSON_PORT=str(port)):
+        threading.setprofile(entered_or_left)
+        sys.setprofile(entered_or_left)
+        try:
+            with metertap.instrument() as tap:
+                metertap.record_tool_call("other", True, 1.0)
+                tap.snapshot()
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+    return files(passed)
+
+
+def _holds(frame: FrameType, port: int) -> bool:
+    names = frame.f_locals.keys() & {*frame.f_code.co_varnames, *frame.f_code.co_cellvars}
+    held = [frame.f_locals[name] for name in names]
+    return any(type(value) in {int, str} and value in {port, str(port)} for value in held)
 
 
 def trips() -> Iterator[tuple[str, list[str]]]:
@@ -144,7 +207,8 @@ def trips() -> Iterator[tuple[str, list[str]]]:
         metertap.reset()
     for title, follow in (
         ("cachetools lookup to the document", of_lookup),
-        ("threshold to a webhook", of_alert),
+        ("counters to an alert at a webhook", of_alert),
+        ("METRICS_JSON_PORT to its socket", of_setting),
     ):
         yield title, follow()
         metertap.reset()

@@ -11,8 +11,8 @@ import pytest
 import metertap
 from metertap import state
 from metertap.alerts import counters, thresholds
+from metertap.alerts.counters import STEPS, MonotonicCounts, SlidingIncrease
 from metertap.alerts.evaluator import Evaluator
-from metertap.alerts.recent import STEPS, MonotonicCounts, SlidingIncrease
 from support.evaluated import BEGAN, EVERY, QUIET, Process, failing, nothing
 
 

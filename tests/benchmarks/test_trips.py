@@ -1,4 +1,4 @@
-"""The command that names the files which a call, a lookup and an alert pass."""
+"""The command that names the files which a call, a lookup, an alert and a setting pass."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def test_each_trip_lists_its_files() -> None:
         assert len(files) == int(count)
         assert all((ROOT / file.strip()).is_file() for file in files)
         found[name] = {Path(file.strip()).name for file in files}
-    call, document, lookup, alert = found.values()
-    assert {"requests.py", "calls.py", "window.py", "bulk_histogram.py"} <= call < document | call
+    call, document, lookup, alert, setting = found.values()
+    assert {"requests.py", "calls.py", "window.py", "histograms.py"} <= call < document | call
     assert {"lookups.py", "cache_series.py"} <= lookup
-    assert {"evaluator.py", "receiver.py"} <= alert
+    assert {"counters.py", "evaluator.py", "receiver.py"} <= alert
+    assert {"settings.py", "endpoint.py"} <= setting
     assert max(len(call), len(lookup)) < 20

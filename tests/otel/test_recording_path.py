@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import Tracer, TracerProvider
 
 import metertap
 from metertap import catalogue, state
-from metertap.otel import bulk_histogram
+from metertap.otel import bulk_check, histograms
 from metertap.recording import buffer
 from support.metric_data import points
 
@@ -37,12 +37,12 @@ def test_the_bulk_way_is_in_force_and_shown() -> None:
 def test_an_sdk_that_counts_in_another_way_gets_the_plain_api(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def merge_twice(aggregation: Any, batch: Any, once: Any = bulk_histogram._merge) -> None:
+    def merge_twice(aggregation: Any, batch: Any, once: Any = histograms._merge) -> None:
         once(aggregation, batch)
         once(aggregation, batch)
 
-    bulk_histogram._difference.cache_clear()
-    monkeypatch.setattr(bulk_histogram, "_merge", merge_twice)
+    bulk_check._difference.cache_clear()
+    monkeypatch.setattr(histograms, "_merge", merge_twice)
     reader = InMemoryMetricReader()
     try:
         with metertap.instrument(meter_provider=MeterProvider([reader])) as tap:
@@ -52,7 +52,7 @@ def test_an_sdk_that_counts_in_another_way_gets_the_plain_api(
             work()
             assert [point.count for point in points(reader, DURATION)] == [1]
     finally:
-        bulk_histogram._difference.cache_clear()
+        bulk_check._difference.cache_clear()
 
 
 def test_a_filter_that_may_want_any_measurement_gets_the_plain_api() -> None:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from metertap import catalogue, promql
 from metertap.alerts import definitions
-from metertap.alerts.burn_windows import WINDOWS
 from metertap.alerts.definitions import (
     BUDGET_SECONDS,
     COUNT,
@@ -19,7 +18,7 @@ from metertap.alerts.definitions import (
     USD,
     Definition,
 )
-from metertap.alerts.thresholds import CacheThresholds, Thresholds, ToolThresholds
+from metertap.alerts.thresholds import WINDOWS, CacheThresholds, Thresholds, ToolThresholds
 from metertap.promql import quoted, selector
 from metertap.text import number, prometheus_duration
 from metertap_exporters.rules import recording

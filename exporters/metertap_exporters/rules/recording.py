@@ -7,8 +7,7 @@ no traffic is neither good nor bad.
 from __future__ import annotations
 
 from metertap import catalogue, promql
-from metertap.alerts.burn_windows import ALL_WINDOWS
-from metertap.alerts.thresholds import Thresholds
+from metertap.alerts.thresholds import ALL_WINDOWS, Thresholds
 from metertap.promql import selector
 from metertap.text import prometheus_duration
 from metertap_exporters.rules.model import RecordingRule

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from metertap import text
-from metertap.alerts.burn_windows import WINDOWS
-from metertap.alerts.counters import FAILED, FINISHED, HITS, MISSES, Counters
+from metertap.alerts.counters import FAILED, FINISHED, HITS, MISSES, Counters, RecentCounts
 from metertap.alerts.definitions import (
     ERROR_BUDGET_BURN,
     HIGH_ERROR_RATE,
@@ -30,8 +29,7 @@ from metertap.alerts.definitions import (
     Finding,
     Key,
 )
-from metertap.alerts.recent import RecentCounts
-from metertap.alerts.thresholds import Thresholds
+from metertap.alerts.thresholds import WINDOWS, Thresholds
 from metertap.recording.window import percentiles
 
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
 from metertap import catalogue, parsing
+from metertap.alerts.definitions import CRITICAL, WARNING
 
 T = TypeVar("T")
 
@@ -85,6 +86,31 @@ class Thresholds:
 
     def of_cache(self, name: str) -> CacheThresholds:
         return self.caches.get(name, self.cache)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPair:
+    """Two windows of a burn-rate alert, in seconds.
+
+    `factor` is how many times the allowed spending is too much in both.
+    """
+
+    long: int
+    short: int
+    factor: float
+    for_seconds: int
+    severity: str
+
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+WINDOWS = (
+    WindowPair(_HOUR, 5 * _MINUTE, 14.4, 2 * _MINUTE, CRITICAL),
+    WindowPair(6 * _HOUR, 30 * _MINUTE, 6, 15 * _MINUTE, CRITICAL),
+    WindowPair(_DAY, 2 * _HOUR, 3, _HOUR, WARNING),
+    WindowPair(3 * _DAY, 6 * _HOUR, 1, 3 * _HOUR, WARNING),
+)
+"""Those of Google's SRE workbook, for an objective over 30 days."""
+ALL_WINDOWS = {window for pair in WINDOWS for window in (pair.long, pair.short)}
 
 
 def _between(lowest: float, highest: float) -> Callable[[object], float]:

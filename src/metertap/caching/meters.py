@@ -227,6 +227,8 @@ class _Unnamed:
     def look(self) -> None:
         """Name every meter and reading that has no name yet."""
         with self._lock:
+            if not (self._meters or self._readings):
+                return
             meters = self._meters[:]
             del self._meters[: len(meters)]
             readings, self._readings = self._readings, []

@@ -1,8 +1,6 @@
 """OpenTelemetry instruments of one meter provider.
 
-Durations come in batches, and go into the SDK's histograms in bulk
-(`metertap.otel.bulk_histogram`); where that cannot be exact they come one by one, and go through
-the public `Histogram.record`.
+Durations come in batches (`metertap.otel.histograms`).
 Everything that the recorder already holds as a number is observable: it is read when a reader
 collects, costs nothing before, and is right from the first collection on, whichever provider
 comes into force and when.
@@ -11,7 +9,6 @@ comes into force and when.
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -22,8 +19,8 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from metertap import catalogue, faults, outcomes
 from metertap._version import __version__
-from metertap.otel import bulk_histogram, others
-from metertap.recording.buffer import Batch
+from metertap.otel import bulk_check
+from metertap.otel.histograms import Histograms
 from metertap.recording.figures import CacheFigures
 from metertap.recording.recorder import Recorder
 
@@ -51,7 +48,7 @@ class Observed(NamedTuple):
     counters: Mapping[str, _Values] = _NONE
 
 
-class OtelInstruments:
+class OtelInstruments(Histograms):
     """Instruments on `provider`, that observe a recorder from `open` to `close`.
 
     A provider takes each instrument once and for good: they are opened again, not made again.
@@ -63,10 +60,6 @@ class OtelInstruments:
         self._frozen: Observed | None = None
         self._begins = Observed()
         self._unseen: dict[catalogue.Metric, Sequence[CacheFigures]] = {}
-        self._provider = weakref.ref(provider)  # instruments are kept by their provider
-        self.stood_back: str | None = None
-        """Why metrics of model calls are not recorded, where another has them already."""
-        self._other: str | None = None
         meter = provider.get_meter(catalogue.SCOPE, __version__)
         histograms = {
             metric.name: meter.create_histogram(
@@ -86,12 +79,8 @@ class OtelInstruments:
                 *catalogue.OF_MODELS,
             )
         }
-        problem = "asked for" if plain else bulk_histogram.problem(provider, histograms.values())
-        self.in_order = problem is not None
-        self.is_full = False
-        self.path = "bulk" if problem is None else f"plain API: {problem}"
-        make = bulk_histogram.BulkHistogram if problem is None else bulk_histogram.PlainHistogram
-        self._histograms = {name: make(provider, item) for name, item in histograms.items()}
+        problem = "asked for" if plain else bulk_check.problem(provider, histograms.values())
+        super().__init__(provider, histograms, problem)
         for create, metric, observe in (
             *((meter.create_observable_counter, metric, self._counted) for metric in _COUNTERS),
             (meter.create_observable_up_down_counter, catalogue.TOOL_ACTIVE, self._present),
@@ -105,41 +94,11 @@ class OtelInstruments:
                 description=metric.description,
             )
 
-    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
-        """Record durations. `attributes` is the same object for the same series."""
-        if metric in catalogue.OF_MODELS and self._others_measure_models():
-            return
-        histogram = self._histograms[metric.name]
-        histogram.record(batch, attributes)
-        self.is_full = self.is_full or histogram.is_full
-        if histogram.in_order and not self.in_order:
-            self.in_order = True
-            self.path = "value by value: series share a data point (past a limit, or by a View)"
-
-    def _others_measure_models(self) -> bool:
-        """Return whether another instrumentation has these metrics on the same provider.
-
-        Then each call is in its figures, and must not be in the same metric once more.
-        """
-        if self._other is not None and others.has_ended(self._other):
-            self.stood_back = self._other = None
-        if self.stood_back is None:
-            found = others.recording(self._provider(), {item.name for item in catalogue.OF_MODELS})
-            if found is not None:
-                self._other = found
-                self.stood_back = (
-                    f"{found} measures calls of models on this provider: "
-                    f"{' and '.join(item.name for item in catalogue.OF_MODELS)} are left to it"
-                )
-                faults.info("%s", self.stood_back)
-        return self.stood_back is not None
-
     def open(self, recorder: Recorder) -> None:
         """Observe `recorder` from now on."""
         self._recorder = recorder
         self._frozen = None
-        for histogram in self._histograms.values():
-            histogram.begin_again()
+        self.begin_again()
 
     def close(self) -> None:
         """Observe nothing from now on."""
@@ -252,9 +211,9 @@ def _tool_cost(
 
 def _definition_size(recorder: Recorder) -> Iterable[Observation]:
     sizes: Counter[tuple[str, str, str]] = Counter()  # equal names of several sources together
-    for weight in recorder.weight_figures() or ():
-        if weight.definition is not None:
-            found = weight.definition
+    for weight in recorder.weighed():
+        found = weight.definition
+        if found is not None:
             sizes[weight.name, weight.side, "description"] += found.description
             sizes[weight.name, weight.side, "schema"] += found.schema
             sizes[weight.name, weight.side, "other"] += found.other

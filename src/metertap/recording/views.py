@@ -218,10 +218,14 @@ class Views(Activity, Delivery):
         """Return the weights of tools; None where they are not measured."""
         if not self.weighs:
             return None
-        series = list(self._weights.values())
+        return tuple(faults.each("figures.weights", self._figures_of, paced(self.weighed())))
+
+    def weighed(self) -> list[WeightSeries]:
+        """List the series of tools' weights, with each definition measured by now."""
+        series = list(self._weights.values()) if self.weighs else []
         for one in series:
             one.look()
-        return tuple(faults.each("figures.weights", self._figures_of, paced(series)))
+        return series
 
     def on_usage(self, prepare: Callable[[], None]) -> bool:
         """Call `prepare` before anybody sees what models were used; say whether that is new."""

@@ -27,7 +27,8 @@ from metertap.settings.settings import Settings
 _SDK = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace")
 """Modules of programs that use the SDK themselves: they set a provider, or start spans."""
 _USES_OF_THE_SDK = (
-    "metertap.otel.bulk_histogram",
+    "metertap.otel.bulk_check",
+    "metertap.otel.histograms",
     "metertap.otel.sdk",
     "metertap_exporters.exposition.otel",
     "metertap_exporters.json.reader",

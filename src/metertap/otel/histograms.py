@@ -1,4 +1,4 @@
-"""Feeding batches of durations into the SDK's own histogram aggregations.
+"""The histograms of one meter provider: batches of durations go into the SDK's own aggregations.
 
 `Histogram.record` costs the SDK 4 to 8 µs for each reader, nearly all of it in finding the
 aggregation for one value. A batch finds it once and merges everything: buckets by bisecting the
@@ -6,26 +6,25 @@ bounds into the sorted batch, the sum in the order in which the values came, so 
 SDK's to the last digit. Views, temporality, limits, resets and start times stay the SDK's: what
 has no aggregation yet, or one of another kind, goes the SDK's own way, value by value.
 
-Everything here is private to the SDK. `problem` compares the two ways once a process, on a
-provider of its own, before this one is trusted.
+Everything here is private to the SDK. `metertap.otel.bulk_check` says whether this way can be
+trusted; where it cannot, durations go one by one through the public `Histogram.record`.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 import time
+import weakref
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, MeterProvider
-from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
-from opentelemetry.sdk.resources import Resource
 
+from metertap import catalogue, faults
+from metertap.otel import others
 from metertap.recording.buffer import Batch, Trace
 
 try:
@@ -34,18 +33,10 @@ try:
     )
     from opentelemetry.sdk.metrics._internal.exemplar import (
         AlignedHistogramBucketExemplarReservoir,
-        AlwaysOffExemplarFilter,
-        TraceBasedExemplarFilter,
     )
-    from opentelemetry.sdk.metrics._internal.instrument import Histogram as SdkHistogram
     from opentelemetry.sdk.metrics._internal.measurement import Measurement
-    from opentelemetry.sdk.metrics._internal.measurement_consumer import (
-        SynchronousMeasurementConsumer,
-    )
-except ImportError as error:
-    _missing: str | None = str(error)
-else:
-    _missing = None
+except ImportError:
+    pass  # then `bulk_check` finds the SDK unknown, and nothing of this is used
 
 try:
     from opentelemetry.sdk.metrics._internal import _view_instrument_match as matching
@@ -54,22 +45,6 @@ except ImportError:
 
 
 _NOWHERE = Context()
-
-
-def problem(provider: MeterProvider, histograms: Iterable[Histogram]) -> str | None:
-    """Return why `histograms` of `provider` cannot be fed in bulk; None if they can."""
-    if _missing is not None:
-        return f"this SDK is unknown ({_missing})"
-    consumer = getattr(provider, "_measurement_consumer", None)
-    if type(consumer) is not SynchronousMeasurementConsumer or any(
-        not isinstance(item, SdkHistogram) or item._measurement_consumer is not consumer
-        for item in histograms
-    ):
-        return "the provider is not the SDK's"
-    exemplar_filter = type(consumer._sdk_config.exemplar_filter)
-    if exemplar_filter not in {TraceBasedExemplarFilter, AlwaysOffExemplarFilter}:
-        return f"{exemplar_filter.__name__} may want any measurement for an exemplar"
-    return _difference()
 
 
 class PlainHistogram:
@@ -249,50 +224,53 @@ def _merge(aggregation: Any, batch: Batch) -> None:
             aggregation._max = max(aggregation._max, batch.ordered[-1])
 
 
-@functools.lru_cache(maxsize=1)
-def _difference() -> str | None:
-    """Return what differs between this SDK's recording and this module's; None if nothing does."""
-    try:
-        points = [_points(bulk=bulk) for bulk in (False, True)]
-    except Exception as error:
-        return f"this SDK is unknown ({type(error).__qualname__})"
-    return None if points[0] == points[1] else "this SDK counts in another way"
+class Histograms:
+    """The histograms on `provider`, to which a recorder hands its batches."""
 
+    def __init__(
+        self, provider: MeterProvider, histograms: Mapping[str, Histogram], problem: str | None
+    ) -> None:
+        """Feed `histograms`, by metric name; one by one if there is a `problem` with the bulk."""
+        self._provider = weakref.ref(provider)  # instruments are kept by their provider
+        self.in_order = problem is not None
+        self.is_full = False
+        self.path = "bulk" if problem is None else f"plain API: {problem}"
+        self.stood_back: str | None = None
+        """Why metrics of model calls are not recorded, where another has them already."""
+        self._other: str | None = None
+        make = BulkHistogram if problem is None else PlainHistogram
+        self._histograms = {name: make(provider, item) for name, item in histograms.items()}
 
-def _points(*, bulk: bool) -> list[Any]:
-    """Collect with two readers what is made of a few batches, in bulk or by the public API."""
-    readers = [
-        InMemoryMetricReader(preferred_temporality={SdkHistogram: temporality})
-        for temporality in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA)
-    ]
-    # An empty resource: to find out what the process is takes the SDK longer than all the rest.
-    provider = SdkMeterProvider(readers, Resource({}), shutdown_on_exit=False)
-    instrument = provider.get_meter("metertap.check").create_histogram(
-        "check", explicit_bucket_boundaries_advisory=[0.1, 0.2, 1.0]
-    )
-    histogram = (BulkHistogram if bulk else PlainHistogram)(provider, instrument)
-    collected = []
-    for durations in ([0.1], [0.3, 0.7, 0.1, 5.0], [], [0.2, 0.1]):
-        for value in ("a", "b"):
-            if durations:
-                histogram.record(Batch(durations), {"name": value})
-        collected += [_fields(reader.get_metrics_data()) for reader in readers]
-    return collected
+    def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
+        """Record durations. `attributes` is the same object for the same series."""
+        if metric in catalogue.OF_MODELS and self._others_measure_models():
+            return
+        histogram = self._histograms[metric.name]
+        histogram.record(batch, attributes)
+        self.is_full = self.is_full or histogram.is_full
+        if histogram.in_order and not self.in_order:
+            self.in_order = True
+            self.path = "value by value: series share a data point (past a limit, or by a View)"
 
+    def _others_measure_models(self) -> bool:
+        """Return whether another instrumentation has these metrics on the same provider.
 
-def _fields(data: Any) -> list[Any]:
-    found = (
-        []
-        if data is None
-        else [
-            point
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            for point in metric.data.data_points
-        ]
-    )
-    return [
-        (p.attributes, p.count, p.sum, p.bucket_counts, p.explicit_bounds, p.min, p.max)
-        for p in found
-    ]
+        Then each call is in its figures, and must not be in the same metric once more.
+        """
+        if self._other is not None and others.has_ended(self._other):
+            self.stood_back = self._other = None
+        if self.stood_back is None:
+            found = others.recording(self._provider(), {item.name for item in catalogue.OF_MODELS})
+            if found is not None:
+                self._other = found
+                self.stood_back = (
+                    f"{found} measures calls of models on this provider: "
+                    f"{' and '.join(item.name for item in catalogue.OF_MODELS)} are left to it"
+                )
+                faults.info("%s", self.stood_back)
+        return self.stood_back is not None
+
+    def begin_again(self) -> None:
+        """Take attributes anew, of a recorder whose series may be new ones."""
+        for histogram in self._histograms.values():
+            histogram.begin_again()
