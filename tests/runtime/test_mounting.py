@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterable
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -23,6 +25,7 @@ from starlette.testclient import TestClient
 
 import metertap
 from metertap import unavailable
+from metertap_exporters.http.asgi import asgi
 
 pytestmark = pytest.mark.programs
 
@@ -239,6 +242,34 @@ def test_it_answers_under_trio(app: Any) -> None:
     trio.run(app(), scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
+
+
+def test_answers_take_no_thread_that_the_program_counts_on() -> None:
+    may_end = threading.Event()
+
+    def slow(_environ: object, start_response: Any) -> Iterable[bytes]:
+        may_end.wait(60)
+        start_response("200 OK", [])
+        return []
+
+    async def program() -> str:
+        scope = {"type": "http", "path": "/", "method": "GET"}
+        answer = asgi(slow)
+        asked = [asyncio.ensure_future(answer(scope, receive, send)) for _ in range(40)]
+        try:
+            await asyncio.sleep(0)  # now all wait for their answers; a loop has at most 32 threads
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 30)
+        finally:
+            may_end.set()
+            await asyncio.gather(*asked)
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.request"}
+
+    async def send(_message: object) -> None:
+        pass
+
+    assert asyncio.run(program()) == "done"
 
 
 def test_where_metertap_cannot_be_used_the_program_still_has_something_to_mount() -> None:

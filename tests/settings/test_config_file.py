@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from metertap.settings import settings
+from metertap.settings import config_file, settings
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.interpreter
@@ -94,3 +97,33 @@ def test_a_named_file_that_cannot_be_read_is_one_warning(
     assert found.window_size == 50
     (warning,) = warnings_of(caplog)
     assert warning.startswith("METERTAP_CONFIG=")
+
+
+def test_a_package_at_the_root_of_the_file_system_has_a_first_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os.path, "exists", lambda path: Path(path).name == "__init__.py")
+    folder = Path("/srv/shop")
+    beside = [*islice(config_file._beside(folder), 10)]
+    assert beside == [each / "pyproject.toml" for each in (folder, *folder.parents)]
+
+
+@pytest.fixture
+def closed_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this process may not look into: a program may have given up its rights."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    user = os.getuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield folder
+    if user == 0:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="other systems have other rights")
+def test_a_program_whose_folder_is_closed_to_it_has_its_file_looked_for(
+    closed_folder: Path,
+) -> None:
+    folder = closed_folder / "shop"
+    assert [*config_file._beside(folder)] == [folder / "pyproject.toml"]

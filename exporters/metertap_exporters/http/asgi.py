@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from metertap_exporters.http.app import WsgiApp
+from metertap_exporters.http.connections import LIMIT
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+_pools: dict[int, ThreadPoolExecutor] = {}
+"""Threads in which answers are made, by process id: a forked child has none of its parent's.
+
+The few of the loop itself are the program's: it would wait while answers take them all.
+"""
 
 
 def asgi(app: WsgiApp) -> AsgiApp:
-    """Return `app` as ASGI; its answers are made in a thread, where the loop is asyncio's."""
+    """Return `app` as ASGI; its answers are made in threads, if the loop is asyncio's or trio's."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -43,9 +52,16 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 async def _in_a_thread(app: WsgiApp, environ: dict[str, Any]) -> Answer:
     try:
         loop = asyncio.get_running_loop()
-    except RuntimeError:  # another loop, such as trio's
-        return _answer(app, environ)
-    return await loop.run_in_executor(None, _answer, app, environ)
+    except RuntimeError:
+        trio: Any = sys.modules.get("trio")
+        if trio is None:  # another loop, whose threads nobody knows
+            return _answer(app, environ)
+        found: Answer = await trio.to_thread.run_sync(_answer, app, environ)
+        return found
+    pid = os.getpid()
+    if pid not in _pools:
+        _pools[pid] = ThreadPoolExecutor(LIMIT, "metertap-mounted")
+    return await loop.run_in_executor(_pools[pid], _answer, app, environ)
 
 
 def _answer(app: WsgiApp, environ: dict[str, Any]) -> Answer:

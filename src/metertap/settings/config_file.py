@@ -91,7 +91,8 @@ def _beside(folder: Path) -> Iterator[Path]:
     if program.is_installed(folder):
         return
     yield folder / DEFAULT
-    while (folder / "__init__.py").exists():
+    # Path.exists raises where a program that has given up its rights may not look.
+    while folder != folder.parent and os.path.exists(folder / "__init__.py"):
         folder = folder.parent
         yield folder / DEFAULT
     if folder.name == "src":

@@ -206,12 +206,12 @@ def folders() -> Iterator[Path]:
     elif module:
         yield from _folders_of(module.partition(".")[0], from_here=imports_from_here)
     elif command[0] != "-m" and launcher not in _LAUNCHERS:
-        yield path if path.is_dir() else path.parent
+        yield path if os.path.isdir(path) else path.parent
 
 
 def is_installed(folder: Path) -> bool:
     """Return whether packages are installed to `folder`, so that it belongs to no project."""
-    is_of_environment = (folder.parent / "pyvenv.cfg").exists()  # its folder of scripts
+    is_of_environment = os.path.exists(folder.parent / "pyvenv.cfg")  # its folder of scripts
     return is_of_environment or not _INSTALLED.isdisjoint(folder.parts)
 
 
@@ -227,7 +227,7 @@ def _folders_of(package: str, *, from_here: bool) -> Iterator[Path]:
 
 def _module_of_script(path: Path) -> str:
     """Return the module whose function an entry point's script calls; empty for other files."""
-    if path.suffix not in {"", ".exe"} or not path.is_file():
+    if path.suffix not in {"", ".exe"} or not os.path.isfile(path):
         return ""
     with path.open("rb") as script:
         head = script.read(2048)
