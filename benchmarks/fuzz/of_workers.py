@@ -19,10 +19,10 @@ from metertap.workers.ledger import Ledger, Merged
 from metertap.workers.records import Head
 from metertap.workers.sections import Changes, Heard, Told, figures_of, of_process, of_recorder
 from metertap_exporters.exposition.text import Exposition
+from metertap_exporters.exposition.views import Views
 from metertap_exporters.json.document import outline
 from metertap_exporters.json.system import taken
 from metertap_exporters.json.text import DocumentText
-from metertap_exporters.prometheus import Views
 
 
 def _ledger() -> Ledger:

@@ -1,178 +1,46 @@
-"""The Prometheus exporter: what the meter provider collects, and two views beside it.
-
-The views are what a histogram cannot say: exact percentiles of the window, as a summary, and the
-cache hit ratio.
-"""
+"""The Prometheus exporter: what the meter provider collects, and the views beside it."""
 
 from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 
-from metertap import catalogue, faults, locks, state
-from metertap.otel import resource, sdk
+from metertap import faults, state
+from metertap.otel import resource
 from metertap.otel.instruments import paced
 from metertap.pacing import pause
-from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
-from metertap.settings import settings as process_settings
 from metertap.settings.settings import Settings
 from metertap.workers.sections import FIGURES, figures_of
 from metertap_exporters.exposition.accept import Format, accepted, takes_gzip
-from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
+from metertap_exporters.exposition.families import Family
 from metertap_exporters.exposition.otel import Target, families
 from metertap_exporters.exposition.summed import NAME, Summed, labelled, together
 from metertap_exporters.exposition.text import Exposition, only
+from metertap_exporters.exposition.views import Views
 from metertap_exporters.http.app import App, Environ, Response, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
-from metertap_exporters.http.workers import EACH, HasLeft, no_worker, worker_asked
+from metertap_exporters.http.workers import EACH, no_worker, worker_asked
+from metertap_exporters.on_demand import OnDemandReader, of_all_workers, settings_with
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
     from metertap.workers.holder import Gathered
 
-_SECTIONS = (*FIGURES, NAME)
-"""Sections that workers are asked for."""
 
-
-class Views:
-    """Exact percentiles of tool calls and MCP operations, longest calls, and caches' hit ratios."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
-
-    def families(self, figures: Figures | None = None) -> Iterator[Family]:
-        """Make them from the recorder's figures, or others. No data is no sample, not 0."""
-        figures = figures or self._recorder.lifetime()
-        before, self._labels = self._labels, {}
-        yield _family(
-            catalogue.LATENCY_SUMMARY,
-            "summary",
-            "Latency of tool calls: exact percentiles of the last ones that succeeded or failed, "
-            "none beyond the longest; count and sum of all that have a duration, of any outcome.",
-            ("gen_ai_tool_name", "source"),
-            (
-                Series(
-                    self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
-                    _latencies(
-                        tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms
-                    ),
-                )
-                for tool in figures.tools
-            ),
-        )
-        yield _family(
-            catalogue.LATENCY_MAX,
-            "gauge",
-            "Latency of the longest tool call that succeeded or failed since the start.",
-            ("gen_ai_tool_name", "source"),
-            (
-                Series(
-                    self._kept(self._labels, gen_ai_tool_name=tool.name, source=tool.source),
-                    tool.maximum_ms / 1000.0,
-                )
-                for tool in figures.tools
-                if tool.maximum_ms is not None
-            ),
-        )
-        if figures.operations:
-            yield _family(
-                catalogue.OPERATION_SUMMARY,
-                "summary",
-                "Duration of MCP requests, by side: exact percentiles of the last ones, of any "
-                "outcome, none beyond the longest. Histograms have their count and sum.",
-                ("side", "mcp_method_name", "name"),
-                (
-                    Series(
-                        self._kept(
-                            before, side=item.side, mcp_method_name=item.method, name=item.name
-                        ),
-                        _latencies(item),
-                    )
-                    for item in figures.operations
-                ),
-            )
-        yield _family(
-            catalogue.HIT_RATIO,
-            "gauge",
-            "Hits among all lookups of a cache.",
-            ("cache_name", "cache_system"),
-            (
-                Series(
-                    self._kept(before, cache_name=cache.name, cache_system=cache.system),
-                    cache.hits / (cache.hits + cache.misses),
-                )
-                for cache in figures.caches
-                if cache.hits or cache.misses
-            ),
-        )
-
-    def _kept(
-        self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None
-    ) -> Labels:
-        """Return the labels of the scrape before, if there were these very ones."""
-        key = (*labels, *labels.values())
-        kept = before.get(key)
-        if kept is None:
-            kept = {name: value for name, value in labels.items() if value is not None}
-        self._labels[key] = kept
-        return kept
-
-
-def _family(
-    name: str, kind: str, description: str, labels: tuple[str, ...], series: Iterator[Series]
-) -> Family:
-    return Family(name, kind, description, groups=[Group({}, frozenset(labels), series)])
-
-
-def _latencies(
-    figures: ToolFigures | OperationFigures, count: int | None = None, total_ms: float = 0.0
-) -> Quantiles:
-    shown = figures.percentiles.at_most(figures.maximum_ms)
-    known = [
-        (quantile, value / 1000.0)
-        for quantile, value in (("0.5", shown.p50), ("0.95", shown.p95), ("0.99", shown.p99))
-        if value is not None
-    ]
-    return Quantiles(known, count, total_ms / 1000.0)
-
-
-class PrometheusScrapeReader(MetricReader):
+class PrometheusScrapeReader(OnDemandReader):
     """A reader that collects when it is asked to, every metric cumulative."""
 
     exports_prometheus = True
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(**sdk.series_limits(settings.series_limit))
-        self._collecting = locks.lock()
-        self._latest: MetricsData | None = None
-
     def collected(self) -> MetricsData | None:
         """Collect now; None where there is nothing."""
-        with self._collecting:
-            self._latest = None
-            if sdk.is_attached(self):
-                was_paced = paced.set(pause)
-                try:
-                    self.collect()
-                finally:
-                    paced.reset(was_paced)
-            latest, self._latest = self._latest, None
-            return latest
-
-    def _receive_metrics(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
-    ) -> None:
-        self._latest = metrics_data
-
-    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        """Nothing is held open."""
+        return self._collected(paced, pause)
 
 
 class PrometheusExporter:
@@ -232,13 +100,7 @@ class PrometheusExporter:
             yield from collected
 
     def _gathered(self) -> Gathered | None:
-        group = self.group
-        if group is None:
-            return None
-        found = faults.kept("prometheus.workers", lambda: group.gathered(_SECTIONS), None)
-        if found is None and self.endpoint.may_bind is not None and group.has_left:
-            raise HasLeft  # its own counts would seem to be those of all
-        return found
+        return of_all_workers(self.group, self.endpoint, (*FIGURES, NAME), "prometheus.workers")
 
     def _of_workers(self, gathered: Gathered, pids: Sequence[int]) -> Iterator[Family]:
         """Make the families of some workers, each apart from the others by the label `worker`."""
@@ -319,17 +181,8 @@ class PrometheusReader(PrometheusScrapeReader):
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
-        settings = state.settings()
-        if host is not None or port is not None:
-            settings = process_settings.read({"prometheus_host": host, "prometheus_port": port})
+        settings = settings_with("prometheus", host, port)
+        super().__init__(settings)
         self.exporter = PrometheusExporter(settings)
         self.exporter.reader = self
-        super().__init__(settings)
-        if settings.enabled:
-            state.recorder().on_activity(self.exporter.endpoint.start)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Close the endpoint: the provider that made this reader ends."""
-        state.recorder().forget_activity_callback(self.exporter.endpoint.start)
-        self.exporter.endpoint.stop()
-        super().shutdown(timeout_millis, **kwargs)
+        self._open(self.exporter.endpoint, settings)

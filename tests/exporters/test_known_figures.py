@@ -19,11 +19,11 @@ from metertap.recording import (
     ToolFigures,
 )
 from metertap_exporters.exposition.text import Exposition
+from metertap_exporters.exposition.views import Views
 from metertap_exporters.json import text as json_text
 from metertap_exporters.json.document import outline, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools
 from metertap_exporters.json.text import DocumentText
-from metertap_exporters.prometheus import Views
 
 TOOL = ToolFigures(
     name="search",

@@ -146,10 +146,11 @@ def test_what_metertap_records_is_not_aggregated_for_the_document(provider: Mete
         metertap.record_tool_call("search", True, 5.0)
         record(provider)
         assert [tool.count for tool in reader.foreign()] == [1]
-        assert reader._latest is not None
+        data = reader.collected()
+        assert data is not None
         names = {
             metric.name
-            for resource in reader._latest.resource_metrics
+            for resource in data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             if scope.scope.name == "metertap"

@@ -14,23 +14,22 @@ from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 
-from metertap import faults, locks, state
-from metertap.otel import sdk
+from metertap import faults, state
 from metertap.otel.instruments import silent
 from metertap.recording import Figures
-from metertap.settings import settings as process_settings
 from metertap.settings.settings import Settings
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
-from metertap_exporters.http.workers import HasLeft, no_worker, worker_asked
+from metertap_exporters.http.workers import no_worker, worker_asked
 from metertap_exporters.json.document import outline, shown_tools, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.text import DocumentText, dumped
+from metertap_exporters.on_demand import OnDemandReader, of_all_workers, settings_with
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
@@ -38,38 +37,19 @@ if TYPE_CHECKING:
     from metertap_exporters.json.shape import Document
 
 
-class JsonMetricReader(MetricReader):
-    """Collects on demand and keeps what the last collection found outside metertap's scope."""
+class JsonMetricReader(OnDemandReader):
+    """Collects, on demand, what is outside of metertap's scope."""
 
     ignores_metertap = True
     """Whether metertap's own metrics need not be aggregated for this reader."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(**sdk.series_limits(settings.series_limit))
-        self._collecting = locks.lock()
-        self._latest: MetricsData | None = None
+    def collected(self) -> MetricsData | None:
+        """Collect now; None where there is nothing."""
+        return self._collected(silent, True)
 
     def foreign(self) -> list[ForeignTool]:
         """Collect, and find the tools that only other instrumentations measured."""
-        # One at a time: two requests would otherwise read each other's collection.
-        with self._collecting:
-            self._latest = None
-            if sdk.is_attached(self):
-                was_silent = silent.set(True)
-                try:
-                    with faults.guarded("json.collect"):
-                        self.collect()
-                finally:
-                    silent.reset(was_silent)
-            return foreign_tools(self._latest)
-
-    def _receive_metrics(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
-    ) -> None:
-        self._latest = metrics_data
-
-    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        """Nothing is held open."""
+        return foreign_tools(faults.kept("json.collect", self.collected, None))
 
 
 class JsonSnapshot:
@@ -121,16 +101,11 @@ class JsonSnapshot:
         return self._text.of(self._own() if gathered is None else self._of_all(gathered))
 
     def _gathered(self) -> Gathered | None:
-        group = self.group
-        if group is None:
+        if self.group is None:
             return None
         from metertap.workers.sections import FIGURES  # not before there is a group
 
-        sections = (*FIGURES, "foreign")
-        found = faults.kept("document.workers", lambda: group.gathered(sections), None)
-        if found is None and self.endpoint.may_bind is not None and group.has_left:
-            raise HasLeft  # its own counts would seem to be those of all
-        return found
+        return of_all_workers(self.group, self.endpoint, (*FIGURES, "foreign"), "document.workers")
 
     def _own(self) -> dict[str, Any]:
         return self._outline(self._recorder.figures(), self.foreign())
@@ -236,19 +211,11 @@ class JsonReader(JsonMetricReader):
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
-        settings = state.settings()
-        if host is not None or port is not None:
-            settings = process_settings.read({"json_host": host, "json_port": port})
+        settings = settings_with("json", host, port)
         super().__init__(settings)
         self.view = JsonSnapshot(settings)
         self.view.reader = self
-        if settings.enabled:
-            state.recorder().on_activity(self.view.endpoint.start)
-
-    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        """Close the endpoint: the provider that made this reader ends."""
-        state.recorder().forget_activity_callback(self.view.endpoint.start)
-        self.view.endpoint.stop()
+        self._open(self.view.endpoint, settings)
 
 
 def schema() -> dict[str, Any]:

@@ -32,6 +32,7 @@ _USES_OF_THE_SDK = (
     "metertap.otel.sdk",
     "metertap_exporters.exposition.otel",
     "metertap_exporters.json.reader",
+    "metertap_exporters.on_demand",
     "metertap_exporters.otlp",
     "metertap_exporters.prometheus",
 )

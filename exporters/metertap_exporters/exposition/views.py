@@ -1,0 +1,112 @@
+"""What a histogram cannot say: exact percentiles, the longest call, and hit ratios, as families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from metertap import catalogue
+from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
+from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
+
+
+class Views:
+    """Exact percentiles of tool calls and MCP operations, longest calls, and caches' hit ratios."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
+
+    def families(self, figures: Figures | None = None) -> Iterator[Family]:
+        """Make them from the recorder's figures, or others. No data is no sample, not 0."""
+        figures = figures or self._recorder.lifetime()
+        before, self._labels = self._labels, {}
+        yield _family(
+            catalogue.LATENCY_SUMMARY,
+            "summary",
+            "Latency of tool calls: exact percentiles of the last ones that succeeded or failed, "
+            "none beyond the longest; count and sum of all that have a duration, of any outcome.",
+            ("gen_ai_tool_name", "source"),
+            (
+                Series(
+                    self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
+                    _latencies(
+                        tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms
+                    ),
+                )
+                for tool in figures.tools
+            ),
+        )
+        yield _family(
+            catalogue.LATENCY_MAX,
+            "gauge",
+            "Latency of the longest tool call that succeeded or failed since the start.",
+            ("gen_ai_tool_name", "source"),
+            (
+                Series(
+                    self._kept(self._labels, gen_ai_tool_name=tool.name, source=tool.source),
+                    tool.maximum_ms / 1000.0,
+                )
+                for tool in figures.tools
+                if tool.maximum_ms is not None
+            ),
+        )
+        if figures.operations:
+            yield _family(
+                catalogue.OPERATION_SUMMARY,
+                "summary",
+                "Duration of MCP requests, by side: exact percentiles of the last ones, of any "
+                "outcome, none beyond the longest. Histograms have their count and sum.",
+                ("side", "mcp_method_name", "name"),
+                (
+                    Series(
+                        self._kept(
+                            before, side=item.side, mcp_method_name=item.method, name=item.name
+                        ),
+                        _latencies(item),
+                    )
+                    for item in figures.operations
+                ),
+            )
+        yield _family(
+            catalogue.HIT_RATIO,
+            "gauge",
+            "Hits among all lookups of a cache.",
+            ("cache_name", "cache_system"),
+            (
+                Series(
+                    self._kept(before, cache_name=cache.name, cache_system=cache.system),
+                    cache.hits / (cache.hits + cache.misses),
+                )
+                for cache in figures.caches
+                if cache.hits or cache.misses
+            ),
+        )
+
+    def _kept(
+        self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None
+    ) -> Labels:
+        """Return the labels of the scrape before, if there were these very ones."""
+        key = (*labels, *labels.values())
+        kept = before.get(key)
+        if kept is None:
+            kept = {name: value for name, value in labels.items() if value is not None}
+        self._labels[key] = kept
+        return kept
+
+
+def _family(
+    name: str, kind: str, description: str, labels: tuple[str, ...], series: Iterator[Series]
+) -> Family:
+    return Family(name, kind, description, groups=[Group({}, frozenset(labels), series)])
+
+
+def _latencies(
+    figures: ToolFigures | OperationFigures, count: int | None = None, total_ms: float = 0.0
+) -> Quantiles:
+    shown = figures.percentiles.at_most(figures.maximum_ms)
+    known = [
+        (quantile, value / 1000.0)
+        for quantile, value in (("0.5", shown.p50), ("0.95", shown.p95), ("0.99", shown.p99))
+        if value is not None
+    ]
+    return Quantiles(known, count, total_ms / 1000.0)

@@ -1,0 +1,86 @@
+"""Metric readers that collect when they are asked to: the common part of JSON and Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+
+from metertap import faults, locks, state
+from metertap.otel import sdk
+from metertap.settings import settings as process_settings
+from metertap.settings.settings import Settings
+from metertap_exporters.http.endpoint import Endpoint
+from metertap_exporters.http.workers import HasLeft
+
+if TYPE_CHECKING:
+    from metertap.workers.group import WorkerGroup
+    from metertap.workers.holder import Gathered
+
+T = TypeVar("T")
+
+
+class OnDemandReader(MetricReader):
+    """A reader that collects on demand, and the endpoint that it has if the SDK made it by name."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(**sdk.series_limits(settings.series_limit))
+        self._collecting = locks.lock()
+        self._latest: MetricsData | None = None
+        self._endpoint: Endpoint | None = None
+
+    def _collected(self, variable: ContextVar[T], value: T) -> MetricsData | None:
+        """Collect now, with a context variable set; None where there is nothing."""
+        # One at a time: two requests would otherwise read each other's collection.
+        with self._collecting:
+            self._latest = None
+            if sdk.is_attached(self):
+                token = variable.set(value)
+                try:
+                    self.collect()
+                finally:
+                    variable.reset(token)
+            latest, self._latest = self._latest, None
+            return latest
+
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any
+    ) -> None:
+        self._latest = metrics_data
+
+    def _open(self, endpoint: Endpoint, settings: Settings) -> None:
+        """Open `endpoint` with the first record, until the provider that made this reader ends."""
+        self._endpoint = endpoint
+        if settings.enabled:
+            state.recorder().on_activity(endpoint.start)
+
+    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
+        """Close the endpoint, if it has one: the provider ends."""
+        if self._endpoint is not None:
+            state.recorder().forget_activity_callback(self._endpoint.start)
+            self._endpoint.stop()
+
+
+def settings_with(label: str, host: str | None, port: int | None) -> Settings:
+    """Return the settings in force, with the address that the declarative file may give."""
+    if host is None and port is None:
+        return state.settings()
+    return process_settings.read({f"{label}_host": host, f"{label}_port": port})
+
+
+def of_all_workers(
+    group: WorkerGroup | None, endpoint: Endpoint, sections: Sequence[str], place: str
+) -> Gathered | None:
+    """Gather what all workers have; None where this process has nobody to answer for.
+
+    Faults of ours are counted at `place`. Raises `HasLeft` where the counts of this process would
+    seem to be those of all.
+    """
+    if group is None:
+        return None
+    found = faults.kept(place, lambda: group.gathered(sections), None)
+    if found is None and endpoint.may_bind is not None and group.has_left:
+        raise HasLeft
+    return found
