@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from threading import Event
+from threading import Barrier, Event
 from typing import Any, get_type_hints
 
 import pytest
@@ -16,7 +16,7 @@ import metertap
 from metertap import catalogue, state
 from metertap.cli import client, doctor, main, snapshot
 from metertap.cli.client import Unreachable, get
-from metertap.cli.processes import Process
+from metertap.cli.processes import Process, asked
 from metertap.cli.reports import Report
 from metertap.cli.top import once
 from metertap.cli.top.poller import Poller, Watched
@@ -311,3 +311,18 @@ def test_nothing_that_a_process_calls_itself_acts_on_the_terminal_of_the_live_vi
     console.print(Screen(poller, View()).draw(200, 40, 1.0))
     assert "FORGED" in shown.getvalue()
     assert [line for line in shown.getvalue().split("\n") if not line.isprintable()] == []
+
+
+def test_a_process_that_hangs_delays_the_answers_of_no_other() -> None:
+    both = Barrier(2)
+
+    def ask(process: Process) -> Any:
+        both.wait(30)  # raises where one is asked after the other
+        if process.name == "hangs":
+            raise Unreachable(process.url, "no whole answer")
+        return process.name
+
+    found = [Process("http://127.0.0.1:1", name) for name in ("hangs", "answers")]
+    (_, nothing), (_, answer) = asked(found, ask)
+    assert isinstance(nothing, Unreachable)
+    assert answer == "answers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import document_of, processes, told_of
+from metertap.cli.processes import asked, document_of, processes, told_of
 from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables import costs as tables
@@ -24,11 +24,9 @@ def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
     if not found:
         complain(_COMMAND, running.problem() or "no measured process of this user can be asked")
     shown: list[Costs] = []
-    for process in found:
-        try:
-            document = document_of(process)
-        except Unreachable as error:
-            complain(_COMMAND, told_of(process, error))
+    for process, document in asked(found, document_of):
+        if isinstance(document, Unreachable):
+            complain(_COMMAND, told_of(process, document))
             continue
         spent = document.get("cost_metrics")
         if spent is None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import processes, report_of, told_of, unserved
+from metertap.cli.processes import asked, processes, report_of, told_of, unserved
 from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
 from metertap.cli.tables import complain, show, write_json
 from metertap.install_command import install_command
@@ -40,13 +40,13 @@ def doctor(
     if url is None:
         reports.append((_ENVIRONMENT, _this_environment()))
     status = 0
-    for process in processes(url, given):
-        try:
-            name = f"{process.name} pid {process.pid}" if process.pid else process.name
-            reports.append((name, report_of(process)))
-        except Unreachable as error:
-            complain(_COMMAND, told_of(process, error))
+    for process, answer in asked(processes(url, given), report_of):
+        if isinstance(answer, Unreachable):
+            complain(_COMMAND, told_of(process, answer))
             status = 1
+        else:
+            name = f"{process.name} pid {process.pid}" if process.pid else process.name
+            reports.append((name, answer))
     for item, reason in unserved() if url is None else ():
         complain(_COMMAND, f"{item.service} pid {item.pid} cannot be asked: {reason}")
         status = 1 if item.problem else status

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +25,8 @@ NONE_RUN = "no measured process of this user has seen a tool or a cache yet"
 _RUN = "measured processes that run: %s"
 _MOST_LISTED = 5
 """The most processes that are named where an address was wrong."""
+_MOST_AT_ONCE = 20
+"""The most processes that are asked at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,21 @@ def _hint(pid: int) -> str:
     except OSError:  # only Linux tells
         return ""
     return "; metertap run --children measures the programs that it starts" if children else ""
+
+
+def asked(
+    found: Sequence[Process], ask: Callable[[Process], Kind]
+) -> Iterator[tuple[Process, Kind | Unreachable]]:
+    """Ask processes at the same time: one that hangs delays the answers of others no longer."""
+
+    def answer(process: Process) -> Kind | Unreachable:
+        try:
+            return ask(process)
+        except Unreachable as error:
+            return error
+
+    with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
+        yield from zip(found, threads.map(answer, found), strict=True)
 
 
 def document_of(process: Process) -> Document:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import NONE_RUN, Process, document_of, processes, told_of, unserved
+from metertap.cli.processes import (
+    NONE_RUN,
+    Process,
+    asked,
+    document_of,
+    processes,
+    told_of,
+    unserved,
+)
 from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables.document import Document
@@ -24,11 +32,11 @@ def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> in
         complain(_COMMAND, running.problem() or NONE_RUN)
         return 1
     documents: list[tuple[Process, Document]] = []
-    for process in found:
-        try:
-            documents.append((process, document_of(process)))
-        except Unreachable as error:
-            complain(_COMMAND, told_of(process, error))
+    for process, answer in asked(found, document_of):
+        if isinstance(answer, Unreachable):
+            complain(_COMMAND, told_of(process, answer))
+        else:
+            documents.append((process, answer))
     for item, reason in hidden:
         complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
     if not documents:

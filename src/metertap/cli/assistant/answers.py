@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from metertap import text
 from metertap.cli.client import Unreachable
-from metertap.cli.processes import Process, document_of, processes, unserved
+from metertap.cli.processes import Process, asked, document_of, processes, unserved
 from metertap.runtime import running
 from metertap.tables.document import Cache, Document, Tool
 from metertap.tables.figures import tables
@@ -105,11 +105,11 @@ def _asked(process: str) -> tuple[list[Found], list[str]]:
     found: list[Found] = []
     problems = []
     wanted = [item for item in processes(None) if process in {"", item.name, str(item.pid)}]
-    for item in wanted[:_MOST_PROCESSES]:
-        try:
-            found.append((item, document_of(item)))
-        except Unreachable as error:
-            problems.append(printable(str(error)))
+    for item, answer in asked(wanted[:_MOST_PROCESSES], document_of):
+        if isinstance(answer, Unreachable):
+            problems.append(printable(str(answer)))
+        else:
+            found.append((item, answer))
     if not wanted:
         problems.append(f"no measured process is called {_cut(process)}" if process else _NOBODY)
         if (problem := running.problem()) is not None:
