@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
 from typing import Any
 
-from metertap import faults
 from metertap.costs.model_calls import (
     CHAT,
     COMPLETION,
@@ -30,7 +28,8 @@ from metertap.costs.model_calls import (
 )
 from metertap.costs.usage import Usage, checked, tokens
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import Live, Target, stand_in
+from metertap.patching.shell import around
+from metertap.patching.targets import Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -39,6 +38,7 @@ from metertap_instrumentation.models.openai import usage_of
 from metertap_instrumentation.models.providers import provider_named
 from metertap_instrumentation.models.streams import ENDS
 
+_PLACE = "model stream"
 _CACHE = "cached_response"
 """The provider that litellm names for a stream from its own cache."""
 _streams: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary()
@@ -116,65 +116,30 @@ def usage_with_written(found: Any) -> Usage | None:
     return usage if usage.input or usage.output else None
 
 
-def _taken(stream: Any) -> ModelCall | None:
-    """Take the call of a stream out of the table for a step, inside of which it may be closed."""
-    with faults.guarded("model stream"):
-        return _streams.pop(stream, None) if _streams else None
-    return None
+# A step takes the stream's call out of the table meanwhile: the stream may be closed inside of it.
+
+_Step = tuple[Any, ModelCall]
 
 
-def _stepped(stream: Any, call: ModelCall, item: Any) -> None:
-    with faults.guarded("model stream"):
-        _streams[stream] = call
-        see(call, item)
+def _taken(stream: Any, *_args: Any, **_kwargs: Any) -> _Step | None:
+    call = _streams.pop(stream, None) if _streams else None
+    return None if call is None else (stream, call)
 
 
-def _over(call: ModelCall | None, error: BaseException) -> None:
-    with faults.guarded("model stream"):
-        hide_frame(error)
-        if call is not None:
-            call.end(None if isinstance(error, ENDS) else error)
+def _stepped(step: _Step, item: Any) -> None:
+    stream, call = step
+    _streams[stream] = call
+    see(call, item)
 
 
-def _next(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
-    def step(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
-        call = _taken(stream)
-        try:
-            item = method(stream, *args, **kwargs)
-        except BaseException as error:
-            _over(call, error)
-            raise
-        if call is not None:
-            _stepped(stream, call, item)
-        return item
-
-    return step
+def _over(step: _Step, error: BaseException) -> None:
+    step[1].end(None if isinstance(error, ENDS) else error)
 
 
-def _anext(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
-    async def step(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
-        call = _taken(stream)
-        try:
-            item = await method(stream, *args, **kwargs)
-        except BaseException as error:
-            _over(call, error)
-            raise
-        if call is not None:
-            _stepped(stream, call, item)
-        return item
-
-    return step
-
-
-def _close(wrapped: Any, stream: Any, args: Any, kwargs: Any) -> Any:
-    call = _taken(stream)
-    if call is not None:
-        call.end()
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+def _closes(stream: Any, *_args: Any, **_kwargs: Any) -> None:
+    step = _taken(stream)
+    if step is not None:
+        step[1].end()
 
 
 def _functions(measured: dict[str, Calls]) -> list[Target]:
@@ -186,15 +151,12 @@ def _functions(measured: dict[str, Calls]) -> list[Target]:
 
 
 def _steps(*classes: str) -> list[Target]:
+    step, close = around(_PLACE, _taken, _stepped, _over), around(_PLACE, _closes)
+    methods = {"__next__": step, "__anext__": step, "close": close, "aclose": close}
     return [
-        target
+        stand_in(f"{owner}.{name}", make, optional=True, own=True)
         for owner in classes
-        for target in (
-            stand_in(f"{owner}.__next__", _next, optional=True, own=True),
-            stand_in(f"{owner}.__anext__", _anext, optional=True, own=True),
-            Target(f"{owner}.close", _close, optional=True, own=True),
-            Target(f"{owner}.aclose", _close, optional=True, own=True),
-        )
+        for name, make in methods.items()
     ]
 
 

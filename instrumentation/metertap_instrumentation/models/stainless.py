@@ -9,15 +9,15 @@ Nothing is read that the program does not read.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metertap import faults
 from metertap.costs.model_calls import ModelCall, Outer, begin
 from metertap.measuring.frameworks import coroutine_method, plain_method
 from metertap.patching.patch_set import PatchSet
+from metertap.patching.shell import around
 from metertap.patching.subclasses import SubclassesPatchSet
-from metertap.patching.targets import Live, Target, comparable, stand_in
+from metertap.patching.targets import Target, comparable, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.models import layers, streams
 from metertap_instrumentation.models.providers import provider_of
@@ -55,8 +55,8 @@ class Requests:
             PatchSet(
                 f"{package}._streaming",
                 [
-                    stand_in("Stream.close", _close, optional=True),
-                    stand_in("AsyncStream.close", _close_async, optional=True),
+                    stand_in(f"{kind}.close", around("model stream", _closes), optional=True)
+                    for kind in ("Stream", "AsyncStream")
                 ],
             ),
         ]
@@ -106,52 +106,24 @@ class Requests:
             call.end()
 
     def _parse(self, owner: str) -> Target:
-        def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-            def parse(raw: Any, /, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    parsed = method(raw, *args, **kwargs)
-                except BaseException as error:
-                    hide_frame(error)
-                    raise
-                try:
-                    waiting = self._raw.pop(raw, None) if live and self._raw else None
-                    if waiting is not None:
-                        call, dropped = waiting
-                        dropped.detach()
-                        self._take(call, parsed)
-                except Exception as fault:
-                    faults.fault("model response", fault)
-                return parsed
-
-            return parse
-
+        make = around("model response", self._raw_parsed, self._parsed)
         return stand_in(f"{owner}._parse", make, optional=True)
 
+    def _raw_parsed(self, raw: Any, *_args: Any, **_kwargs: Any) -> Any:
+        """Return a raw response of which nothing was reported yet."""
+        return raw if self._raw and raw in self._raw else None
 
-def _close(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
-    def close(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
-        with faults.guarded("model stream"):
-            streams.over(vars(stream).get("_iterator"))
-        try:
-            return method(stream, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-
-    return close
+    def _parsed(self, raw: Any, parsed: Any) -> None:
+        waiting = self._raw.pop(raw, None)
+        if waiting is not None:
+            call, dropped = waiting
+            dropped.detach()
+            self._take(call, parsed)
 
 
-def _close_async(method: Callable[..., Any], _live: Live) -> Callable[..., Any]:
-    async def close(stream: Any, /, *args: Any, **kwargs: Any) -> Any:
-        with faults.guarded("model stream"):
-            streams.over(vars(stream).get("_iterator"))
-        try:
-            return await method(stream, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-
-    return close
+def _closes(stream: Any, *_args: Any, **_kwargs: Any) -> None:
+    """End the call of a stream that is about to be closed."""
+    streams.over(vars(stream).get("_iterator"))
 
 
 class _Overrides:

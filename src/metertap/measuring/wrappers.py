@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from metertap import faults
-from metertap.measuring.calls import Frame
+from metertap.measuring.calls import SERIES, STARTED, Frame
+from metertap.measuring.functions import UNFINISHED, Later
 from metertap.patching.targets import WrapperFunction
 
 
@@ -22,8 +23,12 @@ class Measure(Protocol):
         """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
 
 
-def plain_wrapper(measure: Measure) -> WrapperFunction:
-    """Return what wrapt is to call instead of a function."""
+def plain_wrapper(measure: Measure, later: Later | None = None) -> WrapperFunction:
+    """Return what wrapt is to call instead of a function.
+
+    `later` makes a stand-in for a coroutine or generator that the function returned, and counts the
+    call when that is run.
+    """
     begin, ended, raised = measure.begin, measure.ended, measure.raised
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -40,6 +45,8 @@ def plain_wrapper(measure: Measure) -> WrapperFunction:
             raise
         if frame is not None:
             try:
+                if later is not None and type(result) in UNFINISHED and frame[SERIES]:
+                    return later(frame, frame[STARTED], result)
                 ended(frame, result)
             except Exception as fault:
                 faults.fault("measure", fault)

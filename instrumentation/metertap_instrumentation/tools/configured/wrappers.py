@@ -17,9 +17,9 @@ from metertap.measuring import calls, functions, generators
 from metertap.measuring.calls import NOTE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.functions import UNFINISHED
 from metertap.measuring.slots import Slot
-from metertap.measuring.wrappers import coroutine_wrapper
+from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
-from metertap.patching.targets import Live, Replacement, Target, WrapperFunction, stand_in
+from metertap.patching.targets import Live, Replacement, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.lines import is_a
 from metertap_instrumentation.tools.configured.names import (
@@ -149,7 +149,7 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
         steps = _steps_of(own)
         return Target(attribute, generators.async_generator_wrapper(function.callable, steps))
     is_async = function.kind == "coroutine"
-    wrapper = coroutine_wrapper(own) if is_async else _plain_wrapper(own)
+    wrapper = coroutine_wrapper(own) if is_async else plain_wrapper(own, _later(own))
     replacement: Replacement | None
     if one_tool is not None:
         replacement = functions.replacement(
@@ -162,32 +162,6 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
     # A coroutine shows the name of its function.
     wrapper = generators.named_as(function.callable, wrapper)
     return Target(attribute, wrapper, replacement=replacement)
-
-
-def _plain_wrapper(own: Calls) -> WrapperFunction:
-    begin, later = own.begin, _later(own)
-
-    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        frame = None
-        try:
-            frame = begin(instance, args, kwargs)
-        except Exception as fault:
-            faults.fault("measure", fault)
-        try:
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            own.raised(frame, error)
-            raise
-        if frame is not None:
-            try:
-                if type(result) in UNFINISHED and frame[SERIES]:
-                    return later(frame, frame[STARTED], result)
-                own.ended(frame, result)
-            except Exception as fault:
-                faults.fault("measure", fault)
-        return result
-
-    return call
 
 
 def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import faults, outcomes
+from metertap import outcomes
 from metertap.measuring import calls
 from metertap.measuring.calls import NOTE, Frame
 from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import Target
-from metertap.patching.tracebacks import frameless, hide_frame
+from metertap.patching.shell import around
+from metertap.patching.targets import Target, stand_in
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.tools.openai_agents.functions import SOURCE, handlers, modules_of
 
@@ -33,6 +33,7 @@ _KINDS = {
     "ApplyPatchAction": "apply_patch_tool",
 }
 """The classes, and where their calls have the tool."""
+_PLACE = "tool openai-agents"
 _DID_NOT_HAPPEN = Ending(outcomes.INTERIM)
 
 
@@ -84,12 +85,16 @@ def patch_sets() -> Sequence[PatchSet]:
         for kind, tool in _KINDS.items()
     ]
     targets += [
-        Target("format_shell_error", handle_failure),
-        Target("resolve_approval_rejection_message", deny),
+        stand_in("format_shell_error", around(_PLACE, _failed)),
+        stand_in("resolve_approval_rejection_message", around(_PLACE, _denied)),
     ]
     unknown = [
-        Target("process_model_response", process),
-        Target("_build_tool_not_found_output_items", answer, optional=True),  # in some versions
+        stand_in("process_model_response", around(_PLACE, _begins, raised=_not_found)),
+        stand_in(
+            "_build_tool_not_found_output_items",
+            around(_PLACE, _missing),
+            optional=True,  # in some versions
+        ),
     ]
     return [
         PatchSet("agents.run_internal.tool_actions", targets),
@@ -97,47 +102,29 @@ def patch_sets() -> Sequence[PatchSet]:
     ]
 
 
-@frameless
-def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _failed(error: BaseException) -> None:
     """Note the error that `format_shell_error(error)` makes a text of."""
-    with faults.guarded("tool openai-agents"):
-        error = args[0] if args else kwargs["error"]
-        handlers.note(Ending(outcomes.TOOL_ERROR, outcomes.error_type(error)))
-    return wrapped(*args, **kwargs)
+    handlers.note(Ending(outcomes.TOOL_ERROR, outcomes.error_type(error)))
 
 
-async def deny(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _denied(*_args: Any, **_kwargs: Any) -> None:
     """Note that a call was denied an approval: `resolve_approval_rejection_message(…)`."""
-    with faults.guarded("tool openai-agents"):
-        handlers.note(_DID_NOT_HAPPEN)
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    handlers.note(_DID_NOT_HAPPEN)
 
 
-def process(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _begins(*_args: Any, **_kwargs: Any) -> bool:
+    return True
+
+
+def _not_found(_note: Any, error: BaseException) -> None:
     """Count a tool that `process_model_response(…)` does not find, and ends the run for."""
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("tool openai-agents"):
-            hide_frame(error)
-            if type(error).__name__ == "ModelBehaviorError":
-                _count(1, "ModelBehaviorError")
-        raise
+    if type(error).__name__ == "ModelBehaviorError":
+        _count(1, "ModelBehaviorError")
 
 
-async def answer(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _missing(*_args: Any, calls: Any, **_kwargs: Any) -> None:
     """Count tools that the model is told are missing: `_build_tool_not_found_output_items(…)`."""
-    with faults.guarded("tool openai-agents"):
-        _count(len(kwargs["calls"]), outcomes.TOOL_ERROR)
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    _count(len(calls), outcomes.TOOL_ERROR)
 
 
 def _count(times: int, error_type: str) -> None:
