@@ -42,9 +42,17 @@ _SEARCHED = 2_000
 _USER = r"(//|:/)(?!/)\S*@|\b[^\s/@:'\"]+:[^\s/@]+@"
 _PATH = r"(?i)(\bhttps?://?[^\s/?#'\"<>]+)[/?#][^\s'\"<>]+"
 _SCHEME = r"(?i)\b(bearer|basic)(?:\s|%20|\+)+[^\s'\",;]+"
+_OPTION = (
+    r"(?i)(--[\w-]{0,40}(?:token|passw(?:or)?d|passphrase|secret|api[-_]?key)\s{1,9})(?!-)"
+    r"(?:(['\"]).*?\2|[^\s'\"]+)"
+)
+_BY_LOOK = r"\b(?:sk-|gh[a-z]_|github_pat_|glpat-|xox[a-z]-|AKIA|eyJ)[\w.-]{12,}"
+"""Tokens of OpenAI, GitHub, GitLab, Slack and AWS, and JSON Web Tokens, by their look."""
 _PAIR = (
-    r"(?i)((?:(?P<header>authorization|cookie)|(?:api|access|private)[-_]?key|token|passw|pwd"
-    r"|secret|credential|signature)[\w-]{0,40}(?:\\?['\"])?\s{0,9}(?:[=:]|(?<=['\"]),)\s{0,9}b?)"
+    r"(?i)((?:(?P<header>authorization|cookie)|(?:api|access|account|private)[-_]?key|token|passw"
+    r"|passphrase|pwd|secret|credential|signature|session[-_]?id"
+    r"|(?<![a-z])(?:auth|jwt|pass|sig)(?![a-z]))[\w-]{0,40}"
+    r"(?:\\?['\"])?\s{0,9}(?:[=:]|(?<=['\"]),)\s{0,9}b?)"
     # A quoted value ends with its quote, and that of a header with its line: it may have words.
     r"(?:(?P<quote>\\?['\"])(?:\\.|(?!(?P=quote))[\s\S])*|(?(header)[^\n]+|[^\s'\",;&]+))"
 )
@@ -81,6 +89,7 @@ def without_secrets(text: str) -> str:
     """
     text = re.sub(_USER, rf"\1{_HIDDEN}@", text[:_SEARCHED])
     text = re.sub(_SCHEME, rf"\1 {_HIDDEN}", text)
+    text = re.sub(_BY_LOOK, _HIDDEN, re.sub(_OPTION, rf"\1{_HIDDEN}", text))
     return re.sub(_PAIR, rf"\1\g<quote>{_HIDDEN}", text)
 
 

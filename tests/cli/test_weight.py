@@ -109,7 +109,7 @@ def test_a_definition_is_measured_as_it_is_written(
         ("nameless", 'it lists a tool without a name: {"inputSchema":{}}'),
         ("listless", "its list of tools is none"),
         ("circling", "its list has more than 1000 pages"),
-        ("endless", "it sends more than 64 MB"),
+        ("endless", "it sends more than 16 MB"),
     ],
 )
 def test_a_server_that_cannot_be_weighed_is_one_line(
@@ -377,3 +377,10 @@ def test_answers_of_any_depth_are_read_or_refused(place: str) -> None:
             assert place != "cursor"
             continue
         assert depth > 880 or place == "cursor"
+
+
+def test_more_tools_than_any_server_has_are_refused() -> None:
+    tools = ",".join(['{"name":"a"}'] * 10_001)
+    told = Told('{"capabilities":{"tools":{}}}', f'{{"tools":[{tools}]}}')
+    with pytest.raises(Unusable, match="it lists more than 10,000 tools"):
+        session.listing(told)

@@ -75,13 +75,32 @@ def test_a_figure_is_written_as_its_readers_expect(write: Callable[[Any], str]) 
         '{\\"password\\": \\"hunter2\\"}',
         "redis://user:pa'hunter2@host/0",
         "user:hunter2@host:5432/db",
+        "shop --password hunter2 --verbose",
+        "shop --api-key 'my hunter2'",
+        "passphrase: hunter2",
+        "X-Auth: hunter2",
+        "https://host/?sig=hunter2",
+        "AccountKey=hunter2",
+        "session_id=hunter2",
+        "Incorrect API key provided: sk-proj-hunter2hunter2",
+        "eyJhbGciOiJIUzI1NiJ9.hunter2.hunter2",
     ],
 )
 def test_a_secret_that_a_text_quotes_is_hidden_to_its_end(quoted: str) -> None:
     assert "hunter2" not in text.without_secrets(f"it failed: {quoted}")
 
 
-@pytest.mark.parametrize("unit", ["token", "cookietoken", "-", "//", "a:", "token='", "b\\"])
+def test_what_is_no_secret_is_shown() -> None:
+    told = (
+        "passed: 3, author: Bob, bypass=1, signal=9; --key client.key --token-file FILE cannot be"
+    )
+    assert text.without_secrets(told) == told
+
+
+UNITS = ["token", "cookietoken", "-", "//", "a:", "token='", "b\\", "--token ", "--token '", "eyJ"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_secrets_are_looked_for_in_bounded_time(unit: str) -> None:
     began = time.thread_time()
     text.without_secrets(unit * 20_000)

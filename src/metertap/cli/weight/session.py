@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from metertap._version import __version__
@@ -16,9 +17,10 @@ from metertap.text import printable
 from metertap.weight.definitions import Definition, definition, elements, members
 
 PROTOCOL = "2025-11-25"
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 16 * 2**20
 """The most bytes that a server may send in all."""
 _MOST_PAGES = 1000
+_MOST_TOOLS = 10_000
 _MOST_SHOWN = 80
 
 
@@ -92,7 +94,10 @@ def _listing(transport: Transport) -> Listing:
     transport.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
     capabilities = _dict(answer.get("capabilities"))
     server = _dict(answer.get("serverInfo"))
-    tools = [tool for text in talk.pages("tools/list", capabilities) for tool in _tools(text)]
+    listed = (tool for text in talk.pages("tools/list", capabilities) for tool in _tools(text))
+    tools = [*islice(listed, _MOST_TOOLS + 1)]
+    if len(tools) > _MOST_TOOLS:
+        raise Unusable(f"it lists more than {_MOST_TOOLS:,} tools")
     prompts, resources = (
         sum(_count(text, kind) for text in talk.pages(f"{kind}/list", capabilities))
         for kind in ("prompts", "resources")
