@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from metertap.costs.model_calls import CHAT, ModelCall, report
-from metertap.costs.usage import Unusable, Usage, checked, part, tokens
+from metertap.costs.usage import Unusable, Usage, checked, field, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models.stainless import Requests
@@ -31,10 +31,10 @@ def usage_of(found: Any, before: Usage | None = None, *, is_start: bool = False)
     """
     if found is None:
         return None
-    has_input = part(found, "input_tokens") is not None
+    has_input = field(found, "input_tokens") is not None
     if not has_input and before is None:
         return None
-    if not is_start and part(found, "output_tokens") is None:
+    if not is_start and field(found, "output_tokens") is None:
         raise Unusable("output_tokens is missing")
     output = tokens(found, "output_tokens")
     thought = tokens(found, "output_tokens_details.thinking_tokens")
@@ -58,14 +58,14 @@ def usage_of(found: Any, before: Usage | None = None, *, is_start: bool = False)
 
 def see(call: ModelCall, parsed: Any) -> None:
     """Report the usage in a message or an event of its stream."""
-    is_start = getattr(parsed, "type", None) == "message_start"
+    is_start = field(parsed, "type") == "message_start"
     source = parsed.message if is_start else parsed
-    found = getattr(source, "usage", None)
+    found = field(source, "usage")
     if found is None:
         return
     read = partial(usage_of, before=call.usage, is_start=is_start)
-    report(call, read, found, model=getattr(source, "model", None))
+    report(call, read, found, model=field(source, "model"))
 
 
-_requests = Requests("anthropic", "anthropic", _OPERATIONS, see)
+_requests = Requests("anthropic", "anthropic", _OPERATIONS, see, ("usage", "message"))
 INSTRUMENTATION = Instrumentation(LIBRARIES["models.anthropic"], _requests.patch_sets())

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report
-from metertap.costs.usage import Unusable, Usage, checked, part, tokens
+from metertap.costs.usage import Unusable, Usage, checked, details, field, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models.stainless import Requests
@@ -25,53 +25,47 @@ _OPERATIONS = {
     "/completions": COMPLETION,
     "/embeddings": EMBEDDINGS,
 }
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
-"""Events of a stream of `responses` that have the whole response."""
+
+
+_OF_CHAT = ("prompt_tokens", "completion_tokens")
+_OF_RESPONSES = ("input_tokens", "output_tokens")
 
 
 def usage_of(found: Any) -> Usage | None:
     """Read the usage of a response, by the names of either API. Raises Unusable."""
     if found is None:
         return None
-    said, taken = ("output", "input")
-    if part(found, "input_tokens") is None:
-        if part(found, "prompt_tokens") is None:
+    asked, said = _OF_CHAT
+    taken = field(found, asked)
+    if taken is None:
+        asked, said = _OF_RESPONSES
+        taken = field(found, asked)
+        if taken is None:
             return None
-        said, taken = ("completion", "prompt")
-    whole = part(found, "total_tokens")
-    if part(found, f"{said}_tokens") is None and whole not in (
-        None,
-        part(found, f"{taken}_tokens"),
-    ):
-        raise Unusable(f"{said}_tokens is missing")
+    if field(found, said) is None and field(found, "total_tokens") not in (None, taken):
+        raise Unusable(f"{said} is missing")
+    cached = reasoning = heard = spoken = 0
+    more = details(found, f"{asked}_details")
+    if more is not None:
+        cached, heard = tokens(more, "cached_tokens"), tokens(more, "audio_tokens")
+    more = details(found, f"{said}_details")
+    if more is not None:
+        reasoning, spoken = tokens(more, "reasoning_tokens"), tokens(more, "audio_tokens")
     return checked(
-        Usage(
-            tokens(found, f"{taken}_tokens"),
-            tokens(found, f"{said}_tokens"),
-            tokens(found, f"{taken}_tokens_details.cached_tokens"),
-            0,
-            tokens(found, f"{said}_tokens_details.reasoning_tokens"),
-            tokens(found, f"{taken}_tokens_details.audio_tokens"),
-            tokens(found, f"{said}_tokens_details.audio_tokens"),
-        )
+        Usage(tokens(found, asked), tokens(found, said), cached, 0, reasoning, heard, spoken)
     )
 
 
 def see(call: ModelCall, parsed: Any) -> None:
     """Report the usage in a response, a chunk or an event."""
-    kind = getattr(parsed, "type", None)
-    if isinstance(kind, str) and kind.startswith("response."):
-        if kind not in _ENDS:
-            return
-        parsed = parsed.response
-    report(
-        call,
-        usage_of,
-        getattr(parsed, "usage", None),
-        model=getattr(parsed, "model", None),
-        tier=getattr(parsed, "service_tier", None),
-    )
+    response = field(parsed, "response")  # an event of `responses`
+    if response is not None:
+        parsed = response
+    usage, model = field(parsed, "usage"), field(parsed, "model")
+    tier = field(parsed, "service_tier")
+    if usage is not None or tier is not None or model != call.model:
+        report(call, usage_of, usage, model=model, tier=tier)
 
 
-_requests = Requests("openai", "openai", _OPERATIONS, see)
+_requests = Requests("openai", "openai", _OPERATIONS, see, ("usage", "response"))
 INSTRUMENTATION = Instrumentation(LIBRARIES["models.openai"], _requests.patch_sets())

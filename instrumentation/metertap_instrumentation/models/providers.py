@@ -72,15 +72,26 @@ def provider_named(name: str) -> str:
     return "gcp.vertex_ai" if name.startswith("vertex_ai") else _NAMES.get(name, name)
 
 
+_known: dict[int, tuple[Any, type, str | None, tuple[str, int]]] = {}
+"""By the identity of a client's URL: the URL, the client's class, the provider, the server."""
+_MOST_KNOWN = 256
+
+
 def provider_of(client: Any, otherwise: str) -> tuple[str, tuple[str, int] | None]:
     """Return the provider that `client` asks, and the address and port of its server."""
     url = getattr(client, "base_url", None)
+    known = _known.get(id(url))
+    if known is not None and known[0] is url and known[1] is type(client):
+        return known[2] or otherwise, known[3]
     host = getattr(url, "host", None)
     if not isinstance(host, str) or not host:
         return otherwise, None
     port = getattr(url, "port", None) or (80 if getattr(url, "scheme", "") == "http" else 443)
-    server = host, port
-    return _provider(type(client).__name__, host) or otherwise, server
+    server, provider = (host, port), _provider(type(client).__name__, host)
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[id(url)] = url, type(client), provider, server
+    return provider or otherwise, server
 
 
 @functools.lru_cache(maxsize=256)

@@ -32,12 +32,17 @@ class Requests:
         provider: str,
         operations: Mapping[str, str],
         see: streams.See,
+        telling: streams.Telling,
     ) -> None:
-        """Count requests to the paths of `operations`; `see` reads usage of what is parsed."""
+        """Count requests to the paths of `operations`; `see` reads usage of what is parsed.
+
+        In a stream it reads until it knows the model, then items with a field of `telling`.
+        """
         self._package = package
         self._provider = provider
         self._operations = operations
         self._see = see
+        self._telling = telling
         self._raw: weakref.WeakKeyDictionary[Any, tuple[ModelCall, Any]] = (
             weakref.WeakKeyDictionary()
         )
@@ -98,7 +103,7 @@ class Requests:
         """Report a parsed response, or watch a stream."""
         if hasattr(parsed, "__stream__") and hasattr(parsed, "_iterator"):
             call.start_clock()
-            parsed._iterator = streams.watch(parsed._iterator, call, self._see)
+            parsed._iterator = streams.watch(parsed._iterator, call, self._see, self._telling)
             return
         try:
             self._see(call, parsed)

@@ -23,6 +23,7 @@ from metertap.costs.usage import Unusable, Usage
 from metertap.labels import as_label
 from metertap.measuring import calls
 from metertap.measuring.calls import MISSED, SERIES, clock
+from metertap.recording.operation_series import DataPoint
 from metertap.recording.usage_series import NO_TOOL
 from metertap.state import is_enabled, recorder
 
@@ -52,6 +53,23 @@ class Outer:
             layer.was_seen = True
             layer = layer.within
 
+
+class _Points:
+    """Where calls of one kind are recorded in OpenTelemetry's histograms of model calls."""
+
+    __slots__ = ("duration", "era", "input", "output")
+
+    def __init__(self, era: object) -> None:
+        self.era = era
+        """The era of the recorder that has the points; in another one they are not in force."""
+        self.duration: DataPoint | None = None
+        self.input: DataPoint | None = None
+        self.output: DataPoint | None = None
+
+
+_points: dict[tuple[Any, ...], _Points] = {}
+"""By tool, provider, operation, models, server and error type."""
+_MOST_POINTS = 1_000
 
 outer: ContextVar[Outer | None] = ContextVar("metertap_model_layer", default=None)
 """The innermost layer around this code."""
@@ -216,38 +234,43 @@ def unusable(provider: str, problem: Unusable) -> None:
 def _measure(call: ModelCall, error_type: str | None) -> None:
     """Record the call to OpenTelemetry's histograms of model calls."""
     key = (call.tool, call.provider, call.operation, call.requested, call.answered, call.server)
+    record = recorder()
+    points, usage = _points.get((key, error_type)), call.usage
+    if points is None or points.era is not record.era:
+        if len(_points) >= _MOST_POINTS:  # programs may pass on names that clients choose
+            _points.clear()
+        points = _points[key, error_type] = _Points(record.era)
     if call.seconds is not None:
-        _record(catalogue.MODEL_DURATION, (*key, error_type), call, error_type, call.seconds)
-    usage = call.usage
+        point = points.duration
+        if point is None:
+            point = points.duration = _point(catalogue.MODEL_DURATION, call, error_type)
+        point.record(call.seconds)
     if usage is not None:
-        for kind, tokens in (("input", usage.input), ("output", usage.output)):
-            if tokens or kind == "input":  # embeddings have no output
-                _record(catalogue.TOKEN_USAGE, (*key, None, kind), call, None, tokens, kind)
+        point = points.input
+        if point is None:
+            point = points.input = _point(catalogue.TOKEN_USAGE, call, None, "input")
+        point.record(float(usage.input))
+        if usage.output:  # embeddings have none
+            point = points.output
+            if point is None:
+                point = points.output = _point(catalogue.TOKEN_USAGE, call, None, "output")
+            point.record(float(usage.output))
 
 
-def _record(
-    metric: catalogue.Metric,
-    key: tuple[Any, ...],
-    call: ModelCall,
-    error_type: str | None,
-    value: float,
-    token_type: str = "",
-) -> None:
-    key = (metric.name, *key)
-    point = recorder().find_operation(key)
-    if point is None:
-        attributes: dict[str, Any] = {
-            catalogue.OPERATION_NAME: call.operation,
-            catalogue.PROVIDER_NAME: call.provider,
-            catalogue.REQUEST_MODEL: call.requested,
-            catalogue.RESPONSE_MODEL: call.answered,
-            catalogue.TOKEN_TYPE: token_type,
-            catalogue.ERROR_TYPE: error_type,
-        }
-        if call.server is not None:
-            attributes[catalogue.SERVER_ADDRESS], attributes[catalogue.SERVER_PORT] = call.server
-        if call.tool != NO_TOOL:
-            attributes[catalogue.TOOL_NAME] = call.tool
-        attributes = {name: value for name, value in attributes.items() if value not in ("", None)}
-        point = recorder().operation(key, metric, attributes)
-    point.record(float(value))
+def _point(
+    metric: catalogue.Metric, call: ModelCall, error_type: str | None, token_type: str = ""
+) -> DataPoint:
+    attributes: dict[str, Any] = {
+        catalogue.OPERATION_NAME: call.operation,
+        catalogue.PROVIDER_NAME: call.provider,
+        catalogue.REQUEST_MODEL: call.requested,
+        catalogue.RESPONSE_MODEL: call.answered,
+        catalogue.TOKEN_TYPE: token_type,
+        catalogue.ERROR_TYPE: error_type,
+    }
+    if call.server is not None:
+        attributes[catalogue.SERVER_ADDRESS], attributes[catalogue.SERVER_PORT] = call.server
+    if call.tool != NO_TOOL:
+        attributes[catalogue.TOOL_NAME] = call.tool
+    attributes = {name: value for name, value in attributes.items() if value not in ("", None)}
+    return recorder().operation((metric.name, *attributes.items()), metric, attributes)

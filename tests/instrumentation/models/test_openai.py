@@ -128,6 +128,16 @@ class TestChat(OpenAIKit):
         self.run(api, is_async=False, streamed=True)
         assert (self.only()["calls"], self.only()["unreported_calls"]) == (1, 1)
 
+    def test_a_stream_may_name_its_model_late_and_its_usage_often(self, api: ModelApi) -> None:
+        unnamed, named, last, done = self.events()
+        early = {"prompt_tokens": 1200, "completion_tokens": 1, "total_tokens": 1201}
+        said = [{**unnamed, "model": ""}, unnamed, {**named, "usage": early}]
+        api.says(Answer(events=[*said, unnamed, done]), Answer(events=[*said, last, unnamed, done]))
+        for _ in range(2):
+            self.run(api, is_async=False, streamed=True)
+        (found,) = self.models()
+        assert (found["model"], found["output_tokens"]) == (MODEL, 301)
+
     def test_a_subclass_of_the_client_is_a_client(self, api: ModelApi) -> None:
         class Own(openai.OpenAI):  # type: ignore[misc]
             def request(self, *args: Any, **kwargs: Any) -> Any:
