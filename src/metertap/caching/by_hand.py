@@ -6,7 +6,7 @@ disabled, it does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from metertap import catalogue, faults
@@ -17,6 +17,7 @@ from metertap.state import is_enabled, recorder
 SOURCE = catalogue.MANUAL
 
 _current = current.get
+_NO_COUNT: Iterator[None] = iter(())
 
 
 class _Unbound(dict[Any, Callable[[], None]]):
@@ -46,18 +47,29 @@ class CacheMeter:
     A lookup during a tool call is counted for that tool.
     """
 
-    __slots__ = ("__weakref__", "_hits", "_misses", "_name", "_system")
+    __slots__ = (
+        "__weakref__",
+        "_hits",
+        "_hits_outside",
+        "_misses",
+        "_misses_outside",
+        "_name",
+        "_system",
+    )
 
     def __init__(self, name: str, system: str = SOURCE) -> None:
         self._name = name
         self._system = system
         self._hits: dict[Any, Callable[[], None]]
         self._misses: dict[Any, Callable[[], None]]
+        # Outside of all tools one item is taken of these. They are empty before the first lookup.
+        self._hits_outside = self._misses_outside = _NO_COUNT
         self.forget()
         recorder().keep(self)
 
     def forget(self) -> None:
         """Find the series again, after a fork, a reset or a change of settings."""
+        self._hits_outside = self._misses_outside = _NO_COUNT
         self._hits = _Unbound(self._bind, hit=True)
         self._misses = _Unbound(self._bind, hit=False)
 
@@ -111,6 +123,8 @@ class CacheMeter:
         series = self._find()
         if series is not None:
             self._hits, self._misses = series.hits, series.misses
+            self._hits_outside = series.hits.outside_tools()
+            self._misses_outside = series.misses.outside_tools()
             if era is not recorder().era:
                 self.forget()
         return series

@@ -72,7 +72,7 @@ NAMES = Names()
 class ObjectMeter(CacheMeter):
     """Counts what one cache object does, under a name that is found when somebody looks."""
 
-    __slots__ = ("_series", "cache", "class_name", "natural_name", "supports")
+    __slots__ = ("_series", "cache", "class_name", "natural_name", "parts", "supports")
 
     def __init__(
         self, cache: Any, system: str, natural_name: str | None, supports: frozenset[str]
@@ -81,6 +81,7 @@ class ObjectMeter(CacheMeter):
         self.class_name = NAMES.unbound(cache)
         self.natural_name = natural_name
         self.supports = supports
+        self.parts: dict[int, weakref.ref[Any]] = {}
         # The series that it counts on, once something was looked up: in a dictionary, because
         # `setdefault` gives all threads that come first together the same one.
         self._series: dict[None, CacheSeries] = {}
@@ -154,9 +155,8 @@ class ObjectMeters:
         self.supports = supports
         self._natural_name = natural_name
         self._meters: dict[int, ObjectMeter] = {}
-        self._parts: dict[int, tuple[ObjectMeter, weakref.ref[Any]]] = {}
         self.find = self._meters.get
-        """The meter by the identity of a cache, if there is one: for those to whom `of` is slow."""
+        """The meter by the identity of a cache or of its part, if there is one already."""
 
     def of(self, cache: Any) -> ObjectMeter:
         """Return the meter of `cache`, made if it is new."""
@@ -169,11 +169,12 @@ class ObjectMeters:
         `find` finds it: once, and again if what the part belongs to is gone.
         """
         identity = id(part)
-        known = self._parts.get(identity)
-        if known is not None and known[0].cache() is not None:
-            return known[0]
-        meter = find(part)
-        self._parts[identity] = meter, weakref.ref(part, lambda _: self._parts.pop(identity, None))
+        meter = self._meters.get(identity)
+        if meter is None:
+            meter = find(part)
+            if meter.cache() is not part:
+                meter.parts[identity] = weakref.ref(part, lambda _: self._part_gone(identity))
+                self._meters[identity] = meter
         return meter
 
     def _new(self, cache: Any) -> ObjectMeter:
@@ -192,8 +193,16 @@ class ObjectMeters:
         meter = self._meters.pop(identity, None)
         if meter is not None:
             with faults.guarded("caches.end"):
+                for part in list(meter.parts):
+                    self._meters.pop(part, None)
                 UNNAMED.name_now(meter)
                 meter.end()
+
+    def _part_gone(self, identity: int) -> None:
+        with faults.guarded("caches.end"):
+            meter = self._meters.pop(identity, None)
+            if meter is not None:
+                meter.parts.pop(identity, None)
 
 
 class _Unnamed:

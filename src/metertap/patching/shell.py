@@ -76,7 +76,7 @@ def around(
             "_metertap_hide": hide_frame,
         }
         is_async = inspect.iscoroutinefunction(method)
-        code = _code(*_written(function), is_async, returned is not None)
+        code = _code(*written(function), is_async, returned is not None)
         exec(code, names)  # noqa: S102  # of names that are parameters, and nothing else
         made: FunctionType = names["call"]
         made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
@@ -101,7 +101,7 @@ def _code(parameters: str, arguments: str, is_async: bool, is_told: bool) -> Cod
     return compile(written, "<metertap>", "exec")
 
 
-def _written(function: FunctionType) -> tuple[str, str]:
+def written(function: FunctionType) -> tuple[str, str]:
     """Write the parameters of a function, and the arguments that pass all of them on.
 
     A signature is not asked: it may be one that the program made up.

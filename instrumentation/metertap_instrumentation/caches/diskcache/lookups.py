@@ -8,11 +8,14 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import NOTHING, Ask, Asked, counts, is_own, with_default, within
+from metertap.caching.getting import gets
 from metertap.caching.meters import counting, layer
 from metertap.patching.targets import Live
-from metertap_instrumentation.caches.diskcache.meters import meter_of
+from metertap_instrumentation.caches.diskcache.meters import meter_of, meters
 
 _layer = layer.get
+_WITH_MORE = frozenset({"expire_time", "tag"})
+"""Parameters that make the answer a tuple, of which the value is one."""
 
 
 class _First:
@@ -61,8 +64,11 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count `cache.get(key, default)`, in which nothing else is looked up."""
-    ask = _asks(known=is_own(method, "diskcache"))
-    return counts("diskcache", _answered, ask=ask, layers=None)(method, live)
+    known = is_own(method, "diskcache")
+    general = counts("diskcache", _answered, ask=_asks(known=known), layers=None)
+    if not known:
+        return general(method, live)
+    return gets(method, live, meters, general, meter_of=meter_of, unless=_WITH_MORE)
 
 
 not_a_lookup = within()
