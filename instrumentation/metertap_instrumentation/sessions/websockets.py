@@ -23,10 +23,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from metertap import faults
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import Target, WrapperFunction
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.shell import around
+from metertap.patching.targets import Target, stand_in
 from metertap.state import recorder
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -70,20 +69,15 @@ def _count_ends() -> None:
             recorder().session_closed(_over.popleft())
 
 
-def _then(note: Callable[[Any], None]) -> WrapperFunction:
-    """Make a wrapper that calls the method, then `note` with its object."""
+def _then(method: str, note: Callable[[Any], None]) -> Target:
+    """Patch a method so that `note` gets its object at the end of each call, however that ends."""
 
-    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        try:
-            return wrapped(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        finally:
-            with faults.guarded(_PLACE):
-                note(instance)
+    def noted(connection: Any, _end: object) -> None:
+        note(connection)
 
-    return call
+    return stand_in(
+        method, around(_PLACE, lambda connection, *_rest, **_named: connection, noted, noted)
+    )
 
 
 INSTRUMENTATION = Instrumentation(
@@ -92,23 +86,23 @@ INSTRUMENTATION = Instrumentation(
         PatchSet(
             "websockets.server",
             [
-                Target("ServerProtocol.send_response", _then(answered)),
-                Target("ServerProtocol.receive_eof", _then(closed)),
+                _then("ServerProtocol.send_response", answered),
+                _then("ServerProtocol.receive_eof", closed),
             ],
         ),
         PatchSet(
             "websockets.legacy.server",
             [
-                Target("WebSocketServerProtocol.connection_open", _then(opened)),
-                Target("WebSocketServerProtocol.connection_lost", _then(closed)),
+                _then("WebSocketServerProtocol.connection_open", opened),
+                _then("WebSocketServerProtocol.connection_lost", closed),
             ],
         ),
         PatchSet(
             "uvicorn.protocols.websockets.websockets_sansio_impl",
             [
-                Target(
+                _then(
                     "WebSocketsSansIOProtocol.connection_lost",
-                    _then(lambda protocol: closed(protocol.conn)),
+                    lambda protocol: closed(protocol.conn),
                 )
             ],
         ),

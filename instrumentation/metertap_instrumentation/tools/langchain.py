@@ -25,22 +25,22 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-from metertap import faults
 from metertap.measuring.calls import INSTANCE, OWNER, Frame, give_up
 from metertap.measuring.frameworks import Handlers, coroutine_method, plain_method
 from metertap.measuring.slots import NamedSlot
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
 from metertap.patching.patch_set import PatchSet
+from metertap.patching.shell import around
 from metertap.patching.subclasses import SubclassesPatchSet
-from metertap.patching.targets import Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.targets import stand_in
 from metertap.weight.definitions import Definition, of_function
 from metertap.weight.results import of_content, of_value
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
 SOURCE = "langchain"
+_PLACE = "langchain"
 _MODULE = "langchain_core.tools.base"
 _TELLING = frozenset({"ToolMessage", "list"})
 _BUBBLES = frozenset(
@@ -160,39 +160,27 @@ _tools = Tools()
 _overrides = Overrides()
 
 
-def handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Note the error that `_handle_tool_error(error, flag=…)` or its like makes an answer of."""
+def _error_of(*args: Any, **kwargs: Any) -> Any:
+    """Return the error that `_handle_tool_error(error, flag=…)` or its like makes an answer of."""
     _tools.handler_ended()
-    try:
-        answer = wrapped(*args, **kwargs)
-    except BaseException as error:
-        with faults.guarded("langchain"):
-            hide_frame(error)
-        raise
-    with faults.guarded("langchain"):
-        _tools.note(handled(args[0] if args else kwargs["e"]))
-    return answer
+    return args[0] if args else kwargs["e"]
 
 
-def read_arguments(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Note that the handler begins after `BaseTool._to_args_and_kwargs(…)`."""
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
-    finally:
-        _tools.handler_begins()
-
-
-def after_handler(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Note that the handler has ended: `run` calls this first when it returned or raised."""
+def _ends(*_args: Any, **_kwargs: Any) -> None:
     _tools.handler_ended()
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+
+
+handle_error = around(_PLACE, _error_of, lambda error, _answer: _tools.note(handled(error)))
+"""Note the error that was made an answer of."""
+read_arguments = around(
+    _PLACE,
+    lambda *_args, **_kwargs: True,
+    lambda _note, _read: _tools.handler_begins(),
+    lambda _note, _error: _tools.handler_begins(),
+)
+"""Note that the handler begins after `BaseTool._to_args_and_kwargs(…)`."""
+after_handler = around(_PLACE, _ends)
+"""Note that the handler has ended: `run` calls this first when it returned or raised."""
 
 
 class _Tools(SubclassesPatchSet):
@@ -204,15 +192,15 @@ class _Tools(SubclassesPatchSet):
         self.targets = (
             plain_method("BaseTool.run", _tools),
             coroutine_method("BaseTool.arun", _tools),
-            Target("_handle_tool_error", handler),
-            Target("_handle_validation_error", handler),
-            Target("BaseTool._to_args_and_kwargs", read_arguments),
-            Target("_format_output", after_handler),
+            stand_in("_handle_tool_error", handle_error),
+            stand_in("_handle_validation_error", handle_error),
+            stand_in("BaseTool._to_args_and_kwargs", read_arguments),
+            stand_in("_format_output", after_handler),
         )
 
 
 _RAISING = [
-    Target(f"{manager}.on_tool_error", after_handler)
+    stand_in(f"{manager}.on_tool_error", after_handler)
     for manager in ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
 ]
 INSTRUMENTATION = Instrumentation(

@@ -11,18 +11,19 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-from metertap import faults, outcomes
+from metertap import outcomes
 from metertap.measuring import calls
 from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import Target
-from metertap.patching.tracebacks import hide_frame
+from metertap.patching.shell import around
+from metertap.patching.targets import Target, stand_in
 from metertap.weight.definitions import Definition, of_function
 from metertap.weight.results import of_value
 
 SOURCE = "openai-agents"
+_PLACE = "tool openai-agents"
 
 _BEFORE_THE_TOOL = ("agents.", "asyncio.", "metertap", "wrapt.")
 """Modules that run before the tool's own code does."""
@@ -77,51 +78,47 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
         PatchSet("agents.realtime.session", [Target("invoke_function_tool", wrapper)]),
         PatchSet(
             "agents.tool",
-            [Target("maybe_invoke_function_tool_failure_error_function", handle_failure)],
+            [
+                stand_in(
+                    "maybe_invoke_function_tool_failure_error_function",
+                    around(_PLACE, _fails, _failed),
+                )
+            ],
         ),
-        PatchSet("agents.exceptions", [Target("ToolTimeoutError.__init__", time_out)]),
-        PatchSet("agents.agent", [Target("record_agent_tool_run_result", interrupt)]),
+        PatchSet(
+            "agents.exceptions",
+            [stand_in("ToolTimeoutError.__init__", around(_PLACE, _timed_out))],
+        ),
+        PatchSet(
+            "agents.agent",
+            [stand_in("record_agent_tool_run_result", around(_PLACE, _interrupted))],
+        ),
         # The SDK logs before a tool runs, and after.
         PatchSet("agents.logger", [Target("logger.handle", handlers.untimed, apart=True)]),
     ]
 
 
-async def handle_failure(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Note an error that became a text: `maybe_invoke_…(function_tool=…, context=…, error=…)`."""
+def _fails(**kwargs: Any) -> dict[str, Any]:
+    """Note that the handler has ended: `maybe_invoke_…(function_tool=…, context=…, error=…)`."""
     handlers.handler_ended()
-    try:
-        text = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    return kwargs
+
+
+def _failed(asked: dict[str, Any], text: Any) -> None:
+    """Note an error that became a text."""
     if text is not None:
-        with faults.guarded("tool openai-agents"):
-            handlers.say(kwargs["function_tool"].name, handled(kwargs["error"]))
-    return text
+        handlers.say(asked["function_tool"].name, handled(asked["error"]))
 
 
-def time_out(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _timed_out(_error: object, tool_name: str, *_rest: Any, **_named: Any) -> None:
     """Note that a tool ran into its own time limit: `ToolTimeoutError(tool_name=…, …)`."""
-    with faults.guarded("tool openai-agents"):
-        name = args[0] if args else kwargs.get("tool_name")
-        handlers.handler_ended()
-        handlers.say(name, Ending(outcomes.TIMEOUT, "ToolTimeoutError"))
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    handlers.handler_ended()
+    handlers.say(tool_name, Ending(outcomes.TIMEOUT, "ToolTimeoutError"))
 
 
-def interrupt(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+def _interrupted(*_args: Any, **_kwargs: Any) -> None:
     """Note that an agent which is a tool waits: `record_agent_tool_run_result(tool_call, …)`."""
-    with faults.guarded("tool openai-agents"):
-        handlers.note(Ending(outcomes.INTERIM))
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        hide_frame(error)
-        raise
+    handlers.note(Ending(outcomes.INTERIM))
 
 
 def handled(error: BaseException) -> Ending:

@@ -89,7 +89,10 @@ def patch_sets() -> Sequence[PatchSet]:
         stand_in("resolve_approval_rejection_message", around(_PLACE, _denied)),
     ]
     unknown = [
-        stand_in("process_model_response", around(_PLACE, _begins, raised=_not_found)),
+        stand_in(
+            "process_model_response",
+            around(_PLACE, lambda *_args, **_kwargs: True, raised=_not_found),
+        ),
         stand_in(
             "_build_tool_not_found_output_items",
             around(_PLACE, _missing),
@@ -110,10 +113,6 @@ def _failed(error: BaseException) -> None:
 def _denied(*_args: Any, **_kwargs: Any) -> None:
     """Note that a call was denied an approval: `resolve_approval_rejection_message(…)`."""
     handlers.note(_DID_NOT_HAPPEN)
-
-
-def _begins(*_args: Any, **_kwargs: Any) -> bool:
-    return True
 
 
 def _not_found(_note: Any, error: BaseException) -> None:
