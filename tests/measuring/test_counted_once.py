@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context
 from importlib import import_module, util
 from typing import Any
@@ -211,6 +211,64 @@ def test_a_function_that_is_decorated_twice_is_called_once() -> None:
     assert list(metertap.tool(search_in_steps)()) == [1]
     assert (total("search"), total("search_later"), total("search_in_steps")) == (2, 1, 1)
     assert left_out() == {"search": 3, "search_later": 1, "search_in_steps": 1}
+
+
+def test_what_a_plain_function_between_two_decorators_returns_is_one_call() -> None:
+    """It may be a coroutine or generator of the inner one, which is run when the outer is over."""
+
+    def passing(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def passed() -> Any:
+            return function()
+
+        return passed
+
+    class Passing:
+        def __init__(self, function: Callable[..., Any]) -> None:
+            self.function = function
+            functools.update_wrapper(self, function)
+
+        def __call__(self) -> Any:
+            return self.function()
+
+    @metertap.tool
+    async def search() -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    @metertap.tool
+    async def fail() -> None:
+        raise KeyError
+
+    @metertap.tool
+    def search_in_steps() -> Iterator[int]:
+        yield 1
+
+    @metertap.tool
+    async def search_in_async_steps() -> AsyncIterator[int]:
+        yield 1
+
+    async def main(between: Callable[..., Any]) -> None:
+        for _ in range(2):
+            assert await metertap.tool(between(search))() == 1
+            outer = metertap.tool(between(search))
+            assert [await outer(), await outer()] == [1, 1]
+            with pytest.raises(KeyError):
+                await metertap.tool(between(fail))()
+            assert list(metertap.tool(between(search_in_steps))()) == [1]
+            steps = metertap.tool(between(search_in_async_steps))()
+            assert [item async for item in steps] == [1]
+
+    asyncio.run(main(passing))
+    asyncio.run(main(Passing))
+    tools = metertap.get_all_metrics()["tool_metrics"]
+    assert {name: tool["total_calls"] for name, tool in tools.items()} == {
+        "search": 12,
+        "fail": 4,
+        "search_in_steps": 4,
+        "search_in_async_steps": 4,
+    }
+    assert tools["fail"]["failed_calls"] == 4
 
 
 def test_a_method_that_calls_its_base_class_is_called_once() -> None:

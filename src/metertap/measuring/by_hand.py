@@ -85,7 +85,11 @@ def _measured(function: Any, name: str | None) -> Any:
     if "generator" in kind:
         wrapper = _GENERATORS[kind](function, lambda *_call: slot)
     else:
-        wrapper = _WRAPPERS[kind](slot)
+        wrapper = (
+            wrappers.coroutine_wrapper(slot)
+            if kind == "coroutine"
+            else wrappers.plain_wrapper(slot, slot.later)
+        )
         generators.named_as(function, wrapper)  # a coroutine shows the name of its function
     made = _GeneratorWrapper if type(function) is FunctionType else _ObjectWrapper
     return made(function, wrapper, label)
@@ -128,7 +132,6 @@ class _ObjectWrapper(_Decorated):
 
 
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}
-_WRAPPERS = {"plain": wrappers.plain_wrapper, "coroutine": wrappers.coroutine_wrapper}
 _GENERATORS = {
     "generator": generators.generator_wrapper,
     "async generator": generators.async_generator_wrapper,

@@ -15,20 +15,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from metertap.measuring.calls import Frame, clock, current
 from metertap.measuring.slots import ToolSlot
+from metertap.measuring.unfinished import UNFINISHED, Later
 from metertap.patching.targets import StandIn
 
 _get, _set = current.get, current.set
-
-Later = Callable[[Frame, float, Any], Any]
-"""Takes the frame of a call, when it started, and the coroutine or generator that it returned,
-which may be run later. Gives what the caller gets for that, and ends the call. Never raises."""
-UNFINISHED = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
-"""Types of results that are not over when they are returned."""
 
 
 def plain(
@@ -63,6 +57,10 @@ def plain(
         if frame is not None:
             if later is not None and type(result) in UNFINISHED and frame[0]:
                 return later(frame, started, result)
+            if slot.is_new:
+                if type(result) in UNFINISHED and frame[0]:
+                    return slot.later(frame, started, result)
+                slot.look_at(result)
             series = frame[0]
             frame[0] = None
             if series:
@@ -71,8 +69,6 @@ def plain(
                 series.ended = ended
                 if frame[3] or frame[4]:
                     series.looked_up(frame[3], frame[4], ended - started)
-            if slot.is_new:
-                slot.look_at(result)
         return result
 
     return call

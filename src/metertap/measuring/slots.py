@@ -7,7 +7,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from metertap import faults
-from metertap.measuring import calls
+from metertap.measuring import calls, unfinished
 from metertap.measuring.calls import NOTE, Frame
 from metertap.outcomes import Ending
 from metertap.patching.by_value import sent
@@ -86,11 +86,17 @@ class Slot:
         if self.is_new:
             self.look_at(result)
 
+    def over(self, frame: Frame, _result: object) -> None:
+        """End the call of `frame`, whose coroutine has returned."""
+        calls.leave(frame)
+
     def raised(self, frame: Frame | None, error: BaseException) -> None:
         """End the call of `frame`, which raised `error`, and hide the caller's frame in that."""
         if frame is not None:
             calls.leave(frame, Ending.by(error))
         hide_frame(error)
+
+    later = unfinished.later
 
     def look_at(self, result: object) -> None:
         """Look at the first result of a function, in a subclass that wants to warn of it."""

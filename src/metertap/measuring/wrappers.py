@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from metertap import faults
 from metertap.measuring.calls import SERIES, STARTED, Frame
-from metertap.measuring.functions import UNFINISHED, Later
+from metertap.measuring.unfinished import UNFINISHED, Later
 from metertap.patching.targets import WrapperFunction
 
 

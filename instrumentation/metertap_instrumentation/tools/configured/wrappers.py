@@ -6,17 +6,14 @@ over yet: a coroutine or generator, whose call is counted when it is run.
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Mapping
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls, functions, generators
-from metertap.measuring.calls import NOTE, OWNER, SERIES, STARTED, Frame, clock
-from metertap.measuring.functions import UNFINISHED
+from metertap.measuring.calls import OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import Slot
+from metertap.measuring.unfinished import UNFINISHED, Steps, later
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
 from metertap.patching.targets import Live, Replacement, Target, stand_in
@@ -104,6 +101,9 @@ class Calls:
         if slot.is_new:
             slot.look_at(result)
 
+    over = ended
+    later = later
+
     def _has_failed(self, result: Any) -> bool:
         assert self._failed is not None
         try:
@@ -149,11 +149,11 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
         steps = _steps_of(own)
         return Target(attribute, generators.async_generator_wrapper(function.callable, steps))
     is_async = function.kind == "coroutine"
-    wrapper = coroutine_wrapper(own) if is_async else plain_wrapper(own, _later(own))
+    wrapper = coroutine_wrapper(own) if is_async else plain_wrapper(own, own.later)
     replacement: Replacement | None
     if one_tool is not None:
         replacement = functions.replacement(
-            one_tool, SOURCE, own.target, _later(own), lambda name, *_rest: own.new_slot(name)
+            one_tool, SOURCE, own.target, own.later, lambda name, *_rest: own.new_slot(name)
         )
     else:
         make, begin = _coroutine if is_async else _plain, own.begin_of(function)
@@ -165,7 +165,7 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
 
 
 def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:
-    ended, raised, later = own.ended, own.raised, _later(own)
+    ended, raised, later = own.ended, own.raised, own.later
 
     def call(*args: Any, **kwargs: Any) -> Any:
         frame = None
@@ -217,109 +217,4 @@ def _coroutine(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live
 
 
 def _steps_of(own: Calls) -> generators.Begin:
-    return lambda instance, args, kwargs: _Steps(own, own.slot_of(instance, args, kwargs))
-
-
-class _Steps:
-    """A generator's call. Making the generator may have taken some seconds, which are `spent`."""
-
-    def __init__(self, own: Calls, slot: Slot, spent: float = 0.0) -> None:
-        self._slot = slot
-        self._spent = spent
-        self.raised = own.raised
-
-    def start(self) -> Frame | None:
-        """Begin the call, without making it the current one."""
-        return self._slot.enter(spent=self._spent, as_current=False)
-
-    def ended(self, frame: Frame, _result: Any) -> None:
-        """End the call of `frame`."""
-        calls.leave(frame)
-
-
-# What a plain function returns may be run later: in another context, or never. Its call is counted
-# then, by what is returned for it.
-
-
-def _later(own: Calls) -> functions.Later:
-    """Return what makes a stand-in for a coroutine or generator that a call of a line returned."""
-
-    def later(frame: Frame, started: float, made: Any) -> Any:
-        try:
-            if len(frame) <= NOTE:  # one of `functions`' short ones
-                frame[NOTE:] = None, started, None, 0, None
-            # One that can be awaited, as no generator of ours can; or the program keeps it, and may
-            # run it, or give it out again.
-            if (
-                type(made) is GeneratorType
-                and made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
-            ) or sys.getrefcount(made) > _ALONE:
-                own.ended(frame, made)
-                return made
-            spent, slot = clock() - started, frame[OWNER]
-            calls.give_up(frame)
-            made_later = _LATER[type(made)](own, slot, _Unrun(made), spent)
-            return generators.named_as(made, made_later)
-        except Exception as fault:
-            faults.fault("measure", fault)
-            return made
-
-    return later
-
-
-def _references(made: object) -> int:
-    return sys.getrefcount(made)
-
-
-def _alone() -> int:
-    """Count the references to what a call has returned, in `_later`, if nothing else has one."""
-    made = object()
-    return _references(made)
-
-
-_ALONE = _alone()
-
-
-class _Unrun:
-    """What was made, until it is run. Whoever gives up what stands for it gives up both."""
-
-    __slots__ = ("_made",)
-
-    def __init__(self, made: Any) -> None:
-        self._made = made
-
-    def take(self) -> Any:
-        """Return what was made, to be run now."""
-        made, self._made = self._made, None
-        return made
-
-    def __del__(self) -> None:
-        if type(self._made) is CoroutineType:
-            self._made.close()  # or it would say that it was never awaited
-
-
-async def _coroutine_later(own: Calls, slot: Slot, unrun: _Unrun, spent: float) -> Any:
-    frame = slot.enter(spent=spent)
-    try:
-        result = await unrun.take()
-    except BaseException as error:
-        own.raised(frame, error)
-        raise
-    if frame is not None:
-        own.ended(frame, result)
-    return result
-
-
-def _generator_later(own: Calls, slot: Slot, unrun: _Unrun, spent: float) -> Any:
-    return generators.steps(unrun.take, _Steps(own, slot, spent))
-
-
-def _async_generator_later(own: Calls, slot: Slot, unrun: _Unrun, spent: float) -> Any:
-    return generators.async_steps(unrun.take, _Steps(own, slot, spent))
-
-
-_LATER: dict[type, Callable[[Calls, Slot, _Unrun, float], Any]] = {
-    CoroutineType: _coroutine_later,
-    GeneratorType: _generator_later,
-    AsyncGeneratorType: _async_generator_later,
-}
+    return lambda instance, args, kwargs: Steps(own, own.slot_of(instance, args, kwargs).enter)
