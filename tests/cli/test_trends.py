@@ -146,6 +146,7 @@ def test_pictures(
         (["--history", "/nowhere/at.all"], 1, "there is no such file"),
         (["--history", ""], 2, "no history is named"),
         (["--since", "2024-10-09"], 1, "--since is not before --until"),
+        (["--since", "1990-01-01", "--step", "10s"], 1, "periods cannot be shown"),
         (["--plot", "picture.gif"], 1, "ends in .png or .svg"),
         (["--plot", "/nowhere/at/all.svg"], 1, "cannot be written"),
     ],
@@ -187,6 +188,7 @@ def test_times() -> None:
     ] == [
         *(10, 120, 3600, 21_600, DAY, 30 * DAY),
     ]
-    for wrong in ("", "7", "0d", "d", "-3h", "2024-13-01"):
+    assert times.moment("1000w", DAY) == 0
+    for wrong in ("", "7", "0d", "d", "-3h", "2024-13-01", "1969-01-01", f"{'9' * 400}d"):
         with pytest.raises(ValueError, match="is no time"):
             times.moment(wrong, 0)

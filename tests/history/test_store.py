@@ -394,6 +394,13 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
         Store(path, MEGABYTE)
 
 
+@pytest.mark.parametrize("name", ["/", "//"])
+def test_the_root_of_the_file_system_is_no_history(name: str) -> None:
+    for use in (FileAnswers, lambda path: Store(path, MEGABYTE)):
+        with pytest.raises(HistoryError, match="no regular file"):
+            use(Path(name))
+
+
 def test_a_missing_or_empty_file_has_no_answers(path: Path) -> None:
     with pytest.raises(HistoryError, match="there is no such file"):
         FileAnswers(path)

@@ -74,7 +74,7 @@ def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
     with told(path):
         if not path.exists():
             raise HistoryError(f"{shown(path, str)}: there is no such file")
-        for each in (path, *(path.with_name(path.name + ending) for ending in _BESIDE)):
+        for each in (path, *(Path(f"{path}{ending}") for ending in _BESIDE)):
             if each.exists() and not each.is_file():  # a pipe would be waited for
                 raise HistoryError(f"{shown(each, str)}: it is no regular file")
         connection = None
@@ -175,7 +175,7 @@ def _check_beside(path: Path) -> None:
     """
     for ending in _BESIDE:
         with suppress(FileNotFoundError):
-            _check_owner(path.with_name(path.name + ending))
+            _check_owner(Path(f"{path}{ending}"))
 
 
 def _check_owner(path: Path) -> os.stat_result:

@@ -7,8 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metertap.history.answers import KINDS, Answers, By, Kind, Slice, Subject, Version
+from metertap.history.answers import KINDS, Answers, By, HistoryError, Kind, Slice, Subject, Version
 from metertap.history.tally import Tally
+
+_MOST_PERIODS = 100_000
+"""The most periods of each trend: all are shown, also those without data."""
 
 _SECTIONS: dict[Kind, str] = {"tool": "tools", "cache": "caches", "operation": "operations"}
 
@@ -73,6 +76,8 @@ def trends(
         if not each.subject.is_no_tool or each.calls:
             found.setdefault((each.subject, each.service, each.version), []).append(each)
         step = max(step, each.end - each.start)  # longer where nothing so fine is kept
+    if (until - since) / step > _MOST_PERIODS:
+        raise HistoryError(f"more than {_MOST_PERIODS:,} periods cannot be shown")
     versions = [
         version
         for version in answers.versions(service)
