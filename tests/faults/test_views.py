@@ -19,6 +19,7 @@ import metertap
 from metertap import catalogue, faults, state
 from metertap.recording.recorder import Recorder
 from metertap.recording.tool_series import ToolSeries
+from metertap.recording.window import Percentiles
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.json.reader import schema
 from support import breaking
@@ -78,7 +79,7 @@ class Shown:
         self, tap: metertap.Tap, mounted: WsgiApp, recorder: Recorder, scrapes: bool = True
     ) -> None:
         for series in (*recorder._tools.values(), *recorder._operations.values()):
-            series._shown = (), None  # figures are made anew
+            series._shown = series._bare = (), None  # figures are made anew
         self.document: Any = metertap.get_all_metrics()
         self.html, self.alerts = tap._repr_html_(), tap.alerts()
         self.answers = {"json": asked(mounted, "/metrics")}
@@ -153,10 +154,10 @@ def test_a_tool_that_cannot_be_shown_keeps_no_other_from_it(
 ) -> None:
     usual = ToolSeries._figures_now
 
-    def figures(self: ToolSeries) -> Any:
+    def figures(self: ToolSeries, percentiles: Percentiles) -> Any:
         if self.name == "fetch":
             raise ValueError("a fault of the test's")
-        return usual(self)
+        return usual(self, percentiles)
 
     monkeypatch.setattr(ToolSeries, "_figures_now", figures)
     metertap.record_tool_call("fetch", True, 1.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+import random
 import statistics
 from array import array
 from collections.abc import Iterator, Sequence
@@ -135,8 +137,8 @@ def test_totals_of_ended_workers_are_all_but_what_was_so_at_one_moment(
     ledgers = [ledger_of(calls) for calls in by_worker]
     known = ledgers[0].sections
     kept = records.together(known, [over_the_wire(ledger) for ledger in ledgers])
-    texts = [records.text_of(known[name], items, 1.0) for name, items in kept.items()]
-    record = records.read(records.written(records.Head(ended=3), texts), known)
+    new = {name: (items, 1.0) for name, items in kept.items()}
+    record = records.read(records.written(records.Head(ended=3), known, new, {}), known)
     assert record.head == records.Head(ended=3)
     assert record.at == dict.fromkeys(known, 1.0)
     figures = figures_of(record.sheet).tools[0]
@@ -222,6 +224,47 @@ def test_windows_that_move_have_the_percentiles_of_all_their_samples(
             assert [found.p50, found.p95, found.p99] == [exact[49], exact[94], exact[98]]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed: int) -> None:
+    by, together = random.Random(seed), Together()
+    windows = [LatencyTotals(size) for size in (300, 200, 150)]
+    for step in range(200):
+        for window in windows:
+            count = by.choice([0, 1, 7, 40] if step else [150])
+            if count:  # some are equal, and they become longer
+                samples = [round(by.expovariate(1 / (1 + step)), 1) for _ in range(count)]
+                window.add_milliseconds(samples)
+        found, count = together.percentiles([window.run() for window in windows])
+        everything = [ms for window in windows for ms in window.window.milliseconds()]
+        exact = statistics.quantiles(everything, n=100)
+        assert (count, *found[:3]) == (len(everything), exact[49], exact[94], exact[98])
+
+
+def test_equal_samples_have_their_own_value_as_every_percentile() -> None:
+    totals, together = LatencyTotals(1000), Together()
+    for _ in range(3):
+        totals.add_milliseconds([5.0] * 400)
+        found, _ = together.percentiles([totals.run()])
+        assert found[:3] == (5.0, 5.0, 5.0)
+
+
+@pytest.mark.faults
+def test_after_a_fault_an_item_is_merged_when_it_is_asked_for_again() -> None:
+    ledgers = [ledger_of([(outcomes.OK, 1.0)]), ledger_of([(outcomes.OK, 3.0)])]
+    tools, merged = ledgers[0].sections["tools"], Merged()
+    sheets = [ledger.now(["tools"]) for ledger in ledgers]
+    breaks = [True]
+
+    def merge(*given: Any) -> Any:
+        if breaks:
+            raise ValueError(breaks.pop())
+        return tools.merge(*given)
+
+    wrong = dataclasses.replace(tools, merge=merge)
+    assert merged.of(wrong, sheets) == {}
+    assert merged.of(wrong, sheets)["search", "library"].figures.sampled == 2
+
+
 def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
     one, other = (run_of(array("d", [ms]), 1.0) for ms in (1.0, 9.0))
     together = Together()
@@ -303,11 +346,11 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     one = Part(requests, (run,))
     other = merging.settled_part(one)
     assert (other.figures.window_samples, other.figures.percentiles) == (0, Percentiles())
-    both = merging.operations([other, one], Windows()).figures
+    both = merging.operations([[other, one]], [Windows()])[0].figures
     assert (both.calls, both.failed, both.error_types, both.total_ms) == (4, 2, {"E": 2}, 24.0)
     assert (both.window_samples, both.percentiles.p50) == (2, 6.0)
     others = Part(requests._replace(error_types={"T": 2, "U": 0}))
-    assert merging.operations([one, others], Windows()).figures.error_types == {
+    assert merging.operations([[one, others]], [Windows()])[0].figures.error_types == {
         "E": 1,
         "T": 2,
         "U": 0,
@@ -322,7 +365,7 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     bare = merging.settled_part(part)
     assert (bare.figures.window_samples, bare.figures.percentiles) == (0, Percentiles())
     sampled = bare._replace(figures=bare.figures._replace(definition=None, is_sampled=True))
-    assert merging.weights([sampled, part], Windows()).figures == weighed._replace(
+    assert merging.weights([[sampled, part]], [Windows()])[0].figures == weighed._replace(
         results=4,
         unknown=2,
         skipped=6,
@@ -392,11 +435,12 @@ def written_tools() -> tuple[Section, list[Any], bytes]:
     [
         None,
         [True],
-        [True, [["search"]], [0], 5],
+        [True, [["search"]], 1, 5],
+        [True, [["search", "library"]], 1, []],
         [True, [["search", "library"]], [0], []],
-        [True, [["search", "library"]], 0, []],
-        [True, [[5, "library"]], [0], None],
-        [True, 5, [0], None],
+        [True, [["search", "library"]], 2**70, []],
+        [True, [[5, "library"]], 1, None],
+        [True, 5, 1, None],
         "x" * 20,
     ],
 )
@@ -406,12 +450,13 @@ def test_what_is_no_section_is_refused(wrong: object) -> None:
         tools.decoded(wrong, Samples(memoryview(samples)))
 
 
-@pytest.mark.parametrize("number", [-1, 1, 2**70])
+@pytest.mark.parametrize("number", [-1, 1, 2**63 - 1])
 def test_an_item_without_a_key_is_refused(number: int) -> None:
     tools, written, samples = written_tools()
-    written[2] = [number]
+    numbers = array("q", [number]).tobytes()
+    data = numbers + samples[8:]
     with pytest.raises(Malformed):
-        Heard().take(tools.decoded(written, Samples(memoryview(samples))))
+        Heard().take(tools.decoded(written, Samples(memoryview(data))))
 
 
 def places(column: Any) -> Iterator[tuple[list[Any], int]]:
@@ -445,7 +490,7 @@ def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObj
     except Malformed:
         return
     for other in found.items.values():
-        merged_part = merging.tools([other, part], Windows())
+        (merged_part,) = merging.tools([[other, part]], [Windows()])
         assert all(count >= 0 for count in merged_part.figures.counts.values())
         json.dumps(tools.encoded(Changes(True, [], [0], [merged_part]), []), allow_nan=False)
 
@@ -502,4 +547,4 @@ def test_a_record_grows_by_what_is_new_and_is_cut_off_nowhere(tmp_path: Path) ->
 
 def test_a_text_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(Malformed, match="cannot be written"):
-        decoder(tuple[str, ...])([[2], ["search", "\ud800"]], 1, Samples(memoryview(b"")))
+        decoder(str)(["search", "\ud800"], 2, Samples(memoryview(b"")))

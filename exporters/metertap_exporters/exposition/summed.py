@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from metertap.recording import Figures
-from metertap.workers.sections import Items, Key, Section
+from metertap.workers.sections import Items, Key, Section, each
 from metertap_exporters.exposition.families import Distribution, Family, Group, Labels, Series
 
 NAME = "families"
@@ -48,7 +48,7 @@ def section(families: Callable[[], Iterable[Family]]) -> Section:
         texts.forget_others()
         return found
 
-    return Section(NAME, Point, take, _sum, _settled, tells_change=False)
+    return Section(NAME, Point, take, each(_sum), _settled, tells_change=False)
 
 
 class Summed:

@@ -167,13 +167,13 @@ def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
 
 def section(found: Callable[[], Iterable[ForeignTool]]) -> Section:
     """Return what workers hand over of the tools that `found` finds."""
-    from metertap.workers.sections import Section  # not before there is a group
+    from metertap.workers.sections import Section, each  # not before there is a group
 
     return Section(
         "foreign",
         ForeignCounts,
         lambda _figures, _before: {(tool.name, tool.source): tool.counts() for tool in found()},
-        lambda counts: _tool_of(("", ""), counts).counts(),
+        each(lambda counts: _tool_of(("", ""), counts).counts()),
         lambda counts: counts,
         tells_change=False,
     )

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from metertap import catalogue
 from metertap.labels import as_label
 from metertap.recording.buffer import Buffer, Delivery
-from metertap.recording.window import LatencyTotals, Run, Window
+from metertap.recording.window import LatencyTotals, Percentiles, Run, Window
 
 F = TypeVar("F")
 
@@ -25,7 +25,7 @@ class LatencySeries(Buffer, Generic[F]):
     Latencies here are milliseconds.
     """
 
-    __slots__ = ("_last_call", "_shown", "error_types", "latencies")
+    __slots__ = ("_bare", "_last_call", "_shown", "bare_runs", "error_types", "latencies")
 
     def __init__(self, recorder: Delivery) -> None:
         super().__init__(recorder)
@@ -33,6 +33,9 @@ class LatencySeries(Buffer, Generic[F]):
         self.error_types: Mapping[str, int] = _NONE  # replaced, never changed
         self._last_call: tuple[float, float] | None = None  # by both clocks
         self._shown: tuple[tuple[object, ...], F | None] = (), None
+        self._bare: tuple[tuple[object, ...], F | None] = (), None  # without percentiles
+        self.bare_runs: tuple[F | None, tuple[Run, ...]] = None, ()
+        """The last copy that is bare, and the samples that its percentiles are of."""
 
     @property
     def window(self) -> Window:
@@ -47,27 +50,32 @@ class LatencySeries(Buffer, Generic[F]):
             self._last_call = (ended, time.time() - (time.perf_counter() - ended))
         return None if self._last_call is None else self._last_call[1]
 
-    def figures(self) -> F:
+    def figures(self, *, is_bare: bool = False) -> F:
         """Return a copy to compute views from: the last one, where nothing has changed since.
 
-        With the recorder's lock held.
+        If it `is_bare`, nobody wants percentiles, which take most of the time. With the recorder's
+        lock held.
         """
         has_more = bool(self._items)
         self.fold()
-        figures = None if has_more else self.same_figures()
+        figures = None if has_more else self.same_figures(is_bare=is_bare)
         if figures is None:
             state = self._state()
-            figures = self._figures_now()
-            self._shown = state, figures
+            figures = self._figures_now(Percentiles() if is_bare else self.window.percentiles())
+            if is_bare:
+                self._bare = state, figures
+                self.bare_runs = figures, self.runs()
+            else:
+                self._shown = state, figures
         return figures
 
     def runs(self) -> tuple[Run, ...]:
         """Copy the samples that the figures' percentiles are of. With the recorder's lock held."""
         return (self.latencies.run(),)
 
-    def same_figures(self) -> F | None:
+    def same_figures(self, *, is_bare: bool = False) -> F | None:
         """Return the last copy if nothing has changed since: at less cost, without the lock."""
-        state, figures = self._shown
+        state, figures = self._bare if is_bare else self._shown
         return None if self._items or state != self._state() else figures
 
     def start_over(self) -> None:
@@ -81,8 +89,8 @@ class LatencySeries(Buffer, Generic[F]):
         self.latencies.resize(self._recorder.window_size)
 
     @abstractmethod
-    def _figures_now(self) -> F:
-        """Compute the figures. With the recorder's lock held, after a fold."""
+    def _figures_now(self, percentiles: Percentiles) -> F:
+        """Put the figures together. With the recorder's lock held, after a fold."""
 
     def _state(self) -> tuple[object, ...]:
         """Return something that differs after whatever may change figures."""

@@ -15,6 +15,7 @@ from metertap import catalogue
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import OperationFigures
 from metertap.recording.latency_series import LatencySeries
+from metertap.recording.window import Percentiles
 
 clock = time.perf_counter
 
@@ -103,7 +104,7 @@ class OperationSeries(LatencySeries[OperationFigures]):
             point.has_begun = False
         super().begin_again()
 
-    def _figures_now(self) -> OperationFigures:
+    def _figures_now(self, percentiles: Percentiles) -> OperationFigures:
         latencies = self.latencies
         return OperationFigures(
             side=self.metric.side,
@@ -115,7 +116,7 @@ class OperationSeries(LatencySeries[OperationFigures]):
             total_ms=latencies.total,
             minimum_ms=latencies.minimum,
             maximum_ms=latencies.maximum,
-            percentiles=latencies.window.percentiles(),
+            percentiles=percentiles,
             window_samples=len(latencies.window),
             last_call=self.last_call,
         )

@@ -13,7 +13,7 @@ from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Latencies, Run, run_of
+from metertap.recording.window import Latencies, Percentiles, Run, run_of
 
 _NONE = run_of(array("d"), 1.0)
 _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
@@ -150,7 +150,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
             first_items and first_items.calls,
         )
 
-    def _figures_now(self) -> ToolFigures:
+    def _figures_now(self, percentiles: Percentiles) -> ToolFigures:
         latencies = self.latencies
         return ToolFigures(
             name=self.name,
@@ -162,7 +162,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
             total_ms=latencies.total,
             minimum_ms=latencies.minimum,
             maximum_ms=latencies.maximum,
-            percentiles=latencies.window.percentiles(),
+            percentiles=percentiles,
             window_samples=len(latencies.window),
             active=self.active,
             with_cache=self.looked_up_calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metertap import catalogue, faults, outcomes
@@ -81,18 +82,19 @@ class Views(Activity, Delivery):
             past.until_monotonic,
         )
 
-    def lifetime(self) -> Figures:
+    def lifetime(self, *, is_bare: bool = False) -> Figures:
         """Return a copy since recording began, as counters show it: these never go back.
 
-        Percentiles are of the window that there is. Of operations and sessions all is since the
-        last `start_over`: instruments count them.
+        Percentiles are of the window that there is; if it `is_bare`, there are none. Of operations
+        and sessions all is since the last `start_over`: instruments count them.
         """
         return self._figures(
-            lambda: self._tools_with(self._lifetime_of),
+            lambda: self._tools_with(partial(self._lifetime_of, is_bare=is_bare)),
             self.cache_figures,
             self._usage_now,
             self.start_time,
             self._started,
+            is_bare=is_bare,
         )
 
     def _figures(
@@ -102,11 +104,14 @@ class Views(Activity, Delivery):
         usage: Callable[[], tuple[UsageSeries, ...]],
         start_time: float,
         started: float,
+        *,
+        is_bare: bool = False,
     ) -> Figures:
         """Put figures together; a fault of ours in one of them costs that one."""
         kept = faults.kept
         requests = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
         sessions = (catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION)
+        operations = partial(self._operations_of, is_bare=is_bare)
         return Figures(
             tools=kept("figures.tools", lambda: tuple(tools()), ()),
             caches=kept("figures.caches", lambda: tuple(caches()), ()),
@@ -114,10 +119,10 @@ class Views(Activity, Delivery):
             start_time=start_time,
             uptime_seconds=time.monotonic() - started,
             requests_by_hand=self.requests_by_hand,
-            operations=kept("figures.operations", lambda: self._operations_of(*requests), ()),
-            sessions=kept("figures.sessions", lambda: self._operations_of(*sessions), ()),
+            operations=kept("figures.operations", lambda: operations(*requests), ()),
+            sessions=kept("figures.sessions", lambda: operations(*sessions), ()),
             usage=kept("figures.usage", usage, ()),
-            weights=kept("figures.weights", self.weight_figures, ()),
+            weights=kept("figures.weights", lambda: self.weight_figures(is_bare=is_bare), ()),
         )
 
     def figures_of_tool(self, name: str, source: str) -> tuple[ToolFigures, list[float]] | None:
@@ -129,7 +134,7 @@ class Views(Activity, Delivery):
             return series.figures(), series.window.milliseconds()
 
     def with_runs(self, figures: Any) -> tuple[Any, tuple[Run, ...]]:
-        """Return the lifetime's figures of the same series, and the samples in its windows.
+        """Return the lifetime's bare figures of the same series, and the samples in its windows.
 
         `ToolSeries.runs` says which they are.
         """
@@ -142,8 +147,11 @@ class Views(Activity, Delivery):
             series = self._operation_of(figures)
         if series is None:  # everything was reset meanwhile
             return figures, ()
+        same, runs = series.bare_runs
+        if same is figures:
+            return same, runs
         with self.lock:
-            now = series.figures()
+            now = series.figures(is_bare=True)
             if isinstance(now, ToolFigures):
                 now = self._past.added_to(now)
             return now, series.runs()
@@ -214,11 +222,12 @@ class Views(Activity, Delivery):
         self.look()
         return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
 
-    def weight_figures(self) -> tuple[WeightFigures, ...] | None:
+    def weight_figures(self, *, is_bare: bool = False) -> tuple[WeightFigures, ...] | None:
         """Return the weights of tools; None where they are not measured."""
         if not self.weighs:
             return None
-        return tuple(faults.each("figures.weights", self._figures_of, paced(self.weighed())))
+        figures_of = partial(self._figures_of, is_bare=is_bare)
+        return tuple(faults.each("figures.weights", figures_of, paced(self.weighed())))
 
     def weighed(self) -> list[WeightSeries]:
         """List the series of tools' weights, with each definition measured by now."""
@@ -276,23 +285,26 @@ class Views(Activity, Delivery):
             if tool.name != catalogue.OTHER or tool.active or any(tool.counts.values())
         )
 
-    def _operations_of(self, *metrics: catalogue.Metric) -> tuple[OperationFigures, ...]:
+    def _operations_of(
+        self, *metrics: catalogue.Metric, is_bare: bool
+    ) -> tuple[OperationFigures, ...]:
         series = [item for item in list(self._operations.values()) if item.metric in metrics]
-        found = faults.each("figures.operation", self._figures_of, paced(series))
+        figures_of = partial(self._figures_of, is_bare=is_bare)
+        found = faults.each("figures.operation", figures_of, paced(series))
         return tuple(figures for figures in found if figures.calls)
 
-    def _figures_of(self, series: LatencySeries[F]) -> F:
-        same = series.same_figures()
+    def _figures_of(self, series: LatencySeries[F], *, is_bare: bool = False) -> F:
+        same = series.same_figures(is_bare=is_bare)
         if same is None:
             with self.lock:
-                same = series.figures()
+                same = series.figures(is_bare=is_bare)
         return same
 
-    def _lifetime_of(self, series: ToolSeries) -> ToolFigures:
-        same = series.same_figures() if self._past.is_empty else None
+    def _lifetime_of(self, series: ToolSeries, *, is_bare: bool = False) -> ToolFigures:
+        same = series.same_figures(is_bare=is_bare) if self._past.is_empty else None
         if same is None:
             with self.lock:
-                same = self._past.added_to(series.figures())
+                same = self._past.added_to(series.figures(is_bare=is_bare))
         return same
 
     def active_calls(self) -> list[tuple[str, int]]:

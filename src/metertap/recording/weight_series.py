@@ -9,6 +9,7 @@ from metertap import catalogue, faults
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import WeightFigures
 from metertap.recording.latency_series import LatencySeries
+from metertap.recording.window import Percentiles
 from metertap.weight.definitions import Definition
 from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
 
@@ -146,7 +147,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
     def _state(self) -> tuple[object, ...]:
         return (*super()._state(), self.unknown, self.skipped, self._defined)
 
-    def _figures_now(self) -> WeightFigures:
+    def _figures_now(self, percentiles: Percentiles) -> WeightFigures:
         sizes = self.latencies
         return WeightFigures(
             name=self.name,
@@ -159,7 +160,7 @@ class WeightSeries(LatencySeries[WeightFigures]):
             is_sampled=bool(self.structured),
             total=int(sizes.total),
             maximum=None if sizes.maximum is None else int(sizes.maximum),
-            percentiles=sizes.window.percentiles(),
+            percentiles=percentiles,
             window_samples=len(sizes.window),
         )
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 from functools import partial
 
 from metertap.workers.ledger import Ledger
-from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, written
+from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users
 from metertap.workers.sections import Sheet, Told
-from metertap.workers.wire import Malformed
+from metertap.workers.wire import Malformed, framed
 
 _MOST_LINES = 64
 """The most connections at a time: each worker that is asked for the figures of all has one."""
@@ -96,7 +96,7 @@ class Answers:
             sections[name] = (
                 None if one.has(items) else known[name].encoded(one.changes(items), samples)
             )
-        return written({"instance": self._instance(), "at": at, "sections": sections}, samples)
+        return framed({"instance": self._instance(), "at": at, "sections": sections}, samples)
 
     def _drop(self, line: socket.socket) -> None:
         del self._lines[line]

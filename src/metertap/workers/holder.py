@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from metertap import faults, locks
 from metertap.workers import records
 from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.lines import Line, Message, ask_all, written
+from metertap.workers.lines import Line, Message, ask_all
 from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.sections import Heard, Items, Sheet
-from metertap.workers.wire import Malformed, decoder
+from metertap.workers.wire import Malformed, framed, moment
 
 _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
@@ -203,7 +203,7 @@ class Holder:
         reachable = [other for other in living if SOCKET in living[other]]
         failed = ask_all(
             [self._peers[other].line for other in reachable],
-            written({"sections": list(names)}),
+            framed({"sections": list(names)}),
             _ASK_SECONDS,
             self._take,
             meanwhile,
@@ -236,7 +236,7 @@ class Holder:
         sections = answer.get("sections")
         if not isinstance(sections, dict):
             raise Malformed("it is no answer")
-        (at,) = decoder(float)([answer.get("at")], 1, samples)
+        at = moment(answer.get("at"))
         peer.instance = str(answer.get("instance", ""))[:200]
         for name, given in sections.items():
             section = self._ledger.sections.get(name)
@@ -325,10 +325,9 @@ class Holder:
 
     def _write_past(self) -> bool:
         at, known = time.monotonic(), self._ledger.sections
-        sheet = self._past.sheet
-        texts = (records.text_of(known[name], items, at) for name, items in sheet.items())
+        new = {name: (items, at) for name, items in self._past.sheet.items()}
         try:
-            self._files.write(self._files.past, records.written(self._past.head, texts))
+            self._files.write(self._files.past, records.written(self._past.head, known, new, {}))
         except OSError as error:
             faults.warn_once(
                 "workers.past", "totals of workers that have ended cannot be kept: %s", error

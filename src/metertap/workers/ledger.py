@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -27,7 +27,7 @@ class Ledger:
     def now(self, names: Iterable[str]) -> dict[str, Items]:
         """Return the items of some sections as they are now."""
         with self._lock:
-            figures = self._recorder.lifetime()
+            figures = self._recorder.lifetime(is_bare=True)
             return {name: self._taken(name, figures) for name in names if name in self.sections}
 
     def forget(self) -> None:
@@ -59,40 +59,45 @@ class Merged:
     """
 
     def __init__(self) -> None:
-        self._items: dict[tuple[str, Key], tuple[list[Any], Any]] = {}
         self._windows: dict[tuple[str, Key], Windows] = {}
         self._sections: dict[str, tuple[list[Items], dict[Key, Any]]] = {}
 
     def of(self, section: Section, sheets: Sequence[Sheet]) -> dict[Key, Any]:
         """Merge the items of one section."""
         given = [sheet[section.name] for sheet in sheets if section.name in sheet]
-        known = self._sections.get(section.name)
-        if known is not None and _are_same(known[0], given):
-            return known[1]
-        keys: Iterable[Key] | None = None if known is None else _changed(known[0], given)
-        found = {}
-        if known is not None and keys is not None:
-            found = {**known[1]}
-        else:
+        before, found = self._sections.get(section.name, ([], {}))
+        if before and _are_same(before, given):
+            return found
+        keys: Collection[Key] | None = _changed(before, given)
+        if keys is None:
             keys = dict.fromkeys(chain.from_iterable(given))
+            found = {key: found[key] for key in keys if key in found}
+        groups: dict[int, dict[Key, list[Any]]] = {}
         for key in keys:
-            with faults.guarded("workers.merged"):  # it keeps what it was
-                found[key] = self._merged(section, key, [one[key] for one in given if key in one])
-        self._sections[section.name] = given, found
+            items = [one[key] for one in given if key in one]
+            groups.setdefault(len(items), {})[key] = items
+        merged: dict[Key, Any] = {}
+        for group in groups.values():
+            merged |= self._merged(section, group)
+        found = {**found, **{key: merged[key] for key in keys if key in merged}}
+        is_whole = len(merged) == len(keys)
+        self._sections[section.name] = given if is_whole else [], found
         return found
 
-    def _merged(self, section: Section, key: Key, items: list[Any]) -> Any:
-        if len(items) == 1 and not section.has_windows:
-            return items[0]
-        kept = self._items.get((section.name, key))
-        if kept is None or not _are_same(kept[0], items):
-            if section.has_windows:
-                windows = self._windows.setdefault((section.name, key), Windows())
-                merged = section.merge(items, windows)
-            else:
-                merged = section.merge(items)
-            kept = self._items[section.name, key] = items, merged
-        return kept[1]
+    def _merged(self, section: Section, items: Mapping[Key, list[Any]]) -> dict[Key, Any]:
+        """Merge items of as many workers each; after a fault of ours an item is what it was."""
+        given: list[Any] = [[*items.values()]]
+        if section.has_windows:
+            windows = self._windows
+            given.append([windows.setdefault((section.name, key), Windows()) for key in items])
+        try:
+            return dict(zip(items, section.merge(*given), strict=True))
+        except Exception as error:
+            if len(items) == 1:
+                faults.fault("workers.merged", error)
+                return {}
+        one_by_one = [self._merged(section, {key: found}) for key, found in items.items()]
+        return {key: item for found in one_by_one for key, item in found.items()}
 
 
 def _are_same(one: Sequence[Any], other: Sequence[Any]) -> bool:

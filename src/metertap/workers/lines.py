@@ -12,13 +12,13 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from metertap import faults
 from metertap.workers.members import Member, remove
-from metertap.workers.wire import MOST_BYTES, VERSION, Malformed, Samples, dumped, loaded
+from metertap.workers.wire import MOST_BYTES, Malformed, Samples, loaded
 
 _LENGTH = struct.Struct(">I")
 _PEER = struct.Struct("3i")
@@ -67,14 +67,8 @@ def is_this_users(line: socket.socket, pid: int | None = None) -> bool:
     return user == os.getuid() and pid in (None, peer)
 
 
-def written(message: Mapping[str, Any], samples: Iterable[bytes] = ()) -> bytes:
-    """Write one message, its length first."""
-    text = dumped({"version": VERSION, **message}, samples)
-    return _LENGTH.pack(len(text)) + text
-
-
 Message = tuple[dict[str, Any], Samples]
-"""The content of a message, and the samples that follow it."""
+"""The content of a message, and the numbers that follow it."""
 
 
 class Incoming:

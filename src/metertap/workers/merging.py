@@ -7,16 +7,14 @@ windows, as if one process had measured them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from metertap.recording import CacheFigures, LatencyFigures, Percentiles, ToolFigures
+from metertap.recording import CacheFigures, LatencyFigures, Percentiles
 from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Run, percentiles
 from metertap.workers.runs import Together
-
-NOT_SENT = Percentiles()
-"""The percentiles of a window that another worker has sent: its samples say what they are."""
 
 
 class Part(NamedTuple):
@@ -44,75 +42,118 @@ class Windows:
         return together.percentiles([part.runs[place] for part in parts if len(part.runs) > place])
 
 
-def tools(parts: Sequence[Part], windows: Windows) -> Part:
-    """Merge the figures of one tool."""
-    of = _columns(parts)
-    found, count = windows.percentiles(parts)
-    with_cache, first = None, None
-    if any(of.with_cache):
-        hit, missed = zip(*filter(None, of.with_cache), strict=True)
-        with_cache = _latencies(hit, parts, 1, windows), _latencies(missed, parts, 2, windows)
-    if any(of.first_item):
-        first = _latencies([*filter(None, of.first_item)], parts, 3, windows)
-    return Part(
-        ToolFigures(
-            name=of.name[0],
-            source=of.source[0],
-            counts=_counts(of.counts),
-            error_types=_counts(of.error_types),
-            errors=_counts(of.errors),
-            sampled=sum(of.sampled),
-            total_ms=sum(of.total_ms),
-            minimum_ms=_of_known(min, of.minimum_ms),
-            maximum_ms=_of_known(max, of.maximum_ms),
-            percentiles=found,
-            window_samples=count,
-            active=sum(of.active),
-            last_call=_of_known(max, of.last_call),
-            with_cache=with_cache,
-            first_item=first,
-            unsampled=sum(of.unsampled),
-            unsampled_ms=sum(of.unsampled_ms),
-        )
+Groups = Sequence[Sequence[Part]]
+"""Parts of several workers, by tool, weight or operation: of all as many."""
+Values = Sequence[Sequence[Any]]
+"""The values of one member of figures: by worker, and then by tool, weight or operation."""
+Columns = Mapping[str, Callable[[Values], Iterable[Any]]]
+"""Functions that merge the values of members; of a member without one the first value counts."""
+
+
+def tools(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
+    """Merge the figures of tools."""
+
+    def with_cache(values: Values) -> Iterable[Any]:
+        for parts, known, window in zip(groups, zip(*values, strict=True), windows, strict=True):
+            both = [*filter(None, known)]
+            if both:
+                hit, missed = zip(*both, strict=True)
+                yield _latencies(hit, parts, 1, window), _latencies(missed, parts, 2, window)
+            else:
+                yield None
+
+    def first_item(values: Values) -> Iterable[Any]:
+        for parts, known, window in zip(groups, zip(*values, strict=True), windows, strict=True):
+            found = [*filter(None, known)]
+            yield _latencies(found, parts, 3, window) if found else None
+
+    return _together(
+        groups, windows, {**_TOOLS, "with_cache": with_cache, "first_item": first_item}
     )
 
 
-def operations(parts: Sequence[Part], windows: Windows) -> Part:
-    """Merge the figures of MCP operations of one side, method and name, or of sessions."""
-    of = _columns(parts)
-    found, count = windows.percentiles(parts)
-    return Part(
-        parts[0].figures._replace(
-            calls=sum(of.calls),
-            failed=sum(of.failed),
-            error_types=_counts(of.error_types),
-            total_ms=sum(of.total_ms),
-            minimum_ms=_of_known(min, of.minimum_ms),
-            maximum_ms=_of_known(max, of.maximum_ms),
-            percentiles=found,
-            window_samples=count,
-            last_call=_of_known(max, of.last_call),
-        )
+def operations(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
+    """Merge the figures of MCP operations, each of one side, method and name, or of sessions."""
+    return _together(groups, windows, _OPERATIONS)
+
+
+def weights(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
+    """Merge the weights of tools; the definition of a tool is the same in all workers."""
+    return _together(groups, windows, _WEIGHTS)
+
+
+def _together(groups: Groups, windows: Sequence[Windows], columns: Columns) -> list[Part]:
+    """Merge figures column by column, which costs a fraction of merging them one by one."""
+    by_worker = [
+        [*zip(*map(itemgetter(0), parts), strict=True)] for parts in zip(*groups, strict=True)
+    ]
+    kind = type(groups[0][0].figures)
+    found = zip(*map(Windows.percentiles, windows, groups), strict=True)
+    members: dict[str, Iterable[Any]] = dict(
+        zip(("percentiles", "window_samples"), found, strict=True)
+    )
+    for place, name in enumerate(kind._fields):
+        if name not in members:
+            values = [worker[place] for worker in by_worker]
+            members[name] = columns.get(name, itemgetter(0))(values)
+    made = zip(*map(members.__getitem__, kind._fields), strict=True)
+    return [Part(tuple.__new__(kind, figures)) for figures in made]
+
+
+def _sum(values: Values) -> Iterable[Any]:
+    return map(sum, zip(*values, strict=True))
+
+
+def _least(values: Values) -> Iterable[Any]:
+    return _extreme(min, values)
+
+
+def _most(values: Values) -> Iterable[Any]:
+    return _extreme(max, values)
+
+
+def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
+    if len(values) > 1 and not any(None in each for each in values):
+        return map(function, *values)
+    return (_of_known(function, each) for each in zip(*values, strict=True))
+
+
+def _counts(values: Values) -> Iterable[dict[str, int]]:
+    for found in zip(*values, strict=True):
+        total = dict(found[0])
+        for counts in found[1:]:
+            if counts.keys() == total.keys():
+                total = {name: count + counts[name] for name, count in total.items()}
+            else:
+                total |= {name: total.get(name, 0) + count for name, count in counts.items()}
+        yield total
+
+
+def _definition(values: Values) -> Iterable[Any]:
+    return (
+        next((item for item in each if item is not None), None)
+        for each in zip(*values, strict=True)
     )
 
 
-def weights(parts: Sequence[Part], windows: Windows) -> Part:
-    """Merge the weights of one tool; the definition is the same in all workers."""
-    of = _columns(parts)
-    found, count = windows.percentiles(parts)
-    return Part(
-        parts[0].figures._replace(
-            definition=next((each for each in of.definition if each is not None), None),
-            results=sum(of.results),
-            unknown=sum(of.unknown),
-            skipped=sum(of.skipped),
-            is_sampled=any(of.is_sampled),
-            total=sum(of.total),
-            maximum=_of_known(max, of.maximum),
-            percentiles=found,
-            window_samples=count,
-        )
-    )
+_TOOLS: Columns = {
+    **dict.fromkeys(("counts", "error_types", "errors"), _counts),
+    **dict.fromkeys(("sampled", "total_ms", "active", "unsampled", "unsampled_ms"), _sum),
+    "minimum_ms": _least,
+    **dict.fromkeys(("maximum_ms", "last_call"), _most),
+}
+_OPERATIONS: Columns = {
+    **dict.fromkeys(("calls", "failed", "total_ms"), _sum),
+    "error_types": _counts,
+    "minimum_ms": _least,
+    **dict.fromkeys(("maximum_ms", "last_call"), _most),
+}
+_WEIGHTS: Columns = {
+    "definition": _definition,
+    **dict.fromkeys(("results", "unknown", "skipped", "total"), _sum),
+    "is_sampled": lambda values: map(any, zip(*values, strict=True)),
+    "maximum": _most,
+}
 
 
 def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
@@ -161,7 +202,7 @@ def wholes(found: Sequence[Whole]) -> Whole:
 
 
 def apart(part: Part) -> Any:
-    """Return the figures of one worker's part with their percentiles, which are not sent."""
+    """Return the figures of one worker's part with their percentiles, which its windows tell."""
     figures = part.figures
     if part.runs and figures.percentiles.p50 is None:
         run = part.runs[0]
@@ -206,26 +247,11 @@ def _settled(figures: LatencyFigures) -> LatencyFigures:
     return figures._replace(percentiles=Percentiles())
 
 
-def _columns(parts: Sequence[Part]) -> Any:
-    """Return figures by member, each one a column of the values of all parts."""
-    figures = [part.figures for part in parts]
-    return type(figures[0])._make(zip(*figures, strict=True))
-
-
 def _latencies(
     known: Sequence[LatencyFigures], parts: Sequence[Part], place: int, windows: Windows
 ) -> LatencyFigures:
     calls, totals, _ = zip(*known, strict=True)
     return LatencyFigures(sum(calls), sum(totals), windows.percentiles(parts, place)[0])
-
-
-def _counts(found: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total = dict(found[0])
-    for counts in found[1:]:
-        for name, count in counts.items():
-            if count or name not in total:  # most are 0
-                total[name] = total.get(name, 0) + count
-    return total
 
 
 def _of_known(function: Callable[[list[Any]], Any], values: Iterable[Any]) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metertap.workers.ledger import Merged
 from metertap.workers.members import Files, Member
-from metertap.workers.sections import Changes, Heard, Items, Section, Sheet, Told
-from metertap.workers.wire import VERSION, Malformed, Samples, decoder, encoder, framed, messages
+from metertap.workers.sections import Heard, Items, Section, Sheet, Told
+from metertap.workers.wire import Malformed, decoder, encoder, framed, messages, moment
 
 MOST_BYTES = 16 * 2**20
 """The most bytes of one file: totals have no samples, and 2,000 series take about 1 MB."""
@@ -48,19 +47,25 @@ class Record:
 _encode_head, _decode_head = encoder(Head), decoder(Head)
 
 
-def text_of(section: Section, items: Items, at: float, told: Told | None = None) -> str:
-    """Write the permanent part of what is new in one section, and its time."""
-    changes = (told or Told()).changes(items)
-    settled = zip(changes.numbers, map(section.settle, changes.items), strict=True)
-    kept = {number: item for number, item in settled if item is not None}
-    changes = Changes(changes.are_all, changes.keys, [*kept], [*kept.values()])
-    return f"{json.dumps(section.name)}:{json.dumps([at, section.encoded(changes, [])])}"
+def written(
+    head: Head,
+    sections: Mapping[str, Section],
+    new: Mapping[str, tuple[Items, float]],
+    told: dict[str, Told],
+) -> bytes:
+    """Write a record of what is new in sections, each with its time.
 
-
-def written(head: Head, texts: Iterable[str]) -> bytes:
-    """Write a record of sections that were written."""
-    about = json.dumps(_encode_head([head], []))
-    return framed(f'{{"version":{VERSION},"head":{about},"sections":{{{",".join(texts)}}}}}')
+    Of what is only so at one moment the reader takes no notice.
+    """
+    samples: list[bytes] = []
+    about = _encode_head([head], samples)
+    found = {}
+    for name, (items, at) in new.items():
+        changes, own = told.setdefault(name, Told()).changes(items), list[bytes]()
+        text = sections[name].encoded(changes, own, has_windows=False)
+        found[name] = at, text, sum(map(len, own))
+        samples += own
+    return framed({"head": about, "sections": found}, samples)
 
 
 class Totals:
@@ -82,11 +87,7 @@ class Totals:
         is_whole = not told or self._size > self._most
         if is_whole:
             told, new = {}, self._known
-        texts = [
-            text_of(self._sections[name], items, then, told.setdefault(name, Told()))
-            for name, (items, then) in new.items()
-        ]
-        data = written(head, texts)
+        data = written(head, self._sections, new, told)
         if is_whole:
             self._files.write(self._path, data)
             self._size, self._most = 0, _MOST_GROWTH * len(data)
@@ -103,21 +104,23 @@ def read(data: bytes, sections: Mapping[str, Section]) -> Record:
     """
     heard: dict[str, Heard] = {}
     at: dict[str, float] = {}
-    head, none = Head(), Samples(memoryview(b""))
-    for found in messages(data):
+    head = Head()
+    for found, samples in messages(data):
+        (head,) = _decode_head(found.get("head"), 1, samples)
         given = found.get("sections")
         if not isinstance(given, dict):
             raise Malformed("it has no sections")
-        for name, section in sections.items():
-            if name in given:
-                try:
-                    moment, text = given[name]
-                except (TypeError, ValueError):
-                    raise Malformed(f"{name}: it is no section") from None
-                (at[name],) = decoder(float)([moment], 1, none)
-                heard.setdefault(name, Heard()).take(section.decoded(text, none))
-        (head,) = _decode_head(found.get("head"), 1, none)
-    return Record(head, {name: each.items for name, each in heard.items()}, at)
+        for name, each in given.items():
+            try:
+                then, text, size = each
+                own = samples.part(size)
+            except (TypeError, ValueError):
+                raise Malformed(f"{name}: it is no section") from None
+            if name in sections:
+                at[name] = moment(then)
+                heard.setdefault(name, Heard()).take(sections[name].decoded(text, own))
+    sheet = {name: sections[name].settled(each.items) for name, each in heard.items()}
+    return Record(head, sheet, at)
 
 
 def together(

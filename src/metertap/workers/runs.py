@@ -1,14 +1,15 @@
 """The windows of several workers as one, for percentiles that are exact over all samples.
 
-A worker hands over the samples that are new, and they take the place of the oldest in one sorted
-window of all workers. So a look costs what the new samples cost, whatever the windows hold.
+A worker hands over the samples that are new, and they take the place of the oldest in one window
+of all workers. So a look costs what the new samples cost, whatever the windows hold.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from metertap.recording.window import Percentiles, Run, percentiles, run_of
@@ -17,6 +18,10 @@ from metertap.workers.wire import Malformed
 _FACTORS = (1.0, 1000.0)
 _MOST_MOVED = 1 / 8
 """The share of new samples above which sorting all is cheaper than moving some."""
+_FEW = 400
+"""Samples that are all kept in order."""
+_LOW, _HIGH, _CUT = 0.45, 0.55, 0.93
+"""Of more, those about the median and those from the last share on are kept in order."""
 
 
 class Fresh(NamedTuple):
@@ -51,22 +56,43 @@ def completed(sent: Fresh, before: Run | None) -> Run:
 
 
 class Together:
-    """All samples of some windows in order, which are moved as the windows move.
+    """All samples of some windows, of which those are in order that percentiles may lie among.
 
-    For one thread at a time.
+    The others are only counted. For one thread at a time.
     """
 
     def __init__(self) -> None:
         self._runs: Sequence[Run] = ()
-        self._ordered = array("d")
         self._factor = 1.0
+        self._size = self._below = 0  # all samples, and those that are less than `_low`
+        self._low, self._high, self._cut = -inf, inf, inf
+        self._middle = self._top = array("d")  # from `_low` to `_high`, and from `_cut` on
 
     def percentiles(self, runs: Sequence[Run]) -> tuple[Percentiles, int]:
         """Return the percentiles of all samples, in milliseconds, and their number."""
-        before, self._runs = self._runs, runs
+        before, self._runs = self._runs, ()
         if not self._is_moved(before, runs):
             self._sort(runs)
-        return percentiles(self._ordered, self._factor), len(self._ordered)
+        try:
+            found = percentiles(self, self._factor)
+        except IndexError:  # one of them lies among the others now
+            self._sort(runs)
+            found = percentiles(self, self._factor)
+        self._runs = runs
+        return found, self._size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: int) -> float:
+        """Return the sample of a place, the smallest first; IndexError if it is not in order."""
+        place -= self._below
+        if 0 <= place < len(self._middle):
+            return self._middle[place]
+        place -= self._size - self._below - len(self._top)
+        if place < 0:
+            raise IndexError(place)
+        return self._top[place]
 
     def _is_moved(self, before: Sequence[Run], runs: Sequence[Run]) -> bool:
         """Put what is new in place of what has gone; return False if that is not little."""
@@ -74,20 +100,36 @@ class Together:
             return False
         new: list[float] = []
         gone: list[float] = []
+        size = 0
         for old, now in zip(before, runs, strict=True):
+            data, start, end, factor, ever, window = now
+            size += end - start
             if now is not old:
-                come = now.ever - old.ever
-                if come > now.size or not _is_later(now, old):
+                data_before, first, last, *others, ever_before, window_before = old
+                come = ever - ever_before
+                if window != window_before or others != [factor] or not 0 <= come <= end - start:
                     return False
-                new += self._in_unit(now, now.newest(come))
-                gone += self._in_unit(old, old.oldest(old.size + come - now.size))
-        ordered = self._ordered
-        if len(new) > _MOST_MOVED * len(ordered):
+                went = last - first + come - (end - start)
+                new += self._in_unit(data[end - come : end], factor)
+                gone += self._in_unit(data_before[first : first + went], factor)
+        if len(new) > _MOST_MOVED * size:
             return False
+        self._size = size
+        low, high, cut = self._low, self._high, self._cut
         for sample in gone:
-            del ordered[bisect_left(ordered, sample)]
+            if sample < low:
+                self._below -= 1
+            elif sample <= high:
+                del self._middle[bisect_left(self._middle, sample)]
+            elif sample >= cut:
+                del self._top[bisect_left(self._top, sample)]
         for sample in new:
-            insort(ordered, sample)
+            if sample < low:
+                self._below += 1
+            elif sample <= high:
+                insort(self._middle, sample)
+            elif sample >= cut:
+                insort(self._top, sample)
         return True
 
     def _sort(self, runs: Sequence[Run]) -> None:
@@ -95,15 +137,23 @@ class Together:
         self._factor = factors.pop() if len(factors) == 1 else 1.0
         found: list[float] = []
         for run in runs:
-            found += self._in_unit(run, run.samples)
+            found += self._in_unit(run.samples, run.factor)
         found.sort()
-        self._ordered = array("d", found)
+        size = self._size = len(found)
+        self._low, self._high, self._cut = -inf, inf, inf
+        if size > _FEW and found[int(_HIGH * size)] < found[int(_CUT * size)]:
+            self._low, self._high, self._cut = (
+                found[int(share * size)] for share in (_LOW, _HIGH, _CUT)
+            )
+        self._below = bisect_left(found, self._low)
+        self._middle = array("d", found[self._below : bisect_right(found, self._high)])
+        self._top = array("d", found[bisect_left(found, self._cut) :])
 
-    def _in_unit(self, run: Run, samples: Sequence[float]) -> Sequence[float]:
-        """Return some samples of a window in the unit of all."""
-        if run.factor == self._factor:
+    def _in_unit(self, samples: Sequence[float], factor: float) -> Sequence[float]:
+        """Return samples of a window in the unit of all."""
+        if factor == self._factor:
             return samples
-        return [sample * run.factor for sample in samples]
+        return [sample * factor for sample in samples]
 
 
 def _is_later(now: Run, before: Run) -> bool:

@@ -121,8 +121,8 @@ class Section:
     """The type of an item, or of a part's figures: what `wire.encoder` writes."""
     take: Callable[[Figures, Items], Items]
     """A function that makes the present items from the recorder's figures and earlier items."""
-    merge: Callable[..., Any]
-    """A function that makes one item of several; of parts, with their windows."""
+    merge: Callable[..., Sequence[Any]]
+    """A function that makes one item of each list of items; of parts, with their windows."""
     settle: Callable[[Any], Any]
     """A function that makes what stays of an item after its worker has ended; None for nothing."""
     tells_change: bool = True
@@ -132,33 +132,40 @@ class Section:
     has_windows: bool = False
     """Whether its items are parts."""
 
-    def encoded(self, changes: Changes, samples: list[bytes]) -> list[Any]:
-        """Return a form that JSON can write, and add to `samples` what follows it."""
+    def encoded(
+        self, changes: Changes, samples: list[bytes], *, has_windows: bool = True
+    ) -> list[Any]:
+        """Return a form that JSON can write, and add to `samples` the numbers that follow it."""
         keys, items = [*map(list, changes.keys)], changes.items
         columns = None
+        encoder(int)(changes.numbers, samples)
         if items and self.has_windows:
             figures, runs = zip(*items, strict=True)
-            new = [*map(_fresh, runs, changes.before or [None] * len(runs))]
-            bare = [item._replace(percentiles=merging.NOT_SENT) for item in figures]
-            columns = [encoder(self.kind)(bare, samples), encoder(_WINDOWS)(new, samples)]
+            columns = [encoder(self.kind)(figures, samples), None]
+            if has_windows:
+                new = [*map(_fresh, runs, changes.before or [None] * len(runs))]
+                columns[1] = [encoder(_WINDOWS)(new, samples)]
         elif items:
             columns = encoder(self.kind)(items, samples)
-        return [changes.are_all, keys, changes.numbers, columns]
+        return [changes.are_all, keys, len(items), columns]
 
     def decoded(self, found: Any, samples: Samples) -> Changes:
         """Read what another process wrote. Raises Malformed."""
         try:
-            are_all, written, numbers, columns = found
+            are_all, written, count, columns = found
             keys = [tuple(key) for key in written]
             if not all(type(name) in (str, NoneType) for key in keys for name in key):
                 raise Malformed("a key is no list of names")
-            count = len(numbers)
-            decoder(tuple[int, ...])([[count], numbers], 1, samples)
+            if type(count) is not int or not 0 <= count <= _MOST_ITEMS:
+                raise Malformed("there are too many items")
+            numbers = [*decoder(int)(None, count, samples)]
             items: Sequence[Any] = ()
             if count and self.has_windows:
                 written_figures, windows = columns
                 figures = decoder(self.kind)(written_figures, count, samples)
-                runs = decoder(_WINDOWS)(windows, count, samples)
+                runs: Sequence[Any] = [()] * count
+                if windows is not None:
+                    runs = decoder(_WINDOWS)(windows[0], count, samples)
                 items = [*map(_part, zip(figures, runs, strict=True))]
             elif count:
                 items = decoder(self.kind)(columns, count, samples)
@@ -172,6 +179,11 @@ class Section:
         """Return the permanent part of the items."""
         kept = {key: self.settle(item) for key, item in items.items()}
         return {key: item for key, item in kept.items() if item is not None}
+
+
+def each(merge: Callable[[list[Any]], Any]) -> Callable[[list[list[Any]]], list[Any]]:
+    """Return a section's way to merge where each item is merged by itself."""
+    return lambda groups: [*map(merge, groups)]
 
 
 _WINDOWS = tuple[Fresh, ...]
@@ -196,7 +208,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
         kind: type[Any],
         key_of: Callable[[Any], Key],
         figures_of: Callable[[Figures], Sequence[Any]],
-        merge: Callable[..., Part],
+        merge: Callable[..., list[Part]],
         settle: Callable[[Part], Part] = merging.settled_part,
         is_sound: Callable[[Any], bool] = lambda _part: True,
     ) -> Section:
@@ -225,7 +237,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
             merging.settled_tool,
             lambda part: part.figures.counts.keys() == _OUTCOMES,
         ),
-        Section("caches", CacheFigures, _caches, merging.caches, merging.settled_cache),
+        Section("caches", CacheFigures, _caches, each(merging.caches), merging.settled_cache),
         *(
             section(name, OperationFigures, _operation, attrgetter(name), merging.operations)
             for name in ("operations", "sessions")
@@ -237,7 +249,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
             lambda figures: figures.weights or (),
             merging.weights,
         ),
-        Section("usage", UsageSeries, _usage, merging.usage, lambda series: series),
+        Section("usage", UsageSeries, _usage, each(merging.usage), lambda series: series),
     ]
 
 
@@ -247,7 +259,7 @@ def of_process(take: Callable[[Figures], Whole]) -> Section:
         "whole",
         Whole,
         lambda figures, _before: {(): take(figures)},
-        merging.wholes,
+        each(merging.wholes),
         merging.settled_whole,
         tells_change=False,
     )

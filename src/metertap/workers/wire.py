@@ -1,6 +1,6 @@
-"""Messages between workers: columns of numbers and texts as JSON, and samples as bytes.
+"""Messages between workers: columns of texts as JSON, and columns of numbers as bytes.
 
-A whole column is written and checked at once, by functions that loop outside of Python. Samples
+A whole column is written and checked at once, by functions that loop outside of Python. Numbers
 follow the JSON, eight bytes each. Other processes are not trusted: everything from one is checked
 against the declared type, its length is limited, and nothing in it is executed.
 """
@@ -13,14 +13,14 @@ import math
 import struct
 import types
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import accumulate, chain, islice, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
-VERSION = 3
+VERSION = 4
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""
@@ -33,7 +33,7 @@ _MOST_DIGITS = 100
 _LARGEST = 2**62
 _LARGEST_FLOAT = 1e300
 _LENGTH = struct.Struct(">I")
-_DOUBLE = 8
+_NUMBER = 8
 
 
 class Malformed(ValueError):
@@ -41,37 +41,49 @@ class Malformed(ValueError):
 
 
 class Samples:
-    """The samples that come after a message's JSON, taken one column after the other."""
+    """The numbers that come after a message's JSON, taken one column after the other."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
 
-    def take(self, count: int) -> memoryview:
-        """Return the next `count` samples, as bytes. Raises Malformed."""
-        size = count * _DOUBLE
-        if size > len(self._data):
-            raise Malformed("samples are missing")
+    def take(self, count: int, kind: str) -> array[Any]:
+        """Return the next `count` numbers, of the type that `array` calls `kind`.
+
+        Raises Malformed.
+        """
+        taken = array(kind)
+        taken.frombytes(self._taken(count * _NUMBER))
+        return taken
+
+    def part(self, size: int) -> Samples:
+        """Take out the next `size` bytes, which are of one section. Raises Malformed."""
+        return Samples(self._taken(size))
+
+    def _taken(self, size: int) -> memoryview:
+        if not 0 <= size <= len(self._data):
+            raise Malformed("numbers are missing")
         taken, self._data = self._data[:size], self._data[size:]
         return taken
 
 
 Column = Any
-"""Many values, as JSON writes them."""
+"""Many values, as JSON writes them; None where they are numbers, which come after the JSON."""
 Encode = Callable[[Sequence[Any], list[bytes]], Column]
-"""A function that makes a column, and adds its samples to a list."""
-Decode = Callable[[Column, int, Samples], list[Any]]
-"""A function that makes the values of a column from it and its samples, or raises Malformed."""
+"""A function that makes a column, and adds its numbers to a list."""
+Decode = Callable[[Column, int, Samples], Sequence[Any]]
+"""A function that makes the values of a column from it and its numbers, or raises Malformed."""
 
 
 def dumped(message: object, samples: Iterable[bytes] = ()) -> bytes:
-    """Write a message. Raises ValueError for NaN and infinity."""
-    return framed(json.dumps(message, allow_nan=False, separators=(",", ":")), samples)
-
-
-def framed(text: str, samples: Iterable[bytes] = ()) -> bytes:
-    """Make a message of its JSON and the samples that come after that."""
-    data = text.encode()
+    """Write a message. Raises ValueError for NaN and infinity in its JSON."""
+    data = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
     return b"".join([_LENGTH.pack(len(data)), data, *samples])
+
+
+def framed(message: Mapping[str, Any], samples: Iterable[bytes] = ()) -> bytes:
+    """Write a message after its length, so that others may follow it."""
+    data = dumped({"version": VERSION, **message}, samples)
+    return _LENGTH.pack(len(data)) + data
 
 
 def loaded(data: bytes | bytearray) -> tuple[dict[str, Any], Samples]:
@@ -86,8 +98,8 @@ def loaded(data: bytes | bytearray) -> tuple[dict[str, Any], Samples]:
     return found, Samples(memoryview(data)[end:])
 
 
-def messages(data: bytes) -> Iterator[dict[str, Any]]:
-    """Read messages without samples, one after the other. Raises Malformed.
+def messages(data: bytes) -> Iterator[tuple[dict[str, Any], Samples]]:
+    """Read messages that were framed, one after the other. Raises Malformed.
 
     What comes after the first may be cut off.
     """
@@ -98,8 +110,15 @@ def messages(data: bytes) -> Iterator[dict[str, Any]]:
             end = start + size + _LENGTH.unpack_from(data, start)[0]
         if start and (size < _LENGTH.size or end > len(data)):
             return
-        yield loaded(data[start:end])[0]
+        yield loaded(data[start + size : end])
         start = end
+
+
+def moment(value: object) -> float:
+    """Check the time of something, in seconds. Raises Malformed."""
+    if type(value) not in (float, int) or not abs(value) <= _LARGEST_FLOAT:  # type: ignore[arg-type]
+        raise Malformed("something is no time")
+    return float(value)  # type: ignore[arg-type]
 
 
 @functools.cache
@@ -119,11 +138,24 @@ def encoder(kind: Any) -> Encode:
         return functools.partial(_encoded_named, encoder(arguments[1]))
     if kind is Decimal:
         return lambda values, _samples: [*map(str, values)]
+    if kind in _NUMBERS:
+        return functools.partial(_encoded_numbers, _NUMBERS[kind])
     if names := _names(kind):
         hints = get_type_hints(kind)
         members = [(attrgetter(name), encoder(hints[name])) for name in names]
         return functools.partial(_encoded_members, members)
     return lambda values, _samples: values
+
+
+_NUMBERS = {int: "q", float: "d"}
+"""What `array` calls numbers of eight bytes."""
+
+
+def _encoded_numbers(kind: str, values: Iterable[Any], samples: list[bytes]) -> None:
+    samples.append(array(kind, values).tobytes())
+
+
+_encoded_integers = functools.partial(_encoded_numbers, _NUMBERS[int])
 
 
 @functools.cache
@@ -177,7 +209,7 @@ def _encoded_optional(inner: Encode, values: Sequence[Any], samples: list[bytes]
     return [flags, len(there), inner(there, samples)]
 
 
-def _decoded_optional(inner: Decode, column: Column, count: int, samples: Samples) -> list[Any]:
+def _decoded_optional(inner: Decode, column: Column, count: int, samples: Samples) -> Sequence[Any]:
     flags, there, written = _list(column, 3)
     if flags is None and there in (0, count):
         found = inner(written, there, samples)
@@ -192,12 +224,13 @@ def _decoded_optional(inner: Decode, column: Column, count: int, samples: Sample
 
 
 def _encoded_lists(inner: Encode, values: Sequence[Any], samples: list[bytes]) -> Column:
-    return [[*map(len, values)], inner([*chain.from_iterable(values)], samples)]
+    _encoded_integers(map(len, values), samples)
+    return inner([*chain.from_iterable(values)], samples)
 
 
 def _decoded_lists(inner: Decode, column: Column, count: int, samples: Samples) -> list[Any]:
-    lengths, written = _list(column, 2)
-    each = iter(inner(written, _total(_integers(lengths, count, samples)), samples))
+    lengths = _integers(None, count, samples)
+    each = iter(inner(column, _total(lengths), samples))
     return [tuple(islice(each, length)) if length else () for length in lengths]
 
 
@@ -207,15 +240,17 @@ def _decoded_lists(inner: Decode, column: Column, count: int, samples: Samples) 
 def _encoded_named(inner: Encode, values: Sequence[Any], samples: list[bytes]) -> Column:
     shapes: dict[tuple[str, ...], int] = {}
     which = [shapes.setdefault(tuple(value), len(shapes)) for value in values]
+    _encoded_integers(which, samples)
     members = [*chain.from_iterable(value.values() for value in values)]
-    return [[*map(list, shapes)], which, inner(members, samples)]
+    return [[*map(list, shapes)], inner(members, samples)]
 
 
 def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) -> list[Any]:
-    shapes, which, written = _list(column, 3)
+    shapes, written = _list(column, 2)
     for names in _list(shapes):
         _texts(names, len(_list(names)), samples)
-    if max(_integers(which, count, samples), default=-1) >= len(shapes):
+    which = _integers(None, count, samples)
+    if max(which, default=-1) >= len(shapes):
         raise Malformed("names are missing")
     found = [*map(shapes.__getitem__, which)]
     each = iter(inner(written, _total([*map(len, found)]), samples))
@@ -244,19 +279,15 @@ def _decoded_members(
     return [*map(made, zip(*columns, strict=True))]
 
 
-def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> Column:
+def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> None:
+    _encoded_integers(map(len, values), samples)
     samples += map(array.tobytes, values)
-    return [*map(len, values)]
 
 
-def _decoded_samples(column: Column, count: int, samples: Samples) -> list[Any]:
-    lengths = _integers(column, count, samples)
-    data = samples.take(_total(lengths))
-    values = array("d")
-    values.frombytes(data)
-    if values and not (
-        min(values) >= 0 and max(values) <= _LARGEST_FLOAT and not math.isnan(sum(values))
-    ):
+def _decoded_samples(_column: Column, count: int, samples: Samples) -> Sequence[Any]:
+    lengths = _integers(None, count, samples)
+    values = samples.take(_total(lengths), "d")
+    if not _are_between(values, 0.0):
         raise Malformed("a sample is no duration")
     ends = [*accumulate(lengths)]
     return [values[start:end] for start, end in pairwise([0, *ends])]
@@ -274,18 +305,25 @@ def _of_types(column: Column, count: int, *kinds: type) -> list[Any]:
     return found
 
 
-def _integers(column: Column, count: int, _samples: Samples) -> list[int]:
-    found = _of_types(column, count, int)
+def _integers(_column: Column, count: int, samples: Samples) -> Sequence[int]:
+    found = samples.take(count, _NUMBERS[int])
     if found and not (min(found) >= 0 and max(found) <= _LARGEST):
         raise Malformed("something is no count")
     return found
 
 
-def _floats(column: Column, count: int, _samples: Samples) -> list[float]:
-    found = _of_types(column, count, float, int)
-    if found and not (min(found) >= -_LARGEST_FLOAT and max(found) <= _LARGEST_FLOAT):
+def _floats(_column: Column, count: int, samples: Samples) -> Sequence[float]:
+    found = samples.take(count, _NUMBERS[float])
+    if not _are_between(found, -_LARGEST_FLOAT):
         raise Malformed("something is no number")
-    return [*map(float, found)]
+    return found
+
+
+def _are_between(values: Sequence[float], least: float) -> bool:
+    # A NaN may be neither the smallest nor the largest, but the sum is one then.
+    return not values or (
+        min(values) >= least and max(values) <= _LARGEST_FLOAT and not math.isnan(sum(values))
+    )
 
 
 def _texts(column: Column, count: int, _samples: Samples) -> list[str]:
