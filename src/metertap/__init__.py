@@ -11,7 +11,7 @@ from metertap._version import __version__
 
 TYPE_CHECKING = False  # not typing's: to import that takes longer than all the rest
 if TYPE_CHECKING:
-    from metertap.caching.by_hand import (
+    from metertap.caching.cache_meter import (
         CacheMeter,
         cache_meter,
         record_cache_eviction,
@@ -60,7 +60,7 @@ __all__ = [
 
 
 _HOMES = {
-    "metertap.caching.by_hand": (
+    "metertap.caching.cache_meter": (
         "CacheMeter",
         "cache_meter",
         "record_cache_eviction",

@@ -24,6 +24,7 @@ GROUPS = (
             "tool_series",
             "recorder",
             "buffer",
+            "percentiles",
             "window",
             "operation_series",
             "latency_series",
@@ -59,6 +60,8 @@ GROUPS = (
             *_all(
                 "exporters/metertap_exporters/{}.py",
                 "prometheus",
+                "on_demand",
+                "exposition/views",
                 "exposition/text",
                 "exposition/otel",
                 "exposition/accept",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue
-from metertap.recording.window import Percentiles
+from metertap.recording.percentiles import Percentiles
 
 if TYPE_CHECKING:
     from metertap.workers.sections import Items, Section

@@ -31,7 +31,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from metertap import faults
-from metertap.caching.by_hand import CacheMeter
+from metertap.caching.cache_meter import CacheMeter
 from metertap.caching.meters import ObjectMeters, counting, layer
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target

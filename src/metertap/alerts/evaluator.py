@@ -30,7 +30,7 @@ from metertap.alerts.definitions import (
     Key,
 )
 from metertap.alerts.thresholds import WINDOWS, Thresholds
-from metertap.recording.window import percentiles
+from metertap.recording.percentiles import percentiles
 
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
 

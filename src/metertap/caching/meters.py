@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from metertap import faults, locks, state
-from metertap.caching.by_hand import CacheMeter
+from metertap.caching.cache_meter import CacheMeter
 from metertap.caching.names import Names
 from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statistics
 from metertap.state import is_enabled, recorder

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from metertap import faults, state
-from metertap.caching import by_hand as caches_by_hand
+from metertap.caching import cache_meter
 from metertap.collector.live_views import LiveCacheMetrics, LiveSystemMetrics, LiveToolMetrics
 from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
 from metertap.measuring import by_hand
@@ -59,10 +59,10 @@ class PerformanceMetricsCollector:
     # Recording: see the functions of these names in `metertap`.
 
     record_tool_call = staticmethod(by_hand.record_tool_call)
-    record_cache_hit = staticmethod(caches_by_hand.record_cache_hit)
-    record_cache_miss = staticmethod(caches_by_hand.record_cache_miss)
-    record_cache_eviction = staticmethod(caches_by_hand.record_cache_eviction)
-    record_cache_size_rejection = staticmethod(caches_by_hand.record_cache_size_rejection)
+    record_cache_hit = staticmethod(cache_meter.record_cache_hit)
+    record_cache_miss = staticmethod(cache_meter.record_cache_miss)
+    record_cache_eviction = staticmethod(cache_meter.record_cache_eviction)
+    record_cache_size_rejection = staticmethod(cache_meter.record_cache_size_rejection)
 
     def set_active_sessions(self, count: int) -> None:
         """Set the number of open sessions. The larger of this and the measured number is shown."""

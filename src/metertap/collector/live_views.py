@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from metertap import faults
-from metertap.caching import by_hand as caches_by_hand
+from metertap.caching import cache_meter
 from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
 from metertap.measuring import by_hand
 from metertap.state import recorder
@@ -100,11 +100,11 @@ class LiveToolMetrics(_View, ToolMetrics):
 class LiveCacheMetrics(_View, CacheMetrics):
     """One cache as it is measured; None is what its library does not show."""
 
-    record_hit = _by_hand(CacheMetrics.record_hit, caches_by_hand.record_cache_hit)
-    record_miss = _by_hand(CacheMetrics.record_miss, caches_by_hand.record_cache_miss)
-    record_eviction = _by_hand(CacheMetrics.record_eviction, caches_by_hand.record_cache_eviction)
+    record_hit = _by_hand(CacheMetrics.record_hit, cache_meter.record_cache_hit)
+    record_miss = _by_hand(CacheMetrics.record_miss, cache_meter.record_cache_miss)
+    record_eviction = _by_hand(CacheMetrics.record_eviction, cache_meter.record_cache_eviction)
     record_size_rejection = _by_hand(
-        CacheMetrics.record_size_rejection, caches_by_hand.record_cache_size_rejection
+        CacheMetrics.record_size_rejection, cache_meter.record_cache_size_rejection
     )
 
     def _now(self) -> CacheMetrics:

@@ -5,15 +5,16 @@ from metertap.recording.cache_series import CacheSeries
 from metertap.recording.figures import (
     CacheFigures,
     Figures,
+    LatencyFigures,
     OperationFigures,
     ToolFigures,
     WeightFigures,
 )
 from metertap.recording.operation_series import DataPoint
+from metertap.recording.percentiles import Percentiles, percentiles
 from metertap.recording.recorder import Recorder
 from metertap.recording.tool_series import ToolSeries
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import LatencyFigures, Percentiles, percentiles
 
 __all__ = [
     "CacheFigures",

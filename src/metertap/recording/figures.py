@@ -5,11 +5,19 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from metertap import outcomes
-from metertap.recording.window import LatencyFigures, Percentiles
+from metertap.recording.percentiles import Percentiles
 from metertap.weight.definitions import Definition
 
 if TYPE_CHECKING:
     from metertap.recording.usage_series import UsageSeries
+
+
+class LatencyFigures(NamedTuple):
+    """Latencies of some of a tool's calls, in milliseconds."""
+
+    calls: int
+    total_ms: float
+    percentiles: Percentiles
 
 
 class ToolFigures(NamedTuple):

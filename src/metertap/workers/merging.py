@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from metertap.recording import CacheFigures, LatencyFigures, Percentiles
 from metertap.recording.figures import Whole
+from metertap.recording.percentiles import percentiles
 from metertap.recording.usage_series import UsageSeries
-from metertap.recording.window import Run, percentiles
+from metertap.recording.window import Run
 from metertap.workers.runs import Together
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from metertap.recording.window import Percentiles, Run, percentiles, run_of
+from metertap.recording.percentiles import Percentiles, percentiles
+from metertap.recording.window import Run, run_of
 from metertap.workers.wire import Malformed
 
 _FACTORS = (1.0, 1000.0)

@@ -1,4 +1,4 @@
-"""Counting the lookups of a cache by hand, for caches that no instrumentor knows.
+"""The meter of one cache, where its hits are counted; and counting by hand, by a cache's name.
 
 Every name here works before and without `instrument()`. After its end, and where measuring is
 disabled, it does nothing.
