@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 from metertap import catalogue
 from metertap.labels import as_label
 from metertap.recording.buffer import Buffer, Delivery
-from metertap.recording.window import LatencyTotals, Percentiles, Run, Window
+from metertap.recording.percentiles import Percentiles
+from metertap.recording.window import LatencyTotals, Run, Window
 
 F = TypeVar("F")
 

@@ -15,7 +15,7 @@ from metertap import catalogue
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import OperationFigures
 from metertap.recording.latency_series import LatencySeries
-from metertap.recording.window import Percentiles
+from metertap.recording.percentiles import Percentiles
 
 clock = time.perf_counter
 

@@ -12,8 +12,9 @@ from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint
+from metertap.recording.percentiles import Percentiles
 from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Latencies, Percentiles, Run, run_of
+from metertap.recording.window import Latencies, Run, run_of
 
 _NONE = run_of(array("d"), 1.0)
 _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)

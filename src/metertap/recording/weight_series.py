@@ -9,7 +9,7 @@ from metertap import catalogue, faults
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.figures import WeightFigures
 from metertap.recording.latency_series import LatencySeries
-from metertap.recording.window import Percentiles
+from metertap.recording.percentiles import Percentiles
 from metertap.weight.definitions import Definition
 from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
 
