@@ -135,6 +135,14 @@ TOOL_FAILED_COST = Metric(
 TOOL_MISS_COST = Metric(
     "metertap.tool.miss_cost", "{USD}", "The part of the cost of tools after a cache had missed."
 )
+TOOL_LOOKUP_CALLS = Metric(
+    "metertap.tool.lookup.calls",
+    "{call}",
+    "Successful calls that asked caches, by whether all lookups hit or one missed.",
+)
+TOOL_LOOKUP_TIME = Metric(
+    "metertap.tool.lookup.time", "s", "The time that these calls took together."
+)
 TOOL_RESULT_SIZE = Metric(
     "metertap.tool.result.size",
     "By",

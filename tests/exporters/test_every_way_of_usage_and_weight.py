@@ -163,6 +163,15 @@ def test_usage_is_the_same_in_every_view(way: Callable[[], None], published: Pub
         assert point.as_double == pytest.approx(usd)
         shown = counter.name.replace(".", "_") + "_total"
         assert found.scrape[key(shown, **labels)] == pytest.approx(usd)
+    for part in ("hit", "miss"):
+        lookups = {"gen_ai_tool_name": "work", "cache_request_type": part}
+        if way is usage_after_a_miss:
+            [point] = points(found.otlp, catalogue.TOOL_LOOKUP_CALLS.name, "{call}", **lookups)
+            assert point.as_double == (TIMES if part == "miss" else 0)
+            shown = key("metertap_tool_lookup_time_seconds_total", **lookups)
+            [point] = points(found.otlp, catalogue.TOOL_LOOKUP_TIME.name, "s", **lookups)
+            assert point.as_double == found.scrape[shown]
+            assert (found.scrape[shown] > 0) is (part == "miss")
 
 
 # Weights of tools. Each way returns a text of four bytes three times from the tool `work`.

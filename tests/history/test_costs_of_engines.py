@@ -55,6 +55,12 @@ COSTS: dict[str, Callable[[Asking], float]] = {
     promql.MISS_COST: lambda one: min(one.hits, 1),
 }
 """The share of what a call costs that is in each counter of costs."""
+LOOKUPS: dict[str, tuple[float, float]] = {
+    promql.CACHE_REQUESTS: (1, 1),
+    promql.LOOKUP_CALLS: (1, 1),
+    promql.LOOKUP_TIME: (0.01, 2.0),
+}
+"""What each lookup that hit, and each that missed, adds to each counter of lookups."""
 FEE = 0.002
 """USD of each call of `search`, beside what its model costs."""
 
@@ -86,6 +92,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
             add_to(tool.extra, {"cost_usd": fee, "cost_of_failed_usd": one.failed * fee})
             if one.hits:
                 add_to(tool.extra, {"hits_in_calls": one.hits, "misses_in_calls": 1})
+                add_to(tool.extra, {"all_hit_calls": one.hits, "all_hit_seconds": one.hits * 0.01})
+                add_to(tool.extra, {"missed_calls": 1, "missed_seconds": 2.0})
                 add_to(tool.extra, {after_miss(one.provider, one.model): one.usd or 0.0})
             if one.tool != "none":
                 add_to(tool.outcomes, {"ok": 1})
@@ -102,7 +110,7 @@ def lines() -> Iterator[str]:
     """The same, as an engine would have scraped it at each step from both versions."""
     histograms = (promql.DURATION, promql.MODEL_DURATION, promql.TOKENS)
     kinds = {"target": "info"}
-    kinds |= dict.fromkeys((*COSTS, promql.CACHE_REQUESTS), "counter")
+    kinds |= dict.fromkeys((*COSTS, *LOOKUPS), "counter")
     kinds |= dict.fromkeys(histograms, "histogram")
     for metric, kind in kinds.items():
         yield f"# TYPE {metric.removesuffix('_total')} {kind}"
@@ -136,9 +144,11 @@ def series(metric: str) -> Iterator[tuple[str, Any]]:
                 yield model, one.usd * share
             if one.tool == "search" and metric != promql.MISS_COST:
                 yield fee, FEE * share
-        elif metric == promql.CACHE_REQUESTS:
-            for kind, count in (("hit", one.hits), ("miss", 1)) if one.hits else ():
-                yield f'gen_ai_tool_name="{one.tool}",cache_request_type="{kind}"', count
+        elif metric in LOOKUPS:
+            of_hit, of_miss = LOOKUPS[metric]
+            found = (("hit", one.hits * of_hit), ("miss", of_miss)) if one.hits else ()
+            for kind, value in found:
+                yield f'gen_ai_tool_name="{one.tool}",cache_request_type="{kind}"', value
         elif metric == promql.TOKENS:
             for kind, tokens in zip(("input", "output"), one.tokens, strict=True):
                 yield f'{model},gen_ai_token_type="{kind}"', histogram(tokens)
@@ -187,6 +197,7 @@ def test_an_engine_tells_the_costs_that_the_file_tells(
     calls = (END - START) // STEP
     assert right["total"]["usd"] == pytest.approx(calls * (0.01 + 0.04 + FEE))
     assert right["total"]["saved_usd"] == pytest.approx(calls * 3 * 0.01)
+    assert right["total"]["saved_seconds"] == pytest.approx(calls * 3 * 1.99)
     for section, names in (
         ("days", ("day",)),
         ("tools", ("tool", "version")),

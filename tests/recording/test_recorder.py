@@ -315,6 +315,23 @@ def test_counts_of_tools_are_of_their_whole_life() -> None:
     assert counts["quiet", "test"] == ({}, 0)
 
 
+def test_lookups_of_calls_are_of_their_whole_life() -> None:
+    recorder = Recorder()
+    for seconds in (1.0, 2.0):
+        tool = used(recorder)
+        tool.looked_up(True, False, seconds)
+        tool.looked_up(True, True, 4 * seconds)
+        recorder.start_over()
+    assert dict(recorder.looked_up()) == {
+        ("search", "test"): {
+            "all_hit_calls": 2,
+            "all_hit_seconds": 3.0,
+            "missed_calls": 2,
+            "missed_seconds": 12.0,
+        }
+    }
+
+
 def test_the_newest_latencies_are_those_of_the_last_calls() -> None:
     recorder = Recorder()
     used(recorder)

@@ -13,6 +13,7 @@ from metertap.recording.usage_series import NO_TOOL
 METRICS = (
     *(promql.COST, promql.FAILED_COST, promql.MISS_COST),
     *(promql.MODEL_DURATION, promql.TOKENS),
+    *(promql.LOOKUP_CALLS, promql.LOOKUP_TIME),
 )
 _NO_MODEL = "unknown"
 _NAMES = frozenset(
@@ -59,6 +60,10 @@ def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, floa
         if tool := labels.get(promql.TOOL):
             name = "hits_in_calls" if labels.get(promql.LOOKUP) == "hit" else "misses_in_calls"
             yield Subject("tool", tool, ""), labels, at, {name: value}
+    for metric, part in ((promql.LOOKUP_CALLS, "calls"), (promql.LOOKUP_TIME, "seconds")):
+        for labels, at, value in grown(metric, "", (promql.TOOL, promql.LOOKUP)):
+            kind = "all_hit" if labels.get(promql.LOOKUP) == "hit" else "missed"
+            yield Subject("tool", labels[promql.TOOL], ""), labels, at, {f"{kind}_{part}": value}
     for labels, at, value in grown(promql.TOKENS, "sum", (*asked, promql.KIND_OF_TOKEN)):
         kind = f"{labels.get(promql.KIND_OF_TOKEN)}_tokens"
         yield from _both(_model(labels), labels, at, {kind: value})

@@ -9,7 +9,7 @@ comes into force and when.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -209,6 +209,16 @@ def _tool_cost(
         yield Observation(float(fee), {catalogue.TOOL_NAME: name, catalogue.PROVIDER_NAME: FEE})
 
 
+def _lookups_of_tools(recorder: Recorder, part: str) -> Iterable[Observation]:
+    found: defaultdict[tuple[str, str], float] = defaultdict(float)  # of all sources of a name
+    for (name, _), sums in recorder.looked_up():
+        found[name, "hit"] += sums[f"all_hit_{part}"]
+        found[name, "miss"] += sums[f"missed_{part}"]
+    for labels, value in found.items():
+        keys = (catalogue.TOOL_NAME, catalogue.CACHE_REQUEST_TYPE)
+        yield Observation(value, dict(zip(keys, labels, strict=True)))
+
+
 def _definition_size(recorder: Recorder) -> Iterable[Observation]:
     sizes: Counter[tuple[str, str, str]] = Counter()  # equal names of several sources together
     for weight in recorder.weighed():
@@ -227,6 +237,8 @@ _OTHERS: dict[catalogue.Metric, Callable[[Recorder], Iterable[Observation]]] = {
     catalogue.TOOL_COST: _tool_cost,
     catalogue.TOOL_FAILED_COST: partial(_tool_cost, part="spent_in_failed", fees=outcomes.FAILED),
     catalogue.TOOL_MISS_COST: partial(_tool_cost, part="spent_after_miss", fees=()),
+    catalogue.TOOL_LOOKUP_CALLS: partial(_lookups_of_tools, part="calls"),
+    catalogue.TOOL_LOOKUP_TIME: partial(_lookups_of_tools, part="seconds"),
     catalogue.TOOL_ACTIVE: _tool_active,
     catalogue.TOOL_DEFINITION_SIZE: _definition_size,
     catalogue.SESSION_ACTIVE: _session_active,
@@ -282,4 +294,6 @@ _COUNTERS = (
     catalogue.TOOL_COST,
     catalogue.TOOL_FAILED_COST,
     catalogue.TOOL_MISS_COST,
+    catalogue.TOOL_LOOKUP_CALLS,
+    catalogue.TOOL_LOOKUP_TIME,
 )

@@ -46,6 +46,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "_first_items",
         "_first_point",
         "_left",
+        "_lookup_sums_before",
         "counts",
         "looked_up_calls",
         "name",
@@ -69,6 +70,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self.looked_up_calls: tuple[Latencies, Latencies] | None = None
         """Successful calls whose lookups all hit, and those of which one missed."""
+        self._lookup_sums_before: dict[str, float] = {}
         self._first_items: Latencies | None = None
         self._first_point: DataPoint | None = None
         self.weight: WeightSeries | Literal[False] | None = None
@@ -97,6 +99,22 @@ class ToolSeries(LatencySeries[ToolFigures]):
                 both[1 if missed else 0].append(seconds)
         except Exception as error:
             faults.fault("record", error)
+
+    def lookup_sums(self) -> dict[str, float]:
+        """Return calls and seconds of `looked_up_calls` since recording began; empty if none.
+
+        With the recorder's lock held.
+        """
+        before, both = self._lookup_sums_before, self.looked_up_calls
+        if both is None:
+            return before
+        (hits, hit_ms), (misses, missed_ms) = (calls.totals() for calls in both)
+        return {
+            "all_hit_calls": before.get("all_hit_calls", 0) + hits,
+            "all_hit_seconds": before.get("all_hit_seconds", 0) + hit_ms / 1000.0,
+            "missed_calls": before.get("missed_calls", 0) + misses,
+            "missed_seconds": before.get("missed_seconds", 0) + missed_ms / 1000.0,
+        }
 
     def first_item(self, seconds: float) -> None:
         """Record that a call that yields gave its first item `seconds` after it started."""
@@ -237,6 +255,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         super().start_over()
         self.counts, self._errors = {}, {}
         self.unsampled, self.unsampled_ms = 0, 0.0
+        self._lookup_sums_before = self.lookup_sums()
         self.looked_up_calls = self._first_items = None
 
     def resize(self) -> None:

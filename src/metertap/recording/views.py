@@ -178,25 +178,12 @@ class Views(Activity, Delivery):
         return found
 
     def looked_up(self) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
-        """Yield the number and the seconds of calls that asked caches, by tool.
-
-        It costs little where nothing else is wanted.
-        """
+        """Yield the number and the seconds of calls that asked caches, by tool, since the start."""
         for key, series in list(self._tools.items()):
-            if series.looked_up_calls is not None:
-                with self.lock:
-                    (hit, hit_ms), (missed, missed_ms) = [
-                        calls.totals() for calls in series.looked_up_calls
-                    ]
-                yield (
-                    key,
-                    {
-                        "all_hit_calls": hit,
-                        "all_hit_seconds": hit_ms / 1000.0,
-                        "missed_calls": missed,
-                        "missed_seconds": missed_ms / 1000.0,
-                    },
-                )
+            with self.lock:
+                sums = series.lookup_sums()
+            if sums:
+                yield key, sums
 
     def newest_latencies(
         self, key: tuple[str, str], count: int, above: float = -1.0
