@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Sequence
 
-    from metertap.cli.credentials import Credentials
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; 2 is a wrong command line, as in argparse."""
@@ -49,105 +47,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+_FUNCTIONS = {
+    "snapshot": "snapshot:snapshot",
+    "costs": "costs:costs",
+    "open": "open_page:open_page",
+    "mcp": "assistant.server:serve",
+    "weight": "weight.command:weight",
+    "top": "top:top",
+    "doctor": "doctor:doctor",
+    "rules": "rules:rules",
+    "targets": "targets:targets",
+    "dashboards": "dashboards:dashboards",
+    "trends": "trends.command:run",
+    "regressions": "regressions.command:run",
+    "demo": "demo.command:demo",
+}
+"""The function of each command, by its module in this package.
+
+Its parameters are named as the options are; `options` are all of them, `given` the credentials.
+"""
+_COSTS_OF_HISTORY = "costs_history:costs_of_history"
+_CREDENTIALS = ("token_file", "authorities", "certfile", "keyfile")
+
+
 def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
-    # Each command imports what it needs: `run` must cost the program next to nothing.
     if options.command == "run":
         return _execute(options.program, children=options.children)
-    if options.command == "snapshot":
-        from metertap.cli.snapshot import snapshot
+    # Each command imports what it needs: `run` must cost the program next to nothing.
+    import importlib
+    import inspect
 
-        return snapshot(options.url, as_json=options.json, given=_credentials(options))
-    if options.command == "costs":
-        if options.history:
-            from metertap.cli.costs_history import costs_of_history
+    known = {**vars(options), "options": options, "server": server}
+    if "token_file" in known:
+        from metertap.cli.credentials import Credentials
 
-            return costs_of_history(options, _credentials(options))
-        from metertap.cli.costs import costs
-
-        return costs(options.url, as_json=options.json, given=_credentials(options))
-    if options.command == "open":
-        from metertap.cli.open_page import open_page
-
-        return open_page(options.url)
-    if options.command == "mcp":
-        from metertap.cli.assistant.server import serve
-
-        return serve()
-    if options.command == "weight":
-        return _weigh(options, server)
-    if options.command == "top":
-        from metertap.cli.top import top
-
-        return top(
-            options.url,
-            once=options.once,
-            as_json=options.json,
-            interval=options.interval,
-            given=_credentials(options),
-        )
-    if options.command == "doctor":
-        from metertap.cli.doctor import doctor
-
-        return doctor(
-            options.url,
-            as_json=options.json,
-            everything=options.all,
-            given=_credentials(options),
-        )
-    if options.command == "rules":
-        from metertap.cli.rules import rules
-
-        return rules(config=options.config, out=options.out)
-    if options.command == "targets":
-        from metertap.cli.targets import targets
-
-        return targets(options.out, _credentials(options))
-    if options.command == "dashboards":
-        from metertap.cli.dashboards import dashboards
-
-        return dashboards(out=options.out, prometheus=options.prometheus)
-    if options.command == "trends":
-        from metertap.cli.trends import command as trends
-
-        return trends.run(options, _credentials(options))
-    if options.command == "regressions":
-        from metertap.cli.regressions import command as regressions
-
-        return regressions.run(options, _credentials(options))
-    from metertap.cli.demo.command import demo
-
-    return demo(
-        duration=options.duration,
-        port=options.port,
-        history=options.history,
-        release=options.release,
-        costs=options.costs,
-    )
-
-
-def _weigh(options: argparse.Namespace, server: Sequence[str]) -> int:
-    from metertap.cli.weight.command import weight
-
-    return weight(
-        server,
-        options.url,
-        form="json" if options.json else options.format,
-        context=options.context,
-        most=options.fail_over,
-        timeout=options.timeout,
-        given=_credentials(options),
-    )
-
-
-def _credentials(options: argparse.Namespace) -> Credentials:
-    from metertap.cli.credentials import Credentials
-
-    return Credentials(
-        token_file=options.token_file,
-        authorities=options.cacert,
-        certfile=options.cert,
-        keyfile=options.key,
-    )
+        known["given"] = Credentials(**{name: known[name] for name in _CREDENTIALS})
+    wanted = _FUNCTIONS[options.command]
+    if options.command == "costs" and options.history:
+        wanted = _COSTS_OF_HISTORY
+    module, _, name = wanted.partition(":")
+    function = getattr(importlib.import_module(f"metertap.cli.{module}"), name)
+    status: int = function(**{name: known[name] for name in inspect.signature(function).parameters})
+    return status
 
 
 def _add_credentials(command: argparse.ArgumentParser) -> None:
@@ -158,13 +99,17 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
         "processes that do not let everybody in",
         "Those of this user say themselves which files are needed.",
     )
-    for name, help_ in (
-        ("--token-file", "the token is in FILE (default: METERTAP_TOKEN_FILE or METERTAP_TOKEN)"),
-        ("--cacert", "who signed the process's certificate"),
-        ("--cert", "your certificate, for a process that asks for one"),
-        ("--key", "its key, if that is not in the same file"),
+    for name, dest, help_ in (
+        (
+            "--token-file",
+            "token_file",
+            "the token is in FILE (default: METERTAP_TOKEN_FILE or METERTAP_TOKEN)",
+        ),
+        ("--cacert", "authorities", "who signed the process's certificate"),
+        ("--cert", "certfile", "your certificate, for a process that asks for one"),
+        ("--key", "keyfile", "its key, if that is not in the same file"),
     ):
-        files.add_argument(name, type=Path, metavar="FILE", help=help_)
+        files.add_argument(name, dest=dest, type=Path, metavar="FILE", help=help_)
 
 
 def _execute(program: Sequence[str], *, children: bool) -> int:
@@ -185,6 +130,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     """Make the parser of the command line; the second item are the names of the commands."""
     import argparse
 
+    from metertap.cli import regressions, trends
     from metertap.cli.history_options import add_costs
     from metertap.cli.weight.options import add_to
 
@@ -251,11 +197,14 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
             "(default: what runs here)",
         )
     for command in (snapshot, costs, doctor):
-        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
         _add_credentials(command)
     add_costs(costs)
     doctor.add_argument(
-        "--all", action="store_true", help="show settings, readers and every patch, too"
+        "--all",
+        dest="everything",
+        action="store_true",
+        help="show settings, readers and every patch, too",
     )
 
     commands.add_parser(
@@ -264,7 +213,6 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         description="Serve MCP on stdio: which tool is slow, what fails, do caches help, what has "
         "changed. Read-only.",
     )
-
     _add_credentials(add_to(commands))
 
     top = commands.add_parser(
@@ -273,9 +221,11 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         description="Watch the processes at URL, or every measured process of this user, new "
         "ones too. Where stdin and stdout are no terminal, or TERM is dumb: one table.",
     )
-    top.add_argument("url", nargs="*", help="for example http://127.0.0.1:9109")
+    top.add_argument("urls", nargs="*", metavar="url", help="for example http://127.0.0.1:9109")
     top.add_argument("--once", action="store_true", help="print one table")
-    top.add_argument("--json", action="store_true", help="print the same once as JSON")
+    top.add_argument(
+        "--json", dest="as_json", action="store_true", help="print the same once as JSON"
+    )
     top.add_argument(
         "--interval",
         type=_interval,
@@ -283,11 +233,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         metavar="S",
         help="look every S seconds (default: 1)",
     )
-
     _add_credentials(top)
-
-    from metertap.cli import regressions, trends
-
     _add_credentials(trends.add_parser(commands))
     _add_credentials(regressions.add_parser(commands))
 

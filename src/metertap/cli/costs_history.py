@@ -37,7 +37,7 @@ def costs_of_history(options: argparse.Namespace, given: Credentials) -> int:
         complain("costs", "no model was called in this time")
         return 1
     document = found.as_json(_budget())
-    if options.json:
+    if options.as_json:
         write_json(document)
     else:
         show(tables.tables(cast(tables.Spending, document)))

@@ -19,7 +19,7 @@ _COMMAND = "weight"
 
 
 def weight(
-    command: Sequence[str],
+    server: Sequence[str],
     url: str | None,
     *,
     form: str,
@@ -30,9 +30,9 @@ def weight(
 ) -> int:
     """Show the weights of a server's tools. Returns 1 above `most`, 2 if they are unknown."""
     try:
-        found = report(_listing(command, url, timeout, given), context)
+        found = report(_listing(server, url, timeout, given), context)
     except Unusable as problem:
-        complain(_COMMAND, f"{without_secrets(url or command[0])}: {problem}")
+        complain(_COMMAND, f"{without_secrets(url or server[0])}: {problem}")
         return 2
     if form == "json":
         write_json(as_json(found))

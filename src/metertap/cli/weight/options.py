@@ -40,6 +40,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     )
     weight.add_argument(
         "--fail-over",
+        dest="most",
         type=_limit,
         metavar="N",
         help="exit with 1 if all definitions weigh more than N tokens; Nbytes: than N bytes",
@@ -52,9 +53,13 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         help="wait so long for the server in all (default: 30 s)",
     )
     form = weight.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
     form.add_argument(
-        "--format", choices=("text", "github"), default="text", help="github: Markdown"
+        "--format",
+        dest="form",
+        choices=("text", "github"),
+        default="text",
+        help="github: Markdown",
     )
     return weight
 
