@@ -53,6 +53,13 @@ def test_every_way_of_asking_is_one_lookup(cache: Any) -> None:
     assert list(counted().values()) == [(3, 4)]
 
 
+@pytest.mark.parametrize("keys", [["held", "none"], ["none", "held"]])
+def test_one_hit_and_one_miss_in_either_order(cache: Any, keys: list[str]) -> None:
+    for key in keys:
+        cache.get(key)
+    assert list(counted().values()) == [(1, 1)]
+
+
 def test_a_layer_above_counts_alone(cache: Any) -> None:
     with counting("another"):
         assert cache.get("held") == 1

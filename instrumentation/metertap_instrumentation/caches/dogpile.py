@@ -23,7 +23,8 @@ from contextvars import ContextVar
 from operator import attrgetter
 from typing import Any
 
-from metertap.caching.adapter import after, counts, stand_ins, within
+from metertap.caching.adapter import after, counts, is_own, stand_ins, within
+from metertap.caching.getting import gets
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
@@ -59,8 +60,17 @@ def _lookup(found: Callable[[Any, Any], Sequence[bool]]) -> Make:
     return make
 
 
-get = _lookup(lambda value, nothing: [value is not nothing])
-"""`region.get(key)`."""
+_get = _lookup(lambda value, nothing: [value is not nothing])
+
+
+def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count `region.get(key)`."""
+    if not is_own(method, "dogpile"):
+        return _get(method, live)
+    nothing = sys.modules["dogpile.cache.api"].NO_VALUE
+    return gets(method, live, meters, _get, meter_of=meters.of, nothing=nothing)
+
+
 get_multi = _lookup(lambda values, nothing: [value is not nothing for value in values])
 """`region.get_multi(keys)`."""
 get_value_metadata = _lookup(lambda value, _nothing: [value is not None])

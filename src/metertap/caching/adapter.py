@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from metertap import faults
-from metertap.caching.meters import counting, layer, leave_layer
+from metertap.caching.meters import layer, leave_layer
 from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 
@@ -44,6 +44,11 @@ def stand_ins(owner: str, /, **makers: Make) -> list[Target]:
 def outermost(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
     """Ask for everything that is no part of another cache's lookup."""
     return (None, args, kwargs) if _layer() is None else None
+
+
+def anything(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
+    """Ask for everything."""
+    return None, args, kwargs
 
 
 def counts(
@@ -125,8 +130,10 @@ def counts(
     return make
 
 
-def within(around: Around = lambda *_call: counting()) -> Make:
+def within(around: Around | None = None) -> Make:
     """Run a method in a context: by default, one in which caches count nothing."""
+    if around is None:
+        return counts("a layer above", lambda _cache, _asked, result: result, ask=anything)
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:

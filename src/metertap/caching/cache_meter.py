@@ -78,6 +78,8 @@ class CacheMeter:
         try:
             frame = _current()
             if frame is None:
+                for _ in self._hits_outside:
+                    return
                 self._hits[None]()
             elif frame[0]:
                 frame[3] = True
@@ -92,6 +94,8 @@ class CacheMeter:
         try:
             frame = _current()
             if frame is None:
+                for _ in self._misses_outside:
+                    return
                 self._misses[None]()
             elif frame[0]:
                 frame[4] = True

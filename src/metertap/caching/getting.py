@@ -35,7 +35,7 @@ def call({parameters}):
         if _metertap_found is _metertap_nothing:
             if _metertap_current() is None:
                 for _ in _metertap_meter._misses_outside:
-                    return default
+                    return {default}
             _metertap_meter.miss()
         else:
             if _metertap_current() is None:
@@ -44,7 +44,7 @@ def call({parameters}):
             _metertap_meter.hit()
     except Exception as _metertap_error:
         _metertap_fault(_metertap_library, _metertap_error)
-    return default if _metertap_found is _metertap_nothing else _metertap_found
+    return {default} if _metertap_found is _metertap_nothing else _metertap_found
 """
 
 
@@ -55,13 +55,15 @@ def gets(
     otherwise: Make,
     *,
     meter_of: Callable[[Any], ObjectMeter],
+    nothing: Any = NOTHING,
     asking: Callable[[], object] | None = None,
     unless: frozenset[str] = frozenset(),
 ) -> Callable[..., Any]:
-    """Count a method of a library's own code that returns what it was given as `default`.
+    """Count a method of a library's own code that returns `nothing` where there is no entry.
 
-    It gets `NOTHING` in place of the caller's, and must look up nothing else. While `asking` gives
-    anything, and where a parameter in `unless` is true, the function that `otherwise` makes runs.
+    Its parameter `default`, if it has one, gets that in place of the caller's. It must look up
+    nothing else. While `asking` gives anything, and where a parameter in `unless` is true, the
+    function that `otherwise` makes runs.
     """
     function = cast(FunctionType, method)
     parameters, passed = written(function)
@@ -78,7 +80,7 @@ def gets(
         "_metertap_live": live,
         "_metertap_meter_of": meter_of,
         "_metertap_method": method,
-        "_metertap_nothing": NOTHING,
+        "_metertap_nothing": nothing,
         "_metertap_otherwise": otherwise(method, live),
     }
     questions = [name for name in arguments if name in unless]
@@ -90,6 +92,7 @@ def gets(
         with_ours=", ".join(
             "_metertap_nothing" if name == "default" else name for name in arguments
         ),
+        default="default" if "default" in arguments else "_metertap_nothing",
         cache=arguments[0],
         unless="".join(f"{question} or " for question in questions),
     )

@@ -62,7 +62,9 @@ class Lookups(dict[Any, Callable[[], None]]):
 
     def outside_tools(self) -> Iterator[None]:
         """Return what counts a lookup outside of all tools with each item that is taken of it."""
-        return self._counts.setdefault(None, Count()).left
+        count = self._counts.setdefault(None, Count())
+        self[None] = count.add
+        return count.left
 
     def move_to(self, other: Lookups) -> None:
         """Add what one cache has counted to the lookups of its name, which `other` are."""

@@ -20,11 +20,15 @@ from metertap.caching.adapter import (
     replaced,
     within,
 )
+from metertap.caching.getting import gets
 from metertap.caching.meters import ObjectMeters, layer, setting
 from metertap.patching.targets import Live
 
 _KNOWN = frozenset({"builtins", "collections", "diskcache", "django", "pylibmc", "pymemcache"})
 """Packages whose code may get a default of ours."""
+
+_ASK_NOBODY = frozenset(f"django.core.cache.backends.{kind}" for kind in ("filebased", "locmem"))
+"""Modules whose backends keep their entries themselves, and hand a default to nobody."""
 
 _aliases: dict[int, tuple[weakref.ref[Any], str]] = {}
 
@@ -162,8 +166,11 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count `cache.get(key, default)`, or `await cache.aget(...)`, which may ask it in a thread."""
     known = any(is_own(method, package) for package in ("django", "diskcache"))
     # What Django's own `aget` asks is `get`, which the program may have overridden.
-    ask = _asks(known=known and method.__name__ == "get")
-    return counts("django", _looked_up, ask=ask, layers=ASKED)(method, live)
+    known = known and method.__name__ == "get"
+    general = counts("django", _looked_up, ask=_asks(known=known), layers=ASKED)
+    if known and method.__module__ in _ASK_NOBODY:
+        return gets(method, live, meters, general, meter_of=meters.of, asking=_in_once)
+    return general(method, live)
 
 
 def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
+from metertap import faults
 from metertap.caching.adapter import Asked, counts
 from metertap.caching.meters import ObjectMeter, layer
-from metertap_instrumentation.caches.redis.meters import meter_of
+from metertap.patching.targets import Live
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.caches.redis.meters import meter_of, meters
 
 _ONE = ("GET", "HGET", "GETEX", "GETDEL")
 _MANY = ("MGET", "HMGET")
@@ -18,6 +23,7 @@ _LOOKUPS: dict[Any, bool] = {
 """Whether a lookup answers with a list; other commands are not in here."""
 
 _layer = layer.get
+_find = meters.find
 
 
 def lookup(args: Any) -> bool | None:
@@ -28,22 +34,51 @@ def lookup(args: Any) -> bool | None:
         return None
 
 
-def _command(_client: Any, args: Any, kwargs: Any) -> Asked | None:
-    try:  # as `lookup` does
+def _answered(client: Any, args: Any, answer: Any) -> None:
+    """Count what a command looked up."""
+    try:
+        if answer is client:  # a pipeline that only queues the command answers with itself
+            return
         many = _LOOKUPS.get(args[0])
-    except (IndexError, TypeError):
-        return None
-    return None if many is None or _layer() is not None else (many, args, kwargs)
-
-
-def _answered(client: Any, many: bool, answer: Any) -> Any:
-    if answer is not client:  # a pipeline that only queues the command answers with itself
-        meter = meter_of(client)
+        if many is None or _layer() is not None:
+            return
+        meter = _find(id(client))
+        if meter is None:
+            meter = meter_of(client)
         if many:
             _count_many(meter, answer)
+        elif answer is None:
+            meter.miss()
         else:
-            (meter.miss if answer is None else meter.hit)()
-    return answer
+            meter.hit()
+    except Exception as fault:
+        faults.fault("redis", fault)
+
+
+def execute_command(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Count one command; nothing that it asks is a lookup."""
+
+    def call(self: Any, /, *args: Any, **options: Any) -> Any:
+        try:
+            answer = method(self, *args, **options)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if live:
+            _answered(self, args, answer)
+        return answer
+
+    async def later(self: Any, /, *args: Any, **options: Any) -> Any:
+        try:
+            answer = await method(self, *args, **options)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if live:
+            _answered(self, args, answer)
+        return answer
+
+    return later if inspect.iscoroutinefunction(method) else call
 
 
 def _queued(pipeline: Any, args: Any, kwargs: Any) -> Asked | None:
@@ -78,7 +113,5 @@ def _count_many(meter: ObjectMeter, answer: Any) -> None:
             (meter.miss if value is None else meter.hit)()
 
 
-execute_command = counts("redis", _answered, ask=_command, layers=None)
-"""One command; nothing that it asks is a lookup."""
 execute = counts("redis", _executed, ask=_queued)
 """All commands of a pipeline; in a cluster, some of them are executed one by one once more."""
