@@ -47,5 +47,5 @@ def test_a_decorated_function_takes_one_function_of_ours(counts: Counts) -> None
 
 def test_a_request_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
     ours = counts["MCP tools/call, low-level"]
-    assert {"enter", "leave", "weigh", "of_content"} <= set(ours)
+    assert {"enter", "leave", "weigh_content"} <= set(ours)
     assert 300 < ours["total"] < (1_450 if IS_MCP_1 else 1_000)

@@ -11,7 +11,7 @@ from metertap.recording.figures import WeightFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.percentiles import Percentiles
 from metertap.weight.definitions import Definition
-from metertap.weight.results import STRUCTURED, UNKNOWN, of_structure
+from metertap.weight.results import STRUCTURED, UNKNOWN, of_content, of_structure
 
 _ALWAYS = 8
 _EVERY = 64
@@ -73,17 +73,29 @@ class WeightSeries(LatencySeries[WeightFigures]):
         except Exception as fault:
             faults.fault("weight.result", fault)
             size = UNKNOWN
+        with faults.guarded("weight.result"):
+            self.record(size)
+
+    def weigh_content(self, blocks: Any) -> None:
+        """Record the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
+        text = None
         try:
+            if len(blocks) == 1:
+                block = blocks[0]
+                text = (block if type(block) is dict else block.__dict__).get("text")
+        except Exception:
+            text = None  # `of_content` raises the same, and `weigh` tells of it
+        if type(text) is str and text.isascii():
             # As `record` does it, without a call.
             tick = self.tick
             try:
                 tick()
             except StopIteration:
                 self.due()
-            append = self.append if size >= 0 else self._items.append
-            append(size)
-        except Exception as fault:
-            faults.fault("weight.result", fault)
+            append = self.append
+            append(len(text))
+        else:
+            self.weigh(of_content, blocks)
 
     def _unread(self, size: int, result: Any) -> int:
         """Return the size of a result that is in the sample, or the mark in its place."""

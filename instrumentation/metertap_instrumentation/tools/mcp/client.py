@@ -14,7 +14,6 @@ from metertap.measuring.calls import clock
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import stand_in
-from metertap.weight.results import of_content
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
@@ -79,7 +78,7 @@ def _answered(sent: _Sent, result: Any) -> None:
     if weight is not False:
         content = fields.get("content")
         if weight and content:
-            weight.weigh(of_content, content)
+            weight.weigh_content(content)
         elif content is not None:
             weights.received(kind, fields)
     if is_error:

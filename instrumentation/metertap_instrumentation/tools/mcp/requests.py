@@ -18,7 +18,6 @@ from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
 from metertap.recording import ToolSeries
 from metertap.state import recorder
-from metertap.weight.results import of_content
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from metertap_instrumentation.tools.mcp.operations import (
@@ -226,7 +225,7 @@ class Request:
             if frame is not None:
                 if (answer := self.answer) is not None and (series := frame[SERIES]):
                     if (weight := series.weight) and (content := answer.get("content")):
-                        weight.weigh(of_content, content)  # most often
+                        weight.weigh_content(content)  # most often
                     else:
                         weights.answered(series, answer)
                 calls.leave(frame, None, now)

@@ -10,7 +10,7 @@ from metertap import catalogue
 from metertap.recording import ToolSeries
 from metertap.state import recorder
 from metertap.weight.definitions import Definition, definition
-from metertap.weight.results import of_content, of_value
+from metertap.weight.results import of_value
 from metertap_instrumentation.tools.mcp.operations import Kind
 
 CLIENT_SOURCE = "mcp-client"
@@ -52,7 +52,7 @@ def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
         weight = recorder().weight_of(series)
     if weight and (content := fields.get("content")) is not None:
         if content or (structured := fields.get("structuredContent")) is None:
-            weight.weigh(of_content, content)
+            weight.weigh_content(content)
         else:
             weight.weigh(of_value, structured)
 
@@ -74,6 +74,6 @@ def received(kind: Kind, fields: Mapping[str, Any]) -> None:
             or (structured := fields.get("structured_content", fields.get("structuredContent")))
             is None
         ):
-            weight.weigh(of_content, content)
+            weight.weigh_content(content)
         else:
             weight.weigh(of_value, structured)
