@@ -141,6 +141,7 @@ def test_a_process_that_could_not_bind_its_port_is_named_with_the_reason(free_po
             entry = Path(os.environ["XDG_RUNTIME_DIR"]) / "metertap" / f"{process.pid}.json"
             wait_for(entry.exists)
             pids.append(process.pid)
+        wait_for(lambda: "cannot be bound" in entry.read_text())  # it is waited for at first
         shown = run(METERTAP, "snapshot")
         assert shown.status == 0
         assert f"shop pid {pids[0]} " in shown.stdout.decode()
@@ -150,7 +151,22 @@ def test_a_process_that_could_not_bind_its_port_is_named_with_the_reason(free_po
 
 def test_nothing_that_is_measured_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["snapshot"]) == 1
-    assert "no measured process" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("no measured process of this user runs\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(301, "ended 5 min 1 s ago"), (0, "has ended")], ids=["known", "unknown"]
+)
+def test_that_the_last_process_ended_is_told_with_what_keeps_its_figures(
+    seconds: float, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = running.directory().stat().st_mtime
+    monkeypatch.setattr("metertap.runtime.running.time.time", lambda: changed + seconds)
+    assert main(["snapshot"]) == 1
+    assert capsys.readouterr().err.endswith(
+        f"no measured process of this user runs: the last one {told}; "
+        "METERTAP_HISTORY=FILE keeps figures\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import opentelemetry.sdk.metrics  # noqa: F401  # with it, no process sleeps until it records
 import pytest
@@ -83,10 +85,68 @@ def test_a_default_port_that_is_taken_moves_on_with_one_warning(
     assert url is not None
     port = int(url.rpartition(":")[2])
     assert port not in {taken, 9108, 9109}
+    holder = f"process {os.getpid()}" if Path("/proc/net/tcp").exists() else "another process"
     assert warnings_of(caplog) == [
-        f"port {taken} is in use by another process; json is served at http://127.0.0.1:{port} "
+        f"port {taken} is in use by {holder}; json is served at http://127.0.0.1:{port} "
         "instead (metertap open finds it, A_PORT sets the port)"
     ]
+
+
+def test_a_port_of_a_stranger_is_not_waited_for(taken: int) -> None:
+    endpoint = Endpoint("json", App({}), "127.0.0.1", taken, explicit=False, variable="A_PORT")
+    endpoint.patience_seconds = 1e9  # as where workers share the address
+    endpoint.start()
+    try:
+        assert endpoint.wait(60) is not None
+    finally:
+        endpoint.stop()
+
+
+def test_the_port_that_the_workers_had_is_taken_again_without_a_warning(
+    taken: int, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    noted: list[tuple[str, int]] = []
+    endpoint = Endpoint("json", App({}), "127.0.0.1", taken, explicit=False, variable="A_PORT")
+    endpoint.patience_seconds = 1e9
+    endpoint.kept_port = lambda _label: (free_port, True)
+    endpoint.keep_port = lambda label, port: noted.append((label, port))
+    endpoint.start()
+    try:
+        assert endpoint.wait(60) == f"http://127.0.0.1:{free_port}"
+    finally:
+        endpoint.stop()
+    assert noted == [("json", free_port)]
+    assert warnings_of(caplog) == []
+
+
+def test_where_the_workers_lose_their_port_the_new_address_is_told(
+    taken: int, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = Endpoint("json", App({}), "127.0.0.1", free_port, explicit=False, variable="A_PORT")
+    endpoint.patience_seconds = 1e9
+    endpoint.kept_port = lambda _label: (taken, False)  # whoever had it has ended
+    endpoint.start()
+    try:
+        assert endpoint.wait(60) == f"http://127.0.0.1:{free_port}"
+    finally:
+        endpoint.stop()
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith(f"port {taken} is in use by ")
+    assert f"json is served at http://127.0.0.1:{free_port} instead" in warning
+
+
+def test_whoever_waits_for_a_port_says_so(taken: int) -> None:
+    told: list[str | None] = []
+    endpoint = Endpoint("json", App({}), "127.0.0.1", taken, explicit=True, variable="A_PORT")
+    endpoint.patience_seconds = 1e9
+    endpoint.on_bound(lambda one: told.append(one.problem))
+    endpoint.start()
+    try:
+        wait_for(lambda: told)
+        assert endpoint.is_starting
+        assert str(told[0]).startswith(f"it waits: port {taken} is in use by ")
+    finally:
+        endpoint.stop()
 
 
 def test_where_a_default_port_moves_on_to_is_never_anothers_default() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from metertap.cli import main
 from metertap.runtime import running
+from metertap.runtime.listing import NO_PAGE_YET
 from support.programs import METERTAP, NO_LIBRARIES, RUN, run, started
 from support.waiting import wait_for
 
@@ -38,12 +39,12 @@ def test_a_process_that_has_seen_nothing_is_named(tmp_path: Path) -> None:
     with started([*RUN, sys.executable, "-c", IDLE]) as process:
         ready(process)
         shown = run(METERTAP, "snapshot")
-        told = f"pid {process.pid} is not shown: it has seen no tool or cache yet\n"
+        told = f"pid {process.pid} is not shown: {NO_PAGE_YET}\n"
         assert shown.status == 1
         assert shown.stdout == b""
         assert shown.told.endswith(told)
         assert "--children" not in shown.told
-        assert "it has seen no tool or cache yet" in run(METERTAP, "doctor", env=NO_LIBRARIES).told
+        assert NO_PAGE_YET in run(METERTAP, "doctor", env=NO_LIBRARIES).told
     assert "no measured process" in run(METERTAP, "snapshot").told
 
 

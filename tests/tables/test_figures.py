@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
@@ -141,6 +142,22 @@ def test_a_notebook_links_to_the_page_while_it_is_open(free_port: int) -> None:
     assert "href=" not in tap._repr_html_()
     with metertap.instrument(json_endpoint=False) as tap:
         assert "href=" not in tap._repr_html_()
+
+
+def test_a_notebook_waits_a_moment_for_a_page_that_is_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("metertap.runtime.tap._PAGE_SECONDS", 0.01)
+    may_bind = threading.Event()
+    with metertap.instrument() as tap:
+        assert tap.pipeline.json is not None
+        tap.pipeline.json.endpoint.may_bind = lambda: may_bind.wait(60)
+        metertap.record_tool_call("search", True, 5.0)
+        assert paragraphs(tap._repr_html_())[0].startswith("The live page is starting")
+        assert "page is starting, 1 tool" in repr(tap)
+        monkeypatch.setattr("metertap.runtime.tap._PAGE_SECONDS", 60.0)
+        threading.Timer(0.05, may_bind.set).start()
+        assert f'href="{tap.json_url or "http:"}' in tap._repr_html_()
 
 
 def test_caches_have_their_hits() -> None:

@@ -24,6 +24,7 @@ from metertap.recording.figures import Whole
 from metertap.workers import holder, members, records
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import NOT_REACHED, REACHED, Gathered, Holder
+from metertap.workers.holding import Hold
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Line
 from metertap.workers.members import SOCKET, TOTALS, Files
@@ -125,6 +126,35 @@ def test_the_port_passes_on_with_all_counts(group: WorkerGroup, stack: ExitStack
     now.kill()
     assert other.does("holds 10") is True
     assert wait_for(lambda: other.does("counted")) == [23, 1]
+
+
+def test_the_port_of_the_service_is_known_to_who_takes_it_over_and_to_nobody_later(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    assert group.kept_port("json") is None
+    group.keep_port("json", 9110)
+    group.keep_port("prometheus", 9111)
+    other = another(stack)
+    assert other.does("port") is None  # it holds none
+    group.end()
+    assert other.does("holds 60") is True
+    assert other.does("port") == [9110, True]  # this process is about to leave it
+    other.kill()
+    later = another(stack)  # the service begins again
+    assert later.does("join") is True
+    assert later.does("port") is None
+
+
+@pytest.mark.parametrize("noted", ["", "{", "[1]", '{"json": "1"}', '{"json": 70000}'])
+def test_a_port_that_cannot_be_one_is_not_believed(noted: str, tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text(noted)
+    hold = Hold(str(path))
+    assert hold.take()
+    group = WorkerGroup(SERVICE, Ledger(Recorder(), []), str, lambda: None)
+    group._ports = hold.noted()
+    assert group.kept_port("json") is None
+    hold.free()
 
 
 def _holds(*found: Member) -> Member | None:

@@ -18,6 +18,7 @@ from metertap_exporters.http import unix_socket
 from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.hosts import HostCheck, is_loopback
+from metertap_exporters.http.listeners import process_at
 from metertap_exporters.http.server import POLL_SECONDS, Server
 from metertap_exporters.http.tls import ServerTls
 
@@ -25,6 +26,8 @@ _NEXT_PORTS = range(9110, 9130)
 """The ports after a default port that is taken: never 9108 or 9109."""
 
 _RETRY_SECONDS = 0.02
+_MOMENT_SECONDS = 0.2
+"""How long a default port is waited for: a program that is started again finds it in use still."""
 
 
 class _Listening:
@@ -57,6 +60,10 @@ class Endpoint:
     """Asked by `start`, in a thread of ours; where the answer is no, another process listens."""
     patience_seconds: float = 0.0
     """How long it is waited for a port that another process of ours is about to leave."""
+    kept_port: Callable[[str], tuple[int, bool] | None] | None = None
+    """Asked for the port of the processes that share it, and whether one is about to leave it."""
+    keep_port: Callable[[str, int], None] | None = None
+    """Called with the port that it listens at."""
     _on_bound: Callable[[Endpoint], None] | None = None
     _listening: _Listening | None = None
     _lock: threading.Lock = field(default_factory=locks.lock)
@@ -82,6 +89,12 @@ class Endpoint:
     def is_shared(self) -> bool:
         """Whether all processes with these settings are to listen at this very address."""
         return self.port != 0 if self.socket is None else self.socket != AUTO
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is about to listen."""
+        listening = self._listening
+        return listening is not None and not listening.ready.is_set()
 
     @property
     def url(self) -> str | None:
@@ -157,18 +170,21 @@ class Endpoint:
                         listening.server = server
                     elif wanted:
                         self._listening = None  # it may be started again, in the other's place
-                    callback = self._on_bound
             finally:
                 listening.ready.set()
             if not wanted:
                 if server is not None:
                     server.server_close()
                 return
-            if callback is not None:
-                with faults.guarded(f"endpoint {self.label}"):
-                    callback(self)
+            self._settled()
             if server is not None:
                 server.serve_forever(POLL_SECONDS)
+
+    def _settled(self) -> None:
+        with faults.guarded(f"endpoint {self.label}"):
+            callback = self._on_bound
+            if callback is not None:
+                callback(self)
 
     def _bind(self, listening: _Listening) -> Server | None:
         try:
@@ -206,23 +222,25 @@ class Endpoint:
                 self._cannot_bind(path, error, f"{self.variable} sets another")
                 return None
         tls = self.access.tls()
-        until = time.monotonic() + self.patience_seconds
-        for port in self._ports():
+        expected, seconds = self._expected()
+        for port in dict.fromkeys((expected, *self._ports())):
             try:
-                server = self._server_at(port, tls, until, listening)
+                server = self._server_at(port, tls, seconds, listening)
             except OSError as error:
                 is_ports = error.errno in {errno.EADDRINUSE, errno.EACCES}
                 advice = "PORT=0 takes any free port" if is_ports else "HOST sets the address"
                 prefix = self.variable.removesuffix("PORT")
                 self._cannot_bind(f"{self.host}:{port}", error, f"{prefix}{advice}")
+                seconds = 0.0  # no other port is about to be left
                 if not is_ports:
                     break
                 continue
-            if port not in (self.port, 0) or (port == 0 and self.port != 0):
+            if self.keep_port is not None:
+                self.keep_port(self.label, server.server_port)
+            if port != expected:
                 faults.warn(
-                    "port %d is in use by another process; %s is served at %s://%s:%d instead "
-                    "(%s%s sets the port)",
-                    self.port,
+                    "%s; %s is served at %s://%s:%d instead (%s%s sets the port)",
+                    _in_use(expected),
                     self.label,
                     "http" if tls is None else "https",
                     self.host,
@@ -237,8 +255,9 @@ class Endpoint:
         self.problem = f"{address} cannot be bound: {error.strerror or error} ({advice})"
 
     def _server_at(
-        self, port: int, tls: ServerTls | None, until: float, listening: _Listening
+        self, port: int, tls: ServerTls | None, seconds: float, listening: _Listening
     ) -> Server:
+        until = time.monotonic() + seconds
         while True:
             try:
                 return Server((self.host.strip("[]"), port), tls)
@@ -246,9 +265,24 @@ class Endpoint:
                 is_late = time.monotonic() > until or self._listening is not listening
                 if error.errno != errno.EADDRINUSE or is_late:
                     raise
+                if self.problem is None and seconds > _MOMENT_SECONDS:
+                    self.problem = f"it waits: {_in_use(port)}"
+                    self._settled()
                 time.sleep(_RETRY_SECONDS)
+
+    def _expected(self) -> tuple[int, float]:
+        """Return the port where clients expect it, and the seconds to wait if that is in use."""
+        kept = None if self.explicit or not self.kept_port else self.kept_port(self.label)
+        port, is_left_soon = kept or (self.port, self.explicit)
+        seconds = self.patience_seconds
+        return port, seconds if is_left_soon else min(seconds, _MOMENT_SECONDS)
 
     def _ports(self) -> list[int]:
         if self.explicit:
             return [self.port]
         return [self.port, *_NEXT_PORTS, 0]
+
+
+def _in_use(port: int) -> str:
+    pid = process_at(port)
+    return f"port {port} is in use by {f'process {pid}' if pid else 'another process'}"

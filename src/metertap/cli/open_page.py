@@ -6,9 +6,8 @@ import sys
 import webbrowser
 
 from metertap.cli.client import UNIX, Unreachable, get
-from metertap.cli.processes import NONE_RUN, Process, processes, told_of, unserved
+from metertap.cli.processes import Process, none_run, processes, told_of, unserved
 from metertap.cli.tables import complain
-from metertap.runtime import running
 from metertap.text import printable
 
 _COMMAND = "open"
@@ -24,7 +23,7 @@ def open_page(url: str | None) -> int:
         reasons = [
             f"{item.service} pid {item.pid} has no page: {reason}" for item, reason in unserved()
         ]
-        for reason in reasons or [running.problem() or NONE_RUN]:
+        for reason in reasons or [none_run()]:
             complain(_COMMAND, reason)
         return 1
     if len({process.name for process in found}) > 1:

@@ -18,10 +18,12 @@ from metertap.runtime import running
 from metertap.runtime.running import Running
 from metertap.tables.document import Document, Service
 from metertap.tables.spending import Spending
-from metertap.text import without_secrets
+from metertap.text import duration, without_secrets
 
 Kind = TypeVar("Kind", Document, Report)
-NONE_RUN = "no measured process of this user has seen a tool or a cache yet"
+_NONE_RUN = "no measured process of this user runs"
+_STARTS = "the page of its service is starting"
+_OFF = "it has no JSON endpoint"
 _RUN = "measured processes that run: %s"
 _MOST_LISTED = 5
 """The most processes that are named where an address was wrong."""
@@ -72,8 +74,21 @@ def told_of(process: Process, error: Unreachable) -> str:
     listed = [f"{item.name} pid {item.pid} at {item.url}/" for item in found[-_MOST_LISTED:]]
     if len(listed) < len(found):
         listed.insert(0, f"{len(found) - len(listed)} more")
-    others = _RUN % ", ".join(listed) if found else running.problem() or NONE_RUN
+    others = _RUN % ", ".join(listed) if found else none_run()
     return f"nothing answers at {process.url} ({error.reason}); {others}"
+
+
+def none_run() -> str:
+    """Say that no process is measured, and when the last one ended where the system knows it."""
+    problem = running.problem()
+    if problem is not None:
+        return problem
+    ago = running.ended_seconds_ago()
+    if ago is None:
+        return _NONE_RUN
+    # What a killed process left was removed just now, which tells no time.
+    ended = f"ended {duration(ago)} ago" if ago >= 1 else "has ended"
+    return f"{_NONE_RUN}: the last one {ended}; METERTAP_HISTORY=FILE keeps figures"
 
 
 def registered(item: Running, given: Credentials = NONE) -> Process:
@@ -94,8 +109,9 @@ def unserved() -> list[tuple[Running, str]]:
     """
     found = running.running()
     answering = {item.workers for item in found if item.workers and item.json_url}
+    problems = {item.workers: item.problem for item in found if item.problem}
     listed = [
-        (item, item.problem or "it has no JSON endpoint")
+        (item, item.problem or (item.workers and problems.get(item.workers, _STARTS)) or _OFF)
         for item in found
         if item.json_url is None and item.workers not in answering
     ]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
 from metertap.cli.processes import (
-    NONE_RUN,
     Process,
     asked,
     document_of,
+    none_run,
     processes,
     told_of,
     unserved,
 )
 from metertap.cli.tables import complain, show, write_json
-from metertap.runtime import running
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
 from metertap.tables.table import shortened
@@ -29,7 +28,7 @@ def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> in
     found = processes(url, given)
     hidden = unserved() if url is None else []
     if not found and not hidden:
-        complain(_COMMAND, running.problem() or NONE_RUN)
+        complain(_COMMAND, none_run())
         return 1
     documents: list[tuple[Process, Document]] = []
     for process, answer in asked(found, document_of):

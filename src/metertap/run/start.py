@@ -272,7 +272,7 @@ class _Waiting:
                 listing.UNSERVED,
                 f'{{"pid": {os.getpid()}, "service": {shown}, "started": {time.time()}, '
                 f'"process_start": {listing.start_of(os.getpid()) or "null"}, '
-                f'"json_url": null, "prometheus_url": null, "reason": "{listing.SEEN_NOTHING}"}}',
+                f'"json_url": null, "prometheus_url": null, "reason": "{listing.NO_PAGE_YET}"}}',
             )
         except OSError:  # where nothing can be listed, whoever opens an endpoint says so
             return

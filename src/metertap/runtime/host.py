@@ -43,7 +43,7 @@ class MeasuredProcess:
         self._pipeline: Pipeline | None = None
         self._registering = locks.lock()
         self._leaving = Leaving(running.unregister)
-        self._announcement = Announcement(lambda: self._page_within(0), self._joined)
+        self._announcement = Announcement(lambda: self.page_within(0), self._joined)
 
     @property
     @abstractmethod
@@ -93,6 +93,11 @@ class MeasuredProcess:
         """Return the alerts that are pending, fire or have just resolved, if any are configured."""
         return self.watch.alerts() if self.watch is not None and self.is_active else None
 
+    def is_starting(self) -> bool:
+        """Return whether the page is about to open."""
+        json = self._made_json()
+        return json is not None and json.endpoint.is_starting
+
     def where_prometheus_is(self) -> str | None:
         """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
         return self.pipeline.where_prometheus_is()
@@ -118,6 +123,7 @@ class MeasuredProcess:
             faults.info(told, endpoint.at(path))
         service = self.service()
         json = self._made_json()
+        workers = None if json is None else self._workers_of(endpoint)
         # Both endpoints may bind at the same time, and what fails for one fails for the other.
         with faults.guarded("listing"), self._registering:
             self._leaving.prepare()
@@ -128,7 +134,7 @@ class MeasuredProcess:
                     self.prometheus_url,
                     instance_id=service.get("instance_id"),
                     problem=None if json is None else json.endpoint.problem,
-                    access={**_access(endpoint), "workers": self._workers_of(endpoint)},
+                    access={**_access(endpoint), "workers": workers},
                 )
             except OSError as error:
                 told = faults.shown(error, str)
@@ -159,13 +165,14 @@ class MeasuredProcess:
             return
         reason = "its JSON endpoint is switched off"
         if self.settings.json_endpoint or (self._pipeline and self._pipeline.json):
-            reason = listing.SEEN_NOTHING
+            reason = listing.NO_PAGE_YET
         self._leaving.begin()
         # Where nothing can be listed, whoever opens an endpoint says so.
         with self._registering, contextlib.suppress(OSError):
             running.register_unserved(self.service().get("name", running.UNNAMED), reason)
 
-    def _page_within(self, seconds: float) -> str | None:
+    def page_within(self, seconds: float) -> str | None:
+        """Return the address of the page, once it is open or after `seconds` at most."""
         json = self._made_json()
         url = None if json is None else json.endpoint.wait(seconds)
         return url if url and url.startswith("http") else None  # a socket has no page

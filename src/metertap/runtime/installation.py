@@ -287,7 +287,7 @@ class Installation(MeasuredProcess):
                 self.settings,
                 state.recorder(),
                 service=self.service,
-                page=self._page_within,
+                page=self.page_within,
                 is_seen=self.pipeline.json is not None,
             )
             # A command, or a test, that looks at itself has nobody to tell.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 UNSERVED = ".unserved"
 """The suffix of the file of a process that is measured but does not answer; it says why."""
-SEEN_NOTHING = "it has seen no tool or cache yet"
-"""The reason why a process does not answer in which nothing was measured so far."""
+NO_PAGE_YET = "its page opens a moment after its first tool or cache"
+"""The reason why a process does not answer yet, before its first tool or cache and just after."""
 BRIEFLY_SECONDS = 0.2
 FRESH = ".new"
 """The suffix of a file that is being written."""

@@ -233,6 +233,14 @@ def _remove_left() -> None:
             continue
 
 
+def ended_seconds_ago() -> float | None:
+    """Return when the last process ended, if none is listed; None where no process was."""
+    try:
+        return max(0.0, time.time() - os.stat(runtime_folder.path()).st_mtime)
+    except OSError:
+        return None
+
+
 def problem() -> str | None:
     """Return why running processes cannot be listed, if they cannot."""
     try:

@@ -41,6 +41,9 @@ _OPERATOR = {
 """Owners that have a program measured from outside, and what these are called."""
 
 _PAGE_IS_TO_COME = "The live page opens with the first call; show this again for its address."
+_PAGE_STARTS = "The live page is starting; show this again for its address."
+_PAGE_SECONDS = 1.0
+"""The longest that the tables of a notebook wait for the address of a page that is starting."""
 
 
 class _Owners:
@@ -209,8 +212,11 @@ class Tap:
         with faults.guarded("repr"):
             found = self.snapshot()
             tools, caches = len(found["tool_metrics"]), len(found["cache_metrics"])
+            where = f"{self.json_url}/ " if self.json_url else ""
+            if self._installation.is_starting():
+                where = "page is starting, "
             shown = self._off() or (
-                f"{'' if self.json_url is None else f'{self.json_url}/ '}"
+                f"{where}"
                 f"{tools} {'tool' if tools == 1 else 'tools'}, "
                 f"{caches} {'cache' if caches == 1 else 'caches'}"
             )
@@ -222,13 +228,15 @@ class Tap:
         with faults.guarded("notebook"):
             from metertap.tables import document, figures, markup
 
-            found, url = self.snapshot(), self.json_url
-            said = self._off()
-            if not (said or url or found["tool_metrics"]) and self.settings.json_endpoint:
+            found, said = self.snapshot(), self._off()
+            is_served, tools = self.settings.json_endpoint, found["tool_metrics"]
+            page = self._installation.page_within(0 if said else _PAGE_SECONDS)
+            if not said and self._installation.is_starting():
+                said = _PAGE_STARTS
+            elif is_served and not (said or self.json_url or tools):
                 said = _PAGE_IS_TO_COME
             tables = figures.tables(cast(document.Document, found))
-            page = f"{url}/" if url and url.startswith("http") else None
-            return markup.html(tables, said, page)
+            return markup.html(tables, said, page and f"{page}/")
         return "<div></div>"
 
     def _off(self) -> str:

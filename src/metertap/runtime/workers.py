@@ -71,6 +71,8 @@ class Workers:
         if self._group is not None and view.endpoint.is_shared:
             view.group = self._group
             view.endpoint.may_bind = self._group.join
+            view.endpoint.kept_port = self._group.kept_port
+            view.endpoint.keep_port = self._group.keep_port
             view.endpoint.patience_seconds = _PASSES_SECONDS
             if view.endpoint not in self._shared:
                 self._shared.append(view.endpoint)

@@ -64,6 +64,8 @@ class WorkerGroup:
         self._waiting: selectors.BaseSelector | None = None
         self._thread: threading.Thread | None = None
         self._me = self._first = Member(0, 0)
+        self._ports: dict[str, int] = {}
+        """The ports of the service by label, and by `pid` and `start` the process that had them."""
         self._totals: Totals | None = None
         """The file of its own totals; None while it takes no part."""
         self._written: Sheet = {}
@@ -98,6 +100,22 @@ class WorkerGroup:
             self.end()
             self._is_ended = self._is_alone = is_settled = is_last_try
         return is_settled
+
+    def kept_port(self, label: str) -> tuple[int, bool] | None:
+        """Return the port of the service, and whether a process is about to leave it.
+
+        None where the service begins.
+        """
+        port = self._ports.get(label, 0)
+        had_it = Member(self._ports.get("pid", 0), self._ports.get("start", 0))
+        return (port, had_it.is_alive) if 0 < port < 65_536 else None
+
+    def keep_port(self, label: str, port: int) -> None:
+        """Note the port for the worker that takes the place of this one."""
+        with self._lock, suppress(OSError):
+            if self._hold is not None and self._hold.is_held:
+                self._ports |= {label: port, "pid": self._me.pid, "start": self._me.start}
+                self._hold.note(self._ports)
 
     @property
     def has_joined(self) -> bool:
@@ -259,7 +277,8 @@ class WorkerGroup:
     def _begin_to_hold(self, since: int | None = None) -> None:
         """Hold the port; a new worker gives in `since` when it took the lock."""
         before, holder = self._holder, self._new_holder(is_holding=True)
-        holder.begin(since)
+        assert self._hold is not None
+        self._ports = self._hold.noted() if holder.begin(since) else {}
         self._holder = holder
         if before is not None:
             before.close()

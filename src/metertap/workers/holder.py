@@ -103,21 +103,24 @@ class Holder:
         """Whether totals of ended workers are kept."""
         return bool(self._past.head.ended)
 
-    def begin(self, since: int | None) -> None:
+    def begin(self, since: int | None) -> bool:
         """Take over the totals of ended workers, unless the whole service has ended.
 
         A holder that was a worker before continues. A new one gives in `since` when it took the
         lock: workers that were there before have an older socket, and the process that started the
         workers may be about to start more. Otherwise the service begins again and counts from zero.
+        Returns whether the service continues.
         """
         self._past = self._kept()
-        if since is not None and not self._is_continued(since):
+        is_continued = since is None or self._is_continued(since)
+        if not is_continued:
             self._past = Record()
             remove(self._files.past)
             for other in self._others():
                 if not other.is_alive:
                     self._remove(other)
         self.look()
+        return is_continued
 
     def look(self) -> None:
         """Add the totals of workers that have ended meanwhile."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 
 try:
     import fcntl
@@ -11,6 +13,8 @@ except ImportError:  # Windows
 
 IS_POSSIBLE = fcntl is not None and hasattr(os, "getuid")
 """Whether workers can find each other on this system."""
+_LONGEST = 1024
+"""Bytes of a note that are read."""
 
 
 class Hold:
@@ -45,6 +49,23 @@ class Hold:
         assert self._handle is not None
         os.utime(self._handle)
         return os.fstat(self._handle).st_mtime_ns
+
+    def note(self, found: Mapping[str, int]) -> None:
+        """Write numbers for whoever has the lock next. Raises OSError."""
+        assert self._handle is not None
+        data = json.dumps(found).encode()
+        os.pwrite(self._handle, data, 0)
+        os.ftruncate(self._handle, len(data))
+
+    def noted(self) -> dict[str, int]:
+        """Read the numbers that the last holder of the lock wrote; empty where it wrote none."""
+        assert self._handle is not None
+        try:
+            found = json.loads(os.pread(self._handle, _LONGEST, 0))
+        except (OSError, ValueError):
+            return {}
+        items = found.items() if isinstance(found, dict) else ()
+        return {name: number for name, number in items if type(number) is int}
 
     def free(self, *, remove: bool = False) -> None:
         """Release the lock; `remove` declares that no other process is there."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from metertap.cli.client import NONE
 from metertap.cli.credentials import Credentials
+from metertap.cli.processes import none_run
 from metertap.cli.tables import complain, show, write_json
 from metertap.cli.top.columns import Entry, Row, condition, labels, rows
 from metertap.cli.top.poller import Poller, Watched
@@ -37,7 +38,7 @@ def show_once(
         complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
     listed = poller.listed()
     if not (listed or poller.unserved or poller.problem):
-        complain(_COMMAND, "no measured process of this user has seen a tool or a cache yet")
+        complain(_COMMAND, none_run())
     for watched in listed:
         if watched.reading is None or watched.problem is not None:
             complain(_COMMAND, str(watched.problem or f"{watched.process.url} does not answer"))
