@@ -216,9 +216,9 @@ def write_in_child():
 
 def test_a_writer_that_nobody_closed_lets_go_of_the_file_before_a_fork(path: Path) -> None:
     program = """
-other._store = Store(path, 10**9)
+other.store = Store(path, 10**9)
 found = in_child(write_in_child)
-assert other._store is None
+assert other.store is None
 tap.shutdown()
 print(json.dumps(found["problem"]))
 """
@@ -226,9 +226,47 @@ print(json.dumps(found["problem"]))
     assert sum(kept(path)["search s"].outcomes.values()) == 7
 
 
-def test_a_child_leaves_alone_what_its_parent_was_writing_to(path: Path) -> None:
+def test_a_question_of_the_page_ends_before_the_process_forks(path: Path) -> None:
+    # Else the child takes the file for open: what it writes is lost when the parent closes it.
     program = """
-with other._writing:
+from metertap_exporters.page.kept import _route
+is_open, forks_now = threading.Event(), threading.Event()
+def ask(answers, since, until, by):
+    rows = answers._connection.execute("SELECT * FROM chunk, series")
+    is_open.set()
+    forks_now.wait(60)
+    return {"rows": len(rows.fetchall())}
+answered = []
+question = threading.Thread(
+    target=lambda: answered.append(_route(path, 7, ask)({"QUERY_STRING": ""}).status)
+)
+question.start()
+is_open.wait(60)
+os.register_at_fork(before=forks_now.set)  # the last one is called first
+(told, tells), (goes_on, let_go) = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    faulthandler.dump_traceback_later(100, exit=True)
+    write_in_child()
+    os.write(tells, b"1")
+    os.read(goes_on, 1)
+    os._exit(write_in_child()["waiting_intervals"])
+os.read(told, 1)
+question.join()
+tap.shutdown()
+os.write(let_go, b"1")
+print(json.dumps([os.waitpid(pid, 0)[1], answered]))
+"""
+    env = {"METERTAP_HISTORY": str(path), "OTEL_SERVICE_NAME": "s"}
+    assert ran(OTHER_WRITER + program, **env) == [0, [200]]
+    assert sum(kept(path)["search s"].outcomes.values()) == 3 + 4 + 4
+
+
+@pytest.mark.parametrize("held", ["other._writing", "forks.reading"])
+def test_a_child_leaves_alone_what_its_parent_had_open(path: Path, held: str) -> None:
+    program = f"""
+from metertap.history import forks
+with {held}:
     found = in_child(write_in_child)
 call(5)
 tap.shutdown()
@@ -237,7 +275,7 @@ print(json.dumps([found["problem"], found["waiting_intervals"]]))
     env = {"METERTAP_HISTORY": str(path), "OTEL_SERVICE_NAME": "s"}
     done = run(sys.executable, "-W", "ignore", "-c", FORK + OTHER_WRITER + program, env=env)
     problem, waiting = json.loads(done.stdout.splitlines()[-1])
-    assert problem.endswith("a parent process was writing when it forked")
+    assert problem.endswith("a parent process had it open when it forked")
     assert waiting == 1
     assert done.told.count("history cannot be written") == 1
     assert sum(kept(path)["search s"].outcomes.values()) == 8

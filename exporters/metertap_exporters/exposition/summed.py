@@ -166,11 +166,11 @@ def _value(point: Point) -> Any:
 
 
 def _sum(points: Sequence[Point]) -> Point:
-    first = points[0]
-    alike = [point for point in points if point.bounds == first.bounds]
+    kind, _, bounds, _ = points[0]
+    alike = [point for point in points if point.bounds == bounds]
     values = [point.value for point in alike if point.value is not None]
-    columns = zip(*(point.counts for point in alike), strict=True)
-    return first._replace(value=sum(values) if values else None, counts=tuple(map(sum, columns)))
+    counts = tuple(map(sum, zip(*[point.counts for point in alike], strict=True)))
+    return Point(kind, sum(values) if values else None, bounds, counts)
 
 
 def _settled(point: Point) -> Point | None:

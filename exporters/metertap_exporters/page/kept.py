@@ -69,6 +69,7 @@ def _route(file: Path | None, days: int, ask: Ask) -> Route:
         return lambda _environ: json_error(
             404, "no history is kept: METERTAP_HISTORY=FILE keeps one"
         )
+    from metertap.history import forks
     from metertap.history.answers import HistoryError
     from metertap.history.file_answers import FileAnswers
 
@@ -83,7 +84,8 @@ def _route(file: Path | None, days: int, ask: Ask) -> Route:
             return json_error(400, "since and until are Unix seconds, the earlier one first")
         by: By = "version" if asked.get("by") == "version" else "none"
         try:
-            with closing(FileAnswers(file)) as answers:
+            forks.check(file)
+            with forks.reading, closing(FileAnswers(file)) as answers:
                 return json_response(200, ask(answers, since, until, by))
         except HistoryError as error:
             return json_error(503, str(error))

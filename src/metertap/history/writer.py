@@ -25,8 +25,6 @@ _MOST_KEPT = 20_000
 """The most tallies that wait for a file that cannot be written; then intervals are joined."""
 _SLOW_SECONDS = 5.0
 """An operation on the file that takes longer is shown in the diagnosis as one that hangs."""
-_inherited: list[tuple[Path, Store | None]] = []
-"""Files that a parent was writing to, and connections, which a child may neither use nor close."""
 _now = time.time
 
 
@@ -44,7 +42,7 @@ class HistoryWriter:
         recorder: Recorder,
         service: Callable[[], Mapping[str, str]],
     ) -> None:
-        self._path = path
+        self.path = path
         self._most_bytes = most_bytes
         self._recorder = recorder
         self._service = service
@@ -60,7 +58,7 @@ class HistoryWriter:
         self._thread: threading.Thread | None = None
         self._asked: list[tuple[float, threading.Event]] = []
         """Until when somebody waits for what was measured to be written, and how to say it is."""
-        self._store: Store | None = None
+        self.store: Store | None = None
         self._waiting: list[tuple[int, dict[Subject, Tally]]] = []
         self._taken = _now()
         self._tended = -float(_TEND_SECONDS)
@@ -81,20 +79,18 @@ class HistoryWriter:
         and of an open file it would take locks for its own that only the parent has.
         """
         is_let_go = self._writing.acquire(timeout=seconds)
-        if is_let_go and self._store is not None:
+        if is_let_go and self.store is not None:
             with faults.guarded("history.fork"):
-                self._store.close()
-            self._store = None
+                self.store.close()
+            self.store = None
         return is_let_go
 
     def forked_in_parent(self) -> None:
         """Go on writing, where `before_fork` has let go."""
         self._writing.release()
 
-    def forked(self, *, is_let_go: bool) -> None:
+    def forked(self) -> None:
         """Begin again in a forked child, with its own measurements."""
-        if not is_let_go:
-            _inherited.append((self._path, self._store))
         self._gathering.forked()
         self._begin_anew()
 
@@ -117,9 +113,9 @@ class HistoryWriter:
         self._gathering.stop()
         if self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             try:
-                if self._store is not None:
-                    self._store.close()
-                    self._store = None
+                if self.store is not None:
+                    self.store.close()
+                    self.store = None
             finally:
                 self._writing.release()
 
@@ -135,7 +131,7 @@ class HistoryWriter:
         if since is not None and (seconds := time.monotonic() - since) > _SLOW_SECONDS:
             problem = f"it has been opened, read or written for {seconds:.0f} s"
         return {
-            "file": str(self._path),
+            "file": str(self.path),
             "last_write": self._last_write,
             "waiting_intervals": len(self._waiting),
             "problem": problem,
@@ -213,10 +209,10 @@ class HistoryWriter:
                 self._problem = None
             except HistoryError as error:
                 self._tell(error)
-                if self._store is not None:
+                if self.store is not None:
                     with suppress(HistoryError):
-                        self._store.close()
-                    self._store = None
+                        self.store.close()
+                    self.store = None
 
     def _take(self) -> None:
         # By the earlier of both times: the clock may have been set back meanwhile.
@@ -233,14 +229,13 @@ class HistoryWriter:
             self._waiting[:2] = [(start, one)]
 
     def _opened(self) -> Store:
-        if any(path == self._path for path, _ in _inherited):
-            raise HistoryError(f"{self._path}: a parent process was writing when it forked")
-        if self._store is not None and self._store.is_moved():
-            self._store.close()
-            self._store = None
-        if self._store is None:
-            self._store = Store(self._path, self._most_bytes)
-        return self._store
+        forks.check(self.path)
+        if self.store is not None and self.store.is_moved():
+            self.store.close()
+            self.store = None
+        if self.store is None:
+            self.store = Store(self.path, self._most_bytes)
+        return self.store
 
     def _who(self) -> Run:
         service = self._service()

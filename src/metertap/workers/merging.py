@@ -122,7 +122,7 @@ def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
 def _counts(values: Values) -> Iterable[dict[str, int]]:
     for found in zip(*values, strict=True):
         total = dict(found[0])
-        for counts in found[1:]:
+        for counts in filter(None, found[1:]):
             if counts.keys() == total.keys():
                 total = {name: count + counts[name] for name, count in total.items()}
             else:

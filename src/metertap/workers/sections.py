@@ -196,8 +196,12 @@ def _fresh(runs: Sequence[Run], before: Part | None) -> tuple[Fresh, ...]:
 
 
 def _completed(part: Any, before: Part | None) -> Part:
-    known = () if before is None else before.runs
-    return Part(part.figures, tuple(map(completed, part.runs, chain(known, repeat(None)))))
+    figures, runs = part
+    if before is None:
+        return Part(figures, tuple([completed(run, None) for run in runs]))
+    if len(runs) == len(before.runs) == 1:  # as usual
+        return Part(figures, (completed(runs[0], before.runs[0]),))
+    return Part(figures, tuple(map(completed, runs, chain(before.runs, repeat(None)))))
 
 
 def of_recorder(recorder: Recorder) -> list[Section]:
