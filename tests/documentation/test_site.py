@@ -12,7 +12,7 @@ import pytest
 
 import metertap
 from metertap.catalogue import Metric
-from metertap.settings.settings import TABLE
+from metertap.settings.table import TABLE
 
 pytestmark = pytest.mark.programs
 

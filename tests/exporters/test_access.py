@@ -18,7 +18,7 @@ import pytest
 
 import metertap
 from metertap.settings.secret import Secret
-from metertap.settings.settings import AUTO
+from metertap.settings.table import AUTO
 from metertap_exporters.http import connections, unix_socket
 from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import App, Response, json_response

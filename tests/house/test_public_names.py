@@ -16,7 +16,8 @@ import pytest
 import metertap
 from metertap.settings.address import Address
 from metertap.settings.secret import Secret
-from metertap.settings.settings import KEYWORDS, TABLE, Settings
+from metertap.settings.settings import Settings
+from metertap.settings.table import KEYWORDS, TABLE
 
 ARGUMENTS = inspect.getdoc(metertap.instrument) or ""
 

@@ -26,7 +26,8 @@ from metertap.cli.reports import Report
 from metertap.cli.run import run as run_command
 from metertap.runtime.alert_watch import usable
 from metertap.settings import config_file, otel_variables, settings
-from metertap.settings.settings import TABLE, Settings
+from metertap.settings.settings import Settings
+from metertap.settings.table import TABLE
 from metertap.tables.figures import tables as tables_of
 from metertap.tables.markup import html
 from metertap.tables.table import Table, plain

@@ -15,7 +15,8 @@ import metertap
 from metertap.settings import settings
 from metertap.settings.address import Address
 from metertap.settings.secret import Secret
-from metertap.settings.settings import AUTO, TABLE, Settings
+from metertap.settings.settings import Settings
+from metertap.settings.table import AUTO, TABLE
 from support.programs import run
 from support.warned import warnings_of
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metertap import faults, locks
-from metertap.settings.settings import AUTO, TABLE, Settings
+from metertap.settings.settings import Settings
+from metertap.settings.table import AUTO, TABLE
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import WsgiApp

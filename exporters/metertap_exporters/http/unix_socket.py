@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from metertap.settings import runtime_folder
-from metertap.settings.settings import AUTO
+from metertap.settings.table import AUTO
 
 _ASK_SECONDS = 1.0
 Identity = tuple[int, int]

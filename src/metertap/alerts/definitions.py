@@ -31,13 +31,13 @@ class Definition:
     """One alert of the table. Only Prometheus can tell of one that has no `firing`."""
 
     name: str
-    severity: str
     unit: str
     expr: str
     summary: str
     """The title that Prometheus gives it."""
     description: str
     """The description that Prometheus gives it."""
+    severity: str = WARNING
     firing: str = ""
     """The sentence of a process while it fires."""
     resolved: str = ""
@@ -59,7 +59,6 @@ class Definition:
 
 HIGH_ERROR_RATE = Definition(
     name="MetertapHighErrorRate",
-    severity=WARNING,
     unit=PERCENT,
     expr="{failure_ratio}{of} > {threshold}\nand {calls}{of} * {seconds} >= {minimum}",
     summary="Tool {tool} of {job} fails too often",
@@ -70,7 +69,6 @@ HIGH_ERROR_RATE = Definition(
 )
 SLOW_TOOL = Definition(
     name="MetertapSlowTool",
-    severity=WARNING,
     unit=MILLISECONDS,
     expr="{p95}{of} > {threshold}\nand {calls}{of} * {seconds} >= {minimum}",
     summary="Tool {tool} of {job} is slower than its target",
@@ -83,7 +81,6 @@ SLOW_TOOL = Definition(
 )
 SLOWER_THAN_LAST_WEEK = Definition(
     name="MetertapSlowerThanLastWeek",
-    severity=WARNING,
     unit=MILLISECONDS,
     expr="{p95}{of} > {threshold} * {p95}{of} offset 1w\n"
     "and {calls}{of} * {seconds} >= {minimum}\n"
@@ -111,7 +108,6 @@ ERROR_BUDGET_BURN = Definition(
 )
 NO_TRAFFIC = Definition(
     name="MetertapNoTraffic",
-    severity=WARNING,
     unit=SECONDS,
     # Compared with itself, not by increase(), which misses the first call of a new series.
     expr="sum by ({by}) ({called}) == sum by ({by}) ({called} offset {window})\n"
@@ -123,7 +119,6 @@ NO_TRAFFIC = Definition(
 )
 LOW_HIT_RATE = Definition(
     name="MetertapLowHitRate",
-    severity=WARNING,
     unit=PERCENT,
     expr="{hit_ratio}{of} < {threshold}\nand {lookups}{of} * {seconds} >= {minimum}",
     summary="Cache {cache} of {job} hardly helps",
@@ -136,7 +131,6 @@ LOW_HIT_RATE = Definition(
 )
 OVER_BUDGET = Definition(
     name="MetertapOverBudget",
-    severity=WARNING,
     unit=USD,
     expr="sum by (job) (increase({cost}[{window}])) > {threshold}",
     summary="Tools of {job} spend more than their budget",
@@ -162,7 +156,6 @@ PROCESS_ABSENT = Definition(
 )
 SERIES_OVERFLOW = Definition(
     name="MetertapSeriesOverflow",
-    severity=WARNING,
     unit=COUNT,
     expr="count by (job, instance) ({overflown} or {calls} > 0 or {lookups} > 0)",
     summary="Names or series of {instance} of {job} are past a limit",
@@ -174,7 +167,6 @@ SERIES_OVERFLOW = Definition(
 )
 METER_FAULTS = Definition(
     name="MetertapMeterFaults",
-    severity=WARNING,
     unit=COUNT,
     # Not by increase(): a fault that happens once makes a series that begins with 1.
     expr="sum by ({by}) ({faults}) - "

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from metertap.history.times import duration, moment
-from metertap.settings.settings import HISTORY_VARIABLE, history_named
+from metertap.settings.settings import history_named
+from metertap.settings.table import HISTORY_VARIABLE
 
 COSTS_DAYS = 30
 NONE_NAMED = f"no history is named: give --history FILE, or set {HISTORY_VARIABLE}"

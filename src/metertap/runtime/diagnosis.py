@@ -19,7 +19,8 @@ from metertap.runtime.pipeline import Pipeline
 from metertap.settings.address import Address
 from metertap.settings.config_file import is_in_full
 from metertap.settings.secret import Secret
-from metertap.settings.settings import TABLE, Settings, config_file_named
+from metertap.settings.settings import Settings, config_file_named
+from metertap.settings.table import TABLE
 from metertap.text import NO_TOOL, ORDER, listed, without_secrets
 
 if TYPE_CHECKING:

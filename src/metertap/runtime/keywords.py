@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from metertap import faults
 from metertap.runtime.callers import Caller
 from metertap.settings import settings
-from metertap.settings.settings import TABLE, Settings
+from metertap.settings.settings import Settings
+from metertap.settings.table import TABLE
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

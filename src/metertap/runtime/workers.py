@@ -11,7 +11,8 @@ from metertap.otel import resource
 from metertap.recording import Recorder
 from metertap.runtime import listing
 from metertap.settings import program
-from metertap.settings.settings import AUTO, Settings
+from metertap.settings.settings import Settings
+from metertap.settings.table import AUTO
 from metertap.workers.members import first, key
 
 if TYPE_CHECKING:

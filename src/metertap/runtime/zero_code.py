@@ -12,7 +12,7 @@ from typing import Any
 from metertap import faults
 from metertap.runtime import tap
 from metertap.runtime.instrument import instrument
-from metertap.settings.settings import KEYWORDS
+from metertap.settings.table import KEYWORDS
 
 
 class MetertapInstrumentor:

@@ -4,42 +4,41 @@ Keyword > environment > file > default. A value that cannot be used is one warni
 setting, the value and what is taken instead; it is never an exception.
 
 From a file that merely lies where the program runs, only settings count that reveal, send and open
-nothing (`_HARMLESS`): whoever wrote that file need not be whoever started the program.
+nothing (`HARMLESS`): whoever wrote that file need not be whoever started the program.
 """
 
 # No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
 import os
-import re
-from collections.abc import Callable, Collection, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap.faults import guarded, shown
-from metertap.parsing import (
-    boolean,
-    did_you_mean,
-    integer,
-    money,
-    names,
-    nearest,
-    number,
-    text,
-)
-from metertap.settings import address, config_file, otel_variables, secret
+from metertap.parsing import money
+from metertap.settings import config_file, otel_variables
 from metertap.settings.address import Address
 from metertap.settings.config_file import ConfigFile
+from metertap.settings.given import from_environment, from_file, from_keywords
 from metertap.settings.otel_variables import OtelVariables
 from metertap.settings.secret import Secret
+from metertap.settings.table import (
+    ACCESS,
+    ALERTS,
+    HARMLESS,
+    HISTORY_VARIABLE,
+    JSON_PORT,
+    PROMETHEUS_PORT,
+    RUN_CHILDREN,
+    SECRET,
+    TABLE,
+    TABLES_IN_FILE,
+)
 from metertap.settings.telling import unusable, warn_once
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-HISTORY_VARIABLE = "METERTAP_HISTORY"
-JSON_PORT = 9109
-PROMETHEUS_PORT = 9108
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -134,132 +133,12 @@ class Settings(NamedTuple):
         return name in self.sources
 
 
-_LONGEST_NAME = 1000
-_MOST_TOLD = 20
-"""The most unknown keys of a file that are told: it may be anybody's, and takes time."""
-_port = integer(0, 65535)
-_HOST = r"[\w.:%-]+|\[[\w.:%-]+\]"
-AUTO = Path("auto")
-"""The value that asks for a socket in the runtime folder, one for each process."""
-
-
-def _service(value: object) -> str:
-    """Parse the name of a service: it is part of everything that is shown and exported."""
-    name = text(value)
-    if len(name) > _LONGEST_NAME:
-        raise ValueError(f"at most {_LONGEST_NAME} characters are needed")
-    return name
-
-
-def _host(value: object) -> str:
-    """Parse a name or an address to listen on: no port, and no URL."""
-    host = text(value)
-    if not re.fullmatch(_HOST, host):
-        raise ValueError("a name or an address is needed")
-    return host
-
-
-def _path(value: object) -> Path:
-    """Parse the path of a file; what is relative is meant from the working directory of now."""
-    if isinstance(value, bytes) or "\0" in str(value):
-        raise ValueError("a path is needed")
-    return Path(text(value)).expanduser().absolute()
-
-
-def _history(value: object) -> Path:
-    """Parse the path of the file of a history. What is asked may be at an address; not this."""
-    if "://" in str(value):
-        raise ValueError("the path of a file is needed")
-    return _path(value)
-
-
-def _socket(value: object) -> Path:
-    return AUTO if str(value) == str(AUTO) else _path(value)
-
-
-# keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
-# In the file the names are the keywords'.
-TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
-    "enabled": ("PERFORMANCE_METRICS_ENABLED", boolean),
-    "window_size": ("METRICS_WINDOW_SIZE", integer(2, 1_000_000)),
-    "json_endpoint": ("METRICS_JSON_ENDPOINT_ENABLED", boolean),
-    "json_port": ("METRICS_JSON_PORT", _port),
-    "json_host": ("METRICS_JSON_HOST", _host),
-    "announce": ("METERTAP_ANNOUNCE", boolean),
-    "weight": ("METERTAP_WEIGHT", boolean),
-    "context_window": ("METERTAP_CONTEXT_WINDOW", integer(1, 1_000_000_000)),
-    "prometheus": ("PROMETHEUS_ENABLED", boolean),
-    "prometheus_port": ("PROMETHEUS_PORT", _port),
-    "prometheus_host": ("PROMETHEUS_HOST", _host),
-    "series_limit": ("METERTAP_SERIES_LIMIT", integer(1, 10_000_000)),
-    "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", names),
-    "json_socket": ("METRICS_JSON_SOCKET", _socket),
-    "prometheus_socket": ("PROMETHEUS_SOCKET", _socket),
-    "token": ("METERTAP_TOKEN", secret.parse),
-    "token_file": ("METERTAP_TOKEN_FILE", _path),
-    "tls_certfile": ("METERTAP_TLS_CERTFILE", _path),
-    "tls_keyfile": ("METERTAP_TLS_KEYFILE", _path),
-    "tls_client_cafile": ("METERTAP_TLS_CLIENT_CAFILE", _path),
-    "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", names),
-    "service_name": ("OTEL_SERVICE_NAME", _service),
-    "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
-    "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
-    "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
-    "history": (HISTORY_VARIABLE, _history),
-    "history_size": ("METERTAP_HISTORY_SIZE", integer(1, 1_000_000)),
-    "cost_repeats": ("METERTAP_COST_REPEATS", boolean),
-}
-KEYWORDS = (*TABLE, "meter_provider")
-"""Keywords of `metertap.instrument`. The last is an object for the pipeline, and no setting."""
-_SECRET = frozenset({"alertmanager_url", "alert_webhook_url", "token"})
-"""Settings whose value may hold credentials: one that cannot be used is not shown."""
-_ACCESS = (
-    *("json_socket", "prometheus_socket", "token", "token_file"),
-    *("tls_certfile", "tls_keyfile", "tls_client_cafile"),
-)
-"""Settings that keep readers out: where one cannot be used, no endpoint opens."""
-_HARMLESS = frozenset(
-    {
-        "enabled",
-        "window_size",
-        "json_endpoint",
-        "json_port",
-        "announce",
-        "weight",
-        "context_window",
-        "prometheus_port",
-        "series_limit",
-        "disabled_instrumentations",
-        "service_name",
-        "alert_every",
-        "history_size",
-    }
-)
-"""Settings that count from any file that is found."""
-_IN_ALERTS_TABLE = {
-    "alertmanager": "alertmanager_url",
-    "webhook": "alert_webhook_url",
-    "every": "alert_every",
-}
-"""Keys of `[tool.metertap.alerts]` that are no thresholds, and the settings that they are."""
-_RUN_CHILDREN = "METERTAP_RUN_CHILDREN"
-_OTHER_VARIABLES = frozenset({config_file.VARIABLE, _RUN_CHILDREN})
-_PREFIX = "METERTAP_"
-_SHARED_PREFIXES = ("METR", "METE", "METT", "PROMET", "PROMT", "PERFORMANCE_")
-"""Other programs' variables begin so too, so only near misspellings of ours are warned of."""
-_TABLES_IN_FILE = ("tools", "caches", "prices", "fees")
-_ALERTS = "alerts"
-
-
 class _NotShown:
     def __repr__(self) -> str:
         return "(not shown)"
 
 
 _NOT_SHOWN = _NotShown()
-
-_Given = dict[str, tuple[str, object]]
-"""For each keyword, the name under which it was set, and the value as it was given."""
 
 
 def read(
@@ -277,13 +156,13 @@ def read(
     refused: list[str] = []
     kept_out = {
         name: f"{name} in {file.name} is ignored"
-        for name in _ACCESS
+        for name in ACCESS
         if name in file.table.keys() - table.keys()
     }
     for source, given in (
-        ("file", _from_file(file.name, table, refused)),
-        ("environment", _from_environment(environ, refused)),
-        ("keyword", _from_keywords(options or {}, refused)),
+        ("file", from_file(file.name, table, refused)),
+        ("environment", from_environment(environ, refused)),
+        ("keyword", from_keywords(options or {}, refused)),
     ):
         for name, (shown_name, raw) in given.items():
             try:
@@ -293,10 +172,10 @@ def read(
             except Exception as error:  # an object's own __str__ may raise anything
                 taken = values.get(name, Settings._field_defaults[name])
                 why = shown(error, str)
-                if name in _ACCESS:
+                if name in ACCESS:
                     kept_out[name] = f"{shown_name} cannot be used ({why})"
                     continue
-                told = _NOT_SHOWN if name in _SECRET else raw
+                told = _NOT_SHOWN if name in SECRET else raw
                 refused.append(unusable(shown_name, told, why, taken))
     disabled_because = None
     if not values.get("enabled", True):
@@ -309,7 +188,7 @@ def read(
     values.setdefault("prometheus", otel.prometheus)
     return Settings(
         **values,
-        alerts=_lines(file.name, _ALERTS, table[_ALERTS]) if _ALERTS in table else None,
+        alerts=_lines(file.name, ALERTS, table[ALERTS]) if ALERTS in table else None,
         caches=_lines(file.name, "caches", table.get("caches", {})),
         tools=_lines(file.name, "tools", table.get("tools", {})),
         prices=_lines(file.name, "prices", table.get("prices", {})),
@@ -321,7 +200,7 @@ def read(
         disabled_by_opentelemetry=otel.disabled_instrumentations,
         access_problem=_access_problem(values, kept_out),
         disabled_because=disabled_because,
-        run_children=bool(environ.get(_RUN_CHILDREN)),
+        run_children=bool(environ.get(RUN_CHILDREN)),
         resource_from_environment=otel.resource_attributes,
         sources=sources,
         refused=(*refused, *otel.refused),
@@ -343,8 +222,8 @@ def _access_problem(values: Mapping[str, Any], kept_out: Mapping[str, str]) -> s
 
 def _harmless(file: ConfigFile) -> Mapping[str, Any]:
     """Leave out of the table what may reveal, send or open, and warn once of what was left out."""
-    ours = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
-    ignored = sorted((file.table.keys() & ours) - _HARMLESS)
+    ours = {*TABLE, *TABLES_IN_FILE, ALERTS}
+    ignored = sorted((file.table.keys() & ours) - HARMLESS)
     if ignored:
         warn_once(
             "configuration file ignored",
@@ -356,47 +235,6 @@ def _harmless(file: ConfigFile) -> Mapping[str, Any]:
             shown(file.path.absolute(), str),
         )
     return {name: value for name, value in file.table.items() if name not in ignored}
-
-
-def _from_keywords(options: Mapping[str, Any], refused: list[str]) -> _Given:
-    given: _Given = {}
-    for name, value in options.items():
-        if name in TABLE:
-            if value is not None:
-                given[name] = (name, value)
-        elif name not in KEYWORDS:
-            refused.append(_tell_unknown(f"instrument({name}=…)", name, KEYWORDS))
-    return given
-
-
-def _from_environment(environ: Mapping[str, str], refused: list[str]) -> _Given:
-    # An empty variable is an unset one: OpenTelemetry's rule for its own variables.
-    given: _Given = {
-        name: (variable, environ[variable])
-        for name, (variable, _) in TABLE.items()
-        if environ.get(variable, "").strip()
-    }
-    known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
-    for variable in (name for name in environ if name not in known):
-        nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)
-        if variable.startswith(_PREFIX) or nearly_ours:
-            refused.append(_tell_unknown(variable, variable, known))
-    return given
-
-
-def _from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> _Given:
-    known = {*TABLE, *_TABLES_IN_FILE, _ALERTS}
-    given: _Given = {
-        name: (f"{name} in {file}", value) for name, value in table.items() if name in TABLE
-    }
-    for name in islice((name for name in table if name not in known), _MOST_TOLD):
-        refused.append(_tell_unknown(f"{name} in {file}", name, known))
-    alerts = table.get(_ALERTS)
-    if isinstance(alerts, Mapping):
-        for key, name in _IN_ALERTS_TABLE.items():
-            if key in alerts:
-                given[name] = (f"{_ALERTS}.{key} in {file}", alerts[key])
-    return given
 
 
 def _lines(file: str, name: str, given: object) -> Mapping[str, Any]:
@@ -414,18 +252,6 @@ def _fees(file: str, table: Mapping[str, Any], refused: list[str]) -> dict[str, 
         except ValueError as error:
             refused.append(unusable(f"fees.{tool} in {file}", value, str(error), None))
     return found
-
-
-def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
-    """Warn, once, of a setting that does not exist; return what was told."""
-    near = None
-    if name.startswith(_PREFIX):  # whoever writes METERTAP_WINDOW means METRICS_WINDOW_SIZE
-        keyword = nearest(name.removeprefix(_PREFIX).lower(), TABLE)
-        near = TABLE[keyword][0] if keyword else None
-    told = f"{shown_name} is no setting of metertap and is ignored"
-    told += did_you_mean(near or nearest(name, known))
-    warn_once(shown_name, "%s", told)
-    return told
 
 
 def config_file_named() -> str:

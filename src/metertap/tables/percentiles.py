@@ -6,8 +6,9 @@ calls. Nobody who looks at a table expects a latency that no call had: it shows 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from metertap import text
 from metertap.tables.document import Latencies, Operation, Session, Tool
@@ -50,13 +51,8 @@ def percentile_of_operation(operation: Operation, which: Which) -> Percentile:
 
 def percentile_of_sessions(session: Session, which: Which) -> Percentile:
     """Return one percentile of the durations of sessions, at most the longest session."""
-    durations = {
-        "p50": session["p50_duration_ms"],
-        "p95": session["p95_duration_ms"],
-        "p99": session["p99_duration_ms"],
-    }
     is_about = which in session["extrapolated"]
-    return _bounded(durations[which], session["max_duration_ms"], is_about)
+    return _bounded(_value(session, which, "duration"), session["max_duration_ms"], is_about)
 
 
 def percentile_of_part(part: Latencies, longest_ms: float | None, which: Which) -> Percentile:
@@ -64,10 +60,8 @@ def percentile_of_part(part: Latencies, longest_ms: float | None, which: Which) 
     return _bounded(_value(part, which), longest_ms, part["calls"] < _FEWEST[which])
 
 
-def _value(figures: Tool | Operation | Latencies, which: Which) -> float | None:
-    if which == "p50":
-        return figures["p50_latency_ms"]
-    return figures["p95_latency_ms"] if which == "p95" else figures["p99_latency_ms"]
+def _value(figures: Mapping[str, object], which: Which, of: str = "latency") -> float | None:
+    return cast("float | None", figures[f"{which}_{of}_ms"])
 
 
 def _bounded(value: float | None, longest_ms: float | None, is_about: bool) -> Percentile:

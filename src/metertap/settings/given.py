@@ -1,0 +1,85 @@
+"""Settings as they are given: by keywords, environment variables and a configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import Any
+
+from metertap.parsing import did_you_mean, nearest
+from metertap.settings import config_file
+from metertap.settings.table import (
+    ALERTS,
+    IN_ALERTS_TABLE,
+    KEYWORDS,
+    RUN_CHILDREN,
+    TABLE,
+    TABLES_IN_FILE,
+)
+from metertap.settings.telling import warn_once
+
+_OTHER_VARIABLES = frozenset({config_file.VARIABLE, RUN_CHILDREN})
+_PREFIX = "METERTAP_"
+_SHARED_PREFIXES = ("METR", "METE", "METT", "PROMET", "PROMT", "PERFORMANCE_")
+"""Other programs' variables begin so too, so only near misspellings of ours are warned of."""
+_MOST_TOLD = 20
+"""The most unknown keys of a file that are told: it may be anybody's, and takes time."""
+
+Given = dict[str, tuple[str, object]]
+"""For each keyword, the name under which it was set, and the value as it was given."""
+
+
+def from_keywords(options: Mapping[str, Any], refused: list[str]) -> Given:
+    """Take the settings among keywords, and tell of those that are none."""
+    given: Given = {}
+    for name, value in options.items():
+        if name in TABLE:
+            if value is not None:
+                given[name] = (name, value)
+        elif name not in KEYWORDS:
+            refused.append(_tell_unknown(f"instrument({name}=…)", name, KEYWORDS))
+    return given
+
+
+def from_environment(environ: Mapping[str, str], refused: list[str]) -> Given:
+    """Take the settings among variables, and tell of near misses."""
+    # An empty variable is an unset one: OpenTelemetry's rule for its own variables.
+    given: Given = {
+        name: (variable, environ[variable])
+        for name, (variable, _) in TABLE.items()
+        if environ.get(variable, "").strip()
+    }
+    known = {variable for variable, _ in TABLE.values()} | _OTHER_VARIABLES
+    for variable in (name for name in environ if name not in known):
+        nearly_ours = variable.startswith(_SHARED_PREFIXES) and nearest(variable, known, 0.9)
+        if variable.startswith(_PREFIX) or nearly_ours:
+            refused.append(_tell_unknown(variable, variable, known))
+    return given
+
+
+def from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> Given:
+    """Take the settings in the table of a file, and tell of keys that are none."""
+    known = {*TABLE, *TABLES_IN_FILE, ALERTS}
+    given: Given = {
+        name: (f"{name} in {file}", value) for name, value in table.items() if name in TABLE
+    }
+    for name in islice((name for name in table if name not in known), _MOST_TOLD):
+        refused.append(_tell_unknown(f"{name} in {file}", name, known))
+    alerts = table.get(ALERTS)
+    if isinstance(alerts, Mapping):
+        for key, name in IN_ALERTS_TABLE.items():
+            if key in alerts:
+                given[name] = (f"{ALERTS}.{key} in {file}", alerts[key])
+    return given
+
+
+def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
+    """Warn, once, of a setting that does not exist; return what was told."""
+    near = None
+    if name.startswith(_PREFIX):  # whoever writes METERTAP_WINDOW means METRICS_WINDOW_SIZE
+        keyword = nearest(name.removeprefix(_PREFIX).lower(), TABLE)
+        near = TABLE[keyword][0] if keyword else None
+    told = f"{shown_name} is no setting of metertap and is ignored"
+    told += did_you_mean(near or nearest(name, known))
+    warn_once(shown_name, "%s", told)
+    return told
