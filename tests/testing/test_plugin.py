@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+import metertap
+from metertap.tables.document import Document
+from metertap.testing.report import Report
 from servers.webhook import webhook
 
 pytestmark = pytest.mark.programs
@@ -211,6 +216,28 @@ def test_a_report_may_be_tables(pytester: pytest.Pytester) -> None:
     text = (pytester.path / "report.txt").read_text()
     assert text.index("test_shop.py::test_one[1]\n") < text.index("test_shop.py::test_one[2]\n")
     assert text.count("tool    calls") == 2
+
+
+def test_a_report_that_cannot_be_written_fails_the_run_and_nothing_else(
+    pytester: pytest.Pytester,
+) -> None:
+    result = ran(pytester, TWO, "--metertap-report", ".")
+    result.assert_outcomes(passed=3)
+    assert result.ret != 0
+    result.stderr.fnmatch_lines(["metertap: no report is written: *"])
+
+
+def test_a_report_has_tests_of_any_name(tmp_path: Path) -> None:
+    config: Any = SimpleNamespace()
+    session: Any = SimpleNamespace(exitstatus=0)
+    report = Report(config, str(tmp_path / "report.txt"))
+    name = "folder \udcff/test_it.py::test[\x1b]"  # as Python has names that are no UTF-8
+    report._found[name] = cast(Document, metertap.get_all_metrics())
+    report.pytest_sessionfinish(session)
+    assert (
+        (tmp_path / "report.txt").read_text().startswith("folder \\udcff/test_it.py::test[\\x1b]")
+    )
+    assert session.exitstatus == 0
 
 
 def test_a_run_that_does_not_use_it_imports_nothing(pytester: pytest.Pytester) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from metertap.tables.document import Document
 from metertap.testing.figures import text_of
 from metertap.testing.meter import Meter
+from metertap.text import printable
 
 
 class Report:
@@ -37,14 +39,23 @@ class Report:
         if document is not None:
             self._found[report.nodeid] = document
 
-    def pytest_sessionfinish(self) -> None:
-        """Write the file, in the order of the tests' names: workers run them in any."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the file, in the order of the tests' names: workers run them in any.
+
+        If that fails, the run does, and pytest goes on with its own reports.
+        """
         if self._is_worker:
             return
         found = dict(sorted(self._found.items()))
         if self._file.suffix == ".json":
             text = json.dumps(found, indent=2) + "\n"
         else:
-            text = "\n".join(f"{test}\n{text_of(document)}\n" for test, document in found.items())
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(text, encoding="utf-8")
+            text = "\n".join(
+                f"{printable(test)}\n{text_of(document)}\n" for test, document in found.items()
+            )
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            sys.stderr.write(f"\nmetertap: no report is written: {printable(str(error))}\n")
+            session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
