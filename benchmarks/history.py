@@ -2,8 +2,9 @@
 
 `write` is 1,000 series each interval: their time off the path, and their bytes. `calls` is what
 calls see of that. `query` asks for 30 days of 100 tools. `percentiles` has their error. `kill` ends
-a process by SIGKILL while it writes, 100 times. Without a part, all are measured. Exit status 1
-says that a limit is missed.
+a process by SIGKILL while it writes, 100 times; `full` lets the disk be full and `closed` makes the
+folder read-only as often. Without a part, all are measured. Exit status 1 says that a limit is
+missed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import resource
 import signal
 import statistics
 import subprocess
@@ -24,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from metertap.history.answers import Subject
+from metertap.history.answers import HistoryError, Subject
 from metertap.history.file_answers import FileAnswers
 from metertap.history.gathering import Gathering
 from metertap.history.sketch import Sketch
@@ -33,13 +35,14 @@ from metertap.history.tally import Tally
 from metertap.history.trends import as_json, trends
 from metertap.recording import Recorder
 
-WRITE_MS, BYTES, QUERY_MS, ERROR, KILLS = 50.0, 100.0, 500.0, 0.01, 100
+WRITE_MS, BYTES, QUERY_MS, ERROR, TIMES = 50.0, 100.0, 500.0, 0.01, 100
 """The limits: of an interval of 1,000 series, of a series in it, of a query, of a percentile."""
 _SERIES = 1000
 _DAY = 86_400
 _START = 20_000 * _DAY
 _RUN = Run("shop", "1.0", "one")
 _MOST_BYTES = 4_000_000_000
+_NOBODY = 65_534
 Values = Callable[[random.Random], float]
 
 DISTRIBUTIONS: dict[str, Values] = {
@@ -247,25 +250,98 @@ def percentiles(_folder: Path) -> bool:
     return worst <= ERROR
 
 
-def kill(folder: Path, times: int = KILLS) -> bool:
+def kill(folder: Path, times: int = TIMES) -> bool:
     """Kill a process that writes, again and again, and look for intervals that it had committed."""
-    path = folder / "killed.db"
+
+    def ends(process: subprocess.Popen[str]) -> None:
+        time.sleep(by.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+
     by = random.Random(1)
-    lost = committed = 0
+    return _repeated(folder / "killed.db", "writer", times, ends)
+
+
+def full(folder: Path, times: int = TIMES) -> bool:
+    """Let files grow no longer while they are written, as on a full disk, and then again."""
+    return _repeated(folder / "full.db", "full", times)
+
+
+def closed(_folder: Path, times: int = TIMES) -> bool:
+    """Make file and folder read-only between two intervals, and then writable again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "closed", "closed.db")
+        path.parent.mkdir()
+        if os.getuid() == 0:  # who may do everything would not be hindered
+            Path(folder).chmod(0o711)
+            os.chown(path.parent, _NOBODY, _NOBODY)
+        return _repeated(path, "closed", times)
+
+
+def _repeated(
+    path: Path,
+    how: str,
+    times: int,
+    ends: Callable[[subprocess.Popen[str]], None] = lambda _process: None,
+) -> bool:
+    """Have a process write so many times, and look for intervals that it said were committed."""
+    lost = committed = failed = 0
     for number in range(times):
-        command = [sys.executable, "-m", "benchmarks.history", "--writer", str(path), str(number)]
+        command = [sys.executable, "-m", "benchmarks.history", f"--{how}", str(path), str(number)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             said = list(islice(process.stdout, 5))
-            time.sleep(by.uniform(0, 0.05))
-            process.send_signal(signal.SIGKILL)
+            ends(process)
             said += process.stdout.readlines()
-        committed += len([line for line in said if line.endswith("\n")])
+        committed += said.count("x\n")
+        failed += said.count("failed\n")
         with closing(FileAnswers(path)) as answers:
             slices = answers.slices(since=0, until=1e11, step=1e12, name="search")
-            lost = max(lost, committed - sum(each.calls for each in slices))
-    print(f"kill: {times} times; of {committed} committed intervals {lost} were lost")
-    return not lost
+            less = committed - sum(each.calls for each in slices)
+            # One that is killed may not have said that an interval is committed.
+            lost = max(lost, less if how == "writer" else abs(less))
+    failures = "" if how == "writer" else f", of which {failed} were refused at first,"
+    print(
+        f"{path.stem}: {times} times; of {committed} committed intervals{failures} {lost} were lost"
+    )
+    return not lost and committed > times and (how == "writer" or failed >= times)
+
+
+def _hindered(how: str, path: str, number: str) -> None:
+    """Write intervals, with some that cannot be written at first; say what became of each."""
+    by, subjects = random.Random(int(number)), [Subject("tool", "search", "mcp")]
+    folder = Path(path).parent
+    if how == "closed" and os.getuid() == 0:
+        os.setuid(_NOBODY)
+    hindered = by.randrange(5, 40)
+    store: Store | None = None
+    for place in range(hindered + 10):
+        if place == hindered:
+            if how == "full":
+                size = max(file.stat().st_size for file in folder.glob(f"{Path(path).name}*"))
+                limit = (size + by.randrange(20_000), resource.RLIM_INFINITY)
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            else:
+                assert store is not None
+                store.close()
+                store = None
+                Path(path).chmod(0o400)
+                folder.chmod(0o500)
+        start = _START + 10_000 * int(number) + 10 * place
+        while True:
+            try:
+                store = store or Store(Path(path), _MOST_BYTES)
+                for _ in range(100 if place == hindered and how == "full" else 1):
+                    store.write(_RUN, [(start, _tallies(subjects, by, 1))])
+                    os.write(1, b"x\n")
+                break
+            except HistoryError:
+                os.write(1, b"failed\n")
+                if store is not None:
+                    store.close()
+                store = None
+                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+                folder.chmod(0o700)
+                Path(path).chmod(0o600)
 
 
 def _writer(path: str, number: str) -> None:
@@ -279,7 +355,7 @@ def _writer(path: str, number: str) -> None:
                 store.tend(start)
 
 
-PARTS = {part.__name__: part for part in (write, calls, query, percentiles, kill)}
+PARTS = {part.__name__: part for part in (write, calls, query, percentiles, kill, full, closed)}
 
 
 def main(arguments: list[str]) -> int:
@@ -288,6 +364,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments[:1] == ["--writer"]:
         _writer(*arguments[1:])
+        return 0
+    if arguments[:1] in (["--full"], ["--closed"]):
+        _hindered(arguments[0].removeprefix("--"), *arguments[1:])
         return 0
     with tempfile.TemporaryDirectory() as folder:
         results = [PARTS[name](Path(folder)) for name in arguments or PARTS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def test_percentiles_of_merged_parts_are_within_a_hundredth(name: str, error: fl
 def test_a_thousand_series_take_the_writing_thread_a_moment(tmp_path: Path) -> None:
     took, _ = history.intervals(tmp_path, calls=5, count=3)
     assert 1000 * min(each.processor for each in took) <= 2 * history.WRITE_MS
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("part", ["kill", "full", "closed"])
+def test_no_committed_interval_is_lost(part: str, tmp_path: Path) -> None:
+    hindered: Callable[..., bool] = getattr(history, part)
+    assert hindered(tmp_path, times=2)
