@@ -195,7 +195,7 @@ class OtlpReader(PeriodicExportingMetricReader):
             super().shutdown(timeout_millis=0)
 
     def forked(self) -> None:
-        """Do nothing more in a forked child: thread, connection and counts are the parent's."""
+        """Stop exporting in a forked child: thread, connection and counts are the parent's."""
         self._close()
         self.delivery.discard()
 

@@ -85,7 +85,7 @@ class PrometheusExporter:
         return families(data)
 
     def _families(self) -> Iterator[Family]:
-        """Make them; a fault of ours costs the views, or what was collected."""
+        """Make all families; a fault of ours costs the views, or what was collected."""
         gathered = self._gathered()
         with faults.guarded("prometheus.views"):
             merged = None if gathered is None else figures_of(gathered.merged)

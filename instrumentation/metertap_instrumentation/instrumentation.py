@@ -70,6 +70,6 @@ class Instrumentation:
         )
 
     def uninstall(self) -> None:
-        """Undo."""
+        """Undo the patches of the library."""
         for patch_set in self.patch_sets:
             patch_set.uninstall()

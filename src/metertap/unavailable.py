@@ -54,7 +54,7 @@ class PerformanceMetricsCollector:
 
     @classmethod
     def get_instance(cls) -> PerformanceMetricsCollector:
-        """Return one."""
+        """Return a collector that records nothing."""
         return cls()
 
     def is_enabled(self) -> bool:

@@ -61,7 +61,7 @@ class Summed:
         self._labels: dict[str, Labels] = {}
 
     def families(self, items: Items) -> list[Family]:
-        """Make them of merged items, or of those of one worker."""
+        """Make metric families of merged items, or of the items of one worker."""
         before, self._labels = self._labels, {}
         found: dict[Key, tuple[Family, dict[str, list[Series]]]] = {}
         for (*head, constant, labels), point in items.items():

@@ -17,7 +17,7 @@ class Views:
         self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
 
     def families(self, figures: Figures | None = None) -> Iterator[Family]:
-        """Make them from the recorder's figures, or others. No data is no sample, not 0."""
+        """Make the families from the recorder's figures, or others. No data is no sample, not 0."""
         figures = figures or self._recorder.lifetime()
         before, self._labels = self._labels, {}
         yield _family(

@@ -36,7 +36,7 @@ class Access(NamedTuple):
 
     @classmethod
     def by(cls, settings: Settings) -> "Access":
-        """Return what the settings ask for."""
+        """Make the conditions of access that the settings ask for."""
         return cls(
             settings.token,
             settings.token_file,

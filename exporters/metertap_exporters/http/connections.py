@@ -121,7 +121,7 @@ class Connections:
             _end(self._slow())
 
     def close(self) -> None:
-        """Admit nobody any more."""
+        """Refuse new connections, and wake those that wait for a place."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

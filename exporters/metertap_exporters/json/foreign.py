@@ -76,7 +76,7 @@ class ForeignTool:
                 self._buckets[index] += count
 
     def counts(self) -> ForeignCounts:
-        """Return all that was merged."""
+        """Return the counts of everything that was merged, for another process."""
         return ForeignCounts(
             self.count,
             self.failed,

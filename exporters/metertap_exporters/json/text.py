@@ -31,7 +31,7 @@ class DocumentText:
         self._kept: dict[str, _Section] = {}
 
     def forget(self) -> None:
-        """Keep nothing."""
+        """Discard the kept texts: every entry is written again the next time."""
         self._kept = {}
 
     def of(self, outline: Mapping[str, Any]) -> bytes:

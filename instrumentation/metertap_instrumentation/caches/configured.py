@@ -125,7 +125,8 @@ class Counter:
         if self._line.counts == LOOKUPS and _layer() is not None:
             return wrapped(*args, **kwargs)  # another cache stands on this one, and counts
         if getattr(getattr(wrapped, "__code__", None), "co_flags", 0) & inspect.CO_COROUTINE:
-            # Not called before it is awaited: whoever gives up the one gives up both.
+            # The method is called when this coroutine is awaited: one that is never awaited leaves
+            # no coroutine of the method behind, of which Python would warn.
             make = functools.partial(wrapped, *args, **kwargs)
             return self._coroutine(make, wrapped, wrapped, instance, args, kwargs)
         try:

@@ -317,7 +317,7 @@ class _Look:
 
 
 def _search(on: Sequence[FindingInstrumentation]) -> list[tuple[FindingInstrumentation, Any]]:
-    """Find all caches that there are.
+    """Find every cache that exists in this process.
 
     An object refers to its class. To ask who refers to a class makes no list of all objects, and is
     several times as fast as that.

@@ -146,7 +146,7 @@ class _Overrides:
         return None if call is None else (Outer(counts=False), call)
 
     def ended(self, begun: Any, response: Any) -> None:
-        """Take what a request returned, unless it is counted."""
+        """Report what a request returned, unless a request further in is counted."""
         layer, call = begun
         if not layer.was_seen:
             self._requests.ended(call, response)

@@ -24,7 +24,7 @@ class Call(Protocol):
     """The model that answered, as far as it is known."""
 
     def end(self, error: BaseException | None = None, *, in_finaliser: bool = False) -> None:
-        """End it; `error` is what the stream raised."""
+        """End the call; `error` is what the stream raised."""
 
 
 Telling = tuple[str, str]
@@ -92,7 +92,7 @@ class _Watched:
 
 
 class WatchedIterator(_Watched):
-    """A watched iterator."""
+    """Iterator over a stream of a sync client, which looks at each item."""
 
     __slots__ = ()
 
@@ -116,7 +116,7 @@ class WatchedIterator(_Watched):
 
 
 class WatchedAsyncIterator(_Watched):
-    """A watched async iterator."""
+    """Iterator over a stream of an async client, which looks at each item."""
 
     __slots__ = ()
 

@@ -146,7 +146,9 @@ class Gate:
             return ()
 
         if name == UTILIZATION:
-            source.observations(name, read, CallbackOptions())  # the first one is for nobody
+            source.observations(
+                name, read, CallbackOptions()
+            )  # the first value covers the time since the start: no period
         return callback
 
 

@@ -121,7 +121,7 @@ class SlidingIncrease(Generic[K]):
         return min(self.seconds, self._now[0] - self._kept[0][0])
 
     def increase(self, key: K) -> Counts | None:
-        """Return how much `key` grew; None where it did not."""
+        """Return by how much the counts of `key` grew in the window; None if they did not."""
         now, before = self._now[1].get(key), self._kept[0][1].get(key)
         if now is None or now == before:
             return None

@@ -47,7 +47,7 @@ def outermost(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ask
 
 
 def anything(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
-    """Ask for everything."""
+    """Ask for everything, a part of another cache's lookup too."""
     return None, args, kwargs
 
 

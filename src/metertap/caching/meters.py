@@ -245,7 +245,7 @@ class _Unnamed:
             wanted += [(cache(), natural) for cache, _, natural, _, _ in readings]
             names = NAMES.of(wanted)
             for (meter, series), name, (cache, _) in zip(meters, names, wanted, strict=False):
-                if cache is None:  # just now: there is nothing to look for
+                if cache is None:  # it has ended meanwhile: no variable refers to it
                     name = meter.natural_name or meter.class_name
                 meter.settle(series, name)
             for (cache_of, system, natural, supports, reading), name in zip(

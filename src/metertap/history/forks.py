@@ -32,7 +32,7 @@ def before_fork(seconds: float) -> None:
 
 
 def forked_in_parent() -> None:
-    """Have all go on."""
+    """Let the histories of the parent go on after a fork."""
     for writer in _fork.let_go:
         writer.forked_in_parent()
     if _fork.is_unread:

@@ -58,7 +58,7 @@ class Batch:
 
     @functools.cached_property
     def ordered(self) -> list[float]:
-        """Shortest first."""
+        """The durations, shortest first."""
         return sorted(self.durations)
 
     def after(self, done: int) -> Batch:
@@ -170,7 +170,7 @@ class Buffer(ABC):
 
     @property
     def ticks(self) -> int:
-        """Ticks taken so far."""
+        """The number of calls that have begun so far."""
         with _swapping:
             return self._ticked - length_hint(self._ticking)
 

@@ -87,7 +87,7 @@ class OperationFigures(NamedTuple):
     side: str
     """`server` or `client`."""
     method: str
-    """Empty for sessions."""
+    """The method of the requests; empty for sessions."""
     name: str | None
     """The name of the tool, prompt or resource, if there is one; `_OTHER` if it is unknown."""
     calls: int

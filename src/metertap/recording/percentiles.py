@@ -21,7 +21,7 @@ class Percentiles(NamedTuple):
     extrapolated: tuple[str, ...] = ()
 
     def at_most(self, longest: float | None) -> Percentiles:
-        """Return them as people are shown them: none lies beyond the longest sample."""
+        """Return the percentiles as people see them: none lies beyond the longest sample."""
         if longest is None or not self.extrapolated:
             return self
         shown = [

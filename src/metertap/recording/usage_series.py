@@ -37,7 +37,7 @@ class UsageSeries:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
-    """Among the output tokens."""
+    """Tokens of reasoning, which the output tokens contain."""
     seconds: float = 0.0
     """The time from the request to the end of the response."""
     spent: Decimal = Decimal(0)

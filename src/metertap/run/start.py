@@ -253,7 +253,7 @@ class _Waiting:
         self._is_awake = _thread.allocate_lock()
 
     def start(self) -> None:
-        """Wait."""
+        """Wait for the import of a library that is measured."""
         finder: Any = self
         sys.meta_path.insert(0, finder)
         self._list()

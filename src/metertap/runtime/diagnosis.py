@@ -117,7 +117,7 @@ def _endpoints(pipeline: Pipeline) -> list[dict[str, str | None]]:
 
 def _plain(value: object) -> object:
     if isinstance(value, Address | Secret | Path):
-        return str(value)  # of addresses and tokens without what is secret
+        return str(value)  # of addresses and tokens, the part that is not secret
     if isinstance(value, str):
         return without_secrets(value)
     return sorted(value) if isinstance(value, frozenset) else value

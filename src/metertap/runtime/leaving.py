@@ -42,7 +42,7 @@ class Leaving:
                 self._thread = thread
 
     def now(self) -> None:
-        """Leave."""
+        """Take this process out of the listing, waiting a moment at most."""
         self._asked.set()
         if self._thread is None:
             listing.briefly(self._guarded)

@@ -307,7 +307,7 @@ class Pipeline:
                 return
             otlp, self._readers.otlp = self._readers.otlp, None
             # What a collector got from us already must not reach it again from the application;
-            # what nobody got goes along.
+            # durations that no collector got move to the new provider.
             delivered = otlp is not None and otlp.delivery.settle(_SETTLE_SECONDS)
             self._readers.leave(but=otlp)
             self.owned = None

@@ -14,7 +14,7 @@ class Address(NamedTuple):
     host: str
     port: int
     target: str
-    """Path and query."""
+    """The path and query of the address."""
     authorization: str | None = None
     """Value of the header that the credentials in the address mean."""
 

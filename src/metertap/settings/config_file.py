@@ -41,7 +41,7 @@ class ConfigFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its name in warnings."""
+        """The name of the file in warnings."""
         return self.path.name
 
 

@@ -28,7 +28,7 @@ def metertap(request: pytest.FixtureRequest) -> Iterator[Meter]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options of the plugin to the command line of pytest."""
     parser.getgroup("metertap").addoption(
         "--metertap-report",
         metavar="FILE",

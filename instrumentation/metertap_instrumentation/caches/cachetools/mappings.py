@@ -100,7 +100,7 @@ def _twin_class(kind: Any) -> Any:
             cache = held["cache"] if "cache" in held else super().cache
             counted = self.counted
             if type(counted) is not _Counted or counted.mapping is not cache:
-                # All objects of a class share one line, which is that of the method.
+                # All objects of a class count under one name, which is that of the method.
                 of = self.of() if "cache" in held else held["__wrapped__"]
                 counted = self.counted = _counted(cache, of)
                 if counted is cache:

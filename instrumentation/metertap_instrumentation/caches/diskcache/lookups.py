@@ -52,7 +52,7 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     if value is given:
         value, found = default, False
     elif given is NOTHING and type(value) is tuple and value and value[0] is given:
-        # With its tag or its expiry.
+        # The value may come with its tag or its expiry.
         value, found = (default, *value[1:]), False
     try:  # the program gets its own default in any case
         meter = meter_of(cache)

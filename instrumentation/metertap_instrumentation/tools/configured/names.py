@@ -47,7 +47,7 @@ class Function(NamedTuple):
 
     @classmethod
     def find(cls, module: Any, attribute: str) -> Function:
-        """Find it; `AttributeError` or `TypeError` if there is none."""
+        """Find the function of a line; `AttributeError` or `TypeError` if there is none."""
         *path, name = attribute.split(".")
         owner, found = module, None
         try:
@@ -255,7 +255,7 @@ def _argument(name: str, function: Function) -> tuple[int | None, _Read]:
 
 
 def _reaching(read: _Read, steps: list[str]) -> _Read:
-    """Return what follows `read` by keys and attributes."""
+    """Return a function that reads a value, then follows keys and attributes from it."""
     if not steps:
         return read
     whole, last = _reaching(read, steps[:-1]), steps[-1]
@@ -270,7 +270,7 @@ def _reaching(read: _Read, steps: list[str]) -> _Read:
 
 
 def _known(given: tuple[str, str], function: Function, module: Any) -> Callable[[Any], Any]:
-    """Return what finds the names that there are, given the instance."""
+    """Return a function that finds the names that exist, given the instance."""
     kind, path = given
     if kind == "attr":
         need(function.has_self, _NO_SELF.format("known", function.name))

@@ -39,7 +39,7 @@ _find_kind = _kinds.find
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return what is wrapped in every version."""
+    """Return the patch of a client's requests, which is the same in every version."""
     requests = stand_in("ClientSession.send_request", around(_PLACE, _begin, _answered, _raised))
     return [PatchSet("mcp.client.session", [requests])]
 

@@ -123,7 +123,7 @@ class Kinds:
             self._kept[key] = kind
 
     def forget(self) -> None:
-        """Forget all of them: the series that they record to are no longer in force."""
+        """Forget every kind: the series that kinds record to are no longer in force."""
         self._kept.clear()
 
 

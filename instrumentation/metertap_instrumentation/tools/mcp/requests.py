@@ -124,7 +124,7 @@ class Request:
     known: bool | None = None
     """Whether a tool of that name exists; None until somebody knows."""
     is_ended = False
-    """Whether it is recorded."""
+    """Whether the request has been recorded."""
     is_claimed = False
     """A framework's dispatch of this very call reports on it; further in, nobody else does."""
     noted: Ending | None = None

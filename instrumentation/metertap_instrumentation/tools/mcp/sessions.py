@@ -136,7 +136,7 @@ class _Session:
         """The object that knows the version of the protocol, once that is agreed upon."""
 
     def begin(self) -> None:
-        """Note the beginning."""
+        """Note the time at which the session begins."""
         self.started = clock()
 
     def end(self, error: BaseException | None) -> None:

@@ -27,7 +27,7 @@ _current = current.get
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return what is wrapped."""
+    """Return the patches of a server's kernel and of the dispatchers below it."""
     return [
         PatchSet(
             "mcp.server.runner",
