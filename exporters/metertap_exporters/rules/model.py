@@ -63,7 +63,7 @@ def variants(
 
 
 def only(label: str, name: str) -> Variant:
-    """Make the rule's share that is one name."""
+    """Select one tool or cache by its name, for a rule of its own."""
     return Variant(f"{{{label}={quoted(name)}}}", {label: literal(name)})
 
 

@@ -269,7 +269,7 @@ class Meters:
             return self._plain(self._name)
         if instance is None:
             return self._plain(function)
-        if not type(instance).__weakrefoffset__:  # it could not be told from its successor
+        if not type(instance).__weakrefoffset__:  # its id may be that of a later object, unseen
             return self._plain(f"{type(instance).__module__}.{type(instance).__qualname__}")
         return self._objects.of(instance)
 

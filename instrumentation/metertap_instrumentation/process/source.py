@@ -146,9 +146,8 @@ class Gate:
             return ()
 
         if name == UTILIZATION:
-            source.observations(
-                name, read, CallbackOptions()
-            )  # the first value covers the time since the start: no period
+            # A share of time needs a period: this first value has none, and is not reported.
+            source.observations(name, read, CallbackOptions())
         return callback
 
 

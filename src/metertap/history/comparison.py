@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def can_tell(self) -> bool:
-        """Return whether there is enough on both sides."""
+        """Return whether both sides have enough blocks of time to be compared."""
         return min(len(self._before.counts), len(self._after.counts)) >= FEWEST_BLOCKS
 
     @property

@@ -55,12 +55,12 @@ class Question:
 
     @property
     def since(self) -> float:
-        """Return the beginning of both sides together."""
+        """Return the Unix time at which the earlier of the two sides begins."""
         return min(self.before.start, self.after.start)
 
     @property
     def until(self) -> float:
-        """Return the end of both sides together."""
+        """Return the Unix time at which the later of the two sides ends."""
         return max(self.before.end, self.after.end)
 
 

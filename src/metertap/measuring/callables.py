@@ -100,7 +100,7 @@ def is_measurable(function: Any) -> bool:
 
 
 def _bare(function: Any) -> Any:
-    """Return what was decorated before: a wrapper's own class says nothing of an object."""
+    """Return the function or object that wrappers of ours stand around."""
     while issubclass(type(function), Wrapper):
         function = function.__wrapped__
     return function

@@ -145,7 +145,7 @@ def _was_raised_in(error: BaseException, modules: tuple[str, ...]) -> bool:
 
 
 def _origin(error: BaseException) -> tuple[str, str]:
-    """(module, function) that raised `error`, or asked pydantic for what failed."""
+    """Return the module and function that raised `error`, or that called pydantic, which did."""
     frames = [frame for frame in _frames(error) if not frame[0].startswith("pydantic")]
     return frames[-1] if frames else ("", "")
 

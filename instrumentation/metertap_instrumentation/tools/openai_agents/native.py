@@ -130,5 +130,5 @@ def _count(times: int, error_type: str) -> None:
     if is_enabled() and times:
         series = recorder().other_tool(SOURCE)
         for _ in range(times):
-            # Nothing ran: in no time. Without any, it would be in the document only.
+            # A duration of zero: a call without one would be in the document, and in no histogram.
             recorder().record_tool(series, outcomes.CALLER_ERROR, error_type, 0.0)
