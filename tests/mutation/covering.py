@@ -175,6 +175,7 @@ GROUPS = (
             "instrumentation/metertap_instrumentation/tools/mcp/{}.py",
             "requests",
             "handlers",
+            "frameworks",
             "operations",
             "sessions",
             "client",

@@ -9,6 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
+import anyio.from_thread
+import anyio.to_thread
 import pytest
 from pydantic import BaseModel, field_serializer, field_validator
 
@@ -27,12 +30,15 @@ handlers = Steps()
 """When the handlers of this file ran."""
 answering = Steps()
 """When an answer was validated or written."""
+asking = Steps()
+"""When arguments were validated."""
 
 
 @pytest.fixture(autouse=True)
 def nothing_ran() -> None:
     handlers.made.clear()
     answering.made.clear()
+    asking.made.clear()
 
 
 @pytest.fixture
@@ -73,6 +79,43 @@ class Answer(BaseModel):
         return number
 
 
+class Question(BaseModel):
+    """Takes its time to be validated."""
+
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def slowly(cls, number: int) -> int:
+        with asking.step():
+            time.sleep(AROUND)
+        return number
+
+
+async def asks(question: Question) -> str:
+    with handlers.step():
+        await asyncio.sleep(HANDLER)
+    return str(question.number)
+
+
+def asks_plainly(question: Question) -> str:
+    with handlers.step():
+        time.sleep(HANDLER)
+    return str(question.number)
+
+
+def fails_plainly(question: Question) -> str:
+    with handlers.step():
+        time.sleep(HANDLER)
+    raise KeyError(question.number)
+
+
+def runs_plainly() -> str:
+    with handlers.step():
+        time.sleep(HANDLER)
+    return "done"
+
+
 async def succeeds() -> str:
     with handlers.step():
         await asyncio.sleep(HANDLER)
@@ -100,7 +143,8 @@ def build(stack: Stack) -> Any:
 
         return sdk.dispatcher("shop", handle, [list(tools)])
     server = stack.empty("shop")
-    for function in (*tools.values(), answers):
+    more = (answers, asks, asks_plainly, fails_plainly, runs_plainly)
+    for function in (*tools.values(), *more):
         server.tool()(function)
     return server
 
@@ -112,14 +156,14 @@ def published(tool: str) -> float:
     return figures.total_ms / 1000
 
 
-def took(stack: Stack, tool: str) -> float:
+def took(stack: Stack, tool: str, **arguments: Any) -> float:
     """Call a tool once, and return the seconds that are published."""
 
     async def call() -> None:
         async with stack.connect(build(stack)) as session:
             await session.list_tools()
             with contextlib.suppress(Exception):
-                await session.call_tool(tool, {})
+                await session.call_tool(tool, arguments)
 
     asyncio.run(call())
     return published(tool)
@@ -155,6 +199,45 @@ def test_making_an_answer_is_not_the_handlers_time(stack: Stack, tap: Tap) -> No
     assert answering.made
     assert is_the_handlers(seconds, handler, answering)
     assert operation("answers") >= HANDLER + AROUND
+
+
+@pytest.mark.parametrize("tool", ["asks", "asks_plainly", "fails_plainly"])
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if stack.empty], ids=str)
+def test_validating_arguments_is_not_the_handlers_time(stack: Stack, tool: str, tap: Tap) -> None:
+    seconds = took(stack, tool, question={"number": 1})
+    [handler] = handlers.made
+    assert asking.made
+    assert is_the_handlers(seconds, handler, asking)
+    assert operation(tool) >= HANDLER + AROUND
+
+
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if stack.empty], ids=str)
+def test_waiting_for_a_thread_is_not_the_handlers_time(stack: Stack, tap: Tap) -> None:
+    """The only thread is taken until the call waits for it, or has run without one."""
+    waiting = Steps()
+
+    async def call() -> None:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        is_taken = anyio.Event()
+
+        def take() -> None:
+            anyio.from_thread.run_sync(is_taken.set)
+            while not limiter.statistics().tasks_waiting and not handlers.made:
+                time.sleep(0.001)
+            if not handlers.made:
+                with waiting.step():
+                    time.sleep(AROUND)
+
+        async with anyio.create_task_group() as others, stack.connect(build(stack)) as session:
+            await session.list_tools()
+            others.start_soon(anyio.to_thread.run_sync, take)
+            await is_taken.wait()
+            await session.call_tool("runs_plainly", {})
+
+    asyncio.run(call())
+    [handler] = handlers.made
+    assert is_the_handlers(published("runs_plainly"), handler, waiting)
 
 
 @pytest.mark.skipif(MCP >= (2,), reason="the SDK 2.x leaves answers to the server's own handlers")

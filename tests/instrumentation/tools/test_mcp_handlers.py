@@ -14,7 +14,7 @@ import metertap
 from metertap import faults
 from metertap.measuring import calls
 from metertap.outcomes import EXCEPTION, Ending
-from metertap_instrumentation.tools.mcp import handlers, requests
+from metertap_instrumentation.tools.mcp import frameworks, handlers, requests
 from metertap_instrumentation.tools.mcp.operations import TOOLS_CALL
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 from support.stopped_clock import StoppedClock, stopped
@@ -365,7 +365,9 @@ def test_what_is_told_before_a_function_changes_nothing_of_it(clock: StoppedCloc
 def test_what_is_watched_in_fastmcp_is_what_that_version_has(
     version: str | None, expected: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers.distributions, "version", lambda _name: version)
-    found = {target.attribute for item in handlers._fastmcp_patch_sets() for target in item.targets}
-    assert found - {"FastMCP.get_tool"} == set(expected)
-    assert ("FastMCP.get_tool" in found) is (version is not None)
+    monkeypatch.setattr(frameworks.distributions, "version", lambda _name: version)
+    found = {
+        target.attribute for item in frameworks._fastmcp_patch_sets() for target in item.targets
+    }
+    always = {"FastMCP.get_tool", "without_injected_parameters"}
+    assert found == (expected | always if version else set())

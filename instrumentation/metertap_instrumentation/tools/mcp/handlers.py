@@ -1,9 +1,9 @@
 """The layers around a tool's handler: they report what they know of a call and count nothing.
 
 MCPServer and fastmcp turn exceptions into error results before the server answers, log them, and
-validate what a tool returned. Watched here, the request in progress is told which exception it was,
-whether the tool exists, and when the handler began and ended: a call takes as long as its handler,
-whatever the framework does before and after.
+validate what a tool is called with and what it returned. Watched here, the request in progress is
+told which exception it was, whether the tool exists, and when the handler began and ended: a call
+takes as long as its handler, whatever the framework does before and after.
 """
 
 from __future__ import annotations
@@ -12,54 +12,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from metertap import distributions, faults
+from metertap import faults
 from metertap.measuring import calls
 from metertap.measuring.calls import OWNER, SERIES
-from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
-from metertap.patching.targets import Live, WrapperFunction, stand_in
+from metertap.patching.targets import Live, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools.mcp.requests import Request
 
-_PLACE = "mcp.handler"
+PLACE = "mcp.handler"
 
 _current = calls.current.get
-
-
-def patch_sets(package: str) -> list[PatchSet]:
-    """Return what is wrapped in the SDK's own framework, which is `package`, and in fastmcp."""
-    return [
-        PatchSet(
-            f"{package}.tools.tool_manager",
-            [stand_in("ToolManager.call_tool", dispatch_by_manager)],
-        ),
-        PatchSet(
-            f"{package}.utilities.func_metadata",
-            [stand_in("FuncMetadata.convert_result", convert)],
-        ),
-        *_fastmcp_patch_sets(),
-    ]
-
-
-def _fastmcp_patch_sets() -> list[PatchSet]:
-    version = distributions.version("fastmcp")
-    if version is None:
-        return []
-    if parse_version(version) < (3,):
-        dispatch = "FastMCP._call_tool_middleware"
-        tools = PatchSet(
-            "fastmcp.tools.tool",
-            [stand_in("FunctionTool.run", run), stand_in("_convert_to_content", convert_content)],
-        )
-    else:
-        dispatch = "FastMCP.call_tool"
-        tools = PatchSet(
-            "fastmcp.tools.base",
-            [stand_in("Tool._run", run), stand_in("Tool.convert_result", convert)],
-        )
-    server = [stand_in(dispatch, dispatch_by_fastmcp), stand_in("FastMCP.get_tool", lookup)]
-    return [PatchSet("fastmcp.server.server", server), tools]
 
 
 def before(place: str, note: Callable[[Any, Any, Any], object]) -> WrapperFunction:
@@ -124,7 +87,7 @@ def _raised(request: Request, error: BaseException) -> None:
         request.fails(error)
 
 
-dispatch_by_manager = around(_PLACE, _dispatches_by_manager, raised=_raised)
+dispatch_by_manager = around(PLACE, _dispatches_by_manager, raised=_raised)
 """Watch `ToolManager.call_tool(name, …)` of MCPServer and of the SDK's FastMCP."""
 
 
@@ -134,7 +97,7 @@ def _named(_owner: Any, name: object = None, *_rest: Any, key: object = None, **
 
 
 dispatch_by_fastmcp = around(
-    _PLACE, lambda *args, **kwargs: claim(_named(*args, **kwargs)), raised=_raised
+    PLACE, lambda *args, **kwargs: claim(_named(*args, **kwargs)), raised=_raised
 )
 """Watch `FastMCP.call_tool(name, …)`, which calls itself: the outermost sees all."""
 
@@ -149,7 +112,7 @@ def _found(request: Request, tool: object) -> None:
         request.exists()
 
 
-lookup = around(_PLACE, _looks_up, _found)
+lookup = around(PLACE, _looks_up, _found)
 """Watch what looks up a tool by its name: whether that of the call in progress exists."""
 
 
@@ -161,7 +124,7 @@ def _runs(*_args: Any, **_kwargs: Any) -> Request | None:
 
 
 run = around(
-    _PLACE,
+    PLACE,
     _runs,
     lambda request, _result: request.returns(),
     lambda request, error: request.stops(error),
@@ -175,7 +138,7 @@ def _converts(*_args: Any, **_kwargs: Any) -> None:
         request.stops()
 
 
-convert = around(_PLACE, _converts)
+convert = around(PLACE, _converts)
 """Watch what makes an answer of the value that a tool has returned just now."""
 
 

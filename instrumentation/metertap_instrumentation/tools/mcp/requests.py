@@ -135,6 +135,8 @@ class Request:
     """The fields of the answer to a tool call, if there is an answer that its client gets."""
     _has_begun = False
     """Whether a layer inside has said when the handler began."""
+    _is_called = False
+    """Whether the handler's own function has been called."""
     _error = 0
     """The id of the exception by which the handler ended."""
 
@@ -185,6 +187,15 @@ class Request:
         self._error = 0  # of the try before: the next one may raise the same object, or at its id
         if self.frame is not None and not self._has_begun:
             self._has_begun = True
+            self.frame[STARTED] = clock()
+
+    def calls(self) -> None:
+        """Note that the handler's own function is called now: the first time counts.
+
+        Its arguments are validated by then, and it does not wait for a thread any more.
+        """
+        if self.frame is not None and not self._is_called:
+            self._is_called = self._has_begun = True
             self.frame[STARTED] = clock()
 
     def returns(self) -> None:

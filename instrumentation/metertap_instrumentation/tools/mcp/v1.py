@@ -17,7 +17,14 @@ from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import Target, stand_in
-from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
+from metertap_instrumentation.tools.mcp import (
+    errors,
+    frameworks,
+    handlers,
+    requests,
+    sessions,
+    weights,
+)
 from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, PROMPTS_LIST, TOOLS_LIST
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 
@@ -57,7 +64,13 @@ def patch_sets() -> Sequence[PatchSet]:
             [stand_in("ClientSession._receive_loop", sessions.run_client_session)],
             name="mcp.client.session (sessions)",
         ),
-        *handlers.patch_sets("mcp.server.fastmcp"),
+        *frameworks.patch_sets(
+            "mcp.server.fastmcp",
+            [
+                stand_in("ArgModelBase.model_dump_one_level", frameworks.validated),
+                stand_in("FuncMetadata.convert_result", handlers.convert),
+            ],
+        ),
     ]
 
 

@@ -11,7 +11,14 @@ from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import stand_in
-from metertap_instrumentation.tools.mcp import errors, handlers, requests, sessions, weights
+from metertap_instrumentation.tools.mcp import (
+    errors,
+    frameworks,
+    handlers,
+    requests,
+    sessions,
+    weights,
+)
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,
     PROMPTS_LIST,
@@ -44,7 +51,7 @@ def patch_sets() -> Sequence[PatchSet]:
             "mcp.shared.direct_dispatcher",
             [stand_in("DirectDispatcher.run", sessions.run_dispatcher)],
         ),
-        *handlers.patch_sets("mcp.server.mcpserver"),
+        *frameworks.patch_sets("mcp.server.mcpserver", [frameworks.call_target()]),
     ]
 
 

@@ -1,0 +1,207 @@
+"""The frameworks on top of MCP's SDK: what is watched in them, and when a handler's function runs.
+
+FastMCP and MCPServer are the SDK's own, fastmcp is a package. They validate arguments, and run what
+is not async in threads, of which there may be none free for a while. The time of a call begins when
+its function is called.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from metertap import distributions, faults
+from metertap.patching.patch_set import PatchSet
+from metertap.patching.shell import around
+from metertap.patching.targets import Live, Target, stand_in
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.libraries import parse_version
+from metertap_instrumentation.tools.mcp import handlers
+from metertap_instrumentation.tools.mcp.requests import Request
+
+
+def patch_sets(package: str, calls: Sequence[Target]) -> list[PatchSet]:
+    """Return what is wrapped in the SDK's own framework, which is `package`, and in fastmcp.
+
+    `calls` are the functions around a handler's own in `package`.
+    """
+    return [
+        PatchSet(
+            f"{package}.tools.tool_manager",
+            [stand_in("ToolManager.call_tool", handlers.dispatch_by_manager)],
+        ),
+        PatchSet(f"{package}.utilities.func_metadata", calls),
+        *_fastmcp_patch_sets(),
+    ]
+
+
+def _fastmcp_patch_sets() -> list[PatchSet]:
+    version = distributions.version("fastmcp")
+    if version is None:
+        return []
+    if parse_version(version) < (3,):
+        dispatch = "FastMCP._call_tool_middleware"
+        tools = PatchSet(
+            "fastmcp.tools.tool",
+            [
+                stand_in("FunctionTool.run", handlers.run),
+                Target("without_injected_parameters", watch_function),
+                stand_in("_convert_to_content", handlers.convert_content),
+            ],
+        )
+        functions = []
+    else:
+        dispatch = "FastMCP.call_tool"
+        tools = PatchSet(
+            "fastmcp.tools.base" if parse_version(version) >= (3, 2) else "fastmcp.tools.tool",
+            [
+                stand_in("Tool._run", handlers.run),
+                stand_in("Tool.convert_result", handlers.convert),
+            ],
+        )
+        # Until 3.2 that module has imported the function.
+        functions = [
+            PatchSet(module, [Target("without_injected_parameters", watch_function, True)])
+            for module in ("fastmcp.server.dependencies", "fastmcp.tools.function_tool")
+        ]
+    server = [
+        stand_in(dispatch, handlers.dispatch_by_fastmcp),
+        stand_in("FastMCP.get_tool", handlers.lookup),
+    ]
+    return [PatchSet("fastmcp.server.server", server), tools, *functions]
+
+
+def _validated(*_args: Any, **_kwargs: Any) -> None:
+    request = handlers.claimed_request()
+    if request is not None:
+        request.calls()
+
+
+validated = around(handlers.PLACE, _validated)
+"""Watch what gives the arguments for a handler's function, which are validated, in mcp 1.x."""
+
+
+def call_target() -> Target:
+    """Watch what runs a handler's function in mcp 2.x: `FuncMetadata.call_fn(fn, is_async, …)`."""
+    is_first = parse_version(distributions.version("mcp") or "") < (2, 1)
+    name = "call_fn_with_arg_validation" if is_first else "call_fn"
+    return stand_in(f"FuncMetadata.{name}", call_function)
+
+
+def call_function(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Watch `method(fn, is_async, …)`, which calls `fn`.
+
+    A function that is not async waits for a thread, and in mcp 2.0 an async one for its arguments
+    to be validated: it tells its times itself.
+    """
+    is_called_at_once = method.__name__ == "call_fn"
+
+    async def call_fn(self: Any, fn: Any, *rest: Any, **named: Any) -> Any:
+        request = None
+        if live:
+            try:
+                request = handlers.claimed_request()
+                if request is not None:
+                    if not (rest[0] if rest else named["fn_is_async"]):
+                        fn, request = functools.partial(_run, request, fn), None
+                    elif is_called_at_once:
+                        request.calls()
+                    else:
+                        fn = functools.partial(_start, request, fn)
+            except Exception as fault:
+                faults.fault(handlers.PLACE, fault)
+        try:
+            result = await method(self, fn, *rest, **named)
+        except BaseException as error:
+            hide_frame(error)
+            if request is not None:
+                _tell(request.stops, error)
+            raise
+        if request is not None:
+            _tell(request.stops)
+        return result
+
+    return call_fn
+
+
+def _tell(note: Callable[..., None], *error: BaseException) -> None:
+    """Tell a request something. Never raises."""
+    try:
+        note(*error)
+    except Exception as fault:
+        faults.fault(handlers.PLACE, fault)
+
+
+def _start(request: Request, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call a handler's async function, and note on `request` when that began."""
+    _tell(request.calls)
+    return function(*args, **kwargs)
+
+
+def _run(request: Request, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call a handler's function, and note on `request` when that began and ended."""
+    _tell(request.calls)
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        _tell(request.stops, error)
+        raise
+    _tell(request.stops)
+    return result
+
+
+_watched: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+"""What stands for functions of fastmcp's tools, by their id: fastmcp 2 keeps what it makes of one.
+
+Each has a reference to its function, whose id is therefore nobody else's.
+"""
+
+
+def _stand_in_of(function: Any) -> Any:
+    """Return a function that does what `function` does, and notes when it is called."""
+    found = _watched.get(id(function))
+    if found is not None:
+        return found
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            _tell(_validated)
+            try:
+                return await function(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+    else:
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            _tell(_validated)
+            try:
+                return function(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+    _watched[id(function)] = call
+    return call
+
+
+def watch_function(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Watch `without_injected_parameters(fn)` of fastmcp, which a call asks for what to run.
+
+    What it gets is run once its arguments are validated and, if it is not async, in a thread.
+    """
+    with faults.guarded(handlers.PLACE):
+        if args and handlers.claimed_request() is not None:
+            args = (_stand_in_of(args[0]), *args[1:])
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        hide_frame(error)
+        raise
