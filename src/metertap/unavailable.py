@@ -110,6 +110,7 @@ def get_all_metrics() -> dict[str, Any]:
         "cost_metrics": None,
         "workers": None,
         "ended_workers": 0,
+        "killed_workers": 0,
         "weight_metrics": None,
     }
 

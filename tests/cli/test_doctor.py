@@ -19,6 +19,7 @@ from metertap.install_command import install_command
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.recording.cache_series import EVICTIONS, Reading, Statistics
+from metertap.runtime import running
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Library
 from servers.mcp_stacks import stacks
@@ -288,9 +289,10 @@ def test_an_endpoint_that_could_not_be_bound_is_a_problem(
         with metertap.instrument(prometheus=True, prometheus_port=port) as tap:
             metertap.record_tool_call("search", True, 1.0)
             url = wait_for(lambda: tap.json_url)
-            wait_for(lambda: tap.diagnosis()["endpoints"][1]["problem"])
+            problem = f"127.0.0.1:{port} cannot be bound"  # after it was waited for
+            wait_for(lambda: problem in str(tap.diagnosis()["endpoints"][1]["problem"]))
             assert main(["doctor", url]) == 1
-    assert f"prometheus endpoint  127.0.0.1:{port} cannot be bound" in capsys.readouterr().out
+    assert f"prometheus endpoint  {problem}" in capsys.readouterr().out
 
 
 def test_an_exporter_that_is_not_installed_is_a_problem(tmp_path: Path) -> None:
@@ -342,3 +344,37 @@ def test_a_setting_that_was_refused_is_a_problem_without_being_asked_for(
         told
     )
     assert "did you mean METRICS_WINDOW_SIZE?" in unfolded(told)
+
+
+def test_nothing_is_called_right_that_could_not_be_asked() -> None:
+    running.register("shop", None, None, problem="127.0.0.1:9109 cannot be bound")
+    done = run(METERTAP, "doctor", env=NO_LIBRARIES)
+    running.unregister()
+    assert done.status == 1
+    assert "shop pid" in done.told
+    assert b"nothing is wrong in what could be asked; 1 could not" in done.stdout
+
+
+def test_a_service_of_several_workers_is_shown_with_all_its_calls(
+    capsys: pytest.CaptureFixture[str], free_port: int
+) -> None:
+    with metertap.instrument(json_port=free_port) as tap:
+
+        @metertap.tool
+        def price() -> None:
+            pass
+
+        price()
+        assert tap.pipeline.json is not None
+        diagnosis = {
+            **tap.diagnosis(),
+            "workers": [{"pid": 1, "state": "reached", "age_seconds": 0.0, "reason": None}] * 4,
+            "ended_workers": 0,
+            "killed_workers": 0,
+            "calls_of_all_workers": {"price": 40, "order": 2},
+        }
+        tap.pipeline.json._diagnosis = lambda: diagnosis  # type: ignore[method-assign]
+        assert main(["doctor", wait_for(lambda: tap.json_url)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"workers +4 workers, 42 calls;", out)
+    assert re.search(r"price +40 +\S+test_doctor.py:\d+", out)

@@ -71,7 +71,7 @@ class Workers:
             Worker(OTHER, "theirs", "reached", 0.5),
             Worker(LOST, "", "not reached", 0.0, "it does not answer"),
         )
-        return Gathered(merged, workers, 2, {**sheets, LOST: {}})
+        return Gathered(merged, workers, 2, 1, {**sheets, LOST: {}})
 
 
 def asked_json(view: JsonSnapshot, query: str = "") -> Any:
@@ -90,6 +90,13 @@ def refusal(answer: Response) -> str:
     assert answer.status == 404
     message: str = json.loads(answer.body)["error"]["message"]
     return message
+
+
+def test_the_diagnosis_tells_the_workers_and_their_calls(document: JsonSnapshot) -> None:
+    found = document._diagnosis()
+    assert found["calls_of_all_workers"] == {"search": 3}
+    assert len(found["workers"]) == 3
+    assert (found["ended_workers"], found["killed_workers"]) == (2, 1)
 
 
 @pytest.fixture
@@ -113,7 +120,7 @@ def test_the_document_is_of_all_workers_together(document: JsonSnapshot) -> None
     assert tools["lookup"]["total_calls"] == 5
     assert (tools["lookup"]["min_latency_ms"], tools["lookup"]["max_latency_ms"]) == (100.0, 200.0)
     assert tools["lookup"]["total_latency_ms"] == 2000.0
-    assert found["ended_workers"] == 2
+    assert (found["ended_workers"], found["killed_workers"]) == (2, 1)
     assert [(item["pid"], item["state"]) for item in found["workers"]] == [
         (os.getpid(), "holds the port"),
         (OTHER, "reached"),

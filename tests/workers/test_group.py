@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from metertap import outcomes
+from metertap import faults, outcomes
 from metertap.recording import Recorder
 from metertap.recording.figures import Whole
 from metertap.workers import holder, members, records
@@ -185,6 +186,21 @@ def test_counts_of_killed_workers_stay_in_one_file(group: WorkerGroup, stack: Ex
         assert (len(gathered.workers), gathered.ended) == (1, 3)
     names = sorted(path.suffix for path in Path(Files(SERVICE).folder).iterdir())
     assert names == [".lock", ".past", ".sock", ".totals"]
+
+
+def test_workers_that_were_killed_are_told_from_those_that_left(
+    group: WorkerGroup, stack: ExitStack
+) -> None:
+    left, killed, hasty = another(stack, calls=10), another(stack, calls=10), another(stack)
+    assert calls(group.gathered(FIGURES)) == 25
+    Path(Files(SERVICE).name(members.member(hasty.process.pid), TOTALS)).unlink(missing_ok=True)
+    left.does("end")
+    for one in (left, killed, hasty):
+        one.kill()
+    gathered = group.gathered(FIGURES)
+    assert calls(gathered) == 25
+    assert gathered is not None
+    assert (gathered.ended, gathered.killed) == (3, 2)
 
 
 def test_what_nobody_has_asked_is_known_a_second_later(
@@ -497,6 +513,22 @@ def test_files_that_are_none_of_ours_are_left_out(
     another(stack, calls=1)
     assert calls(group.gathered(FIGURES)) == 6
     assert secret.read_text() == "mine"
+
+
+def test_what_another_version_left_behind_is_removed_without_a_word(stack: ExitStack) -> None:
+    files = Files(SERVICE)
+    text = b'{"version":0,"head":{},"sections":{}}'
+    whole = struct.pack(">II", len(text) + 4, len(text)) + text
+    earlier = struct.pack(">I", len(text)) + text
+    for number, left in enumerate((whole, earlier, text)):
+        Path(files.name(members.Member(2**22 + 1, number), TOTALS)).write_bytes(left)
+    Path(files.past).write_bytes(earlier)
+    group = WorkerGroup(SERVICE, Ledger(Recorder(), []), str, lambda: None)
+    stack.callback(group.end)
+    assert group.join()
+    assert faults.fault_counts() == {}
+    found = {path.name for path in Path(files.folder).iterdir()}
+    assert not [name for name in found if name.startswith("4194305-") or name.endswith(".past")]
 
 
 def test_a_worker_asks_no_more_of_a_line_than_a_question(

@@ -113,12 +113,12 @@ def test_one_worker_alone_answers_to_its_id_and_to_no_other() -> None:
 def test_tables_say_whose_figures_they_are() -> None:
     reasons = {"not reached": "no answer within 0.25 s"}
 
-    def told(*states: str, ended: int = 0) -> str:
+    def told(*states: str, ended: int = 0, killed: int = 0) -> str:
         workers = [
             document.Worker(pid=number, state=state, age_seconds=3.2, reason=reasons.get(state))
             for number, state in enumerate(states, 1)
         ]
-        found = {"workers": workers, "ended_workers": ended}
+        found = {"workers": workers, "ended_workers": ended, "killed_workers": killed}
         return workers_told(found)  # type: ignore[arg-type]
 
     assert told() == ""
@@ -126,6 +126,10 @@ def test_tables_say_whose_figures_they_are() -> None:
     assert told("holds the port", "reached") == "2 workers"
     assert told("holds the port", ended=7) == (
         "1 worker (7 ended, whose calls are counted but not in percentiles)"
+    )
+    assert told("holds the port", ended=7, killed=1) == (
+        "1 worker (7 ended, whose calls are counted but not in percentiles; "
+        "1 killed: up to its last second may be missing)"
     )
     assert told("reached", "not reached", "left") == (
         "3 workers (2 not reached: no answer within 0.25 s, as of 3 s ago; 3 left, as of 3 s ago)"

@@ -41,6 +41,7 @@ def outline(
     whole: Whole | None = None,
     workers: list[dict[str, Any]] | None = None,
     ended_workers: int = 0,
+    killed_workers: int = 0,
     tools: Mapping[str, ToolFigures | ForeignTool] | None = None,
 ) -> dict[str, Any]:
     """Build the document with figures in the place of entries, by the names that are shown if any.
@@ -66,6 +67,7 @@ def outline(
         "cost_metrics": kept("document.costs", lambda: _costs(figures, weighed), None),
         "workers": workers,
         "ended_workers": ended_workers,
+        "killed_workers": killed_workers,
         "weight_metrics": weighed,
     }
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from metertap_exporters.host import Host, NoHost
 from metertap_exporters.http.app import App, Environ, Response, Route, json_error, json_response
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
-from metertap_exporters.http.workers import no_worker, worker_asked
+from metertap_exporters.http.workers import HasLeft, no_worker, worker_asked
 from metertap_exporters.json.document import outline, shown_tools, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.text import DocumentText, dumped
@@ -73,7 +75,7 @@ class JsonSnapshot:
             "/metrics": self._metrics,
             "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
             "/schema.json": lambda _environ: json_response(200, schema()),
-            "/doctor": lambda _environ: json_response(200, self._host.diagnosis()),
+            "/doctor": lambda _environ: json_response(200, self._diagnosis()),
         }
         self._shared = [route for route in routes.values() if isinstance(route, SharedRoute)]
         self.app = App(routes, parts=shown.keys() - {"/"})
@@ -125,9 +127,21 @@ class JsonSnapshot:
             foreign,
             tools=tools,
             whole=found["whole"][()],
-            workers=[asdict(worker) for worker in gathered.workers],
-            ended_workers=gathered.ended,
+            **_workers_of(gathered),
         )
+
+    def _diagnosis(self) -> dict[str, Any]:
+        """Diagnose this process, and add the workers and the calls of its service."""
+        found = dict(self._host.diagnosis())
+        with faults.guarded("diagnosis.workers"), suppress(HasLeft):
+            gathered = self._gathered()
+            if gathered is not None:
+                calls: Counter[str] = Counter()
+                for tool in (part.figures for part in gathered.merged["tools"].values()):
+                    calls[tool.name] += sum(tool.counts.values()) + tool.active
+                found |= _workers_of(gathered)
+                found["calls_of_all_workers"] = calls
+        return found
 
     def _of_worker(self, gathered: Gathered, pid: int) -> dict[str, Any] | None:
         """Build the document of one worker; None where nothing is known of it."""
@@ -190,6 +204,14 @@ class JsonSnapshot:
         )
         advice = f"This is the JSON endpoint: {instead}"
         return json_error(406, advice, reason=advice)
+
+
+def _workers_of(gathered: Gathered) -> dict[str, Any]:
+    return {
+        "workers": [asdict(worker) for worker in gathered.workers],
+        "ended_workers": gathered.ended,
+        "killed_workers": gathered.killed,
+    }
 
 
 def _kind(environ: Environ) -> tuple[bool, str]:

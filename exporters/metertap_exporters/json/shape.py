@@ -99,4 +99,5 @@ class Document(TypedDict):
     cost_metrics: Costs | None
     workers: list[Worker] | None
     ended_workers: int
+    killed_workers: int
     weight_metrics: Weights | None

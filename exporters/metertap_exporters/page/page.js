@@ -154,11 +154,17 @@ function answered(found) {
   render();
 }
 
-/** Names the workers whose figures these are, each a link to its own. */
-function showWorkers(workers) {
+/** Names the workers whose figures these are, each a link to its own, and counts those that ended. */
+function showWorkers({ workers: running, ended_workers: ended, killed_workers: killed }) {
   const place = byId("workers");
+  const workers = running ?? [];
   place.hidden = !workers.length;
-  const told = JSON.stringify(workers.map(({ pid, state }) => [pid, state]));
+  if (!workers.length) return;
+  const past = [
+    ended && `${ended} ended, whose calls are counted but not in percentiles`,
+    killed && `${killed} killed: up to its last second may be missing`,
+  ].filter(Boolean).join("; ");
+  const told = JSON.stringify([past, workers.map(({ pid, state }) => [pid, state])]);
   if (place.dataset.told === told) return;
   place.dataset.told = told;
   const links = workers.map(({ pid, state, age_seconds: age, reason }) => {
@@ -171,7 +177,7 @@ function showWorkers(workers) {
   const all = document.createElement("a");
   all.href = location.pathname;
   all.textContent = workers.length === 1 && location.search ? "all workers" : `${workers.length} workers`;
-  place.replaceChildren(all, ...links.flatMap((link) => [" ", link]));
+  place.replaceChildren(all, ...links.flatMap((link) => [" ", link]), past && ` (${past})`);
 }
 
 function gone() {
@@ -235,7 +241,7 @@ function render() {
   say(byId("service"), title);
   byId("service").title = [service.version, service.instance_id].filter(Boolean).join(" · ");
   if (document.title !== title) document.title = title;
-  showWorkers(latest.workers ?? []);
+  showWorkers(latest);
   const rates = toolRows.map((row) => row.rate).filter((value) => value !== null);
   const cpu = history.cpuShare();
   say(byId("fact-uptime"), duration(system.uptime_seconds));

@@ -18,6 +18,8 @@ from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsRepo
 from metertap.cli.tables import complain, show, write_json
 from metertap.install_command import install_command
 from metertap.runtime import running
+from metertap.tables.document import Document
+from metertap.tables.figures import workers_told
 from metertap.tables.table import Table
 
 _WIDTH = 100
@@ -39,38 +41,44 @@ def doctor(
     reports: list[tuple[str, Report]] = []
     if url is None:
         reports.append((_ENVIRONMENT, _this_environment()))
-    status = 0
+    status = not_asked = 0
     for process, answer in asked(processes(url, given), report_of):
         if isinstance(answer, Unreachable):
             complain(_COMMAND, told_of(process, answer))
             status = 1
+            not_asked += 1
         else:
             name = f"{process.name} pid {process.pid}" if process.pid else process.name
             reports.append((name, answer))
     for item, reason in unserved() if url is None else ():
         complain(_COMMAND, f"{item.service} pid {item.pid} cannot be asked: {reason}")
+        not_asked += 1
         status = 1 if item.problem else status
     if as_json:
         write_json([{"process": name, **report} for name, report in reports])
     running_ones = "programs that run follow" if reports[1:] else "no measured program was asked"
+    fine = "nothing is wrong"
+    if not_asked:
+        fine += f" in what could be asked; {not_asked} could not"
     for name, report in reports:
         problems = _problems(report)
         if problems:
             status = 1
         if not as_json:
             about = _ABOUT % running_ones if name == _ENVIRONMENT else ""
-            show(_tables(name, report, problems, everything, about), width=_WIDTH)
+            rows = problems or [("", fine)]
+            show(_tables(name, report, rows, everything, about), width=_WIDTH)
     if reports and not (as_json or everything):
         sys.stdout.write(f"{_REST}\n")
     return status
 
 
 def _tables(
-    name: str, report: Report, problems: list[Row], everything: bool, about: str = ""
+    name: str, report: Report, wrong: list[Row], everything: bool, about: str = ""
 ) -> Iterator[Table]:
     title = f"{name}: metertap {report['version']}, Python {report['python']}"
-    first = Table(title, ("", ""), [*(problems or [("", "nothing is wrong")])])
-    first.styles = dict.fromkeys(range(len(problems)), "red")
+    first = Table(title, ("", ""), [*wrong])
+    first.styles = {row: "red" for row, (label, _) in enumerate(wrong) if label}
     if about:
         first.rows.append(("", about))
     first.rows += [*_worth_knowing(report), *_addresses(report)]
@@ -192,6 +200,9 @@ def _addresses(report: Report) -> list[Row]:
     service = report["service"]
     names = " ".join(filter(None, (service.get("name"), service.get("version"))))
     found = [("service", names)] if names else []
+    if workers := workers_told(cast(Document, report)):
+        calls = sum(report.get("calls_of_all_workers", {}).values())
+        found.append(("workers", f"{workers}, {calls} calls; the rest is of the one that answers"))
     for endpoint in report["endpoints"]:
         if endpoint["problem"] is None and (endpoint["url"] or service):  # a command opens none
             state = endpoint["url"] or "waits for the first tool or cache"
@@ -317,11 +328,15 @@ def _patches(report: Report) -> Table:
 
 def _decorated(report: Report) -> Table:
     """Return the functions that are decorated as tools, and how often they were called."""
-    table = Table(
-        "", ("@metertap.tool", "calls here", "decorated at"), right=frozenset({"calls here"})
-    )
+    of_all = report.get("calls_of_all_workers")
+    calls = "calls here" if of_all is None else "calls"
+    table = Table("", ("@metertap.tool", calls, "decorated at"), right=frozenset({calls}))
     table.rows += [
-        (item["name"], str(item["calls"]), f"{item['file']}:{item['line']}")
+        (
+            item["name"],
+            str(item["calls"] if of_all is None else of_all.get(item["name"], 0)),
+            f"{item['file']}:{item['line']}",
+        )
         for item in report.get("decorated_tools", ())
     ]
     return table

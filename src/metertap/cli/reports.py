@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from metertap.tables.document import Service
+from metertap.tables.document import Service, Worker
 
 
 class SettingReport(TypedDict):
@@ -161,5 +161,9 @@ class Report(_ReportAlways, total=False):
     process_metrics: ProcessMetricsReport | None
     alerts: AlertsReport | None
     history: HistoryReport | None
+    workers: list[Worker]
+    ended_workers: int
+    killed_workers: int
+    calls_of_all_workers: dict[str, int]
     broken_imports: list[str]
     listing_problem: str | None

@@ -333,4 +333,5 @@ class Document(_Always, total=False):
     cost_metrics: Costs | None
     workers: list[Worker] | None
     ended_workers: int
+    killed_workers: int
     weight_metrics: Weights | None

@@ -123,6 +123,8 @@ def workers_told(document: Document) -> str:
     count = "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
     if ended := document.get("ended_workers"):
         old.append(f"{ended} ended, whose calls are counted but not in percentiles")
+    if killed := document.get("killed_workers"):
+        old.append(f"{killed} killed: up to its last second may be missing")
     return f"{count} ({'; '.join(old)})" if old else count
 
 

@@ -191,7 +191,7 @@ class WorkerGroup:
             if not stale:
                 return
             new = {name: now[name] for name in stale}
-            totals.save(Head(self._instance(), (self._first,)), new, at)
+            totals.save(Head(self._instance(), (self._first,), killed=int(not is_last)), new, at)
             self._written = {**self._written, **new}
             self._stale -= stale
 

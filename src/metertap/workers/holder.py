@@ -15,7 +15,7 @@ from metertap.workers.lines import Line, Message, ask_all
 from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.sections import Heard, Items, Sheet
-from metertap.workers.wire import Malformed, framed, moment
+from metertap.workers.wire import Malformed, OtherVersion, framed, moment
 
 _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""
@@ -48,6 +48,8 @@ class Gathered:
     workers: tuple[Worker, ...]
     ended: int
     """The number of ended workers whose counts are included."""
+    killed: int
+    """Of these, the number whose last second may be missing."""
     sheets: Mapping[int, Sheet]
     """By process id."""
 
@@ -165,7 +167,8 @@ class Holder:
             merged = {
                 name: self._merged.of(self._ledger.sections[name], all_sheets) for name in own
             }
-            return Gathered(merged, tuple(workers), self._past.head.ended, sheets)
+            past = self._past.head
+            return Gathered(merged, tuple(workers), past.ended, past.killed, sheets)
 
     def close(self) -> None:
         """End all connections, and leave the files to the next holder of the port."""
@@ -266,7 +269,7 @@ class Holder:
         try:
             text = self._files.read(self._files.name(other, TOTALS), MOST_BYTES)
             return records.read(text, self._ledger.sections)
-        except FileNotFoundError:
+        except (FileNotFoundError, OtherVersion):  # left behind before an upgrade
             return None
         except (OSError, Malformed) as error:
             _raise_exhausted(error)
@@ -309,6 +312,7 @@ class Holder:
                 head,
                 firsts=tuple(item for item in firsts if Member(*item).is_alive),
                 ended=head.ended + len(new),
+                killed=head.killed + sum(one.head.killed for one in new.values()),
                 absorbed=(*self._absorbed() - left, *left)[-max(_MOST_ABSORBED, len(left)) :],
             ),
             records.together(
@@ -345,7 +349,9 @@ class Holder:
         record = self._take_totals(ended, peer)
         self._peers.pop(ended, None)
         peer.line.close()
-        return Record(Head() if record is None else record.head, peer.sheet)
+        # Whoever leaves removes its socket; who was killed at once may have saved nothing.
+        was_killed = os.path.exists(self._files.name(ended, SOCKET))
+        return Record(Head(killed=was_killed) if record is None else record.head, peer.sheet)
 
     def _remove(self, other: Member) -> None:
         for suffix in (SOCKET, TOTALS):

@@ -25,6 +25,8 @@ class Head:
     """The processes that started these workers: while one is alive, its workers are one service."""
     ended: int = 0
     """The number of ended workers that it contains."""
+    killed: int = 0
+    """Of these, or of this one: the number that may have counted more than they saved."""
     absorbed: tuple[tuple[int, int], ...] = ()
     """Workers whose own records are contained, and whose files may still exist."""
 

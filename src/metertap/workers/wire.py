@@ -20,7 +20,7 @@ from itertools import accumulate, chain, islice, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
-VERSION = 4
+VERSION = 5
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""
@@ -38,6 +38,10 @@ _NUMBER = 8
 
 class Malformed(ValueError):
     """A message that is not ours; the text says what is wrong."""
+
+
+class OtherVersion(Malformed):
+    """A message that is not in the format of this version."""
 
 
 class Samples:
@@ -92,9 +96,9 @@ def loaded(data: bytes | bytearray) -> tuple[dict[str, Any], Samples]:
         end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
         found = json.loads(data[_LENGTH.size : end], parse_constant=_refuse)
     except (ValueError, RecursionError, struct.error):
-        raise Malformed("it is no JSON") from None
+        raise OtherVersion("it is no JSON") from None
     if not isinstance(found, dict) or found.get("version") != VERSION:
-        raise Malformed("it is of another version")
+        raise OtherVersion("it is of another version")
     return found, Samples(memoryview(data)[end:])
 
 

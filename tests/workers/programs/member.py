@@ -45,6 +45,8 @@ def answered(line: str) -> object:
             return None
         tools = gathered.merged["tools"].values()
         return [sum(part.figures.succeeded for part in tools), gathered.ended]
+    if command == "end":
+        return group.end()
     if command == "port":
         return group.kept_port("json")
     if command == "holds":
