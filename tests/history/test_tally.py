@@ -107,3 +107,11 @@ def test_a_row_that_is_cut_off_or_swells_is_refused() -> None:
     for wrong in (whole[:-5], swelling):
         with pytest.raises(ValueError, match="longer than any of ours"):
             list(decode(wrong))
+
+
+def test_lines_that_swell_are_refused_before_they_are_read() -> None:
+    long = zlib.compress(b"[" + b" " * (16 * 2**20) + b"]\n", 1)
+    with pytest.raises(ValueError, match="longer lines than any of ours"):
+        list(decode(long))
+    with pytest.raises(ValueError, match="a series twice"):
+        list(decode(written([[1, 0], [2, 0], [1, 0]])))

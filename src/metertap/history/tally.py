@@ -12,6 +12,8 @@ from metertap.history.sketch import Sketch
 
 _MOST_BYTES = 64 * 2**20
 """The most bytes of one row, unpacked: thousands of series with whole sketches have less."""
+_MOST_IN_LINES = 16 * 2**20
+"""The most bytes of its lines, which take many times as much memory."""
 _LEVEL = 4
 """The level of compression: a tenth more bytes than zlib's default, in a third of the time."""
 _LARGEST = 2**62
@@ -121,9 +123,15 @@ def _whole(data: bytes) -> bytes:
 
 
 def _lines(head: bytes) -> Iterator[list[Any]]:
+    if len(head) > _MOST_IN_LINES:
+        raise ValueError("a row has longer lines than any of ours")
+    known = set()
     try:
         for line in json.loads(head):
             series, length, *counts = line
+            if series in known:  # one line again and again takes no place in a file, but much time
+                raise ValueError("a row has a series twice")
+            known.add(series)
             numbers = [_checked(series, int), _checked(length, int)]
             for name, count in zip(_COUNTS, counts, strict=False):
                 is_many = name not in {"hits", "misses"}
