@@ -79,25 +79,25 @@ def test_a_call_that_failed_lasts_as_long(clock: StoppedClock) -> None:
     assert found.with_cache is None
 
 
-@pytest.mark.parametrize("kinds", [(), (calls.HIT,), (calls.MISSED,), (calls.HIT, calls.MISSED)])
+@pytest.mark.parametrize("hits", [(), (True,), (False,), (True, False)])
 def test_lookups_of_a_call_are_told_of_with_its_duration(
-    kinds: tuple[int, ...], clock: StoppedClock
+    hits: tuple[bool, ...], clock: StoppedClock
 ) -> None:
     frame = enter("search")
-    for kind in kinds:
-        assert calls.tool_of_lookup(kind) is series_of("search")
+    for hit in hits:
+        assert calls.tool_of_lookup(hit=hit) is series_of("search")
     clock.now += 0.5
     calls.leave(frame)
     found = figures("search").with_cache
-    if not kinds:
+    if not hits:
         assert found is None
         return
     assert found is not None
-    hit, missed = found
-    expected = (0, 1) if calls.MISSED in kinds else (1, 0)
-    assert (hit.calls, missed.calls) == expected
-    assert hit.total_ms + missed.total_ms == 500.0
-    assert calls.tool_of_lookup(calls.HIT) is None
+    all_hit, missed = found
+    expected = (0, 1) if False in hits else (1, 0)
+    assert (all_hit.calls, missed.calls) == expected
+    assert all_hit.total_ms + missed.total_ms == 500.0
+    assert calls.tool_of_lookup(hit=True) is None
 
 
 def test_a_call_that_is_given_up_counts_nothing() -> None:
@@ -116,7 +116,7 @@ def test_a_call_that_is_left_out_counts_nothing_and_is_passed_over() -> None:
     inner = calls.enter(Owner("outer"), calls.LEFT_OUT)
     assert calls.around() is inner
     assert calls.in_progress() is outer
-    assert calls.tool_of_lookup(calls.HIT) is series_of("outer")
+    assert calls.tool_of_lookup(hit=True) is series_of("outer")
     calls.leave(inner)
     assert calls.around() is outer
     calls.leave(outer)

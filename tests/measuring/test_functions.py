@@ -137,6 +137,7 @@ def test_a_slot_asks_once_whether_anything_is_measured(monkeypatch: pytest.Monke
     found.forget()
     answers += [False, True, True]  # switched on meanwhile
     assert found.find() is None
+    found.look_at("a result")  # from then on the series is kept
     assert found.find() is found.series is not None
 
 

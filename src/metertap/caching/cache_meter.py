@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from metertap import catalogue, faults
-from metertap.measuring.calls import HIT, MISSED, current, tool_of_lookup
+from metertap.measuring.calls import current, tool_of_lookup
 from metertap.recording import CacheSeries, ToolSeries
 from metertap.state import is_enabled, recorder
 
@@ -85,7 +85,7 @@ class CacheMeter:
                 frame[3] = True
                 self._hits[frame[0]]()
             else:
-                self._hits[tool_of_lookup(HIT)]()
+                self._hits[tool_of_lookup(hit=True)]()
         except Exception as fault:
             faults.fault("cache_meter", fault)
 
@@ -98,10 +98,10 @@ class CacheMeter:
                     return
                 self._misses[None]()
             elif frame[0]:
-                frame[4] = True
+                frame[3] = frame[4] = True
                 self._misses[frame[0]]()
             else:
-                self._misses[tool_of_lookup(MISSED)]()
+                self._misses[tool_of_lookup(hit=False)]()
         except Exception as fault:
             faults.fault("cache_meter", fault)
 
@@ -177,4 +177,4 @@ def _record_lookup(cache_name: str, *, hit: bool) -> None:
     with faults.guarded("cache_meter"):
         if is_enabled():
             series = recorder().cache_by_hand(cache_name, SOURCE)
-            recorder().cache_looked_up(series, hit, tool_of_lookup(HIT if hit else MISSED))
+            recorder().cache_looked_up(series, hit, tool_of_lookup(hit=hit))

@@ -33,8 +33,8 @@ OWNER = 1
 """The `Owner` of the call."""
 PARENT = 2
 """The frame of the call around this one, or None."""
-HIT = 3
-"""Whether a cache that was asked during the call had what it was asked for."""
+ASKED = 3
+"""Whether a cache was asked during the call; `NEW` if nobody has seen yet what its tool returns."""
 MISSED = 4
 """Whether a cache that was asked during the call did not have it."""
 NOTE = 5
@@ -47,6 +47,9 @@ DEPTH = 8
 """At most so many frames are around this one, ended ones included."""
 ENDED = 9
 """When the handler ended, by `clock`, if a layer inside has seen that; or None."""
+
+NEW = "new"
+"""The mark of a call whose result is to be looked at, because it is the first of its tool."""
 
 LEFT_OUT: Any = False
 """The mark in place of the series of a call that another layer, further out, counts."""
@@ -106,7 +109,7 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
     """
     if ended is None:
         ended = clock()
-    series, _, _, hit, missed, _, started, _, _, seen = frame
+    series, _, _, asked, missed, _, started, _, _, seen = frame
     # Contexts keep the frame, and shall keep nothing else of the call.
     frame[0] = frame[1] = None
     if not series:
@@ -122,8 +125,8 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
         append = series.append
         append(seconds)
         series.ended = ended
-        if hit or missed:
-            series.looked_up(hit, missed, seconds)
+        if asked is True:
+            series.looked_up(True, missed, seconds)
     except Exception as fault:
         faults.fault("measure", fault)
 
@@ -199,11 +202,13 @@ def counted_already(name: str, counted_by: object = None) -> bool:
     return False
 
 
-def tool_of_lookup(kind: int) -> ToolSeries | None:
-    """Return the series of the call in progress here, whose lookup was a `HIT` or `MISSED`."""
+def tool_of_lookup(*, hit: bool) -> ToolSeries | None:
+    """Return the series of the call in progress here, and note its lookup on it."""
     frame = in_progress()
     if frame is None:
         return None
-    frame[kind] = True
+    frame[ASKED] = True
+    if not hit:
+        frame[MISSED] = True
     series: ToolSeries = frame[SERIES]
     return series

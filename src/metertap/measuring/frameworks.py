@@ -86,6 +86,7 @@ class Handlers:
             slot = self._slots.get(name)
             if slot is None:
                 slot = self.slot_class(name, self.source, self.source, self._slots)
+                slot.is_new = False  # `returned` judges each result
             if slot.tool is None or slot.tool() is not self.tool_of(instance, args, kwargs):
                 self._define(slot, instance, args, kwargs)
             frame = slot.enter()

@@ -8,7 +8,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.measuring import calls, unfinished
-from metertap.measuring.calls import NOTE, Frame
+from metertap.measuring.calls import ASKED, NEW, NOTE, Frame
 from metertap.outcomes import Ending
 from metertap.patching.by_value import sent
 from metertap.patching.tracebacks import hide_frame
@@ -134,19 +134,38 @@ class ToolSlot(Slot):
                 frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
                 calls.leave(frame, Ending.by(error))
 
+    def told(self, frame: Frame, started: float, ended: float, result: object) -> None:
+        """End a call of one of `functions`' frames that `ASKED` has a mark of. Never raises."""
+        if self.is_new:
+            self.look_at(result)
+        frame[NOTE:] = None, started, None, 0, None
+        calls.leave(frame, None, ended)
+
+    def enter_anew(self) -> Frame | None:
+        """Begin a call as `enter` does, and mark it while no result was looked at."""
+        frame = self.enter()
+        if self.is_new and frame is not None:
+            frame[ASKED] = NEW
+        return frame
+
     def forget(self) -> None:
         """Drop the series, so that the next call finds it after a fork, reset or new settings."""
         self.series = None
         self._is_off = False
 
     def find(self) -> ToolSeries | None:
-        """Find the series to record to, and keep it; None where nothing is recorded."""
+        """Find the series to record to, and keep it once a result was looked at.
+
+        None where nothing is recorded.
+        """
         if self._is_off or self.is_closed:
             return None
         with faults.guarded("measure"):
             if is_enabled():
                 era = recorder().era
-                self.series = found = recorder().tool_by_hand(self.name, self.source)
+                found = recorder().tool_by_hand(self.name, self.source)
+                if not self.is_new:
+                    self.series = found
                 if era is not recorder().era:
                     self.series = None
                 return found
@@ -181,7 +200,7 @@ def _inert() -> Any:
         def nothing(*_arguments: Any) -> None:
             pass
 
-        return SimpleNamespace(series=None, is_new=False, find=nothing, failed=nothing)
+        return SimpleNamespace(series=None, enter=nothing, enter_anew=nothing, failed=nothing)
 
     return slot
 
