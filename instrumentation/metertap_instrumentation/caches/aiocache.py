@@ -33,14 +33,17 @@ from metertap.caching.adapter import (
     with_default,
     within,
 )
-from metertap.caching.meters import ObjectMeters, layer, setting
+from metertap.caching.meters import ObjectMeters, layer, leave_layer, setting
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
-_layer = layer.get
+_layer, _set_layer = layer.get, layer.set
+_IN_MEMORY = "aiocache.backends.memory"
+"""The module whose caches ask nobody else, unless plugins of the program's do."""
 KEEPERS.add("aiocache")  # its decorators; the function that is decorated is what tells
 
 
@@ -89,8 +92,45 @@ def _answered_many(cache: Any, _asked: None, values: Any) -> Any:
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count `await cache.get(key, default)`."""
-    return counts("aiocache", _answered, ask=_asks(known=is_own(method, "aiocache")))(method, live)
+    """Count `await cache.get(key, default)`; with the key alone, by a coroutine that does less."""
+    general = counts("aiocache", _answered, ask=_asks(known=is_own(method, "aiocache")))
+    otherwise = general(method, live)
+
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if (
+                kwargs
+                or len(args) != 1
+                or not live
+                or _layer() is not None
+                or _in_stampede() is not None
+            ):
+                return await otherwise(self, *args, **kwargs)
+            if type(self).__module__ == _IN_MEMORY and not self.plugins:
+                value = await method(self, *args)
+            else:
+                token = _set_layer("aiocache")
+                try:
+                    value = await method(self, *args)
+                finally:
+                    leave_layer(token)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        try:
+            if value is not None or os.environ.get("AIOCACHE_DISABLE") != "1":
+                meter = _find(id(self))
+                if meter is None:
+                    meter = meters.of(self)
+                if value is None:
+                    meter.miss()
+                else:
+                    meter.hit()
+        except Exception as fault:
+            faults.fault("aiocache", fault)
+        return value
+
+    return call
 
 
 multi_get = counts("aiocache", _answered_many)

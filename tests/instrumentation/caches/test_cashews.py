@@ -81,6 +81,8 @@ class Kit(AsyncCacheKit):
 
 
 class TestMemory(Kit):
+    asks_nobody = True
+
     def asks(self, cache: Any) -> Any:
         return type(cache._get_backend(""))
 
