@@ -12,7 +12,6 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Protocol
 
-from metertap import faults
 from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current
 from metertap.patching.targets import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
@@ -58,7 +57,7 @@ def _wrapper(function: Any, begin: Begin, drive: Callable[..., Any]) -> WrapperF
         except BaseException as error:
             hide_frame(error)
             raise
-        made = drive(lambda: inner, begin(instance, args, kwargs))
+        made = drive(inner, begin(instance, args, kwargs))
         made.__name__, made.__qualname__ = name, qualified_name
         return made
 
@@ -75,12 +74,13 @@ def named_as(like: Any, made: Any) -> Any:
 
 
 def steps(
-    make: Callable[[], Generator[Any, Any, Any]], stepping: Stepping
+    inner: Any, stepping: Stepping, make: Callable[[], Any] | None = None
 ) -> Generator[Any, Any, Any]:
-    """Drive the generator that `make` gives as one call."""
+    """Drive the generator `inner`, or the one that `make` gives, as one call."""
     frame = stepping.start()
     try:
-        inner = make()
+        if make is not None:
+            inner = make()
         step, value, is_first = inner.send, None, frame is not None
         while True:
             token = None if frame is None else _set(frame)
@@ -95,7 +95,8 @@ def steps(
                     _reset(token)
             if is_first:
                 is_first = False
-                _first_item(frame)
+                if frame is not None and (series := frame[SERIES]):
+                    series.first_item(clock() - frame[STARTED])
             try:
                 step, value = inner.send, (yield item)
             except BaseException as error:
@@ -110,12 +111,13 @@ def steps(
 
 
 async def async_steps(
-    make: Callable[[], AsyncGenerator[Any, Any]], stepping: Stepping
+    inner: Any, stepping: Stepping, make: Callable[[], Any] | None = None
 ) -> AsyncGenerator[Any, Any]:
-    """Drive the async generator that `make` gives as one call."""
+    """Drive the async generator `inner`, or the one that `make` gives, as one call."""
     frame = stepping.start()
     try:
-        inner = make()
+        if make is not None:
+            inner = make()
         step: Callable[..., Awaitable[Any]] = functools.partial(_first_step, inner)
         value, is_first = None, frame is not None
         while True:
@@ -133,7 +135,8 @@ async def async_steps(
                         pass
             if is_first:
                 is_first = False
-                _first_item(frame)
+                if frame is not None and (series := frame[SERIES]):
+                    series.first_item(clock() - frame[STARTED])
             try:
                 step, value = inner.asend, (yield item)
             except BaseException as error:
@@ -163,12 +166,3 @@ def _first_step(inner: AsyncGenerator[Any, Any], value: None) -> Awaitable[Any]:
 
 def _leave_to_the_driver(_inner: object) -> None:
     """Do nothing for a generator that is abandoned: the loop's finalizer closes its driver."""
-
-
-def _first_item(frame: Frame | None) -> None:
-    """Record how long the call of `frame` took until its first item."""
-    if frame is not None and (series := frame[SERIES]):
-        try:
-            series.first_item(clock() - frame[STARTED])
-        except Exception as fault:
-            faults.fault("measure", fault)

@@ -141,6 +141,19 @@ class ToolSlot(Slot):
         frame[NOTE:] = None, started, None, 0, None
         calls.leave(frame, None, ended)
 
+    def start(self) -> Frame | None:
+        """Begin a generator's call, as `functions` do it."""
+        series, around = self.series, _current()
+        if series is None or (
+            around is not None and (around[0] is not None or around[2] is not None)
+        ):
+            return self.enter(as_current=False)
+        try:
+            series.tick()
+        except StopIteration:
+            series.due()
+        return [series, self, None, False, False, None, calls.clock(), None, 0, None]
+
     def enter_anew(self) -> Frame | None:
         """Begin a call as `enter` does, and mark it while no result was looked at."""
         frame = self.enter()

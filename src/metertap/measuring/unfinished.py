@@ -121,11 +121,11 @@ async def _coroutine_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float
 
 
 def _generator_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float) -> Any:
-    return generators.steps(unrun.take, Steps(own, enter, spent))
+    return generators.steps(None, Steps(own, enter, spent), unrun.take)
 
 
 def _async_generator_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float) -> Any:
-    return generators.async_steps(unrun.take, Steps(own, enter, spent))
+    return generators.async_steps(None, Steps(own, enter, spent), unrun.take)
 
 
 _LATER: dict[type, Callable[[Ends, _Enter, _Unrun, float], Any]] = {

@@ -118,19 +118,24 @@ class ToolSeries(LatencySeries[ToolFigures]):
 
     def first_item(self, seconds: float) -> None:
         """Record that a call that yields gave its first item `seconds` after it started."""
+        try:  # no measured call guards this
+            latencies, point = self._first_items, self._first_point
+            if latencies is None or point is None:
+                latencies, point = self._first_of_all()
+            latencies.append(seconds)
+            point.record(seconds)
+        except Exception as error:
+            faults.fault("record", error)
+
+    def _first_of_all(self) -> tuple[Latencies, DataPoint]:
         recorder = self._recorder
-        latencies = self._first_items
-        if latencies is None:
-            with recorder.lock:
-                latencies = self._first_items or Latencies(recorder.window_size)
-                self._first_items = latencies
-        latencies.append(seconds)
-        point = self._first_point
-        if point is None:
-            metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
-            point = recorder.operation((metric.name, self.name), metric, attributes)
-            self._first_point = point
-        point.record(seconds)
+        with recorder.lock:
+            latencies = self._first_items or Latencies(recorder.window_size)
+            self._first_items = latencies
+        metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
+        point = recorder.operation((metric.name, self.name), metric, attributes)
+        self._first_point = point
+        return latencies, point
 
     def end(
         self,
