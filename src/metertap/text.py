@@ -22,7 +22,8 @@ TWO_CALLS = f"{NONE} a percentile needs two calls"
 NO_TOOL = (
     "No tool has been called yet. Tools of MCP and of agent frameworks are found by themselves. "
     "Functions of your own, such as the routes of a web framework, become tools by @metertap.tool "
-    'above them, by `with metertap.measure_tool("name"):` around a block, or by a line below '
+    "next to them, below a decorator that registers them such as @app.get, by "
+    '`with metertap.measure_tool("name"):` around a block, or by a line below '
     '[tool.metertap.tools] in pyproject.toml: "package.module:function" = {}'
 )
 """What is said where caches are measured and tools are not."""
@@ -165,7 +166,15 @@ def money(usd: float | None) -> str:
         return NONE
     if not usd or abs(usd) >= 1:
         return f"${usd:,.2f}"
-    return f"${usd:.3g}" if abs(usd) >= 0.0001 else f"${usd:.1e}"
+    if abs(usd) < 0.0001:
+        return f"${usd:.1e}"
+    digits = f"{usd:.3g}"
+    return f"${digits}" if len(digits.partition(".")[2]) > 1 else f"${usd:.2f}"
+
+
+def tool(name: str) -> str:
+    """Name a tool for people: model calls that no tool made are of the tool `none`."""
+    return "outside tools" if name == "none" else name
 
 
 def duration(seconds: float) -> str:

@@ -58,6 +58,27 @@ def test_a_row_for_each_tool_and_cache_with_bars(
     assert " ".join(prices.split()) == "prices 14 71.4 ██▇▇"
 
 
+@pytest.mark.parametrize(
+    ("calls", "percentiles"), [(1, "– – –"), (5, "100 ms ≈100 ms ≈100 ms")], ids=["one", "few"]
+)
+def test_percentiles_of_few_calls_are_shown_as_elsewhere(
+    calls: int,
+    percentiles: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("METERTAP_HISTORY", str(tmp_path / "few.db"))
+    tally = Tally({"ok": calls})
+    tally.sketch().add([0.1] * calls)
+    with closing(Store(tmp_path / "few.db", 10_000_000)) as store:
+        store.write(Run("shop", "1.0", "one"), [(START, {SEARCH: tally})])
+    lines = answered(capsys, "--step", "1d").splitlines()
+    (search,) = (line for line in lines if line.startswith("  search"))
+    assert f" {calls} 0 {percentiles} " in " ".join(search.split())
+    assert lines[-1].strip()[0] in percentiles
+
+
 def test_model_calls_that_no_tool_made_are_no_tool(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,7 +95,7 @@ def test_top_shows_days_where_a_history_is_kept(
     assert "forecast $3.50 a day, the mean of the last 2 whole days" in shown
     assert "budget $4.00 a day: over it on 1 days" in shown
     assert "x/m ask" in shown
-    assert "$2.00 $0.5 $0.00 $1.00" in shown  # the last is what caches saved
+    assert "$2.00 $0.50 $0.00 $1.00" in shown  # the last is what caches saved
     assert main(["top", "--json", "--interval", "0.1", url]) == 0
     (process,) = json.loads(capsys.readouterr().out)
     assert [day["usd"] for day in process["spending"]["days"]] == [5.0, 2.0, 3.5]

@@ -269,3 +269,6 @@ def test_hits_of_a_cache_that_does_not_show_who_asks_are_unknown() -> None:
     shown = tables(document["cost_metrics"])
     (line,) = [row for table in shown for row in table.rows if row[0] == "prices"]
     assert set(line[1:]) == {"–"}
+    assert "– unknown: only a total of the hits is known of prices." in shown[-1].legend
+    assert [row[0] for row in shown[0].rows] == ["outside tools"]
+    assert shown[1].rows[0][1] == "outside tools"

@@ -182,6 +182,8 @@ def test_an_empty_variable_is_an_unset_one(caplog: pytest.LogCaptureFixture) -> 
         ("METERTAP_ENABLED", "PERFORMANCE_METRICS_ENABLED"),
         ("METERTAP_PROMETHEUS_PORT", "PROMETHEUS_PORT"),
         ("METERTAP_WINDOW", "METRICS_WINDOW_SIZE"),
+        ("METERTAP_PROT", "METRICS_JSON_PORT"),
+        ("METERTAP_CONFG", "METERTAP_CONFIG"),
     ],
 )
 def test_a_misspelt_variable_is_one_warning_with_a_suggestion(
@@ -192,6 +194,11 @@ def test_a_misspelt_variable_is_one_warning_with_a_suggestion(
     assert warning == (
         f"{misspelt} is no setting of metertap and is ignored; did you mean {meant}?"
     )
+
+
+def test_a_variable_that_is_like_none_has_no_suggestion(caplog: pytest.LogCaptureFixture) -> None:
+    settings.read(environ={"METERTAP_XYZ": "1"})
+    assert warnings_of(caplog) == ["METERTAP_XYZ is no setting of metertap and is ignored"]
 
 
 def test_variables_of_other_programs_are_not_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -84,9 +84,19 @@ def test_a_decorated_tool_that_was_never_called_is_told_where_another_was() -> N
     recorder.tool("found", "mcp:shop")  # one that a server lists
     assert "has to stand above" not in plain(tables(document())[0])
     metertap.record_tool_call("search", True, 5.0)
-    assert "prices: never called. " in tables(document())[0].legend
+    assert "prices: never called. If" in tables(document())[0].legend
+    assert tables(document(), is_order_told=True)[0].legend.startswith("prices: never called.\n")
     metertap.record_tool_call("prices", True, 5.0)
     assert "has to stand above" not in plain(tables(document())[0])
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"), [(0, ""), (2, " of running workers: those of ended ones are only counted")]
+)
+def test_why_there_is_no_percentile_is_said(ended: int, reason: str) -> None:
+    metertap.record_tool_call("search", True, 5.0)
+    (table,) = tables(document(ended_workers=ended))
+    assert table.legend.splitlines()[-1] == f"– a percentile needs two calls{reason}"
 
 
 def test_where_only_caches_are_measured_it_is_said_what_becomes_a_tool() -> None:

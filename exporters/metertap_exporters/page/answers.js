@@ -33,8 +33,9 @@ export class Answers {
 
     const asked = caches.filter((row) => row.cache.total_requests >= FEWEST_LOOKUPS);
     const [unhelpful] = most(asked, (row) => 100 - row.cache.hit_rate);
+    const others = asked.length < caches.length ? `; caches with fewer than ${FEWEST_LOOKUPS} are left out` : "";
     answer("unhelpful", unhelpful, "", unhelpful && `${joined(percent(unhelpful.cache.hit_rate))} hits`,
-      unhelpful ? `of ${joined(count(unhelpful.cache.total_requests))} lookups since counting began` : caches.length ? `none has been asked ${FEWEST_LOOKUPS} times yet` : "no cache has been seen");
+      unhelpful ? `of ${joined(count(unhelpful.cache.total_requests))} lookups${others || " since counting began"}` : caches.length ? `none has been asked ${FEWEST_LOOKUPS} times yet` : "no cache has been seen");
   }
 }
 

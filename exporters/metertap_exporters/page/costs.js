@@ -6,7 +6,13 @@ import { NONE, duration } from "./figures.js";
 export function money(usd) {
   if (usd === null || usd === undefined) return NONE;
   if (usd === 0 || Math.abs(usd) >= 1) return `$${usd.toFixed(2)}`;
-  return `$${Number(usd.toPrecision(3))}`;
+  const digits = String(Number(usd.toPrecision(3)));
+  return `$${/\.\d$/.test(digits) ? `${digits}0` : digits}`;
+}
+
+/** The name of a tool as people read it: model calls that no tool made have the tool `none`. */
+function toolNamed(name) {
+  return name === "none" ? "outside tools" : name;
 }
 
 const OF_DAYS = ["Spent", "A successful call", "On failures", "Saved by caches", "Model calls", "Tokens in", "Tokens out"];
@@ -20,7 +26,7 @@ export function showDays(place, found) {
   fill(place.querySelector(".days"), days.length ? ["Day (UTC)", ...OF_DAYS] : [], days);
   for (const name of ["tool", "model"]) {
     const groups = found[`${name}s`].sort((one, other) => (other.usd ?? 0) - (one.usd ?? 0));
-    const lines = groups.map((of) => [`${of[name]} ${of.version}`.trim(), ...spent(of)]);
+    const lines = groups.map((of) => [`${name === "tool" ? toolNamed(of.tool) : of.model} ${of.version}`.trim(), ...spent(of)]);
     const table = place.querySelector(`.days-${name}s`);
     if (table) fill(table, lines.length ? [name === "tool" ? "Tool" : "Model", ...OF_DAYS] : [], lines);
   }
@@ -57,13 +63,13 @@ export class Costs {
     if (!costs) return;
     const tools = Object.entries(costs.tools).sort(([, one], [, other]) => (other.spent ?? 0) - (one.spent ?? 0));
     fill(this.#place.querySelector("#costs-tools"), ["Tool", "Spent", "A successful call", "On failures", "Saved by caches", "Model calls", "Tokens in", "Tokens out"], tools.map(([name, tool]) => [
-      name, `${money(tool.spent)}${tool.unpriced_calls ? " *" : ""}`, money(tool.per_successful_call), money(tool.spent_on_failures),
+      toolNamed(name), `${money(tool.spent)}${tool.unpriced_calls ? " *" : ""}`, money(tool.per_successful_call), money(tool.spent_on_failures),
       money(tool.saved_by_caches), tool.model_calls, tool.input_tokens, tool.output_tokens,
     ]));
     const models = [...costs.models].sort((one, other) => (other.spent ?? 0) - (one.spent ?? 0));
     fill(this.#place.querySelector("#costs-models"), models.length ? ["Model", "Spent", "A successful call", "On failures", "Saved by caches", "Calls", "Failed", "Tokens in", "Tokens out", "Tool"] : [], models.map((of) => [
       `${of.provider}/${of.model}`, `${money(of.spent)}${of.unpriced_calls ? " *" : ""}`, money(of.per_successful_call), money(of.spent_on_failures), money(of.saved_by_caches), of.calls, of.failed_calls,
-      of.input_tokens, of.output_tokens, of.tool,
+      of.input_tokens, of.output_tokens, toolNamed(of.tool),
     ]));
     fill(this.#place.querySelector("#costs-changes"), costs.recommendations.length ? ["What could be changed", "Saves", "Because"] : [], costs.recommendations.map((item) => [
       item.text, money(item.saves), `${item.arithmetic} (confidence: ${item.confidence})`,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
 from metertap.cli.processes import (
@@ -17,6 +19,7 @@ from metertap.cli.tables import complain, show, write_json
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
 from metertap.tables.table import shortened
+from metertap.text import ORDER
 
 _COMMAND = "snapshot"
 _MOST_ROWS = 40
@@ -36,15 +39,22 @@ def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> in
             complain(_COMMAND, told_of(process, answer))
         else:
             documents.append((process, answer))
-    for item, reason in hidden:
-        complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
-    if not documents:
-        return 1
-    if as_json:
+    if as_json and documents:
         only = url is not None and len(found) == 1
         write_json(documents[0][1] if only else [document for _, document in documents])
     else:
+        is_order_told = False
         for process, document in documents:
-            made = tables(document, name=process.name, pid=process.pid, url=process.url)
+            made = tables(
+                document,
+                name=process.name,
+                pid=process.pid,
+                url=process.url,
+                is_order_told=is_order_told,
+            )
+            is_order_told |= any(ORDER in table.legend for table in made)
             show(made if url is not None else [shortened(table, _MOST_ROWS) for table in made])
-    return 0
+    sys.stdout.flush()
+    for item, reason in hidden:
+        complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
+    return 0 if documents else 1

@@ -75,11 +75,14 @@ def from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> Given:
 
 def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
     """Warn, once, of a setting that does not exist; return what was told."""
-    near = None
-    if name.startswith(_PREFIX):  # whoever writes METERTAP_WINDOW means METRICS_WINDOW_SIZE
-        keyword = nearest(name.removeprefix(_PREFIX).lower(), TABLE)
-        near = TABLE[keyword][0] if keyword else None
+    near = nearest(name, known)
+    if name.startswith(_PREFIX):
+        # Whoever writes METERTAP_WINDOW means METRICS_WINDOW_SIZE, and METERTAP_PORT is the page's.
+        meant = {variable.partition("_")[2].lower(): variable for variable in known}
+        meant |= {keyword: variable for keyword, (variable, _) in TABLE.items()}
+        meant["port"] = TABLE["json_port"][0]
+        near = meant.get(nearest(name.removeprefix(_PREFIX).lower(), meant) or "")
     told = f"{shown_name} is no setting of metertap and is ignored"
-    told += did_you_mean(near or nearest(name, known))
+    told += did_you_mean(near)
     warn_once(shown_name, "%s", told)
     return told

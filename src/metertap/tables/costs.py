@@ -48,7 +48,7 @@ def heading(costs: Costs) -> str:
 
 def dearest(costs: Costs) -> list[str]:
     """Return in one line each the dearest tools and the dearest models, if anything has a cost."""
-    tools = {name: tool["spent"] for name, tool in costs["tools"].items()}
+    tools = {text.tool(name): tool["spent"] for name, tool in costs["tools"].items()}
     models: dict[str, float | None] = {}
     for item in costs["models"]:
         name = f"{item['provider']}/{item['model']}"
@@ -67,7 +67,7 @@ def _tools(costs: Costs) -> Table:
     for name, tool in sorted(costs["tools"].items(), key=lambda item: -(item[1]["spent"] or 0)):
         table.rows.append(
             (
-                name,
+                text.tool(name),
                 text.count(tool["model_calls"]),
                 text.count(tool["input_tokens"]),
                 text.count(tool["output_tokens"]),
@@ -86,7 +86,7 @@ def _models(costs: Costs) -> Table:
         table.rows.append(
             (
                 f"{item['provider']}/{item['model']}",
-                item["tool"],
+                text.tool(item["tool"]),
                 text.count(item["calls"]),
                 text.count(item["failed_calls"]),
                 text.count(item["input_tokens"]),
@@ -132,7 +132,8 @@ def _legend(costs: Costs) -> str:
         dated = "" if costs["table_date"] is None else f" of {costs['table_date']}"
         lines.append(f"USD by the table of {costs['table']}{dated} and by own prices.")
     else:
-        lines.append("USD by own prices; metertap[costs] brings a table of prices.")
+        own = "No model has a price" if costs["spent"] is None else "USD by own prices"
+        lines.append(f"{own}; the extra costs brings a table of prices.")
     if costs["unpriced_models"]:
         unknown = ", ".join(costs["unpriced_models"])
         lines.append(f"* without {costs['unpriced_calls']} calls that have no price: {unknown}")
@@ -140,4 +141,8 @@ def _legend(costs: Costs) -> str:
         lines.append(f"{costs['unreported_calls']} calls did not say how many tokens they used.")
     if costs["saved_by_caches"] is not None:
         lines.append(f"Saved: {costs['assumes']}.")
+    unseen = [name for name, cache in costs["caches"].items() if cache["hits"] is None]
+    if unseen:
+        whose = text.listed(unseen)
+        lines.append(f"{text.NONE} unknown: only a total of the hits is known of {whose}.")
     return "\n".join(lines)

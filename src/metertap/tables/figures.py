@@ -9,6 +9,7 @@ from metertap.tables import weights
 from metertap.tables.document import Document, Operation, Session, Tool
 from metertap.tables.percentiles import (
     PERCENTILES,
+    explain,
     percentile,
     percentile_of_operation,
     percentile_of_sessions,
@@ -27,6 +28,7 @@ _CALLER = "caller)"
 _NOT_FAILED = {outcomes.CANCELLED: "cancelled", outcomes.CALLER_ERROR: "caller"}
 _MARKED = "(caller): the caller's error, such as a wrong argument: neither ok nor failed."
 _POOR_SUCCESS_RATE = 90.0
+_TWO_OF_RUNNING = f"{text.TWO_CALLS} of running workers: those of ended ones are only counted"
 _REQUESTS_AND_CALLS = (
     "Tools count calls of handlers, where cancelled calls and callers' errors are neither ok nor "
     "failed.\nMCP operations count requests, with or without a handler. One with any error failed."
@@ -34,11 +36,17 @@ _REQUESTS_AND_CALLS = (
 
 
 def tables(
-    document: Document, *, name: str = "", pid: int | None = None, url: str = ""
+    document: Document,
+    *,
+    name: str = "",
+    pid: int | None = None,
+    url: str = "",
+    is_order_told: bool = False,
 ) -> list[Table]:
     """Return what the document has: tools, slowest first, MCP operations and sessions, caches.
 
     The first one is titled with what the program calls itself, or `name`, and where it answers.
+    `is_order_told` says that the order of decorators was explained before.
     """
     made = []
     operations, sessions = document.get("operations"), document.get("sessions")
@@ -53,12 +61,10 @@ def tables(
     if not document["tool_metrics"] and not operations:
         made[0].legend = text.NO_TOOL
     elif never := _never_called(document):
-        told = f"{text.listed(never)}: never called. {text.ORDER}"
+        told = f"{text.listed(never)}: never called.{'' if is_order_told else f' {text.ORDER}'}"
         made[0].legend = "\n".join(filter(None, (made[0].legend, told)))
     made[0].title = _title(document, name, pid, url)
-    for sign, legend in ((text.ABOUT, text.LEGEND), (text.NONE, text.TWO_CALLS)):
-        for table in [table for table in made if _has(sign, table)][-1:]:
-            table.legend = "\n".join(filter(None, (table.legend, legend)))
+    explain(made, _TWO_OF_RUNNING if document.get("ended_workers") else text.TWO_CALLS)
     weighed = document.get("weight_metrics")
     if weighed is not None:
         made += weights.tables(weighed, document["system_metrics"]["uptime_seconds"])
@@ -81,11 +87,6 @@ def _never_called(document: Document) -> list[str]:
         for name in idle
         if document["tool_metrics"][name]["source"] == catalogue.MANUAL and "@" not in name
     ]
-
-
-def _has(sign: str, table: Table) -> bool:
-    columns = [column for column, name in enumerate(table.headers) if name in PERCENTILES]
-    return any(sign in row[column] for row in table.rows for column in columns)
 
 
 def _title(document: Document, name: str, pid: int | None, url: str) -> str:

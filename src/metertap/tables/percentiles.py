@@ -6,16 +6,17 @@ calls. Nobody who looks at a table expects a latency that no call had: it shows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from metertap import text
 from metertap.tables.document import Latencies, Operation, Session, Tool
+from metertap.tables.table import Table
 
 Which = Literal["p50", "p95", "p99"]
 PERCENTILES: tuple[Which, ...] = ("p50", "p95", "p99")
-_FEWEST = {"p50": 2, "p95": 19, "p99": 99}
+FEWEST = {"p50": 2, "p95": 19, "p99": 99}
 """The number of calls below which a percentile lies beyond the longest call."""
 
 
@@ -57,7 +58,19 @@ def percentile_of_sessions(session: Session, which: Which) -> Percentile:
 
 def percentile_of_part(part: Latencies, longest_ms: float | None, which: Which) -> Percentile:
     """Return one percentile of some of a tool's calls, at most the tool's longest call."""
-    return _bounded(_value(part, which), longest_ms, part["calls"] < _FEWEST[which])
+    return _bounded(_value(part, which), longest_ms, part["calls"] < FEWEST[which])
+
+
+def explain(tables: Sequence[Table], none: str = text.TWO_CALLS) -> None:
+    """Say below the last table that has them what the signs of percentiles mean; `none` of `–`."""
+    for sign, legend in ((text.ABOUT, text.LEGEND), (text.NONE, none)):
+        for table in [table for table in tables if _has(sign, table)][-1:]:
+            table.legend = "\n".join(filter(None, (table.legend, legend)))
+
+
+def _has(sign: str, table: Table) -> bool:
+    columns = [column for column, name in enumerate(table.headers) if name in PERCENTILES]
+    return any(sign in row[column] for row in table.rows for column in columns)
 
 
 def _value(figures: Mapping[str, object], which: Which, of: str = "latency") -> float | None:

@@ -76,7 +76,7 @@ def tables(found: Spending) -> list[Table]:
         if budget is not None and (day["usd"] or 0) > budget:
             days.styles[len(days.rows)] = "yellow"
         days.rows.append((day["day"], *_figures(day)))
-    tools = [(item["tool"], item["version"], item) for item in found["tools"]]
+    tools = [(text.tool(item["tool"]), item["version"], item) for item in found["tools"]]
     models = [(item["model"], item["version"], item) for item in found["models"]]
     made = [days, _groups("tool", tools), _groups("model", models)]
     made = [table for table in made if table.rows]

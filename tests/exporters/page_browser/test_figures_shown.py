@@ -179,6 +179,22 @@ def test_a_page_says_nothing_of_a_minute_that_it_did_not_watch(tap: Tap, opened:
     assert told[2] == "since counting began; none in the last minute"
 
 
+def test_the_card_of_hit_rates_says_which_caches_it_leaves_out(tap: Tap, opened: Open) -> None:
+    for name, misses in (("asked", 20), ("hardly asked", 1)):
+        meter = metertap.cache_meter(name)
+        meter.hit()
+        for _ in range(misses):
+            meter.miss()
+    seen = opened(url_of(tap))
+    told = "of 21 lookups; caches with fewer than 20 are left out"
+    assert seen.texts("#unhelpful .because") == [told]
+    assert seen.texts("#workers") in ([], [""])
+    costs = "(await import('/costs.js')).money"
+    assert seen.tab.evaluate(f"async () => [0.5, 0.123, 1].map({costs})") == [
+        *("$0.50", "$0.123", "$1.00"),
+    ]
+
+
 def test_a_row_tells_errors_of_callers_from_failures(tap: Tap, opened: Open) -> None:
     record("search", 1.0, fail=6)
     recorder = state.recorder()

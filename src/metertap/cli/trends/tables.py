@@ -9,10 +9,10 @@ from metertap.cli.top.history import bars
 from metertap.history import times
 from metertap.history.answers import Kind, Slice
 from metertap.history.trends import Trend, Trends, milliseconds, percent
+from metertap.tables.percentiles import FEWEST, PERCENTILES, Percentile, Which, explain
 from metertap.tables.table import Table
 
 _NAMED: dict[Kind, str] = {"tool": "tool", "operation": "MCP operation", "cache": "cache"}
-_PERCENTILES = (50, 95, 99)
 Figure = Callable[[Slice], float | None]
 
 
@@ -28,6 +28,7 @@ def tables(found: Trends, *, periods: bool) -> Iterator[Table]:
                 else _of_calls(found, trends, kind, periods)
             )
             made.title, title = title, ""
+            explain([made])
             yield made
 
 
@@ -45,7 +46,7 @@ def _title(found: Trends) -> str:
 def _of_calls(found: Trends, trends: Sequence[Trend], kind: Kind, periods: bool) -> Table:
     headers = (
         *(*_labels(found, _NAMED[kind], periods), "calls", "failed %"),
-        *(f"p{at}" for at in _PERCENTILES),
+        *PERCENTILES,
         *("" if periods else "p95 over time", "errors"),
     )
     table = Table("", headers, right=frozenset({"calls", "failed %", "p50", "p95", "p99"}))
@@ -60,12 +61,19 @@ def _of_calls(found: Trends, trends: Sequence[Trend], kind: Kind, periods: bool)
                 *label,
                 text.count(each.calls),
                 text.percent(percent(each.error_rate)),
-                *(text.latency(milliseconds(each, at)).strip() for at in _PERCENTILES),
+                *(_percentile(each, which) for which in PERCENTILES),
                 line,
                 ", ".join(f"{name} {count}" for name, count in each.error_types.items()),
             )
         )
     return table
+
+
+def _percentile(of: Slice, which: Which) -> str:
+    """Return a percentile as `snapshot` shows it: none of one call, and marked for few calls."""
+    calls = 0 if of.latency is None else of.latency.count
+    shown = Percentile(milliseconds(of, int(which[1:])), calls < FEWEST[which])
+    return shown.text() if calls > 1 else text.NONE
 
 
 def _of_caches(found: Trends, trends: Sequence[Trend], periods: bool) -> Table:
