@@ -76,7 +76,8 @@ def test_percentiles_of_few_calls_are_shown_as_elsewhere(
     lines = answered(capsys, "--step", "1d").splitlines()
     (search,) = (line for line in lines if line.startswith("  search"))
     assert f" {calls} 0 {percentiles} " in " ".join(search.split())
-    assert lines[-1].strip()[0] in percentiles
+    legend = [line.strip()[0] for line in lines if "too few calls" in line or "two calls" in line]
+    assert legend == [sign for sign in "≈–" if sign in percentiles]
 
 
 def test_model_calls_that_no_tool_made_are_no_tool(
