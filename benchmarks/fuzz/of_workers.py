@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,15 @@ from metertap.recording import Recorder
 from metertap.workers import records, wire
 from metertap.workers.ledger import Ledger, Merged
 from metertap.workers.records import Head
-from metertap.workers.sections import Changes, Heard, Told, figures_of, of_process, of_recorder
+from metertap.workers.sections import (
+    Changes,
+    Heard,
+    Items,
+    Told,
+    figures_of,
+    of_process,
+    of_recorder,
+)
 from metertap_exporters.exposition.text import Exposition
 from metertap_exporters.exposition.views import Views
 from metertap_exporters.json.document import outline
@@ -48,7 +56,11 @@ def _said(message: Any, samples: bytes, by: random.Random) -> bytes:
     if by.random() < 0.1:
         samples = changed_bytes(samples, by)
     text = dumped(message, by) if by.random() < 0.7 else json.dumps(message).encode()
-    return wire.framed(text.decode(errors="replace"), [samples])
+    return _after_length(text) + samples
+
+
+def _after_length(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
 
 
 _SAMPLES = (-1.0, 0.0, 1e-300, 5.0, 1e300, 1e308, float("nan"), float("inf"), float("-inf"))
@@ -90,10 +102,14 @@ def answers_of_workers() -> Iterator[Target]:
             }
             json.loads(DocumentText().of(outline(figures, **given)))
             exposition.text(views.families(figures), is_openmetrics=False)
-        for section in ledger.sections.values():
-            records.text_of(section, merged[section.name], 1.0)
+        _write(ledger, merged)
 
     yield Target((wire.Malformed,), give)
+
+
+def _write(ledger: Ledger, sheet: Mapping[str, Items]) -> None:
+    new = {name: (items, 1.0) for name, items in sheet.items()}
+    records.written(Head(), ledger.sections, new, {})
 
 
 _NOTHING = Changes(False, (), (), ())
@@ -104,14 +120,15 @@ def totals_of_workers() -> Iterator[Target]:
     """Read the file of totals that a worker has left."""
     ledger = _ledger()
     sheet = ledger.now(ledger.sections)
-    head = Head("instance", ((1, 2),), 1, ((3, 4),))
-    texts = [records.text_of(ledger.sections[name], items, 1.0) for name, items in sheet.items()]
-    message = json.loads(records.written(head, texts)[4:])
+    head = Head("instance", ((1, 2),), 1, 0, ((3, 4),))
+    new = {name: (items, 1.0) for name, items in sheet.items()}
+    whole = records.written(head, ledger.sections, new, {})[4:]
+    end = 4 + int.from_bytes(whole[:4], "big")
+    message, samples = json.loads(whole[4:end]), whole[end:]
 
     def give(by: random.Random) -> None:
-        found = records.read(wire.framed(dumped(message, by).decode("latin-1")), ledger.sections)
-        for name, items in found.sheet.items():
-            records.text_of(ledger.sections[name], items, 1.0)
+        said = _after_length(_said(message, samples, by))
+        _write(ledger, records.read(said, ledger.sections).sheet)
 
     yield Target((wire.Malformed,), give)
 
