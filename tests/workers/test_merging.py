@@ -484,6 +484,24 @@ def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObj
         | st.lists(st.lists(st.integers(0, 2**40), max_size=2), max_size=3)
         | st.dictionaries(st.text(max_size=3), st.integers(-5, 5), max_size=3)
     )
+    is_refused_or_sane(tools, written, samples, part)
+
+
+@given(st.integers(0), st.binary(min_size=8, max_size=8) | st.just(bytes(8)), st.booleans())
+def test_any_other_number_in_the_place_of_one_is_refused_or_sane(
+    place: int, number: bytes, is_cut: bool
+) -> None:
+    tools, written, samples = written_tools()
+    sound = Heard()
+    sound.take(tools.decoded(written, Samples(memoryview(samples))))
+    (part,) = sound.items.values()
+    start = place % (len(samples) // 8) * 8
+    other = samples[:start] + number + (b"" if is_cut else samples[start + 8 :])
+    is_refused_or_sane(tools, written, other, part)
+
+
+def is_refused_or_sane(tools: Section, written: Any, samples: bytes, part: Part) -> None:
+    """Take what may be wrong: it is refused, or it can be merged and sent again."""
     found = Heard()
     try:
         found.take(tools.decoded(json.loads(json.dumps(written)), Samples(memoryview(samples))))

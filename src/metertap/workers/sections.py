@@ -165,7 +165,8 @@ class Section:
                 figures = decoder(self.kind)(written_figures, count, samples)
                 runs: Sequence[Any] = [()] * count
                 if windows is not None:
-                    runs = decoder(_WINDOWS)(windows[0], count, samples)
+                    (written_runs,) = windows
+                    runs = decoder(_WINDOWS)(written_runs, count, samples)
                 items = [*map(_part, zip(figures, runs, strict=True))]
             elif count:
                 items = decoder(self.kind)(columns, count, samples)
