@@ -77,6 +77,8 @@ def test_nobody_elses_link_is_followed_and_nothing_but_a_file_is_replaced(
         {"targets": ["OWN"], "labels": {"__metrics_path__": "/admin"}},
         {"targets": ["OWN"], "labels": {"__address__": "other:80"}},
         {"targets": ["OWN"], "labels": {"__param_target": "other"}},
+        {"targets": ["OWN"], "labels": {"no name": "x"}},
+        {"targets": ["OWN"], "labels": {"": "x"}},
     ],
 )
 def test_a_process_sends_prometheus_nowhere_else(

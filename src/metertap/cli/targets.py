@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TypedDict
@@ -78,18 +79,20 @@ def _replace(path: Path, text: str) -> None:
 def _of(process: Running, given: Credentials) -> list[Target]:
     """Ask a process what is to be scraped of it: nothing else than its own address is let through.
 
-    Labels that begin with `__` tell a Prometheus where to ask, and what.
+    Labels that begin with `__` tell a Prometheus where to ask, and what. For one that is no name it
+    refuses the whole file, and so the targets of all others.
     """
     url = process.prometheus_url or ""
     found = read(get(url, "/targets", for_registered(given, process)), list[Target])
     scheme, _, address = url.partition("://")
     for target in found:
-        if target["targets"] != [address] or any(map(_is_instruction, target["labels"])):
+        if target["targets"] != [address] or not all(map(_is_harmless, target["labels"])):
             raise Malformed("it answers what is not its own address")
         if scheme == "https":
             target["labels"][_SCHEME] = scheme
     return found
 
 
-def _is_instruction(label: str) -> bool:
-    return label.startswith("__") and label != _WORKER
+def _is_harmless(label: str) -> bool:
+    is_instruction = label.startswith("__") and label != _WORKER
+    return re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", label) is not None and not is_instruction
