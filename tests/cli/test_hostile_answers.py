@@ -14,7 +14,7 @@ import pytest
 
 import metertap
 from metertap import catalogue, state
-from metertap.cli import client, doctor, main, snapshot
+from metertap.cli import client, main, report_tables, snapshot
 from metertap.cli.client import Unreachable, get
 from metertap.cli.processes import Process, asked
 from metertap.cli.reports import Report
@@ -223,7 +223,7 @@ def screens_of_top(document: Document) -> Iterable[Table]:
 
 
 def tables_of_doctor(report: Report) -> Iterable[Table]:
-    return doctor._tables("shop", report, doctor._problems(report), True)
+    return report_tables.tables("shop", report, report_tables.problems(report), True)
 
 
 @pytest.mark.parametrize(

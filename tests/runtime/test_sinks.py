@@ -20,7 +20,7 @@ import pytest
 import metertap
 from metertap import faults, state, text
 from metertap.alerts.thresholds import read as thresholds
-from metertap.cli import doctor, main, tables
+from metertap.cli import main, report_tables, tables
 from metertap.cli.client import Unreachable
 from metertap.cli.reports import Report
 from metertap.cli.run import run as run_command
@@ -101,7 +101,7 @@ def _doctor(name: str, _folder: Path) -> str:
     report["notes"] = [name]
     report["otlp_problem"] = report["disabled_because"] = name
     report["left_out_duplicates"] = {name: 1}
-    shown = doctor._tables(name, report, doctor._problems(report), True)
+    shown = report_tables.tables(name, report, report_tables.problems(report), True)
     return "".join(plain(table, 100) for table in shown)
 
 
