@@ -19,6 +19,8 @@ from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import CALLER_ERROR, TOOL_ERROR, Ending
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
+from metertap.state import recorder
+from metertap.weight.definitions import Definition
 from support.stopped_clock import StoppedClock, stopped
 
 pytestmark = pytest.mark.interpreter
@@ -378,3 +380,96 @@ def test_exceptions_of_calls_that_are_not_counted_pass_unchanged(
     files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
     if sys.version_info >= (3, 11):
         assert frameworks.__file__ not in files
+
+
+def test_a_note_stands_whatever_is_raised(framework: Any) -> None:
+    def search() -> None:
+        framework.handlers.note(Ending(CALLER_ERROR, "Refused"))
+        raise KeyError
+
+    framework.tools["search"] = search
+    with pytest.raises(KeyError):
+        framework.run("search")
+    assert outcomes() == {"search": {"caller_error": 1}}
+
+
+@pytest.mark.faults
+def test_a_fault_in_looking_for_the_call_in_progress_is_told(
+    framework: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "in_progress", lambda: 1 / 0)
+    framework.handlers.note(Ending(TOOL_ERROR))
+    framework.handlers.handler_begins()
+    framework.handlers.handler_ended()
+    assert framework.handlers.untimed(lambda: 5, None, (), {}) == 5
+    assert faults.fault_counts() == {"tool framework": 4}
+
+
+class Sized:
+    """A tool with a definition of that size."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Weighed(Named):
+    """A framework whose tools have definitions."""
+
+    def __init__(self) -> None:
+        super().__init__("weighed")
+        self.tools: dict[str, Sized] = {"search": Sized(10), "fetch": Sized(20)}
+        self.asked: list[str] = []
+
+    def name_of(self, instance: Any, args: Any, kwargs: Any) -> str:
+        return str(args[0])
+
+    def tool_of(self, instance: Any, args: Any, kwargs: Any) -> Sized:
+        return self.tools[args[0]]
+
+    def definitions(self, instance: Any, args: Any, kwargs: Any) -> Any:
+        self.asked.append(args[0])
+        return self.tools.items()
+
+    def define(self, tool: Sized) -> Definition:
+        return Definition(tool.size, 0, 0)
+
+    def size_of(self, result: str) -> int:
+        return len(result)
+
+
+def test_definitions_and_results_are_weighed() -> None:
+    weighed = Weighed()
+    call = wrappers.plain_wrapper(weighed)
+
+    def run(name: str) -> None:
+        assert call(lambda _name: "found", None, (name,), {}) == "found"
+
+    def found() -> dict[str, tuple[int, int]]:
+        weights = recorder().weight_figures()
+        assert weights is not None
+        return {
+            weight.name: (0 if weight.definition is None else weight.definition.total, weight.total)
+            for weight in weights
+        }
+
+    tap = metertap.instrument(json_endpoint=False)
+    run("search")
+    assert found() == {"search": (10, 5), "fetch": (20, 0)}
+    run("search")
+    assert weighed.asked == ["search"]  # the same tool is defined as it was
+    weighed.tools["search"] = Sized(30)
+    run("search")
+    run("fetch")
+    assert found() == {"search": (30, 15), "fetch": (20, 5)}
+    assert weighed.asked == ["search", "search", "fetch"]
+    tap.shutdown()
+    weighed.tools["search"] = Sized(40)
+    run("search")
+    assert weighed.asked == ["search", "search", "fetch"]
+
+
+def test_nothing_is_defined_where_nothing_is_weighed() -> None:
+    weighed = Weighed()
+    with metertap.instrument(json_endpoint=False, weight=False):
+        wrappers.plain_wrapper(weighed)(lambda _name: "found", None, ("search",), {})
+    assert weighed.asked == []

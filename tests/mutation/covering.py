@@ -103,7 +103,25 @@ GROUPS = (
             "tests/measuring/test_counted_once.py",
             "tests/measuring/test_callables.py",
             "tests/measuring/test_frameworks.py",
+            "tests/instrumentation/tools/test_weights.py",
             "tests/caching",
+        ),
+    ),
+    Group(
+        ("src/metertap/recording/views.py",),
+        (
+            "tests/recording",
+            "tests/workers/test_merging.py",
+            "tests/weight",
+            "tests/costs",
+            "tests/exporters/test_json_document.py",
+            "tests/exporters/test_json_operations.py",
+            "--ignore=tests/costs/test_short_processes.py",
+            "--ignore=tests/costs/test_clients.py",
+            "--deselect=tests/recording/test_concurrency.py::test_no_record_of_1_600_000_is_lost",
+            "--deselect=tests/recording/test_concurrency.py::test_memory_is_bounded_by_windows",
+            "-k=not consistent_while and not collections_are and not record_meanwhile "
+            "and not faults",
         ),
     ),
     Group(
