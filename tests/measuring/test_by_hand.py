@@ -179,19 +179,24 @@ MAKE_LATER: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.parametrize("is_object", [False, True])
 @pytest.mark.parametrize("kind", MAKE_LATER)
 def test_a_plain_function_whose_work_is_done_later_is_told_of(
-    kind: str, caplog: pytest.LogCaptureFixture
+    kind: str, is_object: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its latency would look true; what it returns is handed on untouched."""
     made = MAKE_LATER[kind]()
 
-    @metertap.tool
+    class Indirect:
+        def __call__(self) -> Any:
+            return made
+
     def indirect() -> Any:
         return made
 
+    tool = metertap.tool(name="indirect")(Indirect() if is_object else indirect)
     for _ in range(2):
-        assert indirect() is made
+        assert tool() is made
     if kind == "coroutine":
         made.close()
     (warning,) = warnings_of(caplog)

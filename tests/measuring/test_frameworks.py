@@ -473,3 +473,19 @@ def test_nothing_is_defined_where_nothing_is_weighed() -> None:
     with metertap.instrument(json_endpoint=False, weight=False):
         wrappers.plain_wrapper(weighed)(lambda _name: "found", None, ("search",), {})
     assert weighed.asked == []
+
+
+def test_a_reset_makes_new_series() -> None:
+    named = Named()
+    call = wrappers.plain_wrapper(named)
+    for _ in range(2):
+        with metertap.instrument(json_endpoint=False):
+            call(lambda _name: "found", Sources(), ("search",), {})
+            assert outcomes() == {"search": {"ok": 1}}
+        metertap.reset()
+
+
+class Sources:
+    """What `Named` looks for names in."""
+
+    tools = ("search",)

@@ -283,3 +283,12 @@ def test_exceptions_of_calls_that_something_else_counts_show_no_frame_of_ours() 
                 call()
             frames = traceback.extract_tb(raised.value.__traceback__)
             assert functions.__file__ not in {frame.filename for frame in frames}
+
+
+@pytest.mark.faults
+def test_a_fault_in_beginning_a_call_is_told(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "enter", lambda *_call: 1 / 0)
+    assert handlers.plain() == "done"
+    assert faults.fault_counts() == {"measure": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metertap import faults
-from metertap.recording import CacheSeries, Recorder
+from metertap.recording import CacheSeries, Recorder, cache_series
 from metertap.recording.cache_series import EVICTIONS, REJECTIONS, Count, Reading, Statistics
 
 
@@ -253,3 +253,7 @@ def test_what_two_objects_of_a_name_evicted_is_added() -> None:
     for cache, says in zip(caches, (Statistics(5, 4, 3, 2), Statistics(1, 1, 1, 1)), strict=True):
         cache.says = says
     assert counted(series)[:3] == (6, 5, 4)
+
+
+def test_all_counts_of_two_statistics_are_added() -> None:
+    assert cache_series._sum((1, 2, 3, 4), (10, 20, 30, 40)) == (11, 22, 33, 44)

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import Tap
+from metertap_instrumentation.tools.mcp.names import KnownNames
 from servers.mcp_stacks import MCP, Handle, Stack, counted, of_this_sdk, stacks
 from support.metric_data import points
 
@@ -150,6 +151,14 @@ def test_what_a_server_listed_outlives_a_reset(tap: Tap) -> None:
         "search": {"exception": 1},
         "_OTHER": {"caller_error": 1},
     }
+
+
+def test_names_that_were_answered_for_are_forgotten_by_a_reset() -> None:
+    known = KnownNames()
+    known.learn("search")
+    assert (known.label("search"), known.label("made_up")) == ("search", "_OTHER")
+    metertap.reset()
+    assert known.label("search") == "_OTHER"
 
 
 @pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)

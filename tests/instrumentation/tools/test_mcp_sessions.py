@@ -56,11 +56,15 @@ def test_the_standard_streams_are_of_the_first_that_reads_them(of: Any) -> None:
     alone(opened)
 
 
-def wrapping(module: str, **variables: Any) -> None:
+def wrapping(module: str, is_wrapped: bool = False, **variables: Any) -> None:
     """Wrap a stream in a frame of `module`, as `anyio.wrap_file` is called there."""
     assert sessions._file_wrapped.__code__.co_name == "_file_wrapped"
-    # One frame stands between: that of the wrapper that calls it.
-    space: dict[str, Any] = {"__name__": module, "wrap": lambda: sessions._file_wrapped(0, (), {})}
+
+    # One frame stands between, that of the wrapper that calls it; and those of others.
+    def wrap() -> None:
+        sessions._file_wrapped(0, (), {})
+
+    space: dict[str, Any] = {"__name__": module, "wrap": (lambda: wrap()) if is_wrapped else wrap}
     names = ", ".join(variables)
     exec(f"def stdio_server({names}):\n    wrap()", space)
     space["stdio_server"](**variables)
@@ -80,11 +84,15 @@ def test_streams_that_the_sdk_wraps_are_the_standard_ones() -> None:
         wrapping("mcp.server.stdio", stdout=None)  # the first stream of another
         assert sessions._stdio.get() is not first
 
+    def by_the_sdk_through_others() -> None:
+        wrapping("mcp.server.stdio", is_wrapped=True, stdout=None)
+        assert sessions._stdio.get() is not None
+
     def given() -> None:
         wrapping("mcp.server.stdio", stdout=object())
         assert sessions._stdio.get() is not None
 
-    for case in (elsewhere, by_the_sdk, given):
+    for case in (elsewhere, by_the_sdk, by_the_sdk_through_others, given):
         alone(case)
 
 
