@@ -29,8 +29,9 @@ def call({parameters}):
         _metertap_hide(_metertap_error)
         raise
     try:
-        _metertap_meter = _metertap_find(id({cache}))
-        if _metertap_meter is None:
+        try:
+            _metertap_meter = _metertap_meters[id({cache})]
+        except KeyError:
             _metertap_meter = _metertap_meter_of({cache})
         if _metertap_found is _metertap_nothing:
             if _metertap_current() is None:
@@ -73,12 +74,12 @@ def gets(
         "_metertap_asking": asking,
         "_metertap_current": current.get,
         "_metertap_fault": faults.fault,
-        "_metertap_find": meters.find,
         "_metertap_hide": hide_frame,
         "_metertap_layer": layer.get,
         "_metertap_library": meters.system,
         "_metertap_live": live,
         "_metertap_meter_of": meter_of,
+        "_metertap_meters": meters.known,
         "_metertap_method": method,
         "_metertap_nothing": nothing,
         "_metertap_otherwise": otherwise(method, live),

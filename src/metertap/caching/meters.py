@@ -154,13 +154,13 @@ class ObjectMeters:
         self._meter_class = meter
         self.supports = supports
         self._natural_name = natural_name
-        self._meters: dict[int, ObjectMeter] = {}
-        self.find = self._meters.get
-        """The meter by the identity of a cache or of its part, if there is one already."""
+        self.known: dict[int, ObjectMeter] = {}
+        """The meters by the identities of caches and of their parts."""
+        self.find = self.known.get
 
     def of(self, cache: Any) -> ObjectMeter:
         """Return the meter of `cache`, made if it is new."""
-        meter = self._meters.get(id(cache))
+        meter = self.known.get(id(cache))
         return meter if meter is not None else self._new(cache)
 
     def of_part(self, part: Any, find: Callable[[Any], ObjectMeter]) -> ObjectMeter:
@@ -169,12 +169,12 @@ class ObjectMeters:
         `find` finds it: once, and again if what the part belongs to is gone.
         """
         identity = id(part)
-        meter = self._meters.get(identity)
+        meter = self.known.get(identity)
         if meter is None:
             meter = find(part)
             if meter.cache() is not part:
                 meter.parts[identity] = weakref.ref(part, lambda _: self._part_gone(identity))
-                self._meters[identity] = meter
+                self.known[identity] = meter
         return meter
 
     def _new(self, cache: Any) -> ObjectMeter:
@@ -183,24 +183,24 @@ class ObjectMeters:
             found = NAMES.given(cache) or self._natural_name(cache)
             natural = found if isinstance(found, str) and found else None
         meter = self._meter_class(cache, self.system, natural, self.supports)
-        found = self._meters.setdefault(id(cache), meter)
+        found = self.known.setdefault(id(cache), meter)
         if found is meter:
             end = weakref.finalize(cache, self._gone, id(cache))
             end.atexit = False
         return found
 
     def _gone(self, identity: int) -> None:
-        meter = self._meters.pop(identity, None)
+        meter = self.known.pop(identity, None)
         if meter is not None:
             with faults.guarded("caches.end"):
                 for part in list(meter.parts):
-                    self._meters.pop(part, None)
+                    self.known.pop(part, None)
                 UNNAMED.name_now(meter)
                 meter.end()
 
     def _part_gone(self, identity: int) -> None:
         with faults.guarded("caches.end"):
-            meter = self._meters.pop(identity, None)
+            meter = self.known.pop(identity, None)
             if meter is not None:
                 meter.parts.pop(identity, None)
 
