@@ -2,12 +2,13 @@
 
 Both do what `ToolSlot.enter` and `calls.leave` do, written out for the call that is not inside
 another: take a tick; become the current call; run the function between two readings of the clock;
-append the difference. On CPython 3.11 that is 92 of the interpreter's instructions
+append the difference. On CPython 3.11 that is 88 of the interpreter's instructions
 (`python -m benchmarks.instructions`), about half of what `enter` and `leave` would take. No other
 place writes it out.
 
-Two things look odd and are there for speed. What stands in a slot is read before it is called:
-looked up as a method it would be found late. And without keyword arguments none are passed on.
+Three things look odd and are there for speed. What stands in a slot is read before it is called:
+looked up as a method it would be found late. What a tick gives is None, which is the parent of such
+a frame. And without keyword arguments none are passed on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from metertap.measuring.calls import Frame, clock, current
+from metertap.measuring.calls import clock, current
 from metertap.measuring.slots import ToolSlot
 from metertap.measuring.unfinished import UNFINISHED, Later
 from metertap.patching.targets import StandIn
@@ -35,19 +36,18 @@ def plain(
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        frame: Frame | None
         parent, series = _get(), slot.series
         if series is None or (
             parent is not None and (parent[0] is not None or parent[2] is not None)
         ):
-            frame = slot.enter_anew()
+            frame = slot.enter_or_pass()
         else:
             tick = series.tick
             try:
-                tick()
+                frame = [series, slot, tick(), False, False]
             except StopIteration:
                 series.due()
-            frame = [series, slot, None, False, False]
+                frame = [series, slot, None, False, False]
             _set(frame)
         started = clock()
         try:
@@ -56,20 +56,19 @@ def plain(
             slot.failed(frame, started, error)
             raise
         ended = clock()
-        if frame is not None:
-            if later is not None and type(result) in UNFINISHED and frame[0]:
-                return later(frame, started, result)
-            if frame[3]:
-                if slot.is_new and type(result) in UNFINISHED and frame[0]:
-                    return slot.later(frame, started, result)
-                slot.told(frame, started, ended, result)
-                return result
-            series = frame[0]
-            frame[0] = None
-            if series:
-                append = series.append
-                append(ended - started)
-                series.ended = ended
+        if later is not None and type(result) in UNFINISHED and frame[0]:
+            return later(frame, started, result)
+        if frame[3]:
+            if slot.is_new and type(result) in UNFINISHED and frame[0]:
+                return slot.later(frame, started, result)
+            slot.told(frame, started, ended, result)
+            return result
+        series = frame[0]
+        frame[0] = None
+        if series:
+            append = series.append
+            append(ended - started)
+            series.ended = ended
         return result
 
     return call
@@ -81,19 +80,18 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        frame: Frame | None
         parent, series = _get(), slot.series
         if series is None or (
             parent is not None and (parent[0] is not None or parent[2] is not None)
         ):
-            frame = slot.enter()
+            frame = slot.enter_or_pass()
         else:
             tick = series.tick
             try:
-                tick()
+                frame = [series, slot, tick(), False, False]
             except StopIteration:
                 series.due()
-            frame = [series, slot, None, False, False]
+                frame = [series, slot, None, False, False]
             _set(frame)
         started = clock()
         try:
@@ -102,15 +100,14 @@ def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any
             slot.failed(frame, started, error)
             raise
         ended = clock()
-        if frame is not None:
-            series = frame[0]
-            frame[0] = None
-            if series:
-                append = series.append
-                append(ended - started)
-                series.ended = ended
-                if frame[3]:
-                    series.looked_up(True, frame[4], ended - started)
+        series = frame[0]
+        frame[0] = None
+        if series:
+            append = series.append
+            append(ended - started)
+            series.ended = ended
+            if frame[3]:
+                series.looked_up(True, frame[4], ended - started)
         return result
 
     return call

@@ -18,6 +18,11 @@ from metertap.state import is_enabled, recorder
 _current = calls.current.get
 
 
+def _passed() -> Frame:
+    """Return a frame, as short as those of `functions`, of a call that has ended."""
+    return [None, None, None, False, False]
+
+
 class Slot:
     """Counter of the calls of one tool, whose series is looked up at each call.
 
@@ -126,13 +131,12 @@ class ToolSlot(Slot):
         counted_by = None if self.counted_by is self else self.counted_by
         return _SENT, (self.name, self.source, counted_by)
 
-    def failed(self, frame: Frame | None, started: float, error: BaseException) -> None:
+    def failed(self, frame: Frame, started: float, error: BaseException) -> None:
         """End the call of one of `functions`' short frames, which raised `error`."""
         hide_frame(error)
         with faults.guarded("measure"):
-            if frame is not None:
-                frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
-                calls.leave(frame, Ending.by(error))
+            frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
+            calls.leave(frame, Ending.by(error))
 
     def told(self, frame: Frame, started: float, ended: float, result: object) -> None:
         """End a call of one of `functions`' frames that `ASKED` has a mark of. Never raises."""
@@ -154,10 +158,15 @@ class ToolSlot(Slot):
             series.due()
         return [series, self, None, False, False, None, calls.clock(), None, 0, None]
 
-    def enter_anew(self) -> Frame | None:
-        """Begin a call as `enter` does, and mark it while no result was looked at."""
+    def enter_or_pass(self) -> Frame:
+        """Begin a call as `enter` does, and mark it while no result was looked at.
+
+        Where nothing is recorded, the frame is that of a call which has ended.
+        """
         frame = self.enter()
-        if self.is_new and frame is not None:
+        if frame is None:
+            return _passed()
+        if self.is_new:
             frame[ASKED] = NEW
         return frame
 
@@ -213,7 +222,9 @@ def _inert() -> Any:
         def nothing(*_arguments: Any) -> None:
             pass
 
-        return SimpleNamespace(series=None, enter=nothing, enter_anew=nothing, failed=nothing)
+        return SimpleNamespace(
+            series=None, enter_or_pass=lambda: [None] * 5, failed=nothing, is_new=False
+        )
 
     return slot
 
