@@ -46,9 +46,9 @@ class ToolSeries(LatencySeries[ToolFigures]):
         "_first_items",
         "_first_point",
         "_left",
-        "_lookup_sums_before",
         "counts",
         "looked_up_calls",
+        "lookup_sums_before",
         "name",
         "source",
         "unsampled",
@@ -70,7 +70,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         self._left = 0  # calls that began here and were counted elsewhere, or never
         self.looked_up_calls: tuple[Latencies, Latencies] | None = None
         """Successful calls whose lookups all hit, and those of which one missed."""
-        self._lookup_sums_before: dict[str, float] = {}
+        self.lookup_sums_before: dict[str, float] = {}
+        """The sums of lookups until the last `start_over`."""
         self._first_items: Latencies | None = None
         self._first_point: DataPoint | None = None
         self.weight: WeightSeries | Literal[False] | None = None
@@ -105,7 +106,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
 
         With the recorder's lock held.
         """
-        before, both = self._lookup_sums_before, self.looked_up_calls
+        before, both = self.lookup_sums_before, self.looked_up_calls
         if both is None:
             return before
         (hits, hit_ms), (misses, missed_ms) = (calls.totals() for calls in both)
@@ -260,7 +261,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         super().start_over()
         self.counts, self._errors = {}, {}
         self.unsampled, self.unsampled_ms = 0, 0.0
-        self._lookup_sums_before = self.lookup_sums()
+        self.lookup_sums_before = self.lookup_sums()
         self.looked_up_calls = self._first_items = None
 
     def resize(self) -> None:

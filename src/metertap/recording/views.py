@@ -180,9 +180,9 @@ class Views(Activity, Delivery):
     def looked_up(self) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
         """Yield the number and the seconds of calls that asked caches, by tool, since the start."""
         for key, series in list(self._tools.items()):
-            with self.lock:
-                sums = series.lookup_sums()
-            if sums:
+            if series.looked_up_calls is not None or series.lookup_sums_before:
+                with self.lock:
+                    sums = series.lookup_sums()
                 yield key, sums
 
     def newest_latencies(
