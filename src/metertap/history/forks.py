@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from metertap import locks
-from metertap.history.answers import HistoryError
 
 WRITERS: weakref.WeakSet[Any] = weakref.WeakSet()
 """Every `HistoryWriter` of this process."""
@@ -52,4 +51,6 @@ def forked() -> None:
 def check(path: Path) -> None:
     """Raise HistoryError for a file that a parent process had open when it forked."""
     if any(path == each for each, _ in _inherited):
+        from metertap.history.answers import HistoryError
+
         raise HistoryError(f"{path}: a parent process had it open when it forked")
