@@ -89,7 +89,7 @@ class Endpoint:
     @property
     def is_shared(self) -> bool:
         """Whether all processes with these settings are to listen at this very address."""
-        return self.port != 0 if self.socket is None else self.socket != AUTO
+        return _is_shared(self.port, self.socket)
 
     @property
     def is_starting(self) -> bool:
@@ -287,3 +287,16 @@ class Endpoint:
 def _in_use(port: int) -> str:
     pid = process_at(port)
     return f"port {port} is in use by {f'process {pid}' if pid else 'another process'}"
+
+
+def shared_address(settings: Settings, label: str) -> str | None:
+    """Name the address at which all processes with these settings are to listen, if it is one."""
+    port, path = getattr(settings, f"{label}_port"), getattr(settings, f"{label}_socket")
+    if not _is_shared(port, path):
+        return None
+    host = getattr(settings, f"{label}_host")
+    return f"{label} {path or f'{host} {port}'}"
+
+
+def _is_shared(port: int, path: Path | None) -> bool:
+    return port != 0 if path is None else path != AUTO

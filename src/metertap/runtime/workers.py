@@ -12,7 +12,6 @@ from metertap.recording import Recorder
 from metertap.runtime import listing
 from metertap.settings import program
 from metertap.settings.settings import Settings
-from metertap.settings.table import AUTO
 from metertap.workers.members import first, key
 
 if TYPE_CHECKING:
@@ -145,17 +144,15 @@ class Workers:
 
 
 def _service(settings: Settings) -> str | None:
-    addresses = []
-    for label, is_served in (
-        ("json", settings.json_endpoint),
-        ("prometheus", settings.prometheus),
-    ):
-        host, port, path = (
-            getattr(settings, f"{label}_{part}") for part in ("host", "port", "socket")
-        )
-        if is_served and (port != 0 if path is None else path != AUTO):
-            addresses.append(f"{label} {path or f'{host} {port}'}")
-    return _key(settings, addresses) if addresses else None
+    served = {"json": settings.json_endpoint, "prometheus": settings.prometheus}
+    labels = [label for label, is_served in served.items() if is_served]
+    if labels:
+        from metertap_exporters.http.endpoint import shared_address
+
+        addresses = [address for label in labels if (address := shared_address(settings, label))]
+        if addresses:
+            return _key(settings, addresses)
+    return None
 
 
 def _key(settings: Settings, addresses: Iterable[str], *, is_alone: bool = False) -> str:
