@@ -25,7 +25,6 @@ from metertap_exporters.http.tls import ServerTls
 
 _NEXT_PORTS = range(9110, 9130)
 """The ports after a default port that is taken: never 9108 or 9109."""
-
 _RETRY_SECONDS = 0.02
 _MOMENT_SECONDS = 0.2
 """How long a default port is waited for: a program that is started again finds it in use still."""
@@ -292,10 +291,8 @@ def _in_use(port: int) -> str:
 def shared_address(settings: Settings, label: str) -> str | None:
     """Name the address at which all processes with these settings are to listen, if it is one."""
     port, path = getattr(settings, f"{label}_port"), getattr(settings, f"{label}_socket")
-    if not _is_shared(port, path):
-        return None
     host = getattr(settings, f"{label}_host")
-    return f"{label} {path or f'{host} {port}'}"
+    return f"{label} {path or f'{host} {port}'}" if _is_shared(port, path) else None
 
 
 def _is_shared(port: int, path: Path | None) -> bool:
