@@ -37,8 +37,6 @@ FLUSH_MILLISECONDS = 500.0
 _PUT_OFF_SECONDS = 0.2
 """The part of it in which the main thread may leave code that holds a lock."""
 
-Hook = Callable[[], None]
-
 _LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
 """Packages whose locks a push needs."""
 _CAUGHT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -67,12 +65,18 @@ _HARMLESS = frozenset(
 class Endings:
     """The ends of one process, from `watch` to `forget`.
 
-    `push` sends what was measured and returns after `END_SECONDS` at most, and the seconds that
-    `more` gives; it is called before every end that can be seen, by whichever thread sees it, and
-    may be called twice. `stop` asks the threads of metertap to end.
+    `push` sends what was measured, until a time by the monotonic clock at most; it is called before
+    every end that can be seen, by whichever thread sees it, and may be called twice. `stop` asks
+    the threads of metertap to end, and waits until such a time at most. An end takes `END_SECONDS`
+    and the seconds that `more` gives.
     """
 
-    def __init__(self, push: Hook, stop: Hook, more: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        push: Callable[[float], None],
+        stop: Callable[[float], None],
+        more: Callable[[], float],
+    ) -> None:
         self._push = push
         self._stop = stop
         self._more = more
@@ -128,7 +132,7 @@ class Endings:
         """
 
         def end_with_it(_endings: Endings | None = None) -> None:
-            util.Finalize(None, self._push_undisturbed, exitpriority=0)
+            util.Finalize(None, self._push_at_once, exitpriority=0)
 
         util.register_after_fork(self, end_with_it)
         if sys.modules["multiprocessing.process"].parent_process() is not None:  # it has begun
@@ -202,25 +206,33 @@ class Endings:
         """Push, from where no lock can be held, and wait for it `seconds` at most."""
         pushed = _thread.allocate_lock()
         pushed.acquire()
-        more = faults.kept("ending", self._more, 0.0)
+        until = self._until(max(0.0, seconds))
 
         def push() -> None:
             with faults.guarded("ending"):
-                self._push()
+                self._push(until)
             pushed.release()
 
         with faults.guarded("ending"), self._undisturbed():
             try:
                 _thread.start_new_thread(push, ())
             except RuntimeError:  # there are none while Python 3.12 ends
-                self._push()
+                self._push(until)
             else:
-                pushed.acquire(timeout=max(0.0, seconds) + more)
+                pushed.acquire(timeout=max(0.0, until - time.monotonic()))
 
-    def _push_undisturbed(self) -> None:
+    def _until(self, seconds: float = END_SECONDS) -> float:
+        """Return when an end that begins now is over, by the monotonic clock."""
+        return time.monotonic() + seconds + faults.kept("ending", self._more, 0.0)
+
+    def _push_at_once(self) -> None:
+        """Push from the main thread, at the end of a child of multiprocessing."""
+        self._push_undisturbed(self._until())
+
+    def _push_undisturbed(self, until: float) -> None:
         """Push from the main thread, at its end."""
         with faults.guarded("ending"), self._undisturbed():
-            self._push()
+            self._push(until)
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -260,12 +272,13 @@ class Endings:
     # Exit handlers
 
     def _exit(self) -> None:
-        until = time.monotonic() + END_SECONDS + _seconds_without_files()
-        self._push_undisturbed()
+        until = self._until()
+        without_files = _seconds_without_files()
+        self._push_undisturbed(until)
         with faults.guarded("exit"):
-            self._stop()
+            self._stop(until)
         with faults.guarded("exit"):
-            _join_threads(until)
+            _join_threads(until + without_files)
         with faults.guarded("exit"):
             faults.leave_handlers()
         with faults.guarded("exit"):

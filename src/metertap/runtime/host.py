@@ -166,7 +166,7 @@ class MeasuredProcess:
         reason = "its JSON endpoint is switched off"
         if self.settings.json_endpoint or (self._pipeline and self._pipeline.json):
             reason = listing.NO_PAGE_YET
-        self._leaving.begin()
+        self._leaving.renew()
         # Where nothing can be listed, whoever opens an endpoint says so.
         with self._registering, contextlib.suppress(OSError):
             running.register_unserved(self.service().get("name", running.UNNAMED), reason)

@@ -34,6 +34,8 @@ _IMPORTS_SECONDS = 10.0
 long."""
 _FILE_SECONDS = 0.25
 """How long the end of a process waits for the file of a history before it pushes to a collector."""
+_LEAVING_SECONDS = 0.1
+"""What a collector that hangs leaves of an end: to leave the listing and the other workers."""
 _PRICE_TABLE, _PRICES_SECONDS = "genai_prices", 5.0
 """The module whose import takes longer than all the rest of an end, and the longest it may take."""
 
@@ -214,20 +216,19 @@ class Installation(MeasuredProcess):
         state.recorder().forget_activity_callback(self._woken)
         self._endings.woken(pushes=self._pushes)
 
-    def _push_the_rest(self) -> None:
-        """Push what was not pushed yet, for `END_SECONDS` at most, and leave the listing."""
+    def _push_the_rest(self, until: float) -> None:
+        """Push what was not pushed yet, until `until` at most, and leave the listing."""
         # The first price imports the table. What is pushed later would wait for that in vain.
         with faults.guarded("exit"):
             if seconds := _seconds_for_prices():
                 listing.briefly(_load_prices, seconds)
-        until = time.monotonic() + END_SECONDS
         # A file that is locked must leave time for a collector, and one that hangs for the file.
         with faults.guarded("exit"):
             if self.history is not None:
-                self.history.flush(until - END_SECONDS + _FILE_SECONDS)
+                self.history.flush(min(until, time.monotonic() + _FILE_SECONDS))
         with faults.guarded("exit"):
             if self._pipeline is not None:
-                self._pipeline.at_exit()
+                self._pipeline.at_exit(until - _LEAVING_SECONDS)
         with faults.guarded("exit"):
             if self.history is not None:
                 self.history.flush(until)
@@ -235,13 +236,13 @@ class Installation(MeasuredProcess):
             if self.watch is not None:
                 self.watch.flush(until)
         with faults.guarded("exit"):
-            self._leaving.now()
+            self._leaving.now(until)
 
-    def _stop_threads(self) -> None:
+    def _stop_threads(self, until: float) -> None:
         """Ask every thread to end; the last may be an endpoint that is just coming up."""
         with faults.guarded("exit"):
             if self._pipeline is not None:
-                self._pipeline.close_endpoints()
+                self._pipeline.close_endpoints(until)
         with faults.guarded("exit"):
             if self.watch is not None:
                 self.watch.end()
@@ -249,7 +250,7 @@ class Installation(MeasuredProcess):
             if self.history is not None:
                 self.history.end()
         with faults.guarded("exit"):
-            self._leaving.now()
+            self._leaving.now(until)
 
     def flush(self, timeout_milliseconds: float) -> None:
         """Push what was measured to the collector and the history, if there are any."""

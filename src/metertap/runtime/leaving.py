@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -22,10 +24,19 @@ class Leaving:
         self.begin()
 
     def begin(self) -> None:
-        """Begin again: there is something to leave again, or this is a forked child."""
+        """Begin anew, as in a forked child, which has no thread."""
         self._asked = locks.event()
         self._done = locks.event()
         self._thread: threading.Thread | None = None
+
+    def renew(self) -> None:
+        """Note that there is something to leave, where it was left before.
+
+        A thread that waits to be asked is kept: one that nobody asks any more would be waited for
+        as the process ends.
+        """
+        if self._asked.is_set():
+            self.begin()
 
     def prepare(self) -> None:
         """Start a thread that waits until it is asked. Not safe for several threads at once."""
@@ -41,13 +52,17 @@ class Leaving:
                 thread.start()
                 self._thread = thread
 
-    def now(self) -> None:
-        """Take this process out of the listing, waiting a moment at most."""
+    def now(self, until: float = math.inf) -> None:
+        """Take this process out of the listing.
+
+        Waits a moment at most, and not after `until` by the monotonic clock.
+        """
+        seconds = max(0.0, min(listing.BRIEFLY_SECONDS, until - time.monotonic()))
         self._asked.set()
         if self._thread is None:
-            listing.briefly(self._guarded)
+            listing.briefly(self._guarded, seconds)
         else:
-            self._done.wait(listing.BRIEFLY_SECONDS)
+            self._done.wait(seconds)
 
     def _run(self, asked: threading.Event, done: threading.Event) -> None:
         asked.wait()

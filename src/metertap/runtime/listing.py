@@ -60,7 +60,7 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
         _thread.start_new_thread(tell, ())
     except RuntimeError:
         tell()
-    done.acquire(timeout=seconds)
+    done.acquire(timeout=max(0.0, seconds))
 
 
 def start_of(pid: int) -> int | None:

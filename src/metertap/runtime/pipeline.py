@@ -8,6 +8,7 @@ and the counts so far.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import MeterProvider
@@ -100,18 +101,18 @@ class Pipeline:
         if self._readers.otlp is not None:
             self._readers.otlp.delivery.discard()
 
-    def at_exit(self) -> None:
-        """Push the rest, as the process ends."""
+    def at_exit(self, until: float) -> None:
+        """Push the rest as the process ends, until `until` by the monotonic clock at most."""
         with faults.guarded("exit"):
-            self._readers.workers.tell_last()
+            self._readers.workers.tell_last(until)
         otlp = self._readers.otlp
         if otlp is not None:
-            otlp.shutdown(timeout_millis=END_SECONDS * 1000)
+            otlp.shutdown(timeout_millis=max(0.0, until - time.monotonic()) * 1000)
 
-    def close_endpoints(self) -> None:
-        """Stop serving, and begin nothing any more."""
+    def close_endpoints(self, until: float) -> None:
+        """Stop serving, and begin nothing any more; waits until `until` at most."""
         self.process_metrics.end()
-        self._readers.close()
+        self._readers.close(until)
 
     def shutdown(self) -> Handover | None:
         """Push the rest, take our readers away and leave every provider; shut none down.
@@ -126,7 +127,7 @@ class Pipeline:
             journal, self._journal, self._asleep = self._journal, None, None
             otlp = self._readers.otlp
             with faults.guarded("shutdown.otlp"):
-                self.at_exit()
+                self.at_exit(time.monotonic() + END_SECONDS)
             if journal is not None and self.owned is not None:
                 delivered = otlp is not None and otlp.delivery.delivered
                 self._recorder.fold()
@@ -142,7 +143,7 @@ class Pipeline:
                 if provider is not None:
                     instruments_of(provider).close()
             self.owned = self.provider = None
-            self._readers.close()
+            self._readers.close(time.monotonic() + END_SECONDS)
         return handover
 
     def rest(self) -> None:

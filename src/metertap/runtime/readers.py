@@ -6,6 +6,7 @@ the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are taken over as t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from metertap import faults, state
 from metertap.install_command import install_command
 from metertap.otel import sdk
+from metertap.runtime.endings import END_SECONDS
 from metertap.runtime.workers import Workers
 from metertap_exporters.host import Host
 
@@ -95,12 +97,12 @@ class Readers:
                     sdk.detach(self._provider, reader)
         self._added = []
 
-    def close(self) -> None:
-        """Close our endpoints."""
+    def close(self, until: float) -> None:
+        """Close our endpoints; waits until `until` by the monotonic clock at most."""
         for endpoint in list(self._endpoints):
             with faults.guarded("readers.close"):
                 self._close(endpoint)
-        self.workers.end()
+        self.workers.end(until)
 
     def rest(self) -> None:
         """Stop listening in this process; children that it forks may."""
@@ -108,7 +110,7 @@ class Readers:
             if view is not None:
                 self._recorder.forget_activity_callback(view.endpoint.start)
                 view.endpoint.stop()
-        self.workers.end()
+        self.workers.end(time.monotonic() + END_SECONDS)
 
     def forked(self) -> None:
         """Push nothing and listen nowhere in a forked child, until its first record."""

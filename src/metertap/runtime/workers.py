@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _PASSES_SECONDS = 5.0
 """The most seconds to wait for the port of an ended worker, whose lock may be free before."""
-_ENDS_SECONDS = 0.8
-"""The most seconds to wait for a file system that hangs."""
 
 
 class _Views(Protocol):
@@ -106,17 +105,20 @@ class Workers:
         """Return whether another worker is there, or may follow, to count on this one's totals."""
         return self._group is not None and self._group.has_others()
 
-    def tell_last(self) -> None:
-        """Leave the last totals to the others, as the process ends."""
+    def tell_last(self, until: float) -> None:
+        """Leave the last totals to the others, as the process ends.
+
+        Waits for a file system that hangs until `until` by the monotonic clock at most.
+        """
         group = self._group
         if group is not None and (group.has_joined or self._recorder.has_activity):
-            listing.briefly(self._guarded(group.tell_last), _ENDS_SECONDS)
+            listing.briefly(self._guarded(group.tell_last), until - time.monotonic())
 
-    def end(self) -> None:
-        """Leave the service; another worker takes the port."""
+    def end(self, until: float) -> None:
+        """Leave the service; another worker takes the port. Waits until `until` at most."""
         self._recorder.forget_activity_callback(self._join_soon)
         if self._group is not None:
-            listing.briefly(self._guarded(self._group.end), _ENDS_SECONDS)
+            listing.briefly(self._guarded(self._group.end), until - time.monotonic())
             for endpoint in self._shared:  # one may just have been started, in another's place
                 faults.kept("workers.end", endpoint.stop, None)
 
