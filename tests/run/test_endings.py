@@ -146,6 +146,13 @@ ENDINGS = [
     Ending("sys.exit", "work(); sys.exit(3)", status=3),
     Ending("exception", "work(); raise ValueError", status=1),
     Ending("sys.exit with threads", "threading.Thread(target=work).start(); sys.exit(3)", None, 3),
+    Ending(
+        "sys.exit in a thread",
+        "thread = threading.Thread(target=lambda: (work(), sys.exit(5))); "
+        "thread.start(); thread.join()",
+    ),
+    Ending("an exit handler that raises", "import atexit; atexit.register(divmod, 1, 0); work()"),
+    Ending("closed stdio", "work()\nfor number in range(3): os.close(number)"),
     Ending("KeyboardInterrupt", "work(); raise KeyboardInterrupt", None, -signal.SIGINT),
     Ending("SIGINT", "work(); ready()", signal.SIGINT, -signal.SIGINT),
     Ending("SIGTERM", "work(); ready()", signal.SIGTERM, -signal.SIGTERM),
@@ -351,6 +358,7 @@ def _get(port: int) -> bool:
     [
         "os._exit(9)",
         "os.abort()",
+        "os.execv(sys.executable, [sys.executable, '-c', 'import os; os._exit(9)'])",
         "os.kill(os.getpid(), signal.SIGKILL)",
         "os.kill(os.getpid(), signal.SIGUSR1)",
         # A shell that starts the tests in the background has it ignored.
