@@ -20,6 +20,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from metertap.measuring import calls, functions, generators
 from metertap.measuring.slots import ToolSlot
+from metertap.recording.buffer import CHUNK
 from support import metric_data
 from support.stopped_clock import stopped
 
@@ -290,6 +291,20 @@ def test_a_tool_that_yields_nothing_says_nothing_of_first_items() -> None:
     with metertap.instrument(json_endpoint=False):
         metertap.tool(name="search")(lambda: None)()
         assert figures("search")["first_item"] is None
+
+
+def test_generators_in_progress_are_known_after_more_calls_than_are_folded_at_once() -> None:
+    @metertap.tool(name="streams often")
+    def streams() -> Generator[int, None, None]:
+        yield 1
+
+    for _ in range(2 * CHUNK + 10):
+        assert list(streams()) == [1]
+    left_open = streams()
+    next(left_open)
+    found = metertap.get_all_metrics()["tool_metrics"]["streams often"]
+    assert (found["total_calls"], found["active_calls"]) == (2 * CHUNK + 10, 1)
+    left_open.close()
 
 
 def test_a_generator_that_is_awaited_can_still_be() -> None:
