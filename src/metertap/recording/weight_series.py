@@ -73,8 +73,17 @@ class WeightSeries(LatencySeries[WeightFigures]):
         except Exception as fault:
             faults.fault("weight.result", fault)
             size = UNKNOWN
-        with faults.guarded("weight.result"):
-            self.record(size)
+        try:
+            # As `record` does it, without a call.
+            tick = self.tick
+            try:
+                tick()
+            except StopIteration:
+                self.due()
+            append = self.append if size >= 0 else self._items.append
+            append(size)
+        except Exception as fault:
+            faults.fault("weight.result", fault)
 
     def weigh_content(self, blocks: Any) -> None:
         """Record the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
