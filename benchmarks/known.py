@@ -92,7 +92,7 @@ MISSES: dict[str, Miss] = {
     ),
     "the page open, 200 tools, 20 active / a core": Miss(
         0.04,
-        "12 to 35 ms on a day on which an older state took 15, 5 to 7 ms on another, for a document "
+        "12 to 35 ms on a day when an older state took 15, 5 to 7 ms on another, for a document "
         "a second in which 20 tools are new; most where hundreds of files of killed processes lie "
         "in the runtime folder",
     ),
