@@ -61,12 +61,12 @@ MISSES: dict[str, Miss] = {
     ),
     "model call, openai, whole / 50 µs": Miss(
         1.8,
-        "56 to 81 µs in six runs. The same 150 function calls take 36 µs where the answer is there "
+        "68 and 81 µs in two runs. The same function calls take 36 µs where the answer is there "
         "at once: between two requests the processor's caches are filled with other things",
     ),
     "model call, openai, whole and streamed / 50 µs": Miss(
         2.6,
-        "66 to 121 µs in eight runs: as above, and a look at each of eleven chunks and at the end "
+        "82 and 121 µs in two runs: as above, and a look at each of eleven chunks and at the end "
         "of the stream, 1.5 µs each",
     ),
     "lookup, aiocache, in memory / 1.5 µs": Miss(
@@ -92,7 +92,7 @@ MISSES: dict[str, Miss] = {
     ),
     "the page open, 200 tools, 20 active / a core": Miss(
         0.04,
-        "12 to 35 ms on a day when an older state took 15, 5 to 7 ms on another, for a document "
+        "12, 16 and 35 ms on a day when an older state took 15, 5 to 7 on another, for a document "
         "a second in which 20 tools are new; most where hundreds of files of killed processes lie "
         "in the runtime folder",
     ),

@@ -61,9 +61,9 @@ class Endpoint:
     patience_seconds: float = 0.0
     """How long it is waited for a port that another process of ours is about to leave."""
     kept_port: Callable[[str], tuple[int, bool] | None] | None = None
-    """Asked for the port of the processes that share it, and whether one is about to leave it."""
+    """Returns the port that workers share, and whether one of them is about to leave it."""
     keep_port: Callable[[str, int], None] | None = None
-    """Called with the port that it listens at."""
+    """Notes the port, for the other workers, once the endpoint listens at it."""
     _on_bound: Callable[[Endpoint], None] | None = None
     _listening: _Listening | None = None
     _lock: threading.Lock = field(default_factory=locks.lock)

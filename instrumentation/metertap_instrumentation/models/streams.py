@@ -91,6 +91,9 @@ class _Watched:
                 faults.fault("model stream", fault)
 
 
+# The look at an item is written out in both: a call for each item would cost more than the look.
+
+
 class WatchedIterator(_Watched):
     """Iterator over a stream of a sync client, which looks at each item."""
 

@@ -18,7 +18,7 @@ from metertap import locks
 WRITERS: weakref.WeakSet[Any] = weakref.WeakSet()
 """Every `HistoryWriter` of this process."""
 reading = locks.lock()
-"""Is held while this process reads a file to which it may also write."""
+"""The lock that is held while this process reads a file to which it may also write."""
 _inherited: list[tuple[Path, object]] = []
 """Files that a parent had open, and what a child may neither use nor close of them."""
 _fork = threading.local()

@@ -128,7 +128,7 @@ def call_function(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def _tell(note: Callable[..., None], *error: BaseException) -> None:
-    """Tell a request something. Never raises."""
+    """Call `note`, which keeps on a request what its handler does. Never raises."""
     try:
         note(*error)
     except Exception as fault:
