@@ -18,7 +18,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -116,10 +115,13 @@ def of_lookup() -> list[str]:
 
 
 class _Webhook(BaseHTTPRequestHandler):
+    told: threading.Event
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.end_headers()
+        self.told.set()
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
@@ -130,6 +132,7 @@ def of_alert() -> list[str]:
 
     It is compared with an evaluation of the same tool, whose calls go well.
     """
+    _Webhook.told = threading.Event()
     server = HTTPServer(("127.0.0.1", 0), _Webhook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +156,7 @@ def of_alert() -> list[str]:
     assert now.tools
     with counted() as during:
         watch._look(evaluator)
-        watch.flush(time.monotonic() + 10.0)
+        assert _Webhook.told.wait(10.0)
     watch.close()
     server.shutdown()
     server.server_close()

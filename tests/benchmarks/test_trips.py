@@ -34,4 +34,6 @@ def test_each_trip_lists_its_files() -> None:
     assert {"lookups.py", "cache_series.py"} <= lookup
     assert {"counters.py", "evaluator.py", "receiver.py"} <= alert
     assert {"settings.py", "endpoint.py"} <= setting
-    assert max(len(call), len(lookup)) < 20
+    assert len(call) <= 12
+    assert max(len(lookup), len(alert)) <= 6
+    assert len(setting) <= 4

@@ -93,7 +93,7 @@ def test_a_fault_anywhere_in_ours_while_receivers_are_told_of_alerts_ends_no_thr
                 with receiver._changed:
                     receiver._known.clear()
                     receiver._resolved.clear()
-                receiver.tell(alerts)
+                receiver.tell(alerts, watch.sender())
                 receiver.flush(5)
             watch.alerts()
             faults.kept("diagnosis.alerts", watch.described, None)  # as the diagnosis does

@@ -63,10 +63,10 @@ class Receiver:
     """One receiver. Its methods may be called by any thread, never raise, and all but `flush`
     return at once."""
 
-    def __init__(self, kind: ReceiverKind, address: Address, sender: Callable[[], Sender]) -> None:
+    def __init__(self, kind: ReceiverKind, address: Address) -> None:
         self.kind = kind
         self.address = address
-        self._sender = sender
+        self._sender: Sender  # of the alerts that it was given last
         self._changed = locks.condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -83,9 +83,10 @@ class Receiver:
         self.problem: str | None = None
         self.last_delivery: float | None = None
 
-    def tell(self, alerts: Sequence[Alert]) -> None:
+    def tell(self, alerts: Sequence[Alert], sender: Sender) -> None:
         """Take the alerts of now, and tell the receiver of what is new to it."""
         with self._changed:
+            self._sender = sender
             self._firing = {alert.key: alert for alert in alerts if alert.state == FIRING}
             self._ended = {alert.key: alert for alert in alerts if alert.state == RESOLVED}
             for key, known in self._known.items():
@@ -195,7 +196,7 @@ class Receiver:
         return True
 
     def _send(self, firing: list[Alert], resolved: list[Alert]) -> str | None:
-        body = self.kind.body(firing, resolved, self._sender(), time.time())
+        body = self.kind.body(firing, resolved, self._sender, time.time())
         post = Post(self.address, _target(self.address, self.kind.path), body)
         with self._changed:
             if self._closed:

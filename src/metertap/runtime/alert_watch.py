@@ -57,7 +57,7 @@ class AlertWatch:
         self._alerts: tuple[Alert, ...] = ()
         self._started = time.monotonic()
         self.receivers = [
-            Receiver(kind, address, self.sender)
+            Receiver(kind, address)
             for kind, address in (
                 (ALERTMANAGER, self._settings.alertmanager_url),
                 (WEBHOOK, self._settings.alert_webhook_url),
@@ -155,7 +155,7 @@ class AlertWatch:
         self._alerts = evaluator.evaluate(time.monotonic(), time.time(), now)
         for receiver in self.receivers:
             with faults.guarded("alerts.tell"):
-                receiver.tell(self._alerts)
+                receiver.tell(self._alerts, self.sender())
 
 
 def watch(

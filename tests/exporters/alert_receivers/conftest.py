@@ -9,12 +9,9 @@ import pytest
 
 from metertap.settings.address import parse
 from metertap_exporters.alert_receivers import receiver as receiver_module
-from metertap_exporters.alert_receivers.receiver import (
-    Receiver,
-    ReceiverKind,
-)
+from metertap_exporters.alert_receivers.receiver import Receiver, ReceiverKind
 from servers.webhook import Webhook, webhook
-from support.alert_receivers import SENDER, Make
+from support.alert_receivers import Make
 
 
 @pytest.fixture
@@ -34,7 +31,7 @@ def receiver_of() -> Iterator[Make]:
     made: list[Receiver] = []
 
     def make(kind: ReceiverKind, url: str) -> Receiver:
-        made.append(Receiver(kind, parse(url), lambda: SENDER))
+        made.append(Receiver(kind, parse(url)))
         return made[-1]
 
     yield make

@@ -20,14 +20,14 @@ from metertap_exporters.alert_receivers.receiver import (
     ReceiverKind,
 )
 from servers.webhook import Webhook, webhook
-from support.alert_receivers import NAME, Make, alert
+from support.alert_receivers import NAME, SENDER, Make, alert
 from support.waiting import wait_for
 from support.warned import warnings_of
 
 
 def test_a_webhook_gets_what_alertmanager_would_send(hook: Webhook, receiver_of: Make) -> None:
     receiver = receiver_of(WEBHOOK, f"{hook.url}/a/b?token=1")
-    receiver.tell([alert(), alert("pending", "other")])
+    receiver.tell([alert(), alert("pending", "other")], SENDER)
     path, headers, body = wait_for(lambda: hook.requests)[0]
     assert (path, headers["Content-Type"]) == ("/a/b?token=1", "application/json")
     fingerprint = body["alerts"][0].pop("fingerprint")
@@ -65,7 +65,7 @@ def test_a_webhook_gets_what_alertmanager_would_send(hook: Webhook, receiver_of:
         ],
     }
     wait_for(lambda: receiver.last_delivery)
-    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)])
+    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)], SENDER)
     body = wait_for(lambda: hook.bodies[1:])[0]
     assert body["status"] == body["alerts"][0]["status"] == "resolved"
     assert body["alerts"][0]["endsAt"] == "2023-11-14T22:14:20.000Z"
@@ -75,14 +75,14 @@ def test_a_webhook_gets_what_alertmanager_would_send(hook: Webhook, receiver_of:
 def test_a_webhook_is_told_of_each_change_once(hook: Webhook, receiver_of: Make) -> None:
     receiver = receiver_of(WEBHOOK, hook.url)
     for _ in range(3):
-        receiver.tell([alert()])
+        receiver.tell([alert()], SENDER)
         wait_for(lambda: receiver.last_delivery)
-    receiver.tell([alert(), alert(tool="other")])
+    receiver.tell([alert(), alert(tool="other")], SENDER)
     wait_for(lambda: len(hook.requests) == 2)
     for _ in range(3):
-        receiver.tell([alert(RESOLVED), alert(RESOLVED, "other")])
+        receiver.tell([alert(RESOLVED), alert(RESOLVED, "other")], SENDER)
         receiver.flush(60)
-    receiver.tell([])
+    receiver.tell([], SENDER)
     receiver.flush(60)
     assert hook.told() == [
         ("firing", NAME),
@@ -98,17 +98,17 @@ def test_alertmanager_is_told_again_of_what_fires_and_that_it_ends_some_time(
     again = ReceiverKind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
     receiver = receiver_of(again, hook.url + "/prefix/")
     before = time.time()
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     wait_for(lambda: len(hook.requests) > 3)
     assert {path for path, _, _ in hook.requests} == {"/prefix/api/v2/alerts"}
     (told,) = hook.bodies[0]
     assert told["startsAt"] == "2023-11-14T22:13:20.000Z"
     # Longer than it takes to fire again after a restart: 4 × 60 s, and its `for`.
     assert before + 530 < _unix(told["endsAt"]) < time.time() + 550
-    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)])
+    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)], SENDER)
     wait_for(lambda: hook.bodies[-1][0]["endsAt"] == "2023-11-14T22:14:20.000Z")
     told_so_far = len(hook.requests)
-    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)])
+    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)], SENDER)
     receiver.flush(1)
     assert len(hook.requests) == told_so_far
 
@@ -122,10 +122,10 @@ def _unix(text: str) -> float:
 def test_many_alerts_come_in_few_requests_of_bounded_size(hook: Webhook, receiver_of: Make) -> None:
     receiver = receiver_of(WEBHOOK, hook.url)
     many = [alert(tool=f"tool {number}") for number in range(1200)]
-    receiver.tell(many)
+    receiver.tell(many, SENDER)
     receiver.flush(60)
     assert [len(body["alerts"]) for body in hook.bodies] == [500, 500, 200]
-    receiver.tell([alert(RESOLVED, f"tool {number}") for number in range(1200)])
+    receiver.tell([alert(RESOLVED, f"tool {number}") for number in range(1200)], SENDER)
     receiver.flush(60)
     assert (
         len({json.dumps(item["labels"]) for body in hook.bodies[3:] for item in body["alerts"]})
@@ -135,7 +135,9 @@ def test_many_alerts_come_in_few_requests_of_bounded_size(hook: Webhook, receive
 
 def test_of_many_alerts_each_is_told_again(hook: Webhook, receiver_of: Make) -> None:
     again = ReceiverKind(ALERTMANAGER.name, ALERTMANAGER.path, 0.05, ALERTMANAGER.body)
-    receiver_of(again, hook.url).tell([alert(tool=f"tool {number}") for number in range(1200)])
+    receiver_of(again, hook.url).tell(
+        [alert(tool=f"tool {number}") for number in range(1200)], SENDER
+    )
     wait_for(lambda: len(hook.requests) >= 6)
     told_again = [item["labels"]["tool"] for body in hook.bodies[3:6] for item in body]
     assert len(set(told_again)) == 1200
@@ -146,9 +148,9 @@ def test_what_resolves_while_it_is_being_told_is_told_to_have_resolved(
 ) -> None:
     hook.waits.set()
     receiver = receiver_of(WEBHOOK, hook.url)
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     wait_for(lambda: hook.requests)
-    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)])
+    receiver.tell([alert(RESOLVED, since=1_700_000_060.0)], SENDER)
     hook.goes_on.set()
     wait_for(lambda: len(hook.told()) == 2)
     assert hook.told() == [("firing", NAME), ("resolved", NAME)]
@@ -160,12 +162,12 @@ def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
     kind: ReceiverKind, hook: Webhook, receiver_of: Make
 ) -> None:
     receiver = receiver_of(kind, hook.url)
-    receiver.tell([alert(), alert(tool="other")])
+    receiver.tell([alert(), alert(tool="other")], SENDER)
     wait_for(lambda: receiver.last_delivery)
     told_now = "search no longer fails too often: 1 % of 200 calls in 5 s"
     finding = alert().finding._replace(value=1.0, said=told_now)
     # Of the other one nothing is known any more.
-    receiver.tell([Alert(finding, RESOLVED, 1_700_000_060.0, fired=1_700_000_000.0)])
+    receiver.tell([Alert(finding, RESOLVED, 1_700_000_060.0, fired=1_700_000_000.0)], SENDER)
     receiver.flush(60)
     fired, resolved = (
         body if isinstance(body, list) else body["alerts"]
@@ -184,7 +186,7 @@ def test_credentials_in_the_address_are_sent_and_never_shown(
 ) -> None:
     host = hook.url.removeprefix("http://")
     receiver = receiver_of(WEBHOOK, f"http://user:p%40ss@{host}/hidden/secret?token=hush")
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     _, headers, _ = wait_for(lambda: hook.requests)[0]
     assert headers["Authorization"] == "Basic dXNlcjpwQHNz"
     shown = [str(receiver.address), repr(receiver.address), str(receiver.described())]
@@ -202,9 +204,9 @@ def test_one_that_refuses_is_one_warning_and_is_told_when_it_is_there(
     receiver_of: Make, free_port: int, quick_retries: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = receiver_of(WEBHOOK, f"http://127.0.0.1:{free_port}/secret")
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     wait_for(lambda: receiver._failures > 3)
-    receiver.tell([alert(), alert(tool="other")])
+    receiver.tell([alert(), alert(tool="other")], SENDER)
     with webhook(free_port) as hook:
         wait_for(lambda: len(hook.told()) == 2)
         receiver.flush(60)
@@ -221,11 +223,11 @@ def test_what_resolved_before_a_receiver_could_be_told_is_not_told_at_all(
     receiver_of: Make, free_port: int, quick_retries: None
 ) -> None:
     receiver = receiver_of(WEBHOOK, f"http://127.0.0.1:{free_port}")
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     wait_for(lambda: receiver.problem)
-    receiver.tell([alert(RESOLVED)])
+    receiver.tell([alert(RESOLVED)], SENDER)
     with webhook(free_port) as hook:
-        receiver.tell([alert(RESOLVED), alert(tool="other")])
+        receiver.tell([alert(RESOLVED), alert(tool="other")], SENDER)
         wait_for(lambda: hook.requests)
         receiver.flush(60)
         assert hook.told() == [("firing", NAME)]
@@ -243,7 +245,7 @@ def test_other_answers_than_success_are_tried_again_and_redirects_are_not_follow
     with webhook() as elsewhere:
         hook.status, hook.headers = status, {"Location": elsewhere.url}
         receiver = receiver_of(WEBHOOK, hook.url)
-        receiver.tell([alert()])
+        receiver.tell([alert()], SENDER)
         wait_for(lambda: len(hook.requests) > 2)
         assert (receiver.problem or "").startswith(f"answers {status}")
         hook.status = 204
@@ -271,7 +273,7 @@ def test_what_answers_and_is_no_http_server_is_a_problem(
 
         threading.Thread(target=serve, daemon=True).start()
         receiver = receiver_of(WEBHOOK, f"http://127.0.0.1:{server.getsockname()[1]}")
-        receiver.tell([alert()])
+        receiver.tell([alert()], SENDER)
         assert wait_for(lambda: receiver.problem) == "BadStatusLine"
         server.shutdown(socket.SHUT_RDWR)
 
@@ -283,14 +285,14 @@ def test_one_that_hangs_keeps_nobody_waiting(
     hook.hangs.set()
     receiver = receiver_of(WEBHOOK, hook.url)
     began = time.perf_counter()
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     wait_for(lambda: hook.requests)
     for _ in range(100):
-        receiver.tell([alert()])
+        receiver.tell([alert()], SENDER)
     assert receiver.problem is None, "it waited for the answer"
     assert time.perf_counter() - began < 20
     monkeypatch.setattr(receiver_module, "LONGEST_SECONDS", 0.0)
-    receiver.tell([alert()])  # which cuts what has taken too long
+    receiver.tell([alert()], SENDER)  # which cuts what has taken too long
     assert wait_for(lambda: receiver.problem)
 
 
@@ -300,7 +302,7 @@ def test_no_answer_in_time_is_a_problem(
     monkeypatch.setattr(receiver_module, "TIMEOUT_SECONDS", 0.3)
     hook.hangs.set()
     receiver = receiver_of(WEBHOOK, hook.url)
-    receiver.tell([alert()])
+    receiver.tell([alert()], SENDER)
     assert wait_for(lambda: receiver.problem) == "no answer in time"
 
 
@@ -312,7 +314,7 @@ def test_one_that_is_always_about_to_answer_is_cut(
     receiver = receiver_of(WEBHOOK, hook.url)
 
     def told() -> str | None:
-        receiver.tell([alert()])
+        receiver.tell([alert()], SENDER)
         return receiver.problem
 
     assert wait_for(told)
@@ -360,5 +362,5 @@ def test_no_proxy_is_asked(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port}")
-    receiver_of(WEBHOOK, hook.url).tell([alert()])
+    receiver_of(WEBHOOK, hook.url).tell([alert()], SENDER)
     wait_for(lambda: hook.requests)
