@@ -128,6 +128,18 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_the_history_may_be_named_without_the_option(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = answered(capsys, "--csv")
+    monkeypatch.setenv("METERTAP_HISTORY", "another.db")
+    assert answered(capsys, "--csv", str(file)) == expected
+    assert answered(capsys, "--csv", "--history", str(file)) == expected
+    with pytest.raises(SystemExit):
+        main(["trends", str(file), "--history", "another.db"])
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
 def test_csv(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.DictReader(io.StringIO(answered(capsys, "--csv", "--step", "1d"))))
     assert [row["calls"] for row in rows if row["name"] == "search"] == ["100"] * 4

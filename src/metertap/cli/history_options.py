@@ -16,10 +16,18 @@ NONE_NAMED = f"no history is named: give --history FILE, or set {HISTORY_VARIABL
 
 def add_history(command: argparse.ArgumentParser) -> None:
     """Add what says which history is asked, and about which service."""
-    command.add_argument(
+    history = command.add_mutually_exclusive_group()
+    history.add_argument(
         "--history",
         metavar="FILE|URL",
         default=history_named(),
+        help="the same",
+    )
+    history.add_argument(
+        "history",
+        nargs="?",
+        metavar="FILE|URL",
+        default=argparse.SUPPRESS,  # the option's value stays
         help=f"what was measured (default: {HISTORY_VARIABLE})",
     )
     command.add_argument("--service", metavar="S", help="of this service only")

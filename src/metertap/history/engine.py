@@ -16,9 +16,8 @@ from typing import NamedTuple
 from metertap import catalogue, promql
 from metertap.history import buckets
 from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
-from metertap.history.buckets import Bucket
 from metertap.history.engine_costs import METRICS, costs
-from metertap.history.engine_sums import Sums
+from metertap.history.engine_sums import Held, Sums
 from metertap.history.promql_api import NO_PROMQL, Api, Ask, Point
 from metertap.promql import quoted, selector
 
@@ -167,8 +166,8 @@ class EngineAnswers:
 
     def _calls(
         self, source: _Source, span: _Span, name: str | None, by: By
-    ) -> Iterator[tuple[Subject, Labels, float, list[Bucket]]]:
-        """Yield the buckets of calls of one period that have the same labels."""
+    ) -> Iterator[tuple[Subject, Labels, float, Held]]:
+        """Yield the calls of one period that have the same labels: their buckets, and their sum."""
         length = math.ceil(span.end - span.start)
         metrics = f'__name__=~"{source.metric}(_count)?"'
         listed = self._api.instant(
@@ -191,15 +190,19 @@ class EngineAnswers:
                     for point in points:
                         start = point.at - span.step
                         told.add(start)
-                        yield subject, labels, start, buckets.of_native(point.buckets)
+                        yield subject, labels, start, Held(buckets.of_native(point.buckets))
             if f"{source.metric}_count" in self._metrics:
                 for labels, start, held in self._classic(source, only, by, span):
                     if start not in told:  # both forms are kept while one replaces the other
                         yield subject, labels, start, held
+            for labels, start, seconds in self._grown(
+                span, by, source.metric, "sum", source.more, *only
+            ):
+                yield subject, labels, start, Held(seconds=seconds)
 
     def _classic(
         self, source: _Source, only: list[str], by: By, span: _Span
-    ) -> Iterator[tuple[Labels, float, list[Bucket]]]:
+    ) -> Iterator[tuple[Labels, float, Held]]:
         """Yield the buckets of series whose label gives the bound."""
         told = (*source.more, "le", "vmrange")
         query = self._increase(selector(f"{source.metric}_bucket", *only), told, by, span)
@@ -215,21 +218,23 @@ class EngineAnswers:
                     totals.setdefault(key, {})[labels["le"]] = point.value
         try:
             for (rest, start), by_bound in totals.items():
-                yield dict(rest), start, buckets.of_classic(by_bound)
+                yield dict(rest), start, Held(buckets.of_classic(by_bound))
             for (rest, start), by_range in ranges.items():
-                yield dict(rest), start, buckets.of_ranges(by_range)
+                yield dict(rest), start, Held(buckets.of_ranges(by_range))
         except ValueError:
             raise HistoryError(NO_PROMQL) from None
 
     def _grown(
-        self, span: _Span, by: By, metric: str, part: str, told: tuple[str, ...]
+        self, span: _Span, by: By, metric: str, part: str, told: tuple[str, ...], *only: str
     ) -> Iterator[tuple[Labels, float, float]]:
         """Yield the growth of a counter in each period, or of a part of a histogram."""
         seen, queries = set(), []
         if part and metric in self._metrics:
-            queries.append(f"histogram_{part}({self._increase(metric, told, by, span)})")
+            series = selector(metric, *only)
+            queries.append(f"histogram_{part}({self._increase(series, told, by, span)})")
         if (f"{metric}_count" if part else metric) in self._metrics:
-            queries.append(self._increase(f"{metric}_{part}" if part else metric, told, by, span))
+            series = selector(f"{metric}_{part}" if part else metric, *only)
+            queries.append(self._increase(series, told, by, span))
         for query in queries:
             for labels, points in self._api.range(query, *span.ends()):
                 for point in points:

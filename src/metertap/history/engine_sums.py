@@ -6,14 +6,22 @@ all numbers of a period are together: one call in five minutes is one, not five 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from metertap import outcomes, promql
 from metertap.history import buckets
 from metertap.history.answers import ERROR, Slice
 from metertap.history.buckets import Bucket
 from metertap.history.tally import add_to
+
+
+class Held(NamedTuple):
+    """Calls of an engine: buckets of them, or the sum of what they took."""
+
+    buckets: Sequence[Bucket] = ()
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -25,16 +33,19 @@ class Sums:
     """Lookups by result."""
     calls: dict[tuple[str, str], list[Bucket]] = field(default_factory=dict)
     """Calls by outcome and type of error."""
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    """What these calls took together, where the engine has it."""
 
     def add_lookups(self, labels: Mapping[str, str], count: float) -> None:
         """Count lookups of a cache."""
         result = labels.get(promql.LOOKUP, "")
         self.lookups[result] = self.lookups.get(result, 0.0) + count
 
-    def add_calls(self, labels: Mapping[str, str], held: list[Bucket]) -> None:
+    def add_calls(self, labels: Mapping[str, str], held: Held) -> None:
         """Count calls by how long they took."""
         key = labels.get(promql.OUTCOME, ""), labels.get(promql.ERROR_TYPE, "")
-        self.calls.setdefault(key, []).extend(held)
+        self.calls.setdefault(key, []).extend(held.buckets)
+        self.seconds[key] = self.seconds.get(key, 0.0) + held.seconds
 
     def add_costs(self, more: Mapping[str, float]) -> None:
         """Add sums of model calls."""
@@ -51,6 +62,10 @@ class Sums:
             sketch = buckets.sketch(held)
             if not sketch.count:
                 continue
+            # Buckets tell it only as well as they are narrow.
+            if (seconds := self.seconds[named, error]) > 0:
+                calls = sum(max(0.0, bucket.calls) for bucket in held)
+                sketch.total = seconds * sketch.count / calls
             outcome = named or (ERROR if error else outcomes.OK)
             made.outcomes[outcome] = made.outcomes.get(outcome, 0) + sketch.count
             if error:
