@@ -192,8 +192,10 @@ def share(value: float) -> str:
     return f"{_without_zeros(value * 100)} %"
 
 
-def seconds(value: float) -> str:
+def seconds(value: float | None) -> str:
     """Write a latency in seconds: `250 ms`, `2.3 s`."""
+    if value is None:
+        return NONE
     return f"{_without_zeros(value * 1000)} ms" if value < 1 else f"{_without_zeros(value)} s"
 
 

@@ -7,11 +7,18 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
-from metertap.cli.reports import AlertsReport, LibraryReport, ProcessMetricsReport, Report
+from metertap.cli.reports import (
+    AlertsReport,
+    CacheReport,
+    DecoratedReport,
+    LibraryReport,
+    ProcessMetricsReport,
+    Report,
+)
 from metertap.install_command import install_command
 from metertap.tables.document import Document
 from metertap.tables.figures import workers_told
-from metertap.tables.table import Table
+from metertap.tables.table import Columns, Table, table_of
 
 Row = tuple[str, str]
 """A label, and the text beside it."""
@@ -28,7 +35,8 @@ def tables(
         first.rows.append(("", about))
     first.rows += [*_worth_knowing(report), *_addresses(report)]
     yield first
-    yield _libraries(report)
+    installed = [item for item in report["instrumentations"] if item["state"] != "not installed"]
+    yield table_of(_LIBRARIES, installed, words=len(_LIBRARIES))
     if report.get("decorated_tools"):  # an older metertap does not list them
         yield _decorated(report)
     if report.get("caches"):  # an older metertap has none
@@ -108,22 +116,14 @@ def _addresses(report: Report) -> list[Row]:
     return found
 
 
-def _libraries(report: Report) -> Table:
-    """Return what is measured of each library that is installed."""
-    table = Table("", ("library", "part", "version", "state", "measured"))
-    for item in report["instrumentations"]:
-        if item["state"] != "not installed":
-            on = item["state"] == "on"
-            table.rows.append(
-                (
-                    item["library"],
-                    item.get("kind", ""),  # an older metertap does not say
-                    item["version"] or "–",
-                    item["state"],
-                    _measured(item) if on else item["problem"] or "",
-                )
-            )
-    return table
+_LIBRARIES: Columns = {
+    "library": lambda item: item["library"],
+    "part": lambda item: item.get("kind", ""),  # an older metertap does not say
+    "version": lambda item: item["version"] or "–",
+    "state": lambda item: item["state"],
+    "measured": lambda item: _measured(item) if item["state"] == "on" else item["problem"] or "",
+}
+"""What is measured of each library that is installed."""
 
 
 def _measured(item: LibraryReport) -> str:
@@ -222,26 +222,33 @@ def _patches(report: Report) -> Table:
 def _decorated(report: Report) -> Table:
     """Return the functions that are decorated as tools, and how often they were called."""
     of_all = report.get("calls_of_all_workers")
-    calls = "calls here" if of_all is None else "calls"
-    table = Table("", ("@metertap.tool", calls, "decorated at"), right=frozenset({calls}))
-    table.rows += [
-        (
-            item["name"],
-            str(item["calls"] if of_all is None else of_all.get(item["name"], 0)),
-            f"{item['file']}:{item['line']}",
-        )
-        for item in report.get("decorated_tools", ())
-    ]
-    return table
+
+    def calls(item: DecoratedReport) -> str:
+        return str(item["calls"] if of_all is None else of_all.get(item["name"], 0))
+
+    columns: Columns = {
+        "@metertap.tool": lambda item: item["name"],
+        "calls here" if of_all is None else "calls": calls,
+        "decorated at": lambda item: f"{item['file']}:{item['line']}",
+    }
+    return table_of(columns, report.get("decorated_tools", ()), last=1)
+
+
+_HOW = {"read": "read", "patched": "counted", "by hand": "counted by hand"}
 
 
 def _caches(report: Report) -> Table:
     """Return how the figures of each cache are come by, and which its library does not show."""
-    table = Table("", ("cache", "system", "figures are", "not shown by it"))
-    for item in report.get("caches", ()):
-        how = {"read": "read", "patched": "counted", "by hand": "counted by hand"}[item["how"]]
+
+    def how(item: CacheReport) -> str:
         objects = item.get("objects", 0)  # an older metertap does not say
-        if objects > 1:
-            how = f"{how}, {objects} caches under this name"
-        table.rows.append((item["name"], item["system"], how, ", ".join(item["unsupported"])))
-    return table
+        more = f", {objects} caches under this name" if objects > 1 else ""
+        return f"{_HOW[item['how']]}{more}"
+
+    columns: Columns = {
+        "cache": lambda item: item["name"],
+        "system": lambda item: item["system"],
+        "figures are": how,
+        "not shown by it": lambda item: ", ".join(item["unsupported"]),
+    }
+    return table_of(columns, report.get("caches", ()), words=4)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 
 def hide_frame(error: BaseException) -> None:
     """Take the frame of the wrapper that caught `error` out of its traceback.
@@ -17,18 +13,3 @@ def hide_frame(error: BaseException) -> None:
     if traceback is not None:
         # Not an assignment: classes of exceptions may forbid those (frozen dataclasses do).
         BaseException.with_traceback(error, traceback.tb_next)
-
-
-def frameless(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `wrapper`, which only passes a call on, with its frame hidden in what that raises."""
-
-    @functools.wraps(wrapper)
-    def call(*arguments: Any) -> Any:
-        try:
-            return wrapper(*arguments)
-        except BaseException as error:
-            hide_frame(error)
-            hide_frame(error)  # this one's, and the wrapper's
-            raise
-
-    return call

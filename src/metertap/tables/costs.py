@@ -3,29 +3,62 @@
 from __future__ import annotations
 
 from metertap import text
-from metertap.tables.document import Costs
-from metertap.tables.table import Table
+from metertap.tables.document import Costs, ModelCost, ToolCost
+from metertap.tables.table import Columns, Table, table_of
 
-_TOOLS = (
-    *("tool", "model calls", "tokens in", "tokens out", "spent", "per ok call", "on failures"),
-    "saved by caches",
-)
-_MODELS = (
-    *("model", "tool", "calls", "failed", "in", "cached", "out", "reasoning", "spent"),
-    *("per ok call", "on failures", "saved"),
-)
-_CACHES = ("cache", "hits in tools", "saved", "time saved")
-_CHANGES = ("saves", "what could be changed", "because", "confidence")
+
+def _spent(item: ToolCost | ModelCost) -> str:
+    return text.money(item["spent"]) + ("*" if item["unpriced_calls"] else "")
+
+
+_TOOLS: Columns = {
+    "tool": lambda tool: text.tool(tool[0]),
+    "model calls": lambda tool: text.count(tool[1]["model_calls"]),
+    "tokens in": lambda tool: text.count(tool[1]["input_tokens"]),
+    "tokens out": lambda tool: text.count(tool[1]["output_tokens"]),
+    "spent": lambda tool: _spent(tool[1]),
+    "per ok call": lambda tool: text.money(tool[1]["per_successful_call"]),
+    "on failures": lambda tool: text.money(tool[1]["spent_on_failures"]),
+    "saved by caches": lambda tool: text.money(tool[1]["saved_by_caches"]),
+}
+_MODELS: Columns = {
+    "model": lambda item: f"{item['provider']}/{item['model']}",
+    "tool": lambda item: text.tool(item["tool"]),
+    "calls": lambda item: text.count(item["calls"]),
+    "failed": lambda item: text.count(item["failed_calls"]),
+    "in": lambda item: text.count(item["input_tokens"]),
+    "cached": lambda item: text.count(item["cached_tokens"]),
+    "out": lambda item: text.count(item["output_tokens"]),
+    "reasoning": lambda item: text.count(item["reasoning_tokens"]),
+    "spent": _spent,
+    "per ok call": lambda item: text.money(item["per_successful_call"]),
+    "on failures": lambda item: text.money(item["spent_on_failures"]),
+    "saved": lambda item: text.money(item["saved_by_caches"]),
+}
+_CACHES: Columns = {
+    "cache": lambda cache: cache[0],
+    "hits in tools": lambda cache: text.count(cache[1]["hits"]),
+    "saved": lambda cache: text.money(cache[1]["saved"]),
+    "time saved": lambda cache: text.seconds(cache[1]["seconds_saved"]),
+}
+_CHANGES: Columns = {
+    "saves": lambda item: text.money(item["saves"]),
+    "what could be changed": lambda item: item["text"],
+    "because": lambda item: item["arithmetic"],
+    "confidence": lambda item: item["confidence"],
+}
 _MOST_NAMED = 3
 
 
 def tables(costs: Costs) -> list[Table]:
     """Return the tables of what was spent, dearest first; none without a model call or a fee."""
-    made = [_tools(costs), _models(costs)]
+    tools = sorted(costs["tools"].items(), key=lambda item: -(item[1]["spent"] or 0))
+    models = sorted(costs["models"], key=lambda item: -(item["spent"] or 0))
+    made = [table_of(_TOOLS, tools), table_of(_MODELS, models, words=2)]
     if costs["caches"]:
-        made.append(_caches(costs))
+        made.append(table_of(_CACHES, costs["caches"].items()))
     if costs["recommendations"]:
-        made.append(_changes(costs))
+        made.append(table_of(_CHANGES, costs["recommendations"], words=0, last=3))
     made[0].title = heading(costs)
     made[-1].legend = _legend(costs)
     return made
@@ -60,70 +93,6 @@ def dearest(costs: Costs) -> list[str]:
         if named:
             found.append(f"{words}: {', '.join(named)}")
     return found
-
-
-def _tools(costs: Costs) -> Table:
-    table = Table("", _TOOLS, right=frozenset(_TOOLS[1:]))
-    for name, tool in sorted(costs["tools"].items(), key=lambda item: -(item[1]["spent"] or 0)):
-        table.rows.append(
-            (
-                text.tool(name),
-                text.count(tool["model_calls"]),
-                text.count(tool["input_tokens"]),
-                text.count(tool["output_tokens"]),
-                text.money(tool["spent"]) + ("*" if tool["unpriced_calls"] else ""),
-                text.money(tool["per_successful_call"]),
-                text.money(tool["spent_on_failures"]),
-                text.money(tool["saved_by_caches"]),
-            )
-        )
-    return table
-
-
-def _models(costs: Costs) -> Table:
-    table = Table("", _MODELS, right=frozenset(_MODELS[2:]))
-    for item in sorted(costs["models"], key=lambda item: -(item["spent"] or 0)):
-        table.rows.append(
-            (
-                f"{item['provider']}/{item['model']}",
-                text.tool(item["tool"]),
-                text.count(item["calls"]),
-                text.count(item["failed_calls"]),
-                text.count(item["input_tokens"]),
-                text.count(item["cached_tokens"]),
-                text.count(item["output_tokens"]),
-                text.count(item["reasoning_tokens"]),
-                text.money(item["spent"]) + ("*" if item["unpriced_calls"] else ""),
-                text.money(item["per_successful_call"]),
-                text.money(item["spent_on_failures"]),
-                text.money(item["saved_by_caches"]),
-            )
-        )
-    return table
-
-
-def _caches(costs: Costs) -> Table:
-    table = Table("", _CACHES, right=frozenset(_CACHES[1:]))
-    for name, cache in costs["caches"].items():
-        seconds = cache["seconds_saved"]
-        table.rows.append(
-            (
-                name,
-                text.count(cache["hits"]),
-                text.money(cache["saved"]),
-                text.NONE if seconds is None else text.seconds(seconds),
-            )
-        )
-    return table
-
-
-def _changes(costs: Costs) -> Table:
-    table = Table("", _CHANGES, right=frozenset(_CHANGES[:1]))
-    for item in costs["recommendations"]:
-        table.rows.append(
-            (text.money(item["saves"]), item["text"], item["arithmetic"], item["confidence"])
-        )
-    return table
 
 
 def _legend(costs: Costs) -> str:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from metertap import catalogue, outcomes, text
 from metertap.tables import weights
 from metertap.tables.document import Document, Operation, Session, Tool
 from metertap.tables.percentiles import (
     PERCENTILES,
+    Percentile,
+    Which,
     explain,
     percentile,
     percentile_of_operation,
     percentile_of_sessions,
 )
-from metertap.tables.table import Table
+from metertap.tables.table import Columns, Table, table_of
 
-_TOOL_HEADERS = ("tool", "calls", "ok %", "failed", "p50", "p95", "p99", "active", "errors")
-_OPERATION_HEADERS = (
-    *("MCP operation", "side", "calls", "ok %", "failed", "p50", "p95", "p99", "errors"),
-)
-_SESSION_HEADERS = ("MCP sessions", "ended", "failed", "p50", "p95", "p99", "errors")
-_CACHE_HEADERS = ("cache", "system", "lookups", "hits", "hit %", "evicted", "refused", "entries")
 _OLD = ("not reached", "left")
 """States of workers whose last figures are shown."""
 _CALLER = "caller)"
@@ -53,11 +50,12 @@ def tables(
     if document["tool_metrics"] or not operations:
         made.append(_tools(document))
     if operations:
-        made.append(_operations(operations))
+        made.append(_slowest_first(_OPERATIONS, operations, words=2))
     if sessions:
-        made.append(_sessions(sessions))
+        made.append(table_of(_SESSIONS, sessions, last=1))
     if document["cache_metrics"]:
-        made.append(_caches(document))
+        caches = [{**cache, "name": name} for name, cache in document["cache_metrics"].items()]
+        made.append(table_of(_CACHES, caches, words=2))
     if not document["tool_metrics"] and not operations:
         made[0].legend = text.NO_TOOL
     elif never := _never_called(document):
@@ -135,69 +133,69 @@ def _open_sessions(count: int) -> str:
     return "1 open session" if count == 1 else f"{count} open sessions"
 
 
+def _of_percentiles(of: Callable[[Any, Which], Percentile]) -> Columns:
+    def column(which: Which) -> Callable[[Any], str]:
+        return lambda item: of(item, which).text()
+
+    return {which: column(which) for which in PERCENTILES}
+
+
+_CALLED: Columns = {
+    "calls": lambda item: text.count(item["total_calls"]),
+    "ok %": lambda item: text.percent(item["success_rate"]),
+    "failed": lambda item: text.count(item["failed_calls"]),
+}
+_ERRORS: Columns = {"errors": lambda item: ", ".join(errors(item))}
+_TOOLS: Columns = {
+    "tool": lambda tool: tool["name"],
+    **_CALLED,
+    **_of_percentiles(percentile),
+    "active": lambda tool: text.count(tool["active_calls"]),
+    **_ERRORS,
+}
+_OPERATIONS: Columns = {
+    "MCP operation": lambda item: " ".join(filter(None, (item["method"], item["name"]))),
+    "side": lambda item: item["side"],
+    **_CALLED,
+    **_of_percentiles(percentile_of_operation),
+    **_ERRORS,
+}
+_SESSIONS: Columns = {
+    "MCP sessions": lambda item: item["side"],
+    "ended": lambda item: text.count(item["ended_sessions"]),
+    "failed": lambda item: text.count(item["failed_sessions"]),
+    **_of_percentiles(percentile_of_sessions),
+    **_ERRORS,
+}
+_CACHES: Columns = {
+    "cache": lambda cache: cache["name"],
+    "system": lambda cache: cache["system"],
+    "lookups": lambda cache: text.count(cache["total_requests"]),
+    "hits": lambda cache: text.count(cache["hits"]),
+    "hit %": lambda cache: text.percent(cache["hit_rate"]),
+    "evicted": lambda cache: text.count(cache["evictions"]),
+    "refused": lambda cache: text.count(cache["size_rejections"]),
+    "entries": lambda cache: text.count(cache["entries"]),
+}
+
+
 def _tools(document: Document) -> Table:
-    table = Table("", _TOOL_HEADERS, right=frozenset(_TOOL_HEADERS[1:-1]))
-    tools = document["tool_metrics"].items()
-    for name, tool in sorted(tools, key=lambda item: -(item[1]["p95_latency_ms"] or 0)):
-        _mark_failures(table, tool)
-        table.rows.append(
-            (
-                name,
-                text.count(tool["total_calls"]),
-                text.percent(tool["success_rate"]),
-                text.count(tool["failed_calls"]),
-                *(percentile(tool, which).text() for which in PERCENTILES),
-                text.count(tool["active_calls"]),
-                _errors(tool),
-            )
-        )
+    found = [{**tool, "name": name} for name, tool in document["tool_metrics"].items()]
+    table = _slowest_first(_TOOLS, found)
     if any(_CALLER in row[-1] for row in table.rows):
         table.legend = _MARKED
     return table
 
 
-def _operations(operations: list[Operation]) -> Table:
-    table = Table("", _OPERATION_HEADERS, right=frozenset(_OPERATION_HEADERS[2:-1]))
-    for operation in sorted(operations, key=lambda item: -(item["p95_latency_ms"] or 0)):
-        _mark_failures(table, operation)
-        table.rows.append(
-            (
-                " ".join(filter(None, (operation["method"], operation["name"]))),
-                operation["side"],
-                text.count(operation["total_calls"]),
-                text.percent(operation["success_rate"]),
-                text.count(operation["failed_calls"]),
-                *(percentile_of_operation(operation, which).text() for which in PERCENTILES),
-                _errors(operation),
-            )
-        )
+def _slowest_first(columns: Columns, found: Sequence[Any], words: int = 1) -> Table:
+    """Make a table of what is called, in which rows have a colour if calls failed."""
+    found = sorted(found, key=lambda item: -(item["p95_latency_ms"] or 0))
+    table = table_of(columns, found, words=words, last=1)
+    for row, item in enumerate(found):
+        if item["failed_calls"]:
+            is_poor = (item["success_rate"] or 0) < _POOR_SUCCESS_RATE
+            table.styles[row] = "red" if is_poor else "yellow"
     return table
-
-
-def _sessions(sessions: list[Session]) -> Table:
-    table = Table("", _SESSION_HEADERS, right=frozenset(_SESSION_HEADERS[1:-1]))
-    for session in sessions:
-        table.rows.append(
-            (
-                session["side"],
-                text.count(session["ended_sessions"]),
-                text.count(session["failed_sessions"]),
-                *(percentile_of_sessions(session, which).text() for which in PERCENTILES),
-                _errors(session),
-            )
-        )
-    return table
-
-
-def _mark_failures(table: Table, figures: Tool | Operation) -> None:
-    """Give the next row of a table a colour if calls failed."""
-    if figures["failed_calls"]:
-        is_poor = (figures["success_rate"] or 0) < _POOR_SUCCESS_RATE
-        table.styles[len(table.rows)] = "red" if is_poor else "yellow"
-
-
-def _errors(figures: Tool | Operation | Session) -> str:
-    return ", ".join(errors(figures))
 
 
 def errors(figures: Tool | Operation | Session) -> list[str]:
@@ -215,21 +213,3 @@ def errors(figures: Tool | Operation | Session) -> list[str]:
         ]
         found.append(f"{kind} {count}" + (f" ({', '.join(apart)})" if apart else ""))
     return found
-
-
-def _caches(document: Document) -> Table:
-    table = Table("", _CACHE_HEADERS, right=frozenset(_CACHE_HEADERS[2:]))
-    for name, cache in document["cache_metrics"].items():
-        table.rows.append(
-            (
-                name,
-                cache["system"],
-                text.count(cache["total_requests"]),
-                text.count(cache["hits"]),
-                text.percent(cache["hit_rate"]),
-                text.count(cache["evictions"]),
-                text.count(cache["size_rejections"]),
-                text.count(cache["entries"]),
-            )
-        )
-    return table

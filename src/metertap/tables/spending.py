@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from metertap import text
-from metertap.tables.table import Table
+from metertap.tables.table import Columns, Table, table_of
 
-_COLUMNS = (
-    *("model calls", "tokens in", "tokens out", "spent", "per ok call", "on failures"),
-    *("saved by caches", "time saved"),
-)
+_FIGURES: Columns = {
+    "model calls": lambda spent: text.count(round(spent["calls"])),
+    "tokens in": lambda spent: text.count(round(spent["input_tokens"])),
+    "tokens out": lambda spent: text.count(round(spent["output_tokens"])),
+    "spent": lambda spent: text.money(spent["usd"]) + ("*" if spent["unpriced"] else ""),
+    "per ok call": lambda spent: text.money(spent["usd_per_ok_call"]),
+    "on failures": lambda spent: text.money(spent["failed_usd"]),
+    "saved by caches": lambda spent: text.money(spent["saved_usd"]),
+    "time saved": lambda spent: text.seconds(spent["saved_seconds"]),
+}
 _LAST = 7
 """The most days that are told in one line."""
 
@@ -71,15 +77,14 @@ class Spending(TypedDict):
 def tables(found: Spending) -> list[Table]:
     """Return the tables of days, tools and models, and of none that has no row."""
     budget = found["budget"]["daily"]
-    days = Table(heading(found), ("day", *_COLUMNS), right=frozenset(_COLUMNS))
-    for day in found["days"]:
+    days = table_of({"day": lambda day: day["day"], **_FIGURES}, found["days"])
+    days.title = heading(found)
+    for row, day in enumerate(found["days"]):
         if budget is not None and (day["usd"] or 0) > budget:
-            days.styles[len(days.rows)] = "yellow"
-        days.rows.append((day["day"], *_figures(day)))
-    tools = [(text.tool(item["tool"]), item["version"], item) for item in found["tools"]]
-    models = [(item["model"], item["version"], item) for item in found["models"]]
-    made = [days, _groups("tool", tools), _groups("model", models)]
-    made = [table for table in made if table.rows]
+            days.styles[row] = "yellow"
+    tools = _groups({"tool": lambda item: text.tool(item["tool"])}, found["tools"])
+    models = _groups({"model": lambda item: item["model"]}, found["models"])
+    made = [table for table in (days, tools, models) if table.rows]
     notes = ["Days are of UTC."]
     if found["total"]["unpriced"]:
         notes.append(f"* without {found['total']['unpriced']:.0f} calls that have no known cost.")
@@ -116,22 +121,9 @@ def last_days(found: Spending) -> list[str]:
     return [heading(found), f"by day (UTC): {', '.join(days)}"]
 
 
-def _groups(name: str, items: Sequence[tuple[str, str, Spent]]) -> Table:
-    versions = ("version",) if any(version for _, version, _ in items) else ()
-    table = Table("", (name, *versions, *_COLUMNS), right=frozenset(_COLUMNS))
-    for subject, version, spent in sorted(items, key=lambda item: -(item[2]["usd"] or 0)):
-        table.rows.append((subject, *([version] if versions else []), *_figures(spent)))
-    return table
-
-
-def _figures(spent: Spent) -> Sequence[str]:
-    return (
-        text.count(round(spent["calls"])),
-        text.count(round(spent["input_tokens"])),
-        text.count(round(spent["output_tokens"])),
-        text.money(spent["usd"]) + ("*" if spent["unpriced"] else ""),
-        text.money(spent["usd_per_ok_call"]),
-        text.money(spent["failed_usd"]),
-        text.money(spent["saved_usd"]),
-        text.NONE if (seconds := spent["saved_seconds"]) is None else text.seconds(seconds),
-    )
+def _groups(subject: Columns, items: Sequence[OfTool] | Sequence[OfModel]) -> Table:
+    columns = dict(subject)
+    if any(item["version"] for item in items):
+        columns["version"] = lambda item: item["version"]
+    dearest_first = sorted(items, key=lambda item: -(item["usd"] or 0))
+    return table_of({**columns, **_FIGURES}, dearest_first, words=len(columns))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
+from typing import Any
 
 from metertap.text import printable
 
@@ -15,6 +16,10 @@ _WIDEST = 80
 """Width beyond which a column of text is folded: names may be of any length."""
 _LEGEND = 102
 """Width of the lines below a table where no width is given."""
+
+
+Columns = Mapping[str, Callable[[Any], str]]
+"""The header of each column, and a function that writes the cell of one item."""
 
 
 @dataclass(slots=True)
@@ -28,6 +33,14 @@ class Table:
     styles: dict[int, str] = field(default_factory=dict)  # by row number; for terminals with colour
     legend: str = ""
     """Lines below the table."""
+
+
+def table_of(columns: Columns, items: Iterable[Any], *, words: int = 1, last: int = 0) -> Table:
+    """Make a table with a row for each item. The first columns, and some at the end, hold words."""
+    headers = list(columns)
+    table = Table("", headers, right=frozenset(headers[words : len(headers) - last]))
+    table.rows += [[cell(item) for cell in columns.values()] for item in items]
+    return table
 
 
 def shortened(table: Table, most: int) -> Table:

@@ -53,28 +53,20 @@ def heading(weights: Weights) -> str:
 def _tools(weights: Weights) -> Table:
     table = Table("", _TOOLS, right=frozenset(_TOOLS[1:]))
     for name, tool in sorted(weights["tools"].items(), key=lambda item: -_heaviness(item[1])):
-        definition, results = tool["definition"], tool["results"]
-        about = text.ABOUT if results is not None and results["method"] == "sample" else ""
-        sizes: list[str] = [text.NONE] * 7
-        if results is not None:
-            sizes = [
-                text.count(results["weighed"] + results["not_in_sample"]),
-                _size(results["p50_bytes"], about),
-                _size(results["p95_bytes"], about),
-                _size(results["max_bytes"], about),
-                _size(results["p95_tokens"], text.ABOUT),
-                _size(results["tokens_per_day"], text.ABOUT),
-                text.count(results["unknown"]),
-            ]
-        table.rows.append(
-            (
-                name,
-                text.count(None if definition is None else definition["bytes"]),
-                _size(None if definition is None else definition["tokens"], text.ABOUT),
-                text.percent(None if definition is None else definition["context_share"]),
-                *sizes,
-            )
-        )
+        row = [name, *[text.NONE] * 10]
+        if (definition := tool["definition"]) is not None:
+            row[1] = text.count(definition["bytes"])
+            row[2] = _size(definition["tokens"], text.ABOUT)
+            row[3] = text.percent(definition["context_share"])
+        if (results := tool["results"]) is not None:
+            about = text.ABOUT if results["method"] == "sample" else ""
+            bytes_ = (results["p50_bytes"], results["p95_bytes"], results["max_bytes"])
+            tokens = (results["p95_tokens"], results["tokens_per_day"])
+            row[4] = text.count(results["weighed"] + results["not_in_sample"])
+            row[5:8] = [_size(size, about) for size in bytes_]
+            row[8:10] = [_size(size, text.ABOUT) for size in tokens]
+            row[10] = text.count(results["unknown"])
+        table.rows.append(row)
     return table
 
 
