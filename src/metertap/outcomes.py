@@ -7,7 +7,7 @@ carry the caller's data.
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from metertap import catalogue, faults
@@ -141,3 +141,10 @@ def _http_status(error: BaseException) -> int | None:
             found = next(filter(None, (getattr(error, name, None) for name in _STATUSES)), None)
             return int(found) if isinstance(found, int) and 400 <= found <= 599 else None
     return None
+
+
+def by_count(error_types: Mapping[str, int]) -> dict[str, int]:
+    """Return error types, the most frequent first, and equally frequent ones by name."""
+    if not error_types:
+        return {}
+    return dict(sorted(error_types.items(), key=lambda item: (-item[1], item[0])))

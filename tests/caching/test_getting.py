@@ -13,7 +13,7 @@ import pytest
 
 import metertap
 from metertap import faults
-from metertap.caching.meters import counting, layer
+from metertap.caching.layers import counting, layer
 
 diskcache = pytest.importorskip("diskcache")
 pytestmark = [pytest.mark.library, pytest.mark.interpreter]

@@ -13,7 +13,7 @@ ELSEWHERE = {
     "metertap.cli.client",
     "metertap.cli.demo.collector",
     "metertap.cli.top.poller",
-    "metertap.patching.patch_set",  # a switch that is never waited for
+    "metertap.patching.installed",  # a switch that is never waited for
     "metertap_exporters.otlp",  # what one flush waits for
 }
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap.patching.patch_set import PatchSet, make_stand_in
+from metertap.patching.installed import make_stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap_instrumentation.libraries import LIBRARIES
 from support.programs import run

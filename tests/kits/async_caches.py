@@ -12,7 +12,7 @@ import pytest
 
 import metertap
 from kits.cache_kit import CacheKit, shows_us
-from metertap.caching.meters import layer
+from metertap.caching.layers import layer
 
 Result = TypeVar("Result")
 

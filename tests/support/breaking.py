@@ -32,17 +32,17 @@ _NEVER_FAIL = {
     "locks.py": None,
     "imports.py": {"create_module", "exec_module", "__getattr__"},
     "lookups.py": {"__init__"},
-    "patch_set.py": {"function", "later", "_call_inherited"},
+    "installed.py": {"function", "later", "_call_inherited"},
     "configured.py": {"_default", "_number"},
     "table.py": {"_service"},
     "google_genai.py": {"wrapped"},
     "tap.py": {"_installation"},
     "slots.py": {"enter_or_pass"},
-    "meters.py": {"counting", "__init__", "__enter__", "__exit__", "leave_layer"},
+    "layers.py": {"counting", "__init__", "__enter__", "__exit__", "leave_layer"},
 }
 """Modules, or functions in them, that guard others or read or set one variable: read them instead.
 
-Those of `imports.py` and `patch_set.py`, and `wrapped`, make the program's own call, so that there
+Those of `imports.py` and `installed.py`, and `wrapped`, make the program's own call, so that there
 is no call without them.
 
 What `_default`, `_number` and `_service` raise is told as a value that cannot be read.

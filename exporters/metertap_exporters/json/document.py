@@ -11,20 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from metertap import catalogue, faults, outcomes, state
+from metertap.outcomes import by_count
 from metertap.pacing import paced
-from metertap.recording import (
-    CacheFigures,
-    Figures,
-    LatencyFigures,
-    OperationFigures,
-    ToolFigures,
-)
+from metertap.recording import CacheFigures, Figures, LatencyFigures, OperationFigures, ToolFigures
 from metertap_exporters.json.foreign import ForeignTool
 from metertap_exporters.json.system import system
 
 if TYPE_CHECKING:
     from metertap.recording.figures import Whole
-    from metertap.tables.document import Cache, Costs, Latencies, Weights
+    from metertap.tables.document import Cache, Latencies
+    from metertap.tables.sections import Costs, Weights
     from metertap_exporters.json.shape import Document, Tool
 
 SCHEMA_VERSION = "1.3"
@@ -171,7 +167,7 @@ def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
 
 def _tool(tool: ToolFigures | ForeignTool) -> Tool:
     if isinstance(tool, ForeignTool):
-        return _estimate(tool)
+        return tool.entry()
     quantiles = tool.percentiles
     finished = tool.succeeded + tool.failed
     return {
@@ -195,7 +191,7 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
         "extrapolated": list(quantiles.extrapolated),
         "window_samples": tool.window_samples,
         "active_calls": tool.active,
-        "error_types": _by_count(tool.error_types),
+        "error_types": by_count(tool.error_types),
         "error_outcomes": _by_type(tool.errors),
         "last_call_timestamp": tool.last_call,
         "with_cache": tool.with_cache
@@ -207,13 +203,6 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
     }
 
 
-def _by_count(error_types: Mapping[str, int]) -> dict[str, int]:
-    """Return error types, the most frequent first, and equally frequent ones by name."""
-    if not error_types:
-        return {}
-    return dict(sorted(error_types.items(), key=lambda item: (-item[1], item[0])))
-
-
 def _by_type(errors: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """Return errors by type and outcome from errors by both in one text."""
     found: dict[str, dict[str, int]] = {}
@@ -221,40 +210,6 @@ def _by_type(errors: Mapping[str, int]) -> dict[str, dict[str, int]]:
         outcome, _, error_type = both.partition(" ")
         found.setdefault(error_type, {})[outcome] = number
     return found
-
-
-def _estimate(tool: ForeignTool) -> Tool:
-    """Make the entry of a tool of which there is only a histogram: what that lacks is null."""
-    quantiles = tool.percentiles()
-    total_ms = tool.total_ms
-    succeeded = tool.count - tool.failed
-    return {
-        "source": tool.source,
-        "method": "estimate",
-        "total_calls": tool.count,
-        "total_latency_ms": total_ms,
-        "successful_calls": succeeded,
-        "failed_calls": tool.failed,
-        "cancelled_calls": None,
-        "caller_errors": None,
-        "interim_results": None,
-        "outcomes": None,
-        "success_rate": _percent(succeeded, tool.count),
-        "avg_latency_ms": None if total_ms is None else total_ms / tool.count,
-        "min_latency_ms": tool.minimum_ms,
-        "max_latency_ms": tool.maximum_ms,
-        "p50_latency_ms": quantiles.p50,
-        "p95_latency_ms": quantiles.p95,
-        "p99_latency_ms": quantiles.p99,
-        "extrapolated": [],
-        "window_samples": None,
-        "active_calls": None,
-        "error_types": _by_count(tool.error_types),
-        "error_outcomes": None,
-        "last_call_timestamp": None,
-        "with_cache": None,
-        "first_item": None,
-    }
 
 
 def _latencies(figures: LatencyFigures) -> Latencies:
@@ -297,7 +252,7 @@ def _operation(figures: OperationFigures) -> dict[str, Any]:
         "failed_calls": figures.failed,
         "success_rate": _percent(figures.calls - figures.failed, figures.calls),
         **_durations(figures, "latency_ms"),
-        "error_types": _by_count(figures.error_types),
+        "error_types": by_count(figures.error_types),
         "last_call_timestamp": figures.last_call,
     }
 
@@ -308,7 +263,7 @@ def _session(figures: OperationFigures) -> dict[str, Any]:
         "ended_sessions": figures.calls,
         "failed_sessions": figures.failed,
         **_durations(figures, "duration_ms"),
-        "error_types": _by_count(figures.error_types),
+        "error_types": by_count(figures.error_types),
         "last_end_timestamp": figures.last_call,
     }
 

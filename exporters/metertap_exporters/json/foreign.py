@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue
+from metertap.outcomes import by_count
 from metertap.recording.percentiles import Percentiles
 
 if TYPE_CHECKING:
     from metertap.workers.sections import Items, Section
+    from metertap_exporters.json.shape import Tool
 
 
 @dataclass(repr=False)
@@ -87,6 +89,39 @@ class ForeignTool:
             tuple(self._buckets),
             dict(self.error_types),
         )
+
+    def entry(self) -> Tool:
+        """Make the tool's entry in the document: what its histogram lacks is null."""
+        quantiles = self.percentiles()
+        total_ms = self.total_ms
+        succeeded = self.count - self.failed
+        return {
+            "source": self.source,
+            "method": "estimate",
+            "total_calls": self.count,
+            "total_latency_ms": total_ms,
+            "successful_calls": succeeded,
+            "failed_calls": self.failed,
+            "cancelled_calls": None,
+            "caller_errors": None,
+            "interim_results": None,
+            "outcomes": None,
+            "success_rate": 100.0 * succeeded / self.count if self.count else None,
+            "avg_latency_ms": None if total_ms is None else total_ms / self.count,
+            "min_latency_ms": self.minimum_ms,
+            "max_latency_ms": self.maximum_ms,
+            "p50_latency_ms": quantiles.p50,
+            "p95_latency_ms": quantiles.p95,
+            "p99_latency_ms": quantiles.p99,
+            "extrapolated": [],
+            "window_samples": None,
+            "active_calls": None,
+            "error_types": by_count(self.error_types),
+            "error_outcomes": None,
+            "last_call_timestamp": None,
+            "with_cache": None,
+            "first_item": None,
+        }
 
     @property
     def total_ms(self) -> float | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from metertap.tables import document
-from metertap.tables.document import Cache, Costs, Service, SystemFigures, Weights
+from metertap.tables.document import Cache, Service, SystemFigures
+from metertap.tables.sections import Costs, Weights
 
 
 class Tool(document.EveryTool):

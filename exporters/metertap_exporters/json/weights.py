@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from metertap import catalogue
 from metertap.recording import Figures, Percentiles, ToolFigures, WeightFigures
-from metertap.tables.document import Weights
+from metertap.tables.sections import Weights
 from metertap.weight import tokens
 from metertap.weight.advice import heavy_definition, heavy_results
 from metertap.weight.definitions import Definition

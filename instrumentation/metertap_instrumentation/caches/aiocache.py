@@ -33,7 +33,8 @@ from metertap.caching.adapter import (
     with_default,
     within,
 )
-from metertap.caching.meters import ObjectMeters, layer, leave_layer, setting
+from metertap.caching.layers import layer, leave_layer, setting
+from metertap.caching.meters import ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live

@@ -83,6 +83,28 @@ def namespaces() -> Iterator[dict[str, Any]]:
             yield namespace
 
 
+def defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[Any]:
+    """Yield what of these kinds a module has, or a class that it defines."""
+    for value in list(namespace.values()):
+        kind = type(value)
+        if kind in kinds:
+            yield value
+        elif issubclass(kind, type):  # not isinstance: it asks the object, and this may be any
+            members = _members(value)
+            if members.get("__module__") == namespace.get("__name__"):
+                for member in list(members.values()):
+                    if issubclass(type(member), _BOUND):
+                        member = member.__func__
+                    if type(member) in kinds:
+                        yield member
+
+
+_BOUND = (staticmethod, classmethod)
+
+_members = type.__dict__["__dict__"].__get__
+"""What a class has itself, without its metaclass being asked."""
+
+
 def _may_be(name: str, module: object) -> bool:
     """Return whether a module may be the application's."""
     namespace = getattr(module, "__dict__", None)

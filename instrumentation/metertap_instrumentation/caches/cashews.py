@@ -28,7 +28,8 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import Asked, counts, stand_ins
-from metertap.caching.meters import ObjectMeters, counting, layer, leave_layer
+from metertap.caching.layers import counting, layer, leave_layer
+from metertap.caching.meters import ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live

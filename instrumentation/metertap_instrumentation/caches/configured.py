@@ -32,7 +32,8 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.cache_meter import CacheMeter
-from metertap.caching.meters import ObjectMeters, counting, layer
+from metertap.caching.layers import counting, layer
+from metertap.caching.meters import ObjectMeters
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame

@@ -24,20 +24,14 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from metertap import faults, locks, state
 from metertap.caching.meters import FORK_WAITS_SECONDS, NAMES, UNNAMED, read_statistics
 from metertap.recording.cache_series import Reading, Statistics
 from metertap.state import recorder
-from metertap_instrumentation.caches.applications import (
-    is_applications,
-    is_surely_applications,
-    left_of,
-    name_of,
-    namespaces,
-)
+from metertap_instrumentation.caches import applications
 from metertap_instrumentation.instrumentation import Instrumentation, PatchSets
 from metertap_instrumentation.libraries import Library
 
@@ -48,12 +42,7 @@ class FindingInstrumentation(Instrumentation):
     """Finds the caches of one class (`module`:`class_name`) that have a `cache_info()`."""
 
     def __init__(
-        self,
-        library: Library,
-        patch_sets: PatchSets,
-        *,
-        module: str,
-        class_name: str,
+        self, library: Library, patch_sets: PatchSets, *, module: str, class_name: str
     ) -> None:
         super().__init__(library, patch_sets)
         self.is_on = False
@@ -95,7 +84,7 @@ class FindingInstrumentation(Instrumentation):
             with faults.guarded(self.name):
                 identity = id(cache)
                 self._made[identity] = weakref.ref(cache, lambda _: self._made.pop(identity, None))
-                if is_surely_applications(cache):
+                if applications.is_surely_applications(cache):
                     recorder().activity()
 
     def kinds(self) -> list[type]:
@@ -117,14 +106,14 @@ class FindingInstrumentation(Instrumentation):
 
         What it counted before counts, too, unless it is to begin `from_now`.
         """
-        if self._reading(cache) is not None or not is_applications(cache):
+        if self._reading(cache) is not None or not applications.is_applications(cache):
             return False
         before = self._forgotten.pop(id(cache), None)
         reading = read_statistics(
             cache,
             self.name,
             _statistics,
-            natural_name=name_of(cache),
+            natural_name=applications.name_of(cache),
             reading=before[1] if before is not None and before[0]() is cache else None,
             from_now=from_now,
         )
@@ -146,7 +135,7 @@ class FindingInstrumentation(Instrumentation):
             elif not state.is_forked() or identity in self._made:
                 info = cache.cache_info()
                 if info.hits or info.misses:
-                    self._ended.append((left_of(cache), NAMES.given(cache), info))
+                    self._ended.append((applications.left_of(cache), NAMES.given(cache), info))
 
     def clearing(self, cache: Any) -> None:
         """Keep what `cache` counted: it is about to be cleared, as only some can tell."""
@@ -165,10 +154,10 @@ class FindingInstrumentation(Instrumentation):
         """Count what caches that ended before they were found had counted."""
         while self._ended:
             left, given, info = self._ended.popleft()
-            if is_applications(left):
+            if applications.is_applications(left):
                 reading = Reading(lambda: None)
                 reading.take(Statistics(info.hits, info.misses))
-                name = given or name_of(left) or self.name
+                name = given or applications.name_of(left) or self.name
                 recorder().cache_by_hand(name, self.name, frozenset()).readings.append(reading)
 
     def forked(self) -> bool:
@@ -200,35 +189,13 @@ class FindingInstrumentation(Instrumentation):
         # ever look; and counting begins now. The search that finds all caches takes too long here.
         kinds = frozenset(self.kinds())
         found = False
-        for namespace in namespaces() if kinds else ():
-            for cache in _defined_in(namespace, kinds):
-                if is_surely_applications(cache):
+        for namespace in applications.namespaces() if kinds else ():
+            for cache in applications.defined_in(namespace, kinds):
+                if applications.is_surely_applications(cache):
                     found = self.found(cache, from_now=True) or found
         if found:
             recorder().activity()
         UNNAMED.look()
-
-
-def _defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[Any]:
-    """Yield what of these kinds a module has, or a class that it defines."""
-    for value in list(namespace.values()):
-        kind = type(value)
-        if kind in kinds:
-            yield value
-        elif issubclass(kind, type):  # not isinstance: it asks the object, and this may be any
-            members = _members(value)
-            if members.get("__module__") == namespace.get("__name__"):
-                for member in list(members.values()):
-                    if issubclass(type(member), _BOUND):
-                        member = member.__func__
-                    if type(member) in kinds:
-                        yield member
-
-
-_BOUND = (staticmethod, classmethod)
-
-_members = type.__dict__["__dict__"].__get__
-"""What a class has itself, without its metaclass being asked."""
 
 
 def _statistics(cache: Any) -> Statistics:

@@ -25,7 +25,8 @@ from typing import Any
 
 from metertap.caching.adapter import after, counts, is_own, stand_ins, within
 from metertap.caching.getting import gets
-from metertap.caching.meters import ObjectMeters, layer, setting
+from metertap.caching.layers import layer, setting
+from metertap.caching.meters import ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live, Make, stand_in

@@ -22,7 +22,8 @@ from typing import Any
 
 from metertap import faults, state
 from metertap.caching.adapter import after, stand_ins, within
-from metertap.caching.meters import counting, read_statistics
+from metertap.caching.layers import counting
+from metertap.caching.meters import read_statistics
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import instances
 from metertap.recording.cache_series import Reading, Statistics

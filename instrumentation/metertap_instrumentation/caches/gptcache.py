@@ -19,7 +19,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from metertap.caching.adapter import after, stand_ins, within
-from metertap.caching.meters import ObjectMeter, ObjectMeters, layer
+from metertap.caching.layers import layer
+from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import instances
 from metertap.patching.targets import Make

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from metertap import faults
-from metertap.caching.meters import layer, leave_layer
+from metertap.caching.layers import layer, leave_layer
 from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from metertap import faults
 from metertap.caching.adapter import NOTHING
-from metertap.caching.meters import ObjectMeter, ObjectMeters, layer
+from metertap.caching.layers import layer
+from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.measuring.calls import current
 from metertap.patching.shell import written
 from metertap.patching.targets import Live, Make

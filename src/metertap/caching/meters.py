@@ -1,8 +1,7 @@
 """Parts of every cache adapter: meters for cache objects, statistics that are read, and names.
 
 An adapter in `metertap_instrumentation.caches` says what is wrapped and what a miss looks like.
-Here is what all of them share: which object a lookup belongs to, what that object is called, and
-who counts where caches stand on one another.
+Here is what all of them share: which object a lookup belongs to, and what that object is called.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar, Token
 from typing import Any
 
 from metertap import faults, locks, state
@@ -18,50 +16,6 @@ from metertap.caching.cache_meter import CacheMeter
 from metertap.caching.names import Names
 from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statistics
 from metertap.state import is_enabled, recorder
-
-layer: ContextVar[object] = ContextVar("metertap_cache_layer", default=None)
-"""The layer that counts the cache operation in progress: lookups below it count nothing.
-
-Adapters of caches that stand on other caches put it there (`counting`); all adapters look for it.
-"""
-
-
-def leave_layer(token: Token[object]) -> None:
-    """Put the layer back, at the end of a lookup that may be closed in another context."""
-    try:
-        layer.reset(token)
-    except ValueError:
-        pass
-
-
-class setting:  # lower case: `with setting(variable, value):`
-    """Set a context variable inside, also in a coroutine that is left in another context."""
-
-    __slots__ = ("_token", "_value", "_variable")
-
-    def __init__(self, variable: ContextVar[Any], value: Any) -> None:
-        self._variable = variable
-        self._value = value
-
-    def __enter__(self) -> Any:
-        self._token = self._variable.set(self._value)
-        return self._value
-
-    def __exit__(self, *_raised: object) -> None:
-        try:
-            self._variable.reset(self._token)
-        except ValueError:  # a coroutine that is closed elsewhere
-            pass
-
-
-def counting(by: object = "a layer above") -> setting:
-    """Count the lookup outside, once, whatever caches are asked inside.
-
-    `by` is for adapters that ask what is outside. Not the cache: a connection that is opened inside
-    keeps its context, and with it what stands there.
-    """
-    return setting(layer, by)
-
 
 FORK_WAITS_SECONDS = 1.0
 """The longest that a fork waits for caches that are looked for."""

@@ -8,7 +8,7 @@ from metertap.cli.processes import asked, document_of, processes, told_of
 from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
 from metertap.tables import costs as tables
-from metertap.tables.document import Costs
+from metertap.tables.sections import Costs
 
 _COMMAND = "costs"
 _NONE_SEEN = (

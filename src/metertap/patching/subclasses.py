@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metertap import faults
-from metertap.patching.patch_set import PatchSet, make_stand_in
+from metertap.patching.installed import make_stand_in
+from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target, is_patched
 from metertap.patching.tracebacks import hide_frame
 

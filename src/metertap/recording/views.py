@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from metertap.recording.usage_series import UsageKey, UsageSeries
 
 F = TypeVar("F")
-
+ToolKey = tuple[str, str]
+"""A tool's name and source."""
 NO_FEES: Mapping[str, Decimal] = {}
 
 
@@ -52,14 +54,12 @@ class Views(Activity, Delivery):
 
     def _clear(self) -> None:
         self.folding = False
-        self._tools: dict[tuple[str, str], ToolSeries] = {}
+        self._tools: dict[ToolKey, ToolSeries] = {}
         self._caches: dict[tuple[str, str], CacheSeries] = {}
         self._weights: dict[tuple[str, str, str], WeightSeries] = {}
         self._operations: dict[tuple[str, str, str | None], OperationSeries] = {}
         self._usage: dict[UsageKey, UsageSeries] = {}
-        self._sessions = 0
-        self.sessions_by_hand = 0
-        self.requests_by_hand = 0
+        self._sessions = self.sessions_by_hand = self.requests_by_hand = 0
         self._expect_activity()
         self.start_time = time.time()
         """The start of counters; figures begin again with each `start_over`."""
@@ -163,8 +163,8 @@ class Views(Activity, Delivery):
                 return series
         return None
 
-    def tool_counts(self) -> list[tuple[tuple[str, str], dict[str, int], int]]:
-        """Each tool's counts by outcome since recording began, and how many latencies are known.
+    def tool_counts(self) -> list[tuple[ToolKey, dict[str, int], int]]:
+        """Return each tool's counts by outcome, since the start, and how many latencies are known.
 
         It costs little where nothing else is wanted.
         """
@@ -172,12 +172,11 @@ class Views(Activity, Delivery):
         for key, series in list(self._tools.items()):
             with self.lock:
                 series.fold()
-                found.append(
-                    (key, *self._past.counts_with(key, series.counts, series.latencies.count))
-                )
+                counts = self._past.counts_with(key, series.counts, series.latencies.count)
+            found.append((key, *counts))
         return found
 
-    def looked_up(self) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
+    def looked_up(self) -> Iterator[tuple[ToolKey, dict[str, float]]]:
         """Yield the number and the seconds of calls that asked caches, by tool, since the start."""
         for key, series in list(self._tools.items()):
             if series.looked_up_calls is not None or series.lookup_sums_before:
@@ -185,10 +184,8 @@ class Views(Activity, Delivery):
                     sums = series.lookup_sums()
                 yield key, sums
 
-    def newest_latencies(
-        self, key: tuple[str, str], count: int, above: float = -1.0
-    ) -> list[float]:
-        """The last `count` latencies in a tool's window, in milliseconds, oldest first.
+    def newest_latencies(self, key: ToolKey, count: int, above: float = -1.0) -> list[float]:
+        """Return the last `count` latencies of a tool's window, in milliseconds, oldest first.
 
         None, at a fraction of the cost, where not one of them is `above`.
         """
@@ -205,7 +202,7 @@ class Views(Activity, Delivery):
         return None if series is None else past.left_out_of(series.figures())
 
     def cache_figures(self) -> list[CacheFigures]:
-        """The caches alone, since recording began."""
+        """Return the figures of caches alone, since recording began."""
         self.look()
         return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
 
@@ -254,17 +251,13 @@ class Views(Activity, Delivery):
 
     def spent_on_fees(self, of: Collection[str] = outcomes.RAN) -> dict[str, Decimal]:
         """Return what calls of these outcomes cost by themselves, by tool, since the start."""
-        found: dict[str, Decimal] = {}
+        ran: Counter[str] = Counter()
         for (name, _), counts, _ in self.tool_counts() if self.fees else ():
-            if name in self.fees:
-                ran = sum(counts.get(outcome, 0) for outcome in of)
-                found[name] = found.get(name, 0) + self.fees[name] * ran
-        return found
+            ran[name] += sum(counts.get(outcome, 0) for outcome in of)
+        return {name: self.fees[name] * calls for name, calls in ran.items() if name in self.fees}
 
-    def _tools_with(
-        self, figures_of: Callable[[ToolSeries], ToolFigures]
-    ) -> tuple[ToolFigures, ...]:
-        found = faults.each("figures.tool", figures_of, paced(list(self._tools.values())))
+    def _tools_with(self, of: Callable[[ToolSeries], ToolFigures]) -> tuple[ToolFigures, ...]:
+        found = faults.each("figures.tool", of, paced(list(self._tools.values())))
         # Calls may wait there until it is known which tool they are of.
         return tuple(
             tool
@@ -296,13 +289,12 @@ class Views(Activity, Delivery):
 
     def active_calls(self) -> list[tuple[str, int]]:
         """Return calls in progress by tool name, every source together."""
-        totals: dict[str, int] = {}
+        totals: Counter[str] = Counter()
         for series in paced(list(self._tools.values())):
             with self.lock:  # a fold moves calls from one count to another
-                active = series.active
-            totals[series.name] = totals.get(series.name, 0) + active
+                totals[series.name] += series.active
         return list(totals.items())
 
     def active_sessions(self) -> int:
-        """Open sessions: those that were seen, or what was set by hand if that is more."""
+        """Return the number of open sessions: those seen, or what was set by hand if more."""
         return max(self._sessions, self.sessions_by_hand)

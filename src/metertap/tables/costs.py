@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metertap import text
-from metertap.tables.document import Costs, ModelCost, ToolCost
+from metertap.tables.sections import Costs, ModelCost, ToolCost
 from metertap.tables.table import Columns, Table, table_of
 
 

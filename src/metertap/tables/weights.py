@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metertap import text
-from metertap.tables.document import ToolWeight, Weights
+from metertap.tables.sections import ToolWeight, Weights
 from metertap.tables.table import Table
 
 _TOOLS = (

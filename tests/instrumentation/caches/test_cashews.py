@@ -14,7 +14,7 @@ import pytest
 import metertap
 from kits.async_caches import AsyncCacheKit, close_loop, run
 from kits.cache_kit import SENTINEL
-from metertap.caching.meters import layer
+from metertap.caching.layers import layer
 from servers.real_servers import redis_server
 
 pytestmark = pytest.mark.library("cashews")

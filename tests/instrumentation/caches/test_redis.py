@@ -17,7 +17,7 @@ import pytest
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit, shows_us
 from metertap import state
-from metertap.caching.meters import counting
+from metertap.caching.layers import counting
 from servers.real_servers import redis_server
 from servers.redis_cluster import redis_cluster
 from support.ports import free_port

@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import Tap
-from metertap.patching.patch_set import make_stand_in
+from metertap.patching.installed import make_stand_in
 from metertap_instrumentation.tools import mcp
 from servers.mcp_stacks import MCP, Stack, stacks
 from servers.mcp_tools import Gate

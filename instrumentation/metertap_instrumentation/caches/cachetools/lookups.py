@@ -14,7 +14,8 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import is_own
-from metertap.caching.meters import ObjectMeter, ObjectMeters, counting, layer
+from metertap.caching.layers import counting, layer
+from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.costs import reuse
 from metertap.patching.targets import Live, Make

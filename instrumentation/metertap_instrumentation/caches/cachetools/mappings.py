@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 from metertap import faults
-from metertap.caching.meters import ObjectMeters, layer
+from metertap.caching.layers import layer
+from metertap.caching.meters import ObjectMeters
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.patching.wrapper import Wrapper

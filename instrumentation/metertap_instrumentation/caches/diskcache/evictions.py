@@ -9,7 +9,7 @@ from typing import Any
 
 from metertap import faults, state
 from metertap.caching.adapter import within
-from metertap.caching.meters import setting
+from metertap.caching.layers import setting
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.diskcache.meters import meter_of

@@ -9,7 +9,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import NOTHING, Ask, Asked, counts, is_own, with_default, within
 from metertap.caching.getting import gets
-from metertap.caching.meters import counting, layer
+from metertap.caching.layers import counting, layer
 from metertap.patching.targets import Live
 from metertap_instrumentation.caches.diskcache.meters import meter_of, meters
 

@@ -21,7 +21,8 @@ from metertap.caching.adapter import (
     within,
 )
 from metertap.caching.getting import gets
-from metertap.caching.meters import ObjectMeters, layer, setting
+from metertap.caching.layers import layer, setting
+from metertap.caching.meters import ObjectMeters
 from metertap.patching.targets import Live
 
 _KNOWN = frozenset({"builtins", "collections", "diskcache", "django", "pylibmc", "pymemcache"})

@@ -8,7 +8,8 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import Asked, counts
-from metertap.caching.meters import ObjectMeter, layer
+from metertap.caching.layers import layer
+from metertap.caching.meters import ObjectMeter
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.redis.meters import meter_of, meters

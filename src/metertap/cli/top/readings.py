@@ -9,6 +9,7 @@ from metertap.tables import document as documents
 from metertap.tables.document import Document
 from metertap.tables.figures import workers_told
 from metertap.tables.percentiles import Percentile, Which, percentile, percentile_of_operation
+from metertap.tables.sections import Costs, ToolWeight
 from metertap.tables.spending import Spending
 
 _RECENT_SECONDS = 60.0
@@ -41,7 +42,7 @@ class _Called(Generic[Figures]):
 class Tool(_Called[documents.Tool]):
     """One tool of one process."""
 
-    weight: documents.ToolWeight | None = None
+    weight: ToolWeight | None = None
 
     def percentile(self, which: Which) -> Percentile:
         """Return a percentile of the last calls."""
@@ -97,7 +98,7 @@ class Reading:
     """MCP sessions that have ended, by side."""
     alerts: tuple[documents.Alert, ...] = ()
     """Those that fire, then those that may soon."""
-    costs: documents.Costs | None = None
+    costs: Costs | None = None
     """Costs of tools, if they ask models or have fees."""
     spending: Spending | None = None
     """What was spent on each of the last days, where a history is kept."""

@@ -12,6 +12,7 @@ from metertap.cli.top.readings import Cache, Operation, Tool
 from metertap.tables import document as documents
 from metertap.tables.figures import errors
 from metertap.tables.percentiles import PERCENTILES, percentile_of_part
+from metertap.tables.sections import ToolWeight
 
 _UNSUPPORTED = "unsupported"
 _LEAST_BARS = 8
@@ -75,7 +76,7 @@ def of_cache(row: Row[Cache], width: int, _now: float) -> list[Text]:
     return lines + _by_tool(cache, cache["by_tool"], width)
 
 
-def _weight(weight: documents.ToolWeight) -> list[Item]:
+def _weight(weight: ToolWeight) -> list[Item]:
     found: list[Item] = []
     definition, results = weight["definition"], weight["results"]
     if definition is not None:

@@ -1,0 +1,211 @@
+"""One patch: a stand-in made and put in the place of a function, and taken away again."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from metertap.patching.targets import StandIn, Target, WrapperFunction, binding
+from metertap.patching.tracebacks import hide_frame
+
+_ABSENT: Any = object()
+_MOST_WRAPPERS = 32
+"""The most wrappers around wrappers that are looked through: one may wrap itself."""
+
+
+class Installed(NamedTuple):
+    """One target of a patch set with its stand-in."""
+
+    target: Target
+    owner: Any
+    name: str
+    original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
+    stand_in: Any  # a function, a class method of one, or wrapt's proxy
+    switch_off: Callable[[], None]  # from then on it calls straight through
+
+    def is_in_force(self) -> bool:
+        """Return whether calls go through the stand-in, itself or within other wrappers."""
+        ours: Any = self.stand_in
+        if type(ours) is classmethod:  # others may decorate its function
+            ours = ours.__func__
+        return any(item is ours for item in _layers(self._found()))
+
+    def was_unwrapped(self) -> bool:
+        """Return whether what stands there now stood there before, so that it calls no stand-in."""
+        found = self._found()
+        if found is _ABSENT or found is self.original:
+            return found is self.original
+        return any(found is item for item in _layers(self.stand_in))
+
+    def going_round(self) -> list[type]:
+        """Return subclasses that were given the function as it was before, as their own.
+
+        Another instrumentation that wrapped an inherited method puts it back like that.
+        """
+        if type(self.original) is not FunctionType or not isinstance(self.owner, type):
+            return []
+        subclasses: list[type] = type.__subclasses__(self.owner)
+        return [cls for cls in subclasses if _bare(vars(cls).get(self.name)) is self.original]
+
+    def undo(self) -> None:
+        """Put back what stood there before, unless somebody wrapped the stand-in since."""
+        self.switch_off()
+        if type(self.stand_in) is FunctionType and hasattr(self.stand_in, "__wrapped__"):
+            _inert[id(self.stand_in)] = self.stand_in
+        if vars(self.owner).get(self.name) is not self.stand_in:
+            return  # we stay in their chain and pass calls through
+        if self.original is _ABSENT:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
+
+    def _found(self) -> Any:
+        return _bare(vars(self.owner).get(self.name, _ABSENT))
+
+
+_inert: weakref.WeakValueDictionary[int, FunctionType] = weakref.WeakValueDictionary()
+"""Stand-ins that are switched off, by their identity: others may have kept them."""
+
+
+def _bare(found: Any) -> Any:
+    """Return what a stand-in of an earlier installation calls, if `found` is one."""
+    while type(found) is FunctionType and _inert.get(id(found)) is found:
+        found = getattr(found, "__wrapped__", None)
+    return found
+
+
+def _layers(function: Any) -> Iterator[Any]:
+    """Yield `function`, what it wraps, what that wraps, and so on, as `__wrapped__` says."""
+    for _ in range(_MOST_WRAPPERS):
+        yield function
+        try:
+            # Not getattr: a proxy of the program's may do anything when it is asked.
+            function = object.__getattribute__(function, "__wrapped__")
+        except AttributeError:
+            return
+
+
+def install(module: Any, target: Target) -> Installed | None:
+    """Put a stand-in in the place of a target; None where an optional one is not there."""
+    owner: Any = module
+    *parents, name = target.attribute.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent, _ABSENT)
+        if owner is _ABSENT:
+            break
+    if owner is _ABSENT or not hasattr(owner, name):
+        if target.optional or target.own:
+            return None
+        raise AttributeError(f"{module.__name__}:{target.attribute} does not exist")
+    # Not getattr: it would bind static and class methods.
+    original = vars(owner).get(name, _ABSENT)
+    if original is _ABSENT and target.own:
+        return None
+    if isinstance(found := getattr(owner, name), type) or not callable(found):
+        raise TypeError(f"{module.__name__}:{target.attribute} is no function")
+    if original is _ABSENT and not target.apart and _is_objects_method(owner, name):
+        target = target._replace(wrapper=_of_one(owner, target.wrapper), replacement=None)
+        owner = type(owner)
+    return put(owner, name, target)
+
+
+def _is_objects_method(owner: Any, name: str) -> bool:
+    found = None if isinstance(owner, type) else inspect.getattr_static(type(owner), name, None)
+    return isinstance(found, FunctionType)  # a wrapper of one shows its class
+
+
+def _of_one(one: Any, wrapper: WrapperFunction) -> WrapperFunction:
+    """Return a wrapper of a class's method that leaves alone all objects but `one`.
+
+    What stood in the object itself would go along when that is copied or pickled, and would call
+    the method of the first one.
+    """
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            if instance is one:
+                return wrapper(wrapped, instance, args, kwargs)
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return call
+
+
+def put(owner: Any, name: str, target: Target) -> Installed:
+    """Put a stand-in in the place of `owner.name`."""
+    original = vars(owner).get(name, _ABSENT)
+    stand_in: Any
+    if _is_plain_classmethod(original):
+        function, switch_off = binding(target.wrapper)(original.__func__)
+        stand_in = classmethod(function)
+    else:
+        stand_in, switch_off = make_stand_in(owner, name, original, target)
+    setattr(owner, name, stand_in)
+    return Installed(target, owner, name, original, stand_in, switch_off)
+
+
+def _is_plain_classmethod(found: Any) -> bool:
+    if type(found) is not classmethod or type(found.__func__) is not FunctionType:
+        return False
+    function = found.__func__
+    return not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function))
+
+
+def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
+    """Make what will stand as `owner.name` instead of `original`, which may be inherited."""
+    if target.replacement is not None and type(original) is FunctionType:
+        return target.replacement(original)
+    wrapped, function = original, target.wrapper
+    if original is _ABSENT and isinstance(owner, type):
+        wrapped = inspect.getattr_static(owner, name)
+        # Others are pickled, which a plain function with the name of what it inherits cannot be.
+        if target.replacement is not None and inspect.iscoroutinefunction(wrapped):
+            return target.replacement(_inherited(owner, name, wrapped))
+        function = functools.partial(_call_inherited, owner, name, function)
+    elif original is _ABSENT:  # put into an object or module, where nothing would bind it
+        wrapped = getattr(owner, name)
+    from metertap.patching.wrapper import MethodWrapper, Wrapper  # imports wrapt
+
+    # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
+    # and can be made to give the other.
+    live = threading.Lock()
+    live.acquire()
+    is_function = isinstance(owner, type) and type(wrapped) in {FunctionType, staticmethod}
+    made = (MethodWrapper if is_function else Wrapper)(wrapped, function, enabled=live.locked)
+    if original is _ABSENT and isinstance(owner, type):
+        made._self_holder = owner
+    return made, live.release
+
+
+def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that awaits `method`, or what `owner` inherits in its place by then."""
+
+    @functools.wraps(method)
+    async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await getattr(super(owner, self), name)(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return later
+
+
+def _call_inherited(
+    owner: type, name: str, function: WrapperFunction, wrapped: Any, instance: Any, *call: Any
+) -> Any:
+    """Wrap what is inherited at the time of the call: a base class may be patched after us."""
+    if instance is not None:
+        wrapped = getattr(super(owner, instance), name)
+    try:
+        return function(wrapped, instance, *call)
+    except BaseException as error:
+        hide_frame(error)
+        raise

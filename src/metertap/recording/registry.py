@@ -1,0 +1,194 @@
+"""The series of one process by name: made where they are new, and bounded in number.
+
+Names that the program registers exist in it, and are kept whatever their number. Those that it
+passes on may be a client's, and so may those that a client learns from servers: past the series
+limit they share a series called `_OTHER`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from metertap import catalogue, faults
+from metertap.labels import as_label
+from metertap.recording.cache_series import BOTH, CacheSeries
+from metertap.recording.operation_series import DataPoint, OperationSeries
+from metertap.recording.tool_series import ToolSeries
+from metertap.recording.views import Views
+from metertap.recording.weight_series import WeightSeries
+
+if TYPE_CHECKING:
+    from metertap.recording.usage_series import UsageSeries
+
+_OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
+"""The attribute by which the SDK's own readers mark what is past their limit."""
+
+
+class Registry(Views):
+    """Finds and makes the series of one process. Any thread may call its methods."""
+
+    def __init__(self, window_size: int, series_limit: int) -> None:
+        self._series_limit = series_limit
+        super().__init__(window_size)
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._points: dict[Hashable, DataPoint] = {}
+        self._points_of: Counter[str] = Counter()
+        self._overflown: dict[str, dict[str, Any]] = {}
+
+    # Tools
+
+    def tool(self, name: str, source: str) -> ToolSeries:
+        """Return the series of a registered tool; made, and in the document from now on, if new.
+
+        What is registered is what exists in the program: no limit applies but that of its length.
+        """
+        series = self.find_tool(name, source)
+        if series is None:
+            name = as_label(name)
+            with self.lock:
+                series = self._tools.get((name, source))
+                if series is None:
+                    series = ToolSeries(name, source, self)
+                    self._tools[name, source] = series
+            self._activity()
+        return series
+
+    def find_tool(self, name: str, source: str) -> ToolSeries | None:
+        """Return the series of `name` if it is registered. Names that clients choose end here."""
+        return self._tools.get((name, source)) or self._tools.get((as_label(name), source))
+
+    def other_tool(self, source: str) -> ToolSeries:
+        """Return the series that calls of unregistered names share."""
+        return self.tool(catalogue.OTHER, source)
+
+    def tool_by_hand(self, name: str, source: str) -> ToolSeries:
+        """Return the series of a name that the program passed in; `_OTHER` past the limit.
+
+        A dispatcher may pass on what a client sent, so these names are bounded.
+        """
+        series = self._tools.get((name, source)) if isinstance(name, str) else None
+        return series or self.tool(self._name_by_hand(name, source, self._tools), source)
+
+    def _name_by_hand(self, name: object, owner: str, series: Mapping[tuple[str, str], Any]) -> str:
+        """Return `name` as the name of a new one among `series`, or `_OTHER`."""
+        if not isinstance(name, str) or not name:
+            shown = faults.shown(name)
+            faults.warn_once("record.name", "%s is not a name: %s", shown, catalogue.OTHER)
+            return catalogue.OTHER
+        name = as_label(name)
+        if (name, owner) in series or len(series) < self._series_limit:
+            return name
+        faults.warn_once(
+            "series limit",
+            "there are %d names already (METERTAP_SERIES_LIMIT); new ones become %s",
+            self._series_limit,
+            catalogue.OTHER,
+        )
+        return catalogue.OTHER
+
+    # Weights
+
+    def weight(self, name: str, source: str, side: str = catalogue.SERVER) -> WeightSeries:
+        """Return the series of what one tool weighs; made if new.
+
+        A client learns names from servers, so these are bounded.
+        """
+        series = self._weights.get((name, source, side))
+        if series is None:
+            name = as_label(name)
+            with self.lock:
+                if side == catalogue.CLIENT and len(self._weights) >= self._series_limit:
+                    name = catalogue.OTHER
+                new = WeightSeries(name, source, side, self)
+                series = self._weights.setdefault((name, source, side), new)
+        return series
+
+    def weight_of(self, tool: ToolSeries) -> WeightSeries | None:
+        """Return the series of a tool's weight; None where weights are not recorded."""
+        if tool.weight is None:
+            tool.weight = self.weight(tool.name, tool.source) if self.weighs else False
+        return tool.weight or None
+
+    # MCP operations
+
+    def find_operation(self, key: Hashable) -> DataPoint | None:
+        """Return the data point of operations of one kind and ending, if there is one already."""
+        return self._points.get(key)
+
+    def operation(
+        self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any]
+    ) -> DataPoint:
+        """Return the data point of operations of one kind and ending; made if new.
+
+        `key` stands for `metric` and `attributes`, and is cheaper to compare. Past the
+        series limit of `metric` the new ones share attributes, as the SDK does it.
+        """
+        with self.lock:
+            found = self._points.get(key)
+            if found is None:
+                error_type = attributes.get(catalogue.ERROR_TYPE)
+                series = self._operation_series(metric, attributes)
+                if self._points_of[metric.name] < self._series_limit:
+                    self._points_of[metric.name] += 1
+                    found = self._points[key] = series.point(attributes, error_type)
+                else:
+                    shared = self._overflown.setdefault(metric.name, dict(_OVERFLOW))
+                    found = series.point(shared, error_type)
+        if metric.side:
+            self._activity()
+        return found
+
+    def has_overflown(self, metric: catalogue.Metric) -> bool:
+        """Return whether operations of `metric` share a series because there are too many kinds."""
+        return metric.name in self._overflown
+
+    def _operation_series(
+        self, metric: catalogue.Metric, attributes: Mapping[str, str]
+    ) -> OperationSeries:
+        method = attributes.get(catalogue.MCP_METHOD, "")
+        name = next((attributes[key] for key in catalogue.NAMES if key in attributes), None)
+        series = self._operations.get((metric.name, method, name))
+        if series is None:
+            series = OperationSeries(metric, method, name, self)
+            self._operations[metric.name, method, name] = series
+        return series
+
+    # Caches
+
+    def cache(self, name: str, system: str, supports: frozenset[str] = BOTH) -> CacheSeries:
+        """Return the series of one cache name; made if new."""
+        series = self._caches.get((name, system))
+        if series is None:
+            with self.lock:
+                new = CacheSeries(name, system, supports)
+                series = self._caches.setdefault((name, system), new)
+            self._activity()
+        return series
+
+    def cache_by_hand(self, name: str, system: str, supports: frozenset[str] = BOTH) -> CacheSeries:
+        """Return the series of a cache that the program named; bounded as tools' names are."""
+        series = self._caches.get((name, system)) if isinstance(name, str) else None
+        if series is None:
+            series = self.cache(self._name_by_hand(name, system, self._caches), system, supports)
+        return series
+
+    # Model calls
+
+    def usage(self, tool: str, provider: str, model: str) -> UsageSeries:
+        """Return the series of model calls of a tool; made if new. With the lock held.
+
+        Past the series limit the model is `_OTHER`.
+        """
+        series = self._usage.get((tool, provider, model))
+        if series is None:
+            from metertap.recording.usage_series import UsageSeries  # for whoever asks models
+
+            if len(self._usage) >= self._series_limit:
+                model = catalogue.OTHER
+            key = (tool, provider, model)
+            series = self._usage.setdefault(key, UsageSeries(*key))
+        return series
