@@ -23,6 +23,7 @@ GROUPS = (
             "src/metertap/recording/{}.py",
             "tool_series",
             "recorder",
+            "registry",
             "buffer",
             "percentiles",
             "window",
