@@ -112,7 +112,7 @@ class PrometheusExporter:
                 yield from labelled(found, worker=str(pid))
 
     def _text_of(self, asked: str, *, is_openmetrics: bool) -> bytes | Response:
-        """Write what one worker has, or each of them; answer otherwise if there is none."""
+        """Write the families of one worker, or of each; answer with an error for an unknown one."""
         gathered = self._gathered()
         known = [os.getpid()] if gathered is None else [item.pid for item in gathered.workers]
         pids = known if asked == EACH else [pid for pid in known if str(pid) == asked]

@@ -43,7 +43,7 @@ class Line:
         self.read(given)
 
     def read(self, given: Mapping[str, Any]) -> None:
-        """Take what the table says. Its keys are known ones."""
+        """Take the values of the table, whose keys are known."""
         raise NotImplementedError
 
 

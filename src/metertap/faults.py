@@ -171,7 +171,7 @@ def leave_handlers() -> None:
 
 
 def _safe(value: object) -> object:
-    """Return what an argument of a message may become: one line that gives no secret away."""
+    """Return an argument of a message as one line without secrets; numbers stay numbers."""
     return value if isinstance(value, int | float) else printable(without_secrets(str(value)))
 
 
@@ -188,13 +188,13 @@ def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
 
 
 def fault_counts() -> dict[str, int]:
-    """Faults so far, by place."""
+    """Return the number of faults so far, by place."""
     with _lock:
         return dict(_counts)
 
 
 def reset() -> None:
-    """Forget counts and what was told."""
+    """Forget all counts and warnings."""
     _counts.clear()
     _warned.clear()
     _logging.clear()

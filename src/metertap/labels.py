@@ -6,5 +6,5 @@ _LENGTH = 200
 
 
 def as_label(text: str) -> str:
-    """`text`, bounded, and without what cannot be encoded: one such label breaks every export."""
+    """Return `text` cut off, and without what cannot be encoded, which breaks every export."""
     return text[:_LENGTH].encode("utf-8", "replace").decode("utf-8")

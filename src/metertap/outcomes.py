@@ -73,7 +73,7 @@ class Ending(NamedTuple):
 
 
 def of_exception(error: BaseException) -> str:
-    """The outcome of a call that ended by raising `error`."""
+    """Return the outcome of a call that ended by raising `error`."""
     if is_cancellation(error):
         return CANCELLED
     status = _http_status(error)
@@ -83,7 +83,7 @@ def of_exception(error: BaseException) -> str:
 
 
 def of_error_type(named: str) -> str:
-    """The outcome of a failed call of which only its `error.type` is known."""
+    """Return the outcome of a failed call of which only its `error.type` is known."""
     name = named.rpartition(".")[2]
     if name in {TOOL_ERROR, TIMEOUT, CANCELLED}:
         return name
@@ -129,7 +129,7 @@ def _cancels(error: BaseException) -> bool:
 
 
 def error_type(error: BaseException) -> str:
-    """`error.type` by OpenTelemetry's conventions: an HTTP status, or the qualified class name."""
+    """Return `error.type` by OpenTelemetry's conventions: an HTTP status, or a class's name."""
     status = _http_status(error)
     return type(error).__qualname__ if status is None else str(status)
 

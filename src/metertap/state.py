@@ -53,7 +53,7 @@ class _State:
 
 _state = _State()
 _forking = threading.local()
-"""What was called before the fork that this thread is at."""
+"""The functions that were called before the fork that this thread makes."""
 
 
 def recorder() -> Recorder:

@@ -26,13 +26,13 @@ NO_TOOL = (
     '`with metertap.measure_tool("name"):` around a block, or by a line below '
     '[tool.metertap.tools] in pyproject.toml: "package.module:function" = {}'
 )
-"""What is said where caches are measured and tools are not."""
+"""The advice where caches are measured and tools are not."""
 
 ORDER = (
     "If it runs all the same: a decorator that registers a function, such as @app.get, has to "
     "stand above @metertap.tool"
 )
-"""What is said of a decorated function of which no call was seen."""
+"""The advice about a decorated function of which no call was seen."""
 
 _LONGEST = 1000
 """Characters of one text that are shown."""

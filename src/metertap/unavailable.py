@@ -170,7 +170,7 @@ _DOING_NOTHING = frozenset(
 
 
 def stand_in(name: str, error: Exception) -> Any:
-    """Return what stands for the public `name`, which cannot be imported because of `error`.
+    """Return the stand-in for a public `name` that cannot be imported because of `error`.
 
     Raises `error` for a name that has nothing to stand for it.
     """

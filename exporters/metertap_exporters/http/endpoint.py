@@ -57,13 +57,13 @@ class Endpoint:
     access: Access = OPEN
     socket: Path | None = None
     may_bind: Callable[[], bool] | None = None
-    """Asked by `start`, in a thread of ours; where the answer is no, another process listens."""
+    """A function that `start` asks before it binds; False where another process listens."""
     patience_seconds: float = 0.0
     """How long it is waited for a port that another process of ours is about to leave."""
     kept_port: Callable[[str], tuple[int, bool] | None] | None = None
-    """Returns the port that workers share, and whether one of them is about to leave it."""
+    """A function that tells the port that workers share, and whether one is about to leave it."""
     keep_port: Callable[[str, int], None] | None = None
-    """Notes the port, for the other workers, once the endpoint listens at it."""
+    """A function that notes the port for the other workers, once the endpoint listens at it."""
     _on_bound: Callable[[Endpoint], None] | None = None
     _listening: _Listening | None = None
     _lock: threading.Lock = field(default_factory=locks.lock)

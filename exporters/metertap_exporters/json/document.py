@@ -293,4 +293,4 @@ ENTRIES: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
     "operations": _operation,
     "sessions": _session,
 }
-"""How one entry is made of its figures, by the document's key."""
+"""The function that makes one entry of its figures, by the key in the document."""

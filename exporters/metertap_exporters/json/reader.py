@@ -95,9 +95,9 @@ class JsonSnapshot:
         return with_entries(self._own())
 
     def text(self) -> bytes:
-        """Write that of all workers as JSON, at a fraction of the cost where little has happened.
+        """Write the document of all workers as JSON, cheaply where little has happened.
 
-        It is that of this process where there are no others.
+        Where there are no others, it is the document of this process.
         """
         gathered = self._gathered()
         return self._text.of(self._own() if gathered is None else self._of_all(gathered))

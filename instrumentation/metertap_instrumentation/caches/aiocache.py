@@ -158,7 +158,7 @@ class _PutOff(setting):
 _put_off: ContextVar[_PutOff | None] = ContextVar("metertap_aiocache_put_off", default=None)
 _in_stampede = _put_off.get
 stampede = within(lambda decorator, *_call: _PutOff(getattr(decorator, "cache", None)))
-"""One call of a function under `@cached_stampede`."""
+"""Puts off the first miss of each call of a function under `@cached_stampede`."""
 
 
 def _looked_up(cache: Any, found: bool) -> None:

@@ -84,7 +84,7 @@ def namespaces() -> Iterator[dict[str, Any]]:
 
 
 def defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[Any]:
-    """Yield what of these kinds a module has, or a class that it defines."""
+    """Yield the objects of these kinds in a module and in the classes that it defines."""
     for value in list(namespace.values()):
         kind = type(value)
         if kind in kinds:
@@ -102,7 +102,7 @@ def defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[An
 _BOUND = (staticmethod, classmethod)
 
 _members = type.__dict__["__dict__"].__get__
-"""What a class has itself, without its metaclass being asked."""
+"""Returns the namespace of a class, without asking its metaclass."""
 
 
 def _may_be(name: str, module: object) -> bool:

@@ -182,7 +182,7 @@ def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
 
 _AROUND = {"get": lookup, "get_many": lookup, "get_raw": lookup}
 run_in_executor = counts("cashews", lambda *call: call[-1], ask=_in_whose_name, layers=None)
-"""Threads of an executor are told in whose name they are asked; the answer counts elsewhere."""
+"""Hands the layer above to the thread that asks; the coroutine that waits counts the answer."""
 
 
 INSTRUMENTATION = Instrumentation(

@@ -56,7 +56,7 @@ class FindingInstrumentation(Instrumentation):
         state.on_reset(self._forget)
 
     def install(self) -> None:
-        """Patch, and find what costs nothing to find."""
+        """Patch the library, and find the caches in modules, which costs little."""
         super().install()
         if self.version is None or self.problem is not None:
             return
@@ -67,7 +67,7 @@ class FindingInstrumentation(Instrumentation):
         self._look_in_modules()
 
     def uninstall(self) -> None:
-        """Undo the patches, and read for the last time what was found."""
+        """Read the found caches for the last time, and undo the patches."""
         if self.is_on and (self._made or self._readings):
             with faults.guarded(f"{self.name}.last"):
                 recorder().cache_figures()
@@ -168,7 +168,7 @@ class FindingInstrumentation(Instrumentation):
         return left
 
     def forget_ended(self) -> None:
-        """Drop what is not read any more, since its cache is gone."""
+        """Drop the readings of caches that are gone."""
         for readings in (self._readings, self._forgotten):
             for identity, (reference, _) in list(readings.items()):
                 if reference() is None:
@@ -268,7 +268,7 @@ class _Look:
             recorder().activity()
 
     def forked(self) -> None:
-        """Begin from zero in a forked child: after this, what was found is read from here on."""
+        """Begin from zero in a forked child, which reads the caches of its parent from here on."""
         for item in self._on:
             if item.forked():
                 self._searched = None

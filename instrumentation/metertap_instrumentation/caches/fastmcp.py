@@ -44,7 +44,7 @@ class _Servers(PatchSet):
     """Patch set of the servers' module that also looks at servers made before."""
 
     def follow(self, module: Any) -> None:
-        """Count on where this was undone, and look at the servers that were made before."""
+        """Resume the counts of servers that were known, and find those that were made before."""
         for _, reading in list(_known.values()):
             reading.resume()
         for server in instances(module.FastMCP):
@@ -52,7 +52,7 @@ class _Servers(PatchSet):
                 _look_at(server)
 
     def uninstall(self) -> None:
-        """Read for the last time what was found, and undo the patches."""
+        """Read the found caches for the last time, and undo the patches."""
         for _, reading in list(_known.values()):
             reading.pause()
         super().uninstall()
@@ -70,7 +70,7 @@ def _look_at(server: Any) -> None:
 attached = after("fastmcp", lambda server, *_call: _look_at(server))
 """`FastMCP(middleware=[...])` and `server.add_middleware(...)`."""
 get = within(lambda store, *_call: counting() if id(store) in _stores else contextlib.nullcontext())
-"""A lookup that is in the statistics of a response cache, or of something else's."""
+"""Wraps the `get` of a store: the statistics of a response cache have its lookups already."""
 
 
 def _found(middleware: Any, server: Any) -> None:

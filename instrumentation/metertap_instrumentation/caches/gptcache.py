@@ -52,11 +52,11 @@ def _ended(count: Callable[[ObjectMeter], None]) -> Make:
 
 
 search = after("gptcache", _searched_for)
-"""The cache was searched; what for, and with what result, will be seen."""
+"""Notes that the cache was searched: a later call tells whether that found an answer."""
 hit = _ended(ObjectMeter.hit)
-"""An answer was found."""
+"""Counts a hit of the search before."""
 missed = _ended(ObjectMeter.miss)
-"""The model was asked, or its answer is kept: of whatever was searched, there was none."""
+"""Counts a miss of the search before, where the model is asked or its answer is stored."""
 
 
 def _cache_of(report: Any) -> Any:

@@ -32,11 +32,11 @@ _gates: weakref.WeakKeyDictionary[MeterProvider, Gate] = weakref.WeakKeyDictiona
 _source: Source | None = None
 
 _PAUSE_SECONDS = 1.0
-"""Between the first tool or cache and the import. A program that Ctrl-C ends during an import in
-another thread has an exit status of 1 instead of the signal's: short ones are left alone."""
+"""Seconds between the first tool or cache and the import. A program that Ctrl-C ends while another
+thread imports has an exit status of 1 instead of the signal's: short ones are left alone."""
 
 _loading = locks.lock()
-"""Held by the thread that imports. A child forked meanwhile could never import the same."""
+"""The lock of the thread that imports. A child forked meanwhile could never import the same."""
 
 
 class _Fork(threading.local):
@@ -47,7 +47,7 @@ class _Fork(threading.local):
 
 _fork = _Fork()
 _cut_off = False
-"""Whether this is such a child, because its parent did not wait long enough."""
+"""Whether this process was forked during an import, for which its parent waited too short."""
 
 
 class ProcessMetrics:

@@ -33,7 +33,7 @@ from metertap_instrumentation.libraries import LIBRARIES
 _PLACE = "websockets.session"
 
 _open: weakref.WeakKeyDictionary[Any, Callable[[], object]] = weakref.WeakKeyDictionary()
-"""The end of each counted connection's session, which whoever comes first calls once."""
+"""Functions that end the session of each open connection; the first to need one takes it."""
 
 # A finaliser runs anywhere, also where another thread's lock would be one too many: it notes only.
 _over: deque[object] = deque()

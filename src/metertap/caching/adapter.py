@@ -1,4 +1,4 @@
-"""Wrapping the methods of caches: an adapter answers questions, and what stands here does the rest.
+"""Wrappers for the methods of caches, made of the answers that an adapter gives.
 
 An adapter says which methods look something up, what they are asked for, and what their results
 mean. `counts`, `within` and `after` make of that what takes a method's place (`stand_in`): sync or

@@ -1,4 +1,4 @@
-"""The least that a lookup `get(key, default)` is counted by: a function written for the method.
+"""The cheapest count of a lookup `get(key, default)`: a function written for the method.
 
 It has the method's own parameters, as in `patching.shell`, and makes no object for a lookup. What
 is not the plain case (a layer above that counts, say) is passed to the general function, which

@@ -45,7 +45,7 @@ class setting:  # lower case: `with setting(variable, value):`
 
 
 def counting(by: object = "a layer above") -> setting:
-    """Count the lookup outside, once, whatever caches are asked inside.
+    """Make a context in which caches count nothing: the lookup around it counts once.
 
     `by` is for adapters that ask what is outside. Not the cache: a connection that is opened inside
     keeps its context, and with it what stands there.

@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace, server: Sequence[str]) -> int:
 
 
 def _add_credentials(command: argparse.ArgumentParser) -> None:
-    """Add what says how a process is asked that does not let everybody in."""
+    """Add the options that name a token and certificates."""
     from pathlib import Path
 
     files = command.add_argument_group(

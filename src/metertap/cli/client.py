@@ -25,7 +25,7 @@ _MOST_TOLD = 200
 UNIX = "unix:"
 """How the address of a Unix socket begins; its path follows."""
 NONE = Credentials()
-"""Nothing is shown."""
+"""No credentials: nothing is sent."""
 
 
 class Unreachable(Exception):

@@ -87,7 +87,7 @@ def _refuse_password() -> bytes:
 
 
 def for_registered(given: Credentials, process: Running) -> Credentials:
-    """Return what to show to a process of this user, and by what to know it."""
+    """Return the credentials for a process of this user, and the certificate it must show."""
     certificate = process.certificate_file and Path(process.certificate_file)
     shown = replace(given, own_certificate=certificate or None)
     if not process.asks_token:
@@ -101,7 +101,7 @@ def for_registered(given: Credentials, process: Running) -> Credentials:
 
 
 def for_address(given: Credentials, address: str, token: str) -> Credentials:
-    """Return what to show to whoever answers at an address that was typed, with `token` in it.
+    """Return the credentials for an address that was typed; `token` is the one in it.
 
     Raises ValueError for what is no address or no token.
     """

@@ -15,7 +15,7 @@ NONE_NAMED = f"no history is named: give --history FILE, or set {HISTORY_VARIABL
 
 
 def add_history(command: argparse.ArgumentParser) -> None:
-    """Add what says which history is asked, and about which service."""
+    """Add the options that name a history and a service."""
     history = command.add_mutually_exclusive_group()
     history.add_argument(
         "--history",
@@ -34,7 +34,7 @@ def add_history(command: argparse.ArgumentParser) -> None:
 
 
 def add_costs(command: argparse.ArgumentParser) -> None:
-    """Add what says that costs are those of a history, and of which time."""
+    """Add the options by which costs are those of a history, and of which time."""
     command.add_argument(
         "--history", metavar="FILE|URL", help="show each day of this history instead"
     )

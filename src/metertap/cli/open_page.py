@@ -14,7 +14,7 @@ _COMMAND = "open"
 
 
 def open_page(url: str | None) -> int:
-    """Open the page of one process. Returns exit status 1 where there is none, or no one to take.
+    """Open the page of one process. Returns exit status 1 for none, or several services.
 
     Of several processes of one service, such as workers, the oldest is taken.
     """

@@ -119,7 +119,7 @@ def unserved() -> list[tuple[Running, str]]:
 
 
 def _hint(pid: int) -> str:
-    """Return what is to be done about a process whose work others may do; empty if it has none."""
+    """Return advice for a process that has children, which may do its work; empty without any."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:  # only Linux tells

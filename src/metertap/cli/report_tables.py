@@ -47,7 +47,7 @@ def tables(
 
 
 def problems(report: Report) -> list[Row]:
-    """Return what keeps something from being measured, served or told."""
+    """Return the problems by which something is not measured, not served or not told."""
     found = [("setting", text) for text in report.get("refused_settings", ())]
     for item in report["instrumentations"]:
         if item["problem"]:
@@ -82,7 +82,7 @@ def problems(report: Report) -> list[Row]:
 
 
 def _worth_knowing(report: Report) -> list[Row]:
-    """Return what changes the figures, and was wanted or is nobody's fault."""
+    """Return facts that change the figures and are no problem."""
     found: list[Row] = []
     if report["disabled_because"]:
         found.append(("disabled", report["disabled_because"]))
@@ -97,7 +97,7 @@ def _worth_knowing(report: Report) -> list[Row]:
 
 
 def _addresses(report: Report) -> list[Row]:
-    """Return what the program calls itself, and where it can be asked."""
+    """Return the name of the program, and the addresses of its endpoints."""
     service = report["service"]
     names = " ".join(filter(None, (service.get("name"), service.get("version"))))
     found = [("service", names)] if names else []
@@ -127,7 +127,7 @@ _LIBRARIES: Columns = {
 
 
 def _measured(item: LibraryReport) -> str:
-    """Return how many of a library's modules are patched, by what became of them."""
+    """Count the modules of a library by the state of their patches."""
     states = Counter(patch["state"] for patch in item["patches"])
     parts = [f"{states.pop('installed', 0)} of {len(item['patches'])} modules"]
     parts += [
@@ -138,7 +138,7 @@ def _measured(item: LibraryReport) -> str:
 
 
 def _rest(report: Report) -> list[Row]:
-    """Return what is neither wrong nor measured: where records go, and what was set."""
+    """Return where records go, and the settings that are not the default."""
     rows: list[Row] = []
     if report["provider"]:
         rows.append(("provider", report["provider"]))
@@ -202,7 +202,7 @@ def _shown(value: object) -> str:
 
 
 def _patches(report: Report) -> Table:
-    """Return what became of every patch."""
+    """Return the state of every patch."""
     table = Table("", ("library", "version", "state", "patch"))
     for item in report["instrumentations"]:
         base = (item["library"], item["version"] or "–")
@@ -238,7 +238,7 @@ _HOW = {"read": "read", "patched": "counted", "by hand": "counted by hand"}
 
 
 def _caches(report: Report) -> Table:
-    """Return how the figures of each cache are come by, and which its library does not show."""
+    """Return how each cache is counted, and which figures its library does not show."""
 
     def how(item: CacheReport) -> str:
         objects = item.get("objects", 0)  # an older metertap does not say

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _OTHER_LANGUAGES = {"bun", "bunx", "deno", "java", "node", "npm", "npx", "perl", "php", "ruby"}
 """Programs that run no Python, which the user may not know of a server's command."""
 _JUPYTER = "jupyter"
-"""A command that another program takes the place of, and so says nothing at its end."""
+"""A command whose hint is given before it starts: it takes the place of this process."""
 _NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
 
 

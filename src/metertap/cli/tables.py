@@ -46,7 +46,7 @@ def show(tables: Iterable[Table], width: int | None = None) -> None:
 
 
 def to_rich(table: Table) -> Any:
-    """Return the same as a rich table."""
+    """Return the table as one of rich."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text

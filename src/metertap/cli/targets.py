@@ -77,7 +77,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _of(process: Running, given: Credentials) -> list[Target]:
-    """Ask a process what is to be scraped of it: nothing else than its own address is let through.
+    """Ask a process for its targets, and refuse any address but its own.
 
     Labels that begin with `__` tell a Prometheus where to ask, and what. For one that is no name it
     refuses the whole file, and so the targets of all others.

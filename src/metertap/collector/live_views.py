@@ -98,7 +98,7 @@ class LiveToolMetrics(_View, ToolMetrics):
 
 
 class LiveCacheMetrics(_View, CacheMetrics):
-    """One cache as it is measured; None is what its library does not show."""
+    """The current figures of one cache; None where its library does not show one."""
 
     record_hit = _by_hand(CacheMetrics.record_hit, cache_meter.record_cache_hit)
     record_miss = _by_hand(CacheMetrics.record_miss, cache_meter.record_cache_miss)
@@ -118,7 +118,7 @@ class LiveCacheMetrics(_View, CacheMetrics):
 
 
 class LiveSystemMetrics(_View, SystemMetrics):
-    """The process as it is measured."""
+    """The current figures of the process."""
 
     def _now(self) -> SystemMetrics:
         found = recorder().figures(caches=False)

@@ -92,7 +92,7 @@ U = TypeVar("U", Usage, Usage | None)
 
 
 def attempt(read: Callable[..., U], *found: Any) -> U | Unusable:
-    """Return what `read` makes of what was reported, or why it cannot be used."""
+    """Read a usage with `read`; return it, or the reason why it cannot be used."""
     try:
         usage = read(*found)
         return usage if usage is None else checked(usage)

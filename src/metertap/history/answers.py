@@ -15,7 +15,7 @@ from metertap.recording.usage_series import NO_TOOL
 
 Kind = Literal["tool", "cache", "operation", "model"]
 KINDS: tuple[Kind, ...] = ("tool", "cache", "operation")
-"""What is asked for unless something else is said: a model has no calls of its own to show."""
+"""The default kinds of a question: models are left out, which have no calls of their own."""
 By = Literal["none", "version", "instance"]
 """The criterion that separates series beside the subject and the service."""
 

@@ -67,7 +67,7 @@ class _Side:
         return total
 
     def only(self, which: NDArray[np.bool_]) -> _Side:
-        """Return some of its blocks."""
+        """Return the blocks that `which` selects."""
         return _Side(self.counts[which], self.part[which], self.day[which])
 
 

@@ -119,7 +119,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Raise what goes wrong with the file as a HistoryError that names it."""
+    """Turn an error of the file into a HistoryError that names it."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:

@@ -63,7 +63,7 @@ class Tally:
         )
 
     def sketch(self) -> Sketch:
-        """Return the latencies, to add to; made if there were none."""
+        """Return the sketch of latencies, made at the first call."""
         if self.latency is None:
             self.latency = Sketch()
         return self.latency
@@ -113,7 +113,7 @@ def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[
 
 
 def _whole(data: bytes) -> bytes:
-    """Unpack what may be somebody else's: a few bytes can stand for gigabytes."""
+    """Decompress a row up to a limit: in a foreign file a few bytes can stand for gigabytes."""
     _checked(data, bytes)
     unpacking = zlib.decompressobj()
     whole = unpacking.decompress(data, _MOST_BYTES)

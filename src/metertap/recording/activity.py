@@ -52,9 +52,9 @@ class Activity:
                     callback()
 
     def wake(self) -> None:
-        """Something is about to be recorded.
+        """Note that something is about to be recorded.
 
-        That is activity in a forked child, where the tools and caches are there before.
+        In a forked child that is the first activity: its tools and caches are there before.
         """
         if self._is_fresh_fork:
             self._activity()

@@ -29,7 +29,7 @@ class Count:
 
     def __init__(self) -> None:
         self.left = repeat(None, self._MOST)
-        """What a `for` takes one item of, which costs a fifth of a call of `add`."""
+        """The iterator that counts: one item taken by a `for` costs a fifth of a call of `add`."""
         self.add: Callable[[], None] = self.left.__next__
 
     @property

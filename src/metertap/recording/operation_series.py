@@ -51,7 +51,7 @@ class DataPoint:
 
 
 class Sample(NamedTuple):
-    """A duration that says more than a float: what else it belongs to, or where it was taken."""
+    """A duration with its data point, and with time and context if it was taken under a span."""
 
     point: DataPoint
     seconds: float

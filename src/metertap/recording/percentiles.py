@@ -35,14 +35,14 @@ class Ordered(Protocol):
     """Samples by their places, the smallest first."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of samples."""
 
     def __getitem__(self, place: int, /) -> float:
         """Return the sample of a place."""
 
 
 def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
-    """Equal to `statistics.quantiles(samples, n=100)[49|94|98]`, to the last digit.
+    """Compute what `statistics.quantiles(samples, n=100)[49|94|98]` does, to the last digit.
 
     `ordered` are the samples, smallest first. That function computes all 99; its arithmetic (the
     "exclusive" method) is repeated here for the three. With a `factor`, it is as if each sample

@@ -36,7 +36,7 @@ class Slot(Protocol):
     """A patch's or decorator's reference into the recorder, which saves a look-up at each call."""
 
     def forget(self) -> None:
-        """Look it up again: it is not the one to record to any more."""
+        """Drop the reference, so that it is looked up again: it is no longer in force."""
 
 
 class Recorder(Registry):
@@ -86,7 +86,7 @@ class Recorder(Registry):
             self._slots.add(slot)
 
     def forget_slots(self) -> None:
-        """Make every slot look up again what it records to, and whether it does."""
+        """Make every slot look up again which series it records to, if any."""
         with self.lock:  # other threads make caches and tools meanwhile
             slots = list(self._slots)
         for slot in slots:

@@ -21,7 +21,7 @@ _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
 
 
 class Ended(NamedTuple):
-    """A call that is more than a duration that went well."""
+    """A call that did not simply succeed, or that has more to it than its duration."""
 
     outcome: str
     error_type: str | None
@@ -84,7 +84,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         return max(0, ticks - self._ended - self._left - self.waiting)
 
     def left(self, calls: int = 1) -> None:
-        """`calls` began here and will not be counted here. With the recorder's lock held."""
+        """Take back `calls` that began here and count elsewhere. With the recorder's lock held."""
         self._left += calls
 
     def looked_up(self, hit: bool, missed: bool, seconds: float) -> None:
@@ -145,7 +145,7 @@ class ToolSeries(LatencySeries[ToolFigures]):
         latency_ms: float | None,
         seconds: float,
     ) -> None:
-        """Count one call that took a tick before."""
+        """Count one call as ended, whose `tick` counted its start."""
         self.ended = time.perf_counter()
         if error_type is not None:
             known = [named for _, named in self._attributes]  # before `start_over` as well

@@ -62,7 +62,7 @@ class Views(Activity, Delivery):
         self._sessions = self.sessions_by_hand = self.requests_by_hand = 0
         self._expect_activity()
         self.start_time = time.time()
-        """The start of counters; figures begin again with each `start_over`."""
+        """The Unix time at which counters began; figures begin again with each `start_over`."""
         self._past = Past(self.start_time)
         self._started = self._past.until_monotonic
 

@@ -58,9 +58,9 @@ class WeightSeries(LatencySeries[WeightFigures]):
         self._define: tuple[Callable[[Any], Definition | None], Any] | None = None
         self._defined = 0  # how often it was
         self.structured = 0
-        """Results that only writing them would have sized."""
+        """The number of results whose size only writing them would have shown."""
         self.is_unknown_told = False
-        """Whether it was told that the size of a result is not known."""
+        """Whether a warning has said that results of this tool have no known size."""
         self._attributes = {catalogue.TOOL_NAME: name, catalogue.SIDE: side}
         self._begun = False
 

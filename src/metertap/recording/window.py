@@ -24,7 +24,7 @@ class Run(NamedTuple):
     start: int
     """The place of the oldest sample in `data`."""
     end: int
-    """The place behind the newest."""
+    """The place behind the newest sample."""
     factor: float
     ever: int
     """The number of samples that the window ever had, which tells how many are new."""
@@ -66,7 +66,7 @@ _MOST_GONE = 64
 
 
 def run_of(samples: array[float], factor: float, ever: int | None = None) -> Run:
-    """Return a window that nobody knows yet, of which these samples are all or the last."""
+    """Return a new window whose samples, or the last of them, are these."""
     size = len(samples)
     return Run(samples, 0, size, factor, size if ever is None else ever, new_number())
 
@@ -122,7 +122,7 @@ class Window:
         return percentiles(self._sorted(), self._factor)
 
     def run(self, ever: int) -> Run:
-        """Return the samples as they are now, of which there were `ever` so many."""
+        """Return a copy of the samples; `ever` is how many the window has had in all."""
         run, size = self._run, len(self)
         if run is None:
             run = run_of(self._in_order(), self._factor, ever)
@@ -243,7 +243,7 @@ class LatencyTotals:
         return self.window.run(self.count)
 
     def resize(self, window_size: int) -> None:
-        """Keep the newest in a window of that size."""
+        """Keep the newest samples, in a window of another size."""
         self.window = self.window.resized(window_size)
 
     def _add(self, count: int, total: float, least: float, most: float) -> None:
@@ -284,16 +284,16 @@ class Latencies:
         return self._totals.count, self._totals.total
 
     def run(self) -> Run:
-        """Return a copy of the last of them. With the recorder's lock held, after a fold."""
+        """Return a copy of the last latencies. With the recorder's lock held, after a fold."""
         return self._totals.run()
 
     def resize(self, window_size: int) -> None:
-        """Keep the newest. With the recorder's lock held."""
+        """Keep the newest samples, as many as a window holds now. With the recorder's lock held."""
         self.fold()
         self._totals.resize(window_size)
 
     def figures(self) -> LatencyFigures:
-        """Return a copy. With the recorder's lock held."""
+        """Return a copy of the figures. With the recorder's lock held."""
         self.fold()
         totals = self._totals
         return LatencyFigures(totals.count, totals.total, totals.window.percentiles())

@@ -21,7 +21,7 @@ _is_measured = False
 
 
 def measured() -> None:
-    """Note that the processes that this one starts are measured, as forks and reloaders' are."""
+    """Note that the processes that this one starts are measured without being asked for."""
     global _is_measured
     _is_measured = True
 

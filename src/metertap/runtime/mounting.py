@@ -62,7 +62,7 @@ class _Mounted:
         return []
 
     def _answer_to(self, environ: dict[str, Any]) -> Response | WsgiApp:
-        """Return an answer, or what gives one."""
+        """Return an answer, or the application that gives one."""
         path = environ.get("PATH_INFO", "")
         installation = tap.installation()
         if not path:  # what the page loads stands below its address

@@ -205,7 +205,7 @@ class Pipeline:
         return self._readers.prometheus
 
     def mounted(self) -> Mounted:
-        """Return what an application of the program's own is to serve."""
+        """Return the views that an application of the program's own is to serve."""
         with self._lock:
             return self._readers.mounted()
 

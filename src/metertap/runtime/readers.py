@@ -32,7 +32,7 @@ class Mounted(NamedTuple):
     json: JsonSnapshot
     prometheus: PrometheusExporter
     join: Callable[[], None]
-    """Is called before they are asked: the workers of the service answer together."""
+    """A function to call before the views are asked, so that the workers answer together."""
 
 
 class Readers:
@@ -51,7 +51,7 @@ class Readers:
         self.otlp_problem: str | None = None
         self.mounted_json: JsonSnapshot | None = None
         self.mounted_prometheus: PrometheusExporter | None = None
-        """What an application of the program's own serves, where no endpoint of ours does."""
+        """The views that an application of the program's serves, if no endpoint of ours does."""
         self.workers = Workers(self._settings, self._recorder, self)
 
     def equip(self, provider: Any) -> None:
@@ -65,7 +65,7 @@ class Readers:
                 add(present)
 
     def mounted(self) -> Mounted:
-        """Return what shows the figures to an application that serves them itself.
+        """Return the views for an application that serves them itself, made if need be.
 
         Made when it is first asked for; what was recorded before that is not in its histograms.
         """

@@ -125,7 +125,7 @@ def _told_by(pid: int) -> str:
 
 
 def unregister() -> None:
-    """Take back what this process said, if it did. A forked child has nothing to take back."""
+    """Remove the entries of this process, if there are any. A forked child has none."""
     try:
         path = Path(runtime_folder.path())
         runtime_folder.check_private(str(path))
@@ -155,7 +155,7 @@ def unserved() -> list[tuple[Running, str]]:
 
 
 def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
-    """Find what living processes wrote; what dead ones left is removed."""
+    """Yield the entries of living processes, and remove those of dead ones."""
     try:
         paths = _files(suffix)
     except OSError:
@@ -205,7 +205,7 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _is_running(process: Running, start: object) -> bool:
-    """Return whether the process that registered is alive, and none that got its id since."""
+    """Return whether the process that registered is alive, and not another with its id."""
     if not _is_alive(process.pid):
         return False
     now = listing.start_of(process.pid)
@@ -219,7 +219,7 @@ def _is_running(process: Running, start: object) -> bool:
 
 
 def _remove_left() -> None:
-    """Remove what processes left that were killed before they could finish it, or take it away."""
+    """Remove unfinished files, notes and sockets of processes that were killed."""
     try:
         paths = [*_files(listing.FRESH), *_files(_TOLD), *_files(runtime_folder.SOCKET)]
     except OSError:
@@ -234,7 +234,7 @@ def _remove_left() -> None:
 
 
 def ended_seconds_ago() -> float | None:
-    """Return when the last process ended, if none is listed; None where no process was."""
+    """Return how long ago the last entry was removed; None where there never was one."""
     try:
         return max(0.0, time.time() - os.stat(runtime_folder.path()).st_mtime)
     except OSError:

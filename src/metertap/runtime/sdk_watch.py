@@ -14,12 +14,12 @@ from metertap.recording import Recorder
 
 
 def _notes(*_args: Any, **_kwargs: Any) -> bool:
-    """Ask to be told of the result."""
+    """Return a note, so that the call's result is told."""
     return True
 
 
 def _folded(*_args: Any, **_kwargs: Any) -> Recorder:
-    """Fold what waits: it was measured before there was this reader."""
+    """Fold the calls that wait: they were measured before this reader was there."""
     recorder = state.recorder()
     recorder.fold()
     return recorder

@@ -135,7 +135,7 @@ class Tap:
 
     @property
     def _installation(self) -> Installation:
-        """What measures this process now; where nothing does, what did when this tap was made."""
+        """The installation that is in force; where none is, the one that this tap was made for."""
         return _owners.installation or self._begun
 
     @property
@@ -306,7 +306,7 @@ def active_tap() -> Tap | None:
 
 
 def installation() -> Installation | None:
-    """Return what measures this process, if anything does."""
+    """Return the installation that is in force, if there is one."""
     return _owners.installation
 
 

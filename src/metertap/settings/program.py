@@ -167,7 +167,7 @@ def _without_flags(command: list[str]) -> list[str]:
 
 
 def described(command: list[str]) -> Program:
-    """Say what `command`, as `arguments` returns it, runs: behind a launcher, the application."""
+    """Describe the program that `command` runs: behind a launcher, the application."""
     if not command or command[0] in {"-c", "-"}:
         return Program(PurePath(sys.executable or "python").stem or "python")
     if command[0] == "-m":

@@ -40,7 +40,7 @@ def tables(
     url: str = "",
     is_order_told: bool = False,
 ) -> list[Table]:
-    """Return what the document has: tools, slowest first, MCP operations and sessions, caches.
+    """Return the tables of a document: tools, slowest first, MCP operations, sessions, caches.
 
     The first one is titled with what the program calls itself, or `name`, and where it answers.
     `is_order_told` says that the order of decorators was explained before.

@@ -10,7 +10,7 @@ from metertap.text import printable
 
 
 def html(tables: Iterable[Table], said: str = "", page: str | None = None) -> str:
-    """Return what is said, a link to the page, and tables, as one piece of HTML.
+    """Return a sentence, a link to the page, and tables, as one piece of HTML.
 
     Every text in it is escaped.
     """

@@ -33,7 +33,7 @@ class Percentile:
         return self.in_column().strip()
 
     def in_column(self) -> str:
-        """Return the same with units of one width, so that digits stand under each other."""
+        """Return the percentile as text with a unit of two characters, for a column of them."""
         mark = text.ABOUT if self.is_about and self.milliseconds is not None else ""
         return mark + text.latency(self.milliseconds)
 
@@ -62,7 +62,7 @@ def percentile_of_part(part: Latencies, longest_ms: float | None, which: Which) 
 
 
 def explain(tables: Sequence[Table], none: str = text.TWO_CALLS) -> None:
-    """Say below the last table that has them what the signs of percentiles mean; `none` of `–`."""
+    """Explain the signs of percentiles below the last table that has them; `none` explains `–`."""
     for sign, legend in ((text.ABOUT, text.LEGEND), (text.NONE, none)):
         for table in [table for table in tables if _has(sign, table)][-1:]:
             table.legend = "\n".join(filter(None, (table.legend, legend)))

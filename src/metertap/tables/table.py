@@ -44,7 +44,7 @@ def table_of(columns: Columns, items: Iterable[Any], *, words: int = 1, last: in
 
 
 def shortened(table: Table, most: int) -> Table:
-    """Return the same with at most that many rows, and a line that says how many there are."""
+    """Return the table with at most `most` rows, and a line that says how many there are."""
     if len(table.rows) <= most:
         return table
     told = f"{most:,} of {len(table.rows):,} rows."
@@ -53,7 +53,7 @@ def shortened(table: Table, most: int) -> Table:
 
 
 def plain(table: Table, width: int | None = None) -> str:
-    """Return the same as text in columns, in lines of at most `width` characters if need be."""
+    """Write a table as text in columns, in lines of at most `width` characters if that is given."""
     out = _folded(printable(table.title), width) if table.title else []
     widths = [
         size if header in table.right else min(size, _WIDEST)
@@ -82,7 +82,7 @@ def _folded(text: str, width: int | None) -> list[str]:
 
 
 def _narrow(table: Table, widths: list[int], width: int) -> None:
-    """Take from the widest columns of text what is too much; numbers are never folded."""
+    """Make the widest columns of text narrower until lines fit; numbers are never folded."""
     texts = [at for at, header in enumerate(table.headers) if header not in table.right]
     while sum(widths) + 2 * len(widths) > width:
         widest = max(texts, key=lambda at: widths[at])

@@ -12,7 +12,7 @@ from metertap.tables.table import plain
 
 
 class NoData(AssertionError):
-    """A figure that there is none of: too few calls were made, or none under that name."""
+    """A figure that does not exist: too few calls were made, or none under that name."""
 
 
 class Figure(float):

@@ -25,7 +25,7 @@ MODULE = "cachetools"
 _NOTHING: Any = object()
 _TOO_LARGE = ("value too large",)
 _STORING = "a decorator stores"
-"""The layer while it does. Its lookup was counted before it called the function."""
+"""The layer while a decorator stores a result, whose lookup was counted before."""
 _BETWEEN = ("metertap", "metertap_instrumentation", "wrapt")
 """Packages that may stand between a decorator and the method that it calls."""
 
@@ -34,7 +34,7 @@ KEEPERS.add("cachetools")  # a decorator that the program keeps closes over the 
 meters = ObjectMeters("cachetools")
 _find = meters.find
 _making = ObjectMeters("cachetools")
-"""Classes that make up what they lack (`__missing__`): a miss has an answer there, too."""
+"""Meters of caches whose class makes up missing entries (`__missing__`): a miss returns a value."""
 
 
 def seen(make: Make, *, only_misses: bool = False) -> Make:

@@ -16,7 +16,7 @@ from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _removing: ContextVar[bool] = ContextVar("metertap_diskcache_removing", default=False)
 _transactions: dict[int, Transaction] = {}
-"""Transactions by the identity of their cache: only one of a cache is not waiting."""
+"""The running transaction of each cache, by identity; others wait until it has ended."""
 state.on_fork(child=_transactions.clear)  # those of the parent's threads are not the child's
 
 
@@ -66,9 +66,9 @@ def cull_some(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 cull = within(lambda *_call: setting(_removing, True))
-"""`cache.cull()`: expires, and then does nothing but evict."""
+"""Wraps `cache.cull()`, which drops what is expired and then evicts."""
 expire = within(lambda *_call: setting(_removing, False))
-"""`cache.expire()`: evicts nothing, as a part of `cull` neither."""
+"""Wraps `cache.expire()`: what it drops is not evicted, within `cull` neither."""
 
 
 class Transaction:

@@ -46,7 +46,7 @@ KEEPERS.add("diskcache")  # an index keeps its cache in `_cache`
 
 
 def meter_of(cache: Any) -> ObjectMeter:
-    """Return what counts for `cache`: the meter of the whole, if it is a shard."""
+    """Return the meter of `cache`: that of the whole, if it is a shard."""
     return meters.of_part(cache, _find_meter)
 
 

@@ -1,4 +1,4 @@
-"""The classes of backends: those that there are, and those that come."""
+"""The classes of backends: those that exist, and those that are defined later."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _connected(_handler: Any, backend: Any, args: Any, kwargs: Any) -> None:
 
 
 create_connection = after("django", _connected)
-"""`caches[alias]`, for the first time in a thread."""
+"""Wraps what makes `caches[alias]`, once in each thread."""
 _lookups = {"get": get, "get_many": get_many, "get_or_set": get_or_set}
 _none = dict.fromkeys(("has_key", "incr", "incr_version"), within())
 _sync = {**_lookups, **_none}

@@ -55,7 +55,7 @@ derive = after("redis", _derived)
 
 
 def meter_of(client: Any) -> ObjectMeter:
-    """Return what counts for `client`: its pool's meter, or its own if the program named it."""
+    """Return the meter of `client`: that of its pool, or its own if the program named it."""
     return meters.of_part(client, _find_meter)
 
 

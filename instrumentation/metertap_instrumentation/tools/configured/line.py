@@ -1,4 +1,4 @@
-"""One line of `[tool.metertap.tools]`: what it says, and what it may say."""
+"""One line of `[tool.metertap.tools]`, read and checked."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class _Named(NamedSlot):
     __slots__ = ()
 
     def look_at(self, result: object) -> None:
-        """Warn of what is not over when it is returned and cannot be followed."""
+        """Warn of a result that runs on after it is returned and cannot be followed."""
         self.is_new = False
         if hasattr(type(result), "__await__"):
             line = str(self.counted_by)
@@ -119,7 +119,7 @@ class Slots:
         self._line = line
         self.kept: dict[str, NamedSlot] = {}
         self.position: int | None = None
-        """Which positional argument is a name, if a look among those that are `kept` is enough."""
+        """The place of the argument that is the name, if one look into the `kept` slots will do."""
 
     def new(self, name: str) -> ToolSlot:
         """Return a slot for `name`."""
@@ -148,7 +148,7 @@ def is_unknown(slot: Slot) -> bool:
 
 
 def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
-    """Return what finds the slot of a call; `ValueError` if the function does not fit the line."""
+    """Return a function that finds the slot of a call; ValueError if the line does not fit."""
     if line.constant is not None:
         slot = slots.new(line.constant)
         return lambda _instance, _args, _kwargs: slot
@@ -175,7 +175,7 @@ def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf
 
 
 def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
-    """Return what finds the slot by a value that may be missing, no text, or unknown."""
+    """Return a function that finds the slot by a value that may be missing, no text, or unknown."""
     known = None if line.known is None else _known(line.known, function, module)
     kept = slots.kept
     is_bounded = line.name[0] == "arg" and known is None

@@ -71,7 +71,7 @@ handlers = Functions()
 
 
 def patch_sets(runner: str) -> Sequence[PatchSet]:
-    """Return what is patched; `runner` names the function by which the runner calls tools."""
+    """Return the patches; `runner` names the function by which the runner calls tools."""
     wrapper = coroutine_wrapper(handlers)
     return [
         PatchSet("agents.run_internal.tool_execution", [Target(runner, wrapper)]),

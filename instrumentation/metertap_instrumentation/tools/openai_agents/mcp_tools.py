@@ -23,7 +23,7 @@ _awaited: ContextVar[bool] = ContextVar("metertap_mcp_tool", default=False)
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return what is patched: each kind of server, a program's own too, has its `call_tool`."""
+    """Return the patches: each kind of server, a program's own too, has its `call_tool`."""
     return [
         PatchSet("agents.mcp.util", [Target("MCPUtil.invoke_mcp_tool", invoke)]),
         SubclassesPatchSet("agents.mcp.server", "MCPServer", {"call_tool": call_tool}),

@@ -79,7 +79,7 @@ class Native(Handlers):
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return what is patched; custom tools are not in all versions."""
+    """Return the patches; custom tools are not in all versions."""
     targets = [
         Target(f"{kind}.execute", coroutine_wrapper(Native(tool)), optional=True)
         for kind, tool in _KINDS.items()

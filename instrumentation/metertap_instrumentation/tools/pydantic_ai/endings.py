@@ -59,7 +59,7 @@ def of_whole(error: BaseException) -> Ending:
 
 
 def behind(error: BaseException) -> BaseException:
-    """Return what made the framework raise `error`, or `error` itself if something else did."""
+    """Return the exception that made the framework raise `error`, or `error` itself."""
     if _is(error, *_TOLD):
         return error.__cause__ or error.__context__ or error
     if _is(error, "UnexpectedModelBehavior") and not came_out_of_tool(error):

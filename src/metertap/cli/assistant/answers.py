@@ -69,7 +69,7 @@ def cache_rates(process: str, limit: int) -> str:
 
 
 def changes(process: str, earlier: Earlier) -> str:
-    """Return what was called since this was asked before, and note what there is now."""
+    """Return the calls since the question before, and keep the counts of now in `earlier`."""
     lines = []
     found, problems = _asked(process)
     for one, document in found:
@@ -161,7 +161,7 @@ def _within(limit: int) -> int:
 
 
 def _cut(name: str) -> str:
-    """Return a name that is no line of its own, and not long."""
+    """Return a name without line ends, cut off where it is long."""
     return printable(name, _NAME_CHARACTERS)
 
 

@@ -223,7 +223,7 @@ def hits_style(hit_rate: float | None, lookups: int) -> str:
 
 
 def _called(title: str, own: Column[Called]) -> tuple[Column[Called], ...]:
-    """Make the columns of what is called, among them one that only this table has."""
+    """Make the columns of tools or operations, with one that only that table has."""
     return (
         _words(title, "n", 0, lambda row: row.entry.name),
         _now("calls/s", "c", 3, lambda called: called.calls_per_second, text.rate),

@@ -16,7 +16,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The last look within one step: calls and p95 by tool."""
+    """The last reading within one step of time: calls and p95 by tool."""
 
     step: int
     at: float
@@ -24,7 +24,7 @@ class _Frame:
 
 
 class History:
-    """The last look within each step of time, by the process's own clock."""
+    """The last reading within each step of time, by the process's own clock."""
 
     def __init__(self, interval: float = 1.0) -> None:
         # Two looks fall into each step, so that none of them stays empty.
@@ -51,11 +51,11 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """The time from the first look that is kept to the last."""
+        """The seconds from the first reading that is kept to the last."""
         return self._frames[-1].at - self._frames[0].at if self._frames else 0.0
 
     def calls_per_second(self, tool: str) -> list[float | None]:
-        """Return the rate in each step, the latest last; None where nobody looked."""
+        """Return the rate in each step, the latest last; None in one without a reading."""
         rates: list[float | None] = []
         for before, frame in self._pairs():
             rate = None
@@ -89,7 +89,7 @@ class History:
 
     @staticmethod
     def _missed(before: _Frame | None, frame: _Frame) -> int:
-        """Return the number of steps without a look, as while the process hung."""
+        """Return the number of steps without a reading, as while the process hung."""
         return 0 if before is None else min(_STEPS, frame.step - before.step - 1)
 
 

@@ -127,7 +127,7 @@ def shortened(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def items(label: str, found: Iterable[Item], width: int) -> list[Text]:
-    """Return lines of things under a label; a line ends between two things."""
+    """Lay out items beside a label, in as many lines as they need."""
     room = max(1, width - _LABEL)
     lines = [_labelled(label)]
     for text, style in found:
@@ -143,7 +143,7 @@ def items(label: str, found: Iterable[Item], width: int) -> list[Text]:
 
 
 def sentence(label: str, text: str, width: int) -> list[Text]:
-    """Return lines of words under a label."""
+    """Lay out a sentence beside a label, in as many lines as it needs."""
     parts = textwrap.wrap(text, max(1, width - _LABEL)) or [""]
     return [_labelled("" if at else label).append(part) for at, part in enumerate(parts)]
 

@@ -75,7 +75,7 @@ def _as_json(watched: Watched) -> dict[str, Any]:
 
 
 def _with_details(entry: Tool | Operation | Cache, more: dict[str, Any]) -> dict[str, Any]:
-    """Return the document's figures of an entry beside what two documents tell of it."""
+    """Return the document's figures of an entry, and its rates, which take two documents."""
     own = asdict(entry)
     figures = own.pop("figures")
     return {**own, **figures, **more, "details": {**figures, **more}}

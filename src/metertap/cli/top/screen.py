@@ -39,7 +39,7 @@ _KEYS = (
 
 
 class Screen:
-    """Draws what is watched as it is looked at, in exactly the lines that there are."""
+    """Draws the watched processes as the view asks for, in exactly the lines of the terminal."""
 
     def __init__(self, poller: Poller, view: View, *, encoding: str = "utf-8") -> None:
         self._poller = poller

@@ -78,7 +78,7 @@ class TableState(Generic[Entry]):
         return self.shown
 
     def search(self, wanted: str) -> None:
-        """Let through what has `wanted` in its name."""
+        """Show only rows whose name has `wanted` in it."""
         self.wanted = wanted
         self.widest.clear()
         self._from_start()
@@ -102,7 +102,7 @@ class TableState(Generic[Entry]):
         return self.shown[at] if self.cursor.is_unfolded and at is not None else None
 
     def press(self, key: str) -> None:
-        """Move, unfold or sort."""
+        """Act on a key: move, unfold or sort."""
         if self.cursor.press(key):
             return
         columns = self.columns()
@@ -153,7 +153,7 @@ class View:
         return [self.tools, self.operations, self.caches]
 
     def press(self, key: str) -> None:
-        """Do what a key is for; one that is for nothing does nothing."""
+        """Act on a key; an unknown one has no effect."""
         if self.is_typing:
             self._type(key)
         elif key == "q":
@@ -172,11 +172,11 @@ class View:
             self.focused().press(key)
 
     def with_rows(self) -> list[TableState[Any]]:
-        """Return the tables that are shown: that of tools, and what has rows beside it."""
+        """Return the tables that are shown: that of tools always, others if they have rows."""
         return [table for table in self.tables if table is self.tools or table.rows]
 
     def focused(self) -> TableState[Any]:
-        """Return the table that keys are for."""
+        """Return the table that keys act on."""
         shown = self.with_rows()
         return next((table for table in shown if table.title == self.focus), self.tools)
 

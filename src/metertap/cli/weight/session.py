@@ -116,7 +116,7 @@ def _introduction() -> dict[str, Any]:
 
 
 class _Talk:
-    """Requests, one after the other."""
+    """A client that sends one request after the other, and reads their answers."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

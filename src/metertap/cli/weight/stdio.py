@@ -124,7 +124,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Wait a while until a server has ended; it stays to be waited for."""
+    """Wait a while for the end of a server, and leave its exit status to be read."""
     end = time.monotonic() + _GRACE_SECONDS
     while process.returncode is None and time.monotonic() < end:
         if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
@@ -143,7 +143,7 @@ def _signal(group: int, children: Sequence[int], number: int) -> None:
 
 
 def _descends_still(pid: int, group: int) -> bool:
-    """Return whether `pid` is a process outside of the group that the server has started."""
+    """Return whether `pid` is a descendant of the server that left its process group."""
     with suppress(OSError):
         return os.getpgid(pid) != group
     return False
