@@ -20,11 +20,7 @@ class Instrumentation:
     """
 
     def __init__(
-        self,
-        library: Library,
-        patch_sets: PatchSets,
-        *,
-        unverified: tuple[str, ...] = (),
+        self, library: Library, patch_sets: PatchSets, *, unverified: tuple[str, ...] = ()
     ) -> None:
         self.library = library
         self.name = library.name

@@ -75,13 +75,7 @@ _HOMES = {
     "metertap.measuring.by_hand": ("measure_tool", "record_tool_call", "tool"),
     "metertap.runtime.instrument": ("instrument",),
     "metertap.runtime.mounting": ("asgi_app", "wsgi_app"),
-    "metertap.runtime.tap": (
-        "Tap",
-        "get_all_metrics",
-        "reset",
-        "reset_metrics",
-        "uninstrument",
-    ),
+    "metertap.runtime.tap": ("Tap", "get_all_metrics", "reset", "reset_metrics", "uninstrument"),
     "metertap_exporters.json.shape": ("Document",),
 }
 """The module that defines each public name."""

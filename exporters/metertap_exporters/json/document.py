@@ -195,10 +195,7 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
         "error_outcomes": _by_type(tool.errors),
         "last_call_timestamp": tool.last_call,
         "with_cache": tool.with_cache
-        and {
-            "all_hit": _latencies(tool.with_cache[0]),
-            "missed": _latencies(tool.with_cache[1]),
-        },
+        and {"all_hit": _latencies(tool.with_cache[0]), "missed": _latencies(tool.with_cache[1])},
         "first_item": None if tool.first_item is None else _latencies(tool.first_item),
     }
 

@@ -123,11 +123,7 @@ class JsonSnapshot:
             tools = shown_tools(figures.tools, foreign)
             self._tools = tools, None if foreign else found["tools"]
         return self._outline(
-            figures,
-            foreign,
-            tools=tools,
-            whole=found["whole"][()],
-            **_workers_of(gathered),
+            figures, foreign, tools=tools, whole=found["whole"][()], **_workers_of(gathered)
         )
 
     def _diagnosis(self) -> dict[str, Any]:

@@ -194,8 +194,7 @@ INSTRUMENTATION = Instrumentation(
         ),
         # Imported with cashews where diskcache is installed.
         PatchSet(
-            "cashews.backends.diskcache",
-            stand_ins("DiskCache", _run_in_executor=run_in_executor),
+            "cashews.backends.diskcache", stand_ins("DiskCache", _run_in_executor=run_in_executor)
         ),
     ],
 )

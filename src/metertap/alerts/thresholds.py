@@ -237,11 +237,7 @@ def _tables(table: Mapping[str, Any], name: str, wrong: list[str]) -> dict[str, 
 
 
 def _values(
-    where: str,
-    given: Mapping[str, Any],
-    parsers: _Parsers,
-    also: Collection[str],
-    wrong: list[str],
+    where: str, given: Mapping[str, Any], parsers: _Parsers, also: Collection[str], wrong: list[str]
 ) -> dict[str, Any]:
     values = {}
     for key, value in given.items():

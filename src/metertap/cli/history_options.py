@@ -17,12 +17,7 @@ NONE_NAMED = f"no history is named: give --history FILE, or set {HISTORY_VARIABL
 def add_history(command: argparse.ArgumentParser) -> None:
     """Add the options that name a history and a service."""
     history = command.add_mutually_exclusive_group()
-    history.add_argument(
-        "--history",
-        metavar="FILE|URL",
-        default=history_named(),
-        help="the same",
-    )
+    history.add_argument("--history", metavar="FILE|URL", default=history_named(), help="the same")
     history.add_argument(
         "history",
         nargs="?",

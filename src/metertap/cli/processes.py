@@ -94,11 +94,7 @@ def none_run() -> str:
 def registered(item: Running, given: Credentials = NONE) -> Process:
     """Return a process of this user's that registered."""
     return Process(
-        item.json_url or "",
-        item.service,
-        item.pid,
-        item.instance_id,
-        for_registered(given, item),
+        item.json_url or "", item.service, item.pid, item.instance_id, for_registered(given, item)
     )
 
 

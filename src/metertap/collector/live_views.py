@@ -123,8 +123,5 @@ class LiveSystemMetrics(_View, SystemMetrics):
     def _now(self) -> SystemMetrics:
         found = recorder().figures(caches=False)
         return SystemMetrics(
-            found.active_sessions,
-            found.concurrent_requests,
-            found.total_requests,
-            found.start_time,
+            found.active_sessions, found.concurrent_requests, found.total_requests, found.start_time
         )

@@ -28,12 +28,7 @@ def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
         is_over = None if daily is None else forecast > daily
     elif spent is not None and daily is not None and spent > daily:
         is_over = True  # in less than a minute, for which nothing is forecast
-    return {
-        "daily": daily,
-        "forecast_daily": forecast,
-        "over_seconds": seconds,
-        "is_over": is_over,
-    }
+    return {"daily": daily, "forecast_daily": forecast, "over_seconds": seconds, "is_over": is_over}
 
 
 def daily_budget() -> float | None:

@@ -29,10 +29,7 @@ _GOAL = 0.9
 
 
 def of(
-    figures: Figures,
-    tools: Mapping[str, ToolCost],
-    saved: Savings,
-    cache_names: Mapping[int, str],
+    figures: Figures, tools: Mapping[str, ToolCost], saved: Savings, cache_names: Mapping[int, str]
 ) -> list[dict[str, Any]]:
     """List recommendations, the largest saving first."""
     with_cache = {tool for cache in figures.caches for tool in cache.by_tool or ()}

@@ -30,11 +30,7 @@ class Gathering:
     time.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        crowded: Callable[[], None],
-    ) -> None:
+    def __init__(self, recorder: Recorder, crowded: Callable[[], None]) -> None:
         self._recorder = recorder
         self._definitions = DefinitionSums(recorder)
         self._crowded = crowded

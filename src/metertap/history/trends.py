@@ -136,12 +136,7 @@ def as_json(found: Trends) -> dict[str, Any]:
 def figures(of: Slice) -> dict[str, Any]:
     """Return the figures of a period: lookups of a cache, calls of anything else."""
     if of.subject.kind == "cache":
-        return {
-            "hits": of.hits,
-            "misses": of.misses,
-            "hit_rate": percent(of.hit_rate),
-            **of.extra,
-        }
+        return {"hits": of.hits, "misses": of.misses, "hit_rate": percent(of.hit_rate), **of.extra}
     return {
         "calls": of.calls,
         "failed_calls": of.failed,

@@ -51,9 +51,7 @@ class DefinitionChange:
 
 
 def definition_changes(
-    pieces: Mapping[tuple[str, Subject], tuple[Sequence[Slice], Sequence[Slice]]],
-    *,
-    whole: bool,
+    pieces: Mapping[tuple[str, Subject], tuple[Sequence[Slice], Sequence[Slice]]], *, whole: bool
 ) -> list[DefinitionChange]:
     """Compare definitions by service, before and after; services that one side lacks are left out.
 

@@ -49,13 +49,7 @@ class Target(NamedTuple):
     apart: bool = False
 
 
-def stand_in(
-    attribute: str,
-    make: Make,
-    *,
-    optional: bool = False,
-    own: bool = False,
-) -> Target:
+def stand_in(attribute: str, make: Make, *, optional: bool = False, own: bool = False) -> Target:
     """Describe a method to patch at the least cost: by the function that `make` makes of it.
 
     That function stands in the class in the method's place. It gets the instance first, and has to

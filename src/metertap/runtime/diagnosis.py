@@ -105,11 +105,7 @@ def _readers(pipeline: Pipeline) -> list[dict[str, str]]:
 
 def _endpoints(pipeline: Pipeline) -> list[dict[str, str | None]]:
     return [
-        {
-            "name": view.endpoint.label,
-            "url": view.endpoint.url,
-            "problem": view.endpoint.problem,
-        }
+        {"name": view.endpoint.label, "url": view.endpoint.url, "problem": view.endpoint.problem}
         for view in (pipeline.json, pipeline.prometheus)
         if view is not None
     ]

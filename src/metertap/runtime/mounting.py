@@ -12,13 +12,7 @@ from urllib.parse import quote
 
 from metertap import faults
 from metertap.runtime import tap
-from metertap_exporters.http.app import (
-    Response,
-    StartResponse,
-    WsgiApp,
-    json_error,
-    send,
-)
+from metertap_exporters.http.app import Response, StartResponse, WsgiApp, json_error, send
 from metertap_exporters.http.asgi import AsgiApp, asgi
 from metertap_exporters.json.reader import is_prometheus
 

@@ -10,16 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from metertap import faults
-from metertap.caching.adapter import (
-    ASKED,
-    NOTHING,
-    Ask,
-    Asked,
-    counts,
-    is_own,
-    replaced,
-    within,
-)
+from metertap.caching.adapter import ASKED, NOTHING, Ask, Asked, counts, is_own, replaced, within
 from metertap.caching.getting import gets
 from metertap.caching.layers import layer, setting
 from metertap.caching.meters import ObjectMeters

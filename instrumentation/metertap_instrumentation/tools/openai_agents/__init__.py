@@ -29,11 +29,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     runner = "invoke_function_tool"
     if version >= _WITH_METADATA:
         runner = "_invoke_function_tool_with_metadata"
-    return [
-        *functions.patch_sets(runner),
-        *mcp_tools.patch_sets(),
-        *native.patch_sets(),
-    ]
+    return [*functions.patch_sets(runner), *mcp_tools.patch_sets(), *native.patch_sets()]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.openai_agents"], _patch_sets)

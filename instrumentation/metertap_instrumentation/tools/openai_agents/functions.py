@@ -86,12 +86,10 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
             ],
         ),
         PatchSet(
-            "agents.exceptions",
-            [stand_in("ToolTimeoutError.__init__", around(_PLACE, _timed_out))],
+            "agents.exceptions", [stand_in("ToolTimeoutError.__init__", around(_PLACE, _timed_out))]
         ),
         PatchSet(
-            "agents.agent",
-            [stand_in("record_agent_tool_run_result", around(_PLACE, _interrupted))],
+            "agents.agent", [stand_in("record_agent_tool_run_result", around(_PLACE, _interrupted))]
         ),
         # The SDK logs before a tool runs, and after.
         PatchSet("agents.logger", [Target("logger.handle", handlers.untimed, apart=True)]),

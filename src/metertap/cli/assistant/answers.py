@@ -54,10 +54,7 @@ def failing_tools(process: str, limit: int) -> str:
     return _of_each(
         process,
         lambda document: _with_tools(
-            document,
-            limit,
-            lambda tool: -tool["failed_calls"],
-            _has_failed,
+            document, limit, lambda tool: -tool["failed_calls"], _has_failed
         ),
         nothing="no tool has failed",
     )

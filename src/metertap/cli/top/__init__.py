@@ -27,12 +27,7 @@ _REDRAW_SECONDS = 1.1
 
 
 def top(
-    urls: Sequence[str],
-    *,
-    once: bool,
-    as_json: bool,
-    interval: float,
-    given: Credentials = NONE,
+    urls: Sequence[str], *, once: bool, as_json: bool, interval: float, given: Credentials = NONE
 ) -> int:
     """Show processes live, or once where that is asked for or the terminal can do no more."""
     if not (once or as_json) and _can_be_live():

@@ -154,12 +154,7 @@ def _words(
 
 
 def _figure(
-    title: str,
-    key: str,
-    rank: int,
-    name: str,
-    written: Written = text.count,
-    **more: Any,
+    title: str, key: str, rank: int, name: str, written: Written = text.count, **more: Any
 ) -> Column[Entry]:
     """Make a column of the figure that the document calls `name`."""
 

@@ -55,11 +55,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     form = weight.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
     form.add_argument(
-        "--format",
-        dest="form",
-        choices=("text", "github"),
-        default="text",
-        help="github: Markdown",
+        "--format", dest="form", choices=("text", "github"), default="text", help="github: Markdown"
     )
     return weight
 
