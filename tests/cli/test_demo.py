@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from metertap.cli.demo.agreement import Totals, of_document, of_otlp
-from metertap.history.backends import open_answers
+from metertap.history.file_answers import FileAnswers
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.mcp, pytest.mark.programs]
@@ -44,7 +44,7 @@ def test_json_prometheus_and_otlp_agree_with_what_the_client_counted(tmp_path: P
     rows = [line for line in out.splitlines() if line.lstrip().startswith(("client", "OTLP"))]
     assert len(rows) == 2, out  # OTLP is among what was compared
     assert int(rows[0].split()[1]) > 0
-    with closing(open_answers(str(file))) as answers:
+    with closing(FileAnswers(file)) as answers:
         assert [item.version for item in answers.versions()] == ["2.0"]
         kept = list(answers.slices(since=0, until=1e11, step=1e12, kinds=("tool",)))
     assert sum(each.calls for each in kept) == int(rows[0].split()[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metertap.history.backends import open_answers
+from metertap.history.file_answers import FileAnswers
 from servers.otlp_receiver import receiver
 from support.programs import run
 
@@ -59,7 +59,7 @@ def test_calls_and_costs_of_a_short_process_arrive(end: str, status: int, tmp_pa
         done = run(sys.executable, "-c", PROGRAM.format(calls=CALLS, end=end), env=env)
     assert done.status == status
     assert list(collector.calls_by_process().values()) == [CALLS]
-    with closing(open_answers(str(path))) as answers:
+    with closing(FileAnswers(path)) as answers:
         found = list(answers.slices(since=0, until=time.time() + 60, step=1e12, by="none"))
     kept = {each.subject.name: each for each in found if each.subject.kind == "tool"}
     assert sum(kept["search"].outcomes.values()) == CALLS

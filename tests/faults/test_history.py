@@ -13,7 +13,7 @@ import pytest
 
 from metertap import catalogue, faults, outcomes
 from metertap.history import writer
-from metertap.history.backends import open_answers
+from metertap.history.file_answers import FileAnswers
 from metertap.history.writer import HistoryWriter
 from metertap.recording import Recorder
 from support import breaking
@@ -26,7 +26,7 @@ BRIEF = 0.01
 
 def kept(path: Path) -> int:
     """Calls of the tool in the file."""
-    with closing(open_answers(str(path))) as answers:
+    with closing(FileAnswers(path)) as answers:
         until = time.time() + 100
         found = [*answers.slices(since=until - 1e6, until=until, step=1e7, by="version")]
     return sum(each.calls for each in found if each.subject.name == "search")

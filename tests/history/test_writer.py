@@ -20,7 +20,7 @@ import metertap
 from metertap import catalogue, state
 from metertap.history import writer
 from metertap.history.answers import Kind, Slice
-from metertap.history.backends import open_answers
+from metertap.history.file_answers import FileAnswers
 from metertap.history.tally import Tally
 from metertap.recording import Recorder
 from support.forking import FORK, ran
@@ -53,7 +53,7 @@ def kept(path: Path, kind: Kind = "tool") -> dict[str, Tally]:
 
 
 def slices(path: Path) -> list[Slice]:
-    with closing(open_answers(str(path))) as answers:
+    with closing(FileAnswers(path)) as answers:
         until = time.time() + 100
         return list(answers.slices(since=until - 1e6, until=until, step=1e7, by="version"))
 
@@ -192,7 +192,7 @@ tap.shutdown()
 print(json.dumps(found))
 """
     assert ran(program, METERTAP_HISTORY=str(path), OTEL_SERVICE_NAME="shop") is None
-    with closing(open_answers(str(path))) as answers:
+    with closing(FileAnswers(path)) as answers:
         found = answers.slices(since=0, until=time.time() + 1, step=1e12, by="instance")
         assert sorted(each.outcomes["ok"] for each in found) == [4, 8]
 
@@ -387,7 +387,7 @@ def test_a_clock_that_is_set_back_takes_nothing_away(
             metertap.record_tool_call("search", True, 1.0)
             tap.flush(60_000)
     starts: Counter[float] = Counter()
-    with closing(open_answers(str(path))) as answers:
+    with closing(FileAnswers(path)) as answers:
         for each in answers.slices(since=now[0] - 1e5, until=now[0] + 1e5, step=10):
             starts[each.start] += each.calls
     assert sum(starts.values()) == 6

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from metertap.cli.client import NONE, Unreachable, get
 from metertap.cli.credentials import Credentials
 from metertap.history.answers import Answers, HistoryError
-from metertap.history.backends import open_answers
 from metertap.history.engine import EngineAnswers
+from metertap.history.file_answers import FileAnswers
 from metertap.settings import secret
 from metertap.text import without_secrets
 
@@ -23,7 +24,7 @@ def open_history(text: str, given: Credentials = NONE) -> Answers:
     password as well (`http://NAME@host`).
     """
     if not text.startswith(("http://", "https://")):
-        return open_answers(text)
+        return FileAnswers(Path(text).expanduser())
     try:
         parts = urlsplit(text)
         user, _, place = parts.netloc.rpartition("@")

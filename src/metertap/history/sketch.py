@@ -103,12 +103,6 @@ class Sketch:
             if count:
                 yield _BOUNDS[at], count
 
-    def cdf(self) -> list[tuple[float, int]]:
-        """Return upper bounds, in seconds, and how many latencies are at most each of them."""
-        found = list(self.buckets())
-        totals = accumulate(count for _, count in found)
-        return [(bound, total) for (bound, _), total in zip(found, totals, strict=True)]
-
     def pack(self) -> bytes:
         """Return it as bytes: 16, and one for each bucket from the first to the last.
 

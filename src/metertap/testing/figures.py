@@ -15,24 +15,22 @@ class NoData(AssertionError):
     """A figure that does not exist: too few calls were made, or none under that name."""
 
 
-class Figure(float):
+class _OfTable:
+    """Mixin of figures that know the table that they stand in."""
+
+    table = ""
+
+    def explained(self, comparison: str) -> list[str]:
+        """Return the lines that pytest shows of a comparison that failed."""
+        return [comparison, "", *self.table.splitlines()]
+
+
+class Figure(_OfTable, float):
     """A number that knows the table that it stands in."""
 
-    table = ""
 
-    def explained(self, comparison: str) -> list[str]:
-        """Return the lines that pytest shows of a comparison that failed."""
-        return _explained(comparison, self.table)
-
-
-class Counts(dict[str, int]):
+class Counts(_OfTable, dict[str, int]):
     """Numbers by name that know the table that they stand in."""
-
-    table = ""
-
-    def explained(self, comparison: str) -> list[str]:
-        """Return the lines that pytest shows of a comparison that failed."""
-        return _explained(comparison, self.table)
 
 
 class Calls:
@@ -163,10 +161,6 @@ def _figure(value: float, document: Document) -> Figure:
     made = Figure(value)
     made.table = text_of(document)
     return made
-
-
-def _explained(comparison: str, table: str) -> list[str]:
-    return [comparison, "", *table.splitlines()]
 
 
 def _no_data(reason: str, name: str, document: Document, key: str) -> str:
