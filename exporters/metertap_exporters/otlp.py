@@ -48,6 +48,8 @@ _LOGGERS = (
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.sdk.metrics._internal.export",
 )
+_LATE_SECONDS = 30.0
+"""An export that takes longer is a problem: the exporters try for ten seconds."""
 
 
 class Delivery(MetricExporter):
@@ -64,6 +66,8 @@ class Delivery(MetricExporter):
         self.delivered = False
         self._discards = False
         self._failing = False
+        self._since: float | None = None
+        """The time by the monotonic clock at which the export in progress began."""
         self._exporting = locks.lock()
         self._telling = locks.lock()
 
@@ -75,9 +79,11 @@ class Delivery(MetricExporter):
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
+            self._since = time.monotonic()
             # An exporter raises, too, where its time is over between two tries: not delivered.
             with suppress(Exception), _quiet():
                 result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
+            self._since = None
             if result is MetricExportResult.SUCCESS:
                 self.delivered = True
             self._tell(failing=result is not MetricExportResult.SUCCESS)
@@ -86,6 +92,9 @@ class Delivery(MetricExporter):
     @property
     def problem(self) -> str | None:
         """Return the problem of the newest export, if it has one."""
+        since = self._since
+        if since is not None and (seconds := time.monotonic() - since) > _LATE_SECONDS:
+            return f"an export by {self.protocol} has taken {seconds:.0f} s so far"
         return f"the newest export by {self.protocol} was not delivered" if self._failing else None
 
     def _tell(self, *, failing: bool) -> None:
@@ -249,8 +258,10 @@ def otlp_reader(settings: Settings) -> OtlpReader:
             OTLPMetricExporter as HttpExporter,
         )
 
+        from metertap_exporters.otlp_session import new_session
+
         with _quiet():
-            exporter = HttpExporter()
+            exporter = HttpExporter(session=new_session())
     return OtlpReader(Delivery(exporter, settings.otlp_protocol), settings)
 
 

@@ -65,12 +65,23 @@ def test_progress_is_visible_while_it_runs_and_ctrl_c_ends_it_with_a_summary() -
     assert "All figures agree." in out
 
 
-@pytest.mark.parametrize("duration", ["0", "-1"])
+@pytest.mark.parametrize("duration", ["0", "-1", "nan"])
 def test_a_duration_that_is_none_is_a_wrong_command_line(duration: str) -> None:
     with _demo(f"--duration={duration}") as demo:
         _, err = demo.communicate(timeout=180)
     assert demo.returncode == 2
     assert "--duration" in err
+
+
+@pytest.mark.parametrize("port", ["99999999", "-1", "taken"])
+def test_a_port_that_cannot_be_used_is_one_line(port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1] if port == "taken" else port
+        with _demo("--duration=1", f"--port={number}") as demo:
+            _, err = demo.communicate(timeout=180)
+    assert demo.returncode == 1
+    assert f"port {number} cannot be used" in err
+    assert "Traceback" not in err
 
 
 def test_the_comparison_can_fail() -> None:

@@ -178,6 +178,7 @@ def test_pictures(
     [
         (["--tool", "nope"], 1, "nothing was measured of it"),
         (["--history", "/nowhere/at.all"], 1, "there is no such file"),
+        (["--history", "~nobody-of-that-name/x.db"], 1, "there is no such file"),
         (["--history", ""], 2, "no history is named"),
         (["--since", "2024-10-09"], 1, "--since is not before --until"),
         (["--since", "1990-01-01", "--step", "10s"], 1, "periods cannot be shown"),

@@ -124,6 +124,15 @@ class Frozen(Exception):
     reason: str
 
 
+class Unasked(Exception):
+    """An exception that does not say what its traceback is, as a careless proxy of one may do."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__traceback__":
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
 class Interrupting(BaseException):
     pass
 
@@ -173,6 +182,7 @@ def outcome_of(function: Callable[..., Any], *arguments: Any) -> BaseException:
     [
         Custom("x"),
         Frozen("x"),
+        Unasked("x"),
         Interrupting("x"),
         KeyboardInterrupt(),
         SystemExit(3),
@@ -192,7 +202,8 @@ def test_an_exception_passes_unchanged_with_its_traceback(
         raised = outcome_of(measured, error)
         assert raised is error
         assert raised.__context__ is None
-        frames.append([frame.name for frame in traceback.extract_tb(raised.__traceback__)])
+        own = BaseException.__dict__["__traceback__"].__get__(raised)
+        frames.append([frame.name for frame in traceback.extract_tb(own)])
     assert frames[1] == frames[0]
 
 

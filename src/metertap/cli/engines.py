@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from metertap.cli.client import NONE, Unreachable, get
@@ -13,6 +12,7 @@ from metertap.history.answers import Answers, HistoryError
 from metertap.history.engine import EngineAnswers
 from metertap.history.file_answers import FileAnswers
 from metertap.settings import secret
+from metertap.settings.config_file import expanded
 from metertap.text import without_secrets
 
 
@@ -24,7 +24,7 @@ def open_history(text: str, given: Credentials = NONE) -> Answers:
     password as well (`http://NAME@host`).
     """
     if not text.startswith(("http://", "https://")):
-        return FileAnswers(Path(text).expanduser())
+        return FileAnswers(expanded(text))
     try:
         parts = urlsplit(text)
         user, _, place = parts.netloc.rpartition("@")

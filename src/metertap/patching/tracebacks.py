@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import TracebackType
+
+_traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__[
+    "__traceback__"
+].__get__
+"""Returns an exception's traceback without asking its class, whose own way may raise."""
+
 
 def hide_frame(error: BaseException) -> None:
     """Take the frame of the wrapper that caught `error` out of its traceback.
@@ -9,7 +17,7 @@ def hide_frame(error: BaseException) -> None:
     Followed by a bare `raise` there, the program's tracebacks are what they would be without us
     (on Python 3.10 the frame stays).
     """
-    traceback = error.__traceback__
+    traceback = _traceback_of(error)
     if traceback is not None:
         # Not an assignment: classes of exceptions may forbid those (frozen dataclasses do).
         BaseException.with_traceback(error, traceback.tb_next)

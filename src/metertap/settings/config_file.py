@@ -47,7 +47,7 @@ class ConfigFile(NamedTuple):
 
 def read(named: str) -> ConfigFile:
     """Read the file that was named, or the one that is found. Warns, and never raises."""
-    path = Path(program.start_folder, _expanded(named)) if named else None
+    path = Path(program.start_folder, expanded(named)) if named else None
     if path is not None and is_in_full(named):
         return ConfigFile(path, _read(path, f"{VARIABLE}=") or {})
     own: list[Path] = []
@@ -70,10 +70,11 @@ def read(named: str) -> ConfigFile:
 
 def is_in_full(named: str) -> bool:
     """Return whether a name means the same file in every folder: `~` is the user's own."""
-    return _expanded(named).is_absolute()
+    return expanded(named).is_absolute()
 
 
-def _expanded(named: str) -> Path:
+def expanded(named: str) -> Path:
+    """Return the path of a name that may begin with a user's folder, `~`. Never raises."""
     try:
         return Path(named).expanduser()
     except RuntimeError:  # nobody knows where that user's folder is
@@ -82,7 +83,7 @@ def _expanded(named: str) -> Path:
 
 def load(named: str) -> dict[str, Any]:
     """Read the file for a command that needs it. Raises what keeps it from being read."""
-    path = _expanded(named or DEFAULT)
+    path = expanded(named or DEFAULT)
     return _table(path, _text(path)) or {}
 
 

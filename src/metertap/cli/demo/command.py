@@ -45,7 +45,7 @@ def demo(
             f"{install_command('demo')}\n"
         )
         return 1
-    if duration is not None and duration <= 0:
+    if duration is not None and not duration > 0:  # nor NaN
         sys.stderr.write("metertap demo: --duration takes a number of seconds above 0\n")
         return 2
     collector = _collector()

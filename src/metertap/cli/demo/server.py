@@ -112,7 +112,11 @@ def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        try:
+            listener.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or "it is no port"
+            raise SystemExit(f"metertap demo: port {port} cannot be used: {reason}") from None
         sys.stdout.write(f"http://{HOST}:{listener.getsockname()[1]}/mcp\n")
         sys.stdout.flush()
         config = uvicorn.Config(

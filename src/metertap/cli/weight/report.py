@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +48,10 @@ def report(listing: Listing, context: int) -> Report:
     count = tokens.counter()
     weighed = []
     for tool in listing.tools:
-        if count is None:
-            found = Tokens(tokens.of_definition(tool.size.total), True)
-        else:
-            found = Tokens(count(tool.text), False)
+        found = Tokens(tokens.of_definition(tool.size.total), True)
+        if count is not None:
+            with suppress(ValueError):  # it is too long for the tokeniser
+                found = Tokens(count(tool.text), False)
         weighed.append((tool, found))
     weighed.sort(key=lambda item: (-item[0].size.total, item[0].name))
     return Report(listing, weighed, context)
