@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from mcp import ClientSession
 from mcp.client import streamable_http
+from mcp.client.sse import sse_client
 
 from servers.mcp_stacks import MCP
 from support.waiting import wait_for
@@ -21,9 +22,12 @@ if MCP >= (2,):
 
 
 @contextlib.contextmanager
-def serving(server: Any) -> Iterator[str]:
-    """Serve a high-level server on a free port; yields its URL."""
-    app = server.http_app() if hasattr(server, "http_app") else server.streamable_http_app()
+def serving(server: Any, transport: str = "http") -> Iterator[str]:
+    """Serve a high-level server on a free port, over streamable HTTP or `sse`; yields its URL."""
+    if hasattr(server, "http_app"):
+        app = server.http_app(transport=transport)
+    else:
+        app = server.sse_app() if transport == "sse" else server.streamable_http_app()
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=2
     )
@@ -33,11 +37,22 @@ def serving(server: Any) -> Iterator[str]:
     try:
         wait_for(lambda: runner.started)
         port = runner.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield f"http://127.0.0.1:{port}/{'sse' if transport == 'sse' else 'mcp'}"
     finally:
         runner.should_exit = True
         thread.join(60)
         assert not thread.is_alive()
+
+
+def streams_to(url: str) -> contextlib.AbstractAsyncContextManager[Any]:
+    """Open the streams of a client, over SSE if that is what the URL is of."""
+    if url.endswith("/sse"):
+        return sse_client(url)
+    connect: Any = getattr(streamable_http, "streamable_http_client", None)
+    if connect is None:  # its name in the SDK 1.x, which ends at 1.24
+        connect = streamable_http.streamablehttp_client
+    made: contextlib.AbstractAsyncContextManager[Any] = connect(url)
+    return made
 
 
 @contextlib.asynccontextmanager
@@ -49,11 +64,8 @@ async def connected(url: str, era: str) -> AsyncIterator[Any]:
         async with Client(url, mode=era) as client:
             yield client.session
     else:
-        connect = getattr(streamable_http, "streamable_http_client", None)
-        if connect is None:  # its name in the SDK 1.x, which ends at 1.24
-            connect = streamable_http.streamablehttp_client
         async with (
-            connect(url) as streams,
+            streams_to(url) as streams,
             ClientSession(streams[0], streams[1]) as session,
         ):
             await session.initialize()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import gc
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wrapt
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import sessions
-from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport
+from metertap_instrumentation.tools.mcp.operations import PIPE, UNKNOWN, Transport
 from support.metric_data import points
 from support.stopped_clock import stopped
 
@@ -31,6 +34,12 @@ class Peer:
     """A session of either side, which knows the version of the protocol."""
 
     protocol_version = "2025-11-25"
+
+
+class Reading(Peer):
+    """A session of mcp 1.x, which reads its stream itself."""
+
+    _read_stream: object = None
 
 
 def shows_us(error: BaseException) -> bool:
@@ -107,23 +116,77 @@ def test_streams_that_the_sdk_wraps_are_the_standard_ones() -> None:
 )
 def test_a_client_over_http_knows_its_server(url: str, address: str, port: int | None) -> None:
     made = sessions._transport_made
-
-    def opened() -> None:
-        expected = Transport("tcp", "http", address, port)
-        for open_it in (lambda: sessions._url_opened(url), lambda: made(None, url)):
-            sessions._opened.set([])
-            open_it()
-            assert sessions._opened.get() == [expected]
-
-    alone(opened)
+    for open_it in (lambda: sessions._url_opened(url), lambda: made(None, url)):
+        assert claimed(open_it) == [Transport("tcp", "http", address, port), None]
 
 
 def test_a_client_that_starts_a_program_talks_through_pipes() -> None:
-    def opened() -> None:
-        sessions._process_started("command", [], cwd=None)
-        assert sessions._opened.get() == [PIPE]
+    assert claimed(lambda: sessions._process_started("command", [], cwd=None)) == [PIPE, None]
 
-    alone(opened)
+
+@contextlib.asynccontextmanager
+async def opening(open_it: Callable[[], object]) -> AsyncIterator[object]:
+    """Yield a stream as the SDK's transports do."""
+    open_it()
+    read_stream = object()
+    yield read_stream
+
+
+def claimed(open_it: Callable[[], object]) -> list[Transport | None]:
+    """What the first session on a stream finds, and what the next."""
+
+    async def main() -> list[Transport | None]:
+        async with opening(open_it) as stream:
+            return [sessions._claim(stream), sessions._claim(stream)]
+
+    return asyncio.run(main())
+
+
+def test_each_session_finds_what_was_opened_for_it_in_whatever_order() -> None:
+    def of(port: int) -> Callable[[], None]:
+        return lambda: sessions._url_opened(f"http://shop:{port}/mcp")
+
+    async def main() -> None:
+        async with opening(of(1)) as first, opening(of(2)) as second, opening(of(3)) as third:
+            proxy = wrapt.ObjectProxy(wrapt.ObjectProxy(third))  # others' instrumentations
+            found = [sessions._claim(it) for it in (object(), None, second, proxy, first)]
+            assert [it and it.port for it in found] == [None, None, 2, 3, 1]
+
+    asyncio.run(main())
+
+
+def test_what_was_opened_and_is_over_is_forgotten() -> None:
+    async def main() -> None:
+        over = opening(lambda: sessions._url_opened("http://shop/mcp"))
+        async with over as stream:
+            assert len(sessions._opened) == 1
+        assert sessions._claim(stream) is None
+        assert len(sessions._opened) == 0
+        async with opening(lambda: sessions._url_opened("http://shop/mcp")):
+            pass
+        gc.collect()
+        assert len(sessions._opened) == 0
+
+    sessions._opened.clear()
+    asyncio.run(main())
+
+
+def test_what_no_generator_opens_is_not_noted() -> None:
+    class Transporting:
+        async def __aenter__(self) -> None:
+            sessions._url_opened("http://shop/mcp")
+
+        async def __aexit__(self, *_exception: object) -> None:
+            pass
+
+    async def main() -> None:
+        async with Transporting():
+            pass
+
+    sessions._opened.clear()
+    sessions._url_opened("http://shop/mcp")
+    asyncio.run(main())
+    assert len(sessions._opened) == 0
 
 
 # What is a session
@@ -214,23 +277,24 @@ def test_what_is_no_session_runs_as_it_did(reader: InMemoryMetricReader) -> None
 def test_a_session_of_a_client_has_the_transport_that_was_opened_for_it(
     reader: InMemoryMetricReader,
 ) -> None:
-    peer, inner = Peer(), Peer()
+    peer, inner = Reading(), Reading()
 
-    async def nothing(self: Peer) -> None:
+    async def nothing(self: Reading) -> None:
         assert sessions.transport_of(id(self)) is None
 
-    async def loop(self: Peer) -> None:
-        assert sessions.transport_of(id(self)) == HTTP
+    async def loop(self: Reading) -> None:
+        assert sessions.transport_of(id(self)) == PIPE
         await sessions.run_client_session(nothing, [True])(inner)  # the note was for one session
 
     async def main() -> None:
-        sessions._opened.set([HTTP])
-        await sessions.run_client_session(loop, [True])(peer)
+        async with opening(sessions._process_started) as stream:
+            peer._read_stream = inner._read_stream = stream
+            await sessions.run_client_session(loop, [True])(peer)
 
     asyncio.run(main())
     assert sessions.transport_of(id(peer)) is None
     found = [attributes.get("network.transport") for _, attributes in durations(reader, "client")]
-    assert sorted(found, key=str) == [None, "tcp"]
+    assert sorted(found, key=str) == [None, "pipe"]
 
 
 def test_a_server_on_the_standard_streams_has_a_session_on_pipes(

@@ -15,13 +15,14 @@ import pytest
 
 pytest.importorskip("mcp")
 from mcp import ClientSession
+from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from metertap import Tap
 from metertap.runtime import running
 from metertap.state import recorder
-from servers.mcp_http import ERAS, connected, serving
+from servers.mcp_http import ERAS, connected, serving, streams_to
 from servers.mcp_stacks import MCP, Stack, counted, of_this_sdk, stacks
 from support import http
 from support.json_rpc import SESSION, talk
@@ -118,6 +119,64 @@ def test_a_client_on_pipes_says_so_and_how_long_its_session_was(
     assert max(point.sum for point in sessions) > inner.sum > 0
     figures = recorder().figures().sessions
     assert sorted((item.side, item.calls) for item in figures) == [("client", 2), ("server", 1)]
+
+
+@pytest.mark.parametrize("stack", SERVERS, ids=lambda stack: stack.name.split()[0])
+def test_a_client_of_several_servers_tells_them_apart_in_whatever_order_it_talks_to_them(
+    stack: Stack, tap: Tap, reader: InMemoryMetricReader
+) -> None:
+    async def fine() -> str:
+        return "fine"
+
+    assert stack.empty is not None
+    servers = [stack.empty(name) for name in ("first", "second")]
+    for server in servers:
+        server.tool()(fine)
+    program = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "servers.mcp_stdio_server"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
+    )
+
+    async def talk_over(streams: Any, calls: int) -> None:
+        async with ClientSession(streams[0], streams[1]) as session:
+            await session.initialize()
+            for _ in range(calls):
+                await session.call_tool("fine", {})
+
+    async def main(first: str, second: str) -> None:
+        # All are opened before a session begins; the last one that was opened is not used at all.
+        async with (
+            streams_to(first) as one,
+            streams_to(second) as two,
+            stdio_client(program) as three,
+            sse_client(second),
+        ):
+            await talk_over(three, 1)
+            await asyncio.gather(talk_over(one, 2), talk_over(two, 3))
+            async with of_this_sdk().connect(
+                of_this_sdk().dispatcher("shop", _echo, [["inner"]])
+            ) as inner:
+                await inner.call_tool("inner", {})
+
+    with serving(servers[0]) as first, serving(servers[1], "sse") as second:
+        asyncio.run(main(first, second))
+    ports = [int(url.split("/")[2].partition(":")[2]) for url in (first, second)]
+    called = {
+        tuple(map(point.attributes.get, ("network.transport", "server.port"))): point.count
+        for point in points(reader, "mcp.client.operation.duration")
+        if point.attributes["mcp.method.name"] == "tools/call"
+    }
+    expected = {("pipe", None): 1, ("tcp", ports[0]): 2, ("tcp", ports[1]): 3, (None, None): 1}
+    assert called == expected
+    sessions = points(reader, "mcp.client.session.duration")
+    lasted = {
+        tuple(map(point.attributes.get, ("network.transport", "server.port"))): point.count
+        for point in sessions
+    }
+    assert lasted == dict.fromkeys(expected, 1)
+    by_server = [counts["ok"] for counts in counted(tap.snapshot()).values()]
+    assert sorted(by_server) == [1, 2, 3]  # the program counts its own
 
 
 def test_a_server_on_pipes_says_so_and_one_inside_its_tool_does_not(tmp_path: Path) -> None:

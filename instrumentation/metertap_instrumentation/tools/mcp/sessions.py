@@ -1,12 +1,14 @@
 """Sessions of servers and of clients: how many are open, how long they last, and over what.
 
-A session says nothing of its transport, which whoever opened it made before. What opens one leaves
-a note in the context, where the session finds it: pipes for stdio, an address for HTTP.
+A session says nothing of its transport, which whoever opened it made before: pipes for stdio, an
+address for HTTP. A server's session finds a note of it in the context. A client may open several
+before it begins their sessions: each of these looks for the one that made the stream that it reads.
 """
 
 from __future__ import annotations
 
 import sys
+import weakref
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,9 +37,15 @@ class _Stdio:
 
 
 # A tool may open sessions of its own, whose context is a copy of the server's: a note is for one
-# session alone. So each is an object that all copies share.
-_opened: ContextVar[list[Transport] | None] = ContextVar("metertap_mcp_opened", default=None)
+# session alone. So it is an object that all copies share.
 _stdio: ContextVar[_Stdio | None] = ContextVar("metertap_mcp_stdio", default=None)
+
+_opened: weakref.WeakKeyDictionary[Any, Transport] = weakref.WeakKeyDictionary()
+"""Transports that clients opened and no session uses yet, by the generator that has opened it.
+
+`stdio_client` and the others are async generators that `asynccontextmanager` runs. Each holds the
+stream that it yields in its variable `read_stream`.
+"""
 
 _of_clients: dict[int, Transport] = {}
 """Transports of the clients' sessions that are open, by the session's id."""
@@ -92,9 +100,9 @@ def _session_of(on_request: Any) -> _Session | None:
     return None
 
 
-def _begun(session: _Session) -> _Session:
+def _begun(session: _Session, reader: Any) -> _Session:
     with faults.guarded(_PLACE):
-        session.begin()
+        session.begin(reader)
     return session
 
 
@@ -108,14 +116,14 @@ def _lasting(begin: Begin) -> Make:
     )
 
 
-def _runs(_dispatcher: Any, on_request: Any = None, *_rest: Any, **_named: Any) -> _Session | None:
+def _runs(dispatcher: Any, on_request: Any = None, *_rest: Any, **_named: Any) -> _Session | None:
     session = _session_of(on_request)
-    return None if session is None else _begun(session)
+    return None if session is None else _begun(session, dispatcher)
 
 
-run_server_session = _lasting(lambda peer, *_rest, **_named: _begun(_ServerSession(peer)))
+run_server_session = _lasting(lambda peer, *_rest, **_named: _begun(_ServerSession(peer), peer))
 """Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
-run_client_session = _lasting(lambda peer, *_rest, **_named: _begun(_ClientSession(peer)))
+run_client_session = _lasting(lambda peer, *_rest, **_named: _begun(_ClientSession(peer), peer))
 """Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
 run_dispatcher = _lasting(_runs)
 """Measure a dispatcher's `run(on_request, …)` of mcp 2.x: it lasts as long as one connection.
@@ -135,8 +143,8 @@ class _Session:
         self.peer = peer
         """The object that knows the version of the protocol, once that is agreed upon."""
 
-    def begin(self) -> None:
-        """Note the time at which the session begins."""
+    def begin(self, _reader: Any) -> None:
+        """Note the time at which the session begins; the reader is what reads its stream."""
         self.started = clock()
 
     def end(self, error: BaseException | None) -> None:
@@ -154,8 +162,8 @@ class _ServerSession(_Session):
     metric = catalogue.SERVER_SESSION
     _opened: object = None
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, _reader: Any) -> None:
+        super().begin(_reader)
         self._opened = recorder().session_opened()
         self.transport = of_session(self.peer or self)
 
@@ -168,11 +176,11 @@ class _ServerSession(_Session):
 class _ClientSession(_Session):
     metric = catalogue.CLIENT_SESSION
 
-    def begin(self) -> None:
-        super().begin()
-        note = _opened.get()
-        if note:
-            self.transport = _of_clients[id(self.peer)] = note.pop()
+    def begin(self, reader: Any) -> None:
+        super().begin(reader)
+        transport = _claim(getattr(reader, "_read_stream", None))
+        if transport is not None:
+            self.transport = _of_clients[id(self.peer)] = transport
 
     def end(self, error: BaseException | None) -> None:
         _of_clients.pop(id(self.peer), None)
@@ -191,8 +199,8 @@ def _file_wrapped(_file: object = None, *_rest: Any, **_named: Any) -> None:
 
 
 def _process_started(*_args: Any, **_kwargs: Any) -> None:
-    """`stdio_client` starts a server: the next session is with that."""
-    _opened.set([PIPE])
+    """`stdio_client` starts a server."""
+    _note(PIPE)
 
 
 def _transport_made(_transport: object, url: str, *_rest: Any, **_named: Any) -> None:
@@ -200,7 +208,32 @@ def _transport_made(_transport: object, url: str, *_rest: Any, **_named: Any) ->
 
 
 def _url_opened(url: str) -> None:
-    """Note the URL of a client's transport over HTTP: the next session is with that server."""
+    """Note the URL of a client's transport over HTTP."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
-    _opened.set([HTTP._replace(address=parts.hostname, port=port)])
+    _note(HTTP._replace(address=parts.hostname, port=port))
+
+
+def _note(transport: Transport) -> None:
+    """Note what the generator opens in which this code runs."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "__aenter__":  # the first one, which is `asynccontextmanager`'s
+            generator = getattr(frame.f_locals.get("self"), "gen", None)
+            if generator is not None:
+                _opened[generator] = transport
+            return
+        frame = frame.f_back
+
+
+def _claim(stream: Any) -> Transport | None:
+    """Return what was opened to yield `stream`, for the one session that reads it."""
+    for _ in range(3):  # others may have wrapped it
+        stream = getattr(stream, "__wrapped__", stream)
+    for generator in list(_opened):
+        frame = generator.ag_frame
+        if frame is None:  # it is over
+            _opened.pop(generator, None)
+        elif stream is not None and frame.f_locals.get("read_stream") is stream:
+            return _opened.pop(generator, None)
+    return None
