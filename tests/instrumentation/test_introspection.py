@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import pickle
 import typing
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ ASKED: dict[str, Callable[[Any], Any]] = {
     "isasyncgenfunction": inspect.isasyncgenfunction,
     "isroutine": inspect.isroutine,
     "get_type_hints": typing.get_type_hints,
-    "names": lambda it: (it.__name__, it.__qualname__, it.__module__, it.__doc__),
+    "names": lambda it: (it.__name__, it.__doc__),
     "unwrap": inspect.unwrap,
     "getsource": lambda it: inspect.getsource(inspect.unwrap(it)),
 }
@@ -75,3 +77,16 @@ def test_a_stand_in_answers_as_what_it_stands_for(installed: Instrumentation) ->
         for asked, ask in ASKED.items():
             alike = answer(ask, now) == answer(ask, before)
             assert alike is ((asked, name) not in IN_VAIN), f"{asked} of {name}"
+        # What it stands for may have the name of a base class, or of another module, by which
+        # pickle would not find it.
+        full_names = [(it.__module__, it.__qualname__) for it in (now, before)]
+        assert full_names[0] == full_names[1] or pickle.loads(pickle.dumps(now)) is now, name
+
+
+@pytest.mark.parametrize("module", [module for module in LIBRARIES if module not in SLOW])
+def test_a_stand_in_is_pickled_by_its_name(installed: Instrumentation) -> None:
+    for patch_set in installed.patch_sets:
+        for it in patch_set._installed:
+            if isinstance(it.owner, (type, ModuleType)) and "<locals>" not in str(it.original):
+                now = getattr(it.owner, it.name)
+                assert pickle.loads(pickle.dumps(now)) == now, it.target.attribute

@@ -18,6 +18,7 @@ import pytest
 import wrapt
 
 from metertap.patching.patch_set import PatchSet
+from metertap.patching.shell import around
 from metertap.patching.targets import Live, Target, comparable, stand_in
 from support.modules import importable
 
@@ -177,6 +178,7 @@ def test_what_a_class_inherits_is_stood_in_for_in_that_class_alone(
     assert inspect.signature(Branch.sell) == inspect.signature(shop.Shop.sell)
     assert Branch.sell.__qualname__ == "Shop.sell"
     assert pickle.loads(pickle.dumps(Branch.sell)) is Branch.sell
+    assert pickle.loads(pickle.dumps(Branch.later)) is Branch.later
     assert (branch.sell(1), asyncio.run(branch.later(3))) == (("sold", 1, False), 3)
     shop.Shop.sell = theirs
     assert branch.sell(2) == ("theirs", ("sold", 2, False))
@@ -184,6 +186,32 @@ def test_what_a_class_inherits_is_stood_in_for_in_that_class_alone(
     assert [args for _, args, _ in watching.seen] == [(1,), (3,), (2,)]
     inherited.uninstall()
     assert not {"sell", "later"} & set(vars(Branch))
+
+
+def test_what_was_imported_from_elsewhere_is_pickled_by_the_name_of_where_it_stands(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = importable(
+        "standing_market",
+        f"from {shop.__name__} import Shop\nsell, later = Shop.sell, Shop.later\n",
+        tmp_path,
+        monkeypatch,
+    )
+    market = importlib.import_module(next(made))
+    targets = [
+        stand_in(name, around("market", lambda *_, **_named: None)) for name in ("sell", "later")
+    ]
+    patches = PatchSet(market.__name__, targets)
+    patches.install()
+    try:
+        for function in (market.sell, market.later):
+            assert pickle.loads(pickle.dumps(function)) is function
+            assert pickle.loads(pickle.dumps(functools.partial(function, 1))).func is function
+        assert market.sell(None, 3) == ("sold", 3, False)
+    finally:
+        patches.uninstall()
+        next(made, None)
+    assert market.sell is shop.Shop.sell
 
 
 def test_what_was_wrapped_before_us_is_wrapped_by_wrapt(

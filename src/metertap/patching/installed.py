@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from metertap.patching.targets import StandIn, Target, WrapperFunction, binding
+from metertap.patching.targets import StandIn, Target, WrapperFunction, binding, findable
 from metertap.patching.tracebacks import hide_frame
 
 _ABSENT: Any = object()
@@ -161,13 +161,14 @@ def _is_plain_classmethod(found: Any) -> bool:
 def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
     """Make what will stand as `owner.name` instead of `original`, which may be inherited."""
     if target.replacement is not None and type(original) is FunctionType:
-        return target.replacement(original)
+        made, switch_off = target.replacement(original)
+        return findable(made, owner, name), switch_off
     wrapped, function = original, target.wrapper
     if original is _ABSENT and isinstance(owner, type):
         wrapped = inspect.getattr_static(owner, name)
-        # Others are pickled, which a plain function with the name of what it inherits cannot be.
         if target.replacement is not None and inspect.iscoroutinefunction(wrapped):
-            return target.replacement(_inherited(owner, name, wrapped))
+            later, switch_off = target.replacement(_inherited(owner, name, wrapped))
+            return findable(later, owner, name), switch_off
         function = functools.partial(_call_inherited, owner, name, function)
     elif original is _ABSENT:  # put into an object or module, where nothing would bind it
         wrapped = getattr(owner, name)
@@ -178,10 +179,10 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
     live = threading.Lock()
     live.acquire()
     is_function = isinstance(owner, type) and type(wrapped) in {FunctionType, staticmethod}
-    made = (MethodWrapper if is_function else Wrapper)(wrapped, function, enabled=live.locked)
+    wrapper = (MethodWrapper if is_function else Wrapper)(wrapped, function, enabled=live.locked)
     if original is _ABSENT and isinstance(owner, type):
-        made._self_holder = owner
-    return made, live.release
+        wrapper._self_holder = owner
+    return wrapper, live.release
 
 
 def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

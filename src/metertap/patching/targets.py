@@ -7,7 +7,7 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from metertap.patching.tracebacks import hide_frame
@@ -126,6 +126,23 @@ def _replacement(make: Make) -> Replacement:
         return function, switch_off
 
     return replacement
+
+
+def findable(function: Callable[..., Any], owner: Any, name: str) -> Callable[..., Any]:
+    """Let `function`, which is to stand as `owner.name`, have a name that leads there.
+
+    That of what it stands for may lead elsewhere: to a base class, or to the module from which it
+    was imported. Pickle refuses a function that is not found by its name.
+    """
+    if isinstance(owner, ModuleType):
+        module, place = owner.__name__, name
+    elif isinstance(owner, type):
+        module, place = owner.__module__, f"{owner.__qualname__}.{name}"
+    else:
+        return function
+    if "<locals>" not in place + function.__qualname__:
+        function.__module__, function.__qualname__ = module, place
+    return function
 
 
 def is_patched(function: Any) -> bool:
