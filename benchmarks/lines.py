@@ -58,8 +58,7 @@ def dispatchers(rounds: int) -> Iterator[Result]:
             "fixed_later": fixed_later,
         }
         patches = PatchSet(
-            _LIBRARY,
-            [Target(f"Dispatcher.{name}", wrapper) for name, wrapper in wrappers.items()],
+            _LIBRARY, [Target(f"Dispatcher.{name}", wrapper) for name, wrapper in wrappers.items()]
         )
         patches.install()
         lines = Configured("benchmark", "lines")

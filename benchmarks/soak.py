@@ -243,10 +243,7 @@ def slope(minutes: list[float]) -> Slope:
 
 def described(minutes: list[Minute], calls: int) -> dict[str, Any]:
     """Make the figures of one process."""
-    in_use, resident = (
-        [item.in_use for item in minutes],
-        [item.resident for item in minutes],
-    )
+    in_use, resident = ([item.in_use for item in minutes], [item.resident for item in minutes])
     third = max(1, len(minutes) // 3)
     return {
         "minutes": len(minutes),

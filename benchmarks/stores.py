@@ -164,9 +164,5 @@ def _share(row: str, bare: list[float], ours: list[float]) -> Result:
     added = quartile(ours) - quartile(bare)
     share, least = added / quartile(bare), (min(ours) - min(bare)) / min(bare)
     return Result(
-        f"lookup, {row}",
-        "CPU of the lookup",
-        Ratio(share, *sorted((least, share))),
-        _SHARE,
-        added,
+        f"lookup, {row}", "CPU of the lookup", Ratio(share, *sorted((least, share))), _SHARE, added
     )

@@ -29,12 +29,7 @@ def results(rounds: int) -> Iterator[Result]:
 
 
 def _row(
-    row: str,
-    rounds: int,
-    size_of: Callable[[Any], int],
-    value: Any,
-    limit: float,
-    **options: Any,
+    row: str, rounds: int, size_of: Callable[[Any], int], value: Any, limit: float, **options: Any
 ) -> Result:
     with measured(**options):
         series = recorder().tool("benchmark", "benchmark")

@@ -93,13 +93,7 @@ def answers_of_workers() -> Iterator[Target]:
         figures = figures_of(merged)
         if by.random() < 0.2:
             whole = merged["whole"][()]
-            given = {
-                "enabled": True,
-                "service": {},
-                "foreign": (),
-                "alerts": None,
-                "whole": whole,
-            }
+            given = {"enabled": True, "service": {}, "foreign": (), "alerts": None, "whole": whole}
             json.loads(DocumentText().of(outline(figures, **given)))
             exposition.text(views.families(figures), is_openmetrics=False)
         _write(ledger, merged)

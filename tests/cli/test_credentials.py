@@ -83,10 +83,7 @@ def test_processes_of_this_user_are_asked_as_they_want_it(
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_an_address_is_asked_with_what_the_command_line_names(
-    command: list[str],
-    authority: Authority,
-    token_file: Path,
-    capsys: pytest.CaptureFixture[str],
+    command: list[str], authority: Authority, token_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = authority.issue("127.0.0.1")
     options = {
@@ -212,21 +209,14 @@ def test_a_registered_process_that_wants_no_token_is_shown_none(
 
 
 def test_a_registered_process_must_show_its_own_certificate(
-    authority: Authority,
-    token_file: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    authority: Authority, token_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Even one that the same authority signed for the same name is another's.
     own = authority.issue("127.0.0.1", to="own")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(authority.issue("127.0.0.1", to="others"))
     with stranger(context=context) as (port, seen):
-        access = {
-            "asks_token": True,
-            "token_file": str(token_file),
-            "certificate_file": str(own),
-        }
+        access = {"asks_token": True, "token_file": str(token_file), "certificate_file": str(own)}
         running.register("shop", f"https://127.0.0.1:{port}", None, access=access)
         status, told = outcome("snapshot", capsys=capsys)
         assert (status, seen) == (1, [])

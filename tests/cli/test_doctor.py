@@ -243,10 +243,7 @@ def test_decorated_tools_are_listed_and_those_that_are_registered_without_us_are
     ("instrumentation", "shown"),
     [
         (_instrumentation("json"), r"^  pytest +AttributeError: json:does_not_exist"),
-        (
-            _instrumentation("json", "1"),
-            r"^  pytest +pytest \S+ is",
-        ),
+        (_instrumentation("json", "1"), r"^  pytest +pytest \S+ is"),
         (
             _instrumentation("broken_library"),
             r"^  broken import +broken_library: ZeroDivisionError",

@@ -290,9 +290,7 @@ def test_calls_that_nobody_reads_are_added_up_by_a_thread_each_time() -> None:
     assert series.calls == 2 * ledger._MOST
 
 
-def test_calls_are_added_up_where_there_are_no_new_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_calls_are_added_up_where_there_are_no_new_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -54,9 +54,7 @@ def test_hits_of_two_caches_save_the_mean_of_all_misses_and_of_all_times() -> No
     caches = (cache("one", 3, 2), cache("other", 1, 3))
     found = savings(
         figures(
-            caches=caches,
-            tools=(tool(latencies(4, 40.0), latencies(5, 1050.0)),),
-            usage=(usage,),
+            caches=caches, tools=(tool(latencies(4, 40.0), latencies(5, 1050.0)),), usage=(usage,)
         )
     )
     assert found.lookups == {"search": (4, 5)}

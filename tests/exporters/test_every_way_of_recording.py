@@ -477,9 +477,7 @@ def test_what_a_cache_gives_up_counts_the_same_in_every_view(
     ids=["server", "client"],
 )
 def test_a_request_has_the_same_seconds_in_every_view(
-    metric: catalogue.Metric,
-    side: str,
-    published: Publish,
+    metric: catalogue.Metric, side: str, published: Publish
 ) -> None:
     found = published(by_patch)
     [entry] = [
@@ -509,9 +507,7 @@ def test_a_request_has_the_same_seconds_in_every_view(
     ids=["server", "client"],
 )
 def test_a_session_has_the_same_seconds_in_every_view(
-    metric: catalogue.Metric,
-    side: str,
-    published: Publish,
+    metric: catalogue.Metric, side: str, published: Publish
 ) -> None:
     def three_sessions() -> None:
         for _ in range(TIMES):
@@ -531,10 +527,7 @@ def test_a_request_that_is_recorded_by_its_seconds_is_published_with_them(
     def record() -> None:
         for seconds in (0.1, 0.2, 3.0):
             state.recorder().record_operation(
-                "key",
-                catalogue.SERVER_DURATION,
-                {catalogue.MCP_METHOD: "tools/list"},
-                seconds,
+                "key", catalogue.SERVER_DURATION, {catalogue.MCP_METHOD: "tools/list"}, seconds
             )
 
     found = published(record)
@@ -542,9 +535,5 @@ def test_a_request_that_is_recorded_by_its_seconds_is_published_with_them(
     assert entry["total_latency_ms"] == pytest.approx(3300.0)
     assert (entry["p50_latency_ms"], entry["max_latency_ms"]) == (200.0, 3000.0)
     seconds_are_the_same(
-        found,
-        catalogue.SERVER_DURATION.name,
-        entry,
-        "latency_ms",
-        mcp_method_name="tools/list",
+        found, catalogue.SERVER_DURATION.name, entry, "latency_ms", mcp_method_name="tools/list"
     )

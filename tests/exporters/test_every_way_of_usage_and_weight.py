@@ -42,11 +42,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publi
 
 def record() -> None:
     metertap.record_usage(
-        provider="openai",
-        model="gpt",
-        input_tokens=INPUT,
-        output_tokens=OUTPUT,
-        seconds=SECONDS,
+        provider="openai", model="gpt", input_tokens=INPUT, output_tokens=OUTPUT, seconds=SECONDS
     )
 
 

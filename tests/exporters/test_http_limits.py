@@ -149,9 +149,7 @@ def test_a_client_that_has_left_takes_no_place_from_others(monkeypatch: pytest.M
         assert silent.send(b"x") == 1  # it was not ended to make room
 
 
-def test_what_takes_long_to_make_is_the_fault_of_no_client(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_takes_long_to_make_is_the_fault_of_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "SECONDS", 0.0)
     one, other = socket.socketpair()
     with one, other:

@@ -147,11 +147,7 @@ def test_equal_names_of_several_sources_stay_apart() -> None:
     found = checked()
     assert {
         name: (tool["source"], tool["total_calls"]) for name, tool in found["tool_metrics"].items()
-    } == {
-        "search": ("mcp:a", 5),
-        "search@mcp:b": ("mcp:a", 2),
-        "search@mcp:b@mcp:b": ("mcp:b", 3),
-    }
+    } == {"search": ("mcp:a", 5), "search@mcp:b": ("mcp:a", 2), "search@mcp:b@mcp:b": ("mcp:b", 3)}
     assert {
         name: (cache["system"], cache["hits"]) for name, cache in found["cache_metrics"].items()
     } == {"prompts": ("redis", 1), "prompts@manual": ("manual", 0)}

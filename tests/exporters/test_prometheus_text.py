@@ -157,10 +157,7 @@ def test_exemplars_of_sampled_spans_are_in_the_openmetrics_text(provider: MeterP
         found = exemplars(exporter.text(is_openmetrics=True))
         assert found == {
             "0.02": (
-                {
-                    "trace_id": f"{context.trace_id:032x}",
-                    "span_id": f"{context.span_id:016x}",
-                },
+                {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"},
                 0.015,
             )
         }

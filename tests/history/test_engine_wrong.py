@@ -87,10 +87,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("command", ["regressions", "trends"])
 def test_an_engine_that_is_wrong_or_slow_is_one_line(
-    command: str,
-    kind: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if kind == "endless":
         monkeypatch.setattr(client, "SECONDS", 0.5)

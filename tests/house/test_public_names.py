@@ -77,12 +77,7 @@ def test_help_says_what_a_keyword_is_its_default_and_its_variable(keyword: str) 
         assert parse(ast.literal_eval(stated.group(1))) == default
 
 
-TAKEN_FOR = {
-    Path: str | Path,
-    frozenset[str]: Iterable[str],
-    Address: str,
-    Secret: str,
-}
+TAKEN_FOR = {Path: str | Path, frozenset[str]: Iterable[str], Address: str, Secret: str}
 """What a keyword takes whose setting has another type once it is parsed."""
 
 

@@ -179,9 +179,7 @@ STEPS = st.lists(
 
 
 @given(
-    kinds=st.lists(KINDS, min_size=1, max_size=3),
-    view=st.sampled_from(list(VIEWS)),
-    steps=STEPS,
+    kinds=st.lists(KINDS, min_size=1, max_size=3), view=st.sampled_from(list(VIEWS)), steps=STEPS
 )
 @settings(max_examples=6 * settings().max_examples, suppress_health_check=list(HealthCheck))
 def test_every_reader_collects_what_the_plain_api_would_have_given_it(

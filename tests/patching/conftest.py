@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from metertap.patching.patch_set import PatchSet
-from support.stand_in_shop import (
-    MODULE,
-    SOURCE,
-    Both,
-    decorate,
-    execute,
-    targets,
-)
+from support.stand_in_shop import MODULE, SOURCE, Both, decorate, execute, targets
 
 
 @pytest.fixture

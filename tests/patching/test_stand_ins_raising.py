@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.stand_in_shop import (
-    EVERY,
-    Both,
-    Get,
-    arguments_of,
-    each,
-)
+from support.stand_in_shop import EVERY, Both, Get, arguments_of, each
 
 pytestmark = pytest.mark.interpreter
 

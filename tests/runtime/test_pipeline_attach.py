@@ -59,10 +59,7 @@ def test_their_readers_see_what_metertap_measures(
         metertap.cache_meter("prompts").hit()
         (duration,) = points(theirs, DURATION)
         assert (duration.count, duration.sum) == (1, 0.25)
-        assert dict(duration.attributes) == {
-            "gen_ai.tool.name": "search",
-            "metertap.outcome": "ok",
-        }
+        assert dict(duration.attributes) == {"gen_ai.tool.name": "search", "metertap.outcome": "ok"}
         hits = {
             point.attributes["cache.request.type"]: point.value
             for point in points(theirs, "cache.requests")

@@ -308,10 +308,7 @@ HEADERS = (f"Authorization {SECRET}", f"good=1,bad header {SECRET}", f"a b={SECR
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 @pytest.mark.parametrize("headers", HEADERS)
 def test_headers_that_cannot_be_read_are_not_told(
-    headers: str,
-    protocol: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    headers: str, protocol: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra `otlp`")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)

@@ -47,8 +47,7 @@ def _low_level(gate: Gate) -> Server:
     async def list_tools() -> list[types.Tool]:
         listed = [
             types.Tool(
-                name=name,
-                inputSchema=NUMBER_SCHEMA if name == "needs_a_number" else any_object,
+                name=name, inputSchema=NUMBER_SCHEMA if name == "needs_a_number" else any_object
             )
             for name in (*functions, "returns_an_error", "asks", "starts_a_task")
         ]

@@ -97,12 +97,7 @@ def on_asyncio() -> Serve:
 
     return _in_a_loop(
         lambda: serve(
-            handle,
-            "127.0.0.1",
-            0,
-            process_request=_refuse,
-            logger=_silent,
-            close_timeout=1,
+            handle, "127.0.0.1", 0, process_request=_refuse, logger=_silent, close_timeout=1
         )
     )
 
@@ -118,12 +113,7 @@ def legacy() -> Serve:
 
     return _in_a_loop(
         lambda: serve(
-            handle,
-            "127.0.0.1",
-            0,
-            process_request=refuse,
-            logger=_silent,
-            close_timeout=1,
+            handle, "127.0.0.1", 0, process_request=refuse, logger=_silent, close_timeout=1
         )
     )
 

@@ -80,11 +80,7 @@ def test_an_unknown_protocol_is_one_warning_that_names_its_variable(
         ({}, {"PERFORMANCE_METRICS_ENABLED": "off"}, "PERFORMANCE_METRICS_ENABLED is false"),
         ({"enabled": False}, {}, "enabled is false"),
         # The endpoint's defect is the exporter's to tell of.
-        (
-            {},
-            {"OTEL_SDK_DISABLED": "true", ENDPOINT: "http://c:port"},
-            "OTEL_SDK_DISABLED is true",
-        ),
+        ({}, {"OTEL_SDK_DISABLED": "true", ENDPOINT: "http://c:port"}, "OTEL_SDK_DISABLED is true"),
     ],
 )
 def test_what_disables_measuring_is_known(
@@ -95,9 +91,7 @@ def test_what_disables_measuring_is_known(
     assert found.disabled_because == because
 
 
-def test_an_exporter_that_is_not_installed_is_one_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_exporter_that_is_not_installed_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     found = settings.read(environ={EXPORTER: "promethius,console,otlp"})
     assert found.otlp
     assert warnings_of(caplog) == [f"{EXPORTER}: no exporter 'promethius' is installed"]

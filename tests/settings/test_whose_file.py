@@ -174,10 +174,7 @@ OWN = [
 @pytest.mark.parametrize("measured", [(), RUN], ids=["instrument", "run"])
 @pytest.mark.parametrize("shape", OWN, ids=lambda shape: shape.__name__)
 def test_the_programs_own_file_counts_wherever_it_runs(
-    shape: Callable[[Path], list[str]],
-    measured: tuple[str, ...],
-    project: Path,
-    elsewhere: Path,
+    shape: Callable[[Path], list[str]], measured: tuple[str, ...], project: Path, elsewhere: Path
 ) -> None:
     command = shape(project)
     env = {"PYTHONPATH": str(project / "src")}

@@ -124,10 +124,7 @@ def _take_terminal() -> None:
 
 @contextmanager
 def emulated(
-    *command: str,
-    columns: int = 120,
-    lines: int = 30,
-    env: Mapping[str, str | None] | None = None,
+    *command: str, columns: int = 120, lines: int = 30, env: Mapping[str, str | None] | None = None
 ) -> Iterator[EmulatedTerminal]:
     """A program in a terminal; killed at the end of the block."""
     terminal = EmulatedTerminal(*command, columns=columns, lines=lines, env=env or {})

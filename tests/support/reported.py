@@ -28,10 +28,7 @@ SAID = {
 }
 CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
 EVENTS = [
-    {
-        **CHUNK,
-        "choices": [{"index": 0, "delta": {"content": "answered"}, "finish_reason": "stop"}],
-    },
+    {**CHUNK, "choices": [{"index": 0, "delta": {"content": "answered"}, "finish_reason": "stop"}]},
     {**CHUNK, "choices": [], "usage": CLIENTS},
     "[DONE]",
 ]

@@ -182,13 +182,7 @@ CASES = [
         told="more than 2 times that of the same time a week ago.",
     ),
     Case(WEEK, False, durations("order", "0x370", "0+500x370"), at="10620m", step="30m"),
-    Case(
-        WEEK,
-        False,
-        durations("order", "0x20", "0+500x20"),
-        at="540m",
-        step="30m",
-    ),
+    Case(WEEK, False, durations("order", "0x20", "0+500x20"), at="540m", step="30m"),
     # burn rates: how much fails, and since when
     Case(BURN, True, calls("order", "exception", "0+10x90"), at="80m", labels=burn("1h")),
     Case(

@@ -8,14 +8,7 @@ from typing import Any
 
 import pytest
 
-from metertap.weight.results import (
-    STRUCTURED,
-    UNKNOWN,
-    of_content,
-    of_structure,
-    of_text,
-    of_value,
-)
+from metertap.weight.results import STRUCTURED, UNKNOWN, of_content, of_structure, of_text, of_value
 
 TEXTS = ["", "plain", "über", "\U0001f40d" * 3, 'a\nb"c\\d', "\ud800", "x" * 100_000]
 

@@ -14,11 +14,7 @@ import pytest
 from metertap.alerts.evaluator import RESOLVED, Alert
 from metertap.settings import address
 from metertap_exporters.alert_receivers import receiver as receiver_module
-from metertap_exporters.alert_receivers.receiver import (
-    ALERTMANAGER,
-    WEBHOOK,
-    ReceiverKind,
-)
+from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, ReceiverKind
 from servers.webhook import Webhook, webhook
 from support.alert_receivers import NAME, SENDER, Make, alert
 from support.waiting import wait_for
@@ -174,10 +170,7 @@ def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
         for body in (hook.bodies[0], hook.bodies[-1])
     )
     told = {item["labels"]["tool"]: item["annotations"]["summary"] for item in resolved}
-    assert told == {
-        "search": told_now,
-        "other": "this holds no more: other fails: 12 %",
-    }
+    assert told == {"search": told_now, "other": "this holds no more: other fails: 12 %"}
     assert [item["labels"] for item in fired] == [item["labels"] for item in resolved]
 
 

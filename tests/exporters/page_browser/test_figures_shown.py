@@ -191,7 +191,7 @@ def test_the_card_of_hit_rates_says_which_caches_it_leaves_out(tap: Tap, opened:
     assert seen.texts("#workers") in ([], [""])
     costs = "(await import('/costs.js')).money"
     assert seen.tab.evaluate(f"async () => [0.5, 0.123, 1].map({costs})") == [
-        *("$0.50", "$0.123", "$1.00"),
+        *("$0.50", "$0.123", "$1.00")
     ]
 
 

@@ -204,11 +204,7 @@ def absent(make: Callable[[], Any]) -> Any:
         ),
         ("Cache__fetch", '{ name = "files", miss = "raises:KeyError" }', None),
         ("Cache__fetch", '{ name = "files", miss = "raises:builtins.LookupError" }', None),
-        (
-            "Cache__find",
-            '{ name = "files", miss = "empty" }',
-            lambda cache, key: cache.find(key),
-        ),
+        ("Cache__find", '{ name = "files", miss = "empty" }', lambda cache, key: cache.find(key)),
         (
             "Cache__aget",
             '{ name = "files", miss = "default" }',
@@ -323,11 +319,7 @@ def test_rejections(attribute: str, when: str) -> None:
 
 def test_without_a_name_caches_are_called_as_all_caches_are() -> None:
     configured(
-        Cache__get="{}",
-        Cache__of_all="{}",
-        Cache__of_none="{}",
-        Slotted__get="{}",
-        lookup="{}",
+        Cache__get="{}", Cache__of_all="{}", Cache__of_none="{}", Slotted__get="{}", lookup="{}"
     )
     with metertap.instrument():
         module = shop()

@@ -457,10 +457,7 @@ class TestNames:
         for client in (prices, shop.prices):
             client.pipeline().get("absent").execute()
             client.get("absent")
-        assert _figures() == {
-            f"{__name__}.prices": (0, 2),
-            f"{__name__}.Shop.prices": (0, 2),
-        }
+        assert _figures() == {f"{__name__}.prices": (0, 2), f"{__name__}.Shop.prices": (0, 2)}
         prices.close()
         shop.prices.close()
 

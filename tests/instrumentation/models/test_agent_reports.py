@@ -11,21 +11,10 @@ from typing import Any, ClassVar
 import pytest
 
 from servers.model_api import Answer, ModelApi
-from support.reported import (
-    BY_CLIENT,
-    EVENTS,
-    MODEL,
-    ODD,
-    SAID,
-    asked,
-    counted,
-)
+from support.reported import BY_CLIENT, EVENTS, MODEL, ODD, SAID, asked, counted
 from support.warned import warnings_of
 
-pytestmark = [
-    pytest.mark.library("frameworks that report usage"),
-    pytest.mark.usefixtures("api"),
-]
+pytestmark = [pytest.mark.library("frameworks that report usage"), pytest.mark.usefixtures("api")]
 
 
 class TestOpenAIAgents:

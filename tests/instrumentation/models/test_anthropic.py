@@ -130,10 +130,7 @@ class TestMessages(ModelKit):
         class AnthropicBedrock:
             base_url = anthropic.Anthropic(api_key="key", base_url="https://x.example").base_url
 
-        assert provider_of(AnthropicBedrock(), "anthropic") == (
-            "aws.bedrock",
-            ("x.example", 443),
-        )
+        assert provider_of(AnthropicBedrock(), "anthropic") == ("aws.bedrock", ("x.example", 443))
 
 
 def test_what_a_stream_uses_is_unknown_where_its_start_cannot_be_used() -> None:

@@ -32,12 +32,7 @@ RESPONSE_USAGE = {
     "input_tokens_details": {"cached_tokens": 200},
     "output_tokens_details": {"reasoning_tokens": 50},
 }
-COUNTS = {
-    "input_tokens": 1200,
-    "output_tokens": 300,
-    "cached_tokens": 200,
-    "reasoning_tokens": 50,
-}
+COUNTS = {"input_tokens": 1200, "output_tokens": 300, "cached_tokens": 200, "reasoning_tokens": 50}
 MESSAGES = [{"role": "user", "content": SECRET}]
 
 

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from support.process_figures import (
-    set_provider,
-)
+from support.process_figures import set_provider
 
 
 @pytest.fixture(autouse=True)

@@ -20,13 +20,7 @@ from metertap_instrumentation.process import process_metrics, source
 from servers.otlp_receiver import receiver
 from support.http import get
 from support.metric_data import points
-from support.process_figures import (
-    AT_ONCE,
-    UTILIZATION,
-    begin,
-    by_type,
-    found,
-)
+from support.process_figures import AT_ONCE, UTILIZATION, begin, by_type, found
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.sdk
@@ -194,9 +188,7 @@ def test_what_the_system_forbids_is_no_data_and_no_fault(
 
 @pytest.mark.faults
 def test_one_that_breaks_is_a_fault_of_ours_and_the_rest_is_reported(
-    monkeypatch: pytest.MonkeyPatch,
-    theirs: InMemoryMetricReader,
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, theirs: InMemoryMetricReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     import psutil
 

@@ -13,14 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap_instrumentation.process import process_metrics
-from support.process_figures import (
-    AT_ONCE,
-    begin,
-    by_type,
-    found,
-    reader_of_ours,
-    set_provider,
-)
+from support.process_figures import AT_ONCE, begin, by_type, found, reader_of_ours, set_provider
 from support.providers import ApiProvider
 
 pytestmark = pytest.mark.sdk

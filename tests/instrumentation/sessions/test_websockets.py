@@ -185,9 +185,7 @@ def test_many_that_come_and_go_at_once_leave_nothing_behind(
 
 
 @each_kind
-def test_connections_older_than_instrument_are_not_counted_down(
-    serve: Callable[[], Serve],
-) -> None:
+def test_connections_older_than_instrument_are_not_counted_down(serve: Callable[[], Serve]) -> None:
     with serve() as url, client(url) as older:
         assert answers(older)  # only now the server's side is open for certain
         with metertap.instrument(json_endpoint=False) as tap, client(url) as newer:
@@ -200,9 +198,7 @@ def test_connections_older_than_instrument_are_not_counted_down(
 
 
 @each_kind
-def test_a_connection_that_outlives_its_meter_is_undisturbed(
-    serve: Callable[[], Serve],
-) -> None:
+def test_a_connection_that_outlives_its_meter_is_undisturbed(serve: Callable[[], Serve]) -> None:
     with serve() as url:
         with metertap.instrument(json_endpoint=False):
             connection = client(url)

@@ -91,9 +91,7 @@ async def session(*tools: Any, listed: bool = True) -> AsyncIterator[CommandLine
     command_line = CommandLine()
     server = create_sdk_mcp_server("shop", tools=list(tools))
     query = Query(
-        transport=command_line,
-        is_streaming_mode=True,
-        sdk_mcp_servers={"shop": server["instance"]},
+        transport=command_line, is_streaming_mode=True, sdk_mcp_servers={"shop": server["instance"]}
     )
     await query.start()
     try:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import json
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
@@ -18,39 +17,27 @@ from metertap import Tap
 from metertap_instrumentation.tools import langchain
 
 core_tools: Any = pytest.importorskip("langchain_core.tools")
-from langchain_core.messages import ToolMessage  # noqa: E402
 from langchain_core.runnables import RunnableLambda  # noqa: E402
-from pydantic import BaseModel, ValidationError, field_validator  # noqa: E402
+from pydantic import ValidationError  # noqa: E402
+
+from support.langchain_tools import (  # noqa: E402
+    FAILED,
+    SECRET,
+    VALIDATION,
+    BaseTool,
+    Interrupt,
+    StructuredTool,
+    ToolException,
+    broken_data,
+    called,
+    counted,
+    double,
+    raising,
+    returning,
+    tool,
+)
 
 pytestmark = pytest.mark.library("langchain")
-
-BaseTool: Any = core_tools.BaseTool
-StructuredTool: Any = core_tools.StructuredTool
-ToolException: Any = core_tools.ToolException
-tool: Any = core_tools.tool
-
-SECRET = "a secret of the caller"
-
-
-def counted(tap: Tap, name: str) -> dict[str, int]:
-    """How calls of a tool ended: only the outcomes that there were."""
-    figures = tap.snapshot()["tool_metrics"].get(name)
-    if figures is None:
-        return {}
-    assert figures["source"] == "langchain"
-    assert figures["active_calls"] == 0
-    return {ended: count for ended, count in figures["outcomes"].items() if count}
-
-
-def called(name: str, **arguments: Any) -> dict[str, Any]:
-    """A tool call as a model makes it."""
-    return {"type": "tool_call", "name": name, "args": arguments, "id": "call-1"}
-
-
-@tool  # type: ignore[untyped-decorator]
-def double(number: int) -> int:
-    """Double it."""
-    return number * 2
 
 
 @tool  # type: ignore[untyped-decorator]
@@ -88,9 +75,6 @@ class TestTools(ToolKit):
         return [
             await it.ainvoke(given) if it.coroutine else it.invoke(given) for it, given in found
         ]
-
-
-# Every public way to run a tool
 
 
 WAYS: dict[str, Callable[[], Any]] = {
@@ -182,230 +166,6 @@ def test_many_at_once_in_threads_and_tasks(tap: Tap) -> None:
     assert counted(tap, "adouble") == {"ok": 50}
 
 
-# How calls end
-
-
-class Data(BaseModel):
-    """What a tool reads, and finds broken."""
-
-    number: int
-
-
-class LimitTimeout(Exception):
-    """As libraries have them: no `TimeoutError`."""
-
-
-def raising(error: Callable[[], BaseException], **options: Any) -> Any:
-    """A tool, sync and async, that raises."""
-
-    def run(number: int = 1) -> str:
-        raise error()
-
-    async def arun(number: int = 1) -> str:
-        raise error()
-
-    return StructuredTool.from_function(run, arun, name="one", description="Raise.", **options)
-
-
-def returning(answer: Any) -> Any:
-    """A tool, sync and async, that returns something."""
-
-    async def arun(number: int = 1) -> Any:
-        return answer
-
-    return StructuredTool.from_function(
-        lambda number=1: answer, arun, name="one", description="Return."
-    )
-
-
-def broken_data() -> BaseException:
-    with pytest.raises(ValidationError) as raised:
-        Data.model_validate({"number": "many"})
-    return raised.value
-
-
-class GraphBubbleUp(Exception):
-    """Named as LangGraph's is, which may be absent."""
-
-
-class Interrupt(GraphBubbleUp):
-    """As its kinds are: subclasses."""
-
-
-FAILED = ToolMessage("no", tool_call_id="call-1", status="error")
-VALIDATION = {"handle_validation_error": True}
-
-ENDINGS: dict[str, tuple[Any, dict[str, Any], str, str | None]] = {
-    "returns": (lambda: returning("fine"), {}, "ok", None),
-    "returns nothing": (lambda: returning(None), {}, "ok", None),
-    "says in words that it failed": (lambda: returning("Error: failed"), {}, "ok", None),
-    "returns a message": (
-        lambda: returning(ToolMessage("yes", tool_call_id="call-1")),
-        {},
-        "ok",
-        None,
-    ),
-    "returns a message that says error": (
-        lambda: returning(FAILED),
-        {},
-        "tool_error",
-        "tool_error",
-    ),
-    "returns several, one of them such": (
-        lambda: returning([ToolMessage("yes", tool_call_id="call-2"), FAILED]),
-        {},
-        "tool_error",
-        "tool_error",
-    ),
-    "raises": (lambda: raising(lambda: KeyError("no")), {}, "exception", "KeyError"),
-    "raises a tool's error": (
-        lambda: raising(lambda: ToolException("no")),
-        {},
-        "exception",
-        "ToolException",
-    ),
-    "raises one that is handled": (
-        lambda: raising(lambda: ToolException("no"), handle_tool_error=True),
-        {},
-        "tool_error",
-        "ToolException",
-    ),
-    "is handled by a text": (
-        lambda: raising(lambda: ToolException("no"), handle_tool_error="sorry"),
-        {},
-        "tool_error",
-        "ToolException",
-    ),
-    "is handled by a function": (
-        lambda: raising(lambda: ToolException("no"), handle_tool_error=str),
-        {},
-        "tool_error",
-        "ToolException",
-    ),
-    "is handled by a function that raises": (
-        lambda: raising(lambda: ToolException("no"), handle_tool_error=lambda error: 1 // 0),
-        {},
-        "exception",
-        "ZeroDivisionError",
-    ),
-    "finds its own data broken": (
-        lambda: raising(broken_data),
-        {},
-        "exception",
-        "ValidationError",
-    ),
-    "finds it broken, and that is handled": (
-        lambda: raising(broken_data, **VALIDATION),
-        {},
-        "tool_error",
-        "ValidationError",
-    ),
-    "times out": (lambda: raising(TimeoutError), {}, "timeout", "TimeoutError"),
-    "times out by a library": (lambda: raising(LimitTimeout), {}, "timeout", "LimitTimeout"),
-    "is interrupted": (lambda: raising(Interrupt), {}, "interim", None),
-    "gets arguments that do not fit": (
-        lambda: raising(lambda: KeyError("not reached")),
-        {"number": "many"},
-        "caller_error",
-        "ValidationError",
-    ),
-    "gets such, and that is handled": (
-        lambda: raising(lambda: KeyError("not reached"), **VALIDATION),
-        {"number": "many"},
-        "caller_error",
-        "ValidationError",
-    ),
-}
-
-
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("has_id", [False, True], ids=["plain", "tool call"])
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_how_a_call_ends(ending: str, has_id: bool, is_async: bool, tap: Tap) -> None:
-    made, arguments, outcome, error_type = ENDINGS[ending]
-    one = made()
-    given = called("one", **arguments) if has_id else arguments
-    answer = None
-    with contextlib.suppress(Exception):
-        answer = asyncio.run(one.ainvoke(given)) if is_async else one.invoke(given)
-    if error_type == "tool_error" and answer is not FAILED and not isinstance(answer, list):
-        pytest.skip("this old LangChain makes a text of messages that a tool returns")
-    assert counted(tap, "one") == {outcome: 1}
-    kept = {} if error_type is None else {error_type: 1}
-    assert tap.snapshot()["tool_metrics"]["one"]["error_types"] == kept
-
-
-def test_what_a_tool_of_one_input_cannot_be_given_is_its_callers_error(tap: Tap) -> None:
-    simple = core_tools.Tool("one", lambda text: text, "Return it.", handle_tool_error=True)
-    simple.invoke({"first": 1, "second": 2})
-    assert counted(tap, "one") == {"caller_error": 1}
-
-
-def test_arguments_that_a_validator_of_the_tools_refuses_are_the_callers_error(tap: Tap) -> None:
-    class Arguments(BaseModel):
-        number: int
-
-        @field_validator("number")
-        @classmethod
-        def _positive(cls, value: int) -> int:
-            if value < 1:
-                raise ValueError("must be positive")
-            return value
-
-    one = StructuredTool.from_function(
-        lambda number: number, name="one", description="Return it.", args_schema=Arguments
-    )
-    with pytest.raises(ValidationError):
-        one.invoke({"number": 0})
-    assert counted(tap, "one") == {"caller_error": 1}
-
-
-def test_an_inner_tools_bad_arguments_are_the_outer_ones_exception(tap: Tap) -> None:
-    @tool  # type: ignore[untyped-decorator]
-    def outer() -> int:
-        """Call another."""
-        result: int = double.invoke({"number": "many"})
-        return result
-
-    with pytest.raises(ValidationError):
-        outer.invoke({})
-    assert counted(tap, "double") == {"caller_error": 1}
-    assert counted(tap, "outer") == {"exception": 1}
-
-
-def test_a_time_limit_outside_cancels_the_call(tap: Tap) -> None:
-    @tool  # type: ignore[untyped-decorator]
-    async def waits() -> None:
-        """Wait."""
-        await asyncio.Event().wait()
-
-    async def limited() -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(waits.ainvoke({}), 0.5)
-
-    asyncio.run(limited())
-    assert counted(tap, "waits") == {"cancelled": 1}
-
-
-def test_each_retry_is_a_call(tap: Tap) -> None:
-    attempts = []
-
-    @tool  # type: ignore[untyped-decorator]
-    def flaky() -> str:
-        """Work, the third time."""
-        attempts.append(1)
-        if len(attempts) < 3:
-            raise OSError("not yet")
-        return "done"
-
-    retried = flaky.with_retry(wait_exponential_jitter=False, stop_after_attempt=3)
-    assert retried.invoke({}) == "done"
-    assert counted(tap, "flaky") == {"exception": 2, "ok": 1}
-
-
-# Tools in tools
-
-
 def test_a_tool_that_calls_another_is_two_calls(tap: Tap) -> None:
     @tool  # type: ignore[untyped-decorator]
     def outer(number: int) -> int:
@@ -469,9 +229,6 @@ def test_a_tool_in_which_a_model_asks_for_one_of_its_name_is_two_calls(tap: Tap)
     agent = StructuredTool.from_function(delegating, name="double", description="Think.")
     assert agent.invoke({"number": 1}) == 2
     assert counted(tap, "double") == {"ok": 2}
-
-
-# Classes with a `run` of their own
 
 
 class Replaced(BaseTool):  # type: ignore[misc]
@@ -539,9 +296,6 @@ def test_each_attempt_of_a_run_that_tries_again_is_a_call(tap: Tap) -> None:
     assert counted(tap, "own") == {"ok": 3}
 
 
-# What stays as it was
-
-
 def test_what_a_tool_returns_is_the_same_object(tap: Tap) -> None:
     result = object()
     assert returning(result).invoke({}) is result
@@ -563,16 +317,3 @@ def test_nothing_of_a_call_gets_into_the_document(tap: Tap) -> None:
     shown = json.dumps([tap.snapshot(), tap.diagnosis()], default=str)
     assert SECRET not in shown
     assert tap.diagnosis()["faults"] == {}
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is newer")
-def test_a_time_limit_inside_a_tool_is_its_timeout(tap: Tap) -> None:
-    @tool  # type: ignore[untyped-decorator]
-    async def limited() -> None:
-        """Wait, not for long."""
-        async with asyncio.timeout(0.01):
-            await asyncio.Event().wait()
-
-    with pytest.raises(TimeoutError):
-        asyncio.run(limited.ainvoke({}))
-    assert counted(tap, "limited") == {"timeout": 1}

@@ -15,13 +15,7 @@ import pytest
 pytest.importorskip("pydantic_ai")
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from pydantic_ai import (
-    DeferredToolRequests,
-    ModelRetry,
-    RunContext,
-    Tool,
-    exceptions,
-)
+from pydantic_ai import DeferredToolRequests, ModelRetry, RunContext, Tool, exceptions
 from pydantic_ai.toolsets import FunctionToolset
 
 import metertap
@@ -111,8 +105,7 @@ def frames_of(error: BaseException | None) -> list[str]:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="there a caught frame stays")
 @pytest.mark.parametrize(
-    ("name", "arguments"),
-    [("raises", {}), ("asks_to_retry", {}), ("plain", {"number": "no"})],
+    ("name", "arguments"), [("raises", {}), ("asks_to_retry", {}), ("plain", {"number": "no"})]
 )
 def test_tracebacks_show_no_frame_of_ours(name: str, arguments: Any) -> None:
     def failing() -> list[str]:

@@ -13,14 +13,7 @@ import pytest
 import metertap
 from metertap import faults
 from metertap.settings import settings
-from support.configured_shop import (
-    BY_ARGUMENT,
-    configured,
-    counted,
-    measured,
-    shop,
-    swallow,
-)
+from support.configured_shop import BY_ARGUMENT, configured, counted, measured, shop, swallow
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.interpreter
@@ -95,10 +88,7 @@ pytestmark = pytest.mark.interpreter
         ('"toolshop.server:nowhere" = {}', "toolshop.server:nowhere does not exist"),
         ('"toolshop.server:Nowhere.run" = {}', "toolshop.server:Nowhere.run does not exist"),
         ('"toolshop.server:LIMIT" = {}', "toolshop.server:LIMIT is no function"),
-        (
-            '"toolshop.server:LIMIT" = { name = "arg:x" }',
-            "toolshop.server:LIMIT is no function",
-        ),
+        ('"toolshop.server:LIMIT" = { name = "arg:x" }', "toolshop.server:LIMIT is no function"),
         ('"toolshop.server:ToolServer" = {}', "toolshop.server:ToolServer is no function"),
         (
             '"toolshop.server:ToolServer.size" = {}',
