@@ -11,27 +11,20 @@ import asyncio
 import contextlib
 import functools
 import importlib
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import metertap
 from metertap import catalogue, outcomes, state
-from support.every_view import Publish, Published, points, publishing
+from support.every_view import Publish, Published, points
+from support.every_way import TIMES, WAIT
 from support.exposition import key
 
-WAIT = 0.02
-"""How long a call waits at least, in seconds."""
-TIMES = 3
 BY_HAND_MS = (20.0, 30.0, 75.0)
 """Latencies that a program has measured itself."""
-
-
-# Calls of tools. Each way calls the tool `work` three times.
 
 
 def by_decorator() -> None:
@@ -200,153 +193,12 @@ MEASURED = [
     by_configured_generator,
     by_patch,
 ]
+
+
 GIVEN = [by_hand, by_hand_failed, by_collector]
+
+
 FAILING = (by_failing_block, by_failing_function, by_hand_failed)
-
-
-# Lookups in caches. Each way has one miss, and then three hits.
-
-
-def lookups_by_meter() -> None:
-    meter = metertap.cache_meter("prompts")
-    meter.miss()
-    for _ in range(TIMES):
-        meter.hit()
-
-
-def lookups_by_functions() -> None:
-    metertap.record_cache_miss("prompts")
-    for _ in range(TIMES):
-        metertap.record_cache_hit("prompts")
-
-
-def lookups_by_collector() -> None:
-    collector = metertap.get_collector()
-    collector.record_cache_miss("prompts")
-    for _ in range(TIMES):
-        collector.record_cache_hit("prompts")
-
-
-def lookups_by_adapter() -> None:
-    cachetools = pytest.importorskip("cachetools")
-    cache = cachetools.LRUCache(8)
-    metertap.name_cache(cache, "prompts")
-    cache.get("key")
-    cache["key"] = "value"
-    for _ in range(TIMES):
-        assert cache["key"] == "value"
-
-
-def lookups_by_configured_lines() -> None:
-    find = importlib.import_module("everyway.shop").find
-    find("a")
-    for _ in range(TIMES):
-        find("key")
-
-
-def lookups_that_are_read() -> None:
-    @functools.lru_cache(maxsize=8)
-    def prompts(item: int) -> int:
-        return item
-
-    metertap.name_cache(prompts, "prompts")
-    kept.append(prompts)
-    for _ in range(1 + TIMES):
-        prompts(1)
-
-
-LOOKUPS = [
-    lookups_by_meter,
-    lookups_by_functions,
-    lookups_by_collector,
-    lookups_by_adapter,
-    lookups_by_configured_lines,
-    lookups_that_are_read,
-]
-kept: list[Any] = []
-
-
-# What caches give up. Each way drops three entries, and those by hand refuse one as well.
-
-
-def changes_by_meter() -> None:
-    meter = metertap.cache_meter("prompts")
-    meter.evicted(TIMES)
-    meter.rejected()
-
-
-def changes_by_functions() -> None:
-    for _ in range(TIMES):
-        metertap.record_cache_eviction("prompts")
-    metertap.record_cache_size_rejection("prompts")
-
-
-def changes_by_collector() -> None:
-    collector = metertap.get_collector()
-    for _ in range(TIMES):
-        collector.record_cache_eviction("prompts")
-    collector.record_cache_size_rejection("prompts")
-
-
-def changes_by_adapter() -> None:
-    cachetools = pytest.importorskip("cachetools")
-    cache = cachetools.LRUCache(1)
-    metertap.name_cache(cache, "prompts")
-    for item in range(1 + TIMES):
-        cache[item] = "value"
-
-
-CHANGES = [changes_by_meter, changes_by_functions, changes_by_collector, changes_by_adapter]
-
-SHOP = """
-import asyncio
-import time
-
-def run(tool_name, seconds):
-    time.sleep(seconds)
-
-async def run_later(tool_name, seconds):
-    await asyncio.sleep(seconds)
-
-def run_in_steps(tool_name, seconds):
-    time.sleep(seconds / 2)
-    yield 1
-    time.sleep(seconds / 2)
-
-def find(key):
-    return "value" if key == "key" else None
-"""
-LINES = """
-[tool.metertap.tools]
-"everyway.shop:run" = { name = "arg:tool_name" }
-"everyway.shop:run_later" = { name = "arg:tool_name" }
-"everyway.shop:run_in_steps" = { name = "arg:tool_name" }
-
-[tool.metertap.caches]
-"everyway.shop:find" = { name = "prompts" }
-"""
-
-
-@pytest.fixture
-def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "everyway").mkdir()
-    (tmp_path / "everyway" / "__init__.py").touch()
-    (tmp_path / "everyway" / "shop.py").write_text(SHOP)
-    (tmp_path / "pyproject.toml").write_text(LINES)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "pyproject.toml"))
-    monkeypatch.syspath_prepend(tmp_path)
-    kept.clear()
-    yield
-    kept.clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "everyway"]:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def published(shop_is_importable: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publish]:
-    with publishing(monkeypatch) as after:
-        yield after
 
 
 def seconds_are_the_same(
@@ -436,39 +288,6 @@ def test_the_time_to_the_first_item_has_the_same_seconds_in_every_view(
     assert seconds == pytest.approx(first["avg_latency_ms"] * TIMES / 1000)
     assert seconds >= TIMES * WAIT / 2 * 0.99
     assert seconds + TIMES * WAIT / 2 * 0.99 <= entry["total_latency_ms"] / 1000
-
-
-@pytest.mark.parametrize("way", LOOKUPS, ids=lambda way: str(way.__name__))
-def test_a_lookup_counts_the_same_in_every_view(
-    way: Callable[[], None], published: Publish
-) -> None:
-    found = published(way)
-    entry = found.document["cache_metrics"]["prompts"]
-    assert (entry["hits"], entry["misses"], entry["total_requests"]) == (TIMES, 1, TIMES + 1)
-    assert entry["hit_rate"] == 100 * TIMES / (TIMES + 1)
-    labels = {"cache_name": "prompts", "cache_system": entry["system"]}
-    assert found.scrape[key(catalogue.HIT_RATIO, **labels)] == TIMES / (TIMES + 1)
-    for result, count in (("hit", TIMES), ("miss", 1)):
-        of_result = {**labels, "cache_request_type": result}
-        [point] = points(found.otlp, catalogue.CACHE_REQUESTS.name, "{request}", **of_result)
-        assert point.as_int == count
-        assert found.scrape[key("cache_requests_total", **of_result)] == count
-
-
-@pytest.mark.parametrize("way", CHANGES, ids=lambda way: str(way.__name__))
-def test_what_a_cache_gives_up_counts_the_same_in_every_view(
-    way: Callable[[], None], published: Publish
-) -> None:
-    found = published(way)
-    entry = found.document["cache_metrics"]["prompts"]
-    labels = {"cache_name": "prompts", "cache_system": entry["system"]}
-    counted = [(catalogue.CACHE_EVICTIONS, "{eviction}", "evictions", TIMES)]
-    if way is not changes_by_adapter:
-        counted.append((catalogue.CACHE_REJECTIONS, "{rejection}", "size_rejections", 1))
-    for metric, unit, field, count in counted:
-        [point] = points(found.otlp, metric.name, unit, **labels)
-        name = metric.name.replace(".", "_") + "_total"
-        assert point.as_int == found.scrape[key(name, **labels)] == entry[field] == count
 
 
 @pytest.mark.parametrize(

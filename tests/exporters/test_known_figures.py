@@ -6,115 +6,19 @@ import json
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
-from metertap import catalogue, faults, outcomes
+from metertap import catalogue, faults
 from metertap.recording import (
-    CacheFigures,
     Figures,
-    LatencyFigures,
-    OperationFigures,
-    Percentiles,
     Recorder,
     ToolFigures,
 )
 from metertap_exporters.exposition.text import Exposition
 from metertap_exporters.exposition.views import Views
 from metertap_exporters.json import text as json_text
-from metertap_exporters.json.document import outline, with_entries
-from metertap_exporters.json.foreign import ForeignTool, foreign_tools
+from metertap_exporters.json.document import outline
 from metertap_exporters.json.text import DocumentText
-
-TOOL = ToolFigures(
-    name="search",
-    source="test",
-    counts={
-        outcomes.OK: 7,
-        outcomes.TOOL_ERROR: 1,
-        outcomes.EXCEPTION: 2,
-        outcomes.TIMEOUT: 4,
-        outcomes.CANCELLED: 8,
-        outcomes.CALLER_ERROR: 16,
-        outcomes.INTERIM: 32,
-    },
-    error_types={"KeyError": 3},
-    errors={"exception KeyError": 2, "caller_error KeyError": 1},
-    sampled=12,
-    total_ms=240.0,
-    minimum_ms=2.0,
-    maximum_ms=90.0,
-    percentiles=Percentiles(11.0, 95.5, 99.5, ("p95", "p99")),
-    window_samples=9,
-    active=5,
-    last_call=1234.5,
-    with_cache=(
-        LatencyFigures(2, 8.0, Percentiles(1.0, 2.0, 3.0)),
-        LatencyFigures(0, 0.0, Percentiles()),
-    ),
-    first_item=LatencyFigures(4, 6.0, Percentiles(4.0, 5.0, 6.0)),
-    unsampled=3,
-    unsampled_ms=60.0,
-)
-UNUSED = TOOL._replace(
-    name="unused",
-    counts=dict.fromkeys(outcomes.ALL, 0),
-    error_types={},
-    errors={},
-    sampled=0,
-    total_ms=0.0,
-    minimum_ms=None,
-    maximum_ms=None,
-    percentiles=Percentiles(),
-    window_samples=0,
-    active=0,
-    last_call=None,
-    with_cache=None,
-    first_item=None,
-    unsampled=0,
-    unsampled_ms=0.0,
-)
-CACHE = CacheFigures(
-    name="prompts",
-    system="redis",
-    hits=6,
-    misses=2,
-    evictions=3,
-    rejections=None,
-    by_tool={"search": (1, 3), "buy": (0, 0)},
-    entries=5,
-    is_read=False,
-    objects=1,
-)
-OPERATION = OperationFigures(
-    side="server",
-    method="tools/call",
-    name="search",
-    calls=8,
-    failed=2,
-    error_types={"KeyError": 2},
-    total_ms=160.0,
-    minimum_ms=1.0,
-    maximum_ms=70.0,
-    percentiles=Percentiles(10.0, 65.0, 75.0, ("p99",)),
-    window_samples=6,
-    last_call=2345.5,
-)
-SESSION = OPERATION._replace(side="client", method="", name=None, failed=0, error_types={})
-FIGURES = Figures(
-    tools=(TOOL, UNUSED),
-    caches=(CACHE, CACHE._replace(name="empty", hits=0, misses=0, by_tool=None)),
-    active_sessions=2,
-    start_time=1000.0,
-    uptime_seconds=77.0,
-    requests_by_hand=3,
-    operations=(OPERATION, OPERATION._replace(side="client", name=None)),
-    sessions=(SESSION,),
-)
-
-
-def document(figures: Figures = FIGURES, **options: Any) -> dict[str, Any]:
-    given = {"enabled": True, "service": {"name": "s"}, "foreign": (), "alerts": None, **options}
-    return dict(with_entries(outline(figures, **given)))
+from support.known_figures import FIGURES, OPERATION, TOOL, UNUSED, document
 
 
 def test_a_tool_is_shown_with_each_of_its_numbers() -> None:
@@ -315,77 +219,6 @@ def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there() 
     recorder.shown = FIGURES._replace(tools=(UNUSED,), operations=(), caches=())
     assert len(labels()) == 1
     assert len(views._labels) == 1
-
-
-def point(
-    counts: list[int],
-    bounds: list[float],
-    total: float,
-    least: float,
-    most: float,
-    **attributes: str,
-) -> HistogramDataPoint:
-    named = {key.replace("__", "."): value for key, value in attributes.items()}
-    return HistogramDataPoint(named, 0, 1, sum(counts), total, counts, bounds, least, most)
-
-
-def test_the_points_of_another_instrumentations_tool_are_merged() -> None:
-    tool = ForeignTool("search", "other")
-    bounds = [0.1, 0.2, 0.4]
-    tool.add(point([4, 0, 4, 0], bounds, 2.0, 0.05, 0.4))
-    tool.add(point([0, 1, 0, 1], bounds, 1.5, 0.15, 0.8, error__type="KeyError"))
-    tool.add(point([0, 2, 0, 0], bounds, 0.5, 0.1, 0.2, error__type="KeyError"))
-    assert (tool.count, tool.failed, tool.error_types) == (12, 4, {"KeyError": 4})
-    assert (tool.total_ms, tool.minimum_ms, tool.maximum_ms) == (4000.0, 50.0, 800.0)
-    # Of 12 the 6th is 2/3 into the second bucket, the 11.4th 0.4 into the last one.
-    assert tool.percentiles() == Percentiles(
-        pytest.approx(100 + 100 * 2 / 3), pytest.approx(400 + 400 * 0.4), pytest.approx(752.0)
-    )
-    shown = document(foreign=(tool,))["tool_metrics"]["search@other"]
-    assert (shown["total_calls"], shown["successful_calls"], shown["failed_calls"]) == (12, 8, 4)
-    assert shown["success_rate"] == pytest.approx(100 * 8 / 12)
-    assert shown["avg_latency_ms"] == pytest.approx(4000 / 12)
-
-
-def test_buckets_of_other_bounds_are_not_mixed_and_all_else_is() -> None:
-    tool = ForeignTool("search", "other")
-    tool.add(point([2, 2], [1.0], 4.0, 0.5, 2.0))
-    tool.add(point([0, 0, 4], [0.1, 0.2], 4.0, 1.0, 1.0))
-    assert (tool.count, tool.total_ms) == (8, 8000.0)
-    assert tool.percentiles().p50 == 1000.0
-
-
-@pytest.mark.parametrize(
-    ("counts", "bounds", "least", "most", "median"),
-    [
-        ([10, 0], [1.0], 0.0, 1.0, 500.0),
-        ([10, 0], [1.0], 0.6, 1.0, 600.0),
-        ([10, 0], [1.0], 0.1, 0.4, 400.0),
-        ([0, 10], [1.0], 1.0, 3.0, 2000.0),
-        ([0, 10], [1.0], float("inf"), float("-inf"), 1000.0),  # neither is kept
-        ([10, 0], [1.0], float("inf"), float("-inf"), 500.0),
-        ([0, 0, 2, 0], [0.0, 1.0, 2.0], 1.0, 2.0, 1500.0),
-        ([1, 0], [1.0], 0.5, 0.5, None),  # a single call
-        ([2], [], 0.5, 0.5, None),  # no bounds
-        ([1, 1, 0], [1.0, 2.0], 0.0, 2.0, 1000.0),
-    ],
-)
-def test_a_quantile_is_interpolated_in_its_bucket(
-    counts: list[int], bounds: list[float], least: float, most: float, median: float | None
-) -> None:
-    tool = ForeignTool("search", "other")
-    tool.add(point(counts, bounds, 1.0, least, most))
-    assert tool.percentiles().p50 == median
-
-
-def test_durations_of_less_than_a_millisecond_are_known() -> None:
-    tool = ForeignTool("search", "other")
-    tool.add(point([2, 0], [1.0], 0.00075, 0.0, 0.00075))
-    assert (tool.total_ms, tool.minimum_ms, tool.maximum_ms) == (0.75, 0.0, 0.75)
-
-
-def test_without_data_there_are_no_foreign_tools() -> None:
-    assert foreign_tools(None) == []
 
 
 def test_only_what_has_changed_is_written_anew() -> None:

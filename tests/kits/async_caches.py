@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -49,6 +51,27 @@ def close_loop() -> None:
     _loop.run_until_complete(_loop.shutdown_default_executor())
     _loop.close()
     _loop = None
+
+
+class OfServer:
+    """Mixin of kits whose caches keep their entries in a server, and connections in the loop."""
+
+    bound_to_a_loop = True
+    package: str
+    """The package that the library asks the server by."""
+    serve: Callable[[Path], AbstractContextManager[int]]
+    """Starts the server in a folder, and gives its port."""
+
+    @pytest.fixture(autouse=True)
+    def server(self, tmp_path: Path) -> Iterator[None]:
+        pytest.importorskip(self.package)
+        with type(self).serve(tmp_path / "server") as self.port:
+            yield
+
+    @pytest.fixture(autouse=True)
+    def loop(self, server: None) -> Iterator[None]:
+        yield
+        close_loop()
 
 
 class AsyncCacheKit(CacheKit):

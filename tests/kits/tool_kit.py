@@ -11,10 +11,8 @@ import contextlib
 import contextvars
 import functools
 import importlib
-import inspect
 import json
 import logging
-import pickle
 import sys
 import threading
 import time
@@ -27,10 +25,14 @@ import pytest
 import metertap
 from metertap import state
 from support import breaking
+from support.described import described, function_of
 from support.intervals import SlowLog, Steps, is_the_handlers
 
 SECRET = "sk-marker-4711"
+
+
 SLOW_SECONDS = 0.1
+
 
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
 
@@ -70,36 +72,6 @@ def standing(path: str) -> Any:
     module, _, name = path.partition(":")
     *owners, last = name.split(".")
     return vars(functools.reduce(getattr, owners, importlib.import_module(module))).get(last)
-
-
-def function_of(found: Any) -> Any:
-    """The function that a class method has; anything else as it is."""
-    return found.__func__ if type(found) is classmethod else found
-
-
-def described(path: str) -> tuple[Any, ...]:
-    """What can be asked of the function at a dotted path."""
-    module, _, name = path.partition(":")
-    it = functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    return (
-        inspect.signature(it),
-        inspect.isfunction(it),
-        inspect.iscoroutinefunction(it),
-        inspect.isgeneratorfunction(it),
-        inspect.isasyncgenfunction(it),
-        it.__doc__,
-        it.__name__,
-        it.__qualname__,
-        it.__module__,
-        it.__module__ == module and _is_pickled_by_name(it),
-    )
-
-
-def _is_pickled_by_name(it: Any) -> bool:
-    try:
-        return bool(pickle.loads(pickle.dumps(it)) == it)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
 
 
 both = pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])

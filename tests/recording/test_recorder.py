@@ -1,17 +1,17 @@
-"""The recorder: series by their names and limits, activity, and figures of all of them."""
+"""The recorder: series by their names and limits, and activity."""
 
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import pytest
 
 from metertap import catalogue, faults, outcomes
-from metertap.recording import Recorder, ToolSeries
+from metertap.recording import Recorder
 from metertap.recording.cache_series import EVICTIONS
 from support.kept_instruments import KeptInstruments
+from support.used_recorder import used
 from support.warned import warnings_of
 
 
@@ -288,133 +288,6 @@ def test_a_cache_is_made_once_for_each_name_and_system() -> None:
     assert recorder.cache("prompts", "one") is recorder.cache_by_hand("prompts", "one") is cache
     assert recorder.cache("prompts", "two") is not cache
     assert cache.supports == {EVICTIONS}
-
-
-def used(recorder: Recorder) -> ToolSeries:
-    tool = recorder.tool("search", "test")
-    for latency_ms in (1.0, 2.0, 30.0):
-        recorder.record_tool(tool, outcomes.OK, None, latency_ms)
-    recorder.record_tool(tool, outcomes.EXCEPTION, "KeyError", 4.0)
-    recorder.record_tool(tool, outcomes.CANCELLED)
-    return tool
-
-
-def test_counts_of_tools_are_of_their_whole_life() -> None:
-    recorder = Recorder()
-    used(recorder)
-    recorder.start_over()
-    used(recorder)
-    recorder.tool("quiet", "test")
-    counts = {key: (dict(found), sampled) for key, found, sampled in recorder.tool_counts()}
-    assert {ended: n for ended, n in counts["search", "test"][0].items() if n} == {
-        "ok": 6,
-        "exception": 2,
-        "cancelled": 2,
-    }
-    assert counts["search", "test"][1] == 8
-    assert counts["quiet", "test"] == ({}, 0)
-
-
-def test_lookups_of_calls_are_of_their_whole_life() -> None:
-    recorder = Recorder()
-    for seconds in (1.0, 2.0):
-        tool = used(recorder)
-        tool.looked_up(True, False, seconds)
-        tool.looked_up(True, True, 4 * seconds)
-        recorder.start_over()
-    assert dict(recorder.looked_up()) == {
-        ("search", "test"): {
-            "all_hit_calls": 2,
-            "all_hit_seconds": 3.0,
-            "missed_calls": 2,
-            "missed_seconds": 12.0,
-        }
-    }
-
-
-def test_the_newest_latencies_are_those_of_the_last_calls() -> None:
-    recorder = Recorder()
-    used(recorder)
-    key = ("search", "test")
-    assert recorder.newest_latencies(key, 2) == [30.0, 4.0]
-    assert recorder.newest_latencies(key, 10) == [1.0, 2.0, 30.0, 4.0]
-    assert recorder.newest_latencies(key, 10, above=29.9) == [1.0, 2.0, 30.0, 4.0]
-    assert recorder.newest_latencies(key, 10, above=30.0) == []
-    assert recorder.newest_latencies(("made up", "test"), 10) == []
-    found = recorder.figures_of_tool(*key)
-    assert found is not None
-    assert found[1] == [1.0, 2.0, 30.0, 4.0]
-    assert recorder.figures_of_tool("made up", "test") is None
-
-
-def test_calls_in_progress_are_told_by_name_every_source_together() -> None:
-    recorder = Recorder()
-    for name, source, calls in (("a", "x", 2), ("a", "y", 1), ("b", "x", 0)):
-        for _ in range(calls):
-            recorder.started(recorder.tool(name, source))
-        recorder.tool(name, source)
-    assert recorder.active_calls() == [("a", 3), ("b", 0)]
-    figures = recorder.figures()
-    assert figures.concurrent_requests == 3
-    recorder.requests_by_hand = 5
-    assert recorder.figures().concurrent_requests == 5
-
-
-def test_figures_begin_again_and_the_lifetime_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = Recorder()
-    used(recorder)
-    recorder.cache_looked_up(recorder.cache("prompts", "test"), True, None)
-    recorder.record_operation("key", catalogue.SERVER_DURATION, {}, 0.1)
-    recorder.record_operation("session", catalogue.CLIENT_SESSION, {}, 0.2)
-    recorder.session_opened()
-    recorder.sessions_by_hand = recorder.requests_by_hand = 4
-    born = recorder.start_time
-    for view in (recorder.figures(), recorder.lifetime()):
-        assert view.tools[0].total_ms == 37.0
-        assert view.caches[0].hits == 1
-        assert [item.calls for item in view.operations] == [1]
-        assert [item.side for item in view.sessions] == ["client"]
-        assert (view.active_sessions, view.requests_by_hand) == (4, 4)
-        assert view.start_time == born
-        assert view.total_requests == 5
-    monkeypatch.setattr(time, "time", lambda: born + 1000)
-    monkeypatch.setattr(time, "monotonic", lambda of=time.monotonic: of() + 1000)
-    assert recorder.figures().uptime_seconds == pytest.approx(1000, abs=60)
-    recorder.start_over()
-    monkeypatch.undo()
-    monkeypatch.setattr(time, "monotonic", lambda of=time.monotonic: of() + 3000)
-    figures, lifetime = recorder.figures(), recorder.lifetime()
-    assert (figures.start_time, lifetime.start_time) == (born + 1000, born)
-    assert figures.uptime_seconds == pytest.approx(2000, abs=60)
-    assert lifetime.uptime_seconds == pytest.approx(3000, abs=60)
-    assert (figures.tools[0].total_ms, lifetime.tools[0].total_ms) == (0.0, 37.0)
-    assert (figures.caches[0].hits, lifetime.caches[0].hits) == (0, 1)
-    assert (figures.operations, lifetime.sessions) == ((), ())
-    assert (figures.active_sessions, figures.requests_by_hand) == (1, 0)
-    recorder.start_over()
-    assert recorder.lifetime().tools[0].total_ms == 37.0
-
-
-def test_a_call_that_ends_while_figures_begin_again_is_counted_once() -> None:
-    recorder = Recorder()
-    one, two = recorder.tool("one", "test"), recorder.tool("two", "test")
-
-    class Meanwhile(KeptInstruments):
-        def record(self, *handed: Any) -> None:
-            super().record(*handed)
-            if len(self.handed) == 3:  # as another thread may, which needs no lock for it
-                recorder.started(one)
-                one.append(0.5)
-
-    recorder.instruments = [Meanwhile()]
-    for series in (one, two, two):
-        recorder.started(series)
-        series.append(0.1)
-    assert two.waiting == 1
-    recorder.start_over()
-    assert {tool.name: tool.succeeded for tool in recorder.figures().tools} == {"one": 1, "two": 0}
-    assert {tool.name: tool.succeeded for tool in recorder.lifetime().tools} == {"one": 2, "two": 2}
-    assert recorder.lifetime().tools[0].total_ms == 600.0
 
 
 def test_a_reset_forgets_everything() -> None:

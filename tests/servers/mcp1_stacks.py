@@ -15,7 +15,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared import exceptions
 from mcp.shared.memory import create_connected_server_and_client_session
 
-from servers.mcp_stacks import Handle, Stack
+from servers.mcp_stacks import Handle, Stack, with_package
 from servers.mcp_tools import NUMBER_SCHEMA, Ending, Gate, Record, bodies, endings
 
 try:
@@ -108,15 +108,7 @@ def _fast(gate: Gate) -> FastMCP:
 
 
 def _fastmcp_package(gate: Gate) -> Any:
-    from fastmcp.exceptions import ToolError
-
-    server = fastmcp.FastMCP("shop")
-    for function in bodies(gate).values():
-        server.tool(function)
-
-    @server.tool
-    async def refuses() -> str:
-        raise ToolError("timed out") from ValueError("unknown tool")
+    server = with_package(gate)
 
     if _FASTMCP >= (3,):
 

@@ -15,7 +15,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import UrlElicitationRequiredError
 
-from servers.mcp_stacks import Handle, Stack
+from servers.mcp_stacks import Handle, Stack, with_package
 from servers.mcp_tools import NUMBER_SCHEMA, Ending, Gate, Record, bodies, endings
 
 try:
@@ -97,16 +97,9 @@ def _mcpserver(gate: Gate) -> MCPServer:
 
 
 def _fastmcp_package(gate: Gate) -> Any:
-    from fastmcp.exceptions import ToolError
     from fastmcp.tools.base import ToolResult
 
-    server = fastmcp.FastMCP("shop")
-    for function in bodies(gate).values():
-        server.tool(function)
-
-    @server.tool
-    async def refuses() -> str:
-        raise ToolError("timed out") from ValueError("unknown tool")
+    server = with_package(gate)
 
     @server.tool(timeout=0.01)
     async def limited() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from servers.mcp_tools import Ending, Gate
+from servers.mcp_tools import Ending, Gate, bodies
 
 if util.find_spec("mcp") is None:
     pytest.skip("mcp is not installed", allow_module_level=True)
@@ -41,6 +41,22 @@ class Stack:
 
     def __str__(self) -> str:
         return self.name
+
+
+def with_package(gate: Gate) -> Any:
+    """A server of the package fastmcp, with a tool that refuses, whatever SDK is below it."""
+    import fastmcp
+    from fastmcp.exceptions import ToolError
+
+    server: Any = fastmcp.FastMCP("shop")
+    for function in bodies(gate).values():
+        server.tool(function)
+
+    @server.tool  # type: ignore[untyped-decorator]
+    async def refuses() -> str:
+        raise ToolError("timed out") from ValueError("unknown tool")
+
+    return server
 
 
 def of_this_sdk() -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import metertap
 from metertap import Tap
+from support.http import get
 
 MARKUP = "<img src=x onerror=\"window.hit=1;document.title='hit'\">"
 ROWS = "#tools > tbody > tr.row"
@@ -58,6 +59,15 @@ class Seen:
             assert time.monotonic() < deadline, script
             self.tab.wait_for_timeout(50)
 
+    def is_told(self, tap: Tap, **parts: Any) -> None:
+        """Let the page get the document with other parts; a function gives one at each poll."""
+
+        def answer(route: Any) -> None:
+            told = {name: part() if callable(part) else part for name, part in parts.items()}
+            route.fulfill(json={**get(f"{tap.json_url}/metrics").json(), **told})
+
+        self.tab.route("**/metrics", answer)
+
     def polls(self) -> int:
         return sum(url.endswith("/metrics") for url in self.asked)
 
@@ -71,6 +81,23 @@ class Seen:
 
 
 Open = Callable[..., Seen]
+
+
+def high_error_rate(tool: str) -> dict[str, Any]:
+    """An alert of the document that fires for a tool."""
+    return {
+        "name": "MetertapHighErrorRate",
+        "severity": "critical",
+        "state": "firing",
+        "tool": tool,
+        "cache": None,
+        "place": None,
+        "value": 12.0,
+        "threshold": 5.0,
+        "unit": "%",
+        "since": time.time(),
+        "summary": f"{tool} fails: 12 % of 250 calls in 5 min, more than 5 %",
+    }
 
 
 def url_of(tap: Tap) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
 
 import metertap
 from metertap import Tap
-from support.browser_page import MARKUP, ROWS, Open, url_of
-from support.http import get
+from support.browser_page import MARKUP, ROWS, Open, high_error_rate, url_of
 from support.programs import started
 from support.waiting import wait_for
 
@@ -26,40 +24,18 @@ def test_measuring_that_is_switched_off_is_told(
     tap: Tap, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = opened(url_of(tap))
-    seen.tab.route(
-        "**/metrics",
-        lambda route: route.fulfill(
-            json={**get(f"{tap.json_url}/metrics").json(), "enabled": False}
-        ),
-    )
+    seen.is_told(tap, enabled=False)
     seen.next_poll()
     assert "switched off" in seen.texts("#notice")[0]
 
 
 def test_alerts_are_shown_while_there_are_any(tap: Tap, opened: Open) -> None:
     metertap.record_tool_call("search", True, 1.0)
-    fires = {
-        "name": "MetertapHighErrorRate",
-        "severity": "critical",
-        "state": "firing",
-        "tool": MARKUP,
-        "cache": None,
-        "place": None,
-        "value": 12.0,
-        "threshold": 5.0,
-        "unit": "%",
-        "since": time.time(),
-        "summary": f"{MARKUP} fails: 12 % of 250 calls in 5 min, more than 5 %",
-    }
+    fires = high_error_rate(MARKUP)
     over = {**fires, "state": "resolved", "summary": "search was slow"}
     alerts: list[Any] | None = None
     seen = opened(url_of(tap))
-    seen.tab.route(
-        "**/metrics",
-        lambda route: route.fulfill(
-            json={**get(f"{tap.json_url}/metrics").json(), "alerts": alerts}
-        ),
-    )
+    seen.is_told(tap, alerts=lambda: alerts)
     seen.next_poll()
     assert not seen.tab.locator("#alerts").is_visible()
     alerts = [over, fires]

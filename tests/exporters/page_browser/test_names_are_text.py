@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 import metertap
 from metertap import Tap
-from support.browser_page import MARKUP, Open, record, url_of
-from support.http import get
+from support.browser_page import MARKUP, Open, high_error_rate, record, url_of
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 expect = playwright_api.expect
@@ -47,26 +44,9 @@ def test_a_name_that_reverses_text_reverses_nothing_but_itself(tap: Tap, opened:
     metertap.record_tool_call(name, False, 1.0, f"{name}Error")
     for _ in range(30):
         metertap.record_cache_miss(name)
-    alert = {
-        "name": "MetertapHighErrorRate",
-        "severity": "critical",
-        "state": "firing",
-        "tool": name,
-        "cache": None,
-        "place": None,
-        "value": 12.0,
-        "threshold": 5.0,
-        "unit": "%",
-        "since": time.time(),
-        "summary": f"{name} fails: 12 % of 250 calls in 5 min, more than 5 %",
-    }
+    alert = high_error_rate(name)
     seen = opened(url_of(tap))
-    seen.tab.route(
-        "**/metrics",
-        lambda route: route.fulfill(
-            json={**get(f"{tap.json_url}/metrics").json(), "alerts": [alert]}
-        ),
-    )
+    seen.is_told(tap, alerts=[alert])
     seen.next_poll()
     for button in seen.tab.locator("button.name").all():
         button.click()

@@ -6,14 +6,12 @@ import asyncio
 import gc
 import inspect
 import weakref
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 import metertap
-from kits.async_caches import AsyncCacheKit, close_loop, run
+from kits.async_caches import AsyncCacheKit, OfServer, run
 from kits.cache_kit import SENTINEL
 from servers.real_servers import memcached, redis_server
 from support.ports import free_port
@@ -244,21 +242,10 @@ class TestDecorators(Kit):
         assert self.names() == {}
 
 
-class TestRedis(Kit):
-    bound_to_a_loop = True
-
+class TestRedis(OfServer, Kit):
     pickles = False
-
-    @pytest.fixture(autouse=True)
-    def server(self, tmp_path: Path) -> Iterator[None]:
-        pytest.importorskip("redis")
-        with redis_server(tmp_path / "redis") as self.port:
-            yield
-
-    @pytest.fixture(autouse=True)
-    def loop(self, server: None) -> Iterator[None]:
-        yield
-        close_loop()
+    package = "redis"
+    serve = staticmethod(redis_server)
 
     def make(self) -> Any:
         return aiocache.RedisCache(
@@ -289,21 +276,10 @@ class TestRedis(Kit):
         assert "sessions" not in metertap.get_all_metrics()["cache_metrics"]
 
 
-class TestMemcached(Kit):
-    bound_to_a_loop = True
-
+class TestMemcached(OfServer, Kit):
     pickles = False
-
-    @pytest.fixture(autouse=True)
-    def server(self, tmp_path: Path) -> Iterator[None]:
-        pytest.importorskip("aiomcache")
-        with memcached(tmp_path / "memcached") as self.port:
-            yield
-
-    @pytest.fixture(autouse=True)
-    def loop(self, server: None) -> Iterator[None]:
-        yield
-        close_loop()
+    package = "aiomcache"
+    serve = staticmethod(memcached)
 
     def make(self) -> Any:
         return aiocache.MemcachedCache(port=self.port)

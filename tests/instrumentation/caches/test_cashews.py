@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import metertap
-from kits.async_caches import AsyncCacheKit, close_loop, run
+from kits.async_caches import AsyncCacheKit, OfServer, close_loop, run
 from kits.cache_kit import SENTINEL
 from metertap.caching.layers import layer
 from servers.real_servers import redis_server
@@ -237,19 +236,9 @@ class TestDisk(Kit):
         assert metertap.get_all_metrics()["cache_metrics"] == {}
 
 
-class TestRedis(Kit):
-    bound_to_a_loop = True
-
-    @pytest.fixture(autouse=True)
-    def server(self, tmp_path: Path) -> Iterator[None]:
-        pytest.importorskip("redis")
-        with redis_server(tmp_path / "redis") as self.port:
-            yield
-
-    @pytest.fixture(autouse=True)
-    def loop(self, server: None) -> Iterator[None]:
-        yield
-        close_loop()
+class TestRedis(OfServer, Kit):
+    package = "redis"
+    serve = staticmethod(redis_server)
 
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"

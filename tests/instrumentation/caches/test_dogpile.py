@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit
-from servers.real_servers import redis_server
 
 pytestmark = pytest.mark.library("dogpile")
 
@@ -369,13 +368,6 @@ class TestFile(Kit):
     def configured(self, region: Any, **settings: Any) -> Any:
         file = str(self.folder / f"{region.name}.dbm")
         return region.configure("dogpile.cache.dbm", arguments={"filename": file}, **settings)
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    pytest.importorskip("redis")
-    with redis_server(tmp_path_factory.mktemp("redis") / "server") as port:
-        yield port
 
 
 class TestRedis(Kit):

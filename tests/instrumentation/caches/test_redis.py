@@ -1,4 +1,4 @@
-"""redis-py against a real server: clients, pipelines, both halves, and a cluster of three nodes."""
+"""redis-py against a real server: clients, pipelines, and both halves."""
 
 from __future__ import annotations
 
@@ -6,109 +6,19 @@ import asyncio
 import gc
 import inspect
 import json
-import threading
-import weakref
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
 
 import metertap
-from kits.cache_kit import SENTINEL, CacheKit, shows_us
+from kits.cache_kit import SENTINEL, shows_us
+from kits.redis_kit import Kit, OfLoop, aredis, redis
 from metertap import state
 from metertap.caching.layers import counting
-from servers.real_servers import redis_server
-from servers.redis_cluster import redis_cluster
 from support.ports import free_port
-from support.waiting import wait_for
 
 pytestmark = pytest.mark.library("redis")
-
-redis = pytest.importorskip("redis")
-aredis = pytest.importorskip("redis.asyncio")
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis") / "alone") as port:
-        yield port
-
-
-@pytest.fixture(scope="module")
-def cluster_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster.port
-
-
-class Loop:
-    """An event loop in a thread of its own, for tests that are not async."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
-        self._thread.start()
-
-    def __call__(self, awaitable: Any) -> Any:
-        async def run() -> Any:
-            return await awaitable
-
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(60)
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-
-@pytest.fixture(scope="module")
-def run() -> Iterator[Loop]:
-    with closing(Loop()) as loop:
-        yield loop
-
-
-class Kit(CacheKit):
-    system = "redis"
-    pickles = False
-    port: int
-    clients: list[Any]
-
-    @pytest.fixture(autouse=True)
-    def server(self, port: int) -> Iterator[None]:
-        self.port = port
-        self.clients = []
-        yield
-        for client in self.clients:
-            self.end(client)
-
-    def make(self) -> Any:
-        client = self.connect()
-        if len(self.clients) < 2:  # what they count is the clients', not the connections'
-            self.clients.append(self.keeper(client))
-        self.clear(client)
-        return client
-
-    def connect(self) -> Any:
-        return redis.Redis(port=self.port)
-
-    def keeper(self, client: Any) -> Any:
-        return client.connection_pool
-
-    def end(self, pool: Any) -> None:
-        pool.disconnect()
-
-    def put(self, cache: Any, key: str, value: Any) -> None:
-        self.wait(cache.set(key, json.dumps(value)))
-
-    def get(self, cache: Any, key: str) -> Any:
-        value = self.wait(cache.get(key))
-        return SENTINEL if value is None else json.loads(value)
-
-    def clear(self, cache: Any) -> None:
-        self.wait(cache.flushdb())
-
-    def wait(self, answer: Any) -> Any:
-        return answer
 
 
 class TestRedis(Kit):
@@ -232,21 +142,6 @@ class TestPipeline(Kit):
         return SENTINEL if value is None else json.loads(value)
 
 
-class OfLoop(Kit):
-    @pytest.fixture(autouse=True)
-    def loop(self, run: Loop) -> None:
-        self.run = run
-
-    def connect(self) -> Any:
-        return aredis.Redis(port=self.port)
-
-    def end(self, pool: Any) -> None:
-        self.run(pool.disconnect())
-
-    def wait(self, answer: Any) -> Any:
-        return self.run(answer)
-
-
 class TestAsync(OfLoop):
     def test_it_counts_as_the_sync_one_does(self, cache: Any) -> None:
         async def use() -> None:
@@ -309,113 +204,6 @@ class TestAsyncPipeline(OfLoop):
         return SENTINEL if value is None else json.loads(value)
 
 
-class OfCluster(Kit):
-    @pytest.fixture(autouse=True)
-    def server(self, cluster_port: int) -> None:
-        self.port = cluster_port
-        self.clients = []
-
-    def connect(self) -> Any:
-        return redis.RedisCluster(host="127.0.0.1", port=self.port)
-
-    def keeper(self, client: Any) -> Any:
-        return None
-
-
-class TestCluster(OfCluster):
-    def test_keys_of_many_slots(self, cache: Any) -> None:
-        cache.set("a", 1)
-        assert cache.mget_nonatomic("a", "b", "c") == [b"1", None, None]
-        assert self.counted() == (1, 2)
-        assert cache.mget("{a}1", "{a}2") == [None, None]
-        assert self.counted() == (1, 4)
-
-    def test_a_pipeline(self, cache: Any) -> None:
-        pipe = cache.pipeline()
-        pipe.set("a", 1).get("a").get("b")
-        assert pipe.execute() == [True, b"1", None]
-        assert self.counted() == (1, 1)
-        pipe.rpush("l", 1).get("l")
-        with pytest.raises(redis.ResponseError) as raised:
-            pipe.execute()
-        assert not shows_us(raised.value)
-        assert self.counted() == (1, 1)
-
-    def test_a_transaction(self, cache: Any) -> None:
-        if not hasattr(redis.cluster, "TransactionStrategy"):
-            pytest.skip("this redis-py has no transactions in clusters")
-        with cache.pipeline(transaction=True) as pipe:
-            pipe.watch("a")
-            assert pipe.get("a") is None
-            pipe.multi()
-            pipe.set("a", 1)
-            pipe.get("a")
-            assert pipe.execute()[1] == b"1"
-        assert self.counted() == (1, 1)
-
-
-class TestAsyncCluster(OfCluster):
-    @pytest.fixture(autouse=True)
-    def loop(self, run: Loop) -> Iterator[None]:
-        self.run = run
-        self.made: list[weakref.ref[Any]] = []
-        yield
-        for made in self.made:
-            if (client := made()) is not None:
-                self.end(client)
-
-    def connect(self) -> Any:
-        client = aredis.RedisCluster(host="127.0.0.1", port=self.port)
-        self.made.append(weakref.ref(client))
-        return client
-
-    def wait(self, answer: Any) -> Any:
-        return self.run(answer)
-
-    def end(self, client: Any) -> None:
-        self.run(client.aclose() if hasattr(client, "aclose") else client.close())
-
-    # redis-py complains of a cluster client that goes without being closed.
-    def test_a_cache_is_not_kept_alive_and_what_it_counted_stays(self) -> None:
-        cache = self.make()
-        metertap.name_cache(cache, "sessions")
-        self.put(cache, "a", 1)
-        self.get(cache, "a")
-        self.end(cache)
-        assert self.counted() == (1, 0)
-        gone = weakref.ref(cache)
-        del cache
-        wait_for(lambda: gc.collect() and gone() is None)
-        assert self.counted() == (1, 0)
-        assert not state.recorder().cache("sessions", self.system).parts
-
-    def test_keys_of_many_slots_and_a_pipeline(self, cache: Any) -> None:
-        async def use() -> None:
-            await cache.set("a", 1)
-            assert await cache.mget_nonatomic("a", "b", "c") == [b"1", None, None]
-            pipe = cache.pipeline()
-            pipe.set("a", 1).get("a").get("b")
-            assert await pipe.execute() == [True, b"1", None]
-
-        self.run(use())
-        assert self.counted() == (2, 3)
-
-    def test_a_transaction(self, cache: Any) -> None:
-        if not hasattr(redis.cluster, "TransactionStrategy"):
-            pytest.skip("this redis-py has no transactions in clusters")
-
-        async def use() -> None:
-            pipe = cache.pipeline(transaction=True)
-            pipe.set("a", 1).get("a").get("{a}b")
-            assert (await pipe.execute())[1:] == [b"1", None]
-
-        self.run(use())
-        assert self.counted() == (1, 1)
-
-
-# Names.
-
-
 @pytest.fixture
 def tap() -> Iterator[metertap.Tap]:
     with metertap.instrument(json_endpoint=False) as tap:
@@ -438,6 +226,8 @@ class Shop:
 
 
 prices: Any = None
+
+
 pool: Any = None
 
 

@@ -16,7 +16,7 @@ import agents
 from agents import Agent, Computer, RunConfig, Runner, function_tool
 from agents.editor import ApplyPatchResult
 from agents.mcp import MCPServer, MCPServerStdio
-from openai.types.responses import ResponseComputerToolCall, ResponseOutputItem
+from openai.types.responses import ResponseOutputItem
 from pydantic import TypeAdapter
 
 import metertap
@@ -156,59 +156,31 @@ class Editor:
     update_file = delete_file = create_file
 
 
+def item(kind: str, **more: Any) -> Any:
+    """An item of a model's answer that calls a tool."""
+    found = {"type": kind, "id": "1", "call_id": "1", "status": "completed", **more}
+    return _item.validate_python(found)
+
+
 def look() -> Any:
-    return ResponseComputerToolCall.model_validate(
-        {
-            "type": "computer_call",
-            "id": "1",
-            "call_id": "1",
-            "status": "completed",
-            "pending_safety_checks": [],
-            "action": {"type": "screenshot"},
-        }
-    )
+    return item("computer_call", pending_safety_checks=[], action={"type": "screenshot"})
 
 
 def shell_call() -> Any:
-    return _item.validate_python(
-        {
-            "type": "shell_call",
-            "id": "2",
-            "call_id": "2",
-            "status": "completed",
-            "action": {"commands": ["true"]},
-        }
-    )
+    return item("shell_call", action={"commands": ["true"]})
 
 
 def local_shell_call() -> Any:
-    return _item.validate_python(
-        {
-            "type": "local_shell_call",
-            "id": "3",
-            "call_id": "3",
-            "status": "completed",
-            "action": {"type": "exec", "command": ["true"], "env": {}},
-        }
-    )
+    return item("local_shell_call", action={"type": "exec", "command": ["true"], "env": {}})
 
 
 def patch_call() -> Any:
-    return _item.validate_python(
-        {
-            "type": "apply_patch_call",
-            "id": "4",
-            "call_id": "4",
-            "status": "completed",
-            "operation": {"type": "create_file", "path": "a", "diff": "+a"},
-        }
-    )
+    operation = {"type": "create_file", "path": "a", "diff": "+a"}
+    return item("apply_patch_call", operation=operation)
 
 
 def custom_call() -> Any:
-    return _item.validate_python(
-        {"type": "custom_tool_call", "id": "5", "call_id": "5", "name": "own", "input": "x"}
-    )
+    return item("custom_tool_call", name="own", input="x")
 
 
 def raising(_request: Any, *_more: Any) -> str:

@@ -12,19 +12,12 @@ import pytest
 pytest.importorskip("pydantic_ai")
 from pydantic_ai import (
     Agent,
-    ApprovalRequired,
-    CallDeferred,
     DeferredToolRequests,
-    DeferredToolResults,
     ModelRetry,
     RunContext,
     Tool,
-    ToolDenied,
     exceptions,
 )
-from pydantic_ai.messages import ModelResponse, ToolCallPart
-from pydantic_ai.models.function import FunctionModel
-from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import FunctionToolset, WrapperToolset
 
 import metertap
@@ -32,24 +25,12 @@ from kits.tool_kit import ToolKit
 from metertap import Tap, catalogue
 from metertap_instrumentation.tools import pydantic_ai
 from servers.pydantic_ai_agents import VERSION, WAYS, agent, calling, counted, error_types, once
+from support.pydantic_ai_tools import Unreachable, is_deferred, later, plain, run, wants_approval
 
 pytestmark = pytest.mark.library("pydantic_ai")
 
+
 ToolFailed: Any = getattr(exceptions, "ToolFailed", None)
-HAS_VALIDATORS = VERSION >= (1, 63)
-
-
-class Unreachable(Exception):
-    """What a tool raises."""
-
-
-def plain(number: int = 1) -> int:
-    return number
-
-
-async def later(number: int = 1) -> int:
-    await asyncio.sleep(0)
-    return number
 
 
 def raises() -> str:
@@ -75,27 +56,9 @@ def fails() -> str:
     raise ToolFailed("the secret")
 
 
-def is_deferred() -> str:
-    raise CallDeferred
-
-
-def wants_approval(context: RunContext[Any]) -> str:
-    if not context.tool_call_approved:
-        raise ApprovalRequired
-    return "approved"
-
-
 async def never_ends() -> str:
     await asyncio.Event().wait()
     return "never"
-
-
-def run(made: Agent[Any, Any]) -> Any:
-    """What the run gave, or the exception that ended it."""
-    try:
-        return made.run_sync("go").output
-    except Exception as error:
-        return error
 
 
 class TestTools(ToolKit):
@@ -122,6 +85,8 @@ def test_every_way_to_run_an_agent_counts_a_call_once(way: str, tool: Any, tap: 
 
 
 Case = tuple[Callable[..., Any], dict[str, Any], str, str | None]
+
+
 ENDINGS: dict[str, Case] = {
     "ok": (plain, {"number": 2}, "ok", None),
     "exception": (raises, {}, "exception", "Unreachable"),
@@ -132,6 +97,8 @@ ENDINGS: dict[str, Case] = {
     "deferred": (is_deferred, {}, "interim", None),
     "approval": (wants_approval, {}, "interim", None),
 }
+
+
 if ToolFailed is not None:
     ENDINGS["failed"] = (fails, {}, "tool_error", "ToolFailed")
 
@@ -265,9 +232,6 @@ def test_agents_in_threads(tap: Tap) -> None:
     assert counted(tap.snapshot()) == {"plain": {"ok": 20}}
 
 
-# Toolsets
-
-
 def test_a_call_through_toolsets_in_toolsets_is_one_by_the_name_that_the_model_knows(
     tap: Tap,
 ) -> None:
@@ -324,9 +288,6 @@ def test_a_langchain_tool_is_one_call(tap: Tap) -> None:
     assert counted(tap.snapshot()) == {"shop": {"ok": 1}}
 
 
-# Agents in tools
-
-
 @pytest.mark.parametrize("name", ["delegate", "inner"])
 def test_an_agent_that_a_tool_runs_makes_calls_of_its_own(name: str, tap: Tap) -> None:
     async def inner() -> str:
@@ -362,106 +323,6 @@ def test_an_agent_that_gives_up_is_an_exception_of_the_tool_that_ran_it(
     document = tap.snapshot()
     assert counted(document) == {"delegate": {"exception": 1}, name: {outcome: 1}}
     assert error_types(document)["delegate"] == {"UnexpectedModelBehavior": 1}
-
-
-# Deferrals
-
-
-def answered(made: Agent[Any, Any], answer: Any) -> Any:
-    """Run until calls are deferred, answer them, run on."""
-    first = made.run_sync("go")
-    assert isinstance(first.output, DeferredToolRequests)
-    (call,) = first.output.approvals or first.output.calls
-    results = DeferredToolResults()
-    (results.approvals if first.output.approvals else results.calls)[call.tool_call_id] = answer
-    history = first.all_messages()
-    return made.run_sync(message_history=history, deferred_tool_results=results).output
-
-
-def deferring(*tools: Any) -> Agent[Any, Any]:
-    name = tools[0].name if isinstance(tools[0], Tool) else tools[0].__name__
-    return agent(*once(name), tools=tools, output_type=[str, DeferredToolRequests])
-
-
-def test_a_tool_that_asks_for_approval_runs_twice_and_only_the_second_ends(tap: Tap) -> None:
-    assert answered(deferring(wants_approval), True) == "done"
-    assert counted(tap.snapshot()) == {"wants_approval": {"interim": 1, "ok": 1}}
-    assert tap.snapshot()["tool_metrics"]["wants_approval"]["success_rate"] == 100.0
-
-
-def test_a_tool_that_needs_approval_runs_once_it_has_it(tap: Tap) -> None:
-    assert answered(deferring(Tool(plain, requires_approval=True)), True) == "done"
-    assert counted(tap.snapshot()) == {"plain": {"ok": 1}}
-
-
-def test_a_tool_that_was_denied_was_not_called(tap: Tap) -> None:
-    assert answered(deferring(Tool(plain, requires_approval=True)), ToolDenied("no")) == "done"
-    assert counted(tap.snapshot()) == {}
-
-
-def test_a_tool_that_the_program_runs_itself_is_called_as_often_as_it_defers(tap: Tap) -> None:
-    assert answered(deferring(is_deferred), "by hand") == "done"
-    assert counted(tap.snapshot()) == {"is_deferred": {"interim": 1}}
-
-
-# Arguments that a tool's own validator sees
-
-
-@pytest.mark.skipif(not HAS_VALIDATORS, reason="tools have no validators of their own yet")
-@pytest.mark.parametrize(
-    ("error", "outcome", "error_type"),
-    [
-        (ModelRetry("the secret"), "caller_error", "ModelRetry"),
-        (Unreachable("the secret"), "exception", "Unreachable"),
-    ],
-)
-def test_what_a_validator_raises(error: Exception, outcome: str, error_type: str, tap: Tap) -> None:
-    def validator(_context: Any, number: int) -> None:
-        raise error
-
-    run(agent(*once("plain", number=1), tools=[Tool(plain, args_validator=validator)]))
-    assert counted(tap.snapshot()) == {"plain": {outcome: 1}}
-    assert error_types(tap.snapshot()) == {"plain": {error_type: 1}}
-
-
-@pytest.mark.skipif(VERSION < (2, 40), reason="validators cannot defer yet")
-def test_a_validator_that_defers_is_no_failure(tap: Tap) -> None:
-    def validator(context: RunContext[Any], number: int) -> None:
-        if not context.tool_call_approved:
-            raise ApprovalRequired
-
-    assert answered(deferring(Tool(plain, args_validator=validator)), True) == "done"
-    assert counted(tap.snapshot()) == {"plain": {"interim": 1, "ok": 1}}
-
-
-# What is no tool
-
-
-def test_the_tool_that_gives_the_output_is_none(tap: Tap) -> None:
-    made: Any = Agent(TestModel(), output_type=tuple[int, str], tools=[plain])
-    made.run_sync("go")
-    assert counted(tap.snapshot()) == {"plain": {"ok": 1}}
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_an_output_function_is_none_whatever_it_raises(way: str, tap: Tap) -> None:
-    def answer(number: int) -> int:
-        if number == 1:
-            raise ModelRetry("again")
-        return number
-
-    def model(messages: Any, info: Any) -> ModelResponse:
-        (output,) = info.output_tools
-        return ModelResponse(parts=[ToolCallPart(output.name, {"number": min(len(messages), 2)})])
-
-    if way == "run_stream":
-        pytest.skip("the model does not stream")
-    made: Any = Agent(FunctionModel(model), output_type=answer, tools=[plain])
-    assert WAYS[way](made) == 2
-    assert counted(tap.snapshot()) == {}
-
-
-# Caches and the framework's own telemetry
 
 
 @pytest.fixture
