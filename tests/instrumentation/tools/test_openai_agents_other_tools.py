@@ -158,7 +158,7 @@ class Editor:
 
 def item(kind: str, **more: Any) -> Any:
     """An item of a model's answer that calls a tool."""
-    found = {"type": kind, "id": "1", "call_id": "1", "status": "completed", **more}
+    found = {"type": kind, "id": kind, "call_id": kind, "status": "completed", **more}
     return _item.validate_python(found)
 
 
