@@ -147,12 +147,13 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
     if not logger.isEnabledFor(level):
         return
     context = contextvars.copy_context()  # what a handler may add to the record
-    thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
     seconds = 0.0 if _logging else _LOG_SECONDS  # one hangs already
-    _logging.add(thread)
+    thread = threading.current_thread()
     try:
+        thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
+        _logging.add(thread)
         thread.start()
-    except RuntimeError:  # there are no new threads while Python 3.12 ends
+    except RuntimeError:  # there are none in a subinterpreter, and while Python 3.12 ends
         log()
     else:
         thread.join(seconds)

@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -294,63 +293,6 @@ def test_where_one_of_two_places_hangs_the_other_gets_all(
         other.execute("BEGIN IMMEDIATE")
         assert end(program, ending, **to(collector), **env).status == ending.status
     assert sum(collector.calls_by_process().values()) == CALLS
-
-
-APP = """
-import metertap
-{instrument}
-
-@metertap.tool
-def search():
-    pass
-
-async def app(scope, receive, send):
-    search()
-    await send({{"type": "http.response.start", "status": 200, "headers": []}})
-    await send({{"type": "http.response.body", "body": b"found"}})
-"""
-
-
-@pytest.mark.parametrize("measured", ["instrument", "run"])
-@pytest.mark.parametrize(
-    ("sent", "workers", "status"),
-    [
-        (signal.SIGTERM, (), -signal.SIGTERM),  # which it raises again when it has shut down
-        (signal.SIGINT, (), 0),
-        (signal.SIGTERM, ("--workers", "2"), 0),
-        (signal.SIGINT, ("--workers", "2"), 0),
-    ],
-)
-def test_a_web_server_and_its_workers_lose_nothing(
-    sent: signal.Signals,
-    workers: tuple[str, ...],
-    status: int,
-    measured: str,
-    tmp_path: Path,
-    free_port: int,
-) -> None:
-    instrument = "metertap.instrument()" if measured == "instrument" else ""
-    (tmp_path / "shopapp.py").write_text(APP.format(instrument=instrument))
-    run = [METERTAP, "run", "--children", "--"] if measured == "run" else []
-    server = [sys.executable, "-m", "uvicorn", "shopapp:app", "--lifespan", "off"]
-    if workers:  # it ends workers that are not there after 5 seconds, as on a machine that is busy
-        workers = (*workers, "--timeout-worker-healthcheck", "60")
-    command = [*run, *server, "--port", str(free_port), *workers]
-    with receiver() as collector, started(command, env=to(collector), cwd=tmp_path) as process:
-        wait_for(lambda: _get(free_port), 60)
-        calls = 1 + sum(_get(free_port) for _ in range(20))
-        process.send_signal(sent)
-        assert ended(process).status == status
-    assert calls == 21
-    assert sum(collector.calls_by_process().values()) == calls
-
-
-def _get(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
-            return bool(answer.read() == b"found")
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(

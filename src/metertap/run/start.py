@@ -20,6 +20,7 @@ import stat
 import sys
 import time
 
+from metertap.interpreters import is_subinterpreter
 from metertap.run import others
 from metertap.runtime import listing
 
@@ -117,6 +118,8 @@ def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) ->
     """
     if not os.environ.get("METERTAP_RUN_CHILDREN"):
         others.watch()
+    elif is_subinterpreter():  # it finds the hook in the environment, as a child does
+        return
     if may_wait():
         _Waiting(failed).start()
     else:

@@ -36,6 +36,11 @@ FLUSH_MILLISECONDS = 500.0
 
 _PUT_OFF_SECONDS = 0.2
 """The part of it in which the main thread may leave code that holds a lock."""
+_SAME_SECONDS = 0.1
+"""How soon after a signal another one asks for nothing new.
+
+`timeout` of coreutils sends each signal to its child and then to its group, in which the child is.
+"""
 
 _LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
 """Packages whose locks a push needs."""
@@ -83,6 +88,7 @@ class Endings:
         self._aside: list[int] = []
         self._is_pushing = False  # and the main thread waits for it
         self._ends_by: int | None = None  # a signal that came meanwhile
+        self._asked_at: float | None = None  # when a signal asked for the end that has begun
         self._put_off_until: float | None = None
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
 
@@ -144,9 +150,12 @@ class Endings:
         # calls the one it replaced would have found none, and goes on.
         if sys._getframe().f_back is not frame:
             self._push_from_a_thread()
+        elif self._asked_at is not None:
+            if time.monotonic() >= self._asked_at + _SAME_SECONDS:
+                _die_by(number)  # a second one ends the process at once
         elif self._is_pushing:  # the main thread waits below this frame, and ends when that is done
             self._ends_by = number
-            signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+            self._asked_at = time.monotonic()
         elif not (_may_hold_locks(frame) and self._put_off(number)):
             self._end_by(number)
 
@@ -157,9 +166,9 @@ class Endings:
             seconds -= time.monotonic() - self._put_off_until + _PUT_OFF_SECONDS
             self._put_off_until = None
             sys.setprofile(None)
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        self._asked_at = time.monotonic()
         self._push_from_a_thread(seconds)
-        os.kill(os.getpid(), number)
+        _die_by(number)
 
     def _put_off(self, number: int) -> bool:
         """End the process by the signal as soon as the main thread has left the code it is in.
@@ -227,30 +236,38 @@ class Endings:
 
     def _push_at_once(self) -> None:
         """Push from the main thread, at the end of a child of multiprocessing."""
-        self._push_undisturbed(self._until())
-
-    def _push_undisturbed(self, until: float) -> None:
-        """Push from the main thread, at its end."""
         with faults.guarded("ending"), self._undisturbed():
-            self._push(until)
+            self._push(self._until())
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
         """Put off signals that end the process until the block ends.
 
         The handler of such a signal would keep the main thread in the middle of its push, and wait
-        for another one in vain.
+        for another one in vain. An interrupt that only repeats one would end the push.
         """
         if self._is_pushing or not _is_main_thread():
             yield
             return
+        begun = time.monotonic()
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            if time.monotonic() >= begun + _SAME_SECONDS:
+                signal.default_int_handler(number, frame)
+
+        is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         self._is_pushing = True
         try:
+            for _ in range(2 * is_pythons):
+                with suppress(KeyboardInterrupt):  # one that came before this line
+                    signal.signal(signal.SIGINT, interrupt)
             yield
         finally:
+            if is_pythons and signal.getsignal(signal.SIGINT) is interrupt:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             self._is_pushing = False
             if self._ends_by is not None:
-                os.kill(os.getpid(), self._ends_by)
+                _die_by(self._ends_by)
 
     # Forks: Python forgets a signal that reaches a child before its first step, so that a child
     # that is terminated as soon as it is started would live on if it had a handler.
@@ -272,9 +289,22 @@ class Endings:
     # Exit handlers
 
     def _exit(self) -> None:
-        until = self._until()
+        begun = time.monotonic()
+        try:
+            self._push_and_stop()
+        except KeyboardInterrupt:  # before it was put off, or a new one
+            if time.monotonic() >= begun + _SAME_SECONDS:
+                raise
+            self._push_and_stop()
+
+    def _push_and_stop(self) -> None:
+        with self._undisturbed():
+            self._end(self._until())
+
+    def _end(self, until: float) -> None:
         without_files = _seconds_without_files()
-        self._push_undisturbed(until)
+        with faults.guarded("ending"):
+            self._push(until)
         with faults.guarded("exit"):
             self._stop(until)
         with faults.guarded("exit"):
@@ -286,6 +316,12 @@ class Endings:
 
 
 _watching: Endings | None = None
+
+
+def _die_by(number: int) -> None:
+    """End the process by the signal, as it ends where nobody handles it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _before_fork() -> None:

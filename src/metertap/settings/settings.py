@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap.faults import guarded, shown
+from metertap.interpreters import is_subinterpreter
 from metertap.parsing import money
 from metertap.settings import config_file, otel_variables
 from metertap.settings.address import Address
@@ -184,6 +185,9 @@ def read(
         disabled_because = f"{variable if by_variable else 'enabled'} is false"
     elif otel.is_sdk_disabled:
         disabled_because = "OTEL_SDK_DISABLED is true"
+    elif is_subinterpreter():  # which cannot end while threads of ours run
+        disabled_because = "nothing is measured in a subinterpreter"
+        warn_once("subinterpreter", disabled_because)
     values["enabled"] = disabled_because is None
     values.setdefault("prometheus", otel.prometheus)
     return Settings(

@@ -1,0 +1,160 @@
+"""Ends that are asked for twice, as `timeout` of coreutils does, and before anything is measured.
+
+These are rows of the table in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from run.test_endings import CALLS, PRELUDE, to
+from servers.otlp_receiver import receiver
+from support.programs import METERTAP, ended, started
+
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="these are the ends that POSIX has"),
+    pytest.mark.programs,
+]
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.fixture(params=["instrument", "run"])
+def command_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], list[str]]:
+    """Writes a program that measures itself, or is measured by `metertap run`."""
+
+    def write(code: str) -> list[str]:
+        is_own = request.param == "instrument"
+        text = PRELUDE.format(instrument="metertap.instrument()" if is_own else "") + code
+        (tmp_path / "shop.py").write_text(text)
+        run = [] if is_own else [METERTAP, "run", "--"]
+        return [*run, sys.executable, str(tmp_path / "shop.py")]
+
+    return write
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="coreutils are not there")
+@pytest.mark.parametrize("sent", SIGNALS, ids=lambda sent: sent.name)
+@pytest.mark.parametrize("end", ["ready()", "ready(lambda: None)\nwhile True: pass"])
+def test_a_program_that_timeout_ends_loses_nothing(
+    end: str, sent: signal.Signals, command_of: Callable[[str], list[str]]
+) -> None:
+    # It has no file that says how far the program is, but passes on the signals that it gets.
+    command = ["timeout", "--preserve-status", "-s", sent.name[3:], "300"]
+    with receiver() as collector:
+        program = [*command, *command_of("work(); " + end)]
+        with started(program, env=to(collector)) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGALRM)  # as its timer does
+            status = ended(process).status
+    assert status in {-sent, 128 + sent}
+    assert sum(collector.calls_by_process().values()) == CALLS
+
+
+@pytest.mark.parametrize("sent", SIGNALS, ids=lambda sent: sent.name)
+@pytest.mark.parametrize("pause", [0.0003, 0.005])
+def test_a_signal_that_comes_twice_ends_the_process_once(
+    pause: float, sent: signal.Signals, command_of: Callable[[str], list[str]]
+) -> None:
+    for _ in range(2):
+        with receiver() as collector:
+            command = command_of("work(); ready(lambda: None)\nwhile True: pass")
+            with started(command, env=to(collector)) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                process.send_signal(sent)
+                time.sleep(pause)
+                process.send_signal(sent)
+                assert ended(process).status == -sent
+        assert sum(collector.calls_by_process().values()) == CALLS
+
+
+def test_a_second_signal_that_comes_later_ends_the_process_at_once(
+    command_of: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    # The end takes seconds, because the first price imports a table.
+    (tmp_path / "genai_prices.py").write_text(
+        "import os, time\nos.write(1, b'imported\\n')\ntime.sleep(60)"
+    )
+    usage = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
+    with receiver() as collector:
+        with started(command_of(f"{usage}\nready()"), env=to(collector)) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.readline() == b"imported\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGHUP)
+            assert ended(process).status == -signal.SIGHUP
+
+
+IMPORTS = """
+work()
+import {module}
+"""
+
+
+@pytest.mark.parametrize("module", ["catalogue", "cachetools"])
+def test_a_signal_during_an_import_of_the_programs_loses_nothing(
+    module: str, command_of: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    # The second is a library's name, so that metertap itself waits for the import.
+    (tmp_path / f"{module}.py").write_text("import os, time\nos.kill(os.getpid(), 15)\nwhile 1: 1")
+    with receiver() as collector:
+        command = command_of(IMPORTS.format(module=module))
+        with started(command, env=to(collector)) as process:
+            found = ended(process)
+    assert (found.status, found.told) == (-signal.SIGTERM, "")
+    assert sum(collector.calls_by_process().values()) == CALLS
+
+
+AT_AN_IMPORT = """
+import os, sys
+left = int(sys.argv[1])
+def count(event, details):
+    global left
+    if event == "import":
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), int(sys.argv[2]))
+sys.addaudithook(count)
+import metertap
+tap = metertap.instrument()
+metertap.tool(print)
+imports = int(sys.argv[1]) - left
+left = 0
+sys.stdin.read()
+print(imports)
+"""
+
+
+@pytest.mark.parametrize("sent", SIGNALS, ids=lambda sent: sent.name)
+def test_a_signal_while_measuring_begins_ends_the_process(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(AT_AN_IMPORT)
+    with receiver() as collector:
+        environ = {**os.environ, **to(collector)}
+
+        def ends(number: int) -> subprocess.CompletedProcess[bytes]:
+            command = [sys.executable, str(tmp_path / "shop.py"), str(number), str(int(sent))]
+            return subprocess.run(
+                command, env=environ, capture_output=True, stdin=subprocess.DEVNULL, check=False
+            )
+
+        imports = int(ends(10**9).stdout)
+        assert imports > 100
+        for number in range(1, imports, imports // 8):
+            done = ends(number)
+            assert (number, done.returncode) == (number, -sent), done.stderr
+            is_silent = sent != signal.SIGINT  # of which Python tells where it was
+            assert not (is_silent and done.stderr), done.stderr
