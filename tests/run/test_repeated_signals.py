@@ -86,15 +86,15 @@ def test_a_second_signal_that_comes_later_ends_the_process_at_once(
         "import os, time\nos.write(1, b'imported\\n')\ntime.sleep(60)"
     )
     usage = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
-    with receiver() as collector:
-        with started(command_of(f"{usage}\nready()"), env=to(collector)) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            process.send_signal(signal.SIGTERM)
-            assert process.stdout.readline() == b"imported\n"
-            time.sleep(0.3)
-            process.send_signal(signal.SIGHUP)
-            assert ended(process).status == -signal.SIGHUP
+    command = command_of(f"{usage}\nready()")
+    with receiver() as collector, started(command, env=to(collector)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == b"imported\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGHUP)
+        assert ended(process).status == -signal.SIGHUP
 
 
 IMPORTS = """

@@ -9,7 +9,7 @@ import pytest
 
 from run.test_endings import to
 from servers.otlp_receiver import receiver
-from support.programs import METERTAP, ended, started
+from support.programs import METERTAP, run
 
 pytestmark = [pytest.mark.interpreter, pytest.mark.programs]
 
@@ -74,12 +74,10 @@ def test_a_subinterpreter_beside_a_program_that_is_measured(
 ) -> None:
     code, printed = BESIDE[what]
     tap = "metertap.instrument()" if measured == "instrument" else None
-    run = [] if measured == "instrument" else [METERTAP, "run", "--children", "--"]
+    before = [] if measured == "instrument" else [METERTAP, "run", "--children", "--"]
     (tmp_path / "shop.py").write_text(PRELUDE.format(tap=tap) + code + "\nsys.exit(3)\n")
     with receiver() as collector:
-        program = [*run, sys.executable, str(tmp_path / "shop.py")]
-        with started(program, env=to(collector)) as process:
-            found = ended(process)
+        found = run(*before, sys.executable, str(tmp_path / "shop.py"), env=to(collector))
     assert (found.status, found.stdout) == (3, printed), found.told
     told = "metertap: nothing is measured in a subinterpreter\n" if printed else ""
     assert found.told == told
@@ -95,8 +93,7 @@ def test_a_program_that_measures_in_a_subinterpreter_alone_ends_as_it_would(
     code = code.replace("import metertap\n", "")
     (tmp_path / "shop.py").write_text(f"{code}\nrun({make}, {IMPORTS_AND_STAYS!r})\nsys.exit(3)")
     with receiver() as collector:
-        with started([sys.executable, str(tmp_path / "shop.py")], env=to(collector)) as process:
-            found = ended(process)
+        found = run(sys.executable, str(tmp_path / "shop.py"), env=to(collector))
     assert found.status == 3, found.told
     # Python 3.12 isolates so that some of what metertap needs cannot be imported there.
     assert found.stdout == OFF or (isolated and b"metertap.unavailable" in found.stdout)

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,6 +25,14 @@ from metertap import faults, state
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
+from metertap.runtime.signals import (
+    CAUGHT,
+    HARMLESS,
+    die_by,
+    has_default_action,
+    is_main_thread,
+    may_hold_locks,
+)
 
 END_SECONDS = 0.8
 """The longest that metertap delays the end of a process."""
@@ -41,30 +48,11 @@ _SAME_SECONDS = 0.1
 
 `timeout` of coreutils sends each signal to its child and then to its group, in which the child is.
 """
+_SWITCH_SECONDS = 1e-4
+"""How long other threads of the program keep the interpreter meanwhile.
 
-_LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
-"""Packages whose locks a push needs."""
-_CAUGHT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask a process to end, and end it at once where it does not handle them.
-
-Not SIGQUIT and SIGUSR1, which also end it: those are for programs that hang, and Python calls a
-handler only between two steps of its main thread.
+A push takes it some hundred times. Threads that compute keep it for 5 milliseconds each otherwise.
 """
-_HARMLESS = frozenset(
-    getattr(signal, name)
-    for name in (
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGURG",
-        "SIGWINCH",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-    )
-    if hasattr(signal, name)
-)
-"""Signals that do not end a process that does not handle them."""
 
 
 class Endings:
@@ -122,9 +110,9 @@ class Endings:
         if os.name != "posix":
             return
         self._raised.install()
-        if _is_main_thread():
-            for number in _CAUGHT:
-                if _has_default_action(number):
+        if is_main_thread():
+            for number in CAUGHT:
+                if has_default_action(number):
                     signal.signal(number, self._caught)
         util: Any = sys.modules.get("multiprocessing.util")
         if util is not None:
@@ -152,11 +140,11 @@ class Endings:
             self._push_from_a_thread()
         elif self._asked_at is not None:
             if time.monotonic() >= self._asked_at + _SAME_SECONDS:
-                _die_by(number)  # a second one ends the process at once
+                die_by(number)  # a second one ends the process at once
         elif self._is_pushing:  # the main thread waits below this frame, and ends when that is done
             self._ends_by = number
             self._asked_at = time.monotonic()
-        elif not (_may_hold_locks(frame) and self._put_off(number)):
+        elif not (may_hold_locks(frame) and self._put_off(number)):
             self._end_by(number)
 
     def _end_by(self, number: int) -> None:
@@ -168,7 +156,7 @@ class Endings:
             sys.setprofile(None)
         self._asked_at = time.monotonic()
         self._push_from_a_thread(seconds)
-        _die_by(number)
+        die_by(number)
 
     def _put_off(self, number: int) -> bool:
         """End the process by the signal as soon as the main thread has left the code it is in.
@@ -189,7 +177,7 @@ class Endings:
             return False
 
         def step(frame: FrameType, event: str, _arg: object) -> None:
-            if not _may_hold_locks(frame.f_back if event == "return" else frame):
+            if not may_hold_locks(frame.f_back if event == "return" else frame):
                 self._end_by(number)
 
         sys.setprofile(step)  # nobody misses another profiler: the process is about to end
@@ -203,7 +191,7 @@ class Endings:
     def _raise_signal(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with faults.guarded("ending"):
             number = args[0] if args else kwargs.get("signalnum")
-            if number not in _HARMLESS and signal.getsignal(number) is signal.SIG_DFL:
+            if number not in HARMLESS and signal.getsignal(number) is signal.SIG_DFL:
                 self._push_from_a_thread()
         try:
             return wrapped(*args, **kwargs)
@@ -246,7 +234,7 @@ class Endings:
         The handler of such a signal would keep the main thread in the middle of its push, and wait
         for another one in vain. An interrupt that only repeats one would end the push.
         """
-        if self._is_pushing or not _is_main_thread():
+        if self._is_pushing or not is_main_thread():
             yield
             return
         begun = time.monotonic()
@@ -256,25 +244,28 @@ class Endings:
                 signal.default_int_handler(number, frame)
 
         is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        interval = sys.getswitchinterval()
         self._is_pushing = True
         try:
             for _ in range(2 * is_pythons):
                 with suppress(KeyboardInterrupt):  # one that came before this line
                     signal.signal(signal.SIGINT, interrupt)
+            sys.setswitchinterval(_SWITCH_SECONDS)
             yield
         finally:
+            sys.setswitchinterval(interval)
             if is_pythons and signal.getsignal(signal.SIGINT) is interrupt:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             self._is_pushing = False
             if self._ends_by is not None:
-                _die_by(self._ends_by)
+                die_by(self._ends_by)
 
     # Forks: Python forgets a signal that reaches a child before its first step, so that a child
     # that is terminated as soon as it is started would live on if it had a handler.
 
     def before_fork(self) -> None:
         """Put our handlers aside; the child takes its own when it records."""
-        self._aside = self._ours() if _is_main_thread() else []
+        self._aside = self._ours() if is_main_thread() else []
         for number in self._aside:
             signal.signal(number, signal.SIG_DFL)
 
@@ -284,7 +275,7 @@ class Endings:
             signal.signal(number, self._caught)
 
     def _ours(self) -> list[int]:
-        return [number for number in _CAUGHT if signal.getsignal(number) == self._caught]
+        return [number for number in CAUGHT if signal.getsignal(number) == self._caught]
 
     # Exit handlers
 
@@ -318,12 +309,6 @@ class Endings:
 _watching: Endings | None = None
 
 
-def _die_by(number: int) -> None:
-    """End the process by the signal, as it ends where nobody handles it."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 def _before_fork() -> None:
     if _watching is not None:
         _watching.before_fork()
@@ -335,36 +320,6 @@ def _forked_in_parent() -> None:
 
 
 state.on_fork(before=_before_fork, parent=_forked_in_parent)
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _may_hold_locks(frame: FrameType | None) -> bool:
-    """Return whether the code that was interrupted in `frame` may hold locks of ours."""
-    while frame is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package in _LOCKING:
-            return True
-        if package not in sys.stdlib_module_names:  # which takes locks for whoever calls it
-            return False
-        frame = frame.f_back
-    return False
-
-
-def _has_default_action(number: int) -> bool:
-    """Return whether nobody handles or ignores the signal, in Python or below it."""
-    if signal.getsignal(number) is not signal.SIG_DFL:
-        return False
-    with suppress(OSError, ValueError, IndexError):  # only Linux has the file
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if (
-                line.startswith(("SigIgn:", "SigCgt:"))
-                and int(line.split()[1], 16) >> number - 1 & 1
-            ):
-                return False
-    return True
 
 
 def _seconds_without_files() -> float:

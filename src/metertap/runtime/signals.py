@@ -1,0 +1,71 @@
+"""Signals that end this process: which do, who handles them, and what they interrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+_LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
+"""Packages whose locks a push needs."""
+CAUGHT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to end, and end it at once where it does not handle them.
+
+Not SIGQUIT and SIGUSR1, which also end it: those are for programs that hang, and Python calls a
+handler only between two steps of its main thread.
+"""
+HARMLESS = frozenset(
+    getattr(signal, name)
+    for name in (
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGURG",
+        "SIGWINCH",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+    )
+    if hasattr(signal, name)
+)
+"""Signals that do not end a process that does not handle them."""
+
+
+def die_by(number: int) -> None:
+    """End the process by the signal, as it ends where nobody handles it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def may_hold_locks(frame: FrameType | None) -> bool:
+    """Return whether the code that was interrupted in `frame` may hold locks of ours."""
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in _LOCKING:
+            return True
+        if package not in sys.stdlib_module_names:  # which takes locks for whoever calls it
+            return False
+        frame = frame.f_back
+    return False
+
+
+def has_default_action(number: int) -> bool:
+    """Return whether nobody handles or ignores the signal, in Python or below it."""
+    if signal.getsignal(number) is not signal.SIG_DFL:
+        return False
+    with suppress(OSError, ValueError, IndexError):  # only Linux has the file
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if (
+                line.startswith(("SigIgn:", "SigCgt:"))
+                and int(line.split()[1], 16) >> number - 1 & 1
+            ):
+                return False
+    return True
