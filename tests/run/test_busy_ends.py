@@ -65,8 +65,9 @@ def test_threads_that_import_and_instrument_first_at_the_same_time_lose_nothing(
 
 
 DAEMONS = f"""
-import atexit, os, sys, threading, metertap
+import os, sys, threading, metertap
 {{tap}}
+sys.setswitchinterval(0.05)  # a push takes the interpreter so often that it would last seconds
 
 @metertap.tool
 def search():
