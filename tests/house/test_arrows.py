@@ -19,6 +19,7 @@ GROUND = {
     "distributions",
     "faults",
     "install_command",
+    "interpreters",
     "labels",
     "locks",
     "outcomes",
