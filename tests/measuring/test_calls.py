@@ -258,3 +258,17 @@ def test_a_series_that_raises_is_a_fault_and_nothing_else() -> None:
     frame[calls.SERIES] = Broken()
     calls.leave(frame)
     assert faults.fault_counts() == {"measure": 1}
+
+
+def test_a_deep_chain_holds_few_calls_that_have_ended() -> None:
+    live, last = 0, enter("search")
+    for _ in range(500):
+        between = enter("search")
+        last = enter("search")
+        calls.leave(between)
+        live += 1
+    length, frame = 0, last
+    while frame is not None:
+        length += 1
+        frame = frame[calls.PARENT]
+    assert live < length < 1.5 * live

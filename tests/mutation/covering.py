@@ -104,6 +104,8 @@ GROUPS = (
             "tests/measuring/test_counted_once.py",
             "tests/measuring/test_callables.py",
             "tests/measuring/test_frameworks.py",
+            "tests/patching/test_pickled_by_value.py",
+            "tests/patching/test_stand_ins_handed_on.py",
             "tests/instrumentation/tools/test_weights.py",
             "tests/caching",
         ),

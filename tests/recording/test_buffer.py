@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metertap import state
+from metertap import catalogue, state
 from metertap.recording.buffer import CHUNK
 
 pytestmark = pytest.mark.interpreter
@@ -43,3 +43,31 @@ def test_a_chunk_that_others_have_emptied_meanwhile_is_followed_by_another() -> 
     assert series.ticks >= before
     for _ in range(CHUNK - 1):
         series.tick()
+
+
+def test_who_waits_for_records_is_told_when_a_call_begins_and_not_only_when_it_ends() -> None:
+    series = state.recorder().tool("search", "test")
+    told: list[int] = []
+    state.recorder().on_record(lambda: told.append(series.ticks))
+    with pytest.raises(StopIteration):
+        series.tick()
+    series.due()
+    assert told == [1]
+    series.tick()
+    assert told == [1]
+
+
+def test_who_waits_for_records_is_told_of_the_next_one_of_a_series_that_has_begun() -> None:
+    point = state.recorder().operation(
+        "key", catalogue.CLIENT_DURATION, {"mcp.method.name": "ping"}
+    )
+    point.record(0.5, 1.0)
+    told: list[None] = []
+    state.recorder().on_record(lambda: told.append(None))
+    point.record(0.5, 2.0)
+    assert told == []
+    state.recorder().begin_again()  # as for a pipeline that has come
+    point.record(0.5, 3.0)
+    assert told == [None]
+    point.record(0.5, 4.0)
+    assert told == [None]

@@ -162,7 +162,7 @@ class Buffer(ABC):
         else:
             self.append = self._items.append
 
-    def put(self, item: object, *, begins: bool = False) -> None:
+    def put(self, item: object, *, begins: bool) -> None:
         """Append what is more than a duration that went well; at once if a series `begins` so."""
         self._items.append(item)
         if begins or self._recorder.in_order:
@@ -243,6 +243,8 @@ class Delivery(ABC):
 
     window_size: int
     """Latencies that a series keeps for percentiles."""
+    folding: bool
+    """Whether a buffer is being taken in."""
 
     def __init__(self) -> None:
         self._instruments: Sequence[Instruments] = ()
@@ -252,8 +254,6 @@ class Delivery(ABC):
         """Gives the context of a sampled span, or None; itself None while nothing traces."""
         # Reentrant: a finaliser may run, and record, while this thread holds the lock.
         self.lock = locks.rlock()
-        self.folding = False
-        """Whether a buffer is being taken in."""
         self.fold_listeners: tuple[Callable[[Buffer, Sequence[Any]], None], ...] = ()
         """The function that gets each batch that was taken in, with the lock held."""
 
