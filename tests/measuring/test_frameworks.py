@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import traceback
 import types
@@ -231,15 +232,32 @@ def test_a_fault_of_ours_is_no_fault_of_the_call(
 
 
 def test_a_call_inside_another_is_looked_at_by_the_framework(framework: Any) -> None:
-    looked_at: list[tuple[str, str]] = []
+    looked_at: list[tuple[str, str, bool]] = []
     framework.handlers.inside = lambda outer, _instance, name, _kwargs: looked_at.append(
-        (outer[calls.OWNER].name, name)
+        (outer[calls.OWNER].name, name, outer[calls.INSTANCE] == id(framework))
     )
     framework.run("search")
     assert looked_at == []
     framework.tools["outer"] = lambda: framework.run("search")
     framework.run("outer")
-    assert looked_at == [("outer", "search")]
+    assert looked_at == [("outer", "search", True)]
+
+
+@pytest.mark.faults
+def test_a_method_that_the_framework_lacks_is_a_problem_unless_it_is_optional() -> None:
+    sys.modules[MODULE] = types.ModuleType(MODULE)
+    sys.modules[MODULE].Framework = type("Framework", (), {})  # type: ignore[attr-defined]
+    logging.disable(logging.CRITICAL)
+    try:
+        for method in (frameworks.plain_method, frameworks.coroutine_method):
+            for optional, options in ((True, {"optional": True}), (False, {})):
+                patches = PatchSet(MODULE, [method("Framework.gone", Named(), **options)])
+                patches.install()
+                assert (patches.status == "failed") is not optional
+                patches.uninstall()
+    finally:
+        logging.disable(logging.NOTSET)
+        del sys.modules[MODULE]
 
 
 def test_a_note_is_not_for_a_call_of_another_framework_inside(framework: Any) -> None:
