@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from metertap._version import __version__
@@ -21,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         program = words[2:] if children else words[1:]
         if program and (program[0] == "--" or not program[0].startswith("-")):
             return _execute(program, children=children)
+    from metertap.cli.streams import failed, open_closed
+
+    open_closed()
     parser, commands = _parser()
     if words and not words[0].startswith("-") and words[0] not in commands:
         parser.error(_no_command(words[0], commands))
@@ -40,10 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `metertap snapshot | head`
-        # What is still in the buffer cannot be written, and Python would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        return failed(options.command, error)
     return status
 
 
