@@ -303,3 +303,23 @@ def test_it_redirects_to_a_path_of_this_server_alone(name: str, to: str) -> None
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "", "SCRIPT_NAME": name}
     assert b"".join(metertap.wsgi_app()(environ, lambda *given: head.extend(given))) == b""
     assert (head[0][:3], dict(head[1])["Location"]) == ("307", to)
+
+
+HANGING = """
+import asyncio, threading
+from metertap_exporters.http.asgi import asgi
+def hangs(environ, start_response):
+    print("asked", flush=True)
+    threading.Event().wait()
+async def begin():
+    scope = {"type": "http", "method": "GET", "path": "/"}
+    task = asyncio.create_task(asgi(hangs)(scope, None, None))
+    await asyncio.sleep(0.5)
+    task.cancel()
+asyncio.run(begin())
+"""
+
+
+def test_an_answer_that_hangs_does_not_keep_the_process() -> None:
+    found = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, timeout=60)
+    assert (found.returncode, found.stdout, found.stderr) == (0, b"asked\n", b"")

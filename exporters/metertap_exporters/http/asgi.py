@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
+from metertap import locks
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.connections import LIMIT
 
@@ -17,11 +20,51 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-_pools: dict[int, ThreadPoolExecutor] = {}
-"""Threads in which answers are made, by process id: a forked child has none of its parent's.
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
-The few of the loop itself are the program's: it would wait while answers take them all.
-"""
+
+class _Threads:
+    """Threads in which answers are made, `LIMIT` at most; other requests wait for one.
+
+    The few of the loop itself are the program's: it would wait while answers take them all. And a
+    pool's are waited for at the end of the process, however long: a file may hang that is read.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Future[Answer], WsgiApp, dict[str, Any]]] = deque()
+        self._running = 0
+        self._lock = locks.lock()
+
+    def answer(self, app: WsgiApp, environ: dict[str, Any]) -> Future[Answer]:
+        """Begin to make an answer."""
+        future: Future[Answer] = Future()
+        with self._lock:
+            self._waiting.append((future, app, environ))
+            is_more = self._running < LIMIT
+            self._running += is_more
+        if is_more:
+            try:
+                threading.Thread(target=self._run, name="metertap-mounted", daemon=True).start()
+            except RuntimeError:  # the system has no more
+                self._run()
+        return future
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+                future, app, environ = self._waiting.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(_answer(app, environ))
+                except BaseException as error:
+                    future.set_exception(error)
+
+
+_threads: dict[int, _Threads] = {}
+"""By process id: a forked child has none of its parent's."""
 
 
 def asgi(app: WsgiApp) -> AsgiApp:
@@ -46,9 +89,6 @@ async def _live(receive: Receive, send: Send) -> None:
         await send({"type": f"lifespan.{event}.complete"})
 
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
-
-
 async def _in_a_thread(app: WsgiApp, environ: dict[str, Any]) -> Answer:
     try:
         loop = asyncio.get_running_loop()
@@ -58,10 +98,8 @@ async def _in_a_thread(app: WsgiApp, environ: dict[str, Any]) -> Answer:
             return _answer(app, environ)
         found: Answer = await trio.to_thread.run_sync(_answer, app, environ)
         return found
-    pid = os.getpid()
-    if pid not in _pools:
-        _pools[pid] = ThreadPoolExecutor(LIMIT, "metertap-mounted")
-    return await loop.run_in_executor(_pools[pid], _answer, app, environ)
+    threads = _threads.setdefault(os.getpid(), _Threads())
+    return await asyncio.wrap_future(threads.answer(app, environ), loop=loop)
 
 
 def _answer(app: WsgiApp, environ: dict[str, Any]) -> Answer:
