@@ -336,17 +336,14 @@ metertap.uninstrument()
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("broken", ["settings.settings.read", "runtime.installation.Installation"])
+@pytest.mark.parametrize("broken", ["settings.settings.read", "runtime.owners.Installation"])
 def test_a_fault_of_its_own_in_instrument_is_one_warning(
     broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from metertap.runtime import tap as taps
-
     def fail(*_args: object, **_kwargs: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    name = broken.rpartition(".")[2]
-    monkeypatch.setattr(taps.settings if name == "read" else taps, name, fail)
+    monkeypatch.setattr(f"metertap.{broken}", fail)
     with metertap.instrument() as tap:
         assert not tap.is_active
         assert tap.snapshot()["enabled"] is False

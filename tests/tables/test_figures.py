@@ -157,7 +157,7 @@ def test_a_notebook_links_to_the_page_while_it_is_open(free_port: int) -> None:
 def test_a_notebook_waits_a_moment_for_a_page_that_is_starting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("metertap.runtime.tap._PAGE_SECONDS", 0.01)
+    monkeypatch.setattr("metertap.runtime.shown._PAGE_SECONDS", 0.01)
     may_bind = threading.Event()
     with metertap.instrument() as tap:
         assert tap.pipeline.json is not None
@@ -165,7 +165,7 @@ def test_a_notebook_waits_a_moment_for_a_page_that_is_starting(
         metertap.record_tool_call("search", True, 5.0)
         assert paragraphs(tap._repr_html_())[0].startswith("The live page is starting")
         assert "page is starting, 1 tool" in repr(tap)
-        monkeypatch.setattr("metertap.runtime.tap._PAGE_SECONDS", 60.0)
+        monkeypatch.setattr("metertap.runtime.shown._PAGE_SECONDS", 60.0)
         threading.Timer(0.05, may_bind.set).start()
         assert f'href="{tap.json_url or "http:"}' in tap._repr_html_()
 

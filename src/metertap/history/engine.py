@@ -134,35 +134,32 @@ class EngineAnswers:
             return found.setdefault(key, Sums(Slice(subject, *key[1:4], start, end)))
 
         if "cache" in kinds:
-            for subject, labels, point in self._lookups(span, name, by):
-                if service in (None, _service(labels)):
-                    sums(subject, labels, point.at - span.step).add_lookups(labels, point.value)
+            for subject, labels, at, lookups in self._lookups(span, name, by):
+                sums(subject, labels, at).add_lookups(labels, lookups)
         for source in _SOURCES:
             if source.kind in kinds:
                 for subject, labels, at, held in self._calls(source, span, name, by):
-                    if service in (None, _service(labels)):
-                        sums(subject, labels, at).add_calls(labels, held)
+                    sums(subject, labels, at).add_calls(labels, held)
         if "tool" in kinds or "model" in kinds:
             for subject, labels, at, more in costs(partial(self._grown, span, by)):
-                of_service = service in (None, _service(labels))
-                if of_service and subject.kind in kinds and name in (None, subject.name):
+                if subject.kind in kinds and name in (None, subject.name):
                     sums(subject, labels, at).add_costs(more)
         for each in sorted(found.values(), key=lambda each: each.piece.start):
             piece = each.rounded()
-            if piece.calls or piece.hits or piece.misses or any(piece.extra.values()):
+            has_any = piece.calls or piece.hits or piece.misses or any(piece.extra.values())
+            if has_any and service in (None, piece.service):
                 yield piece
 
     def _lookups(
         self, span: _Span, name: str | None, by: By
-    ) -> Iterator[tuple[Subject, Labels, Point]]:
+    ) -> Iterator[tuple[Subject, Labels, float, float]]:
         only = [] if name is None else [f"{promql.CACHE}={quoted(name)}"]
         told = (promql.CACHE, promql.SYSTEM, promql.LOOKUP)
         query = self._increase(selector(promql.CACHE_REQUESTS, *only), told, by, span)
-        for labels, points in self._api.range(query, *span.ends()):
+        for labels, start, point in self._periods(query, span):
             subject = Subject("cache", labels.get(promql.CACHE, ""), labels.get(promql.SYSTEM, ""))
-            for point in points:
-                if point.value:
-                    yield subject, labels, point
+            if point.value:
+                yield subject, labels, start, point.value
 
     def _calls(
         self, source: _Source, span: _Span, name: str | None, by: By
@@ -186,11 +183,9 @@ class EngineAnswers:
             told = set()
             if source.metric in self._metrics:
                 query = self._increase(selector(source.metric, *only), source.more, by, span)
-                for labels, points in self._api.range(query, *span.ends()):
-                    for point in points:
-                        start = point.at - span.step
-                        told.add(start)
-                        yield subject, labels, start, Held(buckets.of_native(point.buckets))
+                for labels, start, point in self._periods(query, span):
+                    told.add(start)
+                    yield subject, labels, start, Held(buckets.of_native(point.buckets))
             if f"{source.metric}_count" in self._metrics:
                 for labels, start, held in self._classic(source, only, by, span):
                     if start not in told:  # both forms are kept while one replaces the other
@@ -208,14 +203,12 @@ class EngineAnswers:
         query = self._increase(selector(f"{source.metric}_bucket", *only), told, by, span)
         totals: dict[tuple[frozenset[tuple[str, str]], float], dict[str, float]] = {}
         ranges: dict[tuple[frozenset[tuple[str, str]], float], dict[str, float]] = {}
-        for labels, points in self._api.range(query, *span.ends()):
+        for labels, start, point in self._periods(query, span):
             rest = frozenset(item for item in labels.items() if item[0] not in {"le", "vmrange"})
-            for point in points:
-                key = rest, point.at - span.step
-                if "vmrange" in labels:
-                    ranges.setdefault(key, {})[labels["vmrange"]] = point.value
-                elif "le" in labels:
-                    totals.setdefault(key, {})[labels["le"]] = point.value
+            if "vmrange" in labels:
+                ranges.setdefault((rest, start), {})[labels["vmrange"]] = point.value
+            elif "le" in labels:
+                totals.setdefault((rest, start), {})[labels["le"]] = point.value
         try:
             for (rest, start), by_bound in totals.items():
                 yield dict(rest), start, Held(buckets.of_classic(by_bound))
@@ -236,12 +229,17 @@ class EngineAnswers:
             series = selector(f"{metric}_{part}" if part else metric, *only)
             queries.append(self._increase(series, told, by, span))
         for query in queries:
-            for labels, points in self._api.range(query, *span.ends()):
-                for point in points:
-                    key = frozenset(labels.items()), point.at
-                    if key not in seen:  # both forms while one replaces the other
-                        seen.add(key)
-                        yield labels, point.at - span.step, point.value
+            for labels, start, point in self._periods(query, span):
+                key = frozenset(labels.items()), start
+                if key not in seen:  # both forms while one replaces the other
+                    seen.add(key)
+                    yield labels, start, point.value
+
+    def _periods(self, query: str, span: _Span) -> Iterator[tuple[Labels, float, Point]]:
+        """Yield the point of each series in each period, and when that period started."""
+        for labels, points in self._api.range(query, span.start + span.step, span.end, span.step):
+            for point in points:
+                yield labels, point.at - span.step, point
 
     def _increase(self, series: str, told: tuple[str, ...], by: By, span: _Span) -> str:
         """Write the query for the growth of series in each period, by the separated labels."""
@@ -286,10 +284,6 @@ class _Span(NamedTuple):
     start: float
     end: float
     step: float
-
-    def ends(self) -> tuple[float, float, float]:
-        """Return when the first and the last one end, and their length."""
-        return self.start + self.step, self.end, self.step
 
 
 def _parts(length: float, least: float, most: int) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from metertap import outcomes
@@ -97,11 +96,7 @@ def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
                 found.append(_tested(service, subject, sides, comparison, figure))
             after = comparison.pooled[1]
             seconds = factors[1] * float(after @ np.exp(logs) / after.sum())
-    columns = _hits_and_misses if subject.kind == "cache" else _passed_and_failed
-    series = [
-        _series(side, np.array([columns(piece) for piece in side], float).reshape(-1, 2))
-        for side in sides
-    ]
+    series = [_series(side, _pairs(side, _good_and_bad)) for side in sides]
     comparison = _comparison(series)
     if comparison is not None:
         what: What = "misses" if subject.kind == "cache" else "errors"
@@ -113,10 +108,8 @@ def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
         found.append(tested._replace(p_value=max(tested.p_value, exact)))
     for what, totals in (("result bytes", _sizes), ("cost", _costs)):
         made = _means(sides, totals)
-        comparison = made and _comparison(made[0])
-        if made is not None and comparison is not None:
-            figure = _of_mean(what, comparison, made[1])
-            found.append(_tested(service, subject, sides, comparison, figure))
+        if made is not None:
+            found.append(_tested(service, subject, sides, made[0], _of_mean(what, *made)))
     return found
 
 
@@ -135,29 +128,30 @@ def _costs(piece: Slice) -> tuple[float, float]:
 
 def _means(
     sides: Sides, totals: Callable[[Slice], tuple[float, float]]
-) -> tuple[list[Series], float] | None:
-    """Return series of two columns, of which the second has the score that is returned, too.
+) -> tuple[Comparison, float] | None:
+    """Compare series of two columns, of which the second has the score that is returned, too.
 
-    The mean score of an interval is its mean. None if there is nothing in them.
+    The mean score of an interval is its mean. None if there is nothing, or too little, in them.
     """
-    pairs = [np.array([totals(piece) for piece in side], float).reshape(-1, 2) for side in sides]
+    pairs = [_pairs(side, totals) for side in sides]
     if not all(side[:, 1].sum() > 0 for side in pairs):
         return None
     counts, sums = (np.concatenate([side[:, column] for side in pairs]) for column in (0, 1))
     most = float(np.max(sums / np.maximum(counts, 1.0)))
     columns = [side[:, 1] / most for side in pairs]
-    return [
+    series = [
         _series(of, np.stack([np.maximum(side[:, 0] - high, 0.0), high], axis=1))
         for of, side, high in zip(sides, pairs, columns, strict=True)
-    ], most
+    ]
+    comparison = _comparison(series)
+    return None if comparison is None else (comparison, most)
 
 
 def _of_mean(what: What, comparison: Comparison, score: float) -> _Figure:
-    """Compare the mean score of two columns, of which the first has none."""
+    """Return the mean score of two columns, of which the first has none, as a figure."""
 
-    def relative(*sides: Array) -> Array:
-        before, after = (counts[:, 1] / counts.sum(axis=1) for counts in sides)
-        moved: Array = after / np.maximum(before, 1e-12) - 1
+    def relative(before: Array, after: Array) -> Array:
+        moved: Array = _second(after) / np.maximum(_second(before), 1e-12) - 1
         return moved
 
     before, after = (float(score * counts[1] / counts.sum()) for counts in comparison.pooled)
@@ -176,7 +170,7 @@ def _of_latency(
 ) -> Iterator[_Figure]:
     def quantile(counts: Array, share: float) -> Array:
         total = np.cumsum(counts, axis=-1)
-        place: NDArray[np.int64] = (total < share * total[..., -1:]).sum(axis=-1)
+        place = (total < share * total[..., -1:]).sum(axis=-1)
         found: Array = logs[np.minimum(place, len(logs) - 1)]
         return found
 
@@ -185,9 +179,8 @@ def _of_latency(
         moved: Array = np.expm1(after - before)
         return moved
 
-    def tail(*sides: Array) -> Array:
-        before, after = (quantile(counts, 0.95) for counts in sides)
-        moved: Array = np.expm1(after - before)
+    def tail(before: Array, after: Array) -> Array:
+        moved: Array = np.expm1(quantile(after, 0.95) - quantile(before, 0.95))
         return moved
 
     before, after = comparison.pooled
@@ -213,15 +206,19 @@ def _of_latency(
 def _of_share(what: What, comparison: Comparison, seconds_a_day: float | None) -> _Figure:
     """Compare the share of the second of two columns."""
 
-    def difference(*sides: Array) -> Array:
-        before, after = (counts[:, 1] / counts.sum(axis=1) for counts in sides)
-        moved: Array = after - before
+    def difference(before: Array, after: Array) -> Array:
+        moved: Array = _second(after) - _second(before)
         return moved
 
     before, after = (float(counts[1] / counts.sum()) for counts in comparison.pooled)
     lost = None if seconds_a_day is None else (after - before) * seconds_a_day
-    score = np.array([0.0, 1.0])
-    return _Figure(what, before, after, score, difference, MATERIAL_SHARE, lost)
+    return _Figure(what, before, after, np.array([0.0, 1.0]), difference, MATERIAL_SHARE, lost)
+
+
+def _second(counts: Array) -> Array:
+    """Return the share of each row that is in the second of two columns."""
+    share: Array = counts[:, 1] / counts.sum(axis=1)
+    return share
 
 
 def _tested(
@@ -229,24 +226,14 @@ def _tested(
 ) -> Tested:
     def finding(p_value: float) -> Finding | None:
         change = comparison.estimate(figure.moved)
-        if (
-            abs(change.value) < figure.material
-            or change.low <= 0 <= change.high
-            or comparison.steadiness(figure.score) < STEADY
-        ):
+        is_clear = abs(change.value) >= figure.material and not change.low <= 0 <= change.high
+        if not is_clear or comparison.steadiness(figure.score) < STEADY:
             return None
         since = comparison.changed_at(figure.score)
+        what, before, after = figure.what, figure.before, figure.after
+        version = _version_at(since, sides)
         return Finding(
-            service,
-            subject,
-            figure.what,
-            figure.before,
-            figure.after,
-            change,
-            p_value,
-            since,
-            _version_at(since, sides),
-            figure.lost,
+            service, subject, what, before, after, change, p_value, since, version, figure.lost
         )
 
     return Tested(comparison.p_value(figure.score), finding)
@@ -270,12 +257,15 @@ def _calls_a_day(pieces: list[Slice]) -> float:
     return sum(piece.calls for piece in pieces) * _DAY / max(1.0, sum(covered.values()))
 
 
-def _passed_and_failed(piece: Slice) -> tuple[int, int]:
+def _good_and_bad(piece: Slice) -> tuple[int, int]:
+    if piece.subject.kind == "cache":
+        return piece.hits, piece.misses
     return piece.outcomes.get(outcomes.OK, 0), piece.failed
 
 
-def _hits_and_misses(piece: Slice) -> tuple[int, int]:
-    return piece.hits, piece.misses
+def _pairs(pieces: list[Slice], totals: Callable[[Slice], tuple[float, float]]) -> Array:
+    """Return a row of two totals for each piece, even for none."""
+    return np.array([totals(piece) for piece in pieces], float).reshape(-1, 2)
 
 
 def _latencies(sides: Sides) -> tuple[Array, list[Series]]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from metertap import faults, locks, state
-from metertap.history import forks
+from metertap import faults, state
 from metertap.otel import resource
-from metertap.runtime import keywords
 from metertap.runtime.callers import Caller, caller_of, is_ours
 from metertap.runtime.endings import FLUSH_MILLISECONDS
 from metertap.runtime.host import document
 from metertap.runtime.installation import Installation
-from metertap.settings import settings
+from metertap.runtime.owners import Owners
 from metertap.settings.settings import Settings
 from metertap.text import printable
 
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
     from metertap.runtime.pipeline import Pipeline
     from metertap_exporters.json.shape import Document
 
-_lock = locks.rlock()
-_fork = threading.local()
-_FORK_WAITS_SECONDS = 1.0
 _GOES_ON = (
     "measuring goes on for %s, which asked for it too; metertap.uninstrument() ends it for all"
 )
@@ -40,77 +34,7 @@ _OPERATOR = {
 }
 """Owners that have a program measured from outside, and what these are called."""
 
-_PAGE_IS_TO_COME = "The live page opens with the first call; show this again for its address."
-_PAGE_STARTS = "The live page is starting; show this again for its address."
-_PAGE_SECONDS = 1.0
-"""The longest that the tables of a notebook wait for the address of a page that is starting."""
-
-
-class _Owners:
-    """The callers that have this process measured, and by whose settings. Needs the lock."""
-
-    def __init__(self) -> None:
-        self.installation: Installation | None = None
-        self.taps: dict[str, Tap] = {}
-        """Taps by owner. The last one that ends, ends the installation."""
-        self.decider = Caller("", ("", 0))
-        """Whose call of `instrument()` decided the settings."""
-        self.asked: Mapping[str, Any] = {}
-        """The keywords of that call."""
-
-    def hold(
-        self, caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None
-    ) -> Tap:
-        """Return the tap of the caller's owner, with an installation by the right settings."""
-        provider = keywords.meter_provider(asked)
-        owner = caller.owner
-        is_apart = False
-        if self.installation is None:
-            self._decide(caller, asked)
-            state.configure(settings.read(asked, environ))
-            self.installation = Installation(caller, provider)
-            self.installation.start()
-        elif not owner and not (owner in self.taps and self.decider.is_application):
-            given = settings.read(asked, environ)
-            before, asked_before = self.decider, self.asked
-            self._decide(caller, asked)
-            if not before.is_application:
-                because = f"by the application, in {caller.module}"
-                keywords.are_ignored(before, asked_before, given, asked, because)
-            if provider is not None or not given.is_like(self.installation.settings):
-                state.configure(given)
-                self.installation.replace(caller, provider)
-        elif asked:
-            because = f"before, in {self.decider.module}"
-            in_force = self.installation.settings
-            is_apart = keywords.are_ignored(caller, asked, in_force, self.asked, because)
-        tap = self.taps.get(owner)
-        if tap is None:
-            tap = self.taps[owner] = Tap(self.installation, owner)
-        tap._places[caller.place] = is_apart and not owner
-        return tap
-
-    def end(self, tap: Tap) -> None:
-        """Forget `tap`; the last one takes the installation with it."""
-        if self.taps.get(tap._owner) is tap:
-            del self.taps[tap._owner]
-            installation = self.installation
-            if not self.taps and installation is not None:
-                self.installation = None
-                with faults.guarded("shutdown"):
-                    state.stop()
-                with faults.guarded("shutdown"):
-                    installation.shutdown()
-
-    def holders(self) -> str:
-        """Name who has this process measured."""
-        return ", ".join(tap._holder for tap in list(self.taps.values()))
-
-    def _decide(self, caller: Caller, asked: Mapping[str, Any]) -> None:
-        self.decider, self.asked = caller, dict(asked)
-
-
-_owners = _Owners()
+_owners: Owners[Tap] = Owners()
 
 
 class Tap:
@@ -195,7 +119,7 @@ class Tap:
         library; `metertap.uninstrument()` ends it for all. A call of the application whose settings
         were ignored holds it too, until a `shutdown()` of its own.
         """
-        with _lock, faults.guarded("shutdown"):
+        with _owners.lock, faults.guarded("shutdown"):
             shared = [place for place, is_apart in self._places.items() if not is_apart]
             if shared or self._entered:
                 for place in shared:
@@ -210,33 +134,17 @@ class Tap:
     def __repr__(self) -> str:
         """Return in one line what is measured, and where it is shown; or why nothing is."""
         with faults.guarded("repr"):
-            found = self.snapshot()
-            tools, caches = len(found["tool_metrics"]), len(found["cache_metrics"])
-            where = f"{self.json_url}/ " if self.json_url else ""
-            if self._installation.is_starting():
-                where = "page is starting, "
-            shown = self._off() or (
-                f"{where}"
-                f"{tools} {'tool' if tools == 1 else 'tools'}, "
-                f"{caches} {'cache' if caches == 1 else 'caches'}"
-            )
-            return f"<metertap.Tap {printable(found['service'].get('name', ''))} {shown}>"
+            from metertap.runtime import shown
+
+            return shown.line(self._installation, self._off())
         return "<metertap.Tap>"
 
     def _repr_html_(self) -> str:
         """Return tools, caches and what else the document has as tables: what notebooks show."""
         with faults.guarded("notebook"):
-            from metertap.tables import document, figures, markup
+            from metertap.runtime import shown
 
-            found, said = self.snapshot(), self._off()
-            is_served, tools = self.settings.json_endpoint, found["tool_metrics"]
-            page = self._installation.page_within(0 if said else _PAGE_SECONDS)
-            if not said and self._installation.is_starting():
-                said = _PAGE_STARTS
-            elif is_served and not (said or self.json_url or tools):
-                said = _PAGE_IS_TO_COME
-            tables = figures.tables(cast(document.Document, found))
-            return markup.html(tables, said, page and f"{page}/")
+            return shown.tables(self._installation, self._off())
         return "<div></div>"
 
     def _off(self) -> str:
@@ -245,7 +153,7 @@ class Tap:
             return f"off: {self.settings.disabled_because}"
         if self._owner in _owners.taps:  # maybe by another tap, after this one was shut down
             return ""
-        holders = _owners.holders() if self.is_active else ""
+        holders = _holders() if self.is_active else ""
         return f"shut down; {_GOES_ON % holders if holders else _BEGINS_AGAIN}"
 
     @property
@@ -259,20 +167,24 @@ class Tap:
     def _released(self) -> None:
         """End the share if nothing holds it, and say who else has this process measured."""
         if not self._places and not self._entered:
-            _owners.end(self)
+            self._end()
         # That an operator has the process measured is no news, and not the program's to end.
         if not self._owner and not all(map(is_ours, _owners.taps)):
-            holders = _owners.holders()
+            holders = _holders()
             faults.warn_once(f"held {holders}", _GOES_ON, holders)
+
+    def _end(self) -> None:
+        if _owners.taps.get(self._owner) is self:
+            _owners.end(self._owner)
 
     def _give_up(self) -> None:
         """Give up all that the owner holds. With the lock held."""
         self._places.clear()
         self._entered = 0
-        _owners.end(self)
+        self._end()
 
     def __enter__(self) -> Self:
-        with _lock:
+        with _owners.lock:
             if self._places:
                 self._places.popitem()
             self._entered += 1
@@ -284,7 +196,7 @@ class Tap:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with _lock, faults.guarded("shutdown"):
+        with _owners.lock, faults.guarded("shutdown"):
             if self._entered:
                 self._entered -= 1
                 if not self._entered and not self._places:
@@ -296,8 +208,19 @@ def hold(caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | 
 
     `environ` has the settings in place of the environment.
     """
-    with _lock:
-        return _owners.hold(caller, asked, environ)
+    with _owners.lock:
+        begun, is_apart = _owners.install(caller, asked, environ)
+        owner = caller.owner
+        if owner not in _owners.taps:
+            _owners.taps[owner] = Tap(begun, owner)
+        tap = _owners.taps[owner]
+        tap._places[caller.place] = is_apart and not owner
+        return tap
+
+
+def _holders() -> str:
+    """Name who has this process measured."""
+    return ", ".join(tap._holder for tap in list(_owners.taps.values()))
 
 
 def active_tap() -> Tap | None:
@@ -317,7 +240,7 @@ def uninstrument() -> None:
     """
     with faults.guarded("uninstrument"):
         caller = caller_of(sys._getframe(1))
-        with _lock:
+        with _owners.lock:
             own = _owners.taps.get(caller.owner)
             if own is not None and own._owner:
                 own._give_up()
@@ -326,7 +249,7 @@ def uninstrument() -> None:
 
 
 def _end_all() -> None:
-    with _lock:
+    with _owners.lock:
         for tap in list(_owners.taps.values()):
             tap._give_up()
 
@@ -359,28 +282,4 @@ def get_all_metrics() -> Document:
     return document(given, lambda: resource.short_identity(given))
 
 
-def _before_fork() -> None:
-    """Wait for whoever instruments or shuts down: the child would inherit half of it."""
-    _fork.waited = _lock.acquire(timeout=_FORK_WAITS_SECONDS)
-    _fork.installation = _owners.installation
-    if _fork.installation is not None:
-        _fork.installation.before_fork(_FORK_WAITS_SECONDS)
-    forks.before_fork(_FORK_WAITS_SECONDS)
-
-
-def _forked_in_parent() -> None:
-    forks.forked_in_parent()
-    if _fork.installation is not None:
-        _fork.installation.forked_in_parent()
-    if _fork.waited:
-        _lock.release()
-
-
-def _forked() -> None:
-    resource.forked()
-    if _owners.installation is not None:
-        _owners.installation.forked()
-    forks.forked()
-
-
-state.on_fork(before=_before_fork, parent=_forked_in_parent, child=_forked)
+state.on_fork(before=_owners.before_fork, parent=_owners.forked_in_parent, child=_owners.forked)
