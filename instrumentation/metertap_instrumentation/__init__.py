@@ -37,6 +37,29 @@ _has_lines = False
 _installed: list[Instrumentation] = []
 _waiting: dict[str, Callable[[], None]] = {}
 """The installers of instrumentations whose library is not imported yet, by module."""
+_put_off: dict[str, Callable[[], None]] = {}
+"""Modules of instrumentations that begin when there is something to see, and what ends that."""
+
+
+def put_off(module: str, end: Callable[[], None]) -> None:
+    """Install an instrumentation with `begin_rest` at the latest; `end` is called just before."""
+    _put_off[module] = end
+
+
+def begin_rest() -> None:
+    """Install what was put off."""
+    for begin in [_waiting[module] for module in list(_put_off) if module in _waiting]:
+        with faults.guarded("instrumentation put off"):
+            begin()
+
+
+def _before_fork() -> None:
+    if _put_off:  # what was counted before the fork is not the child's
+        begin_rest()
+        state.recorder().look()
+
+
+state.on_fork(before=_before_fork)
 
 
 def known() -> tuple[Instrumentation, ...]:
@@ -85,15 +108,21 @@ def _install_library(library: Library, is_disabled: Callable[[str], bool]) -> No
 
     def begin() -> None:
         _stop_waiting(library.module)
+        end = _put_off.pop(library.module, None)
+        if end is not None:
+            end()
         instrumentation = _load(library.module)
         if instrumentation is not None:
+            instrumentation.is_late = end is not None
             _install(instrumentation, is_disabled)
 
-    if library.package in sys.modules:
-        begin()
-    else:
+    if library.package not in sys.modules:
         _waiting[library.module] = begin
         imports.before(library.package, begin)
+    elif library.module in _put_off:
+        _waiting[library.module] = begin
+    else:
+        begin()
 
 
 def _install(instrumentation: Instrumentation, is_disabled: Callable[[str], bool]) -> None:
@@ -136,6 +165,8 @@ def check_names(disabled: frozenset[str]) -> None:
 
 def uninstall() -> None:
     """Undo every instrumentation."""
+    while _put_off:
+        _put_off.popitem()[1]()
     for module in list(_waiting):
         _stop_waiting(module)
     while _installed:

@@ -27,6 +27,8 @@ class Instrumentation:
         self.distribution = library.distribution
         self.unverified = unverified
         self.switched_off = False
+        self.is_late = False
+        """Whether it was put off, and what was counted meanwhile is to count."""
         self.version: str | None = None
         self.problem: str | None = None
         self.patch_sets: Sequence[PatchSet] = ()

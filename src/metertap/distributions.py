@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib.machinery import PathFinder
-from typing import NamedTuple
 
 _SUFFIX = ".dist-info"
 _FINDER_METHOD = "find_distributions"
@@ -21,39 +20,30 @@ def version(distribution: str) -> str | None:
     name = _normalized(distribution)
     is_complete = not any(hasattr(finder, _FINDER_METHOD) for finder in _other_finders())
     for folder in sys.path:
-        installed = _installed_in(folder or os.curdir)
-        if name in installed.versions:
-            return installed.versions[name]
-        is_complete = is_complete and installed.is_complete
+        versions, has_no_others = _installed_in(folder or os.curdir)
+        if name in versions:
+            return versions[name]
+        is_complete = is_complete and has_no_others
     return None if is_complete else _version_by_metadata(distribution)
 
 
-class _Installed(NamedTuple):
-    """The distributions that are installed in one folder."""
-
-    changed: float
-    """When the folder was changed, in Unix seconds."""
-    versions: dict[str, str]
-    is_complete: bool
-    """Whether nothing is there of another kind, which these versions lack."""
-
-
-_NOTHING = _Installed(0.0, {}, True)
-_seen: dict[str, _Installed] = {}
-"""Distributions by folder."""
+_Installed = tuple[dict[str, str], bool]
+"""Versions in one folder, and whether nothing is there of another kind, which they lack."""
+_seen: dict[str, tuple[float, _Installed]] = {}
+"""By folder, when that was changed, in Unix seconds, and what is installed there."""
 
 
 def _installed_in(folder: str) -> _Installed:
     try:
         changed = os.stat(folder).st_mtime
         before = _seen.get(folder)
-        if before is not None and before.changed == changed:
-            return before
+        if before is not None and before[0] == changed:
+            return before[1]
         names = os.listdir(folder)
     except NotADirectoryError:
-        return _NOTHING._replace(is_complete=False)  # an archive
+        return {}, False  # an archive
     except OSError:
-        return _NOTHING
+        return {}, True
     versions: dict[str, str] = {}
     is_complete = True
     for entry in names:
@@ -62,8 +52,8 @@ def _installed_in(folder: str) -> _Installed:
             versions[_normalized(name)] = found
         elif ".egg" in entry:  # how installers wrote it formerly
             is_complete = False
-    found_here = _seen[folder] = _Installed(changed, versions, is_complete)
-    return found_here
+    _seen[folder] = changed, (versions, is_complete)
+    return versions, is_complete
 
 
 def _other_finders() -> list[object]:

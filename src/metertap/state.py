@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from metertap import faults, locks
-from metertap.recording import Recorder
+from metertap import faults, locks, recording
+from metertap.recording.recorder import Recorder
 from metertap.settings.settings import Settings, read
 
 Hook = Callable[[], None]
@@ -137,6 +137,8 @@ def _before_fork() -> None:
     # What another thread registers meanwhile, while it imports, has not been called before.
     _forking.hooks = found = tuple(_state.at_fork)
     _run([hooks.before for hooks in reversed(found)], "fork")
+    with faults.guarded("fork"):
+        recording.load()
     # Last: the other hooks may record, and nothing of ours may wait while this lock is held.
     _state.end_fork = _state.recorder.before_fork()
 

@@ -82,7 +82,7 @@ ARROWS: dict[str, set[str]] = {
         "tables",
         "workers",
     },
-    "run": {"runtime", "settings", "state"},
+    "run": {"instrumentation", "runtime", "settings", "state"},
     "collector": {"caching", "exporters", "measuring", "recording", "runtime", "state"},
     "cli": {
         "alerts",

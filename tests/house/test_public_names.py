@@ -93,7 +93,8 @@ def test_a_keyword_has_the_type_that_its_setting_takes(keyword: str) -> None:
             **vars(sys.modules["metertap.runtime.instrument"]),
         },
     )
-    kept = {"meter_provider": MeterProvider, **get_type_hints(Settings)}[keyword]
+    late = {"Address": Address, "Secret": Secret}
+    kept = {"meter_provider": MeterProvider, **get_type_hints(Settings, localns=late)}[keyword]
     if type(None) in get_args(kept):
         kept = get_args(kept)[0]
     assert hints[keyword] == TAKEN_FOR.get(kept, kept) | None

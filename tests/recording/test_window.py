@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import metertap
 from metertap import outcomes, state
-from metertap.recording import Percentiles, percentiles
+from metertap.recording.percentiles import Percentiles, percentiles
 from metertap.recording.window import Window
 
 pytestmark = pytest.mark.interpreter

@@ -87,6 +87,57 @@ def test_a_file_beside_the_program_that_concerns_metertap_is_no_time_to_wait(
     assert "metertap.state" in measured(LOADED, cwd=tmp_path)
 
 
+def test_a_file_that_no_import_takes_for_a_module_is_no_reason_not_to_wait(tmp_path: Path) -> None:
+    for name in ("calendar.json", "logging.yaml"):
+        (tmp_path / name).write_text("")
+    assert measured(LOADED, cwd=tmp_path) == "[]\n"
+
+
+LATE = (
+    "metertap.recording.cache_series",
+    "metertap.recording.figures",
+    "metertap.recording.tool_series",
+    "metertap_instrumentation.caches.discovery",
+    "opentelemetry.metrics",
+)
+
+
+def test_a_library_imports_nothing_for_caches_and_views_but_the_first_cache_is_seen(
+    tmp_path: Path,
+) -> None:
+    """`watchfiles` is a library here that measures nothing by itself."""
+    (tmp_path / "watchfiles.py").write_text("")
+    program = f"""
+import functools, sys, watchfiles
+late = {LATE}
+print("metertap.runtime.tap" in sys.modules, *sorted(sys.modules.keys() & set(late)))
+@functools.lru_cache
+def prices(item): return item
+prices(1), prices(1)
+print(functools.lru_cache.__module__, "metertap_instrumentation.caches.discovery" in sys.modules)
+import metertap
+print(metertap.get_all_metrics()["cache_metrics"]["__main__.prices"]["hits"])
+"""
+    assert measured(program, cwd=tmp_path) == "True\nfunctools True\n1\n"
+
+
+def test_caches_are_seen_without_a_first_one_once_somebody_looks(tmp_path: Path) -> None:
+    (tmp_path / "watchfiles.py").write_text("")
+    program = """
+import functools, watchfiles
+from metertap.run import start
+start._is_programs = lambda frame: False  # as for the cache of an installed program
+import metertap
+@functools.lru_cache
+def prices(item): return item
+prices(1), prices(1)
+print(metertap.get_all_metrics()["cache_metrics"]["__main__.prices"]["hits"])
+prices(1)
+print(metertap.get_all_metrics()["cache_metrics"]["__main__.prices"]["hits"])
+"""
+    assert measured(program, cwd=tmp_path) == "1\n2\n"
+
+
 @pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "long"])
 def test_a_file_without_end_beside_the_program_does_not_hold_it_up(
     kind: str, tmp_path: Path

@@ -6,8 +6,9 @@ and again, at most once a minute, when modules were imported since: these may ma
 decorator that they got before it was patched.
 
 Counting begins with `instrument()`. What a cache of a module or of a class counted before is left
-out. One that only the search finds (in a function, in an instance) is read from its own beginning,
-since nothing tells whether it was made, or asked, before or after.
+out, unless it is to count (`is_late`). One that only the search finds (in a function, in an
+instance) is read from its own beginning, since nothing tells whether it was made, or asked, before
+or after.
 
 A forked child shows what it looked up itself: what its parent knew of is read at the fork, and what
 the child finds by a search of its own begins then.
@@ -192,7 +193,7 @@ class FindingInstrumentation(Instrumentation):
         for namespace in applications.namespaces() if kinds else ():
             for cache in applications.defined_in(namespace, kinds):
                 if applications.is_surely_applications(cache):
-                    found = self.found(cache, from_now=True) or found
+                    found = self.found(cache, from_now=not self.is_late) or found
         if found:
             recorder().activity()
         UNNAMED.look()

@@ -7,12 +7,14 @@ disabled, it does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue, faults
 from metertap.measuring.calls import current, tool_of_lookup
-from metertap.recording import CacheSeries, ToolSeries
 from metertap.state import is_enabled, recorder
+
+if TYPE_CHECKING:
+    from metertap.recording import CacheSeries, ToolSeries
 
 SOURCE = catalogue.MANUAL
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from metertap import faults, state
-from metertap.recording import percentiles
+from metertap.recording.percentiles import percentiles
 from metertap.recording.recorder import is_duration
 
 

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from metertap import faults
 from metertap.outcomes import Ending
-from metertap.recording import ToolSeries
 from metertap.state import recorder
+
+if TYPE_CHECKING:
+    from metertap.recording import ToolSeries
 
 clock = time.perf_counter
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import faults
 from metertap.measuring import calls, unfinished
@@ -12,8 +12,10 @@ from metertap.measuring.calls import ASKED, NEW, NOTE, Frame
 from metertap.outcomes import Ending
 from metertap.patching.by_value import sent
 from metertap.patching.tracebacks import hide_frame
-from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
+
+if TYPE_CHECKING:
+    from metertap.recording import ToolSeries
 
 _current = calls.current.get
 

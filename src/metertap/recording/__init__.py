@@ -1,20 +1,23 @@
 """Recording: series, windows and the recorder that holds them."""
 
-from metertap.labels import as_label
-from metertap.recording.cache_series import CacheSeries
-from metertap.recording.figures import (
-    CacheFigures,
-    Figures,
-    LatencyFigures,
-    OperationFigures,
-    ToolFigures,
-    WeightFigures,
-)
-from metertap.recording.operation_series import DataPoint
-from metertap.recording.percentiles import Percentiles, percentiles
-from metertap.recording.recorder import Recorder
-from metertap.recording.tool_series import ToolSeries
-from metertap.recording.weight_series import WeightSeries
+from __future__ import annotations
+
+TYPE_CHECKING = False  # a program's start waits for what is imported here
+if TYPE_CHECKING:
+    from metertap.recording.cache_series import CacheSeries
+    from metertap.recording.figures import (
+        CacheFigures,
+        Figures,
+        LatencyFigures,
+        OperationFigures,
+        ToolFigures,
+        WeightFigures,
+    )
+    from metertap.recording.operation_series import DataPoint
+    from metertap.recording.percentiles import Percentiles
+    from metertap.recording.recorder import Recorder
+    from metertap.recording.tool_series import ToolSeries
+    from metertap.recording.weight_series import WeightSeries
 
 __all__ = [
     "CacheFigures",
@@ -29,6 +32,35 @@ __all__ = [
     "ToolSeries",
     "WeightFigures",
     "WeightSeries",
-    "as_label",
-    "percentiles",
 ]
+
+_HOMES = {
+    "CacheSeries": "cache_series",
+    "DataPoint": "operation_series",
+    "Percentiles": "percentiles",
+    "Recorder": "recorder",
+    "ToolSeries": "tool_series",
+    "WeightSeries": "weight_series",
+}
+"""The module of each name that is not in `figures`."""
+
+
+def load() -> None:
+    """Import everything that is left for later.
+
+    A forked child could never import what another thread was importing at the fork, and a thread of
+    ours is to import nothing.
+    """
+    for name in __all__:
+        __getattr__(name)
+
+
+def __getattr__(name: str) -> object:
+    # Imported when first asked for: most of it only when something is recorded, or looked at.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'figures')}")
+    value = globals()[name] = getattr(home, name)
+    return value

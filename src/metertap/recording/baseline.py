@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from metertap.recording.figures import CacheFigures, ToolFigures
-
 if TYPE_CHECKING:
+    from metertap.recording.figures import CacheFigures, ToolFigures
     from metertap.recording.usage_series import UsageSeries
 
 

@@ -10,10 +10,12 @@ import operator
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from operator import length_hint
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from metertap import faults, locks
-from metertap.recording.figures import CacheFigures
+
+if TYPE_CHECKING:
+    from metertap.recording.figures import CacheFigures
 
 EVICTIONS = "evictions"
 REJECTIONS = "rejections"
@@ -176,10 +178,10 @@ class CacheSeries:
     cache objects that turned out to have this name.
     """
 
-    def __init__(self, name: str, system: str, supports: frozenset[str] = BOTH) -> None:
+    def __init__(self, name: str, system: str, supports: frozenset[str] | None = None) -> None:
         self.name = name
         self.system = system
-        self.supports = supports
+        self.supports = BOTH if supports is None else supports
         self.hits = Lookups()
         self.misses = Lookups()
         self.evictions = 0
@@ -196,6 +198,8 @@ class CacheSeries:
 
         Not under the recorder's lock: a cache may hold a lock of its own, and record.
         """
+        from metertap.recording.figures import CacheFigures  # for whoever looks
+
         hits: dict[str | None, int] = {None: 0}
         misses: dict[str | None, int] = {None: 0}
         with self._lock:  # two views at the same time; and no part may move while it is counted

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from metertap import catalogue
 from metertap.labels import as_label
 from metertap.recording.buffer import Buffer, Delivery
-from metertap.recording.percentiles import Percentiles
 from metertap.recording.window import LatencyTotals, Run, Window
+
+if TYPE_CHECKING:
+    from metertap.recording.percentiles import Percentiles
 
 F = TypeVar("F")
 
@@ -61,6 +63,8 @@ class LatencySeries(Buffer, Generic[F]):
         self.fold()
         figures = None if has_more else self.same_figures(is_bare=is_bare)
         if figures is None:
+            from metertap.recording.percentiles import Percentiles  # for whoever looks
+
             state = self._state()
             figures = self._figures_now(Percentiles() if is_bare else self.window.percentiles())
             if is_bare:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue
 from metertap.recording.buffer import Batch, Delivery, Trace
-from metertap.recording.figures import OperationFigures
 from metertap.recording.latency_series import LatencySeries
-from metertap.recording.percentiles import Percentiles
+
+if TYPE_CHECKING:
+    from metertap.recording.figures import OperationFigures
+    from metertap.recording.percentiles import Percentiles
 
 clock = time.perf_counter
 
@@ -58,7 +60,7 @@ class Sample(NamedTuple):
     trace: tuple[int, Any] | None
 
 
-class OperationSeries(LatencySeries[OperationFigures]):
+class OperationSeries(LatencySeries["OperationFigures"]):
     """Durations of one kind of operation of `metric`, with any outcome.
 
     In the buffer a float is a duration in seconds at the `usual` data point, the first one that
@@ -105,6 +107,8 @@ class OperationSeries(LatencySeries[OperationFigures]):
         super().begin_again()
 
     def _figures_now(self, percentiles: Percentiles) -> OperationFigures:
+        from metertap.recording.figures import OperationFigures  # for whoever looks
+
         latencies = self.latencies
         return OperationFigures(
             side=self.metric.side,

@@ -17,14 +17,15 @@ from metertap import catalogue, faults
 from metertap.labels import as_label
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer
-from metertap.recording.cache_series import CacheSeries
-from metertap.recording.latency_series import LatencySeries
 from metertap.recording.registry import Registry
-from metertap.recording.tool_series import ToolSeries
 from metertap.recording.views import NO_FEES
 
 if TYPE_CHECKING:
     from decimal import Decimal
+
+    from metertap.recording.cache_series import CacheSeries
+    from metertap.recording.latency_series import LatencySeries
+    from metertap.recording.tool_series import ToolSeries
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
@@ -232,6 +233,8 @@ class Recorder(Registry):
 
         What is registered stays so: instrumentors know which tools they have told of.
         """
+        from metertap.recording.tool_series import ToolSeries
+
         tools, caches, weights = list(self._tools), self._caches, self._weights
         self._clear()
         self._tools = {key: ToolSeries(*key, self) for key in tools}

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue, faults
 from metertap.labels import as_label
-from metertap.recording.cache_series import BOTH, CacheSeries
 from metertap.recording.operation_series import DataPoint, OperationSeries
-from metertap.recording.tool_series import ToolSeries
 from metertap.recording.views import Views
-from metertap.recording.weight_series import WeightSeries
 
 if TYPE_CHECKING:
+    from metertap.recording.cache_series import CacheSeries
+    from metertap.recording.tool_series import ToolSeries
     from metertap.recording.usage_series import UsageSeries
+    from metertap.recording.weight_series import WeightSeries
 
 _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
 """The attribute by which the SDK's own readers mark what is past their limit."""
@@ -48,6 +48,8 @@ class Registry(Views):
         """
         series = self.find_tool(name, source)
         if series is None:
+            from metertap.recording.tool_series import ToolSeries  # for whoever has tools
+
             name = as_label(name)
             with self.lock:
                 series = self._tools.get((name, source))
@@ -99,6 +101,8 @@ class Registry(Views):
         """
         series = self._weights.get((name, source, side))
         if series is None:
+            from metertap.recording.weight_series import WeightSeries  # as above
+
             name = as_label(name)
             with self.lock:
                 if side == catalogue.CLIENT and len(self._weights) >= self._series_limit:
@@ -159,17 +163,21 @@ class Registry(Views):
 
     # Caches
 
-    def cache(self, name: str, system: str, supports: frozenset[str] = BOTH) -> CacheSeries:
+    def cache(self, name: str, system: str, supports: frozenset[str] | None = None) -> CacheSeries:
         """Return the series of one cache name; made if new."""
         series = self._caches.get((name, system))
         if series is None:
+            from metertap.recording.cache_series import CacheSeries  # for whoever has caches
+
             with self.lock:
                 new = CacheSeries(name, system, supports)
                 series = self._caches.setdefault((name, system), new)
             self._activity()
         return series
 
-    def cache_by_hand(self, name: str, system: str, supports: frozenset[str] = BOTH) -> CacheSeries:
+    def cache_by_hand(
+        self, name: str, system: str, supports: frozenset[str] | None = None
+    ) -> CacheSeries:
         """Return the series of a cache that the program named; bounded as tools' names are."""
         series = self._caches.get((name, system)) if isinstance(name, str) else None
         if series is None:

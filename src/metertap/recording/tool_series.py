@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue, faults, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
-from metertap.recording.figures import ToolFigures
 from metertap.recording.latency_series import LatencySeries
 from metertap.recording.operation_series import DataPoint
-from metertap.recording.percentiles import Percentiles
-from metertap.recording.weight_series import WeightSeries
 from metertap.recording.window import Latencies, Run, run_of
+
+if TYPE_CHECKING:
+    from metertap.recording.figures import ToolFigures
+    from metertap.recording.percentiles import Percentiles
+    from metertap.recording.weight_series import WeightSeries
 
 _NONE = run_of(array("d"), 1.0)
 _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
@@ -31,7 +33,7 @@ class Ended(NamedTuple):
     trace: tuple[int, Any] | None = None
 
 
-class ToolSeries(LatencySeries[ToolFigures]):
+class ToolSeries(LatencySeries["ToolFigures"]):
     """One tool of one source: counts by outcome, extremes, and the window of its last calls.
 
     In the buffer a float is the duration in seconds of a call that went well, without a sampled
@@ -176,6 +178,8 @@ class ToolSeries(LatencySeries[ToolFigures]):
         )
 
     def _figures_now(self, percentiles: Percentiles) -> ToolFigures:
+        from metertap.recording.figures import ToolFigures  # for whoever looks
+
         latencies = self.latencies
         return ToolFigures(
             name=self.name,

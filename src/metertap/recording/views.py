@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metertap import catalogue, faults, outcomes
@@ -13,24 +14,24 @@ from metertap.pacing import paced
 from metertap.recording.activity import Activity
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Delivery
-from metertap.recording.cache_series import CacheSeries
-from metertap.recording.figures import (
-    CacheFigures,
-    Figures,
-    OperationFigures,
-    ToolFigures,
-    WeightFigures,
-)
-from metertap.recording.latency_series import LatencySeries
-from metertap.recording.operation_series import OperationSeries
-from metertap.recording.tool_series import ToolSeries
-from metertap.recording.weight_series import WeightSeries
-from metertap.recording.window import Run
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from metertap.recording.cache_series import CacheSeries
+    from metertap.recording.figures import (
+        CacheFigures,
+        Figures,
+        OperationFigures,
+        ToolFigures,
+        WeightFigures,
+    )
+    from metertap.recording.latency_series import LatencySeries
+    from metertap.recording.operation_series import OperationSeries
+    from metertap.recording.tool_series import ToolSeries
     from metertap.recording.usage_series import UsageKey, UsageSeries
+    from metertap.recording.weight_series import WeightSeries
+    from metertap.recording.window import Run
 
 F = TypeVar("F")
 ToolKey = tuple[str, str]
@@ -108,6 +109,8 @@ class Views(Activity, Delivery):
         is_bare: bool = False,
     ) -> Figures:
         """Put figures together; a fault of ours in one of them costs that one."""
+        from metertap.recording.figures import Figures  # for whoever looks
+
         kept = faults.kept
         requests = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
         sessions = (catalogue.SERVER_SESSION, catalogue.CLIENT_SESSION)
@@ -138,6 +141,8 @@ class Views(Activity, Delivery):
 
         `ToolSeries.runs` says which they are.
         """
+        from metertap.recording.figures import ToolFigures, WeightFigures
+
         series: LatencySeries[Any] | None
         if isinstance(figures, ToolFigures):
             series = self._tools.get((figures.name, figures.source))
@@ -204,7 +209,8 @@ class Views(Activity, Delivery):
     def cache_figures(self) -> list[CacheFigures]:
         """Return the figures of caches alone, since recording began."""
         self.look()
-        return list(faults.each("figures.cache", CacheSeries.figures, list(self._caches.values())))
+        caches = list(self._caches.values())
+        return list(faults.each("figures.cache", methodcaller("figures"), caches))
 
     def weight_figures(self, *, is_bare: bool = False) -> tuple[WeightFigures, ...] | None:
         """Return the weights of tools; None where they are not measured."""

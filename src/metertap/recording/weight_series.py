@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue, faults
 from metertap.recording.buffer import Batch, Delivery, Trace
-from metertap.recording.figures import WeightFigures
 from metertap.recording.latency_series import LatencySeries
-from metertap.recording.percentiles import Percentiles
-from metertap.weight.definitions import Definition
-from metertap.weight.results import STRUCTURED, UNKNOWN, of_content, of_structure
+from metertap.weight.results import STRUCTURED, UNKNOWN, of_content, of_structure, of_value
+
+if TYPE_CHECKING:
+    from metertap.recording.figures import WeightFigures
+    from metertap.recording.percentiles import Percentiles
+    from metertap.weight.definitions import Definition
 
 _ALWAYS = 8
 _EVERY = 64
@@ -25,7 +27,7 @@ class Sized(NamedTuple):
     trace: tuple[int, Any]
 
 
-class WeightSeries(LatencySeries[WeightFigures]):
+class WeightSeries(LatencySeries["WeightFigures"]):
     """One tool's definition and results, as one side saw them, in bytes.
 
     In the buffer an integer is the size of a result; below 0 it is none: nobody knows it (-1), or
@@ -84,6 +86,10 @@ class WeightSeries(LatencySeries[WeightFigures]):
             append(size)
         except Exception as fault:
             faults.fault("weight.result", fault)
+
+    def weigh_value(self, result: Any) -> None:
+        """Record the size of what a tool returned. Never raises."""
+        self.weigh(of_value, result)
 
     def weigh_content(self, blocks: Any) -> None:
         """Record the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
@@ -169,6 +175,8 @@ class WeightSeries(LatencySeries[WeightFigures]):
         return (*super()._state(), self.unknown, self.skipped, self._defined)
 
     def _figures_now(self, percentiles: Percentiles) -> WeightFigures:
+        from metertap.recording.figures import WeightFigures  # for whoever looks
+
         sizes = self.latencies
         return WeightFigures(
             name=self.name,

@@ -6,11 +6,13 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from metertap.recording.buffer import Batch
-from metertap.recording.figures import LatencyFigures
-from metertap.recording.percentiles import Percentiles, percentiles
+
+if TYPE_CHECKING:
+    from metertap.recording.figures import LatencyFigures
+    from metertap.recording.percentiles import Percentiles
 
 
 class Run(NamedTuple):
@@ -119,6 +121,8 @@ class Window:
 
     def percentiles(self) -> Percentiles:
         """Return the percentiles in milliseconds."""
+        from metertap.recording.percentiles import percentiles  # for whoever looks
+
         return percentiles(self._sorted(), self._factor)
 
     def run(self, ever: int) -> Run:
@@ -294,6 +298,8 @@ class Latencies:
 
     def figures(self) -> LatencyFigures:
         """Return a copy of the figures. With the recorder's lock held."""
+        from metertap.recording.figures import LatencyFigures  # for whoever looks
+
         self.fold()
         totals = self._totals
         return LatencyFigures(totals.count, totals.total, totals.window.percentiles())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -15,16 +15,23 @@ from metertap.runtime.callers import caller_of
 from metertap.runtime.opening import supervisor_watches
 from metertap.runtime.tap import hold
 from metertap.settings import program
+from metertap_instrumentation import put_off
 
 
 def measure(
-    environ: Mapping[str, str], folder: str, modules_before: Iterable[str] | None = None
+    environ: Mapping[str, str],
+    folder: str,
+    modules_before: Iterable[str] | None = None,
+    caches_put_off: Callable[[], None] | None = None,
 ) -> None:
     """Measure the program by the settings in `environ`; `folder` is the one that it started in.
 
     `modules_before` were imported before metertap was, if this is before the program's first line.
+    `caches_put_off` ends what waits for the first cache of `functools` until they are measured.
     """
     program.start_folder = folder
+    if caches_put_off is not None:
+        put_off("caches.functools_lru", caches_put_off)
     with faults.guarded("run"):
         tap = hold(caller_of(sys._getframe()), {}, environ)
         if modules_before is not None and tap.is_active:

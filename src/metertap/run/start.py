@@ -27,6 +27,7 @@ from metertap.runtime import listing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from types import FrameType
     from typing import Any
 
 PACKAGES = frozenset(
@@ -187,10 +188,15 @@ def _is_import_system_pythons() -> bool:
 def _shadows(folder: str) -> bool:
     """Return whether a module of the program could be taken for one that metertap imports later."""
     try:
-        names = {entry.partition(".")[0] for entry in os.listdir(folder)}
+        names = {entry.partition(".")[0] for entry in os.listdir(folder) if _can_import(entry)}
     except OSError:
         return True
     return not (names.isdisjoint(sys.stdlib_module_names) and names.isdisjoint(_NEEDED))
+
+
+def _can_import(entry: str) -> bool:
+    """Return whether a file or folder of this name is a module: a `logging.yaml` is none."""
+    return "." not in entry or entry.endswith((".py", ".pyc", ".so", ".pyd"))
 
 
 def _own_path() -> Iterator[str]:
@@ -289,7 +295,7 @@ class _Waiting:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return what the finder of the patches finds of a library that is to be measured."""
         if name in PACKAGES or name == _SDK or name.startswith("metertap."):
-            self._end()
+            self._end(caches_put_off=self._see_no_caches)
             if name in sys.modules:  # imported by that; executed again, it would begin anew
                 loader: Any = _Imported(sys.modules[name])
                 spec = type(sys.__spec__)(name, loader)
@@ -302,14 +308,14 @@ class _Waiting:
                 return imports.find_spec(name, path, target)
         return None
 
-    def _end(self) -> None:
-        """Measure, unless a thread is at that already."""
+    def _end(self, caches_put_off: Callable[[], None] | None = None) -> None:
+        """Measure, unless a thread is at that already; caches only later if they are put off."""
         if not self._is_awake.acquire(blocking=False):
             return
         finder: Any = self
         sys.meta_path[:] = [item for item in sys.meta_path if item is not finder]
-        if functools.lru_cache is self._decorator:
-            functools.lru_cache = _lru_cache
+        if caches_put_off is None:
+            self._see_no_caches()
         atexit.unregister(self._unlist)
         # What is imported stays. To look through all of a program's objects for garbage meanwhile
         # takes as long as the imports themselves.
@@ -318,12 +324,16 @@ class _Waiting:
         try:
             from metertap.run.hook import measure
 
-            measure(self._environ, self._folder)
+            measure(self._environ, self._folder, caches_put_off=caches_put_off)
         except Exception as error:
             self._failed(error)
         finally:
             if collects:
                 gc.enable()
+
+    def _see_no_caches(self) -> None:
+        if functools.lru_cache is self._decorator:
+            functools.lru_cache = _lru_cache
 
     def _cache_decorator(self) -> Any:
         """Return `functools.lru_cache` as it is until the program makes a cache by it."""
@@ -334,8 +344,9 @@ class _Waiting:
                 caller = sys._getframe(1)
                 if caller.f_code.co_filename == _FUNCTOOLS:  # functools.cache
                     caller = caller.f_back or caller
-                if _is_programs(caller.f_code.co_filename):
+                if _is_programs(caller):
                     self._end()
+                    _begin_rest()
                 decorate = functools.lru_cache
                 # Where nothing is measured by that name, the function is the one that was wrapped.
                 return (_lru_cache if decorate is lru_cache else decorate)(maxsize, typed)
@@ -349,8 +360,17 @@ class _Waiting:
         return lru_cache
 
 
-def _is_programs(file: str) -> bool:
-    """Return whether code of this file is neither Python's own nor installed."""
+def _begin_rest() -> None:
+    instrumentation: Any = sys.modules.get("metertap_instrumentation")
+    if instrumentation is not None:
+        instrumentation.begin_rest()
+
+
+def _is_programs(frame: FrameType) -> bool:
+    """Return whether this code is neither Python's own nor installed, nor metertap's."""
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
+        return False
+    file = frame.f_code.co_filename
     return not file.startswith((_STDLIB, "<frozen ")) and not any(
         name in file for name in _INSTALLED
     )

@@ -15,7 +15,6 @@ from metertap.runtime import listing, running
 from metertap.runtime.asleep import Asleep, may_sleep
 from metertap.runtime.callers import Caller
 from metertap.runtime.endings import END_SECONDS, Endings
-from metertap.runtime.handover import Handover
 from metertap.runtime.host import MeasuredProcess
 from metertap.runtime.opening import supervisor_watches
 from metertap.settings.settings import Settings
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from metertap.otel.replay import Journal
+    from metertap.runtime.handover import Handover
     from metertap.runtime.pipeline import Pipeline
 
 _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opentelemetry")
@@ -78,6 +78,8 @@ class Installation(MeasuredProcess):
             self._keep_history()
         with faults.guarded("instrumentations"):
             _install_instrumentations(self.settings)
+            if self._asleep is None:
+                _begin_rest()
         with faults.guarded("endings"):
             self._endings.watch(pushes=self._pushes)
         with faults.guarded("announcement"):
@@ -114,7 +116,7 @@ class Installation(MeasuredProcess):
             self._asleep.start()
         else:
             self._pipeline = self._pipeline or self._new_pipeline()
-            self._pipeline.start(None if journal is None else Handover(journal))
+            self._pipeline.start(None if journal is None else _handover(journal))
 
     def _wake(self) -> None:
         """Start the pipeline that was put off, unless a thread is at that."""
@@ -124,8 +126,9 @@ class Installation(MeasuredProcess):
                 if asleep is not None:
                     with faults.guarded("pipeline"):
                         self._is_making = True
+                        _begin_rest()
                         self._pipeline = self._new_pipeline()
-                        self._pipeline.start(Handover(asleep.end()))
+                        self._pipeline.start(_handover(asleep.end()))
                     with faults.guarded("endings"):
                         self._endings.woken(pushes=self._pushes)
             finally:
@@ -314,6 +317,12 @@ class Installation(MeasuredProcess):
             history.close(time.monotonic() + END_SECONDS)
 
 
+def _handover(journal: Journal) -> Handover:
+    from metertap.runtime.handover import Handover  # by now somebody looks
+
+    return Handover(journal)
+
+
 def _seconds_for_prices() -> float:
     """Return how much longer an end may take because the prices of models are not loaded yet."""
     is_needed = state.recorder().has_usage and _PRICE_TABLE not in sys.modules
@@ -330,6 +339,12 @@ def _install_instrumentations(settings: Settings) -> None:
 
     metertap_instrumentation.install(settings.is_disabled, settings.caches, settings.tools)
     metertap_instrumentation.check_names(settings.disabled_instrumentations)
+
+
+def _begin_rest() -> None:
+    import metertap_instrumentation
+
+    metertap_instrumentation.begin_rest()
 
 
 def _uninstall_instrumentations() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
-from metertap import faults, locks, state
+from metertap import faults, locks, recording, state
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import OtelInstruments
 from metertap.otel.replay import UNTIL_AWAKE, Journal
@@ -42,6 +42,7 @@ class Pipeline:
     """
 
     def __init__(self, host: Host, provider: MeterProvider | None = None) -> None:
+        recording.load()
         self._host = host
         self._settings = state.settings()
         self._recorder = state.recorder()

@@ -18,11 +18,9 @@ from metertap.faults import guarded, shown
 from metertap.interpreters import is_subinterpreter
 from metertap.parsing import money
 from metertap.settings import config_file, otel_variables
-from metertap.settings.address import Address
 from metertap.settings.config_file import ConfigFile
 from metertap.settings.given import from_environment, from_file, from_keywords
 from metertap.settings.otel_variables import OtelVariables
-from metertap.settings.secret import Secret
 from metertap.settings.table import (
     ACCESS,
     ALERTS,
@@ -39,6 +37,9 @@ from metertap.settings.telling import unusable, warn_once
 
 if TYPE_CHECKING:
     from decimal import Decimal
+
+    from metertap.settings.address import Address
+    from metertap.settings.secret import Secret
 
 _EMPTY: Mapping[str, Any] = {}
 
@@ -65,7 +66,7 @@ class Settings(NamedTuple):
     json_socket: Path | None = None
     """A Unix socket in place of the port; `AUTO` is one in the runtime folder."""
     prometheus_socket: Path | None = None
-    token: Secret | None = None
+    token: "Secret | None" = None
     """The token that a client of the endpoints must send."""
     token_file: Path | None = None
     """The file that holds the token."""
@@ -80,8 +81,8 @@ class Settings(NamedTuple):
     disabled_by_opentelemetry: frozenset[str] = frozenset()
     """Names of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`: other packages' among them."""
     service_name: str | None = None
-    alertmanager_url: Address | None = None
-    alert_webhook_url: Address | None = None
+    alertmanager_url: "Address | None" = None
+    alert_webhook_url: "Address | None" = None
     alert_every: float = 15.0
     """Seconds between two evaluations of alerts."""
     history: Path | None = None

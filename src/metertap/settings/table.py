@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from metertap.parsing import boolean, integer, names, number, text
-from metertap.settings import address, secret
 
 HISTORY_VARIABLE = "METERTAP_HISTORY"
 JSON_PORT = 9109
@@ -55,6 +54,18 @@ def _socket(value: object) -> Path:
     return AUTO if str(value) == str(AUTO) else _path(value)
 
 
+def _token(value: object) -> object:
+    from metertap.settings import secret  # for whoever sets one
+
+    return secret.parse(value)
+
+
+def _address(value: object) -> object:
+    from metertap.settings import address  # for whoever is told of alerts
+
+    return address.parse(value)
+
+
 # keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
 # In the file the names are the keywords'.
 TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
@@ -73,15 +84,15 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "allowed_hosts": ("METERTAP_ALLOWED_HOSTS", names),
     "json_socket": ("METRICS_JSON_SOCKET", _socket),
     "prometheus_socket": ("PROMETHEUS_SOCKET", _socket),
-    "token": ("METERTAP_TOKEN", secret.parse),
+    "token": ("METERTAP_TOKEN", _token),
     "token_file": ("METERTAP_TOKEN_FILE", _path),
     "tls_certfile": ("METERTAP_TLS_CERTFILE", _path),
     "tls_keyfile": ("METERTAP_TLS_KEYFILE", _path),
     "tls_client_cafile": ("METERTAP_TLS_CLIENT_CAFILE", _path),
     "disabled_instrumentations": ("METERTAP_DISABLED_INSTRUMENTATIONS", names),
     "service_name": ("OTEL_SERVICE_NAME", _service),
-    "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", address.parse),
-    "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", address.parse),
+    "alertmanager_url": ("METERTAP_ALERTMANAGER_URL", _address),
+    "alert_webhook_url": ("METERTAP_ALERT_WEBHOOK_URL", _address),
     "alert_every": ("METERTAP_ALERT_EVERY", number(0.1, 3600, "seconds")),
     "history": (HISTORY_VARIABLE, _history),
     "history_size": ("METERTAP_HISTORY_SIZE", integer(1, 1_000_000)),

@@ -7,12 +7,14 @@ of request (`Kind`), so that one more of a kind costs a look-up and an append.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue
 from metertap.labels import as_label
-from metertap.recording import DataPoint, ToolSeries, WeightSeries
 from metertap.state import recorder
+
+if TYPE_CHECKING:
+    from metertap.recording import DataPoint, ToolSeries, WeightSeries
 
 INITIALIZE = "initialize"
 TOOLS_CALL = "tools/call"

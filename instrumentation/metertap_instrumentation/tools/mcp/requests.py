@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue, faults, outcomes
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
-from metertap.recording import ToolSeries
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
@@ -29,6 +28,9 @@ from metertap_instrumentation.tools.mcp.operations import (
     Kinds,
     Transport,
 )
+
+if TYPE_CHECKING:
+    from metertap.recording import ToolSeries
 
 CANCELLED = Ending(outcomes.CANCELLED, "CancelledError")
 INTERIM = Ending(outcomes.INTERIM)

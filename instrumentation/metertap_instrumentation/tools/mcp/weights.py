@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue
-from metertap.recording import ToolSeries
 from metertap.state import recorder
-from metertap.weight.definitions import Definition, definition
-from metertap.weight.results import of_value
-from metertap_instrumentation.tools.mcp.operations import Kind
+
+if TYPE_CHECKING:
+    from metertap.recording import ToolSeries
+    from metertap.weight.definitions import Definition
+    from metertap_instrumentation.tools.mcp.operations import Kind
+
+    Measure = Callable[[Any], Definition]
 
 CLIENT_SOURCE = "mcp-client"
 """The source of weights that clients see: of all the servers that they talk to."""
 
-Measure = Callable[[Any], Definition]
-
 
 def of_wire(tool: Mapping[str, Any]) -> Definition:
     """Measure a definition that the server has made, apart from writing it as JSON."""
+    from metertap.weight.definitions import definition  # for whoever looks
+
     text: bytes = importlib.import_module("pydantic_core").to_json(tool)
     return definition(text.decode())
 
@@ -54,7 +57,7 @@ def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
         if content or (structured := fields.get("structuredContent")) is None:
             weight.weigh_content(content)
         else:
-            weight.weigh(of_value, structured)
+            weight.weigh_value(structured)
 
 
 def received(kind: Kind, fields: Mapping[str, Any]) -> None:
@@ -76,4 +79,4 @@ def received(kind: Kind, fields: Mapping[str, Any]) -> None:
         ):
             weight.weigh_content(content)
         else:
-            weight.weigh(of_value, structured)
+            weight.weigh_value(structured)
