@@ -89,12 +89,12 @@ class PrometheusExporter:
         gathered = self._gathered()
         with faults.guarded("prometheus.views"):
             merged = None if gathered is None else figures_of(gathered.merged)
-            yield from self._views.families(merged)
+            yield from self._views.families(merged, is_kept=gathered is not None)
         with faults.guarded("prometheus.families"):
             if gathered is None:
                 collected = self.collected()
             else:
-                collected = self._summed.families(gathered.merged[NAME])
+                collected = self._summed.families(gathered.merged[NAME], is_kept=True)
             if self._target.known is not None:
                 yield self._target.known
             yield from collected

@@ -112,8 +112,8 @@ def test_labels_that_are_gone_are_not_kept() -> None:
             [Family("x", "gauge", "", groups=[Group({}, frozenset({"n"}), [series])])],
             is_openmetrics=False,
         )
-        ((_, texts),) = exposition._kept["x", "gauge", ""].groups
-        assert [kept.labels for kept in texts.values()] == [{"n": str(number)}]
+        (group,) = exposition._kept["x", "gauge", ""].groups
+        assert [kept.labels for kept in group.labels.values()] == [{"n": str(number)}]
     exposition.text([], is_openmetrics=False)
     assert exposition._kept == {}
 
@@ -125,8 +125,8 @@ def test_the_text_of_labels_is_written_once() -> None:
     for _ in range(2):
         family = Family("x", "gauge", "", groups=[Group({}, frozenset({"n"}), [series])])
         exposition.text([family], is_openmetrics=False)
-        ((_, kept),) = exposition._kept["x", "gauge", ""].groups
-        texts += kept.values()
+        (group,) = exposition._kept["x", "gauge", ""].groups
+        texts += group.labels.values()
     assert texts[0] is texts[1]
 
 

@@ -59,6 +59,8 @@ class Group(NamedTuple):
     constant: Labels
     names: frozenset[str]
     series: Iterable[Series]
+    is_kept: bool = False
+    """Whether a series is the same object as before as long as nothing of it changes."""
 
 
 @dataclass(slots=True)

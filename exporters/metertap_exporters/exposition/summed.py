@@ -59,23 +59,33 @@ class Summed:
 
     def __init__(self) -> None:
         self._labels: dict[str, Labels] = {}
+        self._series: dict[Key, tuple[Point, Series]] = {}
 
-    def families(self, items: Items) -> list[Family]:
-        """Make metric families of merged items, or of the items of one worker."""
+    def families(self, items: Items, *, is_kept: bool = False) -> list[Family]:
+        """Make metric families of merged items, or of the items of one worker.
+
+        Where it `is_kept`, a series is the same object as before as long as its item is.
+        """
         before, self._labels = self._labels, {}
+        series_before, self._series = self._series, {}
         found: dict[Key, tuple[Family, dict[str, list[Series]]]] = {}
-        for (*head, constant, labels), point in items.items():
-            name, kind, unit, description = map(str, head)
-            family = found.get(tuple(head))
+        for key, point in items.items():
+            name, kind, unit, description, constant, labels = key
+            family = found.get(key[:4])
             if family is None:
-                made = Family(name, kind, description, unit)
-                family = found[tuple(head)] = made, {}
-            series = Series(self._kept(before, str(labels)), _value(point))
-            family[1].setdefault(str(constant), []).append(series)
+                made = Family(str(name), str(kind), str(description), str(unit))
+                family = found[key[:4]] = made, {}
+            of_labels = self._kept(before, str(labels))
+            kept = series_before.get(key)
+            if kept is None or kept[0] is not point:
+                kept = point, Series(of_labels, _value(point))
+            if is_kept:
+                self._series[key] = kept
+            family[1].setdefault(str(constant), []).append(kept[1])
         for made, groups in found.values():
             for constant, members in groups.items():
                 names = frozenset(name for series in members for name in series.labels)
-                made.groups.append(Group(self._kept(before, constant), names, members))
+                made.groups.append(Group(self._kept(before, constant), names, members, is_kept))
         return [made for made, _ in found.values()]
 
     def _kept(self, before: Mapping[str, Labels], text: str) -> Labels:

@@ -1,7 +1,8 @@
 """Metric families as text, in the plain format and as OpenMetrics.
 
 The text of a series' labels is kept from one scrape to the next, since writing labels is most of
-the work and they never change. The text equals that of `prometheus_client`, byte for byte.
+the work and they never change; so are the lines of series that are the same objects as before. The
+text equals that of `prometheus_client`, byte for byte.
 """
 
 from __future__ import annotations
@@ -41,11 +42,27 @@ class LabelText(NamedTuple):
     whole: str
 
 
+class _Lines(NamedTuple):
+    """The lines of one series as one text."""
+
+    series: Series
+    is_openmetrics: bool
+    text: str
+
+
+class _KeptGroup(NamedTuple):
+    """The text of a group's labels and lines, by the identity of the labels."""
+
+    constant: Labels
+    labels: dict[int, LabelText]
+    lines: dict[int, _Lines]
+
+
 class _Kept(NamedTuple):
     """The text of a family's labels, which holds while the same label names are in use."""
 
     names: frozenset[str]
-    groups: list[tuple[Labels, dict[int, LabelText]]]
+    groups: list[_KeptGroup]
 
 
 class Exposition:
@@ -86,20 +103,32 @@ class Exposition:
         columns = sorted({_label_name(name) for name in names})
         position = _position(columns, {"histogram": "le", "summary": "quantile"}.get(family.kind))
         write = _WRITERS[family.kind]
-        for number, (constant, _, members) in enumerate(family.groups):
-            texts: dict[int, LabelText] = {}
-            known: dict[int, LabelText] = {}
+        for number, group in enumerate(family.groups):
+            constant = group.constant
+            kept_group = nothing = _KeptGroup(constant, {}, {})
             if is_known and kept is not None and number < len(kept.groups):
-                shared, found = kept.groups[number]
-                known = found if shared == constant else {}
-            now.groups.append((constant, texts))
-            for series in members:
+                found = kept.groups[number]
+                kept_group = found if found.constant == constant else nothing
+            _, known, lines_known = kept_group
+            texts: dict[int, LabelText] = {}
+            lines: dict[int, _Lines] = {}
+            now.groups.append(_KeptGroup(constant, texts, lines))
+            for series in group.series:
                 labels = series.labels
-                text = known.get(id(labels))
+                of = id(labels)
+                text = known.get(of)
                 if text is None or text.labels is not labels:
                     text = _label_text(labels, constant, columns, position)
-                texts[id(labels)] = text
-                yield write(family.name, text, series, is_openmetrics)
+                texts[of] = text
+                if not group.is_kept:
+                    yield write(family.name, text, series, is_openmetrics)
+                    continue
+                line = lines_known.get(of)
+                if line is None or line[0] is not series or line[1] is not is_openmetrics:
+                    written = "".join(write(family.name, text, series, is_openmetrics))
+                    line = _Lines(series, is_openmetrics, written)
+                lines[of] = line
+                yield line[2:]
 
 
 def _position(columns: Sequence[str], extra: str | None) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from metertap import catalogue
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
 from metertap_exporters.exposition.families import Family, Group, Labels, Quantiles, Series
+
+T = TypeVar("T")
 
 
 class Views:
@@ -15,72 +18,92 @@ class Views:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
+        self._series: dict[str, dict[int, tuple[object, Series]]] = {}
 
-    def families(self, figures: Figures | None = None) -> Iterator[Family]:
-        """Make the families from the recorder's figures, or others. No data is no sample, not 0."""
+    def families(
+        self, figures: Figures | None = None, *, is_kept: bool = False
+    ) -> Iterator[Family]:
+        """Make the families from the recorder's figures, or others. No data is no sample, not 0.
+
+        Where it `is_kept`, a series is the same object as before as long as its figures are.
+        """
         figures = figures or self._recorder.lifetime()
-        before, self._labels = self._labels, {}
-        yield _family(
+        before = self._labels
+        if not is_kept:
+            self._labels = {}
+
+        def family(
+            name: str,
+            kind: str,
+            description: str,
+            labels: tuple[str, ...],
+            items: Iterable[T],
+            made: Callable[[T], Series],
+        ) -> Family:
+            series = self._same(name, items, made) if is_kept else map(made, items)
+            group = Group({}, frozenset(labels), series, is_kept)
+            return Family(name, kind, description, groups=[group])
+
+        yield family(
             catalogue.LATENCY_SUMMARY,
             "summary",
             "Latency of tool calls: exact percentiles of the last ones that succeeded or failed, "
             "none beyond the longest; count and sum of all that have a duration, of any outcome.",
             ("gen_ai_tool_name", "source"),
-            (
-                Series(
-                    self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
-                    _latencies(
-                        tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms
-                    ),
-                )
-                for tool in figures.tools
+            figures.tools,
+            lambda tool: Series(
+                self._kept(before, gen_ai_tool_name=tool.name, source=tool.source),
+                _latencies(tool, tool.sampled + tool.unsampled, tool.total_ms + tool.unsampled_ms),
             ),
         )
-        yield _family(
+        yield family(
             catalogue.LATENCY_MAX,
             "gauge",
             "Latency of the longest tool call that succeeded or failed since the start.",
             ("gen_ai_tool_name", "source"),
-            (
-                Series(
-                    self._kept(self._labels, gen_ai_tool_name=tool.name, source=tool.source),
-                    tool.maximum_ms / 1000.0,
-                )
-                for tool in figures.tools
-                if tool.maximum_ms is not None
+            (tool for tool in figures.tools if tool.maximum_ms is not None),
+            lambda tool: Series(
+                self._kept(self._labels, gen_ai_tool_name=tool.name, source=tool.source),
+                (tool.maximum_ms or 0.0) / 1000.0,
             ),
         )
         if figures.operations:
-            yield _family(
+            yield family(
                 catalogue.OPERATION_SUMMARY,
                 "summary",
                 "Duration of MCP requests, by side: exact percentiles of the last ones, of any "
                 "outcome, none beyond the longest. Histograms have their count and sum.",
                 ("side", "mcp_method_name", "name"),
-                (
-                    Series(
-                        self._kept(
-                            before, side=item.side, mcp_method_name=item.method, name=item.name
-                        ),
-                        _latencies(item),
-                    )
-                    for item in figures.operations
+                figures.operations,
+                lambda item: Series(
+                    self._kept(before, side=item.side, mcp_method_name=item.method, name=item.name),
+                    _latencies(item),
                 ),
             )
-        yield _family(
+        yield family(
             catalogue.HIT_RATIO,
             "gauge",
             "Hits among all lookups of a cache.",
             ("cache_name", "cache_system"),
-            (
-                Series(
-                    self._kept(before, cache_name=cache.name, cache_system=cache.system),
-                    cache.hits / (cache.hits + cache.misses),
-                )
-                for cache in figures.caches
-                if cache.hits or cache.misses
+            (cache for cache in figures.caches if cache.hits or cache.misses),
+            lambda cache: Series(
+                self._kept(before, cache_name=cache.name, cache_system=cache.system),
+                cache.hits / (cache.hits + cache.misses),
             ),
         )
+
+    def _same(
+        self, place: str, items: Iterable[T], made: Callable[[T], Series]
+    ) -> Iterator[Series]:
+        """Make series of items that are new objects, and yield those of the others again."""
+        before, now = self._series.get(place, {}), dict[int, tuple[object, Series]]()
+        for item in items:
+            kept = before.get(id(item))
+            if kept is None or kept[0] is not item:
+                kept = item, made(item)
+            now[id(item)] = kept
+            yield kept[1]
+        self._series[place] = now
 
     def _kept(
         self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None
@@ -92,12 +115,6 @@ class Views:
             kept = {name: value for name, value in labels.items() if value is not None}
         self._labels[key] = kept
         return kept
-
-
-def _family(
-    name: str, kind: str, description: str, labels: tuple[str, ...], series: Iterator[Series]
-) -> Family:
-    return Family(name, kind, description, groups=[Group({}, frozenset(labels), series)])
 
 
 def _latencies(

@@ -51,11 +51,16 @@ def resource(settings: Settings) -> Resource:
         return OTELResourceDetector().detect().merge(Resource(attributes))
 
 
+def instance_id(settings: Settings) -> str:
+    """Return `service.instance.id`."""
+    return settings.resource_from_environment.get("service.instance.id", _instance_id)
+
+
 def identity(settings: Settings) -> dict[str, str]:
     """Return `service.name`, `service.instance.id` and, where it is known, `service.version`."""
     given = settings.resource_from_environment
     name = settings.service_name or given.get("service.name")
-    found = {"service.instance.id": given.get("service.instance.id", _instance_id)}
+    found = {"service.instance.id": instance_id(settings)}
     program = described(arguments())
     found["service.name"] = name or name_of_program()
     version = given.get("service.version")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 # (name, percent, fewest samples that hold the percentile between two of them; with fewer, the
@@ -48,15 +49,31 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
     "exclusive" method) is repeated here for the three. With a `factor`, it is as if each sample
     had been multiplied first.
     """
-    count = len(ordered)
-    if count < 2:
+    places, extrapolated = places_of(len(ordered))
+    if not places:
         return Percentiles()
-    found = []
-    for _, percent, _ in _PERCENTILES:
+    p50, p95, p99 = [
+        between(ordered[index - 1] * factor, ordered[index] * factor, beyond)
+        for index, beyond in places
+    ]
+    return Percentiles(p50, p95, p99, extrapolated)
+
+
+@lru_cache(maxsize=256)
+def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Return where the percentiles of `count` samples are, and which are beyond the largest one.
+
+    Each is between the sample of a place and the one before, by so many hundredths beyond that.
+    There are none with fewer than two samples.
+    """
+    places = []
+    for _, percent, _ in _PERCENTILES if count > 1 else ():
         rank = percent * (count + 1)
         index = min(max(rank // 100, 1), count - 1)
-        beyond = rank - index * 100
-        below, above = ordered[index - 1] * factor, ordered[index] * factor
-        found.append((below * (100 - beyond) + above * beyond) / 100)
-    extrapolated = tuple(name for name, _, fewest in _PERCENTILES if count < fewest)
-    return Percentiles(found[0], found[1], found[2], extrapolated)
+        places.append((index, rank - index * 100))
+    return tuple(places), tuple(name for name, _, fewest in _PERCENTILES if count < fewest)
+
+
+def between(below: float, above: float, beyond: int) -> float:
+    """Return what lies so many hundredths beyond the first of two samples."""
+    return (below * (100 - beyond) + above * beyond) / 100

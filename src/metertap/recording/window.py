@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,13 +57,15 @@ class Run(NamedTuple):
 
         Not for two threads at a time.
         """
-        data, start = self.data, self.end - kept
-        if len(data) != self.end or start > _MOST_GONE + kept // 4:
-            data, start = data[start : self.end], 0
+        data, _, end, factor, ever, window = self
+        start = end - kept
+        if len(data) != end or start > _MOST_GONE + kept // 4:
+            data, start = data[start:end], 0
         data.extend(new)
-        return Run(data, start, len(data), self.factor, self.ever + len(new), self.window)
+        return _run((data, start, len(data), factor, ever + len(new), window))
 
 
+_run = partial(tuple.__new__, Run)
 _MOST_GONE = 64
 """The samples beside a quarter of the window that have gone before `data` is written anew."""
 

@@ -135,7 +135,7 @@ class Workers:
             endpoint.start()
 
     def _instance(self) -> str:
-        return resource.identity(self._settings)["service.instance.id"]
+        return resource.instance_id(self._settings)
 
     def _foreign(self) -> Iterable[ForeignTool]:
         return () if self._views.json is None else self._views.json.foreign()

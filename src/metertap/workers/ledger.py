@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 from metertap import faults, locks
@@ -59,7 +59,7 @@ class Merged:
     """
 
     def __init__(self) -> None:
-        self._windows: dict[tuple[str, Key], Windows] = {}
+        self._windows: dict[str, dict[Key, Windows]] = {}
         self._sections: dict[str, tuple[list[Items], dict[Key, Any]]] = {}
 
     def of(self, section: Section, sheets: Sequence[Sheet]) -> dict[Key, Any]:
@@ -88,8 +88,9 @@ class Merged:
         """Merge items of as many workers each; after a fault of ours an item is what it was."""
         given: list[Any] = [[*items.values()]]
         if section.has_windows:
-            windows = self._windows
-            given.append([windows.setdefault((section.name, key), Windows()) for key in items])
+            windows = self._windows.setdefault(section.name, {})
+            windows |= {key: Windows() for key in items if key not in windows}
+            given.append([*map(windows.__getitem__, items)])
         try:
             return dict(zip(items, section.merge(*given), strict=True))
         except Exception as error:
@@ -113,5 +114,5 @@ def _changed(before: Sequence[Items], now: Sequence[Items]) -> set[Key] | None:
         if old is not new:
             if not old.keys() <= new.keys():
                 return None
-            found.update(key for key, item in new.items() if old.get(key) is not item)
+            found.update(compress(new, map(operator.is_not, new.values(), map(old.get, new))))
     return found

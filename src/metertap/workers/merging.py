@@ -6,7 +6,8 @@ windows, as if one process had measured them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Windows:
         together = self._places.get(place)
         if together is None:
             together = self._places[place] = Together()
-        return together.percentiles([part.runs[place] for part in parts if len(part.runs) > place])
+        return together.percentiles([runs[place] for _, runs in parts if len(runs) > place])
 
 
 Groups = Sequence[Sequence[Part]]
@@ -55,6 +56,9 @@ def tools(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
     """Merge the figures of tools."""
 
     def with_cache(values: Values) -> Iterable[Any]:
+        return with_cache_each(values) if any(map(any, values)) else values[0]
+
+    def with_cache_each(values: Values) -> Iterator[Any]:
         for parts, known, window in zip(groups, zip(*values, strict=True), windows, strict=True):
             both = [*filter(None, known)]
             if both:
@@ -64,6 +68,9 @@ def tools(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
                 yield None
 
     def first_item(values: Values) -> Iterable[Any]:
+        return first_item_each(values) if any(map(any, values)) else values[0]
+
+    def first_item_each(values: Values) -> Iterator[Any]:
         for parts, known, window in zip(groups, zip(*values, strict=True), windows, strict=True):
             found = [*filter(None, known)]
             yield _latencies(found, parts, 3, window) if found else None
@@ -120,6 +127,18 @@ def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
 
 
 def _counts(values: Values) -> Iterable[dict[str, int]]:
+    if not any(map(any, values)):  # as usual of errors
+        return values[0]
+    names, *others = set(map(tuple, chain.from_iterable(values)))
+    if others:
+        return _counts_by_name(values)
+    by_worker = [[*chain.from_iterable(map(dict.values, each))] for each in values]
+    totals = map(sum, zip(*by_worker, strict=True))
+    rows = zip(*[totals] * len(names), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _counts_by_name(values: Values) -> Iterable[dict[str, int]]:
     for found in zip(*values, strict=True):
         total = dict(found[0])
         for counts in filter(None, found[1:]):

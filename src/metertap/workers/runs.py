@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from metertap.recording.percentiles import Percentiles, percentiles
+from metertap.recording.percentiles import Percentiles, between, places_of
 from metertap.recording.window import Run, run_of
 from metertap.workers.wire import Malformed
 
@@ -45,15 +45,15 @@ def fresh(now: Run, before: Run | None) -> Fresh:
 def completed(sent: Fresh, before: Run | None) -> Run:
     """Return the window of another worker, of which `before` was known. Raises Malformed."""
     samples, factor, kept = sent
-    if factor not in _FACTORS:
-        raise Malformed("samples have no unit")
     if not isinstance(samples, array):
         samples = array("d", samples)
-    if not kept:
-        return run_of(samples, factor)
-    if before is None or before.factor != factor or kept > before.size:
-        raise Malformed("samples are missing")
-    return before.followed_by(samples, kept)
+    if kept:
+        if before is None or before[3] != factor or kept > before[2] - before[1]:
+            raise Malformed("samples are missing")
+        return before.followed_by(samples, kept)
+    if factor not in _FACTORS:
+        raise Malformed("samples have no unit")
+    return run_of(samples, factor)
 
 
 class Together:
@@ -75,25 +75,30 @@ class Together:
         if not self._is_moved(before, runs):
             self._sort(runs)
         try:
-            found = percentiles(self, self._factor)
+            found = self._found()
         except IndexError:  # one of them lies among the others now
             self._sort(runs)
-            found = percentiles(self, self._factor)
+            found = self._found()
         self._runs = runs
         return found, self._size
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, place: int) -> float:
-        """Return the sample of a place, the smallest first; IndexError if it is not in order."""
-        place -= self._below
-        if 0 <= place < len(self._middle):
-            return self._middle[place]
-        place -= self._size - self._below - len(self._top)
-        if place < 0:
-            raise IndexError(place)
-        return self._top[place]
+    def _found(self) -> Percentiles:
+        """Return the percentiles; IndexError where one of them is among what is not in order."""
+        places, extrapolated = places_of(self._size)
+        if not places:
+            return Percentiles()
+        middle, top, factor = self._middle, self._top, self._factor
+        end, beginning = len(middle), self._size - len(top)
+        found = []
+        for index, beyond in places:
+            part, place = middle, index - self._below
+            if not 0 < place < end:
+                part, place = top, index - beginning
+                if place <= 0:
+                    raise IndexError(index)
+            found.append(between(part[place - 1] * factor, part[place] * factor, beyond))
+        p50, p95, p99 = found
+        return Percentiles(p50, p95, p99, extrapolated)
 
     def _is_moved(self, before: Sequence[Run], runs: Sequence[Run]) -> bool:
         """Put what is new in place of what has gone; return False if that is not little."""
@@ -101,36 +106,41 @@ class Together:
             return False
         new: list[float] = []
         gone: list[float] = []
-        size = 0
+        size, unit = 0, self._factor
         for old, now in zip(before, runs, strict=True):
             data, start, end, factor, ever, window = now
             size += end - start
             if now is not old:
-                data_before, first, last, *others, ever_before, window_before = old
+                data_before, first, last, factor_before, ever_before, window_before = old
                 come = ever - ever_before
-                if window != window_before or others != [factor] or not 0 <= come <= end - start:
+                if (
+                    window != window_before
+                    or factor != factor_before
+                    or not 0 <= come <= end - start
+                ):
                     return False
                 went = last - first + come - (end - start)
-                new += self._in_unit(data[end - come : end], factor)
-                gone += self._in_unit(data_before[first : first + went], factor)
+                come_now, went_now = data[end - come : end], data_before[first : first + went]
+                new += come_now if factor == unit else self._in_unit(come_now, factor)
+                gone += went_now if factor == unit else self._in_unit(went_now, factor)
         if len(new) > _MOST_MOVED * size:
             return False
         self._size = size
-        low, high, cut = self._low, self._high, self._cut
+        low, high, cut, middle, top = self._low, self._high, self._cut, self._middle, self._top
         for sample in gone:
             if sample < low:
                 self._below -= 1
             elif sample <= high:
-                del self._middle[bisect_left(self._middle, sample)]
+                del middle[bisect_left(middle, sample)]
             elif sample >= cut:
-                del self._top[bisect_left(self._top, sample)]
+                del top[bisect_left(top, sample)]
         for sample in new:
             if sample < low:
                 self._below += 1
             elif sample <= high:
-                insort(self._middle, sample)
+                insort(middle, sample)
             elif sample >= cut:
-                insort(self._top, sample)
+                insort(top, sample)
         return True
 
     def _sort(self, runs: Sequence[Run]) -> None:

@@ -198,11 +198,10 @@ def _fresh(runs: Sequence[Run], before: Part | None) -> tuple[Fresh, ...]:
 
 def _completed(part: Any, before: Part | None) -> Part:
     figures, runs = part
-    if before is None:
-        return Part(figures, tuple([completed(run, None) for run in runs]))
-    if len(runs) == len(before.runs) == 1:  # as usual
-        return Part(figures, (completed(runs[0], before.runs[0]),))
-    return Part(figures, tuple(map(completed, runs, chain(before.runs, repeat(None)))))
+    known = () if before is None else before[1]
+    if len(runs) == len(known) == 1:  # as usual
+        return _part((figures, (completed(runs[0], known[0]),)))
+    return _part((figures, tuple(map(completed, runs, chain(known, repeat(None))))))
 
 
 def of_recorder(recorder: Recorder) -> list[Section]:

@@ -1,8 +1,9 @@
 """Messages between workers: columns of texts as JSON, and columns of numbers as bytes.
 
-A whole column is written and checked at once, by functions that loop outside of Python. Numbers
-follow the JSON, eight bytes each. Other processes are not trusted: everything from one is checked
-against the declared type, its length is limited, and nothing in it is executed.
+A whole column is written and checked at once, by functions that loop outside of Python; of one
+whose values are all equal there is one. Numbers follow the JSON, eight bytes each. Other processes
+are not trusted: everything from one is checked against the declared type, its length is limited,
+and nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import accumulate, chain, islice, pairwise
+from itertools import accumulate, chain, islice, pairwise, repeat
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
-VERSION = 5
+VERSION = 6
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""
@@ -28,8 +29,12 @@ _MOST_CHARACTERS = 10_000
 """The most characters of one text in it."""
 _MOST_MEMBERS = 10_000_000
 """The most members of lists, counts by name or windows in one column."""
+_MOST_ALIKE = 100_000
+"""The most members of a column that is written as one value because all are equal."""
 _MOST_DIGITS = 100
 """The most digits before or after the point of an amount."""
+_ALL = "all"
+"""The name of the one value of a column whose values are all equal."""
 _LARGEST = 2**62
 _LARGEST_FLOAT = 1e300
 _LENGTH = struct.Struct(">I")
@@ -210,14 +215,15 @@ def _encoded_optional(inner: Encode, values: Sequence[Any], samples: list[bytes]
     flags = None
     if there and len(there) < len(values):
         flags = [value is not None for value in values]
-    return [flags, len(there), inner(there, samples)]
+    return [flags, len(there), inner(there, samples) if there else None]
 
 
 def _decoded_optional(inner: Decode, column: Column, count: int, samples: Samples) -> Sequence[Any]:
     flags, there, written = _list(column, 3)
-    if flags is None and there in (0, count):
-        found = inner(written, there, samples)
-        return found if there else [None] * count
+    if flags is None and there == 0:
+        return [None] * count
+    if flags is None and there == count:
+        return inner(written, count, samples)
     if sum(_booleans(flags, count, samples)) != there:
         raise Malformed("something is there more or less often than is said")
     found_each = iter(inner(written, there, samples))
@@ -266,7 +272,14 @@ def _encoded_members(
     values: Sequence[Any],
     samples: list[bytes],
 ) -> Column:
-    return [encode([*map(member, values)], samples) for member, encode in members]
+    written: list[Column] = []
+    for member, encode in members:
+        column = [*map(member, values)]
+        if 1 < len(column) <= _MOST_ALIKE and column.count(column[0]) == len(column):
+            written.append({_ALL: encode(column[:1], samples)})
+        else:
+            written.append(encode(column, samples))
+    return written
 
 
 def _decoded_members(
@@ -276,10 +289,14 @@ def _decoded_members(
     count: int,
     samples: Samples,
 ) -> list[Any]:
-    columns = [
-        decode(part, count, samples)
-        for decode, part in zip(each, _list(column, len(each)), strict=True)
-    ]
+    columns: list[Iterable[Any]] = []
+    for decode, part in zip(each, _list(column, len(each)), strict=True):
+        if type(part) is not dict:
+            columns.append(decode(part, count, samples))
+        elif 1 < count <= _MOST_ALIKE:
+            columns.append(repeat(decode(part.get(_ALL), 1, samples)[0], count))
+        else:
+            raise Malformed("too many are alike")
     return [*map(made, zip(*columns, strict=True))]
 
 

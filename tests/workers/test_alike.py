@@ -1,0 +1,94 @@
+"""Columns of values that are all equal, and counts of workers that have seen the same or others."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metertap.workers.merging import _counts
+from metertap.workers.wire import (
+    VERSION,
+    Malformed,
+    Samples,
+    decoder,
+    dumped,
+    encoder,
+    loaded,
+)
+
+
+class Row(NamedTuple):
+    """A value of every kind that a column may have."""
+
+    name: str
+    count: int
+    share: float | None
+    by_name: dict[str, int]
+    both: tuple[bool, float] | None
+
+
+ROWS = st.builds(
+    Row,
+    st.sampled_from("ab"),
+    st.integers(0, 1),
+    st.none() | st.sampled_from([0.5, 2.0]),
+    st.dictionaries(st.sampled_from("xyz"), st.integers(0, 2), max_size=2),
+    st.none() | st.tuples(st.booleans(), st.just(1.0)),
+)
+
+
+def sent(rows: list[Row]) -> bytes:
+    samples: list[bytes] = []
+    return dumped({"version": VERSION, "of": encoder(Row)(rows, samples)}, samples)
+
+
+@given(st.lists(ROWS, max_size=5))
+def test_whatever_is_equal_arrives_as_it_was(rows: list[Row]) -> None:
+    found, left = loaded(sent(rows))
+    assert [*decoder(Row)(found["of"], len(rows), left)] == rows
+
+
+def test_of_equal_values_one_is_sent() -> None:
+    row = Row("search", 7, 0.5, {"ok": 7}, (True, 1.0))
+    assert len(sent([row] * 1000)) == len(sent([row] * 2)) < 300
+
+
+@pytest.mark.parametrize("count", [0, 1, 100_001, 2**62])
+def test_more_equal_values_than_there_may_be_are_refused(count: int) -> None:
+    written: list[Any] = [{"all": ["a"]}] * 5
+    with pytest.raises(Malformed, match="too many"):
+        decoder(Row)(written, count, Samples(memoryview(b"")))
+
+
+def test_an_equal_value_that_is_none_of_its_type_is_refused() -> None:
+    for wrong in ({}, {"all": None}, {"all": [5]}, {"all": ["a", "b"]}, {"all": []}):
+        with pytest.raises(Malformed):
+            decoder(Row)([wrong] * 5, 2, Samples(memoryview(bytes(80))))
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.dictionaries(st.sampled_from("xyz"), st.integers(0, 9), max_size=3),
+            min_size=2,
+            max_size=2,
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_counts_are_summed_by_name_whichever_names_each_worker_has(
+    values: list[list[dict[str, int]]],
+) -> None:
+    expected = [
+        {
+            name: sum(each[row].get(name, 0) for each in values)
+            for each in values
+            for name in each[row]
+        }
+        for row in range(2)
+    ]
+    assert [*_counts(values)] == expected
