@@ -1,8 +1,23 @@
-"""A process whose own figures do not change meanwhile."""
+"""A process whose own figures do not change meanwhile, and a recorder that hands over."""
 
 from __future__ import annotations
 
 import pytest
+
+from metertap.recording import Recorder
+from support.kept_instruments import KeptInstruments
+
+
+@pytest.fixture
+def instruments() -> KeptInstruments:
+    return KeptInstruments()
+
+
+@pytest.fixture
+def recorder(instruments: KeptInstruments) -> Recorder:
+    made = Recorder()
+    made.instruments = [instruments]
+    return made
 
 
 @pytest.fixture

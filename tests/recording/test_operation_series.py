@@ -15,18 +15,6 @@ from support.kept_instruments import KeptInstruments
 METRIC = catalogue.SERVER_DURATION
 
 
-@pytest.fixture
-def instruments() -> KeptInstruments:
-    return KeptInstruments()
-
-
-@pytest.fixture
-def recorder(instruments: KeptInstruments) -> Recorder:
-    made = Recorder()
-    made.instruments = [instruments]
-    return made
-
-
 def record(recorder: Recorder, seconds: float, key: str = "", error: str | None = None) -> None:
     attributes = {catalogue.MCP_METHOD: "tools/list"}
     if key:

@@ -15,18 +15,6 @@ DURATION = catalogue.TOOL_DURATION.name
 
 
 @pytest.fixture
-def instruments() -> KeptInstruments:
-    return KeptInstruments()
-
-
-@pytest.fixture
-def recorder(instruments: KeptInstruments) -> Recorder:
-    made = Recorder()
-    made.instruments = [instruments]
-    return made
-
-
-@pytest.fixture
 def series(recorder: Recorder) -> ToolSeries:
     return recorder.tool("search", "test")
 

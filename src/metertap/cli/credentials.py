@@ -96,7 +96,7 @@ def for_registered(given: Credentials, process: Running) -> Credentials:
         return shown
     if process.token_file is not None:
         return replace(shown, token_file=Path(process.token_file))
-    found = _environment()
+    found = settings.read()
     return replace(shown, token_file=found.token_file, token=found.token)
 
 
@@ -111,12 +111,8 @@ def for_address(given: Credentials, address: str, token: str) -> Credentials:
         return replace(given, token=secret.parse(token))
     if not _is_safe(urlsplit(address)):
         return given
-    found = _environment()
+    found = settings.read()
     return replace(given, token_file=found.token_file, token=found.token)
-
-
-def _environment() -> settings.Settings:
-    return settings.read()
 
 
 def _is_safe(url: SplitResult) -> bool:

@@ -18,21 +18,14 @@ from metertap import faults
 from metertap.runtime.tap import active_tap
 from metertap.settings import settings
 from support.own_caches_shop import SHOP
+from support.own_program import importable
 from support.warned import warnings_of
 
 
 @pytest.fixture(autouse=True)
-def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "cfgshop").mkdir()
-    (tmp_path / "cfgshop" / "__init__.py").touch()
-    (tmp_path / "cfgshop" / "cache.py").write_text(SHOP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "pyproject.toml"))
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    metertap.uninstrument()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "cfgshop"]:
-        del sys.modules[name]
+def shop_is_importable(tmp_path: Path) -> Iterator[None]:
+    with importable("cfgshop.cache", SHOP, tmp_path):
+        yield
 
 
 def configured(**lines: str) -> None:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import metertap
 from support.configured_shop import SHOP
+from support.own_program import importable
 
 
 @pytest.fixture(autouse=True)
-def shop_is_importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "toolshop").mkdir()
-    (tmp_path / "toolshop" / "__init__.py").touch()
-    (tmp_path / "toolshop" / "server.py").write_text(SHOP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METERTAP_CONFIG", str(tmp_path / "pyproject.toml"))
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    metertap.uninstrument()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "toolshop"]:
-        del sys.modules[name]
+def shop_is_importable(tmp_path: Path) -> Iterator[None]:
+    with importable("toolshop.server", SHOP, tmp_path):
+        yield
