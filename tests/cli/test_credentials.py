@@ -242,3 +242,30 @@ def test_a_registration_holds_paths_and_no_secret(token_file: Path) -> None:
         (text,) = (path.read_text() for path in folder.rglob("*.json"))
         assert json.loads(text)["token_file"] == str(token_file)
         assert TOKEN not in text
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no ::1")
+def test_a_token_for_localhost_goes_to_nobody_at_the_other_address(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names are looked up so where `/etc/hosts` has `::1 localhost`."""
+    look_up = socket.getaddrinfo
+
+    def first_ipv6(host: Any, *rest: Any, **more: Any) -> Any:
+        found = look_up(host, *rest, **more)
+        return [*look_up("::1", *rest, **more), *found] if host == "localhost" else found
+
+    with measured(json_host="localhost", json_port=0, token_file=token_file) as url:
+        assert url.startswith("http://localhost:")
+        port = int(url.rpartition(":")[2])
+        try:
+            stranger = socket.create_server(("::1", port), family=socket.AF_INET6)
+        except OSError:
+            pytest.skip("::1 cannot be listened at")
+        with stranger:
+            monkeypatch.setattr(socket, "getaddrinfo", first_ipv6)
+            status, told = outcome("snapshot", capsys=capsys)
+            stranger.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                stranger.accept()
+    assert (status, "search" in told) == (0, True)

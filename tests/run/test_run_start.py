@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from metertap.run import start
 from metertap.runtime import opening
 from metertap_instrumentation.libraries import LIBRARIES, MEASURED_BY_OTHERS
-from support.programs import RUN, run
+from support.programs import RUN, ended, run, started
 
 pytestmark = pytest.mark.programs
 
@@ -227,3 +228,20 @@ def test_a_module_of_metertap_that_ends_the_waiting_is_executed_once(
     module: str, tmp_path: Path
 ) -> None:
     assert measured(EXECUTIONS.format(module=module), cwd=tmp_path) == "1\n"
+
+
+def test_ctrl_c_while_metertap_is_imported_ends_the_process_by_it(tmp_path: Path) -> None:
+    (tmp_path / "wrapt.py").write_text(
+        "import sys, time\nsys.stdout.write('importing\\n')\nsys.stdout.flush()\ntime.sleep(60)\n"
+    )
+    env = {"METRICS_JSON_PORT": "1", "PYTHONPATH": str(tmp_path)}  # a port that must answer at once
+    with started((*RUN, sys.executable, "-c", "print('ran')"), env=env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        found = ended(process)
+    assert (found.status, found.stdout, found.told) == (-signal.SIGINT, b"", "")
+    # The program itself is interrupted as without metertap.
+    own = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = run(*RUN, sys.executable, "-c", own, env={"METRICS_JSON_PORT": "0"})
+    assert done.stdout == b"True\n"

@@ -76,13 +76,21 @@ def _ask_port(
     port = url.port or (443 if url.scheme == "https" else 80)
     connection = http.client.HTTPConnection(url.hostname, port)
     tls = credentials.tls() if url.scheme == "https" else None
-    with socket.create_connection((url.hostname, port), SECONDS) as plain:
+    with _connected(url.hostname, port) as plain:
         if tls is None:
             return _ask(plain, connection, path or url.path, headers)
         with tls.wrap_socket(
             plain, server_hostname=url.hostname, do_handshake_on_connect=False
         ) as encrypted:
             return _ask(encrypted, connection, path or url.path, headers, credentials.check)
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    """Connect. An endpoint at `localhost` listens at 127.0.0.1: at ::1 may be somebody else."""
+    if host == "localhost":
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port), SECONDS)
+    return socket.create_connection((host, port), SECONDS)
 
 
 def _ask(

@@ -36,6 +36,26 @@ def _is_housekeeping():
 
 
 def _start():
+    """Start, with Ctrl-C ending the process by SIGINT meanwhile, as it would end the program.
+
+    Python ends with status 1 and a dump where what it imports before the program is interrupted.
+    """
+    try:
+        import _signal
+
+        is_default = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+        if is_default:
+            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    except Exception:  # Python 2, or a second interpreter of the process
+        is_default = False
+    try:
+        _measure()
+    finally:
+        if is_default:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+
+def _measure():
     try:
         before = set(sys.modules)
         from metertap.run.start import start
