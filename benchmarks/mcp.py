@@ -3,7 +3,7 @@
 The same calls are made with metertap installed and shut down, alternately in one process. Both
 sides are measured when it is installed: the client's requests, the server's, and the tool. What is
 compared is the CPU time of the one thread that does all of it. The floor is a function around one
-method of either side with two clocks and an append.
+method of either side with two clocks and an append; on mcp 2.x, `mcp_floors` has two more.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if _MAJOR == "1":
     from mcp.shared.memory import create_connected_server_and_client_session
 
     _SERVER: Any = (Server, "_handle_request")
+    _FLOORS: dict[str, Any] = {}
 
     def _client(server: Any) -> Any:
         return create_connected_server_and_client_session(getattr(server, "_mcp_server", server))
@@ -60,7 +61,10 @@ else:
     from mcp.server.mcpserver import MCPServer as HighLevel
     from mcp.server.runner import ServerRunner
 
+    from benchmarks import mcp_floors
+
     _SERVER = (ServerRunner, "_on_request")
+    _FLOORS = {", nothing": mcp_floors.nothing, ", the least": mcp_floors.least}
 
     def _client(server: Any) -> Any:
         return Client(server)
@@ -133,16 +137,18 @@ def _timing(method: Any, seconds: deque[float]) -> Any:
 def requests(rounds: int) -> Iterator[Result]:
     """What measuring adds to the CPU time of a call, low-level and high-level."""
     logging.getLogger("mcp").setLevel(logging.WARNING)
-    ways = (contextlib.nullcontext, _least, measured)
+    ways = {"bare": contextlib.nullcontext, "ours": measured, ", the floor": _least, **_FLOORS}
     for name, build, limit in (("MCPServer", _high_level, 0.02), ("low-level", _low_level, 0.04)):
-        bare, least, ours = spent = [], [], []  # type: tuple[list[float], ...]
+        spent: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds + 1):
-            for way, seconds in zip(ways, spent, strict=True):
-                with way():
+            for way, seconds in spent.items():
+                with ways[way]():
                     seconds.append(asyncio.run(_calls(build)))
+        bare, ours, *floors = (seconds[1:] for seconds in spent.values())
         row = f"MCP {_MAJOR}.x tools/call, {name}"
-        yield _compared(row, ours[1:], bare[1:], limit)
-        yield _compared(f"{row}, the floor", least[1:], bare[1:], None)
+        yield _compared(row, ours, bare, limit)
+        for way, floor in zip(list(ways)[2:], floors, strict=True):
+            yield _compared(row + way, floor, bare, None)
 
 
 def _compared(row: str, ours: list[float], bare: list[float], limit: float | None) -> Result:
