@@ -96,6 +96,7 @@ def calls(rounds: int) -> Iterator[Result]:
         singleton = baselines.Singleton()
         tool, later = metertap.tool(work), metertap.tool(work_later)
         floor, floor_later = baselines.closure(work), baselines.closure_later(work_later)
+        least = baselines.least(work)
         stream, stream_later = metertap.tool(_stream), metertap.tool(_later)
         line, line_later = shop.line, shop.line_later
 
@@ -118,6 +119,7 @@ def calls(rounds: int) -> Iterator[Result]:
             "fold": _folding([1e-3 + number * 7919 % CHUNK * 1e-6 for number in range(CHUNK)]),
             "seed": timed(by_hand),
             "floor": timed(lambda: floor(1)),
+            "least": timed(lambda: least(1)),
             "tool": timed(lambda: tool(1)),
             "line": timed(lambda: line(1)),
             "block": timed(block),
@@ -138,6 +140,8 @@ def calls(rounds: int) -> Iterator[Result]:
                 ("ours", _spent, stream),
                 ("bare later", _spent_later, _later),
                 ("ours later", _spent_later, stream_later),
+                ("least", _spent, baselines.steps(_stream)),
+                ("least later", _spent_later, baselines.steps_later(_later)),
             )
             for count in (1, _ITEMS)
         }
@@ -145,29 +149,37 @@ def calls(rounds: int) -> Iterator[Result]:
         lines.uninstall()
 
     added = above(seconds, "tool", "bare")
-    least = above(seconds, "floor", "bare")
-    least_later = above(seconds, "floor later", "bare later")
+    floor_added = above(seconds, "floor", "bare")
+    floor_later = above(seconds, "floor later", "bare later")
     closure, closure_later = "closure, 2 clocks + append", "async closure"
-    yield result("@metertap.tool", closure, added, least, 1.8)
+    yield result("@metertap.tool", closure, added, floor_added, 1.8)
     yield result(
         "@metertap.tool", "the seed's collector", added, above(seconds, "seed", "bare"), 0.85
     )
+    row = "the least that any decorator can do"
+    least_added = above(seconds, "least", "bare")
+    yield result(row, closure, least_added, floor_added, None)
+    yield result(row, "the seed's collector", least_added, above(seconds, "seed", "bare"), None)
     # Two parts of that, which the floor and the collector lack.
     variable = above(seconds, "variable", "nothing")
-    yield result("a list in a context variable", closure, variable, least, None)
-    yield result("a duration's share of a fold", closure, seconds["fold"], least, None)
+    yield result("a list in a context variable", closure, variable, floor_added, None)
+    yield result("a duration's share of a fold", closure, seconds["fold"], floor_added, None)
     row = "@metertap.tool, async"
-    yield result(row, closure_later, above(seconds, "tool later", "bare later"), least_later, None)
-    yield result("a configured line", closure, above(seconds, "line", "bare"), least, 3.0)
+    yield result(
+        row, closure_later, above(seconds, "tool later", "bare later"), floor_later, None
+    )
+    yield result("a configured line", closure, above(seconds, "line", "bare"), floor_added, 3.0)
     row = "a configured line, async"
-    yield result(row, closure_later, above(seconds, "line later", "bare later"), least_later, 3.0)
-    yield result("with measure_tool(…)", closure, above(seconds, "block", "bare"), least, None)
+    yield result(row, closure_later, above(seconds, "line later", "bare later"), floor_later, 3.0)
+    yield result("with measure_tool(…)", closure, above(seconds, "block", "bare"), floor_added, None)
     for kind, shown in (("", "generator"), (" later", "async generator")):
         whole = above(streamed, f"ours{kind} {_ITEMS}", f"bare{kind} {_ITEMS}")
         first = above(streamed, f"ours{kind} 1", f"bare{kind} 1")
         items = [(all_ - one) / (_ITEMS - 1) for all_, one in zip(whole, first, strict=True)]
         yield result(f"{shown}, a call", "3 µs", first, [3e-6] * len(first), 1.0)
         yield result(f"{shown}, an item", "0.35 µs", items, [0.35e-6] * len(items), 1.0)
+        fewest = above(streamed, f"least{kind} 1", f"bare{kind} 1")
+        yield result(f"{shown}, a call, the least", "3 µs", fewest, [3e-6] * len(fewest), None)
     brackets = above(seconds, "[]", "bare []")
     yield result("cachetools []", "1.5 µs", brackets, [1.5e-6] * len(brackets), 1.0)
     yield result("cachetools get", "[]", above(seconds, "get", "bare get"), brackets, 2.0)
