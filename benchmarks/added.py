@@ -165,13 +165,12 @@ def calls(rounds: int) -> Iterator[Result]:
     yield result("a list in a context variable", closure, variable, floor_added, None)
     yield result("a duration's share of a fold", closure, seconds["fold"], floor_added, None)
     row = "@metertap.tool, async"
-    yield result(
-        row, closure_later, above(seconds, "tool later", "bare later"), floor_later, None
-    )
+    yield result(row, closure_later, above(seconds, "tool later", "bare later"), floor_later, None)
     yield result("a configured line", closure, above(seconds, "line", "bare"), floor_added, 3.0)
     row = "a configured line, async"
     yield result(row, closure_later, above(seconds, "line later", "bare later"), floor_later, 3.0)
-    yield result("with measure_tool(…)", closure, above(seconds, "block", "bare"), floor_added, None)
+    block_added = above(seconds, "block", "bare")
+    yield result("with measure_tool(…)", closure, block_added, floor_added, None)
     for kind, shown in (("", "generator"), (" later", "async generator")):
         whole = above(streamed, f"ours{kind} {_ITEMS}", f"bare{kind} {_ITEMS}")
         first = above(streamed, f"ours{kind} 1", f"bare{kind} 1")
