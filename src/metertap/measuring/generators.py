@@ -7,9 +7,9 @@ the current one, or it would be so for whoever consumes the items.
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from types import FunctionType
 from typing import Any, Protocol
 
 from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current
@@ -47,9 +47,10 @@ def async_generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
     return _wrapper(function, begin, async_steps)
 
 
-def _wrapper(function: Any, begin: Begin, drive: Callable[..., Any]) -> WrapperFunction:
-    named = named_as(function, lambda: None)
-    name, qualified_name = named.__name__, named.__qualname__
+def _wrapper(function: Any, begin: Begin, drive: Any) -> WrapperFunction:
+    # A generator takes the names that its function has: given to each one, they would cost a call.
+    driver = FunctionType(drive.__code__, drive.__globals__, argdefs=drive.__defaults__)
+    driver = named_as(function, driver)
 
     def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -57,9 +58,7 @@ def _wrapper(function: Any, begin: Begin, drive: Callable[..., Any]) -> WrapperF
         except BaseException as error:
             hide_frame(error)
             raise
-        made = drive(inner, begin(instance, args, kwargs))
-        made.__name__, made.__qualname__ = name, qualified_name
-        return made
+        return driver(inner, begin(instance, args, kwargs))
 
     return make
 
@@ -96,7 +95,8 @@ def steps(
             if is_first:
                 is_first = False
                 if frame is not None and (series := frame[SERIES]):
-                    series.first_item(clock() - frame[STARTED])
+                    now = clock()
+                    series.first_item(now - frame[STARTED], now)
             try:
                 step, value = inner.send, (yield item)
             except BaseException as error:
@@ -118,8 +118,8 @@ async def async_steps(
     try:
         if make is not None:
             inner = make()
-        step: Callable[..., Awaitable[Any]] = functools.partial(_first_step, inner)
-        value, is_first = None, frame is not None
+        step: Callable[..., Awaitable[Any]] = _first_step
+        value, is_first = inner, frame is not None
         while True:
             token = None if frame is None else _set(frame)
             try:
@@ -136,7 +136,8 @@ async def async_steps(
             if is_first:
                 is_first = False
                 if frame is not None and (series := frame[SERIES]):
-                    series.first_item(clock() - frame[STARTED])
+                    now = clock()
+                    series.first_item(now - frame[STARTED], now)
             try:
                 step, value = inner.asend, (yield item)
             except BaseException as error:
@@ -149,7 +150,7 @@ async def async_steps(
         stepping.ended(frame, None)
 
 
-def _first_step(inner: AsyncGenerator[Any, Any], value: None) -> Awaitable[Any]:
+def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
     """Return the first step of `inner`, which the event loop is not told of.
 
     A loop closes the generators that are open when it ends, all at once. It knows the driver, which
@@ -159,7 +160,7 @@ def _first_step(inner: AsyncGenerator[Any, Any], value: None) -> Awaitable[Any]:
     # With a finalizer, Python does not close an abandoned generator by itself. So it stays.
     sys.set_asyncgen_hooks(None, None if finalizer is None else _leave_to_the_driver)
     try:
-        return inner.asend(value)
+        return inner.asend(None)
     finally:
         sys.set_asyncgen_hooks(*hooks)
 

@@ -119,14 +119,17 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             "missed_seconds": before.get("missed_seconds", 0) + missed_ms / 1000.0,
         }
 
-    def first_item(self, seconds: float) -> None:
-        """Record that a call that yields gave its first item `seconds` after it started."""
+    def first_item(self, seconds: float, given: float | None = None) -> None:
+        """Record that a call that yields gave its first item `seconds` after it started.
+
+        `given` is when that was, by `time.perf_counter`; now, by default.
+        """
         try:  # no measured call guards this
             latencies, point = self._first_items, self._first_point
             if latencies is None or point is None:
                 latencies, point = self._first_of_all()
             latencies.append(seconds)
-            point.record(seconds)
+            point.record(seconds, given)
         except Exception as error:
             faults.fault("record", error)
 
