@@ -83,7 +83,7 @@ def _measured(function: Any, name: str | None) -> Any:
     if type(function) is FunctionType and kind in _FUNCTIONS:
         return _FUNCTIONS[kind](function, slot)
     if "generator" in kind:
-        wrapper = _GENERATORS[kind](function, lambda *_call: slot)
+        wrapper = _GENERATORS[kind](function, lambda _instance, _args, _kwargs: slot)
     else:
         wrapper = (
             wrappers.coroutine_wrapper(slot)
