@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from metertap.costs.model_calls import CHAT, ModelCall, report
+from metertap.costs.model_calls import CHAT, ModelCall, report, report_copy
 from metertap.costs.usage import Unusable, Usage, checked, field, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -63,8 +63,12 @@ def see(call: ModelCall, parsed: Any) -> None:
     found = field(source, "usage")
     if found is None:
         return
-    read = partial(usage_of, before=call.usage, is_start=is_start)
-    report(call, read, found, model=field(source, "model"))
+    call.settle()
+    if is_start or call.usage is not None:
+        read = partial(usage_of, before=call.usage, is_start=is_start)
+        report(call, read, found, model=field(source, "model"))
+    else:
+        report_copy(call, usage_of, found, model=field(source, "model"))
 
 
 _requests = Requests("anthropic", "anthropic", _OPERATIONS, see, ("usage", "message"))

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report
-from metertap.costs.usage import Unusable, Usage, checked, details, field, tokens
+from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report, report_copy
+from metertap.costs.usage import Unusable, Usage, checked, details, field, fields_of, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models.stainless import Requests
@@ -35,6 +35,7 @@ def usage_of(found: Any) -> Usage | None:
     """Read the usage of a response, by the names of either API. Raises Unusable."""
     if found is None:
         return None
+    found = fields_of(found)
     asked, said = _OF_CHAT
     taken = field(found, asked)
     if taken is None:
@@ -58,13 +59,16 @@ def usage_of(found: Any) -> Usage | None:
 
 def see(call: ModelCall, parsed: Any) -> None:
     """Report the usage in a response, a chunk or an event."""
-    response = field(parsed, "response")  # an event of `responses`
+    fields = fields_of(parsed)
+    response = field(fields, "response")  # an event of `responses`
     if response is not None:
-        parsed = response
-    usage, model = field(parsed, "usage"), field(parsed, "model")
-    tier = field(parsed, "service_tier")
-    if usage is not None or tier is not None or model != call.model:
-        report(call, usage_of, usage, model=model, tier=tier)
+        fields = fields_of(response)
+    usage, model = field(fields, "usage"), field(fields, "model")
+    tier = field(fields, "service_tier")
+    if usage is not None:
+        report_copy(call, usage_of, usage, model=model, tier=tier)
+    elif tier is not None or model != call.model:
+        report(call, usage_of, None, model=model, tier=tier)
 
 
 _requests = Requests("openai", "openai", _OPERATIONS, see, ("usage", "response"))

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from metertap import faults
+from metertap.costs.call import unusable
 from metertap.costs.model_calls import (
     CHAT,
     UNKNOWN,
     ModelCall,
     Outer,
     outer,
-    unusable,
 )
 from metertap.costs.usage import Unusable, Usage
 from metertap.labels import as_label

@@ -22,6 +22,9 @@ from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.models import layers, streams
 from metertap_instrumentation.models.providers import provider_of
 
+_RAW, _STREAM, _PARSED = "raw", "stream", "parsed"
+_MOST_KINDS = 256
+
 
 class Requests:
     """Counting of calls of `request(cast_to, options, …)` of a client of `package`."""
@@ -43,6 +46,8 @@ class Requests:
         self._operations = operations
         self._see = see
         self._telling = telling
+        self._kinds: dict[type, str] = {}
+        """What a request returned, by its type: to ask a pydantic object costs microseconds."""
         self._raw: weakref.WeakKeyDictionary[Any, tuple[ModelCall, Any]] = (
             weakref.WeakKeyDictionary()
         )
@@ -78,14 +83,15 @@ class Requests:
         if operation is None or options.method.lower() != "post":
             return None
         sent = options.json_data
-        model = sent.get("model") if isinstance(sent, Mapping) else None
+        is_mapping = type(sent) is dict or isinstance(sent, Mapping)  # the former takes no time
+        model = sent.get("model") if is_mapping else None
         provider, server = provider_of(client, self._provider)
         request = None if is_outer else sent
         return begin(provider, operation, model, server=server, request=request)
 
     def ended(self, call: Any, response: Any) -> None:
         """Report what a request returned."""
-        if hasattr(response, "http_response") and hasattr(response, "_parse"):
+        if self._kind_of(response) == _RAW:
             call.stop_clock()
             dropped = weakref.finalize(response, call.end, in_finaliser=True)
             dropped.atexit = False
@@ -101,7 +107,7 @@ class Requests:
 
     def _take(self, call: ModelCall, parsed: Any) -> None:
         """Report a parsed response, or watch a stream."""
-        if hasattr(parsed, "__stream__") and hasattr(parsed, "_iterator"):
+        if self._kind_of(parsed) == _STREAM:
             call.start_clock()
             parsed._iterator = streams.watch(parsed._iterator, call, self._see, self._telling)
             return
@@ -109,6 +115,19 @@ class Requests:
             self._see(call, parsed)
         finally:
             call.end()
+
+    def _kind_of(self, response: Any) -> str:
+        kind = self._kinds.get(type(response))
+        if kind is None:
+            kind = _PARSED
+            if hasattr(response, "http_response") and hasattr(response, "_parse"):
+                kind = _RAW
+            elif hasattr(response, "__stream__") and hasattr(response, "_iterator"):
+                kind = _STREAM
+            if len(self._kinds) >= _MOST_KINDS:
+                self._kinds.clear()
+            self._kinds[type(response)] = kind
+        return kind
 
     def _parse(self, owner: str) -> Target:
         make = around("model response", self._raw_parsed, self._parsed)

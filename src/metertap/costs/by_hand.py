@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metertap import faults
 from metertap.costs import model_calls
+from metertap.costs.call import unusable
 from metertap.costs.usage import Unusable, Usage, checked, tokens
 from metertap.recording.recorder import is_duration
 
@@ -51,7 +52,7 @@ def record_usage(
                 )
             )
         except Unusable as problem:
-            model_calls.unusable(provider, problem)
+            unusable(provider, problem)
         if seconds is not None:
             if is_duration(seconds):
                 call.seconds = float(seconds)

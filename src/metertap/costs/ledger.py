@@ -1,7 +1,8 @@
 """The ledger of model calls: ended calls wait for a moment, then they are priced and added up.
 
-A call that ends appends itself to a list, and its caller waits for nothing else. Prices are looked
-up and sums are made when figures are read, or by a thread when `_MOST` calls wait. Money is spent
+A call that ends appends itself to lists, and its caller waits for nothing else. It is recorded in
+OpenTelemetry's histograms when these are read; prices are looked up and sums made when figures are
+read, or by a thread when `_MOST` calls wait. Money is spent
 in vain if the tool's own call fails: until that has ended, its share waits.
 """
 
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from metertap import faults, locks, state
-from metertap.costs import prices
+from metertap.costs import points, prices
 from metertap.costs.arithmetic import exact
-from metertap.costs.usage import Usage
+from metertap.costs.call import Call
 from metertap.measuring.calls import NOTE, SERIES, Frame
 from metertap.outcomes import FAILED
 from metertap.recording.usage_series import UsageKey
@@ -25,29 +26,11 @@ _MOST_OPEN = 10_000
 """The most shares of running tool calls that are kept; older ones count as successful."""
 
 
-class Ended(NamedTuple):
-    """One model call that has ended."""
-
-    tool: str
-    provider: str
-    requested: str
-    model: str
-    tier: str
-    usage: Usage | None
-    """The usage; None if the provider has not reported it."""
-    seconds: float
-    at: float
-    """When it ended, in Unix seconds."""
-    frame: Frame | None
-    """The tool's call that it is part of."""
-    after_miss: bool
-    failed: bool
-    is_retry: bool
-    is_repeat: bool
-
-
 _lock = locks.rlock()
-_ended: list[Ended] = []
+_ended: list[Call] = []
+"""Calls that are not priced yet."""
+_unrecorded: list[Call] = []
+"""Calls that are in no histogram yet."""
 _folding: list[bool] = []
 """Not empty while a thread adds up."""
 _open: list[tuple[Frame, UsageKey, Decimal]] = []
@@ -62,18 +45,21 @@ def era() -> object:
     return _eras[0]
 
 
-def add(call: Ended, *, in_finaliser: bool = False) -> None:
+def add(call: Call, *, in_finaliser: bool = False) -> None:
     """Add an ended call. A finaliser may do this, so it must not start a thread."""
-    if call.failed and call.frame is not None:
+    if call.error_type is not None and call.frame is not None:
         _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
         models.add((call.provider, call.requested))
+    _unrecorded.append(call)
     _ended.append(call)
     recorder = state.recorder()
     # Two threads may both see the list with two calls: that the first is alone decides nothing.
-    if recorder.on_usage(fold) or len(_ended) == 1:
+    if recorder.on_usage(fold, record) or len(_ended) == 1:
         recorder.activity()
     elif len(_ended) >= _MOST and not in_finaliser and not _folding:
         _fold_elsewhere()
+    if not points.may_wait(call, recorder):
+        record()
 
 
 def _fold_elsewhere() -> None:
@@ -100,8 +86,21 @@ def failed_before(frame: Frame, provider: str, model: str) -> bool:
     return known is not None and known[0] is frame and (provider, model) in known[1]
 
 
+def record() -> None:
+    """Record what has ended in OpenTelemetry's histograms. Never raises."""
+    recorder = state.recorder()
+    with recorder.lock:
+        batch = _unrecorded[: len(_unrecorded)]
+        del _unrecorded[: len(batch)]
+        for call in batch:
+            with faults.guarded("model calls"):
+                call.settle()
+                points.record(call, recorder)
+
+
 def fold() -> None:
     """Price and add up what has ended. Never raises."""
+    record()
     with _lock, faults.guarded("model calls"), exact():
         batch = _ended[: len(_ended)]
         del _ended[: len(batch)]
@@ -111,23 +110,26 @@ def fold() -> None:
         _settle()
 
 
-def _take(call: Ended) -> None:
-    recorder, usage = state.recorder(), call.usage
+def _take(call: Call) -> None:
+    recorder = state.recorder()
+    with recorder.lock:
+        call.settle()
+    usage = call.usage
     cost: Decimal | None = None
     if usage is not None:
         cost = prices.in_force().cost(call.provider, call.model, usage, call.at, call.tier)
     with recorder.lock:
         series = recorder.usage(call.tool, call.provider, call.model)
         series.calls += 1
-        series.failed += call.failed
-        series.seconds += call.seconds
+        series.failed += call.error_type is not None
+        series.seconds += call.seconds or 0.0
         series.retries += call.is_retry
         series.repeats += call.is_repeat
         if call.after_miss:
-            series.seconds_after_miss += call.seconds
+            series.seconds_after_miss += call.seconds or 0.0
         if usage is None:
             series.unreported += 1
-            if not call.failed:
+            if call.error_type is None:
                 faults.warn_once(
                     f"usage {call.provider}",
                     "a call of %s did not say how many tokens it used (streams may have to be "
@@ -171,7 +173,7 @@ def _settle() -> None:
 
 
 def _forget(*_: Any) -> None:
-    for kept in (_ended, _open, _failing, _folding):
+    for kept in (_ended, _unrecorded, _open, _failing, _folding):
         kept.clear()
     _eras[0] = object()
 

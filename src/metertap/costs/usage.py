@@ -29,19 +29,47 @@ class Unusable(ValueError):
     """An implausible usage; the message names the count, never what a prompt contains."""
 
 
-def field(holder: Any, name: str) -> Any:
-    """Return the value of a field of an object or a mapping; None if it has none.
+def fields_of(holder: Any) -> Any:
+    """Return the fields of a pydantic model as a mapping; anything else as it is.
 
-    Looks into the object itself first: a pydantic model takes 2 µs to tell that it has no such
-    attribute.
+    Looked up there, a field costs a tenth of a microsecond, and one that is not there no more: a
+    pydantic model takes two to tell that it has no such attribute.
     """
-    if isinstance(holder, dict):
-        return holder.get(name)
+    if type(holder) is dict:
+        return holder
     try:
-        return holder.__dict__[name]
-    except (AttributeError, KeyError):
-        extra = getattr(holder, "__pydantic_extra__", None)
-        return extra.get(name) if type(extra) is dict else getattr(holder, name, None)
+        extra = holder.__pydantic_extra__
+        return {**extra, **holder.__dict__} if extra else holder.__dict__
+    except (AttributeError, TypeError):
+        return holder
+
+
+def field(holder: Any, name: str) -> Any:
+    """Return the value of a field of an object or a mapping; None if it has none."""
+    if type(holder) is not dict:
+        holder = fields_of(holder)
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
+def copied(found: Any) -> dict[str, Any] | None:
+    """Copy the counts of a usage as they are now: the program may add to them later.
+
+    None if `found` is no pydantic model or mapping, or has more than two levels.
+    """
+    fields = fields_of(found)
+    if type(fields) is not dict:
+        return None
+    copy = fields.copy()
+    for name, value in fields.items():
+        if type(value) not in _PLAIN:
+            inner = fields_of(value)
+            if type(inner) is not dict or not _PLAIN.issuperset(map(type, inner.values())):
+                return None
+            copy[name] = inner.copy()
+    return copy
+
+
+_PLAIN = frozenset({int, type(None), str, float, bool})
 
 
 def part(fields: Any, path: str) -> Any:

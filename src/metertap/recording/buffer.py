@@ -256,6 +256,8 @@ class Delivery(ABC):
         self.lock = locks.rlock()
         self.fold_listeners: tuple[Callable[[Buffer, Sequence[Any]], None], ...] = ()
         """The function that gets each batch that was taken in, with the lock held."""
+        self.before_fold: tuple[Callable[[], None], ...] = ()
+        """Functions that record what they have kept back until samples are handed over."""
 
     @abstractmethod
     def operation(self, key: Hashable, metric: Metric, attributes: dict[str, Any]) -> Any:
@@ -308,6 +310,9 @@ class Delivery(ABC):
 
     def fold(self, but: Buffer | None = None) -> None:
         """Hand everything that has gathered to the instruments. Never raises."""
+        for record in self.before_fold:
+            with faults.guarded("fold"):
+                record()
         for series in self._buffers():
             if series.waiting and series is not but:
                 with self.lock:

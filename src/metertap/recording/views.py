@@ -226,11 +226,15 @@ class Views(Activity, Delivery):
             one.look()
         return series
 
-    def on_usage(self, prepare: Callable[[], None]) -> bool:
-        """Call `prepare` before anybody sees what models were used; say whether that is new."""
+    def on_usage(self, prepare: Callable[[], None], record: Callable[[], None]) -> bool:
+        """Call `prepare` before anybody sees what models were used; say whether that is new.
+
+        `record` is called before samples that have gathered go to the instruments.
+        """
         if prepare in self._usage_callbacks:
             return False
         self._usage_callbacks.append(prepare)
+        self.before_fold = (*self.before_fold, record)
         self.on_look(prepare)
         return True
 

@@ -1,0 +1,106 @@
+"""Model calls in OpenTelemetry's histograms: the duration of each, and its tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metertap import catalogue
+from metertap.costs.call import Call
+from metertap.recording import Recorder
+from metertap.recording.operation_series import DataPoint
+from metertap.recording.usage_series import NO_TOOL
+
+_MOST = 1_000
+
+
+class _Points:
+    """Where calls that have the same attributes are recorded."""
+
+    __slots__ = ("duration", "era", "input", "output")
+
+    def __init__(self, era: object) -> None:
+        self.era = era
+        """The era of the recorder that has the points; in another one they are not in force."""
+        self.duration: DataPoint | None = None
+        self.input: DataPoint | None = None
+        self.output: DataPoint | None = None
+
+
+_known: dict[tuple[Any, ...], _Points] = {}
+
+
+def may_wait(call: Call, recorder: Recorder) -> bool:
+    """Return whether a call may be recorded later than it ends.
+
+    It may not if it begins a series, which starts with it, or if its sample has to come in order,
+    or from the span in which it was taken.
+    """
+    if recorder.in_order or recorder.sampled_context is not None:
+        return False
+    points = _known.get(_key(call))
+    return (
+        points is not None
+        and points.era is recorder.era
+        and (call.seconds is None or _has_begun(points.duration))
+        and ((call.usage is None and call.reported is None) or _has_begun(points.input))
+    )
+
+
+def _has_begun(point: DataPoint | None) -> bool:
+    return point is not None and point.has_begun
+
+
+def record(call: Call, recorder: Recorder) -> None:
+    """Record an ended call. With the recorder's lock held."""
+    key, usage = _key(call), call.usage
+    points = _known.get(key)
+    if points is None or points.era is not recorder.era:
+        if len(_known) >= _MOST:  # programs may pass on names that clients choose
+            _known.clear()
+        points = _known[key] = _Points(recorder.era)
+    if call.seconds is not None:
+        point = points.duration
+        if point is None:
+            point = points.duration = _point(recorder, catalogue.MODEL_DURATION, call)
+        point.record(call.seconds, call.ended)
+    if usage is not None:
+        point = points.input
+        if point is None:
+            point = points.input = _point(recorder, catalogue.TOKEN_USAGE, call, "input")
+        point.record(float(usage.input), call.ended)
+        if usage.output:  # embeddings have none
+            point = points.output
+            if point is None:
+                point = points.output = _point(recorder, catalogue.TOKEN_USAGE, call, "output")
+            point.record(float(usage.output), call.ended)
+
+
+def _key(call: Call) -> tuple[Any, ...]:
+    return (
+        call.tool,
+        call.provider,
+        call.operation,
+        call.requested,
+        call.answered,
+        call.server,
+        call.error_type,
+    )
+
+
+def _point(
+    recorder: Recorder, metric: catalogue.Metric, call: Call, token_type: str = ""
+) -> DataPoint:
+    attributes: dict[str, Any] = {
+        catalogue.OPERATION_NAME: call.operation,
+        catalogue.PROVIDER_NAME: call.provider,
+        catalogue.REQUEST_MODEL: call.requested,
+        catalogue.RESPONSE_MODEL: call.answered,
+        catalogue.TOKEN_TYPE: token_type,
+        catalogue.ERROR_TYPE: None if token_type else call.error_type,
+    }
+    if call.server is not None:
+        attributes[catalogue.SERVER_ADDRESS], attributes[catalogue.SERVER_PORT] = call.server
+    if call.tool != NO_TOOL:
+        attributes[catalogue.TOOL_NAME] = call.tool
+    attributes = {name: value for name, value in attributes.items() if value not in ("", None)}
+    return recorder.operation((metric.name, *attributes.items()), metric, attributes)
