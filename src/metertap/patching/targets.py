@@ -134,6 +134,8 @@ def findable(function: Callable[..., Any], owner: Any, name: str) -> Callable[..
     That of what it stands for may lead elsewhere: to a base class, or to the module from which it
     was imported. Pickle refuses a function that is not found by its name.
     """
+    if _leads_to(function, owner, name):
+        return function
     if isinstance(owner, ModuleType):
         module, place = owner.__name__, name
     elif isinstance(owner, type):
@@ -143,6 +145,18 @@ def findable(function: Callable[..., Any], owner: Any, name: str) -> Callable[..
     if "<locals>" not in place + function.__qualname__:
         function.__module__, function.__qualname__ = module, place
     return function
+
+
+def _leads_to(function: Callable[..., Any], owner: Any, name: str) -> bool:
+    """Return whether the name of `function` is already that of `owner.name`.
+
+    A class may say that it lives in the package that offers it, and its methods do not.
+    """
+    above, _, last = function.__qualname__.rpartition(".")
+    found: Any = sys.modules.get(function.__module__)
+    for place in filter(None, above.split(".")):
+        found = getattr(found, place, None)
+    return last == name and found is owner
 
 
 def is_patched(function: Any) -> bool:
