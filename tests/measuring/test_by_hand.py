@@ -203,6 +203,25 @@ def test_a_plain_function_whose_work_is_done_later_is_told_of(
     assert f"tool indirect is a plain function and returns a {kind}" in warning
 
 
+def test_a_function_that_failed_first_is_looked_at_when_it_returns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    results: list[Any] = [KeyError("none yet"), MAKE_LATER["Task"]()]
+
+    @metertap.tool
+    def indirect() -> Any:
+        result = results.pop(0)
+        if isinstance(result, KeyError):
+            raise result
+        return result
+
+    with pytest.raises(KeyError):
+        indirect()
+    assert indirect().done()
+    (warning,) = warnings_of(caplog)
+    assert "tool indirect is a plain function and returns a Task" in warning
+
+
 def test_a_coroutine_of_the_old_kind_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     metertap.tool(step)()
     (warning,) = warnings_of(caplog)

@@ -486,6 +486,16 @@ def test_definitions_and_results_are_weighed() -> None:
     assert weighed.asked == ["search", "search", "fetch"]
 
 
+def test_definitions_are_weighed_again_after_a_reset() -> None:
+    weighed = Weighed()
+    call = wrappers.plain_wrapper(weighed)
+    for _ in range(2):
+        with metertap.instrument(json_endpoint=False):
+            call(lambda _name: "found", None, ("search",), {})
+        metertap.reset()
+    assert weighed.asked == ["search", "search"]
+
+
 def test_nothing_is_defined_where_nothing_is_weighed() -> None:
     weighed = Weighed()
     with metertap.instrument(json_endpoint=False, weight=False):

@@ -17,6 +17,7 @@ from metertap.measuring import calls, functions, slots, wrappers
 from metertap.measuring.slots import ToolSlot
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
+from metertap.state import recorder
 
 pytestmark = pytest.mark.interpreter
 
@@ -139,6 +140,26 @@ def test_a_slot_asks_once_whether_anything_is_measured(monkeypatch: pytest.Monke
     assert found.find() is None
     found.look_at("a result")  # from then on the series is kept
     assert found.find() is found.series is not None
+
+
+def test_a_series_that_a_reset_forgets_while_it_is_looked_up_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look_up = recorder().tool_by_hand
+
+    def meanwhile(name: str, source: str) -> Any:
+        series = look_up(name, source)
+        recorder().reset()
+        return series
+
+    found = slot("plain")
+    found.look_at("a result")
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder(), "tool_by_hand", meanwhile)
+        forgotten = found.find()
+    assert forgotten is not None
+    assert found.series is None
+    assert found.find() is found.series is not forgotten
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="on 3.10 our frame stays")
