@@ -242,3 +242,16 @@ def test_a_host_is_told_that_its_endpoint_listens(free_port: int) -> None:
 )
 def test_who_is_a_prometheus(environ: dict[str, str], expected: bool) -> None:
     assert is_prometheus(environ) is expected
+
+
+def test_each_worker_is_a_target_of_its_own_and_a_process_alone_is_one() -> None:
+    exporter: Any = PrometheusExporter()
+
+    def targets() -> list[Any]:
+        found: list[Any] = json.loads(exporter._serve_targets({"HTTP_HOST": "h:1"}).body)
+        assert all(item["targets"] == ["h:1"] for item in found)
+        return [item["labels"].get("instance") for item in found]
+
+    assert targets() == [None]
+    exporter.group = Workers()
+    assert targets() == [f"h:1/{pid}" for pid in (os.getpid(), OTHER, LOST)]

@@ -11,6 +11,7 @@ import pytest
 import metertap
 from metertap import faults, state
 from metertap.measuring import calls
+from metertap.measuring.slots import Slot, ToolSlot
 from metertap.outcomes import EXCEPTION, Ending
 from metertap.recording import ToolFigures, ToolSeries
 from support.patched_call import patched
@@ -272,3 +273,13 @@ def test_a_deep_chain_holds_few_calls_that_have_ended() -> None:
         length += 1
         frame = frame[calls.PARENT]
     assert live < length < 1.5 * live
+
+
+@pytest.mark.parametrize("kind", [Slot, ToolSlot])
+def test_a_generators_call_leaves_the_current_one_as_it_is(kind: type[Slot]) -> None:
+    outer = enter("outer")
+    inner = kind("search", "test").start()
+    assert inner is not None
+    assert calls.current.get() is outer
+    calls.leave(inner)
+    assert figures("search").succeeded == 1

@@ -354,20 +354,47 @@ def test_what_is_told_before_a_function_changes_nothing_of_it(clock: StoppedCloc
 
 
 @pytest.mark.parametrize(
-    ("version", "expected"),
+    ("version", "module", "expected"),
     [
-        (None, {}),
-        ("2.14.5", {"FastMCP._call_tool_middleware", "FunctionTool.run", "_convert_to_content"}),
-        ("3.0.0", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
-        ("4.1", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
+        (None, None, {}),
+        (
+            "2.14.5",
+            "tool",
+            {"FastMCP._call_tool_middleware", "FunctionTool.run", "_convert_to_content"},
+        ),
+        ("3.0.0", "tool", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
+        ("3.1.9", "tool", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
+        ("3.2", "base", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
+        ("4.1", "base", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
     ],
 )
 def test_what_is_watched_in_fastmcp_is_what_that_version_has(
-    version: str | None, expected: set[str], monkeypatch: pytest.MonkeyPatch
+    version: str | None,
+    module: str | None,
+    expected: set[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(frameworks.distributions, "version", lambda _name: version)
-    found = {
-        target.attribute for item in frameworks._fastmcp_patch_sets() for target in item.targets
-    }
+    found = frameworks._fastmcp_patch_sets()
     always = {"FastMCP.get_tool", "without_injected_parameters"}
-    assert found == (expected | always if version else set())
+    attributes = {target.attribute for item in found for target in item.targets}
+    assert attributes == (expected | always if version else set())
+    modules = {item.module for item in found}
+    assert modules & {"fastmcp.tools.tool", "fastmcp.tools.base"} == (
+        {f"fastmcp.tools.{module}"} if module else set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.0.3", "FuncMetadata.call_fn_with_arg_validation"),
+        ("2.1.0", "FuncMetadata.call_fn"),
+        ("2.3.0", "FuncMetadata.call_fn"),
+    ],
+)
+def test_what_runs_a_function_is_watched_by_the_name_that_it_has(
+    version: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frameworks.distributions, "version", lambda _name: version)
+    assert frameworks.call_target().attribute == expected
