@@ -297,26 +297,27 @@ def scrape(scrapes: int = 25) -> bool:
     worker takes how many of the calls differs each time. All windows are full.
     """
     rows: dict[tuple[str, str], dict[int, tuple[float, ...]]] = {}
-    for workers in (1, WORKERS):
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        servers = {}
+        for workers in (1, WORKERS):
             server = stack.enter_context(gunicorn(workers=workers))
             clients = stack.enter_context(ThreadPoolExecutor(workers))
             _fill(server, clients, workers)
-            time.sleep(SETTLE_SECONDS)
-            holder = _holder(server)
-            for view, port in (("JSON", server.json_port), ("Prometheus", server.prometheus_port)):
-                for told, (requests, tools) in _BETWEEN.items():
-                    took = []
-                    for _ in range(scrapes):
+            servers[workers] = server, clients
+        time.sleep(SETTLE_SECONDS)
+        holders = {workers: _holder(server) for workers, (server, _) in servers.items()}
+        for view in ("JSON", "Prometheus"):
+            for told, (requests, tools) in _BETWEEN.items():
+                took: dict[int, list[tuple[float, ...]]] = {workers: [] for workers in servers}
+                for _ in range(scrapes):
+                    # In turn, since other work on the machine comes and goes.
+                    for workers, (server, clients) in servers.items():
                         [*clients.map(server.ask, [tools] * requests)]
-                        began = time.perf_counter()
-                        before = {pid: _processor_seconds(pid) for pid in server.pids}
-                        get(port, "/metrics")
-                        wall = time.perf_counter() - began
-                        worked = {pid: _processor_seconds(pid) - before[pid] for pid in before}
-                        took.append((worked[holder], wall, sum(worked.values())))
-                    found = tuple(map(_least_quarter, zip(*took[5:], strict=True)))
-                    rows.setdefault((view, told), {})[workers] = found
+                        took[workers].append(_scraped(server, view, holders[workers]))
+                rows[view, told] = {
+                    workers: tuple(map(_least_quarter, zip(*each[5:], strict=True)))
+                    for workers, each in took.items()
+                }
     for (view, told), row in rows.items():
         (one, one_wall, _), (asked, wall, everybody) = row[1], row[WORKERS]
         print(
@@ -326,6 +327,16 @@ def scrape(scrapes: int = 25) -> bool:
             f"{asked / one:.2f} ×"
         )
     return True
+
+
+def _scraped(server: Server, view: str, holder: int) -> tuple[float, ...]:
+    """Return the processor time of who is asked, how long it takes, and that of all."""
+    began = time.perf_counter()
+    before = {pid: _processor_seconds(pid) for pid in server.pids}
+    get(server.json_port if view == "JSON" else server.prometheus_port, "/metrics")
+    wall = time.perf_counter() - began
+    worked = {pid: _processor_seconds(pid) - before[pid] for pid in before}
+    return worked[holder], wall, sum(worked.values())
 
 
 def _least_quarter(values: tuple[float, ...]) -> float:

@@ -172,8 +172,8 @@ class Window:
     def _last(self, count: int) -> array[float]:
         """Return the last `count` samples, oldest first, as they are in the ring."""
         self._read()
-        start, end = self._next - count, self._ring[: self._next]
-        return end[start:] if start >= 0 else self._ring[start:] + end
+        start, end = self._next - count, self._next
+        return self._ring[start:end] if start >= 0 else self._ring[start:] + self._ring[:end]
 
     def _in_order(self) -> array[float]:
         self._read()
