@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
@@ -13,7 +13,7 @@ from metertap.recording.buffer import Batch
 
 if TYPE_CHECKING:
     from metertap.recording.figures import LatencyFigures
-    from metertap.recording.percentiles import Percentiles
+    from metertap.recording.percentiles import Ordered, Percentiles
 
 
 class Run(NamedTuple):
@@ -82,6 +82,48 @@ new_number = count(1).__next__
 
 _FEW = 64
 """The most new samples that are put in place one by one; more are cheaper to sort again."""
+_MOST_SHORT = 2**16
+"""The most samples whose places in a ring take two bytes each."""
+
+
+class _InOrder:
+    """The samples of a ring, the smallest first, by their places: two bytes each up to 65,536."""
+
+    __slots__ = ("_places", "_ring")
+
+    def __init__(self, ring: array[float]) -> None:
+        self._ring = ring
+        self._places = array(_code(ring), sorted(range(len(ring)), key=ring.__getitem__))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, position: int, /) -> float:
+        return self._ring[self._places[position]]
+
+    def remove(self, place: int) -> None:
+        """Leave out the sample at `place` of the ring, which is about to change."""
+        sample_at = self._ring.__getitem__
+        first = bisect_left(self._places, sample_at(place), key=sample_at)
+        del self._places[self._places.index(place, first)]
+
+    def add(self, place: int) -> None:
+        """Take in the sample that is at `place` of the ring now."""
+        sample_at = self._ring.__getitem__
+        self._places.insert(bisect_left(self._places, sample_at(place), key=sample_at), place)
+
+    def grow(self, ring: array[float]) -> None:
+        """Go on with a longer ring, and take in the samples at its end."""
+        known = len(self._ring)
+        if _code(ring) != self._places.typecode:
+            self._places = array(_code(ring), self._places)
+        self._ring = ring
+        for place in range(known, len(ring)):
+            self.add(place)
+
+
+def _code(ring: array[float]) -> str:
+    return "H" if len(ring) <= _MOST_SHORT else "I"
 
 
 class Window:
@@ -89,18 +131,19 @@ class Window:
 
     They are kept as they came. What was measured comes in seconds, what is recorded by hand in
     milliseconds; where both come, all are milliseconds. A batch that fills the window is not put
-    into the ring before somebody looks: the next batch may come first. Who looks often finds them
-    sorted already, but for the few that are new.
+    into the ring before somebody looks: the next batch may come first. Who looks often finds their
+    order there already, and the few that are new in it.
     """
 
-    __slots__ = ("_factor", "_next", "_ordered", "_ring", "_run", "_unread", "size")
+    __slots__ = ("_factor", "_next", "_ordered", "_ring", "_run", "_unread", "_was_sorted", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._run: Run | None = None  # as it was when somebody asked for it last
         self._ring = array("d")
         self._unread: Sequence[float] = ()  # if any, the whole window
-        self._ordered: array[float] | None = None  # the ring, sorted, since somebody looked
+        self._ordered: _InOrder | None = None  # since somebody looked again
+        self._was_sorted = False  # since which few samples are new
         self._factor = 1000.0  # makes milliseconds of what is in the ring
         self._next = 0  # where the oldest is, and the next one goes, once the ring is full
 
@@ -118,7 +161,7 @@ class Window:
         if self._factor != 1.0:
             self._read()
             self._ring = array("d", (seconds * 1000.0 for seconds in self._ring))
-            self._ordered = None
+            self._was_sorted, self._ordered = False, None
             self._factor = 1.0
         self._extend(samples)
 
@@ -163,10 +206,13 @@ class Window:
         window._extend(self._in_order())
         return window
 
-    def _sorted(self) -> array[float]:
+    def _sorted(self) -> Ordered:
         self._read()
         if self._ordered is None:
-            self._ordered = array("d", sorted(self._ring))
+            if not self._was_sorted:  # maybe nobody looks again, or everything is new by then
+                self._was_sorted = True
+                return sorted(self._ring)
+            self._ordered = _InOrder(self._ring)
         return self._ordered
 
     def _last(self, count: int) -> array[float]:
@@ -185,40 +231,36 @@ class Window:
             self._unread = ()
 
     def _extend(self, samples: Sequence[float]) -> None:
+        if len(samples) > _FEW:
+            self._was_sorted, self._ordered = False, None
         if len(samples) >= self.size:
             self._unread = samples[-self.size :]
-            self._ordered = None
+            self._was_sorted, self._ordered = False, None
             return
         self._read()
         new = array("d", samples)
-        gone = array("d")
         free = self.size - len(self._ring)
         if free:
             self._ring = self._ring + new[:free]  # of the exact size, unlike extend
+            if self._ordered is not None:
+                self._ordered.grow(self._ring)
         late = new[free:]
         end = self._next + len(late)
         over = end - self.size
+        replaced = range(self._next, end)
+        if self._ordered is not None:
+            for place in replaced:
+                self._ordered.remove(place % self.size)
         if over < 0:
-            gone = self._ring[self._next : end]
             self._ring[self._next : end] = late
             self._next = end
         else:
-            gone = self._ring[self._next :] + self._ring[:over]
             self._ring[self._next :] = late[: len(late) - over]
             self._ring[:over] = late[len(late) - over :]
             self._next = over
         if self._ordered is not None:
-            self._put_in_order(new, gone)
-
-    def _put_in_order(self, new: array[float], gone: array[float]) -> None:
-        ordered = self._ordered
-        if ordered is None or len(new) > _FEW:
-            self._ordered = None
-            return
-        for sample in gone:
-            del ordered[bisect_left(ordered, sample)]
-        for sample in new:
-            insort(ordered, sample)
+            for place in replaced:
+                self._ordered.add(place % self.size)
 
 
 class LatencyTotals:
