@@ -82,6 +82,8 @@ new_number = count(1).__next__
 
 _FEW = 64
 """The most new samples that are put in place one by one; more are cheaper to sort again."""
+_SHORT = 256
+"""The most samples that are cheaper to sort again than to keep in order."""
 _MOST_SHORT = 2**16
 """The most samples whose places in a ring take two bytes each."""
 
@@ -209,8 +211,8 @@ class Window:
     def _sorted(self) -> Ordered:
         self._read()
         if self._ordered is None:
-            if not self._was_sorted:  # maybe nobody looks again, or everything is new by then
-                self._was_sorted = True
+            if not self._was_sorted or len(self._ring) <= _SHORT:
+                self._was_sorted = True  # maybe nobody looks again, or everything is new by then
                 return sorted(self._ring)
             self._ordered = _InOrder(self._ring)
         return self._ordered

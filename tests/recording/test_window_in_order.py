@@ -1,0 +1,59 @@
+"""A long window that is looked at again and again: what it keeps, and what it says."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tracemalloc
+from collections import deque
+
+import pytest
+
+from metertap.recording.window import Window
+
+
+@pytest.mark.parametrize("values", [7, 10_000])
+@pytest.mark.parametrize("size", [2, 256, 257, 300, 1000])
+def test_percentiles_stay_exact_however_many_are_new_between_looks(size: int, values: int) -> None:
+    """With few `values` most samples are equal to others."""
+    chosen = random.Random(size)
+    window, expected = Window(size), deque[float](maxlen=size)
+    for new in (size // 2, 1, 9, 64, 65, 3, 3, size // 3, 64, 0, 1, 64, size, 2, 2, 2 * size, 5, 5):
+        part = [float(chosen.randrange(values)) for _ in range(new)]
+        window.add_milliseconds(part)
+        expected.extend(part)
+        found = window.percentiles()
+        if len(expected) > 1:
+            cuts = statistics.quantiles(expected, n=100)
+            assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])
+    assert window.milliseconds() == list(expected)
+
+
+def test_a_window_of_more_samples_than_two_bytes_tell_apart_stays_exact() -> None:
+    window, expected = Window(70_000), deque[float](maxlen=70_000)
+    for new in (65_530, 3, 3, 3, 4_460, 10, 10):
+        part = [float(number * 7919 % 100_003) for number in range(new)]
+        window.add_milliseconds(part)
+        expected.extend(part)
+        cuts = statistics.quantiles(expected, n=100)
+        found = window.percentiles()
+        assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])
+
+
+def test_a_window_that_is_looked_at_keeps_two_bytes_a_sample_more() -> None:
+    samples = [float(number * 7919 % 1009) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        window = Window(1000)
+        window.add_milliseconds(samples)
+        before, _ = tracemalloc.get_traced_memory()
+        window.percentiles()
+        once, _ = tracemalloc.get_traced_memory()
+        for number in range(5):
+            window.add_milliseconds([float(number)])
+            window.percentiles()
+        again, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert once - before < 4000  # modules that are imported then, too
+    assert again - before < 6000
