@@ -217,6 +217,7 @@ GROUPS = (
                 "_clock",
                 "_errors",
                 "_fastmcp",
+                "_frameworks",
                 "_handlers",
                 "_kernel",
                 "_kinds",

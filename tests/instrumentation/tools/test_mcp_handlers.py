@@ -14,7 +14,7 @@ import metertap
 from metertap import faults
 from metertap.measuring import calls
 from metertap.outcomes import EXCEPTION, Ending
-from metertap_instrumentation.tools.mcp import frameworks, handlers, requests
+from metertap_instrumentation.tools.mcp import handlers, requests
 from metertap_instrumentation.tools.mcp.operations import TOOLS_CALL
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 from support.stopped_clock import StoppedClock, stopped
@@ -351,50 +351,3 @@ def test_what_is_told_before_a_function_changes_nothing_of_it(clock: StoppedCloc
         broken(Server(clock, error=KeyError()).convert, None, (), {})
     assert not shows_us(raised.value)
     assert faults.fault_counts() == {"place": 1}
-
-
-@pytest.mark.parametrize(
-    ("version", "module", "expected"),
-    [
-        (None, None, {}),
-        (
-            "2.14.5",
-            "tool",
-            {"FastMCP._call_tool_middleware", "FunctionTool.run", "_convert_to_content"},
-        ),
-        ("3.0.0", "tool", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
-        ("3.1.9", "tool", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
-        ("3.2", "base", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
-        ("4.1", "base", {"FastMCP.call_tool", "Tool._run", "Tool.convert_result"}),
-    ],
-)
-def test_what_is_watched_in_fastmcp_is_what_that_version_has(
-    version: str | None,
-    module: str | None,
-    expected: set[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(frameworks.distributions, "version", lambda _name: version)
-    found = frameworks._fastmcp_patch_sets()
-    always = {"FastMCP.get_tool", "without_injected_parameters"}
-    attributes = {target.attribute for item in found for target in item.targets}
-    assert attributes == (expected | always if version else set())
-    modules = {item.module for item in found}
-    assert modules & {"fastmcp.tools.tool", "fastmcp.tools.base"} == (
-        {f"fastmcp.tools.{module}"} if module else set()
-    )
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ("2.0.3", "FuncMetadata.call_fn_with_arg_validation"),
-        ("2.1.0", "FuncMetadata.call_fn"),
-        ("2.3.0", "FuncMetadata.call_fn"),
-    ],
-)
-def test_what_runs_a_function_is_watched_by_the_name_that_it_has(
-    version: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frameworks.distributions, "version", lambda _name: version)
-    assert frameworks.call_target().attribute == expected
