@@ -187,6 +187,8 @@ def test_a_function_of_fastmcp_is_watched_in_a_call_of_a_framework_alone(
     assert found() is watched
     assert inspect.signature(watched) == inspect.signature(function)
     assert inspect.iscoroutinefunction(watched) is is_async
+    given = frameworks.watch_function(lambda *given: given, None, (function, 1, 2), {})
+    assert given == (watched, 1, 2)
     claimed.is_claimed = False
     assert found() is function
     claimed.is_claimed = True
