@@ -143,8 +143,10 @@ def give_up(frame: Frame) -> None:
 
 def around() -> Frame | None:
     """Return the frame of the innermost call around this code that has not ended."""
-    frame = current.get()
-    return frame if frame is None or frame[SERIES] is not None else _unended(frame)
+    frame = _current()
+    if frame is None or frame[SERIES] is not None:
+        return frame
+    return None if frame[PARENT] is None else _unended(frame)
 
 
 def in_progress() -> Frame | None:

@@ -22,6 +22,8 @@ from metertap.state import is_enabled, recorder
 from metertap.weight import results
 from metertap.weight.definitions import Definition
 
+_current = calls.current.get
+
 _PLAIN = frozenset({type(None), str, int, float, bool, dict})
 """Types of results that say nothing of how a call ended, so that nobody has to be asked."""
 
@@ -136,19 +138,23 @@ class Handlers:
 
     def handler_begins(self) -> None:
         """Note that the tool's own code begins now: what came before was the framework's."""
-        with faults.guarded(f"tool {self.source}"):
+        try:
             frame = self._in_progress()
             if frame is not None:
                 if frame[ENDED] is None:
                     frame[STARTED] = clock()
                 frame[ENDED] = None  # or it is tried again
+        except Exception as fault:
+            faults.fault(f"tool {self.source}", fault)
 
     def handler_ended(self) -> None:
         """Note that the tool's own code has ended: what follows is the framework's."""
-        with faults.guarded(f"tool {self.source}"):
+        try:
             frame = self._in_progress()
             if frame is not None and frame[ENDED] is None:
                 frame[ENDED] = clock()
+        except Exception as fault:
+            faults.fault(f"tool {self.source}", fault)
 
     def untimed(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         """Call `wrapped`, which is the framework's own, outside of the handler's time."""
@@ -174,7 +180,9 @@ class Handlers:
     def _in_progress(self) -> Frame | None:
         """Return the frame of the innermost call, if this framework counts it."""
         try:
-            frame = calls.in_progress()
+            frame = _current()
+            if frame is not None and not frame[SERIES]:
+                frame = calls.in_progress()
             owner = None if frame is None else frame[OWNER]
             return frame if owner is not None and owner.counted_by == self.source else None
         except Exception as fault:
