@@ -53,13 +53,7 @@ def begin_rest() -> None:
             begin()
 
 
-def _before_fork() -> None:
-    if _put_off:  # what was counted before the fork is not the child's
-        begin_rest()
-        state.recorder().look()
-
-
-state.on_fork(before=_before_fork)
+state.on_fork(before=begin_rest)  # what was counted before a fork is not the child's
 
 
 def known() -> tuple[Instrumentation, ...]:

@@ -134,9 +134,13 @@ def _run(hooks: Iterable[Hook | None], place: str) -> None:
 
 
 def _before_fork() -> None:
-    # What another thread registers meanwhile, while it imports, has not been called before.
-    _forking.hooks = found = tuple(_state.at_fork)
-    _run([hooks.before for hooks in reversed(found)], "fork")
+    # A hook may import what has hooks of its own, and so may another thread meanwhile. Those that
+    # were not called before are not called after.
+    found: list[_AtFork] = []
+    while new := _state.at_fork[len(found) :]:
+        _run([hooks.before for hooks in reversed(new)], "fork")
+        found += new
+    _forking.hooks = found
     with faults.guarded("fork"):
         recording.load()
     # Last: the other hooks may record, and nothing of ours may wait while this lock is held.

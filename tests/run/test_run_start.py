@@ -139,6 +139,31 @@ print(metertap.get_all_metrics()["cache_metrics"]["__main__.prices"]["hits"])
     assert measured(program, cwd=tmp_path) == "1\n2\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_child_counts_what_it_looked_up_itself_where_nobody_has_looked(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "watchfiles.py").write_text("")
+    program = """
+import functools, os, watchfiles
+from metertap.run import start
+start._is_programs = lambda frame: False  # as for the cache of an installed program
+@functools.lru_cache
+def prices(item): return item
+prices(1), prices(1), prices(1)
+pid = os.fork()
+if not pid:
+    prices(1)
+else:
+    os.waitpid(pid, 0)
+import metertap
+print(metertap.get_all_metrics()["cache_metrics"]["__main__.prices"]["hits"], flush=True)
+if not pid:
+    os._exit(0)
+"""
+    assert measured(program, cwd=tmp_path) == "1\n2\n"
+
+
 @pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "long"])
 def test_a_file_without_end_beside_the_program_does_not_hold_it_up(
     kind: str, tmp_path: Path

@@ -194,7 +194,7 @@ class FindingInstrumentation(Instrumentation):
             for cache in applications.defined_in(namespace, kinds):
                 if applications.is_surely_applications(cache):
                     found = self.found(cache, from_now=not self.is_late) or found
-        if found:
+        if found and not self.is_late:  # else somebody looks, or the process is about to fork
             recorder().activity()
         UNNAMED.look()
 
