@@ -222,9 +222,10 @@ def test_a_request_that_cannot_be_read_is_a_fault_and_nothing_else() -> None:
     assert faults.fault_counts() == {"mcp.request": 1}
 
 
+@pytest.mark.parametrize("calls_another", [False, True])
 @pytest.mark.parametrize(("method", "milliseconds"), [("tools/call", 1000), ("tools/list", 3000)])
 def test_a_handler_has_ended_when_its_result_is_serialized(
-    method: str, milliseconds: int, monkeypatch: pytest.MonkeyPatch
+    method: str, milliseconds: int, calls_another: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = stopped(monkeypatch, calls, requests, v2)
 
@@ -233,7 +234,11 @@ def test_a_handler_has_ended_when_its_result_is_serialized(
         return method, version, result
 
     def work() -> dict[str, Any]:
-        clock.takes(1)
+        if calls_another:
+            with metertap.measure_tool("inner"):
+                clock.takes(1)
+        else:
+            clock.takes(1)
         made = around("mcp.request", v2._serializes)(serialize, [True])
         assert made(runner, method, "v", 5) == (method, "v", 5)
         return {}
@@ -241,7 +246,7 @@ def test_a_handler_has_ended_when_its_result_is_serialized(
     runner = Runner(work)
     served_by(runner.server).tools.add(["search"], None, None)
     answered(runner, *CALL)
-    [tool] = metertap.get_all_metrics()["tool_metrics"].values()
+    tool = metertap.get_all_metrics()["tool_metrics"]["search"]
     assert tool["total_latency_ms"] == milliseconds
 
 
