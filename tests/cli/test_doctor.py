@@ -352,6 +352,16 @@ def test_nothing_is_called_right_that_could_not_be_asked() -> None:
     assert b"nothing is wrong in what could be asked; 1 could not" in done.stdout
 
 
+def test_the_first_lines_say_that_a_program_below_has_a_problem() -> None:
+    with metertap.instrument(json_port=0, window_size="many") as tap:  # type: ignore[arg-type]
+        metertap.record_tool_call("search", True, 1.0)
+        wait_for(lambda: tap.json_url)
+        done = run(METERTAP, "doctor", env=NO_LIBRARIES)
+    first = done.stdout.decode().splitlines()[1].strip()
+    assert first == "nothing is wrong here; 1 of the programs below has a problem"
+    assert done.status == 1
+
+
 def test_a_service_of_several_workers_is_shown_with_all_its_calls(
     capsys: pytest.CaptureFixture[str], free_port: int
 ) -> None:

@@ -50,20 +50,28 @@ def doctor(
     if as_json:
         write_json([{"process": name, **report} for name, report in reports])
     running_ones = "programs that run follow" if reports[1:] else "no measured program was asked"
-    fine = "nothing is wrong"
-    if not_asked:
-        fine += f" in what could be asked; {not_asked} could not"
-    for name, report in reports:
-        wrong = problems(report)
-        if wrong:
-            status = 1
+    found = [problems(report) for _, report in reports]
+    status = 1 if any(found) else status
+    troubled = sum(map(bool, found[1:]))
+    for (name, report), wrong in zip(reports, found, strict=True):
         if not as_json:
-            about = _ABOUT % running_ones if name == _ENVIRONMENT else ""
-            rows = wrong or [("", fine)]
+            is_first = name == _ENVIRONMENT
+            about = _ABOUT % running_ones if is_first else ""
+            rows = wrong or [("", _fine(not_asked, troubled if is_first else 0))]
             show(tables(name, report, rows, everything, about), width=_WIDTH)
     if reports and not (as_json or everything):
         sys.stdout.write(f"{_REST}\n")
     return status
+
+
+def _fine(not_asked: int, troubled: int) -> str:
+    """Say that nothing is wrong with a report; `troubled` of the ones below it have problems."""
+    told = "nothing is wrong here" if troubled else "nothing is wrong"
+    if not_asked:
+        told += f" in what could be asked; {not_asked} could not"
+    if troubled:
+        told += f"; {troubled} of the programs below {'has' if troubled == 1 else 'have'} a problem"
+    return told
 
 
 def _this_environment() -> Report:
