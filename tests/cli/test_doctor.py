@@ -352,11 +352,14 @@ def test_nothing_is_called_right_that_could_not_be_asked() -> None:
     assert b"nothing is wrong in what could be asked; 1 could not" in done.stdout
 
 
-def test_the_first_lines_say_that_a_program_below_has_a_problem() -> None:
-    with metertap.instrument(json_port=0, window_size="many") as tap:  # type: ignore[arg-type]
+def test_the_first_lines_say_that_a_program_below_has_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("METRICS_WINDOW_SIZE", "many")
+    with metertap.instrument() as tap:
         metertap.record_tool_call("search", True, 1.0)
         wait_for(lambda: tap.json_url)
-        done = run(METERTAP, "doctor", env=NO_LIBRARIES)
+        done = run(METERTAP, "doctor", env={**NO_LIBRARIES, "METRICS_WINDOW_SIZE": None})
     first = done.stdout.decode().splitlines()[1].strip()
     assert first == "nothing is wrong here; 1 of the programs below has a problem"
     assert done.status == 1
