@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
-from metertap import locks
+from metertap import faults, locks
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.connections import LIMIT
 
@@ -21,6 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+_FAULT: Answer = 500, [(b"content-length", b"0")], b""
+"""The answer where a fault of ours prevents one."""
 
 
 class _Threads:
@@ -76,7 +78,9 @@ def asgi(app: WsgiApp) -> AsgiApp:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         else:
-            status, headers, body = await _in_a_thread(app, _environ(scope))
+            status, headers, body = _FAULT
+            with faults.guarded("mounting"):
+                status, headers, body = await _in_a_thread(app, _environ(scope))
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 

@@ -67,7 +67,8 @@ class CacheMeter:
         # Outside of all tools one item is taken of these. They are empty before the first lookup.
         self._hits_outside = self._misses_outside = _NO_COUNT
         self.forget()
-        recorder().keep(self)
+        with faults.guarded("cache_meter"):
+            recorder().keep(self)
 
     def forget(self) -> None:
         """Find the series again, after a fork, a reset or a change of settings."""

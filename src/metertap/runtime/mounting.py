@@ -31,16 +31,16 @@ def wsgi_app() -> WsgiApp:
 
 def asgi_app() -> AsgiApp:
     """Return the same as `wsgi_app` for ASGI: `app.mount("/metertap", metertap.asgi_app())`."""
-    return asgi(wsgi_app())
+    return asgi(_Mounted())
 
 
 class _Mounted:
     """A mounted application, which finds for each request what measures the program then."""
 
     def __init__(self) -> None:
-        installation = tap.installation()
-        if installation is not None:
-            with faults.guarded("mounting"):
+        with faults.guarded("mounting"):
+            installation = tap.installation()
+            if installation is not None:
                 installation.pipeline.mounted()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -47,17 +47,20 @@ def measured() -> Iterator[Meter]:
     Nothing is served or pushed for a test that begins the measuring.
     """
     held = None
-    if active_tap() is None:
-        held = instrument(
-            enabled=True, json_endpoint=False, prometheus=False, announce=False, window_size=100_000
-        )
-        if not held.is_active:
-            reason = held.diagnosis().get("disabled_because") or "metertap cannot be used here"
-            held.shutdown()
-            pytest.fail(f"nothing can be measured: {reason}", pytrace=False)
-        held.pipeline.deliver_nothing()
-    reset_metrics()
     try:
+        if active_tap() is None:
+            held = instrument(
+                enabled=True,
+                json_endpoint=False,
+                prometheus=False,
+                announce=False,
+                window_size=100_000,
+            )
+            if not held.is_active:
+                reason = held.diagnosis().get("disabled_because") or "metertap cannot be used here"
+                pytest.fail(f"nothing can be measured: {reason}", pytrace=False)
+            held.pipeline.deliver_nothing()
+        reset_metrics()
         yield Meter()
     finally:
         if held is not None:

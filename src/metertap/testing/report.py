@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from metertap.faults import shown
 from metertap.tables.document import Document
 from metertap.testing.figures import text_of
 from metertap.testing.meter import Meter
@@ -46,16 +47,18 @@ class Report:
         """
         if self._is_worker:
             return
-        found = dict(sorted(self._found.items()))
-        if self._file.suffix == ".json":
-            text = json.dumps(found, indent=2) + "\n"
-        else:
-            text = "\n".join(
-                f"{printable(test)}\n{text_of(document)}\n" for test, document in found.items()
-            )
         try:
+            text = self._text()
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            sys.stderr.write(f"\nmetertap: no report is written: {printable(str(error))}\n")
+        except Exception as error:
+            sys.stderr.write(f"\nmetertap: no report is written: {shown(error, str)}\n")
             session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
+
+    def _text(self) -> str:
+        found = dict(sorted(self._found.items()))
+        if self._file.suffix == ".json":
+            return json.dumps(found, indent=2) + "\n"
+        return "\n".join(
+            f"{printable(test)}\n{text_of(document)}\n" for test, document in found.items()
+        )
