@@ -15,7 +15,11 @@ def function_of(found: Any) -> Any:
 
 
 def described(path: str) -> tuple[Any, ...]:
-    """What can be asked of the function at a dotted path."""
+    """What can be asked of the function at a dotted path.
+
+    A function that its module has from another one names that module, but while it is patched the
+    one in which it is patched, since pickle has to find it there.
+    """
     module, _, name = path.partition(":")
     it = functools.reduce(getattr, name.split("."), importlib.import_module(module))
     return (
@@ -27,8 +31,8 @@ def described(path: str) -> tuple[Any, ...]:
         it.__doc__,
         it.__name__,
         it.__qualname__,
-        it.__module__,
-        it.__module__ == module and _is_pickled_by_name(it),
+        it.__module__ if "." in name else None,
+        _is_pickled_by_name(it),
     )
 
 
