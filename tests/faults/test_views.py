@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 import metertap
 from metertap import catalogue, faults, state
+from metertap.recording.percentiles import Percentiles
 from metertap.recording.recorder import Recorder
 from metertap.recording.tool_series import ToolSeries
-from metertap.recording.window import Percentiles
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.json.reader import schema
 from support import breaking
