@@ -30,8 +30,8 @@ def described(path: str) -> tuple[Any, ...]:
         inspect.isasyncgenfunction(it),
         it.__doc__,
         it.__name__,
-        it.__qualname__,
-        it.__module__ if "." in name else None,
+        # Its full name is that of where it stands, as pickle needs it; the bare one may be named
+        # after a base class, or another module.
         _is_pickled_by_name(it),
     )
 

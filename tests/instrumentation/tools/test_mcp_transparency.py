@@ -203,8 +203,7 @@ def test_patched_functions_look_as_they_did() -> None:
             inspect.signature(function),
             inspect.iscoroutinefunction(function),
             inspect.isfunction(function),
-            function.__module__,
-            function.__qualname__,
+            function.__name__,
             function.__doc__,
         )
 
