@@ -113,6 +113,27 @@ def test_daemon_threads_that_record_while_python_ends_change_no_end(
         assert sum(count for (tool, _), count in calls.items() if tool == "search") == CALLS
 
 
+LATE = """
+import os, sys, threading, time, metertap
+{tap}
+metertap.record_tool_call("search", True, 1.0)
+
+def works():
+    time.sleep(0.3)
+    os.write(1, b"ended")
+
+threading.Thread(target=works, name="metertap-late", daemon=True).start()
+sys.exit(3)
+"""
+
+
+def test_threads_of_metertap_end_before_python_does(tmp_path: Path) -> None:
+    # One that woke up while Python finalises would end the process where no file can be opened.
+    (tmp_path / "shop.py").write_text(LATE.format(tap="metertap.instrument()"))
+    found = run(sys.executable, str(tmp_path / "shop.py"))
+    assert (found.status, found.stdout) == (3, b"ended")
+
+
 TAKES_ITS_PLACE = f"""
 import os, sys, time, metertap
 tap = metertap.instrument()
