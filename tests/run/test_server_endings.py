@@ -43,6 +43,8 @@ UVICORN = "uvicorn shopapp:app --lifespan off --port"
 UVICORNS = "uvicorn --workers 2 --timeout-worker-healthcheck 60 shopapp:app --lifespan off --port"
 HYPERCORN = "hypercorn shopapp:app --bind"
 GRANIAN = "granian shopapp:app --interface asgi --port"
+# It waits for ever for a worker that SIGTERM reaches while this imports the application.
+GRANIANS = "granian --workers 2 --workers-kill-timeout 5 shopapp:app --interface asgi --port"
 GUNICORN = "gunicorn -w 2 -k uvicorn.workers.UvicornWorker --graceful-timeout 60 shopapp:app -b"
 
 
@@ -59,7 +61,7 @@ GUNICORN = "gunicorn -w 2 -k uvicorn.workers.UvicornWorker --graceful-timeout 60
         (HYPERCORN.replace(" ", " --workers 2 ", 1), signal.SIGTERM, 0),
         (GRANIAN, signal.SIGTERM, 0),
         (GRANIAN, signal.SIGINT, 0),
-        (GRANIAN.replace(" ", " --workers 2 ", 1), signal.SIGTERM, 0),
+        (GRANIANS, signal.SIGTERM, 0),
         (GUNICORN, signal.SIGTERM, 0),
     ],
 )
