@@ -88,7 +88,10 @@ def failed_before(frame: Frame, provider: str, model: str) -> bool:
 
 def record() -> None:
     """Record what has ended in OpenTelemetry's histograms. Never raises."""
+    if not _unrecorded:
+        return
     recorder = state.recorder()
+    recorder.wake()  # without the lock: it may take long, and other threads record meanwhile
     with recorder.lock:
         batch = _unrecorded[: len(_unrecorded)]
         del _unrecorded[: len(batch)]
