@@ -12,6 +12,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -212,6 +213,36 @@ def test_what_was_imported_from_elsewhere_is_pickled_by_the_name_of_where_it_sta
         patches.uninstall()
         next(made, None)
     assert market.sell is shop.Shop.sell
+
+
+def test_what_stands_in_two_modules_for_one_function_is_pickled_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = importable(
+        "standing_stall",
+        "def sell(what):\n    return what\n",
+        tmp_path,
+        monkeypatch,
+    )
+    stall = importlib.import_module(next(made))
+    street = ModuleType("standing_street")
+    vars(street)["sell"] = stall.sell
+    monkeypatch.setitem(sys.modules, street.__name__, street)
+
+    def call(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    sets = [PatchSet(module.__name__, [Target("sell", call)]) for module in (stall, street)]
+    for patches in sets:
+        patches.install()
+    try:
+        for function in (stall.sell, street.sell):
+            assert pickle.loads(pickle.dumps(function)) == function
+            assert pickle.loads(pickle.dumps(function))(3) == 3
+    finally:
+        for patches in sets:
+            patches.uninstall()
+        next(made, None)
 
 
 def test_what_was_wrapped_before_us_is_wrapped_by_wrapt(

@@ -124,18 +124,23 @@ class Wrapper(_FunctionWrapper):
             return self._parts()
         if isinstance(self.__wrapped__, MethodType):  # which stands in its object
             return getattr, (self.__self__, self.__name__)
-        if self._is_imported():  # by a function that a receiver has without metertap
-            return itemgetter(0), ((self.__wrapped__,),)
+        imported = self._imported()
+        if imported is not None:  # by a function that a receiver has without metertap
+            return itemgetter(0), ((imported,),)
         return self.__qualname__
 
-    def _is_imported(self) -> bool:
-        """Return whether it stands where a function was imported to: its name leads to that."""
+    def _imported(self) -> Any:
+        """Return what its name leads to, if it stands where that was imported to; else None.
+
+        That is the wrapped function, or another stand-in for it, in the function's own module.
+        """
         try:
             path = self.__qualname__.split(".")
             found: Any = functools.reduce(getattr, path, sys.modules[self.__module__])
         except (AttributeError, KeyError):
-            return False
-        return found is self.__wrapped__
+            return None
+        function = found.__wrapped__ if type(found) is Wrapper else found
+        return found if function is self.__wrapped__ and found is not self else None
 
     def _parts(self) -> Any:
         """Reduce the wrapper to what another process can make it of."""
