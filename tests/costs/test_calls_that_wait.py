@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -89,3 +90,16 @@ def test_a_usage_that_cannot_be_copied_is_read_at_once(client: Any) -> None:
                 asked.chat.completions.create(**ASKED)
         (series,) = state.recorder().usage_figures()
     assert (series.calls, series.input_tokens, series.unreported) == (1, 10, 0)
+
+
+def test_a_call_waits_unless_it_is_made_under_a_sampled_span(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with metertap.instrument(json_endpoint=False):
+        client.chat.completions.create(**ASKED)
+        monkeypatch.setattr(state.recorder(), "sampled_context", lambda: None)
+        client.chat.completions.create(**ASKED)
+        assert len(ledger._unrecorded) == 1
+        monkeypatch.setattr(state.recorder(), "sampled_context", Context)
+        client.chat.completions.create(**ASKED)
+        assert not ledger._unrecorded

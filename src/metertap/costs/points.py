@@ -33,9 +33,9 @@ def may_wait(call: Call, recorder: Recorder) -> bool:
     """Return whether a call may be recorded later than it ends.
 
     It may not if it begins a series, which starts with it, or if its sample has to come in order,
-    or from the span in which it was taken.
+    or is taken under a sampled span.
     """
-    if recorder.in_order or recorder.sampled_context is not None:
+    if recorder.in_order or recorder.trace() is not None:
         return False
     points = _known.get(_key(call))
     return (
