@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import operator
 import os
 import socket
 import sys
@@ -107,10 +108,15 @@ def of_lookup() -> list[str]:
         cache["a"] = 1
         assert cache["a"] == 1
         tap.snapshot()
-        with counted() as during:
-            assert cache["a"] == 1
-        with counted() as reading:
-            tap.snapshot()
+        lookups, readings = [], []
+        for _ in range(3):  # a reading looks for new caches now and then, which is no part of it
+            with counted() as during:
+                assert cache["a"] == 1
+            with counted() as reading:
+                tap.snapshot()
+            lookups.append(during)
+            readings.append(reading)
+        during, reading = (functools.reduce(operator.and_, runs) for runs in (lookups, readings))
         return files(during, reading - idle)
 
 
