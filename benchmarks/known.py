@@ -68,12 +68,12 @@ MISSES: dict[str, Miss] = {
     ),
     "model call, openai, whole / 50 µs": Miss(
         1.8,
-        "68 and 81 µs in two runs. The same function calls take 36 µs where the answer is there "
-        "at once: between two requests the processor's caches are filled with other things",
+        "73 µs in two runs. The same function calls take 24 µs where the answer is there at "
+        "once: between two requests the processor's caches are filled with other things",
     ),
     "model call, openai, whole and streamed / 50 µs": Miss(
         2.6,
-        "82 and 121 µs in two runs: as above, and a look at each of eleven chunks and at the end "
+        "91 and 110 µs in two runs: as above, and a look at each of eleven chunks and at the end "
         "of the stream, 1.5 µs each",
     ),
     "lookup, aiocache, in memory / 1.5 µs": Miss(
