@@ -91,7 +91,7 @@ def least(function: Callable[..., Any]) -> Callable[..., Any]:
             fold()
         around = find()
         if around is not None and around[0] is not None:
-            raise NotImplementedError("a call inside another")
+            raise RuntimeError("calls that are timed are not inside each other")
         frame = [kept, None]
         make_current(frame)
         started = clock()

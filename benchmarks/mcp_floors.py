@@ -39,6 +39,17 @@ _METHODS: list[tuple[type, str]] = [
 ]
 
 
+def _dispatches(method: Any) -> Any:
+    """Watch where a tool's exception is seen, before it becomes an answer."""
+
+    async def call_tool(
+        self: Any, name: Any, arguments: Any, context: Any, convert_result: Any = False
+    ) -> Any:
+        return await method(self, name, arguments, context, convert_result)
+
+    return call_tool
+
+
 @contextlib.contextmanager
 def nothing() -> Iterator[None]:
     """Pass on what metertap's patches would watch."""
@@ -75,14 +86,6 @@ def nothing() -> Iterator[None]:
 
         return _serialize
 
-    def dispatches(method: Any) -> Any:
-        async def call_tool(
-            self: Any, name: Any, arguments: Any, context: Any, convert_result: Any = False
-        ) -> Any:
-            return await method(self, name, arguments, context, convert_result)
-
-        return call_tool
-
     def runs(method: Any) -> Any:
         async def call_fn(
             self: Any, fn: Any, fn_is_async: Any, arguments: Any, directly: Any = None
@@ -91,7 +94,7 @@ def nothing() -> Iterator[None]:
 
         return call_fn
 
-    with _patched(sends, serves, serializes, dispatches, runs):
+    with _patched(sends, serves, serializes, _dispatches, runs):
         yield
 
 
@@ -200,16 +203,7 @@ def least() -> Iterator[None]:
 
         return call_fn
 
-    def dispatches(method: Any) -> Any:
-        async def call_tool(
-            self: Any, name: Any, arguments: Any, context: Any, convert_result: Any = False
-        ) -> Any:
-            # What the tool raises is seen here, before it becomes an answer.
-            return await method(self, name, arguments, context, convert_result)
-
-        return call_tool
-
-    with _patched(sends, serves, serializes, dispatches, runs):
+    with _patched(sends, serves, serializes, _dispatches, runs):
         yield
 
 

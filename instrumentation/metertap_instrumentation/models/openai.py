@@ -13,7 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from metertap.costs.model_calls import CHAT, COMPLETION, EMBEDDINGS, ModelCall, report, report_copy
+from metertap.costs.model_calls import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
+    ModelCall,
+    answered,
+    report_copy,
+)
 from metertap.costs.usage import Unusable, Usage, checked, details, field, fields_of, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
@@ -68,7 +75,7 @@ def see(call: ModelCall, parsed: Any) -> None:
     if usage is not None:
         report_copy(call, usage_of, usage, model=model, tier=tier)
     elif tier is not None or model != call.model:
-        report(call, usage_of, None, model=model, tier=tier)
+        answered(call, model, tier)
 
 
 _requests = Requests("openai", "openai", _OPERATIONS, see, ("usage", "response"))

@@ -2,13 +2,14 @@
 
 A call that ends appends itself to lists, and its caller waits for nothing else. It is recorded in
 OpenTelemetry's histograms when these are read; prices are looked up and sums made when figures are
-read, or by a thread when `_MOST` calls wait. Money is spent
-in vain if the tool's own call fails: until that has ended, its share waits.
+read, or by a thread when `_MOST` calls wait. Money is spent in vain if the tool's own call fails:
+until that has ended, its share waits.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from decimal import Decimal
 from typing import Any
 
@@ -25,11 +26,10 @@ _MOST = 256
 _MOST_OPEN = 10_000
 """The most shares of running tool calls that are kept; older ones count as successful."""
 
-
 _lock = locks.rlock()
 _ended: list[Call] = []
 """Calls that are not priced yet."""
-_unrecorded: list[Call] = []
+_unrecorded: deque[Call] = deque()
 """Calls that are in no histogram yet."""
 _folding: list[bool] = []
 """Not empty while a thread adds up."""
@@ -93,9 +93,11 @@ def record() -> None:
     recorder = state.recorder()
     recorder.wake()  # without the lock: it may take long, and other threads record meanwhile
     with recorder.lock:
-        batch = _unrecorded[: len(_unrecorded)]
-        del _unrecorded[: len(batch)]
-        for call in batch:
+        for _ in range(len(_unrecorded)):
+            try:
+                call = _unrecorded.popleft()
+            except IndexError:  # a finaliser came by in this thread, and took them
+                return
             with faults.guarded("model calls"):
                 call.settle()
                 points.record(call, recorder)

@@ -140,10 +140,7 @@ def report(
     """
     call.settle()
     call.take(read, *found)
-    if isinstance(model, str) and model:
-        call.model = model
-    if isinstance(tier, str):
-        call.tier = as_label(tier)
+    answered(call, model, tier)
 
 
 def report_copy(
@@ -156,6 +153,11 @@ def report_copy(
         return
     call.settle()
     call.reported = read, copy
+    answered(call, model, tier)
+
+
+def answered(call: ModelCall, model: object, tier: object) -> None:
+    """Note the model and the tier that a response names."""
     if isinstance(model, str) and model:
         call.model = model
     if isinstance(tier, str):
