@@ -97,6 +97,44 @@ def test_a_second_signal_that_comes_later_ends_the_process_at_once(
         assert ended(process).status == -signal.SIGHUP
 
 
+END_INTERRUPTED = """
+if __name__ == "__main__":
+    {end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("usage(); sys.exit(3)", 3),
+        ("usage(); raise KeyboardInterrupt", -signal.SIGINT),
+        (
+            "p = multiprocessing.get_context('fork').Process(target=usage); p.start(); "
+            "signal.signal(signal.SIGINT, signal.SIG_IGN); p.join(); os._exit(p.exitcode + 5)",
+            5,
+        ),
+    ],
+    ids=["exit", "interrupt", "child"],
+)
+def test_an_interrupt_of_the_last_push_changes_no_end_and_is_not_told(
+    end: str, status: int, command_of: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    # The end takes seconds, because the first price imports a table.
+    (tmp_path / "genai_prices.py").write_text(
+        "import os, time\nos.write(1, b'imported\\n')\ntime.sleep(60)"
+    )
+    usage = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
+    command = command_of(f"def usage(): {usage}\n{END_INTERRUPTED.format(end=end)}")
+    with receiver() as collector, started(command, env=to(collector)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"imported\n"
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGINT)
+        found = ended(process)
+    assert found.status == status
+    assert "metertap" not in found.told.replace("import metertap", "")
+
+
 IMPORTS = """
 work()
 import {module}

@@ -225,7 +225,15 @@ class Endings:
     def _push_at_once(self) -> None:
         """Push from the main thread, at the end of a child of multiprocessing."""
         with faults.guarded("ending"), self._undisturbed():
-            self._push(self._until())
+            self._push_unless_interrupted(self._until())
+
+    def _push_unless_interrupted(self, until: float) -> bool:
+        """Push; an interrupt ends that, but goes no further: the program has ended already."""
+        try:
+            self._push(until)
+        except KeyboardInterrupt:
+            return False
+        return True
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -283,10 +291,9 @@ class Endings:
         begun = time.monotonic()
         try:
             self._push_and_stop()
-        except KeyboardInterrupt:  # before it was put off, or a new one
-            if time.monotonic() >= begun + _SAME_SECONDS:
-                raise
-            self._push_and_stop()
+        except KeyboardInterrupt:
+            if time.monotonic() < begun + _SAME_SECONDS:  # before it was put off
+                self._push_and_stop()
 
     def _push_and_stop(self) -> None:
         with self._undisturbed():
@@ -295,7 +302,8 @@ class Endings:
     def _end(self, until: float) -> None:
         without_files = _seconds_without_files()
         with faults.guarded("ending"):
-            self._push(until)
+            if not self._push_unless_interrupted(until):
+                until = time.monotonic()
         with faults.guarded("exit"):
             self._stop(until)
         with faults.guarded("exit"):
