@@ -233,6 +233,33 @@ print({name: one["hits"] for name, one in metertap.get_all_metrics()["cache_metr
     assert shown == without[:-1] or sys.version_info < (3, 11)  # there, frames cannot be hidden
 
 
+@pytest.mark.parametrize("library", ["", "import watchfiles"])
+@pytest.mark.parametrize("imported", ["at first", "when it has ended"])
+def test_a_decorator_of_the_programs_around_that_of_python_may_call_it(
+    imported: str, library: str, tmp_path: Path
+) -> None:
+    (tmp_path / "watchfiles.py").write_text("")
+    wrap = "functools.lru_cache = functools.wraps(own)(lambda *args, **named: own(*args, **named))"
+    first = "@own\ndef first(number): return number\nfirst(1), first(1)"
+    program = f"""
+import functools
+from functools import lru_cache as own
+{library}
+{wrap if imported == "at first" else first}
+{first if imported == "at first" else wrap}
+@functools.lru_cache
+def second(number): return number
+@functools.lru_cache(8)
+def third(number): return number
+second(1), second(1), third(1), third(1)
+import metertap
+found = metertap.get_all_metrics()["cache_metrics"]
+print(*sorted((name, one["hits"]) for name, one in found.items()))
+"""
+    found = measured(program, cwd=tmp_path)
+    assert found == "('__main__.first', 1) ('__main__.second', 1) ('__main__.third', 1)\n"
+
+
 EXECUTIONS = """
 import sys
 executed = []

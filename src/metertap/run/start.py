@@ -347,9 +347,12 @@ class _Waiting:
                 if _is_programs(caller):
                     self._end()
                     _begin_rest()
+                # What stands there now may be a wrapper of the program's that calls this one. Only
+                # what metertap put around Python's own is sure not to.
                 decorate = functools.lru_cache
-                # Where nothing is measured by that name, the function is the one that was wrapped.
-                return (_lru_cache if decorate is lru_cache else decorate)(maxsize, typed)
+                around = getattr(decorate, "__wrapped__", None)
+                is_measured = around is _lru_cache and decorate is not lru_cache
+                return (decorate if is_measured else _lru_cache)(maxsize, typed)
             except BaseException as error:
                 BaseException.with_traceback(
                     error, error.__traceback__ and error.__traceback__.tb_next
@@ -362,8 +365,9 @@ class _Waiting:
 
 def _begin_rest() -> None:
     instrumentation: Any = sys.modules.get("metertap_instrumentation")
-    if instrumentation is not None:
-        instrumentation.begin_rest()
+    begin = getattr(instrumentation, "begin_rest", None)  # another thread may be importing it
+    if begin is not None:
+        begin()
 
 
 def _is_programs(frame: FrameType) -> bool:
