@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,18 @@ def lost(document: Any, whole: Any, at: str = "") -> list[str]:
     return [at] if document is None and whole is not None else []
 
 
+def with_each_fault(use: Callable[[], Any], wrong: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each function of ours that is broken with what `use` gives; note in `wrong` if none."""
+    for code in breaking.each_broken(use, once=True):
+        name = breaking.name_of(code)
+        try:
+            given = use()
+        except Exception as error:
+            wrong.append(f"{name}: {error!r}")
+        else:
+            yield name, given
+
+
 @pytest.mark.faults
 def test_a_fault_anywhere_in_ours_while_costs_and_weights_are_counted_reaches_no_call(
     tap: metertap.Tap,
@@ -89,13 +101,7 @@ def test_a_fault_anywhere_in_ours_while_costs_and_weights_are_counted_reaches_no
     use()
     whole = use()
     checks = jsonschema.Draft202012Validator(schema())
-    for code in breaking.each_broken(use, once=True):
-        name = breaking.name_of(code)
-        try:
-            document = use()
-        except Exception as error:
-            wrong.append(f"{name}: {error!r}")
-            continue
+    for name, document in with_each_fault(use, wrong):
         wrong += [f"{name}: {it.message}" for it in checks.iter_errors(document)]
         if breaking.reached and not faults.fault_counts():
             wrong.append(f"{name}: was told to nobody")
@@ -122,13 +128,7 @@ def test_a_fault_anywhere_in_ours_costs_a_mounted_application_one_answer(
 
     usual = use()
     assert usual == [200, 307, 200, 200, 200, 404]
-    for code in breaking.each_broken(use, once=True):
-        name = breaking.name_of(code)
-        try:
-            found = use()
-        except Exception as error:
-            wrong.append(f"{name}: {error!r}")
-            continue
+    for name, found in with_each_fault(use, wrong):
         changed = [got for got, was in zip(found, usual, strict=True) if got != was]
         if found[0] != 200 or len(changed) > 1 or not {500, 503}.issuperset(changed):
             wrong.append(f"{name}: {found}")
@@ -163,13 +163,7 @@ def test_a_fault_anywhere_in_ours_costs_an_assistant_one_answer(tap: metertap.Ta
 
     use()
     assert url in use()[0]
-    for code in breaking.each_broken(use, once=True):
-        name = breaking.name_of(code)
-        try:
-            found = use()
-        except Exception as error:
-            wrong.append(f"{name}: {error!r}")
-            continue
+    for name, found in with_each_fault(use, wrong):
         if found.count("failed") > 1:
             wrong.append(f"{name}: {found}")
         if "failed" in use():

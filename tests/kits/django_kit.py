@@ -14,9 +14,13 @@ import metertap
 from kits.cache_kit import SENTINEL, CacheKit
 from metertap import faults
 
-django = pytest.importorskip("django")
-
-from django.conf import settings  # noqa: E402
+pytest.importorskip("django")
+import django
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.test.utils import override_settings
 
 if not settings.configured:
     # The settings of a process: Django reads them once.
@@ -26,11 +30,6 @@ if not settings.configured:
         USE_TZ=True,
     )
     django.setup()
-
-from django.core.cache import caches  # noqa: E402
-from django.core.cache.backends.base import BaseCache  # noqa: E402
-from django.core.cache.backends.locmem import LocMemCache  # noqa: E402
-from django.test.utils import override_settings  # noqa: E402
 
 BACKENDS = "django.core.cache.backends"
 HERE = __name__

@@ -9,21 +9,10 @@ import pytest
 
 from metertap import Tap
 
-core_tools: Any = pytest.importorskip("langchain_core.tools")
-from langchain_core.messages import ToolMessage  # noqa: E402
-from pydantic import BaseModel, ValidationError  # noqa: E402
-
-BaseTool: Any = core_tools.BaseTool
-
-
-StructuredTool: Any = core_tools.StructuredTool
-
-
-ToolException: Any = core_tools.ToolException
-
-
-tool: Any = core_tools.tool
-
+pytest.importorskip("langchain_core.tools")
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import StructuredTool, tool
+from pydantic import BaseModel, ValidationError
 
 SECRET = "a secret of the caller"
 

@@ -17,14 +17,13 @@ from metertap.runtime.tap import active_tap
 from servers.real_servers import redis_server
 
 pytest.importorskip("django")
-
-from kits.django_kit import BACKENDS, Careful, Foreign, HERE, Kit, raised, line  # noqa: I001  # first: it configures Django
 from django.core.cache import CacheHandler, cache, caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.test.utils import override_settings
 
+from kits.django_kit import BACKENDS, HERE, Careful, Foreign, Kit, line, raised
 
 pytestmark = pytest.mark.library("django")
 

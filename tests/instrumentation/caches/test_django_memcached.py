@@ -16,11 +16,10 @@ from servers.real_servers import memcached
 from support.ports import free_port
 
 pytest.importorskip("django")
-
-from kits.django_kit import BACKENDS, Kit, raised, line  # noqa: I001  # first: it configures Django
 from django.core.cache import InvalidCacheKey, caches
 from django.test.utils import override_settings
 
+from kits.django_kit import BACKENDS, Kit, line, raised
 
 pytestmark = pytest.mark.library("django")
 

@@ -16,15 +16,14 @@ import pytest
 import metertap
 from kits.cache_kit import SENTINEL, CacheKit
 
-pytestmark = pytest.mark.library("dogpile")
-
 pytest.importorskip("dogpile.cache")
+from dogpile.cache import make_region
+from dogpile.cache.api import NO_VALUE
+from dogpile.cache.proxy import ProxyBackend
+from dogpile.cache.region import CacheRegion
+from dogpile.lock import Lock, NeedRegenerationException
 
-from dogpile.cache import make_region  # noqa: E402
-from dogpile.cache.api import NO_VALUE  # noqa: E402
-from dogpile.cache.proxy import ProxyBackend  # noqa: E402
-from dogpile.cache.region import CacheRegion  # noqa: E402
-from dogpile.lock import Lock, NeedRegenerationException  # noqa: E402
+pytestmark = pytest.mark.library("dogpile")
 
 CHANGED = (
     *(CacheRegion.__dict__[name] for name in ("get", "get_multi", "get_or_create")),

@@ -11,23 +11,21 @@ import pytest
 
 from metertap import Tap
 
-core_tools: Any = pytest.importorskip("langchain_core.tools")
-from langchain_core.messages import ToolMessage  # noqa: E402
-from pydantic import BaseModel, ValidationError, field_validator  # noqa: E402
+pytest.importorskip("langchain_core.tools")
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import StructuredTool, Tool, ToolException, tool
+from pydantic import BaseModel, ValidationError, field_validator
 
-from support.langchain_tools import (  # noqa: E402
+from support.langchain_tools import (
     FAILED,
     VALIDATION,
     Interrupt,
-    StructuredTool,
-    ToolException,
     broken_data,
     called,
     counted,
     double,
     raising,
     returning,
-    tool,
 )
 
 pytestmark = pytest.mark.library("langchain")
@@ -133,7 +131,7 @@ def test_how_a_call_ends(ending: str, has_id: bool, is_async: bool, tap: Tap) ->
 
 
 def test_what_a_tool_of_one_input_cannot_be_given_is_its_callers_error(tap: Tap) -> None:
-    simple = core_tools.Tool("one", lambda text: text, "Return it.", handle_tool_error=True)
+    simple = Tool("one", lambda text: text, "Return it.", handle_tool_error=True)
     simple.invoke({"first": 1, "second": 2})
     assert counted(tap, "one") == {"caller_error": 1}
 

@@ -16,25 +16,23 @@ from kits.tool_kit import ToolKit
 from metertap import Tap
 from metertap_instrumentation.tools import langchain
 
-core_tools: Any = pytest.importorskip("langchain_core.tools")
-from langchain_core.runnables import RunnableLambda  # noqa: E402
-from pydantic import ValidationError  # noqa: E402
+pytest.importorskip("langchain_core.tools")
+from langchain_core import tools as core_tools
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
+from pydantic import ValidationError
 
-from support.langchain_tools import (  # noqa: E402
+from support.langchain_tools import (
     FAILED,
     SECRET,
     VALIDATION,
-    BaseTool,
     Interrupt,
-    StructuredTool,
-    ToolException,
     broken_data,
     called,
     counted,
     double,
     raising,
     returning,
-    tool,
 )
 
 pytestmark = pytest.mark.library("langchain")

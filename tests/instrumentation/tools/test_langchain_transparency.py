@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import importlib
 import inspect
 import logging
 import pickle
@@ -20,15 +19,16 @@ from metertap import Tap
 from metertap.measuring import calls, frameworks
 from metertap_instrumentation.tools import langchain
 
-core_tools: Any = pytest.importorskip("langchain_core.tools")
-base: Any = importlib.import_module("langchain_core.tools.base")
-from pydantic import ValidationError  # noqa: E402
+pytest.importorskip("langchain_core.tools")
+from langchain_core import tools as core_tools
+from langchain_core.tools import base
+from pydantic import ValidationError
 
-from support.stopped_clock import stopped  # noqa: E402
+from support.stopped_clock import stopped
 
 pytestmark = pytest.mark.library("langchain")
 
-ToolException: Any = core_tools.ToolException
+ToolException = core_tools.ToolException
 METHODS = ("run", "arun", "__init_subclass__")
 
 
