@@ -73,6 +73,14 @@ def test_a_duration_that_is_none_is_a_wrong_command_line(duration: str) -> None:
     assert "--duration" in err
 
 
+@pytest.mark.parametrize("place", [".", "nowhere/history.db"])
+def test_a_history_that_cannot_be_kept_is_one_line(place: str, tmp_path: Path) -> None:
+    with _demo("--duration=1", "--history", str(tmp_path / place)) as demo:
+        out, err = demo.communicate(timeout=180)
+    assert (demo.returncode, out) == (1, "")
+    assert re.fullmatch("metertap demo: no history can be kept there: .+\n", err), err
+
+
 @pytest.mark.parametrize("port", ["99999999", "-1", "taken"])
 def test_a_port_that_cannot_be_used_is_one_line(port: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

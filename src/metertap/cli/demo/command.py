@@ -15,9 +15,12 @@ from typing import Any
 
 from metertap.cli.client import Unreachable, get
 from metertap.cli.processes import Process, document_of, registered
-from metertap.cli.tables import has_rich, show, to_rich
+from metertap.cli.tables import complain, has_rich, show, to_rich
+from metertap.history.answers import HistoryError
+from metertap.history.database import open_to_write
 from metertap.install_command import install_command
 from metertap.runtime import running
+from metertap.settings.config_file import expanded
 from metertap.tables.costs import tables as tables_of_costs
 from metertap.tables.document import Document
 from metertap.tables.figures import tables
@@ -28,6 +31,7 @@ _REFRESH_SECONDS = 0.5
 _START_SECONDS = 30.0
 _SETTLE_SECONDS = 5.0
 _LAST_CALLS_SECONDS = 30.0
+_BUSY_SECONDS = 5.0
 
 
 def demo(
@@ -48,6 +52,12 @@ def demo(
     if duration is not None and not duration > 0:  # nor NaN
         sys.stderr.write("metertap demo: --duration takes a number of seconds above 0\n")
         return 2
+    if history is not None:
+        try:
+            open_to_write(expanded(history), _BUSY_SECONDS).close()
+        except HistoryError as error:
+            complain("demo", f"no history can be kept there: {error}")
+            return 1
     collector = _collector()
     sys.stdout.write("starting an MCP server and a client for it …\n")
     sys.stdout.flush()
