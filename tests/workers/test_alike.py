@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metertap.workers.merging import _counts
-from metertap.workers.wire import (
-    VERSION,
-    Malformed,
-    Samples,
-    decoder,
-    dumped,
-    encoder,
-    loaded,
-)
+from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, encoder, loaded
 
 
 class Row(NamedTuple):
@@ -61,6 +55,39 @@ def test_more_equal_values_than_there_may_be_are_refused(count: int) -> None:
     written: list[Any] = [{"all": ["a"]}] * 5
     with pytest.raises(Malformed, match="too many"):
         decoder(Row)(written, count, Samples(memoryview(b"")))
+
+
+class Window(NamedTuple):
+    """The latencies of a series, as workers send them."""
+
+    samples: Sequence[float]
+
+
+@pytest.mark.parametrize(
+    ("value", "most"),
+    [
+        (Row("n" * 999, 1, None, {}, None), 1000),
+        (Row("n", 1, None, {"n" * 99: 1}, None), 9803),
+        (Window(array("d", [0.5] * 9999)), 100),
+    ],
+    ids=["text", "names", "samples"],
+)
+def test_a_value_stands_for_no_more_members_and_characters_than_there_may_be(
+    value: Any, most: int
+) -> None:
+    """Or what a short message says would take gigabytes wherever each of them is shown."""
+    kind, samples, all_samples = type(value), list[bytes](), list[bytes]()
+    written = encoder(kind)([value] * most, samples)
+    assert written[0].keys() == {"all"}
+    assert decoded(kind, written, most, samples) == [value] * most
+    with pytest.raises(Malformed, match="too many"):
+        decoded(kind, written, most + 1, samples)
+    written = encoder(kind)([value] * (most + 1), all_samples)
+    assert decoded(kind, written, most + 1, all_samples) == [value] * (most + 1)
+
+
+def decoded(kind: Any, written: Any, count: int, samples: list[bytes]) -> list[Any]:
+    return [*decoder(kind)(written, count, Samples(memoryview(b"".join(samples))))]
 
 
 def test_an_equal_value_that_is_none_of_its_type_is_refused() -> None:

@@ -31,6 +31,8 @@ _MOST_MEMBERS = 10_000_000
 """The most members of lists, counts by name or windows in one column."""
 _MOST_ALIKE = 100_000
 """The most members of a column that is written as one value because all are equal."""
+_MOST_COPIED = 1_000_000
+"""The most members and characters that all of them may have: a short message is to stay small."""
 _MOST_DIGITS = 100
 """The most digits before or after the point of an amount."""
 _ALL = "all"
@@ -275,7 +277,8 @@ def _encoded_members(
     written: list[Column] = []
     for member, encode in members:
         column = [*map(member, values)]
-        if 1 < len(column) <= _MOST_ALIKE and column.count(column[0]) == len(column):
+        count = len(column)
+        if count > 1 and column.count(column[0]) == count and _may_be_alike(column[0], count):
             written.append({_ALL: encode(column[:1], samples)})
         else:
             written.append(encode(column, samples))
@@ -293,11 +296,25 @@ def _decoded_members(
     for decode, part in zip(each, _list(column, len(each)), strict=True):
         if type(part) is not dict:
             columns.append(decode(part, count, samples))
-        elif 1 < count <= _MOST_ALIKE:
-            columns.append(repeat(decode(part.get(_ALL), 1, samples)[0], count))
         else:
-            raise Malformed("too many are alike")
+            (value,) = decode(part.get(_ALL), 1, samples)
+            if count < 2 or not _may_be_alike(value, count):
+                raise Malformed("too many are alike")
+            columns.append(repeat(value, count))
     return [*map(made, zip(*columns, strict=True))]
+
+
+def _may_be_alike(value: Any, count: int) -> bool:
+    return count <= _MOST_ALIKE and count * _extent(value) <= _MOST_COPIED
+
+
+def _extent(value: Any) -> int:
+    """Return the number of all members and characters in a value, itself included."""
+    if isinstance(value, str | array):
+        return 1 + len(value)
+    if isinstance(value, dict):
+        return sum(map(_extent, chain(value, value.values())), 1)
+    return sum(map(_extent, value), 1) if isinstance(value, tuple | list) else 1
 
 
 def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> None:
