@@ -8,11 +8,7 @@ from typing import Any
 import pytest
 
 from metertap import catalogue, faults
-from metertap.recording import (
-    Figures,
-    Recorder,
-    ToolFigures,
-)
+from metertap.recording import Figures, Recorder, ToolFigures
 from metertap_exporters.exposition.text import Exposition
 from metertap_exporters.exposition.views import Views
 from metertap_exporters.json import text as json_text
@@ -196,7 +192,10 @@ def test_the_views_of_prometheus_are_in_seconds_and_none_lies_beyond_the_longest
     ]
 
 
-def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there() -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there(
+    is_kept: bool,
+) -> None:
     class Known(Recorder):
         shown = FIGURES
 
@@ -209,7 +208,7 @@ def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there() 
     def labels() -> list[int]:
         return [
             id(series.labels)
-            for family in views.families()
+            for family in views.families(is_kept=is_kept)
             for group in family.groups
             for series in group.series
         ]
@@ -217,8 +216,8 @@ def test_labels_are_the_same_objects_at_each_scrape_as_long_as_they_are_there() 
     first = labels()
     assert labels() == first
     recorder.shown = FIGURES._replace(tools=(UNUSED,), operations=(), caches=())
-    assert len(labels()) == 1
-    assert len(views._labels) == 1
+    assert [len(labels()) for _ in range(2)] == [1, 1]
+    assert len(views._labels) == (not is_kept)
 
 
 def test_only_what_has_changed_is_written_anew() -> None:

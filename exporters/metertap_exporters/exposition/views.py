@@ -29,7 +29,8 @@ class Views:
         """
         figures = figures or self._recorder.lifetime()
         before = self._labels
-        if not is_kept:
+        # Series that are kept do not ask for their labels again, which may be fewer than series.
+        if not is_kept or len(before) > sum(map(len, self._series.values())):
             self._labels = {}
 
         def family(
