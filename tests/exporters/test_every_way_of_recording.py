@@ -193,11 +193,7 @@ MEASURED = [
     by_configured_generator,
     by_patch,
 ]
-
-
 GIVEN = [by_hand, by_hand_failed, by_collector]
-
-
 FAILING = (by_failing_block, by_failing_function, by_hand_failed)
 
 

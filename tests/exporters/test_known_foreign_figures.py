@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
-from metertap.recording import (
-    Percentiles,
-)
+from metertap.recording import Percentiles
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools
 from support.known_figures import document
 

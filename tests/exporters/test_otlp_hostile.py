@@ -27,7 +27,7 @@ Answer = Callable[[socket.socket], None]
 
 @contextmanager
 def answering(answer: Answer) -> Iterator[str]:
-    """The endpoint of a collector that gives `answer` to each request, and how many it got."""
+    """Run a collector that gives `answer` to each request, and yield its endpoint."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
 
         def serve() -> None:
@@ -42,13 +42,15 @@ def answering(answer: Answer) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def exported(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> MetricExportResult:
+def exported(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, times: int = 1
+) -> list[MetricExportResult]:
     """Export nothing to it, as a reader would."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
     reader = otlp_reader(Settings(otlp_protocol="http/protobuf", export_interval_seconds=600.0))
     try:
-        return reader.delivery.export(NOTHING)
+        return [reader.delivery.export(NOTHING) for _ in range(times)]
     finally:
         reader.delivery.discard()
         reader.shutdown(0)
@@ -75,7 +77,7 @@ def test_an_answer_of_any_length_takes_no_memory(
     with answering(answer) as endpoint:
         tracemalloc.start()
         try:
-            assert exported(endpoint, monkeypatch) is SUCCESS
+            assert exported(endpoint, monkeypatch) == [SUCCESS]
             assert tracemalloc.get_traced_memory()[1] < 32 * MEGABYTE
         finally:
             tracemalloc.stop()
@@ -91,7 +93,7 @@ def test_a_redirect_is_not_followed_and_no_success(
         line.sendall(b"HTTP/1.1 307 Moved\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n")
 
     with answering(redirect) as endpoint:
-        assert exported(endpoint, monkeypatch) is FAILURE
+        assert exported(endpoint, monkeypatch) == [FAILURE]
     assert len(asked) == 1
     (warning,) = warnings_of(caplog)
     assert "could not be delivered" in warning
@@ -105,11 +107,7 @@ def test_a_connection_serves_more_than_one_export(monkeypatch: pytest.MonkeyPatc
         line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\n\0")
 
     with answering(accept) as endpoint:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        reader = otlp_reader(Settings(otlp_protocol="http/protobuf", export_interval_seconds=600.0))
-        assert [reader.delivery.export(NOTHING) for _ in range(3)] == [SUCCESS] * 3
-        reader.delivery.discard()
-        reader.shutdown(0)
+        assert exported(endpoint, monkeypatch, times=3) == [SUCCESS] * 3
     assert len(lines) == 1
 
 

@@ -245,8 +245,9 @@ def test_a_call_inside_another_is_looked_at_by_the_framework(framework: Any) -> 
 
 @pytest.mark.faults
 def test_a_method_that_the_framework_lacks_is_a_problem_unless_it_is_optional() -> None:
-    sys.modules[MODULE] = types.ModuleType(MODULE)
-    sys.modules[MODULE].Framework = type("Framework", (), {})  # type: ignore[attr-defined]
+    module: Any = types.ModuleType(MODULE)
+    module.Framework = type("Framework", (), {})
+    sys.modules[MODULE] = module
     logging.disable(logging.CRITICAL)
     try:
         for method in (frameworks.plain_method, frameworks.coroutine_method):

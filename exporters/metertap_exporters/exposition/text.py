@@ -124,11 +124,15 @@ class Exposition:
                     yield write(family.name, text, series, is_openmetrics)
                     continue
                 line = lines_known.get(of)
-                if line is None or line[0] is not series or line[1] is not is_openmetrics:
+                if (
+                    line is None
+                    or line.series is not series
+                    or line.is_openmetrics is not is_openmetrics
+                ):
                     written = "".join(write(family.name, text, series, is_openmetrics))
                     line = _Lines(series, is_openmetrics, written)
                 lines[of] = line
-                yield line[2:]
+                yield (line.text,)
 
 
 def _position(columns: Sequence[str], extra: str | None) -> int:

@@ -286,9 +286,9 @@ def _latencies(sides: Sides) -> tuple[Array, list[Series]]:
 
 
 def _exactness(pieces: list[Slice], series: Series, logs: Array) -> float:
-    """Return what the sum of all latencies is of the sum that their buckets tell.
+    """Return the sum of all latencies, divided by the sum that the middles of their buckets give.
 
-    That of an engine's wide buckets may be a third off.
+    By the wide buckets of an engine alone, the sum may be a third off.
     """
     total = sum(piece.latency.total for piece in pieces if piece.latency is not None)
     return total / float(series.counts.sum(axis=0) @ np.exp(logs))

@@ -84,7 +84,7 @@ _FEW = 64
 """The most new samples that are put in place one by one; more are cheaper to sort again."""
 _SHORT = 256
 """The most samples that are cheaper to sort again than to keep in order."""
-_MOST_SHORT = 2**16
+_MOST_TWO_BYTES = 2**16
 """The most samples whose places in a ring take two bytes each."""
 
 
@@ -125,7 +125,7 @@ class _InOrder:
 
 
 def _code(ring: array[float]) -> str:
-    return "H" if len(ring) <= _MOST_SHORT else "I"
+    return "H" if len(ring) <= _MOST_TWO_BYTES else "I"
 
 
 class Window:
@@ -237,7 +237,6 @@ class Window:
             self._was_sorted, self._ordered = False, None
         if len(samples) >= self.size:
             self._unread = samples[-self.size :]
-            self._was_sorted, self._ordered = False, None
             return
         self._read()
         new = array("d", samples)
