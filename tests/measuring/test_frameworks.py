@@ -72,9 +72,9 @@ class Named(Handlers):
 
 @pytest.fixture(params=["function", "wrapt"])
 def framework(request: pytest.FixtureRequest) -> Iterator[Framework]:
-    module = types.ModuleType(MODULE)
+    module: Any = types.ModuleType(MODULE)
     owner = type("Framework", (Framework,), dict(vars(Framework)))
-    module.Framework = owner  # type: ignore[attr-defined]
+    module.Framework = owner
     sys.modules[MODULE] = module
     named = Named()
     targets = [
