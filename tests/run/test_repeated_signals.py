@@ -78,29 +78,37 @@ def test_a_signal_that_comes_twice_ends_the_process_once(
         assert sum(collector.calls_by_process().values()) == CALLS
 
 
-def test_a_second_signal_that_comes_later_ends_the_process_at_once(
-    command_of: Callable[[str], list[str]], tmp_path: Path
-) -> None:
-    # The end takes seconds, because the first price imports a table.
+USAGE = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
+IMPORTED = b"imported\n"
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> None:
+    """Lets the end of a program take a minute: its first price imports this table."""
     (tmp_path / "genai_prices.py").write_text(
-        "import os, time\nos.write(1, b'imported\\n')\ntime.sleep(60)"
+        f"import os, time\nos.write(1, {IMPORTED!r})\ntime.sleep(60)"
     )
-    usage = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
-    command = command_of(f"{usage}\nready()")
+
+
+@pytest.mark.usefixtures("prices")
+def test_a_second_signal_that_comes_later_ends_the_process_at_once(
+    command_of: Callable[[str], list[str]],
+) -> None:
+    command = command_of(f"{USAGE}\nready()")
     with receiver() as collector, started(command, env=to(collector)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == b"imported\n"
+        assert process.stdout.readline() == IMPORTED
         time.sleep(0.3)
         process.send_signal(signal.SIGHUP)
         assert ended(process).status == -signal.SIGHUP
 
 
-END_INTERRUPTED = """
-if __name__ == "__main__":
-    {end}
-"""
+CHILD = (
+    "p = multiprocessing.get_context('fork').Process(target=usage); p.start(); "
+    "signal.signal(signal.SIGINT, signal.SIG_IGN); p.join(); os._exit(p.exitcode + 5)"
+)
 
 
 @pytest.mark.parametrize(
@@ -108,26 +116,18 @@ if __name__ == "__main__":
     [
         ("usage(); sys.exit(3)", 3),
         ("usage(); raise KeyboardInterrupt", -signal.SIGINT),
-        (
-            "p = multiprocessing.get_context('fork').Process(target=usage); p.start(); "
-            "signal.signal(signal.SIGINT, signal.SIG_IGN); p.join(); os._exit(p.exitcode + 5)",
-            5,
-        ),
+        (CHILD, 5),
     ],
     ids=["exit", "interrupt", "child"],
 )
+@pytest.mark.usefixtures("prices")
 def test_an_interrupt_of_the_last_push_changes_no_end_and_is_not_told(
-    end: str, status: int, command_of: Callable[[str], list[str]], tmp_path: Path
+    end: str, status: int, command_of: Callable[[str], list[str]]
 ) -> None:
-    # The end takes seconds, because the first price imports a table.
-    (tmp_path / "genai_prices.py").write_text(
-        "import os, time\nos.write(1, b'imported\\n')\ntime.sleep(60)"
-    )
-    usage = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
-    command = command_of(f"def usage(): {usage}\n{END_INTERRUPTED.format(end=end)}")
+    command = command_of(f"def usage(): {USAGE}\n{end}")
     with receiver() as collector, started(command, env=to(collector)) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"imported\n"
+        assert process.stdout.readline() == IMPORTED
         time.sleep(0.3)
         os.killpg(process.pid, signal.SIGINT)
         found = ended(process)

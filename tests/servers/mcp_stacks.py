@@ -49,13 +49,12 @@ def with_package(gate: Gate) -> Any:
     from fastmcp.exceptions import ToolError
 
     server: Any = fastmcp.FastMCP("shop")
-    for function in bodies(gate).values():
-        server.tool(function)
 
-    @server.tool  # type: ignore[untyped-decorator]
     async def refuses() -> str:
         raise ToolError("timed out") from ValueError("unknown tool")
 
+    for function in (*bodies(gate).values(), refuses):
+        server.tool(function)
     return server
 
 

@@ -14,7 +14,6 @@ from support.watched import Measured, measured, names, top
 
 pytestmark = pytest.mark.programs
 
-
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
 
 

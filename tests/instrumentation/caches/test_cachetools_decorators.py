@@ -31,10 +31,7 @@ from support.cachetools_decorated import (
 
 pytestmark = pytest.mark.library("cachetools")
 
-
 cachetools = pytest.importorskip("cachetools")
-
-
 functions = pytest.importorskip("cachetools.func")
 
 
@@ -56,8 +53,6 @@ def measured() -> Iterator[metertap.Tap]:
 
 
 CLEAR = None
-
-
 calls = st.lists(st.one_of(st.integers(-2, LARGE), st.just(CLEAR)), max_size=40)
 
 
