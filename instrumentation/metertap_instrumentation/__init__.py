@@ -38,7 +38,7 @@ _installed: list[Instrumentation] = []
 _waiting: dict[str, Callable[[], None]] = {}
 """The installers of instrumentations whose library is not imported yet, by module."""
 _put_off: dict[str, Callable[[], None]] = {}
-"""Modules of instrumentations that begin when there is something to see, and what ends that."""
+"""Functions to call before the instrumentations that are installed late, by module."""
 
 
 def put_off(module: str, end: Callable[[], None]) -> None:

@@ -28,7 +28,7 @@ class Instrumentation:
         self.unverified = unverified
         self.switched_off = False
         self.is_late = False
-        """Whether it was put off, and what was counted meanwhile is to count."""
+        """Whether it is installed late, so that what caches counted until then counts, too."""
         self.version: str | None = None
         self.problem: str | None = None
         self.patch_sets: Sequence[PatchSet] = ()

@@ -27,7 +27,8 @@ def measure(
     """Measure the program by the settings in `environ`; `folder` is the one that it started in.
 
     `modules_before` were imported before metertap was, if this is before the program's first line.
-    `caches_put_off` ends what waits for the first cache of `functools` until they are measured.
+    `caches_put_off` is called when caches of `functools` begin to be measured, to end the wait for
+    the first of them. Without it they are measured at once.
     """
     program.start_folder = folder
     if caches_put_off is not None:

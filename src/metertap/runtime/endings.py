@@ -44,14 +44,15 @@ FLUSH_MILLISECONDS = 500.0
 _PUT_OFF_SECONDS = 0.2
 """The part of it in which the main thread may leave code that holds a lock."""
 _SAME_SECONDS = 0.1
-"""How soon after a signal another one asks for nothing new.
+"""Seconds after a signal for which another one is taken for the same.
 
 `timeout` of coreutils sends each signal to its child and then to its group, in which the child is.
 """
 _SWITCH_SECONDS = 1e-4
-"""How long other threads of the program keep the interpreter meanwhile.
+"""Python's switch interval during a push, in seconds.
 
-A push takes it some hundred times. Threads that compute keep it for 5 milliseconds each otherwise.
+A push takes the interpreter some hundred times, from threads that compute: they keep it for 5
+milliseconds each otherwise.
 """
 
 

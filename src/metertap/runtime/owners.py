@@ -1,4 +1,4 @@
-"""Who has this process measured: the application and libraries, by one installation."""
+"""The application and libraries that asked for measuring, which share one installation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class Owners(Generic[T]):
     def install(
         self, caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None
     ) -> tuple[Installation, bool]:
-        """Return an installation by the right settings, and whether `asked` are other ones."""
+        """Return the installation in force, and whether `asked` differ from its settings.
+
+        It is made or given other settings if the caller may decide them.
+        """
         provider = keywords.meter_provider(asked)
         owner = caller.owner
         is_apart = False

@@ -199,7 +199,7 @@ def _file_wrapped(_file: object = None, *_rest: Any, **_named: Any) -> None:
 
 
 def _process_started(*_args: Any, **_kwargs: Any) -> None:
-    """`stdio_client` starts a server."""
+    """Note that `stdio_client` has started a server, which it talks to through pipes."""
     _note(PIPE)
 
 
@@ -215,7 +215,7 @@ def _url_opened(url: str) -> None:
 
 
 def _note(transport: Transport) -> None:
-    """Note what the generator opens in which this code runs."""
+    """Note `transport` for the asynchronous generator that is opening it, below this frame."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "__aenter__":  # the first one, which is `asynccontextmanager`'s
