@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from metertap.runtime.endings import Endings
 from run.test_endings import CALLS, PRELUDE, to
 from servers.otlp_receiver import receiver
 from support.programs import METERTAP, ended, started
@@ -133,6 +134,26 @@ def test_an_interrupt_of_the_last_push_changes_no_end_and_is_not_told(
         found = ended(process)
     assert found.status == status
     assert "metertap" not in found.told.replace("import metertap", "")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("raised", [None, ValueError, KeyboardInterrupt])
+def test_the_interpreter_is_after_a_push_as_it_was(raised: type[BaseException] | None) -> None:
+    during = []
+
+    def interpreter() -> tuple[float, object]:
+        return sys.getswitchinterval(), signal.getsignal(signal.SIGINT)
+
+    def push(_until: float) -> None:
+        during.append(interpreter())
+        if raised is not None:
+            raise raised
+
+    before = interpreter()
+    Endings(push, lambda _until: None, lambda: 0.0)._push_at_once()
+    assert interpreter() == before
+    assert during[0][0] < before[0]
+    assert during[0][1] is not before[1]
 
 
 IMPORTS = """
