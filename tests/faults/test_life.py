@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import faults, state
@@ -13,6 +16,7 @@ from metertap.alerts.evaluator import Evaluator
 from metertap.runtime import tap as taps
 from servers.webhook import webhook
 from support import breaking
+from support.metric_data import points
 from support.waiting import wait_for
 
 TELL_OTHERWISE = {"config_file.py", "parsing.py"}
@@ -62,6 +66,13 @@ def test_a_fault_anywhere_in_ours_while_measuring_begins_and_ends_reaches_nobody
         search("a")
         assert calls() == before + 1
     assert taps.active_tap() is None
+    # Nor is what was measured before a fault handed to a provider that is set long after it.
+    metertap.reset()
+    theirs = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([theirs], shutdown_on_exit=False))
+    with metertap.instrument(json_endpoint=False):
+        search("a")
+        assert [point.count for point in points(theirs, "gen_ai.execute_tool.duration")] == [1]
 
 
 @pytest.mark.faults

@@ -67,6 +67,26 @@ def test_their_readers_see_what_metertap_measures(
         assert hits == {"hit": 1, "miss": 0}
 
 
+def test_a_call_that_ends_after_everything_was_forgotten_is_in_no_figures(
+    provider: MeterProvider, theirs: InMemoryMetricReader
+) -> None:
+    @metertap.tool
+    def search() -> Iterator[str]:
+        yield "found"
+        yield "found again"
+
+    with metertap.instrument():
+        begun = [search() for _ in range(3)]
+        for call in begun:
+            next(call)
+    metertap.reset()
+    with metertap.instrument() as tap:
+        list(search())
+        begun.clear()  # which ends these calls
+        (duration,) = points(theirs, DURATION)
+        assert duration.count == tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
+
+
 def test_nothing_of_theirs_is_replaced(provider: MeterProvider, theirs: MetricReader) -> None:
     with metertap.instrument(prometheus=True) as tap:
         assert metrics.get_meter_provider() is provider

@@ -102,10 +102,21 @@ class Buffer(ABC):
     measured), under tracing (for exemplars), and where samples may not wait (`Recorder.in_order`).
     """
 
-    __slots__ = ("_is_new", "_items", "_recorder", "_ticked", "_ticking", "append", "ended", "tick")
+    __slots__ = (
+        "_era",
+        "_is_new",
+        "_items",
+        "_recorder",
+        "_ticked",
+        "_ticking",
+        "append",
+        "ended",
+        "tick",
+    )
 
     def __init__(self, recorder: Delivery) -> None:
         self._recorder = recorder
+        self._era = recorder.era
         self._items: list[Any] = []
         self._is_new = True
         self._ticked = 0
@@ -146,6 +157,8 @@ class Buffer(ABC):
             try:
                 batch = items[:count]
                 del items[:count]
+                if self._era is not self._recorder.era:
+                    return  # The series was forgotten: it is in no figures, and must be in none.
                 with faults.guarded("fold"):
                     self._take(batch)
                     for listen in self._recorder.fold_listeners:
@@ -245,6 +258,13 @@ class Delivery(ABC):
     """Latencies that a series keeps for percentiles."""
     folding: bool
     """Whether a buffer is being taken in."""
+    era: object
+    """The mark of what is in force: another object whenever everything is forgotten.
+
+    A slot asks for it before it looks something up and after it has stored that. So it keeps
+    nothing that was forgotten meanwhile; what is forgotten later it is told of. And a call that
+    ends after its series was forgotten is handed to nobody.
+    """
 
     def __init__(self) -> None:
         self._instruments: Sequence[Instruments] = ()

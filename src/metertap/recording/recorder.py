@@ -50,13 +50,9 @@ class Recorder(Registry):
         super().__init__(window_size, series_limit)
 
     def _clear(self) -> None:
-        super()._clear()
-        self.era = object()
-        """The mark of what is in force: another object whenever everything is forgotten.
-
-        A slot asks for it before it looks something up and after it has stored that. So it keeps
-        nothing that was forgotten meanwhile; what is forgotten later it is told of.
-        """
+        with self.lock:  # in which series are made: each is of the era that knows it
+            super()._clear()
+            self.era = object()
         self.duplicates: dict[str, int] = {}
         """Hand-made records, by tool, that were left out: something else counted the same call."""
         self.forget_slots()

@@ -123,7 +123,7 @@ class Installation(MeasuredProcess):
         if self._waking.acquire(blocking=False):
             try:
                 asleep, self._asleep = self._asleep, None
-                if asleep is not None:
+                if asleep is not None and self.is_active:
                     with faults.guarded("pipeline"):
                         self._is_making = True
                         _begin_rest()
@@ -155,9 +155,9 @@ class Installation(MeasuredProcess):
         with faults.guarded("shutdown"):
             self._close_history()
         with faults.guarded("shutdown"), self._waking:
-            if self._asleep is not None:
-                self._asleep.end()
-                self._asleep = None
+            asleep, self._asleep = self._asleep, None
+            if asleep is not None:
+                asleep.end()
                 state.recorder().instruments = ()
             elif self._pipeline is not None:
                 self._pipeline.shutdown()

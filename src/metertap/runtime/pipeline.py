@@ -295,7 +295,8 @@ class Pipeline:
         """Leave our own provider for the one that the application set just now."""
         with self._lock:
             journal, own = self._journal, self.owned
-            if journal is None or own is None:
+            # One whose end went wrong has a journal, of what was measured then, and is not asked.
+            if journal is None or own is None or journal not in self._recorder.instruments:
                 return
             self._journal = None
             self.provider = provider
