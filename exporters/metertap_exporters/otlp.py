@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
-from metertap import faults, locks, state
+from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
 
@@ -158,7 +158,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         self._interval = settings.export_interval_seconds or INTERVAL_SECONDS
         self._changed = locks.event()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="metertap-otlp", daemon=True)
+        self._thread = threads.Thread(target=self._run, name="metertap-otlp", daemon=True)
         with suppress(RuntimeError):  # Python 3.12 starts none while it ends
             self._thread.start()
         if settings.export_interval_seconds is None:
@@ -173,7 +173,7 @@ class OtlpReader(PeriodicExportingMetricReader):
                 super(OtlpReader, self).force_flush()
             flushed.set()
 
-        threading.Thread(target=flush, name="metertap-flush", daemon=True).start()
+        threads.Thread(target=flush, name="metertap-flush", daemon=True).start()
         return flushed.wait(timeout_millis / 1000.0)
 
     def shutdown(self, timeout_millis: float = 500, **kwargs: Any) -> None:
@@ -194,7 +194,7 @@ class OtlpReader(PeriodicExportingMetricReader):
             # Shut down, an exporter gives up what it is at. None can start while Python 3.12 ends;
             # then its thread ends with the process.
             with suppress(RuntimeError):
-                threading.Thread(
+                threads.Thread(
                     target=self._shut_down, name="metertap-otlp-shutdown", daemon=True
                 ).start()
 
@@ -251,7 +251,7 @@ def otlp_reader(settings: Settings) -> OtlpReader:
             OTLPMetricExporter as GrpcExporter,
         )
 
-        with _quiet():
+        with _quiet(), threads.signals_kept_away():  # grpc has threads of its own
             exporter = GrpcExporter()
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (

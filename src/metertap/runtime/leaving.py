@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.runtime import listing
 
 _LOOK_SECONDS = 10.0
@@ -47,7 +47,7 @@ class Leaving:
         """Start a thread that waits until it is asked. Not safe for several threads at once."""
         if self._thread is None or self._asked.is_set():
             self.begin()
-            thread = threading.Thread(
+            thread = threads.Thread(
                 target=self._run,
                 args=(self._asked, self._done),
                 name="metertap-listing",

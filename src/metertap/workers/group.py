@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
 from metertap.workers.holding import IS_POSSIBLE, Hold
@@ -267,7 +267,7 @@ class WorkerGroup:
         self._waiting = selectors.PollSelector()  # takes no descriptor
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
         self._answers.listen(self._waiting)
-        thread = threading.Thread(
+        thread = threads.Thread(
             target=self._run, args=(self._waiting,), name="metertap-workers", daemon=True
         )
         thread.start()
