@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -27,6 +27,12 @@ from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogr
 from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
+from metertap.text import printable
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceResponse,
+    )
 
 INTERVAL_SECONDS = 5.0
 """Time between two exports where nobody set one."""
@@ -48,6 +54,8 @@ _LOGGERS = (
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.sdk.metrics._internal.export",
 )
+_MOST_SAID = 200
+"""The most characters of what a collector says that are shown."""
 _LATE_SECONDS = 30.0
 """An export that takes longer is a problem: the exporters try for ten seconds."""
 
@@ -66,6 +74,8 @@ class Delivery(MetricExporter):
         self.delivered = False
         self._discards = False
         self._failing = False
+        self._refused: str | None = None
+        """What the collector said of the newest collection, if it did not take all of that."""
         self._since: float | None = None
         """The time by the monotonic clock at which the export in progress began."""
         self._exporting = locks.lock()
@@ -79,7 +89,7 @@ class Delivery(MetricExporter):
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
-            self._since = time.monotonic()
+            self._since, self._refused = time.monotonic(), None
             # An exporter raises, too, where its time is over between two tries: not delivered.
             with suppress(Exception), _quiet():
                 result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
@@ -95,7 +105,23 @@ class Delivery(MetricExporter):
         since = self._since
         if since is not None and (seconds := time.monotonic() - since) > _LATE_SECONDS:
             return f"an export by {self.protocol} has taken {seconds:.0f} s so far"
-        return f"the newest export by {self.protocol} was not delivered" if self._failing else None
+        if self._failing:
+            return f"the newest export by {self.protocol} was not delivered"
+        return self._refused
+
+    def heard(self, answer: ExportMetricsServiceResponse) -> None:
+        """Note what a collector says of data points that it refuses, or of what it took."""
+        with faults.guarded("otlp.heard"):
+            found = answer.partial_success
+            said = printable(found.error_message[:_MOST_SAID])
+            if found.rejected_data_points:
+                refused = f"the collector refused {found.rejected_data_points} data points"
+            elif said:
+                refused = "the collector took everything, but warns"
+            else:
+                return
+            self._refused = f"{refused}: {said}" if said else refused
+            faults.warn_once("otlp.refused", "OTLP: %s; told once", self._refused)
 
     def _tell(self, *, failing: bool) -> None:
         """Warn where a failure begins and where it ends."""
@@ -253,6 +279,8 @@ def otlp_reader(settings: Settings) -> OtlpReader:
 
         with _quiet(), threads.signals_kept_away():  # grpc has threads of its own
             exporter = GrpcExporter()
+        delivery = Delivery(exporter, settings.otlp_protocol)
+        sdk.hear_answers(exporter, delivery.heard)
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
             OTLPMetricExporter as HttpExporter,
@@ -260,9 +288,13 @@ def otlp_reader(settings: Settings) -> OtlpReader:
 
         from metertap_exporters.otlp_session import new_session
 
+        session = new_session()
         with _quiet():
-            exporter = HttpExporter(session=new_session())
-    return OtlpReader(Delivery(exporter, settings.otlp_protocol), settings)
+            exporter = HttpExporter(session=session)
+        delivery = Delivery(exporter, settings.otlp_protocol)
+        if session is not None:
+            session.heard = delivery.heard
+    return OtlpReader(delivery, settings)
 
 
 class _ThisThread(logging.Filter):
