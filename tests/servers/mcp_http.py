@@ -1,8 +1,9 @@
-"""A server over streamable HTTP in a thread of its own, and clients of every era."""
+"""A server over HTTP or WebSockets in a thread of its own, and clients of every era."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -28,6 +29,26 @@ def serving(server: Any, transport: str = "http") -> Iterator[str]:
         app = server.http_app(transport=transport)
     else:
         app = server.sse_app() if transport == "sse" else server.streamable_http_app()
+    with _served(app) as address:
+        yield f"http://{address}/{'sse' if transport == 'sse' else 'mcp'}"
+
+
+@contextlib.contextmanager
+def serving_websockets(server: Any) -> Iterator[str]:
+    """Serve a low-level server of mcp 1.x on a free port, over WebSockets; yields its URL."""
+    websocket_server = importlib.import_module("mcp.server.websocket").websocket_server
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with websocket_server(scope, receive, send) as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+
+    with _served(app) as address:
+        yield f"ws://{address}/mcp"
+
+
+@contextlib.contextmanager
+def _served(app: Any) -> Iterator[str]:
+    """Run an ASGI application on a free port; yields the address and the port."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=2
     )
@@ -37,7 +58,7 @@ def serving(server: Any, transport: str = "http") -> Iterator[str]:
     try:
         wait_for(lambda: runner.started)
         port = runner.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/{'sse' if transport == 'sse' else 'mcp'}"
+        yield f"127.0.0.1:{port}"
     finally:
         runner.should_exit = True
         thread.join(60)

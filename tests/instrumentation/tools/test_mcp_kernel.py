@@ -16,6 +16,7 @@ from metertap import faults
 from metertap.measuring import calls
 from metertap.patching.shell import around
 from metertap_instrumentation.tools.mcp import requests, sessions, v2
+from metertap_instrumentation.tools.mcp.operations import PIPE
 from metertap_instrumentation.tools.mcp.requests import served_by
 from support.metric_data import points
 from support.stopped_clock import stopped
@@ -114,11 +115,11 @@ def test_a_method_that_the_server_has_no_handler_for_is_no_label(
 def test_a_request_says_what_it_came_over(
     dctx: Any, transport: str | None, reader: InMemoryMetricReader
 ) -> None:
-    token = sessions._stdio.set(sessions._Stdio())
+    token = sessions._carrier.set(sessions._Carrier(PIPE))
     try:
         answered(Runner(), "ping", dctx=dctx)
     finally:
-        sessions._stdio.reset(token)
+        sessions._carrier.reset(token)
     [found] = attributes(reader)
     assert found.get("network.transport") == transport
     assert found["mcp.protocol.version"] == "2025-11-25"

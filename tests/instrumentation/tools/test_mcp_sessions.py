@@ -58,7 +58,7 @@ def test_the_standard_streams_are_of_the_first_that_reads_them(of: Any) -> None:
         assert of(first) == UNKNOWN
 
     def opened() -> None:
-        sessions._stdio.set(sessions._Stdio())
+        sessions._carrier.set(sessions._Carrier(PIPE))
         assert [of(first), of(second), of(first)] == [PIPE, UNKNOWN, PIPE]
 
     alone(nobody)
@@ -82,42 +82,46 @@ def wrapping(module: str, is_wrapped: bool = False, **variables: Any) -> None:
 def test_streams_that_the_sdk_wraps_are_the_standard_ones() -> None:
     def elsewhere() -> None:
         wrapping("shop", stdout=None)
-        assert sessions._stdio.get() is None
+        assert sessions._carrier.get() is None
 
     def by_the_sdk() -> None:
         wrapping("mcp.server.stdio", stdout=None)
-        first = sessions._stdio.get()
+        first = sessions._carrier.get()
         assert first is not None
         wrapping("mcp.server.stdio", stdout=object())  # the second stream of the same server
-        assert sessions._stdio.get() is first
+        assert sessions._carrier.get() is first
         wrapping("mcp.server.stdio", stdout=None)  # the first stream of another
-        assert sessions._stdio.get() is not first
+        assert sessions._carrier.get() is not first
 
     def by_the_sdk_through_others() -> None:
         wrapping("mcp.server.stdio", is_wrapped=True, stdout=None)
-        assert sessions._stdio.get() is not None
+        assert sessions._carrier.get() is not None
 
     def given() -> None:
         wrapping("mcp.server.stdio", stdout=object())
-        assert sessions._stdio.get() is not None
+        assert sessions._carrier.get() is not None
 
     for case in (elsewhere, by_the_sdk, by_the_sdk_through_others, given):
         alone(case)
 
 
 @pytest.mark.parametrize(
-    ("url", "address", "port"),
+    ("url", "protocol", "port"),
     [
-        ("http://example.org/mcp", "example.org", 80),
-        ("https://example.org/mcp", "example.org", 443),
-        ("http://example.org:8443/mcp", "example.org", 8443),
-        ("ws://example.org/mcp", "example.org", None),
+        ("http://example.org/mcp", "http", 80),
+        ("https://example.org/mcp", "http", 443),
+        ("http://example.org:8443/mcp", "http", 8443),
+        ("made-up://example.org/mcp", "http", None),
+        ("ws://example.org/mcp", "websocket", 80),
+        ("wss://example.org/mcp", "websocket", 443),
     ],
 )
-def test_a_client_over_http_knows_its_server(url: str, address: str, port: int | None) -> None:
+def test_a_client_over_http_or_a_websocket_knows_its_server(
+    url: str, protocol: str, port: int | None
+) -> None:
     made = sessions._transport_made
     for open_it in (lambda: sessions._url_opened(url), lambda: made(None, url)):
-        assert claimed(open_it) == [Transport("tcp", "http", address, port), None]
+        assert claimed(open_it) == [Transport("tcp", protocol, "example.org", port), None]
 
 
 def test_a_client_that_starts_a_program_talks_through_pipes() -> None:
@@ -304,7 +308,7 @@ def test_a_server_on_the_standard_streams_has_a_session_on_pipes(
         pass
 
     async def main() -> None:
-        sessions._stdio.set(sessions._Stdio())
+        sessions._carrier.set(sessions._Carrier(PIPE))
         await sessions.run_server_session(nothing, [True])(Peer())
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -22,7 +23,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from metertap import Tap
 from metertap.runtime import running
 from metertap.state import recorder
-from servers.mcp_http import ERAS, connected, serving, streams_to
+from servers.mcp_http import ERAS, connected, serving, serving_websockets, streams_to
 from servers.mcp_stacks import MCP, Stack, counted, of_this_sdk, stacks
 from support import http
 from support.json_rpc import SESSION, talk
@@ -233,6 +234,35 @@ def test_calls_over_http_are_counted_with_transport_and_protocol(
     assert transports(reader, "mcp.client.session.duration") == over_http
     versions = {point.attributes.get("mcp.protocol.version") for point in called}
     assert versions == ({era} if MCP >= (2,) else {None})
+
+
+@pytest.mark.skipif(MCP >= (2,), reason="the SDK 2.x has no WebSockets")
+@pytest.mark.filterwarnings("ignore:The WebSocket:DeprecationWarning")
+def test_calls_over_a_websocket_say_so(tap: Tap, reader: InMemoryMetricReader) -> None:
+    websocket_client = importlib.import_module("mcp.client.websocket").websocket_client
+
+    async def talk(url: str) -> None:
+        async with (
+            websocket_client(url) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            await session.call_tool("outer", {})
+
+    async def nested(name: str) -> str:
+        async with sdk.connect(sdk.dispatcher("inner", _echo, [["inner"]])) as inner:
+            await inner.call_tool("inner", {})
+        return name
+
+    with serving_websockets(sdk.dispatcher("shop", nested, [["outer"]])) as url:
+        asyncio.run(talk(url))
+        wait_for(lambda: tap.snapshot()["system_metrics"]["active_sessions"] == 0)
+    address, _, port = url.removeprefix("ws://").removesuffix("/mcp").partition(":")
+    of_client, memory = ("tcp", "websocket", address, int(port)), (None, None, None, None)
+    of_server = ("tcp", "websocket", None, None)
+    for kind in ("operation", "session"):
+        assert transports(reader, f"mcp.client.{kind}.duration") == {of_client, memory}
+        assert transports(reader, f"mcp.server.{kind}.duration") == {of_server, memory}
 
 
 @each_server_and_era

@@ -34,7 +34,7 @@ class Transport(NamedTuple):
     network: str | None = None
     """`pipe` or `tcp`."""
     protocol: str | None = None
-    """`http`, above `tcp`."""
+    """`http` or `websocket`, above `tcp`."""
     address: str | None = None
     """A server's, where a client knows it."""
     port: int | None = None
@@ -43,6 +43,7 @@ class Transport(NamedTuple):
 UNKNOWN = Transport()
 PIPE = Transport("pipe")
 HTTP = Transport("tcp", "http")
+WEBSOCKET = Transport("tcp", "websocket")
 
 Key = tuple[str, str | None, str | None, Transport]
 """The method of a request, its tool or prompt, the protocol's version, and the transport."""

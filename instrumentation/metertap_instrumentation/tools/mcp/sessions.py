@@ -1,8 +1,9 @@
 """Sessions of servers and of clients: how many are open, how long they last, and over what.
 
 A session says nothing of its transport, which whoever opened it made before: pipes for stdio, an
-address for HTTP. A server's session finds a note of it in the context. A client may open several
-before it begins their sessions: each of these looks for the one that made the stream that it reads.
+address for HTTP and WebSockets. A server's session finds a note of it in the context; over HTTP the
+requests themselves tell. A client may open several before it begins their sessions: each of these
+looks for the one that made the stream that it reads.
 """
 
 from __future__ import annotations
@@ -20,25 +21,32 @@ from metertap.patching.shell import Begin, around
 from metertap.patching.targets import Make, stand_in
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import operations
-from metertap_instrumentation.tools.mcp.operations import HTTP, PIPE, UNKNOWN, Transport
+from metertap_instrumentation.tools.mcp.operations import (
+    HTTP,
+    PIPE,
+    UNKNOWN,
+    WEBSOCKET,
+    Transport,
+)
 
 _PLACE = "mcp.session"
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-class _Stdio:
-    """The standard streams of this process; who reads them is the first that says so."""
+class _Carrier:
+    """The standard streams, or a WebSocket; who reads them is the first that says so."""
 
-    __slots__ = ("server_id", "session_id")
+    __slots__ = ("server_id", "session_id", "transport")
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         self.server_id: int | None = None
         self.session_id: int | None = None
 
 
 # A tool may open sessions of its own, whose context is a copy of the server's: a note is for one
 # session alone. So it is an object that all copies share.
-_stdio: ContextVar[_Stdio | None] = ContextVar("metertap_mcp_stdio", default=None)
+_carrier: ContextVar[_Carrier | None] = ContextVar("metertap_mcp_carrier", default=None)
 
 _opened: weakref.WeakKeyDictionary[Any, Transport] = weakref.WeakKeyDictionary()
 """Transports that clients opened and no session uses yet, by the generator that has opened it.
@@ -56,22 +64,22 @@ transport_of = _of_clients.get
 
 def of_server(server: Any) -> Transport:
     """Return the transport of `server`, in whose request this code runs, if that is not HTTP."""
-    stdio = _stdio.get()
-    if stdio is None:
+    carrier = _carrier.get()
+    if carrier is None:
         return UNKNOWN
-    if stdio.server_id is None:
-        stdio.server_id = id(server)
-    return PIPE if stdio.server_id == id(server) else UNKNOWN
+    if carrier.server_id is None:
+        carrier.server_id = id(server)
+    return carrier.transport if carrier.server_id == id(server) else UNKNOWN
 
 
 def of_session(session: Any) -> Transport:
     """Return the transport of a server's `session`, in which this code runs, if it is not HTTP."""
-    stdio = _stdio.get()
-    if stdio is None:
+    carrier = _carrier.get()
+    if carrier is None:
         return UNKNOWN
-    if stdio.session_id is None:
-        stdio.session_id = id(session)
-    return PIPE if stdio.session_id == id(session) else UNKNOWN
+    if carrier.session_id is None:
+        carrier.session_id = id(session)
+    return carrier.transport if carrier.session_id == id(session) else UNKNOWN
 
 
 def patch_sets() -> list[PatchSet]:
@@ -86,6 +94,15 @@ def patch_sets() -> list[PatchSet]:
             "mcp.client.streamable_http",
             [stand_in("StreamableHTTPTransport.__init__", around(_PLACE, _transport_made))],
         ),
+    ]
+
+
+def websocket_patch_sets() -> list[PatchSet]:
+    """Return what is wrapped for WebSockets, which the SDK 1.x alone has."""
+    accepts, connects = around(_PLACE, _websocket_made), around(_PLACE, _websocket_opens)
+    return [
+        PatchSet("mcp.server.websocket", [stand_in("WebSocket.__init__", accepts)]),
+        PatchSet("mcp.client.websocket", [stand_in("ws_connect.__init__", connects)]),
     ]
 
 
@@ -189,13 +206,31 @@ class _ClientSession(_Session):
 
 def _file_wrapped(_file: object = None, *_rest: Any, **_named: Any) -> None:
     """`anyio.wrap_file`, which `stdio_server` calls for the standard streams; others do as well."""
-    frame: Any = sys._getframe(2)
+    frame = _caller("mcp.server.stdio")
+    if frame is not None and (_carrier.get() is None or frame.f_locals.get("stdout") is None):
+        _carrier.set(_Carrier(PIPE))
+
+
+def _websocket_made(*_args: Any, **_kwargs: Any) -> None:
+    """Starlette's `WebSocket`, which `websocket_server` makes for a session; others do as well."""
+    if _caller("mcp.server.websocket") is not None:
+        _carrier.set(_Carrier(WEBSOCKET))
+
+
+def _websocket_opens(_connection: object, uri: str, *_rest: Any, **_named: Any) -> None:
+    """`connect` of websockets, which `websocket_client` calls; others do as well."""
+    if _caller("mcp.client.websocket") is not None:
+        _url_opened(uri)
+
+
+def _caller(module: str) -> Any:
+    """Return the frame that called what begins here, if that is of `module`."""
+    frame: Any = sys._getframe(3)
     for _ in range(3):  # others may have wrapped it after us
-        if frame is not None and frame.f_globals.get("__name__") == "mcp.server.stdio":
-            if _stdio.get() is None or frame.f_locals.get("stdout") is None:
-                _stdio.set(_Stdio())
-            return
+        if frame is not None and frame.f_globals.get("__name__") == module:
+            return frame
         frame = frame and frame.f_back
+    return None
 
 
 def _process_started(*_args: Any, **_kwargs: Any) -> None:
@@ -208,10 +243,11 @@ def _transport_made(_transport: object, url: str, *_rest: Any, **_named: Any) ->
 
 
 def _url_opened(url: str) -> None:
-    """Note the URL of a client's transport over HTTP."""
+    """Note the URL of a client's transport over HTTP or a WebSocket."""
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
-    _note(HTTP._replace(address=parts.hostname, port=port))
+    over = WEBSOCKET if parts.scheme.startswith("ws") else HTTP
+    _note(over._replace(address=parts.hostname, port=port))
 
 
 def _note(transport: Transport) -> None:

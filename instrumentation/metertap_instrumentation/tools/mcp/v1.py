@@ -64,6 +64,7 @@ def patch_sets() -> Sequence[PatchSet]:
             [stand_in("ClientSession._receive_loop", sessions.run_client_session)],
             name="mcp.client.session (sessions)",
         ),
+        *sessions.websocket_patch_sets(),
         *frameworks.patch_sets(
             "mcp.server.fastmcp",
             [
