@@ -67,6 +67,7 @@ GROUPS = (
                 "exposition/otel",
                 "exposition/accept",
                 "exposition/families",
+                "exposition/summed",
             ),
         ),
         (
@@ -79,6 +80,7 @@ GROUPS = (
             "tests/exporters/test_prometheus_exporter.py",
             "tests/exporters/test_prometheus_families.py",
             "tests/exporters/test_prometheus_text.py",
+            "tests/exporters/test_kept_lines.py",
             "tests/exporters/test_views_of_workers.py",
             "tests/costs/test_report.py",
             "tests/recording/test_reset_metrics.py",
@@ -125,8 +127,7 @@ GROUPS = (
             "--ignore=tests/costs/test_clients.py",
             "--deselect=tests/recording/test_concurrency.py::test_no_record_of_1_600_000_is_lost",
             "--deselect=tests/recording/test_concurrency.py::test_memory_is_bounded_by_windows",
-            "-k=not consistent_while and not collections_are and not record_meanwhile "
-            "and not faults",
+            "-k=not consistent_while and not collections_are and not record_meanwhile",
         ),
     ),
     Group(
@@ -145,9 +146,11 @@ GROUPS = (
                 "arithmetic",
                 "budget",
                 "by_hand",
+                "call",
                 "configured",
                 "ledger",
                 "model_calls",
+                "points",
                 "price_table",
                 "prices",
                 "recommendations",

@@ -61,6 +61,43 @@ def test_the_newest_latencies_are_those_of_the_last_calls() -> None:
     assert recorder.figures_of_tool("made up", "test") is None
 
 
+def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
+    recorder = Recorder()
+    tool, weight = recorder.tool("search", "test"), recorder.weight("search", "test")
+    operation = recorder.operation("key", catalogue.SERVER_DURATION, {})
+    for number in (1, 2):
+        recorder.record_tool(tool, "ok", None, number)
+        weight.record(number)
+        operation.record(number / 1000, 0.0)
+    figures = recorder.lifetime(is_bare=True)
+    assert figures.weights is not None
+    found = (*figures.tools, *figures.weights, *figures.operations)
+    for item in found:
+        same, (run,) = recorder.with_runs(item)
+        assert same is item
+        assert [sample * run.factor for sample in run.samples] == [1.0, 2.0]
+    recorder.record_tool(tool, "ok", None, 3)
+    weight.record(3)
+    operation.record(0.003, 0.0)
+    recorder.lifetime(is_bare=True)  # somebody else looks, so that these are not the last ones
+    for item in found:
+        later, (run,) = recorder.with_runs(item)
+        assert type(later) is type(item)
+        assert run.size == 3
+    recorder.start_over()
+    for item in found:
+        later, (run,) = recorder.with_runs(item)
+        assert type(later) is type(item)
+        assert run.size == 0
+    recorder.reset()
+    assert [recorder.with_runs(item) for item in found] == [(item, ()) for item in found]
+
+
+def test_a_new_recorder_has_spent_nothing() -> None:
+    recorder = Recorder()
+    assert (recorder.spent(), recorder.spent_on_fees(), recorder.has_usage) == (0, {}, False)
+
+
 def test_calls_in_progress_are_told_by_name_every_source_together() -> None:
     recorder = Recorder()
     for name, source, calls in (("a", "x", 2), ("a", "y", 1), ("b", "x", 0)):

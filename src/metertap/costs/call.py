@@ -72,8 +72,10 @@ class Call:
         self.seconds: float | None = None
         """How long it took; None without a clock."""
         self.started = clock()
-        self.ended = self.at = 0.0
-        """When it ended: by `clock`, and in Unix seconds."""
+        self.ended: float
+        """When it ended, by `clock`."""
+        self.at: float
+        """When it ended, in Unix seconds."""
 
     def settle(self) -> None:
         """Read the usage that was reported last, if that is not done yet. Never raises."""

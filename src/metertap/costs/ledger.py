@@ -8,11 +8,12 @@ until that has ended, its share waits.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from decimal import Decimal
 from typing import Any
 
-from metertap import faults, locks, state, threads
+from metertap import faults, locks, state
 from metertap.costs import points, prices
 from metertap.costs.arithmetic import exact
 from metertap.costs.call import Call
@@ -44,7 +45,7 @@ def era() -> object:
     return _eras[0]
 
 
-def add(call: Call, *, in_finaliser: bool = False) -> None:
+def add(call: Call, *, in_finaliser: bool) -> None:
     """Add an ended call. A finaliser may do this, so it must not start a thread."""
     if call.error_type is not None and call.frame is not None:
         _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
@@ -72,7 +73,7 @@ def _fold_elsewhere() -> None:
 
     _folding.append(True)
     try:
-        threads.Thread(target=work, name="metertap-costs", daemon=True).start()
+        threading.Thread(target=work, name="metertap-costs", daemon=True).start()
     except RuntimeError:  # there are no new threads while Python ends
         work()
 

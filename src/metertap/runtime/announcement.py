@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 
-from metertap import faults, locks, state, threads
+from metertap import faults, locks, state
 from metertap.runtime import running
 from metertap.settings import program
 from metertap.text import printable
@@ -73,7 +74,7 @@ class Announcement:
         self._is_due = True
         if self._is_there:
             # A thread of its own: the program's must not wait for whoever reads its stderr.
-            threads.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
+            threading.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
 
     def _tell(self) -> None:
         with faults.guarded("announcement"):

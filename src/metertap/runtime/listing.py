@@ -57,9 +57,7 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
         done.release()
 
     try:
-        from metertap import threads  # `metertap run` has no need of it
-
-        threads.start(tell)
+        _thread.start_new_thread(tell, ())
     except RuntimeError:
         tell()
     done.acquire(timeout=max(0.0, seconds))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from metertap import faults, threads
+from metertap import faults
 from metertap.otel import resource
 from metertap.recording import Recorder
 from metertap.runtime import listing
@@ -98,7 +99,7 @@ class Workers:
 
     def _join_soon(self) -> None:
         # The program's call does not wait for the file system.
-        threads.Thread(target=self.join, name="metertap-workers-join", daemon=True).start()
+        threading.Thread(target=self.join, name="metertap-workers-join", daemon=True).start()
 
     def has_others(self) -> bool:
         """Return whether another worker is there, or may follow, to count on this one's totals."""

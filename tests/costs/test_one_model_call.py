@@ -1,0 +1,149 @@
+"""What one model call says of itself: the usage that counts, and how it is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import metertap
+from metertap import catalogue, state
+from metertap.costs import ledger, model_calls, points
+from metertap.costs.usage import Unusable, Usage
+from support.metric_data import points as points_of
+from support.warned import warnings_of
+
+FIVE = Usage(5)
+
+
+def begun() -> model_calls.ModelCall:
+    call = model_calls.begin("openai", model_calls.CHAT, "own")
+    assert call is not None
+    return call
+
+
+def refuse(*_found: Any) -> Usage:
+    raise Unusable("more than the whole")
+
+
+def test_a_part_of_a_stream_without_a_usage_leaves_that_of_the_parts_before() -> None:
+    call = begun()
+    model_calls.report(call, lambda: FIVE)
+    model_calls.report(call, lambda: None)
+    assert call.usage == FIVE
+
+
+def test_after_a_usage_that_cannot_be_the_call_has_none(caplog: pytest.LogCaptureFixture) -> None:
+    call = begun()
+    model_calls.report(call, lambda: FIVE)
+    model_calls.report(call, refuse)
+    assert call.usage is None
+    assert warnings_of(caplog) == [
+        "a usage that openai reports cannot be used (more than the whole); such calls count "
+        "without tokens"
+    ]
+
+
+def test_a_usage_is_read_once_and_when_somebody_looks() -> None:
+    read: list[dict[str, Any]] = []
+
+    def reading(**found: Any) -> Usage:
+        read.append(found)
+        return FIVE
+
+    call = begun()
+    model_calls.report_copy(call, lambda found: reading(**found), {"input": 5})
+    assert read == []
+    for _ in range(2):
+        call.settle()
+    assert (read, call.usage) == ([{"input": 5}], FIVE)
+
+
+def attributes(reader: InMemoryMetricReader, metric: catalogue.Metric) -> list[dict[str, Any]]:
+    """Attributes of each series, without those that all calls here share; and the sums."""
+    shared = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"}
+    found = []
+    for point in points_of(reader, metric.name):
+        own = dict(point.attributes)
+        assert {name: own.pop(name, None) for name in shared} == shared
+        found.append({**own, "sum": point.sum, "count": point.count})
+    return sorted(
+        found, key=lambda own: (own.get("gen_ai.token.type", ""), "gen_ai.tool.name" in own)
+    )
+
+
+def test_a_call_is_recorded_by_what_it_was_and_how_it_ended() -> None:
+    reader = InMemoryMetricReader()
+    with metertap.instrument(json_endpoint=False, meter_provider=MeterProvider([reader])):
+        for _ in range(2):
+            metertap.record_usage(
+                provider="openai", model="own", input_tokens=5, output_tokens=3, seconds=2.0
+            )
+        with metertap.measure_tool("search"):
+            metertap.record_usage(provider="openai", model="own", input_tokens=7)
+            failed = model_calls.begin("openai", "chat", "own", server=("example.org", 443))
+            assert failed is not None
+            failed.seconds = 4.5
+            failed.end(ValueError())
+        named = {"gen_ai.request.model": "own", "gen_ai.response.model": "own"}
+        in_tool = {"gen_ai.request.model": "own", "gen_ai.tool.name": "search"}
+        assert attributes(reader, catalogue.MODEL_DURATION) == [
+            {**named, "sum": 4.0, "count": 2},
+            {
+                **in_tool,
+                "server.address": "example.org",
+                "server.port": 443,
+                "error.type": "ValueError",
+                "sum": 4.5,
+                "count": 1,
+            },
+        ]
+        assert attributes(reader, catalogue.TOKEN_USAGE) == [
+            {**named, "gen_ai.token.type": "input", "sum": 10, "count": 2},
+            {**named, **in_tool, "gen_ai.token.type": "input", "sum": 7, "count": 1},
+            {**named, "gen_ai.token.type": "output", "sum": 6, "count": 2},
+        ]
+
+
+def test_a_call_waits_once_its_every_series_has_begun() -> None:
+    reader = InMemoryMetricReader()
+    with metertap.instrument(json_endpoint=False, meter_provider=MeterProvider([reader])):
+        for given, waits in (
+            ({}, False),  # the series of tokens begins
+            ({}, True),  # a call without a duration needs none of durations
+            ({"seconds": 1.0}, False),  # and one that has begins it
+            ({"seconds": 1.0}, True),
+        ):
+            metertap.record_usage(provider="x", model="m", input_tokens=1, **given)
+            assert bool(ledger._unrecorded) is waits, given
+        assert sum(point.count for point in points_of(reader, catalogue.TOKEN_USAGE.name)) == 4
+
+
+def test_a_call_of_which_nothing_is_known_waits_once_its_duration_has_begun() -> None:
+    reader = InMemoryMetricReader()
+    with metertap.instrument(json_endpoint=False, meter_provider=MeterProvider([reader])):
+        for waits in (False, True):
+            begun().end()
+            assert bool(ledger._unrecorded) is waits
+        known = begun()
+        model_calls.report(known, lambda: FIVE)
+        known.end()
+        assert not ledger._unrecorded  # the series of its tokens begins
+
+
+def test_more_models_than_are_kept_are_recorded_all_the_same() -> None:
+    reader = InMemoryMetricReader()
+    with metertap.instrument(
+        json_endpoint=False, meter_provider=MeterProvider([reader]), series_limit=5000
+    ):
+        points._known.clear()
+        for number in range(points._MOST + 1):
+            metertap.record_usage(provider="x", model=f"m{number}", input_tokens=1)
+        ledger.record()
+        assert len(points._known) == 1
+        assert sum(point.count for point in points_of(reader, catalogue.TOKEN_USAGE.name)) == (
+            points._MOST + 1
+        )
+        assert len(state.recorder().usage_figures()) == points._MOST + 1
