@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import zlib
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -49,6 +50,35 @@ def test_merging_equals_counting_together(one: list[float], other: list[float]) 
         together.maximum,
     )
     assert both.total == pytest.approx(together.total)
+
+
+@given(LATENCIES, st.integers(1, 2**40))
+def test_more_than_a_lane_holds_is_merged_too(values: list[float], more: int) -> None:
+    one, other = sketched(values), Sketch()
+    other.add_many(values[0], more)
+    stored = Sketch.unpack(other.pack())
+    both = merged([one, stored, one, stored])
+    counts: Counter[float] = Counter()
+    for bound, count in [*one.buckets(), *stored.buckets()]:
+        counts[bound] += 2 * count
+    assert dict(both.buckets()) == counts
+    assert both.count == 2 * (len(values) + more) == counts.total()
+    assert one.count == len(values)  # neither is changed
+    assert [count for _, count in stored.buckets()] == [more]
+
+
+@given(LATENCIES)
+def test_a_bucket_that_is_computed_is_the_one_that_is_searched_for(values: list[float]) -> None:
+    searched = Sketch()
+    for value in values:
+        searched.add_many(value, 1)
+    assert [*sketched(values).buckets()] == [*searched.buckets()]
+
+
+def test_a_latency_that_is_a_bound_is_in_the_bucket_below_it() -> None:
+    for index in range(-20 * 64 + 1, 17 * 64):
+        bound = 2.0 ** (index / 64)
+        assert [*sketched([bound, bound]).buckets()] == [(bound, 2)]
 
 
 @given(LATENCIES, st.sampled_from([1, 255, 256, 65_536, 2**32]))
@@ -97,7 +127,7 @@ def test_the_first_and_the_last_bucket_are_at_a_microsecond_and_a_day_and_a_half
 
 def test_nothing_has_no_quantile() -> None:
     empty = Sketch.unpack(Sketch().pack())
-    assert empty.quantile(0.5) is None
+    assert empty.quantiles(0.5, 0.99) == [None, None]
     assert (empty.count, list(empty.buckets())) == (0, [])
 
 

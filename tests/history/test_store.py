@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from metertap.history import store as storing
 from metertap.history.answers import By, HistoryError, Subject
-from metertap.history.database import TIERS
+from metertap.history.database import QUARTER, TIERS, rows_between
 from metertap.history.file_answers import FileAnswers
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
@@ -34,7 +35,7 @@ def test_everything_that_is_written_is_read(path: Path, store: Store) -> None:
     assert (cache.latency, cache.calls, cache.error_rate) == (None, 0, None)
 
 
-@pytest.mark.parametrize("step", [60, 600, 3600, DAY, 2 * DAY, 30 * DAY])
+@pytest.mark.parametrize("step", [60, 600, 3600, 7200, QUARTER, DAY // 2, DAY, 2 * DAY, 30 * DAY])
 def test_no_roll_up_changes_a_sum(path: Path, store: Store, step: int) -> None:
     numbers = random.Random(7)
     starts = [MIDNIGHT + 10 * numbers.randrange(2 * 8640) for _ in range(120)]
@@ -54,6 +55,42 @@ def test_no_roll_up_changes_a_sum(path: Path, store: Store, step: int) -> None:
         assert whole() == before
     assert [each.start for each in slices(path, step=step)] == periods
     assert periods == sorted(set(periods))
+
+
+def test_quarters_of_a_file_that_an_earlier_metertap_has_rolled_up_are_as_whole_as_new_ones(
+    path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had merged hours into days at once; a newer and an older one may write in turn."""
+    expected: Counter[float] = Counter()
+    for day in range(4):
+        for hour in range(24):
+            start = MIDNIGHT + day * DAY + hour * 3600
+            store.write(RUN, [(start, interval(hour))])
+            expected[start // QUARTER * QUARTER] += hour
+        with monkeypatch.context() as earlier:
+            if day % 2 == 0:
+                earlier.setattr(storing, "TIERS", tuple(each for each in TIERS if each != QUARTER))
+                earlier.setattr(storing, "rolled_mark", lambda _tier: 1)
+            for now in (12, 25):
+                store.tend(MIDNIGHT + day * DAY + now * 3600)
+        until = MIDNIGHT + (day + 1) * DAY
+        found = slices(path, step=QUARTER, until=until)
+        assert {each.start: each.outcomes.get("ok", 0) for each in found} == expected
+        halves = slices(path, step=2 * QUARTER, until=until)
+        days = slices(path, step=DAY, until=until)
+        for longer in (halves, days):
+            assert sum(each.outcomes.get("ok", 0) for each in longer) == expected.total()
+
+
+def test_a_question_for_quarters_reads_their_rows_alone(path: Path, store: Store) -> None:
+    for hour in range(48):
+        store.write(RUN, [(MIDNIGHT + hour * 3600, interval(1))])
+    store.tend(MIDNIGHT + 3 * DAY)
+    rows = store._connection.execute("SELECT tier, rolled FROM chunk WHERE tier >= 3600").fetchall()
+    assert Counter(rows) == {(3600, 2): 48, (QUARTER, 1): 8, (DAY, 0): 2}
+    with closing(FileAnswers(path)) as answers:
+        read = rows_between(answers._connection, QUARTER, MIDNIGHT, MIDNIGHT + 2 * DAY)
+        assert len([*read]) == 8
 
 
 def test_what_comes_late_is_counted_before_and_after_it_is_merged(path: Path, store: Store) -> None:

@@ -89,10 +89,13 @@ def written(lines: Any) -> bytes:
         [[1, 0, {"ok": 2**62 + 2**10}]],
         [[1, 0, {}, {}, None]],
         [[-(2**63), 0]],
+        [[1, -1]],
+        [[1, 0, {}, {}, 0, 0, {"cost_usd": float("nan"), "tokens": 1}]],
+        {"1": 0},
     ],
 )
 def test_other_lines_are_refused(lines: Any) -> None:
-    with pytest.raises(ValueError, match=r"has no counts|has no lines|to unpack"):
+    with pytest.raises(ValueError, match=r"has no counts|has no lines|less than no bytes"):
         list(decode(written(lines)))
 
 

@@ -76,13 +76,14 @@ class Slice:
     @property
     def failed(self) -> int:
         """The calls that failed by the server's fault."""
-        return sum(self.outcomes.get(name, 0) for name in _FAILED)
+        return sum([count for name, count in self.outcomes.items() if name in _FAILED])
 
     @property
     def error_rate(self) -> float | None:
         """Share (0 to 1) of failed calls among those that went well or failed."""
-        judged = self.failed + self.outcomes.get(outcomes.OK, 0)
-        return self.failed / judged if judged else None
+        failed = self.failed
+        judged = failed + self.outcomes.get(outcomes.OK, 0)
+        return failed / judged if judged else None
 
     @property
     def hit_rate(self) -> float | None:

@@ -2,7 +2,7 @@
 
 Each interval of each process is one row of `chunk`, with all series in it, so that writing is one
 short append. Every row is part of one tier: intervals of ten seconds, and what they were merged
-into since. `rolled` says that a row is part of one in the next tier as well.
+into since. `rolled` says that a row is part of one in the next tier as well: `rolled_mark` has how.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 from metertap.faults import shown
 from metertap.history.answers import HistoryError
 
-TIERS = (10, 60, 3600, 86_400)
-"""Seconds of a period, the finest first: each divides the next."""
 _DAY = 86_400
-KEPT_SECONDS = (_DAY, 14 * _DAY, 400 * _DAY)
+HOUR, QUARTER = 3600, 21_600
+TIERS = (10, 60, HOUR, QUARTER, _DAY)
+"""Seconds of a period, the finest first: each divides the next."""
+KEPT_SECONDS = (_DAY, 14 * _DAY, 400 * _DAY, 400 * _DAY)
 """The seconds for which rows of each tier but the last stay after they were merged."""
 
 LAYOUT = 1
@@ -40,6 +41,8 @@ CREATE INDEX chunk_waiting ON chunk (tier, start) WHERE NOT rolled;
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {LAYOUT};
 """
+_OF_A_DAY = 1
+"""The mark of an hour that is part of a day, but of no quarter: an earlier metertap had none."""
 _WAL_BYTES = 4 * 2**20
 _BESIDE = ("-wal", "-shm", "-journal")
 """The suffixes of SQLite's own files, which contain the same data."""
@@ -98,6 +101,25 @@ def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
             else:
                 return connection
         raise AssertionError("unreachable")
+
+
+def rolled_mark(tier: int) -> int:
+    """Return the mark of a row that is part of one in the next tier. Each is true."""
+    return _OF_A_DAY + 1 if tier == HOUR else 1
+
+
+def rows_between(
+    connection: sqlite3.Connection, tier: int, first: float, until: float
+) -> Iterator[tuple[int, int, bytes]]:
+    """Return start, run and data of a tier's rows, and of finer ones that are no part of it yet."""
+    return connection.execute(
+        "SELECT start, run, data FROM chunk WHERE tier = ?1 AND start >= ?2 AND start < ?3 "
+        "UNION ALL SELECT start, run, data FROM chunk "
+        "WHERE tier < ?1 AND NOT rolled AND start >= ?2 AND start < ?3 "
+        "UNION ALL SELECT start, run, data FROM chunk "
+        "WHERE ?4 AND tier = ?5 AND rolled = ?6 AND start >= ?2 AND start < ?3 ORDER BY start",
+        (tier, first, until, tier == QUARTER, HOUR, _OF_A_DAY),
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
-from metertap.history.database import TIERS, open_to_read, told
+from metertap.history.database import QUARTER, TIERS, open_to_read, rows_between, told
 from metertap.history.store import Run
 from metertap.history.tally import Tally, decode
 
@@ -72,7 +72,8 @@ class FileAnswers:
             def period(row: tuple[int, int, bytes]) -> float:
                 return first if is_whole else row[0] // length * length
 
-            for start, rows in groupby(self._rows(tier, first, until), key=period):
+            found_rows = rows_between(self._connection, tier, first, until)
+            for start, rows in groupby(found_rows, key=period):
                 found: dict[tuple[Run, int], Tally] = {}
                 for _, number, data in rows:
                     run = runs.get(number)
@@ -86,15 +87,6 @@ class FileAnswers:
                     of = (subjects[series], *run, start, end)
                     yield Slice(*of, *tally.parts())
 
-    def _rows(self, tier: int, first: float, until: float) -> Iterator[tuple[int, int, bytes]]:
-        """Return the rows of a tier, and of finer ones those that are no part of it yet."""
-        return self._connection.execute(
-            "SELECT start, run, data FROM chunk WHERE tier = ?1 AND start >= ?2 AND start < ?3 "
-            "UNION ALL SELECT start, run, data FROM chunk "
-            "WHERE tier < ?1 AND NOT rolled AND start >= ?2 AND start < ?3 ORDER BY start",
-            (tier, first, until),
-        )
-
     def _tier(self, since: float, until: float, step: float) -> int:
         """Return the longest tier that periods can be made of, or one that reaches back to `since`.
 
@@ -104,7 +96,12 @@ class FileAnswers:
         fits = [
             tier
             for tier in TIERS
-            if (tier * _FEWEST_PERIODS <= until - since if is_whole else step % tier == 0)
+            if (
+                # Quarters would only make the whole begin earlier than hours do.
+                tier != QUARTER and tier * _FEWEST_PERIODS <= until - since
+                if is_whole
+                else step % tier == 0
+            )
         ]
         tier = max(fits, default=TIERS[0])
         oldest = [
@@ -115,6 +112,9 @@ class FileAnswers:
             for each in TIERS
         ]
         at = TIERS.index(tier)
+        if tier == QUARTER:  # hours of earlier files are no part of one
+            known = [start for start in oldest[at - 1 : at + 1] if start is not None]
+            oldest[at] = min(known, default=None)
         for longer, start in zip(TIERS[at + 1 :], oldest[at + 1 :], strict=True):
             known = oldest[at]
             if start is not None and (known is None or start + longer <= known):

@@ -4,8 +4,9 @@ The buckets are those of OpenTelemetry's exponential histograms at scale 6: a bu
 above 2^(i/64) seconds to 2^((i+1)/64). Collectors and Prometheus's native histograms use the same.
 A value read from a bucket is within 0.55 % of every latency in it.
 
-This form is used instead of the library `ddsketch` because nothing has to be installed for it, and
-because its boundaries are a table that `bisect` searches without a step of Python.
+This form is used instead of the library `ddsketch` because nothing has to be installed for it.
+Counts are merged as one large number, a fixed number of bits for each bucket, which the interpreter
+adds in one step.
 """
 
 from __future__ import annotations
@@ -32,17 +33,22 @@ _BOUNDS: tuple[float, ...] = tuple(
 What lies beyond them is counted in the first or the last bucket; the extremes are kept as they are.
 """
 _bucket_of = partial(bisect_left, _BOUNDS[:-1])
+_OFFSET = -_FIRST - 1e-9
+"""What makes a bucket's number of a logarithm; a bound belongs to the bucket below it."""
 _RATIO: float = 2.0 ** (1 / _PER_DOUBLING)
 _HEADER = struct.Struct("<fffHH")
 """Sum, least and greatest value; first bucket; number of buckets, and bytes of a count above it."""
 _WIDTH_AT = 12
-_WIDTHS = ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))
+_WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_LANE_BYTES = 4
+_MOST_IN_LANES = 2 ** (8 * _LANE_BYTES) - 1
+"""The most latencies whose counts fit into the bits of one bucket, however they are distributed."""
 
 
 class Sketch:
     """The distribution of latencies, in seconds. Not safe for several threads."""
 
-    __slots__ = ("_counts", "_low", "count", "maximum", "minimum", "total")
+    __slots__ = ("_counts", "_lanes", "_low", "count", "maximum", "minimum", "total")
 
     def __init__(self) -> None:
         self.count = 0
@@ -51,21 +57,33 @@ class Sketch:
         self.minimum = math.inf
         self.maximum = -math.inf
         self._low = 0  # bucket of the first count
-        self._counts: list[int] = []
+        self._counts: Sequence[int] = ()
+        """The counts of the buckets; empty where they are in `_lanes` and nobody has asked yet."""
+        self._lanes: tuple[int, int] | None = None
+        """The number of buckets, and all counts as one number, the first in its lowest bits."""
 
     def add(self, values: Sequence[float]) -> None:
         """Count latencies, in seconds."""
         if not values:
             return
-        minimum, maximum = min(values), max(values)
-        low, high = _bucket_of(minimum), _bucket_of(maximum)
-        counts = [0] * (high - low + 1)
-        # To search among the buckets that occur takes fewer steps than among all of them.
-        bounds = _BOUNDS[low:high]
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
+        minimum, maximum, total = min(values), max(values), sum(values)
+        if _BOUNDS[0] < minimum and maximum <= _BOUNDS[-1] and total < math.inf:
+            low, high = (
+                int(math.log2(value) * _PER_DOUBLING + _OFFSET) for value in (minimum, maximum)
+            )
+            counts = [0] * (high - low + 2)  # the last one for a number that is rounded up
+            offset = _OFFSET - low
+            for logarithm in map(math.log2, values):
+                counts[int(logarithm * _PER_DOUBLING + offset)] += 1
+            if not counts[-1]:
+                counts.pop()
+        else:
+            low, high = _bucket_of(minimum), _bucket_of(maximum)
+            counts = [0] * (high - low + 1)
+            for value in values:
+                counts[_bucket_of(value) - low] += 1
         self._add_counts(low, counts)
-        self._extend(len(values), sum(values), minimum, maximum)
+        self._extend(len(values), total, minimum, maximum)
 
     def add_many(self, value: float, count: int) -> None:
         """Count `count` latencies of the same value: those of a bucket of another histogram."""
@@ -75,31 +93,54 @@ class Sketch:
 
     def merge(self, other: Sketch) -> None:
         """Count everything that `other` has."""
-        if other.count:
-            self._add_counts(other._low, other._counts)
-            self._extend(other.count, other.total, other.minimum, other.maximum)
+        if not other.count:
+            return
+        if self.count + other.count > _MOST_IN_LANES:
+            self._add_counts(other._low, other._known())
+        elif not self.count:
+            counts = other._counts
+            self._low, self._lanes = other._low, other._lanes
+            self._counts = counts[:] if type(counts) is list else counts
+        else:
+            low = min(self._low, other._low)
+            size, lanes = 0, 0
+            for each in (self, other):
+                length, number = each._in_lanes()
+                above = each._low - low
+                size = max(size, above + length)
+                lanes += number << above * 8 * _LANE_BYTES
+            self._low, self._counts, self._lanes = low, (), (size, lanes)
+        self._extend(other.count, other.total, other.minimum, other.maximum)
 
     def quantile(self, share: float) -> float | None:
         """Return the latency at `share` (0 to 1), by nearest rank; None where there is none.
 
         It is within 0.55 % of the latency of that rank; the first and the last are exact.
         """
+        return self.quantiles(share)[0]
+
+    def quantiles(self, *shares: float) -> list[float | None]:
+        """Return the latency at each of some shares, which costs hardly more than one."""
         if not self.count:
-            return None
-        rank = max(1, math.ceil(share * self.count))
-        if rank <= 1:
-            return self.minimum
-        if rank >= self.count:
-            return self.maximum
-        at = bisect_left(list(accumulate(self._counts)), rank) + self._low
-        upper = _BOUNDS[at]
-        lower = upper / _RATIO
-        middle = 2 * lower * upper / (lower + upper)  # as far from one as from the other
-        return min(max(middle, self.minimum), self.maximum)
+            return [None] * len(shares)
+        sums = [*accumulate(self._known())]
+        found: list[float | None] = []
+        for share in shares:
+            rank = max(1, math.ceil(share * self.count))
+            if rank <= 1:
+                found.append(self.minimum)
+            elif rank >= self.count:
+                found.append(self.maximum)
+            else:
+                upper = _BOUNDS[bisect_left(sums, rank) + self._low]
+                lower = upper / _RATIO
+                middle = 2 * lower * upper / (lower + upper)  # as far from one as from the other
+                found.append(min(max(middle, self.minimum), self.maximum))
+        return found
 
     def buckets(self) -> Iterator[tuple[float, int]]:
         """Yield the upper bound, in seconds, and the count of each bucket that is not empty."""
-        for at, count in enumerate(self._counts, self._low):
+        for at, count in enumerate(self._known(), self._low):
             if count:
                 yield _BOUNDS[at], count
 
@@ -109,14 +150,16 @@ class Sketch:
         Counts of more than a byte are split, the lowest bytes of all first, so that what comes
         after them is mostly zeros and compresses well.
         """
-        try:
-            width, body = 1, bytes(self._counts)
-        except ValueError:  # one of them is more than a byte
-            most = max(self._counts)
-            width, code = next(item for item in _WIDTHS if most < 256 ** item[0])
-            whole = _little(array(code, self._counts)).tobytes()
+        counts = self._known()
+        shortest = _short(counts)
+        if type(shortest) is bytes:
+            width, body = 1, shortest
+        else:
+            most = max(counts)
+            width, code = next(item for item in _WIDTHS.items() if most < 256 ** item[0])
+            whole = _little(array(code, counts)).tobytes()
             body = b"".join(whole[place::width] for place in range(width))
-        size = len(self._counts) | width << _WIDTH_AT
+        size = len(counts) | width << _WIDTH_AT
         extremes = (self.minimum, self.maximum) if self.count else (0.0, 0.0)
         return _HEADER.pack(self.total, *extremes, self._low, size) + body
 
@@ -128,7 +171,7 @@ class Sketch:
             raise ValueError("no sketch of latencies")
         total, minimum, maximum, low, size = _HEADER.unpack_from(data)
         width, length = size >> _WIDTH_AT, size & (1 << _WIDTH_AT) - 1
-        code = dict(_WIDTHS).get(width)
+        code = _WIDTHS.get(width)
         if (
             code is None
             or len(data) != _HEADER.size + length * width
@@ -137,7 +180,7 @@ class Sketch:
             raise ValueError("no sketch of latencies")
         body = data[_HEADER.size :]
         if width == 1:
-            made._counts = list(body)
+            made._counts = body
         else:
             whole = bytearray(len(body))
             for place in range(width):
@@ -151,17 +194,41 @@ class Sketch:
             made.total, made.minimum, made.maximum = total, minimum, maximum
         return made
 
-    def _add_counts(self, start: int, counts: list[int]) -> None:
+    def _known(self) -> Sequence[int]:
+        """Return the counts of the buckets."""
+        if self._lanes is not None and not self._counts:
+            size, lanes = self._lanes
+            self._counts = _little(array("I", lanes.to_bytes(size * _LANE_BYTES, "little")))
+        return self._counts
+
+    def _in_lanes(self) -> tuple[int, int]:
+        """Return the number of buckets, and their counts as one number."""
+        if self._lanes is not None:
+            return self._lanes
+        size = len(self._counts)
+        if type(self._counts) is bytes:
+            spread = bytearray(size * _LANE_BYTES)
+            spread[::_LANE_BYTES] = self._counts
+        else:
+            spread = bytearray(_little(array("I", self._counts)).tobytes())
+        return size, int.from_bytes(spread, "little")
+
+    def _add_counts(self, start: int, counts: Sequence[int]) -> None:
         """Add the counts of the buckets from `start` on."""
-        if not self._counts:
-            self._low, self._counts = start, counts[:]
+        known = self._known()
+        if not known:
+            self._low, self._counts = start, _short(counts)
             return
+        self._lanes = None
+        if type(known) is not list:
+            known = list(known)
         if start < self._low:
-            self._counts[:0] = [0] * (self._low - start)
+            known[:0] = [0] * (self._low - start)
             self._low = start
         part = slice(start - self._low, start - self._low + len(counts))
-        self._counts += [0] * (part.stop - len(self._counts))
-        self._counts[part] = map(add, self._counts[part], counts)
+        known += [0] * (part.stop - len(known))
+        known[part] = map(add, known[part], counts)
+        self._counts = known
 
     def _extend(self, count: int, total: float, minimum: float, maximum: float) -> None:
         self.count += count
@@ -177,6 +244,17 @@ def merged(sketches: Iterable[Sketch | None]) -> Sketch:
         if sketch is not None:
             made.merge(sketch)
     return made
+
+
+def _short(counts: Sequence[int]) -> Sequence[int]:
+    """Return counts as bytes, which the garbage collector need not look at; else a list."""
+    if type(counts) is bytes:
+        return counts
+    found = [*counts]
+    try:
+        return bytes(found)
+    except ValueError:  # one of them is more than a byte
+        return found
 
 
 def _little(counts: array[int]) -> array[int]:

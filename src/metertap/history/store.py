@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metertap.history.answers import Subject
-from metertap.history.database import KEPT_SECONDS, TIERS, open_to_write, told, transaction
+from metertap.history.database import (
+    KEPT_SECONDS,
+    TIERS,
+    open_to_write,
+    rolled_mark,
+    told,
+    transaction,
+)
 from metertap.history.tally import Tally, decode, encode
 
 _LATE_SECONDS = 30
@@ -145,9 +152,9 @@ class Store:
                 tallies[series].merge(tally)
         with transaction(self._connection):
             marked = self._connection.execute(
-                "UPDATE chunk SET rolled = 1 "
+                "UPDATE chunk SET rolled = ? "
                 "WHERE NOT rolled AND id IN (SELECT value FROM json_each(?))",
-                (listed,),
+                (rolled_mark(tier), listed),
             )
             if marked.rowcount == len(ids):
                 self._append(longer, start, run, tallies)

@@ -13,6 +13,7 @@ from metertap.history.tally import Tally
 _MOST_PERIODS = 100_000
 """The most periods of each trend: all are shown, also those without data."""
 
+_LATENCIES = ("p50_latency_ms", "p95_latency_ms", "p99_latency_ms")
 _SECTIONS: dict[Kind, str] = {"tool": "tools", "cache": "caches", "operation": "operations"}
 
 
@@ -141,7 +142,7 @@ def figures(of: Slice) -> dict[str, Any]:
         "calls": of.calls,
         "failed_calls": of.failed,
         "error_rate": percent(of.error_rate),
-        **{f"p{at}_latency_ms": milliseconds(of, at) for at in (50, 95, 99)},
+        **dict(zip(_LATENCIES, percentiles(of, 50, 95, 99), strict=True)),
         "error_types": of.error_types,
         **of.extra,
     }
@@ -149,8 +150,15 @@ def figures(of: Slice) -> dict[str, Any]:
 
 def milliseconds(of: Slice, percentile: int) -> float | None:
     """Return a percentile of a period's latencies, by nearest rank."""
-    seconds = None if of.latency is None else of.latency.quantile(percentile / 100)
-    return None if seconds is None else seconds * 1000
+    return percentiles(of, percentile)[0]
+
+
+def percentiles(of: Slice, *percents: int) -> list[float | None]:
+    """Return percentiles of a period's latencies in milliseconds, by nearest rank."""
+    if of.latency is None:
+        return [None] * len(percents)
+    found = of.latency.quantiles(*(percent / 100 for percent in percents))
+    return [None if seconds is None else seconds * 1000 for seconds in found]
 
 
 def percent(share: float | None) -> float | None:
