@@ -20,6 +20,9 @@ from metertap.cli import main
 from metertap.cli.client import Unreachable, get
 from metertap.cli.credentials import Credentials
 from metertap.runtime import running
+from metertap.settings.address import parse
+from metertap.settings.secret import Secret
+from metertap_exporters.alert_receivers.receiver import Post
 from support.certificates import Authority
 from support.waiting import wait_for
 
@@ -269,3 +272,21 @@ def test_a_token_for_localhost_goes_to_nobody_at_the_other_address(
             with pytest.raises(TimeoutError):
                 stranger.accept()
     assert (status, "search" in told) == (0, True)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no ::1")
+def test_a_token_for_localhost_goes_to_nobody_else_where_nobody_listens() -> None:
+    try:
+        stranger = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("::1 cannot be listened at")
+    with stranger:
+        stranger.settimeout(0.2)
+        url = f"http://localhost:{stranger.getsockname()[1]}"
+        with pytest.raises(Unreachable) as refused:
+            get(url, credentials=Credentials(token=Secret(TOKEN)))
+        assert refused.value.is_refused
+        post = Post(parse(f"http://user:{TOKEN}@{url.removeprefix('http://')}"), "/", b"{}")
+        assert post.run() == "Connection refused"
+        with pytest.raises(TimeoutError):
+            stranger.accept()

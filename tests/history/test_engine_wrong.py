@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from metertap import promql
 from metertap.cli import client, main
 from metertap.history import buckets, promql_api
+from metertap.history import engine as engine_answers
 from metertap.history.answers import HistoryError
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -148,6 +151,52 @@ def test_all_questions_together_have_a_limit_of_time(monkeypatch: pytest.MonkeyP
     api.start()
     with pytest.raises(HistoryError, match="took more than"):
         api.instant("up", 0.0)
+
+
+def matrix(items: str) -> bytes:
+    return f'{{"status":"success","data":{{"resultType":"matrix","result":[{items}]}}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ",".join(['{"":0}'] * 2_000_000),
+        ",".join(["[[]]"] * 3_000_000),
+        ",".join(['{"metric":{"job":"x","le":"1"},"values":[[1,"1"]]}'] * 400_000),
+        '{"metric":{},"values":[' + ",".join(['[1,"1"]'] * 11_001) + "]}",
+        '{"metric":{},"histograms":[' + ",".join(['[1,{"count":1}]'] * 11_001) + "]}",
+    ],
+    ids=["dicts", "lists", "series", "points", "histograms"],
+)
+def test_an_answer_that_would_take_all_memory_is_not_read(items: str) -> None:
+    api, body = promql_api.Api(lambda path: matrix(items)), len(items)
+    tracemalloc.start()
+    try:
+        with pytest.raises(HistoryError, match=promql_api.TOO_MUCH):
+            list(api.range("up", 0.0, 1.0, 1.0))
+        assert tracemalloc.get_traced_memory()[1] < 4 * body + 8 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_figures_without_end_are_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_answers, "_MOST_SLICES", 3)
+    jobs = 4
+
+    def ask(path: str) -> bytes:
+        if "query_range" not in path:
+            return vector({"metric": {"__name__": promql.CACHE_REQUESTS}, "value": [1, "1"]})
+        labels = {promql.CACHE: "prompts", promql.LOOKUP: "hit"}
+        series = [
+            {"metric": {**labels, "job": str(job)}, "values": [[60, "1"]]} for job in range(jobs)
+        ]
+        return matrix(json.dumps(series)[1:-1])
+
+    answers = engine_answers.EngineAnswers(ask, lambda: 100.0)
+    with pytest.raises(HistoryError, match="ask for fewer periods"):
+        list(answers.slices(since=0.0, until=60.0, step=60.0, kinds=["cache"]))
+    jobs = 3
+    assert len(list(answers.slices(since=0.0, until=60.0, step=60.0, kinds=["cache"]))) == 3
 
 
 def test_buckets_of_other_histograms_keep_their_counts_and_bounds() -> None:

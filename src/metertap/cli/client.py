@@ -76,7 +76,7 @@ def _ask_port(
     port = url.port or (443 if url.scheme == "https" else 80)
     connection = http.client.HTTPConnection(url.hostname, port)
     tls = credentials.tls() if url.scheme == "https" else None
-    with _connected(url.hostname, port) as plain:
+    with _connected(url.hostname, port, is_secret="Authorization" in headers) as plain:
         if tls is None:
             return _ask(plain, connection, path or url.path, headers)
         with tls.wrap_socket(
@@ -85,11 +85,17 @@ def _ask_port(
             return _ask(encrypted, connection, path or url.path, headers, credentials.check)
 
 
-def _connected(host: str, port: int) -> socket.socket:
-    """Connect. An endpoint at `localhost` listens at 127.0.0.1: at ::1 may be somebody else."""
+def _connected(host: str, port: int, *, is_secret: bool) -> socket.socket:
+    """Connect. An endpoint at `localhost` listens at 127.0.0.1: at ::1 may be somebody else.
+
+    A secret goes to nobody there.
+    """
     if host == "localhost":
-        with suppress(ConnectionRefusedError):
+        try:
             return socket.create_connection(("127.0.0.1", port), SECONDS)
+        except ConnectionRefusedError:
+            if is_secret:
+                raise
     return socket.create_connection((host, port), SECONDS)
 
 

@@ -23,6 +23,8 @@ from metertap.promql import quoted, selector
 
 MOST_PERIODS = 10_000
 """Prometheus returns 11,000 points of a series at most."""
+_MOST_SLICES = 100_000
+"""The most figures of an answer: each takes some kilobytes."""
 _REACH_SECONDS = 31 * 86_400
 """The time before now in which versions are looked for."""
 _FINE_PERIODS = 400
@@ -130,6 +132,8 @@ class EngineAnswers:
             version = labels.get(_VERSION, "")
             instance = labels.get(_INSTANCE) or labels.get("instance", "")
             key = (start, _service(labels), version, instance, subject)
+            if len(found) >= _MOST_SLICES and key not in found:
+                raise HistoryError(f"more than {_MOST_SLICES} figures: ask for fewer periods")
             end = until if is_whole else start + length
             return found.setdefault(key, Sums(Slice(subject, *key[1:4], start, end)))
 

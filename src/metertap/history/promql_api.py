@@ -14,8 +14,15 @@ Ask = Callable[[str], bytes]
 """A function that returns the engine's answer to a path. Raises HistoryError."""
 
 NO_PROMQL = "what answers there does not speak PromQL"
+TOO_MUCH = "what answers there gives more than was asked for"
 TOTAL_SECONDS = 60.0
 """The most seconds that all queries for one answer may take together."""
+MOST_POINTS = 11_000
+"""The most points of one series: as many as Prometheus returns, and more than are asked for."""
+_MOST_MEMORY = 256 * 2**20
+"""The most bytes that an answer may take once it is read, as estimated from its signs."""
+_MEMORY = ((b"{", 240), (b"[", 64), (b",", 60))
+"""Signs of JSON, and about as many bytes as what each begins or separates takes at most."""
 _LARGEST = 2.0**62
 """The largest possible count: sums of larger ones are no numbers."""
 _LAST = 1e11
@@ -61,6 +68,9 @@ class Api:
         if time.monotonic() > self._due:
             raise HistoryError(f"the engine took more than {TOTAL_SECONDS:g} s in all")
         body = self._ask(f"/api/v1/{kind}?{urlencode(parameters)}")
+        # Before it is read: sixteen megabytes of small lists take more than half a gigabyte.
+        if sum(body.count(sign) * size for sign, size in _MEMORY) > _MOST_MEMORY:
+            raise HistoryError(TOO_MUCH)
         try:
             answer = json.loads(body)
             data = answer["data"]
@@ -72,7 +82,11 @@ class Api:
                 if any(not isinstance(text, str) for text in item["metric"].values()):
                     raise ValueError
                 rows = [item["value"]] if wanted == "vector" else item.get("values", [])
-                list(_points(rows, item.get("histograms", ())))
+                histograms = item.get("histograms", ())
+                if len(rows) + len(histograms) > MOST_POINTS:
+                    raise HistoryError(TOO_MUCH)
+                for _ in _points(rows, histograms):
+                    pass
         except (
             ArithmeticError,
             ValueError,
