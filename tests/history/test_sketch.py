@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import struct
 import zlib
 from collections import Counter
 from itertools import pairwise
@@ -105,6 +106,24 @@ def test_what_lies_beyond_the_buckets_is_counted_and_keeps_its_extremes() -> Non
     assert (made.count, made.minimum, made.maximum) == (3, 0.0, 1e9)
     assert made.quantile(0) == 0.0
     assert made.quantile(1) == 1e9
+
+
+def test_a_clock_that_was_set_back_makes_a_latency_of_zero() -> None:
+    made = sketched([0.5, -1577821800.2, 0.25])
+    assert (made.count, made.total, made.minimum, made.maximum) == (3, 0.75, 0.0, 0.5)
+    stored = Sketch.unpack(made.pack())
+    assert (stored.count, stored.total, stored.minimum, stored.maximum) == (3, 0.75, 0.0, 0.5)
+
+
+def test_latencies_below_zero_that_an_earlier_version_wrote_are_read_as_zero() -> None:
+    packed = sketched([0.5, 0.25]).pack()
+    stored = Sketch.unpack(struct.pack("<ff", -7.5, -8.0) + packed[8:])
+    assert (stored.count, stored.total, stored.minimum, stored.maximum) == (2, 0.0, 0.0, 0.5)
+
+
+def test_a_sum_larger_than_any_that_is_written_is_written_as_the_largest() -> None:
+    stored = Sketch.unpack(sketched([1e39, 1e308]).pack())
+    assert (stored.count, stored.total, stored.maximum) == (2, *[pytest.approx(3e38)] * 2)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ _HEADER = struct.Struct("<fffHH")
 _WIDTH_AT = 12
 _WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _LANE_BYTES = 4
+_LARGEST = 3e38
+"""The largest number that is written: those of four bytes end a little above it."""
 _MOST_IN_LANES = 2 ** (8 * _LANE_BYTES) - 1
 """The most latencies whose counts fit into the bits of one bucket, however they are distributed."""
 
@@ -63,10 +65,13 @@ class Sketch:
         """The number of buckets, and all counts as one number, the first in its lowest bits."""
 
     def add(self, values: Sequence[float]) -> None:
-        """Count latencies, in seconds."""
+        """Count latencies, in seconds. One below zero, as of a clock that was set, is zero."""
         if not values:
             return
-        minimum, maximum, total = min(values), max(values), sum(values)
+        minimum = min(values)
+        if minimum < 0:
+            minimum, values = 0.0, [max(0.0, value) for value in values]
+        maximum, total = max(values), sum(values)
         if _BOUNDS[0] < minimum and maximum <= _BOUNDS[-1] and total < math.inf:
             low, high = (
                 int(math.log2(value) * _PER_DOUBLING + _OFFSET) for value in (minimum, maximum)
@@ -161,7 +166,8 @@ class Sketch:
             body = b"".join(whole[place::width] for place in range(width))
         size = len(counts) | width << _WIDTH_AT
         extremes = (self.minimum, self.maximum) if self.count else (0.0, 0.0)
-        return _HEADER.pack(self.total, *extremes, self._low, size) + body
+        numbers = (min(number, _LARGEST) for number in (self.total, *extremes))
+        return _HEADER.pack(*numbers, self._low, size) + body
 
     @classmethod
     def unpack(cls, data: bytes) -> Sketch:
@@ -189,9 +195,11 @@ class Sketch:
         made._low = low
         made.count = sum(made._counts)
         if made.count:
-            if not (0 <= minimum <= maximum < math.inf and math.isfinite(total)):
+            if not (minimum <= maximum < math.inf and math.isfinite(total)):
                 raise ValueError("no sketch of latencies")
-            made.total, made.minimum, made.maximum = total, minimum, maximum
+            # Earlier versions wrote what was below zero as it was.
+            numbers = (max(0.0, number) for number in (total, minimum, maximum))
+            made.total, made.minimum, made.maximum = numbers
         return made
 
     def _known(self) -> Sequence[int]:

@@ -117,7 +117,7 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
     if not series:
         return
     if seen is not None:
-        ended = seen
+        ended = seen if seen > started else started
     seconds = ended - started
     try:
         if ending is not None:

@@ -149,6 +149,36 @@ def test_a_handler_that_is_tried_again_takes_as_long_as_all_of_its_tries(
     assert tools()["search"].total_ms == 3000
 
 
+def test_a_try_that_fails_before_the_handlers_own_function_ends_nothing_of_the_next(
+    served: Served, clock: StoppedClock
+) -> None:
+    """As where a dependency cannot be had at first, and a middleware tries again."""
+    request = call(served)
+    request.exists()
+    request.begins()
+    clock.now += 0.3
+    request.fails(ConnectionError())
+    clock.now += 0.4
+    request.begins()
+    request.calls()
+    clock.now += 0.25
+    request.returns()
+    request.end()
+    assert tools()["search"].total_ms == pytest.approx(250.0)
+
+
+def test_a_call_that_ends_before_it_starts_takes_no_time(
+    served: Served, clock: StoppedClock
+) -> None:
+    request = call(served)
+    request.exists()
+    request.stops()
+    clock.now += 0.4
+    request.calls()
+    request.end()
+    assert tools()["search"].total_ms == 0.0
+
+
 def test_a_circle_of_errors_is_followed_for_a_while(served: Served) -> None:
     request = call(served)
     request.stops(KeyError())

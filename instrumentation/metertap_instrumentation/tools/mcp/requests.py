@@ -187,9 +187,13 @@ class Request:
         Where several layers say so, that is the outermost.
         """
         self._error = 0  # of the try before: the next one may raise the same object, or at its id
-        if self.frame is not None and not self._has_begun:
+        frame = self.frame
+        if frame is None:
+            return
+        frame[ENDED] = None  # of that, too
+        if not self._has_begun:
             self._has_begun = True
-            self.frame[STARTED] = clock()
+            frame[STARTED] = clock()
 
     def calls(self) -> None:
         """Note that the handler's own function is called now: the first time counts.
