@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metertap import catalogue
+from metertap import catalogue, outcomes
 from metertap.recording import Recorder
 from support.kept_instruments import KeptInstruments
 from support.used_recorder import used
@@ -26,7 +26,7 @@ def test_counts_of_tools_are_of_their_whole_life() -> None:
         "cancelled": 2,
     }
     assert counts["search", "test"][1] == 8
-    assert counts["quiet", "test"] == ({}, 0)
+    assert counts["quiet", "test"] == (dict.fromkeys(outcomes.ALL, 0), 0)
 
 
 def test_lookups_of_calls_are_of_their_whole_life() -> None:

@@ -123,14 +123,11 @@ def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
     """Choose the tools that are shown, by the names that they are shown under."""
     shown: dict[str, ToolFigures] = {}
     tools = list(tools)
-    called = {tool.name for tool in tools if any(tool.counts.values())}
+    idle = [tool.name for tool in tools if tool.source == catalogue.MANUAL and not tool.calls]
+    called = {tool.name for tool in tools if tool.calls} if idle else set()
     for tool in paced(tools):
         # Decorated, and run by a framework that is patched: its calls are counted there.
-        if (
-            tool.name in called
-            and tool.source == catalogue.MANUAL
-            and not any(tool.counts.values())
-        ):
+        if tool.name in called and tool.source == catalogue.MANUAL and not tool.calls:
             continue
         shown[_free_name(tool.name, tool.source, shown)] = tool
     return shown
@@ -168,20 +165,20 @@ def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
 def _tool(tool: ToolFigures | ForeignTool) -> Tool:
     if isinstance(tool, ForeignTool):
         return tool.entry()
-    quantiles = tool.percentiles
-    finished = tool.succeeded + tool.failed
+    quantiles, counts, failed = tool.percentiles, tool.counts, tool.failed
+    succeeded = counts[outcomes.OK]
     return {
         "source": tool.source,
         "method": "exact",
-        "total_calls": sum(tool.counts.values()),
+        "total_calls": sum(counts.values()),
         "total_latency_ms": tool.total_ms,
-        "successful_calls": tool.succeeded,
-        "failed_calls": tool.failed,
-        "cancelled_calls": tool.counts[outcomes.CANCELLED],
-        "caller_errors": tool.counts[outcomes.CALLER_ERROR],
-        "interim_results": tool.counts[outcomes.INTERIM],
-        "outcomes": dict(tool.counts),
-        "success_rate": _percent(tool.succeeded, finished),
+        "successful_calls": succeeded,
+        "failed_calls": failed,
+        "cancelled_calls": counts[outcomes.CANCELLED],
+        "caller_errors": counts[outcomes.CALLER_ERROR],
+        "interim_results": counts[outcomes.INTERIM],
+        "outcomes": dict(counts),
+        "success_rate": _percent(succeeded, succeeded + failed),
         "avg_latency_ms": tool.total_ms / tool.sampled if tool.sampled else None,
         "min_latency_ms": tool.minimum_ms,
         "max_latency_ms": tool.maximum_ms,

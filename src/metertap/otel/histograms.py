@@ -86,7 +86,7 @@ class BulkHistogram:
         self._matches: list[Any] = []
         self._limit: float = math.inf
         self._known: dict[int, dict[str, str]] = {}  # by id, which they keep from being reused
-        self._streams: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
+        self._streams: dict[tuple[str, ...], dict[str, str]] = {}  # by names and values
         self._keys: dict[frozenset[str] | None, dict[int, Any]] = {}
 
     def begin_again(self) -> None:
@@ -104,7 +104,9 @@ class BulkHistogram:
         if id(attributes) not in self._known:
             self._known[id(attributes)] = attributes
             # The first stands for all: its id is a key as long as it is kept.
-            self._streams.setdefault(frozenset(attributes.items()), attributes)
+            names = sorted(attributes)
+            key = (*names, *map(attributes.__getitem__, names))
+            self._streams.setdefault(key, attributes)
             self._look_at_limits()
         for match in self._matches:
             self._record(match, batch, attributes)

@@ -8,7 +8,6 @@ so does whoever collects. A batch goes on to the instruments of the pipeline in 
 
 from __future__ import annotations
 
-import functools
 import operator
 import sys
 import time
@@ -50,16 +49,19 @@ class Batch:
     def __init__(self, durations: Sequence[float], traces: Sequence[Trace] = ()) -> None:
         self.durations = durations
         self.traces = traces
-        self._counts: dict[tuple[float, ...], list[int]] = {}
+        self._ordered: list[float] | None = None
+        self._counts: list[tuple[tuple[float, ...], list[int]]] = []  # bounds are slow to hash
         self._rests: dict[int, Batch] = {}
 
     def __len__(self) -> int:
         return len(self.durations)
 
-    @functools.cached_property
+    @property
     def ordered(self) -> list[float]:
         """The durations, shortest first."""
-        return sorted(self.durations)
+        if self._ordered is None:  # `cached_property` takes a lock
+            self._ordered = sorted(self.durations)
+        return self._ordered
 
     def after(self, done: int) -> Batch:
         """Return the durations without the first ones."""
@@ -72,17 +74,18 @@ class Batch:
 
     def counts(self, bounds: tuple[float, ...]) -> list[int]:
         """Count how many fall into each bucket; a bound belongs to the bucket below it."""
-        counts = self._counts.get(bounds)
-        if counts is None:
-            if len(self.durations) <= len(bounds):
-                counts = [0] * (len(bounds) + 1)
-                for duration in self.durations:
-                    counts[bisect_left(bounds, duration)] += 1
-            else:
-                ordered = self.ordered
-                ends = [bisect_right(ordered, bound) for bound in bounds]
-                counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
-            self._counts[bounds] = counts
+        for known, counts in self._counts:
+            if known == bounds:
+                return counts
+        if len(self.durations) <= len(bounds):
+            counts = [0] * (len(bounds) + 1)
+            for duration in self.durations:
+                counts[bisect_left(bounds, duration)] += 1
+        else:
+            ordered = self.ordered
+            ends = [bisect_right(ordered, bound) for bound in bounds]
+            counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
+        self._counts.append((bounds, counts))
         return counts
 
     def added_to(self, total: float) -> float:

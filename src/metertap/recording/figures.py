@@ -50,12 +50,17 @@ class ToolFigures(NamedTuple):
     """`error_types` by outcome as well: the outcome, a space and the type."""
 
     @property
+    def calls(self) -> int:
+        """All calls that have ended."""
+        return sum(self.counts.values())
+
+    @property
     def succeeded(self) -> int:
         return self.counts[outcomes.OK]
 
     @property
     def failed(self) -> int:
-        return sum(self.counts[name] for name in outcomes.FAILED)
+        return sum(map(self.counts.__getitem__, outcomes.FAILED))
 
 
 class CacheFigures(NamedTuple):
@@ -149,11 +154,11 @@ class Figures(NamedTuple):
     @property
     def concurrent_requests(self) -> int:
         """Requests in progress: what was measured, or what was set by hand if that is more."""
-        return max(self.requests_by_hand, sum(tool.active for tool in self.tools))
+        return max(self.requests_by_hand, sum([tool.active for tool in self.tools]))
 
     @property
     def total_requests(self) -> int:
-        return sum(sum(tool.counts.values()) for tool in self.tools)
+        return sum([tool.calls for tool in self.tools])
 
 
 class Whole(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from metertap import catalogue
@@ -19,7 +18,7 @@ F = TypeVar("F")
 
 _ERROR_TYPES_LIMIT = 100
 """Distinct error types kept a series; classes made at run time would otherwise grow without end."""
-_NONE: Mapping[str, int] = {}
+_NONE: dict[str, int] = {}
 
 
 class LatencySeries(Buffer, Generic[F]):
@@ -33,7 +32,7 @@ class LatencySeries(Buffer, Generic[F]):
     def __init__(self, recorder: Delivery) -> None:
         super().__init__(recorder)
         self.latencies = LatencyTotals(recorder.window_size)
-        self.error_types: Mapping[str, int] = _NONE  # replaced, never changed
+        self.error_types: dict[str, int] = _NONE  # replaced, never changed
         self._last_call: tuple[float, float] | None = None  # by both clocks
         self._shown: tuple[tuple[object, ...], F | None] = (), None
         self._bare: tuple[tuple[object, ...], F | None] = (), None  # without percentiles
@@ -59,18 +58,18 @@ class LatencySeries(Buffer, Generic[F]):
         If it `is_bare`, nobody wants percentiles, which take most of the time. With the recorder's
         lock held.
         """
-        has_more = bool(self._items)
         self.fold()
-        figures = None if has_more else self.same_figures(is_bare=is_bare)
-        if figures is None:
-            from metertap.recording.percentiles import Percentiles  # for whoever looks
-
-            state = self._state()
-            figures = self._figures_now(Percentiles() if is_bare else self.window.percentiles())
+        before, figures = self._bare if is_bare else self._shown
+        state = self._state()
+        if figures is None or state != before:
             if is_bare:
+                from metertap.recording.percentiles import Percentiles  # for whoever looks
+
+                figures = self._figures_now(Percentiles())
                 self._bare = state, figures
                 self.bare_runs = figures, self.runs()
             else:
+                figures = self._figures_now(self.window.percentiles())
                 self._shown = state, figures
         return figures
 

@@ -1,13 +1,20 @@
-"""Exact percentiles: p50, p95 and p99 of samples that are in order."""
+"""Exact percentiles: p50, p95 and p99 of samples, of which those are in order that matter."""
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 # (name, percent, fewest samples that hold the percentile between two of them; with fewer, the
 # method extends a line beyond the largest sample).
 _PERCENTILES = (("p50", 50, 2), ("p95", 95, 19), ("p99", 99, 99))
+_NEAR = 8
+"""The samples that are kept below p50 and p95, which move as samples come and go, and above p50."""
+_MOST = 4
+"""The part of all samples, in one over this, that is kept at most; equal ones may be many."""
 
 
 class Percentiles(NamedTuple):
@@ -52,8 +59,8 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
     places, extrapolated = places_of(len(ordered))
     if not places:
         return Percentiles()
-    p50, p95, p99 = [
-        between(ordered[index - 1] * factor, ordered[index] * factor, beyond)
+    p50, p95, p99 = [  # as `between` does it, which takes longer to call
+        (ordered[index - 1] * factor * (100 - beyond) + ordered[index] * factor * beyond) / 100
         for index, beyond in places
     ]
     return Percentiles(p50, p95, p99, extrapolated)
@@ -77,3 +84,55 @@ def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]
 def between(below: float, above: float, beyond: int) -> float:
     """Return what lies so many hundredths beyond the first of two samples."""
     return (below * (100 - beyond) + above * beyond) / 100
+
+
+class Bands:
+    """Samples about p50, and those from some below p95 on, smallest first; the others are counted.
+
+    A sample is found by its place among all, as if these were one list. IndexError tells that it
+    is not among those that are kept, or that too many are: all have to be put in order again.
+    """
+
+    __slots__ = ("_below", "_cut", "_high", "_low", "_middle", "_size", "_top")
+
+    def __init__(self, ordered: Sequence[float]) -> None:
+        size = self._size = len(ordered)
+        (median, _), (p95, _), _ = places_of(size)[0]
+        low = self._low = ordered[max(0, median - _NEAR)]
+        high = self._high = ordered[min(size - 1, median + _NEAR)]
+        self._cut = ordered[max(0, p95 - _NEAR)]
+        self._below = bisect_left(ordered, low)
+        self._middle = array("d", ordered[self._below : bisect_right(ordered, high)])
+        self._top = array("d", ordered[bisect_left(ordered, self._cut) :])
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: int, /) -> float:
+        middle, top = self._middle, self._top
+        if len(middle) + len(top) <= self._size // _MOST:
+            if 0 <= place - self._below < len(middle):
+                return middle[place - self._below]
+            if place >= self._size - len(top):
+                return top[place - self._size]
+        raise IndexError(place)
+
+    def replace(self, gone: Sequence[float], new: Sequence[float]) -> None:
+        """Take in samples in the place of others, or at the end of a window that is not full."""
+        self._size += len(new) - len(gone)
+        low, high, cut, middle, top = self._low, self._high, self._cut, self._middle, self._top
+        for sample in gone:
+            if sample < low:
+                self._below -= 1
+            elif sample <= high:
+                del middle[bisect_left(middle, sample)]
+            if sample >= cut:
+                del top[bisect_left(top, sample)]
+        for sample in new:
+            if sample < low:
+                self._below += 1
+            elif sample <= high:
+                insort(middle, sample)
+            if sample >= cut:
+                insort(top, sample)
+        self._middle, self._top = middle[:], top[:]  # of the exact size

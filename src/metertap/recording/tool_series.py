@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue, faults, outcomes
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NONE = run_of(array("d"), 1.0)
 _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
+_WELL: tuple[str, str | None] = (outcomes.OK, None)
 
 
 class Ended(NamedTuple):
@@ -62,8 +63,8 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         super().__init__(recorder)
         self.name = name
         self.source = source
-        self.counts: dict[str, int] = {}  # only those that were seen
-        self._errors: Mapping[str, int] = {}  # by outcome and type; replaced, never changed
+        self.counts: dict[str, int] = _NO_CALLS  # replaced, never changed
+        self._errors: dict[str, int] = {}  # by outcome and type; replaced, never changed
         self.unsampled = 0  # calls whose duration is in no window
         self.unsampled_ms = 0.0
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
@@ -187,9 +188,9 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         return ToolFigures(
             name=self.name,
             source=self.source,
-            counts={**_NO_CALLS, **self.counts},
-            error_types=dict(self.error_types),
-            errors=dict(self._errors),
+            counts=self.counts,
+            error_types=self.error_types,
+            errors=self._errors,
             sampled=latencies.count,
             total_ms=latencies.total,
             minimum_ms=latencies.minimum,
@@ -221,17 +222,18 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         except TypeError:  # not all of them are floats
             self._take_mixed(items)
             return
-        self.counts[outcomes.OK] = self.counts.get(outcomes.OK, 0) + len(items)
-        self._hand_over(outcomes.OK, None, batch)
+        self.counts = {**self.counts, outcomes.OK: self.counts[outcomes.OK] + len(items)}
+        self._hand_over(_WELL, batch)
 
     def _take_mixed(self, items: Sequence[Any]) -> None:
         # By outcome and error type, which is one series of OpenTelemetry each.
         parts: dict[tuple[str, str | None], tuple[list[float], list[Trace]]] = {}
         samples = []
+        counts = self.counts = dict(self.counts)
         for item in items:
             if type(item) is float:
                 item = Ended(outcomes.OK, None, item * 1000.0, item)
-            self.counts[item.outcome] = self.counts.get(item.outcome, 0) + 1
+            counts[item.outcome] += 1
             if item.error_type is not None:
                 self._count_error(item.error_type)
                 error = f"{item.outcome} {item.error_type}"
@@ -249,24 +251,25 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             part[0].append(item.seconds)
         if samples:
             self.latencies.add_milliseconds(samples)
-        for (ended, error_type), (durations, traces) in parts.items():
-            self._hand_over(ended, error_type, Batch(durations, traces))
+        for kind, (durations, traces) in parts.items():
+            self._hand_over(kind, Batch(durations, traces))
 
-    def _hand_over(self, ended: str, error_type: str | None, batch: Batch) -> None:
+    def _hand_over(self, kind: tuple[str, str | None], batch: Batch) -> None:
         # One dictionary a series for good: instruments know it by its identity.
-        attributes = self._attributes.get((ended, error_type))
+        attributes = self._attributes.get(kind)
         if attributes is None:
+            ended, error_type = kind
             attributes = {catalogue.TOOL_NAME: self.name, catalogue.OUTCOME: ended}
             if error_type is not None:
                 attributes[catalogue.ERROR_TYPE] = error_type
-            self._attributes[ended, error_type] = attributes
+            self._attributes[kind] = attributes
         self._recorder.hand_over(catalogue.TOOL_DURATION, batch, attributes)
-        if (ended, error_type) not in self._begun:
-            self._begun += ((ended, error_type),)
+        if kind not in self._begun:
+            self._begun += (kind,)
 
     def start_over(self) -> None:
         super().start_over()
-        self.counts, self._errors = {}, {}
+        self.counts, self._errors = _NO_CALLS, {}
         self.unsampled, self.unsampled_ms = 0, 0.0
         self.lookup_sums_before = self.lookup_sums()
         self.looked_up_calls = self._first_items = None
@@ -282,7 +285,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         super().begin_again()
 
     def _has_begun(self) -> bool:
-        return (outcomes.OK, None) in self._begun
+        return _WELL in self._begun
 
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         return Ended(outcomes.OK, None, seconds * 1000.0, seconds, (time_ns, context))

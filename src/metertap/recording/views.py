@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -267,7 +267,9 @@ class Views(Activity, Delivery):
         return {name: self.fees[name] * calls for name, calls in ran.items() if name in self.fees}
 
     def _tools_with(self, of: Callable[[ToolSeries], ToolFigures]) -> tuple[ToolFigures, ...]:
-        found = faults.each("figures.tool", of, paced(list(self._tools.values())))
+        series = list(self._tools.values())
+        self._fold(series)
+        found = faults.each("figures.tool", of, paced(series))
         # Calls may wait there until it is known which tool they are of.
         return tuple(
             tool
@@ -279,9 +281,17 @@ class Views(Activity, Delivery):
         self, *metrics: catalogue.Metric, is_bare: bool
     ) -> tuple[OperationFigures, ...]:
         series = [item for item in list(self._operations.values()) if item.metric in metrics]
+        self._fold(series)
         figures_of = partial(self._figures_of, is_bare=is_bare)
         found = faults.each("figures.operation", figures_of, paced(series))
         return tuple(figures for figures in found if figures.calls)
+
+    def _fold(self, series: Sequence[LatencySeries[Any]]) -> None:
+        """Fold before figures are made: a processor does one thing after the other faster."""
+        for one in paced(series):
+            if one.waiting:
+                with self.lock:
+                    one.fold()
 
     def _figures_of(self, series: LatencySeries[F], *, is_bare: bool = False) -> F:
         same = series.same_figures(is_bare=is_bare)

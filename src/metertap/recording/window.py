@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
@@ -13,7 +12,7 @@ from metertap.recording.buffer import Batch
 
 if TYPE_CHECKING:
     from metertap.recording.figures import LatencyFigures
-    from metertap.recording.percentiles import Ordered, Percentiles
+    from metertap.recording.percentiles import Bands, Percentiles
 
 
 class Run(NamedTuple):
@@ -84,48 +83,6 @@ _FEW = 64
 """The most new samples that are put in place one by one; more are cheaper to sort again."""
 _SHORT = 256
 """The most samples that are cheaper to sort again than to keep in order."""
-_MOST_TWO_BYTES = 2**16
-"""The most samples whose places in a ring take two bytes each."""
-
-
-class _InOrder:
-    """The samples of a ring, the smallest first, by their places: two bytes each up to 65,536."""
-
-    __slots__ = ("_places", "_ring")
-
-    def __init__(self, ring: array[float]) -> None:
-        self._ring = ring
-        self._places = array(_code(ring), sorted(range(len(ring)), key=ring.__getitem__))
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, position: int, /) -> float:
-        return self._ring[self._places[position]]
-
-    def remove(self, place: int) -> None:
-        """Leave out the sample at `place` of the ring, which is about to change."""
-        sample_at = self._ring.__getitem__
-        first = bisect_left(self._places, sample_at(place), key=sample_at)
-        del self._places[self._places.index(place, first)]
-
-    def add(self, place: int) -> None:
-        """Take in the sample that is at `place` of the ring now."""
-        sample_at = self._ring.__getitem__
-        self._places.insert(bisect_left(self._places, sample_at(place), key=sample_at), place)
-
-    def grow(self, ring: array[float]) -> None:
-        """Go on with a longer ring, and take in the samples at its end."""
-        known = len(self._ring)
-        if _code(ring) != self._places.typecode:
-            self._places = array(_code(ring), self._places)
-        self._ring = ring
-        for place in range(known, len(ring)):
-            self.add(place)
-
-
-def _code(ring: array[float]) -> str:
-    return "H" if len(ring) <= _MOST_TWO_BYTES else "I"
 
 
 class Window:
@@ -133,18 +90,18 @@ class Window:
 
     They are kept as they came. What was measured comes in seconds, what is recorded by hand in
     milliseconds; where both come, all are milliseconds. A batch that fills the window is not put
-    into the ring before somebody looks: the next batch may come first. Who looks often finds their
-    order there already, and the few that are new in it.
+    into the ring before somebody looks: the next batch may come first. Who looks often finds the
+    samples about the percentiles in order already, and the few that are new among them.
     """
 
-    __slots__ = ("_factor", "_next", "_ordered", "_ring", "_run", "_unread", "_was_sorted", "size")
+    __slots__ = ("_bands", "_factor", "_next", "_ring", "_run", "_unread", "_was_sorted", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._run: Run | None = None  # as it was when somebody asked for it last
         self._ring = array("d")
         self._unread: Sequence[float] = ()  # if any, the whole window
-        self._ordered: _InOrder | None = None  # since somebody looked again
+        self._bands: Bands | None = None  # since somebody looked again
         self._was_sorted = False  # since which few samples are new
         self._factor = 1000.0  # makes milliseconds of what is in the ring
         self._next = 0  # where the oldest is, and the next one goes, once the ring is full
@@ -163,15 +120,26 @@ class Window:
         if self._factor != 1.0:
             self._read()
             self._ring = array("d", (seconds * 1000.0 for seconds in self._ring))
-            self._was_sorted, self._ordered = False, None
+            self._was_sorted, self._bands = False, None
             self._factor = 1.0
         self._extend(samples)
 
     def percentiles(self) -> Percentiles:
         """Return the percentiles in milliseconds."""
-        from metertap.recording.percentiles import percentiles  # for whoever looks
+        from metertap.recording.percentiles import Bands, percentiles  # for whoever looks
 
-        return percentiles(self._sorted(), self._factor)
+        if self._bands is not None:
+            try:
+                return percentiles(self._bands, self._factor)
+            except IndexError:  # one of them lies among the others now
+                self._bands = None
+        self._read()
+        ordered = sorted(self._ring)
+        if len(ordered) > _SHORT:
+            if self._was_sorted:
+                self._bands = Bands(ordered)
+            self._was_sorted = True  # maybe nobody looks again, or everything is new by then
+        return percentiles(ordered, self._factor)
 
     def run(self, ever: int) -> Run:
         """Return a copy of the samples; `ever` is how many the window has had in all."""
@@ -208,15 +176,6 @@ class Window:
         window._extend(self._in_order())
         return window
 
-    def _sorted(self) -> Ordered:
-        self._read()
-        if self._ordered is None:
-            if not self._was_sorted or len(self._ring) <= _SHORT:
-                self._was_sorted = True  # maybe nobody looks again, or everything is new by then
-                return sorted(self._ring)
-            self._ordered = _InOrder(self._ring)
-        return self._ordered
-
     def _last(self, count: int) -> array[float]:
         """Return the last `count` samples, oldest first, as they are in the ring."""
         self._read()
@@ -234,7 +193,7 @@ class Window:
 
     def _extend(self, samples: Sequence[float]) -> None:
         if len(samples) > _FEW:
-            self._was_sorted, self._ordered = False, None
+            self._was_sorted, self._bands = False, None
         if len(samples) >= self.size:
             self._unread = samples[-self.size :]
             return
@@ -243,15 +202,11 @@ class Window:
         free = self.size - len(self._ring)
         if free:
             self._ring = self._ring + new[:free]  # of the exact size, unlike extend
-            if self._ordered is not None:
-                self._ordered.grow(self._ring)
         late = new[free:]
         end = self._next + len(late)
         over = end - self.size
-        replaced = range(self._next, end)
-        if self._ordered is not None:
-            for place in replaced:
-                self._ordered.remove(place % self.size)
+        if self._bands is not None:
+            self._bands.replace(self._ring[self._next : end] + self._ring[: max(0, over)], new)
         if over < 0:
             self._ring[self._next : end] = late
             self._next = end
@@ -259,9 +214,6 @@ class Window:
             self._ring[self._next :] = late[: len(late) - over]
             self._ring[:over] = late[len(late) - over :]
             self._next = over
-        if self._ordered is not None:
-            for place in replaced:
-                self._ordered.add(place % self.size)
 
 
 class LatencyTotals:
