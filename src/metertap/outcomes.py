@@ -55,6 +55,8 @@ class Ending(NamedTuple):
 
         Never raises: a class may do so when asked.
         """
+        if type(error) is RecursionError:  # there may be no room to ask for more
+            return _TOO_DEEP
         try:
             return cls(of_exception(error), error_type(error))
         except Exception as fault:
@@ -70,6 +72,9 @@ class Ending(NamedTuple):
         """Return this ending as a failure that is the caller's fault."""
         handled = self.error_type == TOOL_ERROR  # nobody said what it was
         return Ending(CALLER_ERROR, CALLER_ERROR if handled else self.error_type)
+
+
+_TOO_DEEP = Ending(EXCEPTION, "RecursionError")
 
 
 def of_exception(error: BaseException) -> str:

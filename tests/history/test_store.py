@@ -173,6 +173,28 @@ def test_the_file_stays_within_its_size_and_keeps_the_days(path: Path) -> None:
     assert sum(each.calls for each in found) == 100 * 30
 
 
+def test_of_days_that_are_too_large_the_oldest_go_and_the_others_stay(path: Path) -> None:
+    """A few large rows are enough, where hundreds of them are all that there is."""
+    numbers = random.Random(3)
+    with closing(Store(path, 100 * MEGABYTE)) as store:
+        for number in range(60):
+            tallies = {Subject("tool", f"tool {name}", "mcp"): Tally() for name in range(30)}
+            for tally in tallies.values():
+                tally.sketch().add([numbers.lognormvariate(-2, 1) for _ in range(60)])
+            store.write(RUN, [(MIDNIGHT + number * DAY, tallies)])
+        for _ in range(3):
+            store.tend(MIDNIGHT + 1000 * DAY)
+        used = store.bytes_used()
+    with closing(Store(path, int(used * 0.8))) as store:
+        store.tend(MIDNIGHT + 1000 * DAY)
+        assert used * 0.65 < store.bytes_used() <= used * 0.8
+    days = "SELECT start FROM chunk WHERE tier = 86400 ORDER BY start"
+    with closing(sqlite3.connect(path)) as connection:
+        left = [start for (start,) in connection.execute(days)]
+    assert 35 <= len(left) < 60
+    assert left == [MIDNIGHT + number * DAY for number in range(60 - len(left), 60)]
+
+
 def test_what_fails_to_be_written_is_written_whole_the_next_time(
     path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

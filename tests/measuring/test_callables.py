@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import operator
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -215,3 +217,22 @@ def test_the_coroutine_of_a_measured_method_shows_the_methods_name() -> None:
     made = metertap.tool(Shop().find_later)("users", "x")
     assert (made.__name__, made.__qualname__) == ("find_later", "Shop.find_later")
     assert asyncio.run(made) == (3, "users", "x")
+
+
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_a_clock_that_a_test_puts_in_place_of_the_systems_is_asked_by_nobody_else(
+    *, is_failing: bool
+) -> None:
+    @metertap.tool
+    def search() -> None:
+        if is_failing:
+            raise ValueError
+
+    with metertap.instrument(json_endpoint=False):
+        with contextlib.suppress(ValueError):
+            search()  # the first calls import what counts them
+        with mock.patch("time.perf_counter", side_effect=[1.0, 3.0]):
+            began = time.perf_counter()
+            with contextlib.suppress(ValueError):
+                search()
+            assert time.perf_counter() - began == 2.0

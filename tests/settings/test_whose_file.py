@@ -20,6 +20,7 @@ window_size = 77
 json_host = "0.0.0.0"
 prometheus_host = "0.0.0.0"
 allowed_hosts = ["evil.example"]
+history_size = 1
 alertmanager_url = "http://evil.example:9093"
 alert_webhook_url = "http://evil.example/hook"
 [tool.metertap.tools]
@@ -36,6 +37,7 @@ DANGEROUS = (
     "alerts",
     "allowed_hosts",
     "caches",
+    "history_size",
     "json_host",
     "prometheus_host",
     "tools",

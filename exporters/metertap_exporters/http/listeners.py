@@ -18,7 +18,7 @@ def process_at(port: int) -> int | None:
     sockets = set()
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
-            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            for line in Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]:
                 _, local, _, state, *_, inode = line.split()[:10]
                 if state == _LISTENS and local.endswith(f":{port:04X}"):
                     sockets.add(f"socket:[{inode}]")

@@ -117,7 +117,7 @@ def unserved() -> list[tuple[Running, str]]:
 def _hint(pid: int) -> str:
     """Return advice for a process that has children, which may do its work; empty without any."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
     except OSError:  # only Linux tells
         return ""
     return "; metertap run --children measures the programs that it starts" if children else ""

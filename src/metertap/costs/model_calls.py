@@ -24,6 +24,7 @@ from metertap.measuring import calls
 from metertap.measuring.calls import clock
 from metertap.state import is_enabled
 
+_now = time.time  # held, as `clock` is: a program may put another function there
 CHAT, EMBEDDINGS, GENERATE, COMPLETION = "chat", "embeddings", "generate_content", "text_completion"
 """Values of `gen_ai.operation.name`."""
 UNKNOWN = "unknown"
@@ -89,7 +90,7 @@ class ModelCall(Call):
             return
         self.is_over = True
         self.ended = clock()
-        self.at = time.time()
+        self.at = _now()
         if is_timed and self.seconds is None:
             self.seconds = self.ended - self.started
         try:

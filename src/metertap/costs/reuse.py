@@ -10,7 +10,7 @@ process, so no hash reveals a key.
 from __future__ import annotations
 
 import math
-import random
+import os
 import weakref
 from bisect import bisect_left
 from collections import defaultdict
@@ -31,7 +31,7 @@ class ReuseDistances:
     def __init__(self) -> None:
         self.lookups = 0
         self._lock = locks.lock()
-        self._salt = random.getrandbits(64)
+        self._salt = int.from_bytes(os.urandom(8), "big")
         self._below = _SPACE
         self._last: dict[int, int] = {}
         self._times: list[int] = []

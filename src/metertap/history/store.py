@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import groupby, islice, pairwise
+from itertools import accumulate, groupby, islice, pairwise
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
@@ -161,16 +161,25 @@ class Store:
             else:
                 self._connection.execute("ROLLBACK")
 
-    def _delete(self, tier: int, *, before: float = inf, anyway: bool = False) -> int:
+    def _delete(
+        self, tier: int, *, before: float = inf, most_bytes: float = inf, anyway: bool = False
+    ) -> int:
         """Delete the oldest rows of a tier, and return how many there were.
 
-        Rows that are no part of a longer one stay, unless they are to go `anyway`.
+        They are as few as have `most_bytes`. Rows that are no part of a longer one stay, unless
+        they are to go `anyway`.
         """
         with transaction(self._connection):
-            return self._connection.execute(
-                "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk "
-                "WHERE tier = ? AND (rolled OR ?) AND start < ? ORDER BY start LIMIT ?)",
+            rows = self._connection.execute(
+                "SELECT id, length(data) FROM chunk "
+                "WHERE tier = ? AND (rolled OR ?) AND start < ? ORDER BY start LIMIT ?",
                 (tier, anyway, before, _MOST_DELETED),
+            ).fetchall()
+            older = accumulate((size for _, size in rows), initial=0)
+            ids = [row[0] for row, size in zip(rows, older, strict=False) if size < most_bytes]
+            return self._connection.execute(
+                "DELETE FROM chunk WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(ids),),
             ).rowcount
 
     def _shrink(self) -> None:
@@ -178,8 +187,9 @@ class Store:
         if self.bytes_used() <= self._most_bytes:
             return
         for tier in TIERS:
-            while self.bytes_used() > self._most_bytes * _FREED:
-                if not self._delete(tier, anyway=tier == TIERS[-1]):
+            while (excess := self.bytes_used() - int(self._most_bytes * _FREED)) > 0:
+                # Half of it: a row takes up whole pages, which are more than its bytes.
+                if not self._delete(tier, most_bytes=excess / 2, anyway=tier == TIERS[-1]):
                     break
 
 

@@ -150,7 +150,10 @@ class HistoryWriter:
         self._wake.set()
 
     def _run(self) -> None:
-        wake, late = self._wake, random.uniform(0.05, 0.45)  # noqa: S311  # not all at once
+        wake = self._wake
+        # Not all processes at once. Of a generator of our own: a program may have seeded that of
+        # the module, and counts on its numbers.
+        late = random.Random().uniform(0.05, 0.45)  # noqa: S311
         self._busily(self._look_at_file)
         while not self._is_ended and wake is self._wake:
             due = _EVERY - (_now() - late) % _EVERY

@@ -31,6 +31,28 @@ _SUM_IS_SEQUENTIAL = sys.version_info < (3, 12)
 _swapping = locks.rlock()
 
 
+_LEVELS_OF_A_FOLD = 60
+_LEVELS_OF_IMPORTS = 200
+"""How deep functions call each other in a fold, and where it begins a series, which may import
+what measures."""
+
+
+def _has_room(levels: int) -> bool:
+    """Return whether functions may still call each other that deep.
+
+    A tool may have come to the limit of that, and end by it. A fold that is begun there would fail
+    half done, and lose all calls that wait; later there is room.
+    """
+    try:
+        return _goes_down(levels)
+    except RecursionError:
+        return False
+
+
+def _goes_down(levels: int) -> bool:
+    return levels == 0 or _goes_down(levels - 1)
+
+
 class Trace(NamedTuple):
     """The time and the context of one sample, for an exemplar."""
 
@@ -141,6 +163,8 @@ class Buffer(ABC):
                 self._ticking = ticking
                 self.tick = ticking.__next__
         with faults.guarded("record"):
+            if not _has_room(_LEVELS_OF_IMPORTS):
+                return
             self._recorder.wake()
             # Who holds the lock may be at a long copy; then the next chunk is twice as long.
             lock = self._recorder.lock
@@ -232,6 +256,8 @@ class Buffer(ABC):
 
     def _fold_now(self) -> None:
         recorder = self._recorder
+        if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
+            return
         if self._is_new:
             recorder.wake()
         with recorder.lock:

@@ -127,8 +127,8 @@ def _parents_arguments() -> list[str]:
 def _arguments_of(pid: int) -> list[str]:
     """Return the command of another process after its flags; empty where the system hides it."""
     try:
-        text = Path(f"/proc/{pid}/cmdline").read_text()
-    except (OSError, ValueError):  # only Linux tells
+        text = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:  # only Linux tells
         return []
     return _without_flags(text.rstrip("\0").split("\0"))
 

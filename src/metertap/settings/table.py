@@ -121,7 +121,6 @@ HARMLESS = frozenset(
         "disabled_instrumentations",
         "service_name",
         "alert_every",
-        "history_size",
     }
 )
 """Settings that count from any file that is found."""

@@ -151,8 +151,10 @@ def _descends_still(pid: int, group: int) -> bool:
 
 def _descendants(pid: int) -> Iterator[int]:
     """Yield the processes that `pid` has started, and theirs in turn; only Linux shows them."""
-    with suppress(OSError):
-        for tasks in Path(f"/proc/{pid}/task").iterdir():
-            for child in (tasks / "children").read_text().split():
-                yield int(child)
-                yield from _descendants(int(child))
+    waiting = [pid]  # a chain of them may be longer than functions may call each other
+    while waiting:
+        with suppress(OSError):
+            for tasks in Path(f"/proc/{waiting.pop()}/task").iterdir():
+                for child in (tasks / "children").read_text(encoding="ascii").split():
+                    yield int(child)
+                    waiting.append(int(child))
