@@ -51,6 +51,15 @@ SUITES = (
         arguments=("--pyargs", "test.test_functools", "-k", "LRU or Cache"),
     ),
     Suite("cachetools", "cachetools==7.*", ("cachetools==7.*",)),
+    Suite("cachetools-5", "cachetools==5.*", ("cachetools==5.*",)),
+    Suite(
+        "dogpile.cache",
+        "dogpile.cache==1.*",
+        ("dogpile.cache==1.*", "redis", "pymemcache", "python-memcached", "mako"),
+        tests="tests/cache tests/test_[blu]*.py",
+        arguments=("-o", "filterwarnings=", "-k", "not sentinel and not valkey and not tls"),
+        servers=("redis-server", "memcached"),
+    ),
     Suite(
         "async-lru",
         "async-lru==2.*",

@@ -1,0 +1,124 @@
+"""Metric families of several workers: what adds up is one series, and what does not stays apart."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from metertap.recording import Recorder
+from metertap.workers.ledger import Ledger, Merged
+from metertap_exporters.exposition import summed
+from metertap_exporters.exposition.families import Distribution, Family, Group, Series
+from metertap_exporters.exposition.summed import Point, Summed
+
+SHOP = {"shop": "a"}
+HEAD = ("sold", "counter", "", "Sold.")
+
+
+def family(kind: str, value: Any, adds_up: bool = True) -> Family:
+    groups = [Group({"scope": "x"}, frozenset(SHOP), [Series(SHOP, value)])]
+    return Family("sold", kind, "Sold.", groups=groups, adds_up=adds_up)
+
+
+def collecting(made: Family) -> Callable[[], list[Family]]:
+    return lambda: [made]
+
+
+def merged(*workers: Family) -> list[tuple[dict[str, Any], Any]]:
+    """Labels and value of each series, of workers that each collect one family."""
+    ledgers = [Ledger(Recorder(), [summed.section(collecting(made))]) for made in workers]
+    section = ledgers[0].sections[summed.NAME]
+    items = Merged().of(section, [ledger.now([summed.NAME]) for ledger in ledgers])
+    (found,) = Summed().families(items)
+    assert (found.name, found.kind, found.description) == ("sold", workers[0].kind, "Sold.")
+    return [
+        ({**group.constant, **series.labels}, series.value)
+        for group in found.groups
+        for series in group.series
+    ]
+
+
+ALL = {"scope": "x", "shop": "a"}
+
+
+def test_counters_are_added_up() -> None:
+    assert merged(family("counter", 2), family("counter", 3)) == [(ALL, 5.0)]
+
+
+def test_histograms_are_added_up_bucket_by_bucket() -> None:
+    first = family("histogram", Distribution([1.0, 2.5], [1, 2, 3], 9.0, {}))
+    second = family("histogram", Distribution([1.0, 2.5], [10, 20, 30], 90.0, {}))
+    both = Distribution((1.0, 2.5), (11, 22, 33), 99.0, {})
+    assert merged(first, second) == [(ALL, both)]
+
+
+def test_of_histograms_with_other_bounds_those_of_the_first_are_told() -> None:
+    first = family("histogram", Distribution([1.0], [1, 2], 9.0, {}))
+    second = family("histogram", Distribution([5.0], [10, 20], 90.0, {}))
+    assert merged(first, second) == [(ALL, Distribution((1.0,), (1, 2), 9.0, {}))]
+
+
+def test_a_histogram_without_a_sum_has_none_together_either() -> None:
+    made = family("histogram", Distribution([1.0], [1, 2], None, {}))
+    assert merged(made, made) == [(ALL, Distribution((1.0,), (2, 4), None, {}))]
+
+
+def test_what_does_not_add_up_stays_each_workers_own() -> None:
+    worker = str(os.getpid())
+    assert merged(family("gauge", 7, adds_up=False)) == [({**ALL, "worker": worker}, 7.0)]
+
+
+def test_what_is_no_number_adds_nothing() -> None:
+    assert merged(family("gauge", math.nan), family("gauge", 4)) == [(ALL, 4.0)]
+    [(_, value)] = merged(family("gauge", math.inf), family("gauge", math.nan))
+    assert math.isnan(value)
+
+
+def test_what_is_equal_is_the_same_object_as_before() -> None:
+    values = [2, 2, 3]
+    section = summed.section(lambda: [family("counter", values.pop(0))])
+    figures = Recorder().figures()
+    first = section.take(figures, {})
+    second = section.take(figures, first)
+    third = section.take(figures, second)
+    [(key, point)] = first.items()
+    assert second[key] is point
+    assert third[key] == Point("counter", 3.0)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", "[" * 100_000])
+def test_labels_that_no_worker_would_write_are_none(text: str) -> None:
+    items = {(*HEAD, "{}", text): Point("counter", 1.0)}
+    (found,) = Summed().families(items)
+    assert [[*group.series] for group in found.groups] == [[Series({}, 1.0)]]
+
+
+@pytest.mark.parametrize("bounds", ["", "3", '["a"]', "[null]", "[" * 100_000])
+def test_bounds_that_no_worker_would_write_are_none(bounds: str) -> None:
+    items = {("took", "histogram", "", "", "{}", "{}"): Point("histogram", 1.0, bounds, (1,))}
+    (found,) = Summed().families(items)
+    ((series,),) = [[*group.series] for group in found.groups]
+    assert series.value == Distribution((), (1,), 1.0, {})
+
+
+def test_series_of_one_name_and_other_constant_labels_are_groups_of_one_family() -> None:
+    items = {
+        (*HEAD, '{"scope": "x"}', "{}"): Point("counter", 1.0),
+        (*HEAD, '{"scope": "y"}', "{}"): Point("counter", 2.0),
+        ("lost", *HEAD[1:], '{"scope": "y"}', "{}"): Point("counter", 3.0),
+    }
+    sold, lost = Summed().families(items)
+    assert [group.constant for group in sold.groups] == [{"scope": "x"}, {"scope": "y"}]
+    assert [group.constant for group in lost.groups] == [{"scope": "y"}]
+    assert sold.groups[1].constant is lost.groups[0].constant  # so that their text is kept
+
+
+def test_of_a_worker_that_ended_its_counts_stay() -> None:
+    section = summed.section(list)
+    for point in (Point("counter", 1.0), Point("histogram", 1.0)):
+        assert section.settle(point) is point
+    assert section.settle(Point("gauge", 1.0)) is None
