@@ -13,6 +13,7 @@ import metertap
 from metertap import faults
 from metertap.patching.shell import around
 from metertap_instrumentation.tools.mcp import requests, sessions, v1
+from metertap_instrumentation.tools.mcp.operations import PIPE
 from metertap_instrumentation.tools.mcp.requests import served_by
 from support.metric_data import points
 
@@ -79,7 +80,7 @@ def test_a_call_whose_error_cannot_be_read_is_over(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_session_says_what_it_is_initialized_over(reader: InMemoryMetricReader) -> None:
-    token = sessions._stdio.set(sessions._Stdio())
+    token = sessions._carrier.set(sessions._Carrier(PIPE))
     try:
         first, second = Server(), Server()
         for session in (first, second):  # the second cannot have the same pipe
@@ -87,7 +88,7 @@ def test_a_session_says_what_it_is_initialized_over(reader: InMemoryMetricReader
             assert request is not None
             request.end()
     finally:
-        sessions._stdio.reset(token)
+        sessions._carrier.reset(token)
     found = points(reader, "mcp.server.operation.duration")
     transports = [point.attributes.get("network.transport") for point in found]
     assert sorted(transports, key=str) == [None, "pipe"]
