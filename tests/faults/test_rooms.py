@@ -196,13 +196,16 @@ def test_that_fails(metertap):
 
 @pytest.mark.faults
 def test_a_fault_anywhere_in_ours_costs_the_tests_of_a_program_one_that_asks_for_figures(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makepyfile(TESTS)
+    # Each run would import the other plugins that are installed, and pytest forgets them after it.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    options = ("-p", "metertap.testing.plugin", "--metertap-report=report.txt")
     wrong: list[str] = []
 
     def use() -> tuple[int, dict[str, int], str]:
-        done = pytester.inline_run("--metertap-report=report.txt", "-p", "no:cacheprovider")
+        done = pytester.inline_run(*options, "-p", "no:cacheprovider")
         passed, _, failed = done.listoutcomes()
         outcomes = {item.nodeid.rpartition("::")[2]: item.outcome for item in (*passed, *failed)}
         return int(done.ret), outcomes, (pytester.path / "report.txt").read_text()
