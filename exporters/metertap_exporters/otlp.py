@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -24,9 +24,15 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
-from metertap import faults, locks, state
+from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
+from metertap.text import printable
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceResponse,
+    )
 
 INTERVAL_SECONDS = 5.0
 """Time between two exports where nobody set one."""
@@ -48,6 +54,8 @@ _LOGGERS = (
     "opentelemetry.exporter.otlp.common.http",
     "opentelemetry.sdk.metrics._internal.export",
 )
+_MOST_SAID = 200
+"""The most characters of what a collector says that are shown."""
 _LATE_SECONDS = 30.0
 """An export that takes longer is a problem: the exporters try for ten seconds."""
 
@@ -66,6 +74,8 @@ class Delivery(MetricExporter):
         self.delivered = False
         self._discards = False
         self._failing = False
+        self._refused: str | None = None
+        """What the collector said of the newest collection, if it did not take all of that."""
         self._since: float | None = None
         """The time by the monotonic clock at which the export in progress began."""
         self._exporting = locks.lock()
@@ -79,7 +89,7 @@ class Delivery(MetricExporter):
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
-            self._since = time.monotonic()
+            self._since, self._refused = time.monotonic(), None
             # An exporter raises, too, where its time is over between two tries: not delivered.
             with suppress(Exception), _quiet():
                 result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
@@ -95,7 +105,23 @@ class Delivery(MetricExporter):
         since = self._since
         if since is not None and (seconds := time.monotonic() - since) > _LATE_SECONDS:
             return f"an export by {self.protocol} has taken {seconds:.0f} s so far"
-        return f"the newest export by {self.protocol} was not delivered" if self._failing else None
+        if self._failing:
+            return f"the newest export by {self.protocol} was not delivered"
+        return self._refused
+
+    def heard(self, answer: ExportMetricsServiceResponse) -> None:
+        """Note what a collector says of data points that it refuses, or of what it took."""
+        with faults.guarded("otlp.heard"):
+            found = answer.partial_success
+            said = printable(found.error_message[:_MOST_SAID])
+            if found.rejected_data_points:
+                refused = f"the collector refused {found.rejected_data_points} data points"
+            elif said:
+                refused = "the collector took everything, but warns"
+            else:
+                return
+            self._refused = f"{refused}: {said}" if said else refused
+            faults.warn_once("otlp.refused", "OTLP: %s; told once", self._refused)
 
     def _tell(self, *, failing: bool) -> None:
         """Warn where a failure begins and where it ends."""
@@ -158,7 +184,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         self._interval = settings.export_interval_seconds or INTERVAL_SECONDS
         self._changed = locks.event()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="metertap-otlp", daemon=True)
+        self._thread = threads.Thread(target=self._run, name="metertap-otlp", daemon=True)
         with suppress(RuntimeError):  # Python 3.12 starts none while it ends
             self._thread.start()
         if settings.export_interval_seconds is None:
@@ -173,7 +199,7 @@ class OtlpReader(PeriodicExportingMetricReader):
                 super(OtlpReader, self).force_flush()
             flushed.set()
 
-        threading.Thread(target=flush, name="metertap-flush", daemon=True).start()
+        threads.Thread(target=flush, name="metertap-flush", daemon=True).start()
         return flushed.wait(timeout_millis / 1000.0)
 
     def shutdown(self, timeout_millis: float = 500, **kwargs: Any) -> None:
@@ -194,7 +220,7 @@ class OtlpReader(PeriodicExportingMetricReader):
             # Shut down, an exporter gives up what it is at. None can start while Python 3.12 ends;
             # then its thread ends with the process.
             with suppress(RuntimeError):
-                threading.Thread(
+                threads.Thread(
                     target=self._shut_down, name="metertap-otlp-shutdown", daemon=True
                 ).start()
 
@@ -251,8 +277,10 @@ def otlp_reader(settings: Settings) -> OtlpReader:
             OTLPMetricExporter as GrpcExporter,
         )
 
-        with _quiet():
+        with _quiet(), threads.signals_kept_away():  # grpc has threads of its own
             exporter = GrpcExporter()
+        delivery = Delivery(exporter, settings.otlp_protocol)
+        sdk.hear_answers(exporter, delivery.heard)
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
             OTLPMetricExporter as HttpExporter,
@@ -260,9 +288,13 @@ def otlp_reader(settings: Settings) -> OtlpReader:
 
         from metertap_exporters.otlp_session import new_session
 
+        session = new_session()
         with _quiet():
-            exporter = HttpExporter(session=new_session())
-    return OtlpReader(Delivery(exporter, settings.otlp_protocol), settings)
+            exporter = HttpExporter(session=session)
+        delivery = Delivery(exporter, settings.otlp_protocol)
+        if session is not None:
+            session.heard = delivery.heard
+    return OtlpReader(delivery, settings)
 
 
 class _ThisThread(logging.Filter):

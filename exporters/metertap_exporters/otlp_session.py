@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import requests
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceResponse,
+)
 
 _PROVIDERS = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_METRICS_CREDENTIAL_PROVIDER",
@@ -16,13 +21,20 @@ _PROVIDERS = (
 _MOST_BYTES = 64 * 1024
 """The longest body that is read: of a longer one the connection is closed instead."""
 
+_PROTOBUF = "application/x-protobuf"
+_GZIP = 16 + zlib.MAX_WBITS
+
 
 class Session(requests.Session):
     """A session that follows no redirect, and keeps no body.
 
+    What a collector says in it is given to `heard`.
+
     By itself it would unpack any answer into memory, whatever its length. A redirect is an error
     here, since nothing was delivered; exporters take each status below 400 for a success.
     """
+
+    heard: Callable[[ExportMetricsServiceResponse], None] | None = None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request, and return the answer without a body. Raises RequestException."""
@@ -30,12 +42,22 @@ class Session(requests.Session):
         response = super().send(request, **options)
         with suppress(Exception):  # the status was read, which says what became of the request
             # A connection whose answer was read to its end serves the next request, too.
-            response.raw.read(_MOST_BYTES, decode_content=False)
+            body = response.raw.read(_MOST_BYTES, decode_content=False)
+            self._hear(body, response)
         response._content = b""
         response.close()
         if 300 <= response.status_code < 400:
             raise requests.RequestException("redirects are not followed")
         return response
+
+    def _hear(self, body: bytes, response: requests.Response) -> None:
+        """Read what is no longer than that, also once it is unpacked. Raises for what is none."""
+        is_ours = response.headers.get("Content-Type", "").startswith(_PROTOBUF)
+        if self.heard is None or not is_ours or response.status_code != requests.codes.ok:
+            return
+        if response.headers.get("Content-Encoding") == "gzip":
+            body = zlib.decompressobj(_GZIP).decompress(body, _MOST_BYTES)
+        self.heard(ExportMetricsServiceResponse.FromString(body))
 
 
 def new_session() -> Session | None:

@@ -8,6 +8,7 @@ import socket
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from metertap.settings.secret import Secret
 from metertap.settings.table import AUTO
 from metertap_exporters.http import connections, unix_socket
 from metertap_exporters.http.access import Access
+from metertap_exporters.http.server import POLL_SECONDS
 from support.endpoints import TOKEN, endpoint
 from support.programs import run
 from support.serving import read
@@ -49,6 +51,22 @@ def test_a_socket_is_its_users_own_and_goes_with_the_endpoint(tmp_path: Path) ->
     finally:
         os.umask(before)
     assert not path.exists()
+
+
+def test_a_socket_that_is_removed_is_there_again(tmp_path: Path) -> None:
+    path = tmp_path / "private" / "json.sock"
+    with endpoint(path=path):
+        path.unlink()
+        wait_for(path.exists)
+        assert b'{"fine":true}' in over(path)
+        path.unlink()
+        path.parent.rmdir()  # as old temporary files are
+        wait_for(path.exists)
+        assert b'{"fine":true}' in over(path)
+        path.unlink()
+        path.write_text("of somebody else")
+        time.sleep(2 * POLL_SECONDS)
+    assert path.read_text() == "of somebody else"
 
 
 def test_a_token_is_asked_for_at_a_socket_too(tmp_path: Path) -> None:

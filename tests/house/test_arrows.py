@@ -27,6 +27,7 @@ GROUND = {
     "parsing",
     "promql",
     "text",
+    "threads",
     "unavailable",
 }
 """Modules of `metertap` that stand alone: every room may import them, and they import none."""

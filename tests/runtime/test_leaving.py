@@ -27,7 +27,7 @@ def waiting() -> set[threading.Thread]:
 
 def test_a_thread_that_waits_is_asked_although_more_was_listed_meanwhile() -> None:
     before, left = waiting(), []
-    leaving = Leaving(lambda: left.append(1))
+    leaving = Leaving(lambda: left.append(1), list)
     leaving.prepare()
     leaving.renew()  # as where a process is listed as measured while its endpoint opens
     leaving.prepare()
@@ -40,7 +40,7 @@ def test_a_thread_that_waits_is_asked_although_more_was_listed_meanwhile() -> No
 
 def test_what_is_listed_again_is_left_again() -> None:
     left: list[int] = []
-    leaving = Leaving(lambda: left.append(1))
+    leaving = Leaving(lambda: left.append(1), list)
     leaving.now()
     leaving.renew()
     leaving.now()
@@ -49,7 +49,7 @@ def test_what_is_listed_again_is_left_again() -> None:
 
 def test_a_folder_that_hangs_is_not_waited_for_where_the_time_is_over() -> None:
     goes_on = threading.Event()
-    leaving = Leaving(lambda: [goes_on.wait(60), None][1])
+    leaving = Leaving(lambda: [goes_on.wait(60), None][1], list)
     leaving.prepare()
     thread = leaving._thread
     assert thread is not None

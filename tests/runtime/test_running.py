@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import metertap
-from metertap.runtime import running
+from metertap.runtime import leaving, running
 from support.waiting import wait_for
 from support.warned import warnings_of
 
@@ -53,6 +54,20 @@ def test_it_is_private_whatever_the_umask(base: Path) -> None:
         os.umask(before)
     assert path == base / "metertap"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_an_entry_that_is_removed_is_there_again(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setenv("METERTAP_DISABLED_INSTRUMENTATIONS", "*")
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.tool(lambda: None)()
+        wait_for(lambda: tap.json_url and running.running())
+        shutil.rmtree(base / "metertap")
+        (process,) = wait_for(running.running)
+        assert (process.pid, process.json_url) == (os.getpid(), tap.json_url)
+    assert running.running() == []
 
 
 def test_one_that_others_could_read_is_made_private(base: Path) -> None:

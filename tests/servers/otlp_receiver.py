@@ -1,4 +1,4 @@
-"""An OTLP/HTTP collector that keeps what it gets, and one that never answers."""
+"""OTLP collectors that keep what they get, over HTTP and gRPC, and one that never answers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import gzip
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+import grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    DESCRIPTOR,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 
 class Receiver:
     """`requests` are what has arrived so far, decoded."""
 
-    def __init__(self, server: ThreadingHTTPServer) -> None:
-        self.endpoint = f"http://127.0.0.1:{server.server_port}"
+    def __init__(self, port: int) -> None:
+        self.endpoint = f"http://127.0.0.1:{port}"
         self.requests: list[ExportMetricsServiceRequest] = []
+        self.answer = ExportMetricsServiceResponse()
+        """The answer to each request."""
+        self.packs = False
+        """Whether answers over HTTP are compressed."""
 
     def metrics(self, name: str) -> list[Metric]:
         """Every metric of that name, of every request."""
@@ -78,19 +89,50 @@ def receiver() -> Iterator[Receiver]:
             found.requests.append(ExportMetricsServiceRequest.FromString(body))
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", "0")
+            answer = found.answer.SerializeToString()
+            if found.packs:
+                answer = gzip.compress(answer)
+                self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Receiver(server)
+        found = Receiver(server.server_port)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield found
         finally:
             server.shutdown()
+
+
+@contextmanager
+def grpc_receiver() -> Iterator[Receiver]:
+    """One that speaks gRPC."""
+
+    def export(request: ExportMetricsServiceRequest, _context: object) -> Any:
+        found.requests.append(request)
+        return found.answer
+
+    method = grpc.unary_unary_rpc_method_handler(
+        export,
+        request_deserializer=ExportMetricsServiceRequest.FromString,
+        response_serializer=ExportMetricsServiceResponse.SerializeToString,
+    )
+    service = DESCRIPTOR.services_by_name["MetricsService"].full_name
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(service, {"Export": method})]
+    )
+    found = Receiver(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    try:
+        yield found
+    finally:
+        server.stop(None).wait()
 
 
 @contextmanager

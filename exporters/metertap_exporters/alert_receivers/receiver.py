@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap._version import __version__
 from metertap.alerts.definitions import Key
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
@@ -154,7 +154,7 @@ class Receiver:
     def _have_a_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             name = f"metertap-{self.kind.name.lower()}"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread = threads.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
 
     def _next(self) -> tuple[list[Alert], list[Alert]] | None:

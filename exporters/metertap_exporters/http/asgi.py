@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.connections import LIMIT
 
@@ -46,7 +45,7 @@ class _Threads:
             self._running += is_more
         if is_more:
             try:
-                threading.Thread(target=self._run, name="metertap-mounted", daemon=True).start()
+                threads.Thread(target=self._run, name="metertap-mounted", daemon=True).start()
             except RuntimeError:  # the system has no more
                 self._run()
         return future

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.settings.settings import Settings
 from metertap.settings.table import AUTO, TABLE
 from metertap_exporters.http import unix_socket
@@ -132,7 +132,7 @@ class Endpoint:
             if self._listening is not None:
                 return
             listening = self._listening = _Listening()
-        threading.Thread(
+        threads.Thread(
             target=self._serve, args=(listening,), name=f"metertap-{self.label}", daemon=True
         ).start()
 

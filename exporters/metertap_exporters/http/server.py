@@ -229,6 +229,10 @@ class Server(ThreadingMixIn, WSGIServer):
     def service_actions(self) -> None:
         """Called at each poll of the serving loop."""
         self.connections.end_late()
+        if self.path is not None and self._bound is not None:
+            self._bound = unix_socket.bind_again(
+                self.socket, self.path, self._bound, self.request_queue_size
+            )
 
     def stop(self) -> None:
         """Stop serving, and close the listener."""

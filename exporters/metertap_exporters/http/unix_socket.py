@@ -41,6 +41,22 @@ def bind(listener: socket.socket, path: Path) -> Identity:
     return found.st_dev, found.st_ino
 
 
+def bind_again(listener: socket.socket, path: Path, bound: Identity, backlog: int) -> Identity:
+    """Have a listener at `path` again if its socket was removed, as old temporary files are.
+
+    Where that cannot be, or something else is there now, nothing is done.
+    """
+    if os.path.lexists(path):
+        return bound
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as fresh:
+        found = bind(fresh, path)
+        fresh.listen(backlog)
+        # With the descriptor of the one before, which is waited for.
+        os.dup2(fresh.fileno(), listener.fileno(), inheritable=False)
+        return found
+    return bound
+
+
 def remove(path: Path, bound: Identity) -> None:
     """Remove a socket, if it is still the one that was bound."""
     with suppress(OSError):

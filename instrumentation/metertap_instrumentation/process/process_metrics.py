@@ -19,7 +19,7 @@ from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
-from metertap import distributions, faults, locks, state
+from metertap import distributions, faults, locks, state, threads
 from metertap_instrumentation.process import NAME
 from metertap_instrumentation.process.source import Gate, Source
 
@@ -149,7 +149,7 @@ class ProcessMetrics:
         if distributions.version(DISTRIBUTION) is None:
             return
         try:
-            threading.Thread(target=self._load_later, name="metertap-process", daemon=True).start()
+            threads.Thread(target=self._load_later, name="metertap-process", daemon=True).start()
         except RuntimeError:  # the process ends, or has no thread left: the next tap may try
             self._begun = False
 

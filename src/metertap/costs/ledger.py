@@ -8,12 +8,11 @@ until that has ended, its share waits.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from decimal import Decimal
 from typing import Any
 
-from metertap import faults, locks, state
+from metertap import faults, locks, state, threads
 from metertap.costs import points, prices
 from metertap.costs.arithmetic import exact
 from metertap.costs.call import Call
@@ -73,7 +72,7 @@ def _fold_elsewhere() -> None:
 
     _folding.append(True)
     try:
-        threading.Thread(target=work, name="metertap-costs", daemon=True).start()
+        threads.Thread(target=work, name="metertap-costs", daemon=True).start()
     except RuntimeError:  # there are no new threads while Python ends
         work()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.history import forks
 from metertap.history.answers import HistoryError, Subject
 from metertap.history.database import TIERS
@@ -141,7 +141,7 @@ class HistoryWriter:
         with self._starting:
             if self._thread is None and not self._is_ended:
                 self._taken = _now()
-                self._thread = threading.Thread(
+                self._thread = threads.Thread(
                     target=self._run, name="metertap-history", daemon=True
                 )
                 self._thread.start()

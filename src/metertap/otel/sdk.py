@@ -7,7 +7,7 @@ says so for `doctor`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -51,6 +51,28 @@ def provider_in_force() -> metrics.MeterProvider | None:
     provider = metrics.get_meter_provider()
     proxy = getattr(metrics._internal, "_PROXY_METER_PROVIDER", None)
     return None if provider is proxy else provider
+
+
+class _Hearing:
+    """A client over gRPC whose answers are given to somebody else, too."""
+
+    def __init__(self, client: Any, heard: Callable[[Any], None]) -> None:
+        self._client, self._heard = client, heard
+
+    def Export(self, *args: Any, **kwargs: Any) -> Any:  # as it is called
+        answer = self._client.Export(*args, **kwargs)
+        self._heard(answer)
+        return answer
+
+
+def hear_answers(exporter: object, heard: Callable[[Any], None]) -> None:
+    """Have `heard` called with each answer that an exporter over gRPC gets, which drops them."""
+    client, stub = getattr(exporter, "_client", None), getattr(exporter, "_stub", None)
+    if client is not None and callable(stub):
+        # It makes a new client where a connection was lost.
+        private: Any = exporter
+        private._client = _Hearing(client, heard)
+        private._stub = lambda channel: _Hearing(stub(channel), heard)
 
 
 def sampled_context() -> Context | None:

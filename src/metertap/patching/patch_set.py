@@ -9,11 +9,10 @@ their chain, inert.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.patching import imports
 from metertap.patching.installed import Installed, install, put
 from metertap.patching.targets import Target
@@ -64,7 +63,7 @@ class PatchSet:
                 self._watches = True
         if imports.is_in_progress(self.module):
             name = f"metertap-import-{self.module}"
-            threading.Thread(target=self._wait, name=name, daemon=True).start()
+            threads.Thread(target=self._wait, name=name, daemon=True).start()
         elif self.module in sys.modules:
             self._apply(sys.modules[self.module])
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.alerts import counters, thresholds
 from metertap.alerts.evaluator import Alert, Evaluator
 from metertap.alerts.thresholds import BadThresholds, Thresholds
@@ -133,7 +133,7 @@ class AlertWatch:
     def _begin(self) -> None:
         with self._starting:
             if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(
+                self._thread = threads.Thread(
                     target=self._run, args=(self._stop,), name="metertap-alerts", daemon=True
                 )
                 self._thread.start()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 
-from metertap import faults, locks, state
+from metertap import faults, locks, state, threads
 from metertap.runtime import running
 from metertap.settings import program
 from metertap.text import printable
@@ -74,7 +73,7 @@ class Announcement:
         self._is_due = True
         if self._is_there:
             # A thread of its own: the program's must not wait for whoever reads its stderr.
-            threading.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
+            threads.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
 
     def _tell(self) -> None:
         with faults.guarded("announcement"):

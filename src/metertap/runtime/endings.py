@@ -18,10 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
-from metertap import faults, state
+from metertap import faults, state, threads
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
@@ -171,7 +172,7 @@ class Endings:
             self._put_off_until = now + _PUT_OFF_SECONDS
             try:
                 # Not a Thread: the main thread may hold the lock of those, too.
-                _thread.start_new_thread(self._remind, (number,))
+                threads.start(partial(self._remind, number))
             except RuntimeError:  # there are none while Python 3.12 ends
                 return False
         elif now >= self._put_off_until:
@@ -213,7 +214,7 @@ class Endings:
 
         with faults.guarded("ending"), self._undisturbed():
             try:
-                _thread.start_new_thread(push, ())
+                threads.start(push)
             except RuntimeError:  # there are none while Python 3.12 ends
                 self._push(until)
             else:

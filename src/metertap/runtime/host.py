@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from metertap import faults, locks, state
@@ -17,6 +18,8 @@ from metertap.runtime.opening import opens_at_once
 from metertap.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from metertap.history.writer import HistoryWriter
     from metertap.runtime.alert_watch import AlertWatch
     from metertap.runtime.pipeline import Pipeline
@@ -42,7 +45,10 @@ class MeasuredProcess:
         self.history: HistoryWriter | None = None
         self._pipeline: Pipeline | None = None
         self._registering = locks.lock()
-        self._leaving = Leaving(running.unregister)
+        self._leaving = Leaving(running.unregister, self._list_again)
+        self._register: Callable[[], Path] | None = None
+        self._entry: Path | None = None
+        """The file by which this process is listed."""
         self._announcement = Announcement(lambda: self.page_within(0), self._joined)
 
     @property
@@ -128,7 +134,8 @@ class MeasuredProcess:
         with faults.guarded("listing"), self._registering:
             self._leaving.prepare()
             try:
-                running.register(
+                self._register = partial(
+                    running.register,
                     service.get("name", running.UNNAMED),
                     self.json_url,
                     self.prometheus_url,
@@ -136,10 +143,17 @@ class MeasuredProcess:
                     problem=None if json is None else json.endpoint.problem,
                     access={**_access(endpoint), "workers": workers},
                 )
+                self._entry = self._register()
             except OSError as error:
                 told = faults.shown(error, str)
                 faults.warn_once("listing", "this process cannot be listed: %s", told)
         self._announcement.listens(is_logged=is_logged)
+
+    def _list_again(self) -> None:
+        """List the process once more if its entry was removed, as old temporary files are."""
+        with self._registering, contextlib.suppress(OSError):
+            if self._register is not None and self._entry is not None and not self._entry.exists():
+                self._entry = self._register()
 
     def _workers_of(self, endpoint: Endpoint) -> str | None:
         pipeline = self._pipeline  # without waiting for a thread that closes it

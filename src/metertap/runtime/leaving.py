@@ -1,4 +1,4 @@
-"""Taking this process out of the listing as it ends, although the listing's folder may hang."""
+"""Keeping this process in the listing, and taking it out as it ends, though its folder may hang."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.runtime import listing
+
+_LOOK_SECONDS = 10.0
+"""The time between two looks whether the entry is still there."""
 
 
 class Leaving:
     """Calls `leave` once somebody asks for it, and waits for that a moment at most.
 
+    Until then its thread calls `look` now and then.
+
     Python 3.12 and later start no thread while the process ends. So where the process has threads
     of ours anyway, `prepare` starts one that waits until it is asked.
     """
 
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = leave
+    def __init__(self, leave: Callable[[], None], look: Callable[[], object]) -> None:
+        self._leave, self._look = leave, look
         self.begin()
 
     def begin(self) -> None:
@@ -42,7 +47,7 @@ class Leaving:
         """Start a thread that waits until it is asked. Not safe for several threads at once."""
         if self._thread is None or self._asked.is_set():
             self.begin()
-            thread = threading.Thread(
+            thread = threads.Thread(
                 target=self._run,
                 args=(self._asked, self._done),
                 name="metertap-listing",
@@ -65,7 +70,9 @@ class Leaving:
             self._done.wait(seconds)
 
     def _run(self, asked: threading.Event, done: threading.Event) -> None:
-        asked.wait()
+        while not asked.wait(_LOOK_SECONDS):
+            with faults.guarded("listing"):
+                self._look()
         self._guarded()
         done.set()
 

@@ -57,7 +57,9 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
         done.release()
 
     try:
-        _thread.start_new_thread(tell, ())
+        from metertap import threads  # `metertap run` has no need of it
+
+        threads.start(tell)
     except RuntimeError:
         tell()
     done.acquire(timeout=max(0.0, seconds))

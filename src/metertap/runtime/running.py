@@ -69,8 +69,10 @@ def register(
     instance_id: str | None = None,
     problem: str | None = None,
     access: Mapping[str, Any] | None = None,
-) -> None:
+) -> Path:
     """List the address of this process, or why it has none; replaces the earlier entry.
+
+    Returns the file.
 
     `access` has the last four fields of `Running`, where they are not the default.
 
@@ -85,6 +87,7 @@ def register(
     }
     path = _write(service, ".json", entry)
     path.with_suffix(listing.UNSERVED).unlink(missing_ok=True)
+    return path
 
 
 def register_unserved(service: str, reason: str) -> None:

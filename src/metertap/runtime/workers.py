@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from metertap import faults
+from metertap import faults, threads
 from metertap.otel import resource
 from metertap.recording import Recorder
 from metertap.runtime import listing
@@ -99,7 +98,7 @@ class Workers:
 
     def _join_soon(self) -> None:
         # The program's call does not wait for the file system.
-        threading.Thread(target=self.join, name="metertap-workers-join", daemon=True).start()
+        threads.Thread(target=self.join, name="metertap-workers-join", daemon=True).start()
 
     def has_others(self) -> bool:
         """Return whether another worker is there, or may follow, to count on this one's totals."""

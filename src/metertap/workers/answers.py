@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import time
@@ -10,7 +11,8 @@ from contextlib import suppress
 from functools import partial
 
 from metertap.workers.ledger import Ledger
-from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users
+from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, listener
+from metertap.workers.members import identity
 from metertap.workers.sections import Sheet, Told
 from metertap.workers.wire import Malformed, framed
 
@@ -27,14 +29,19 @@ class Answers:
         self,
         ledger: Ledger,
         instance: Callable[[], str],
-        listening: socket.socket,
+        path: str,
         taken: Callable[[Sequence[str]], Sheet],
     ) -> None:
-        """Answer from `ledger`; `taken` returns sections as they are now, once they are saved."""
+        """Answer from `ledger` at `path`. Raises OSError.
+
+        `taken` returns sections as they are now, once they are saved.
+        """
         self._ledger = ledger
         self._taken = taken
         self._instance = instance
-        self._listening = listening
+        self._path = path
+        self._listening = listener(path)
+        self._bound = identity(path)
         self._waiting: selectors.BaseSelector | None = None
         self._lines: dict[socket.socket, tuple[Incoming, dict[str, Told]]] = {}
 
@@ -43,6 +50,18 @@ class Answers:
         self._waiting = waiting
         if self._listening not in waiting.get_map():
             waiting.register(self._listening, selectors.EVENT_READ, self._accept)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether others find the socket where they look for it."""
+        return self._bound == identity(self._path)
+
+    def listen_again(self) -> None:
+        """Listen at the same path, where the socket was removed. Raises OSError."""
+        with listener(self._path) as fresh:
+            # With the descriptor of the one before, which is waited for.
+            os.dup2(fresh.fileno(), self._listening.fileno(), inheritable=False)
+        self._bound = identity(self._path)
 
     def close(self) -> None:
         """Close the socket and all connections."""

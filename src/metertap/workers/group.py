@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from metertap import faults, locks
+from metertap import faults, locks, threads
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
 from metertap.workers.holding import IS_POSSIBLE, Hold
 from metertap.workers.ledger import Ledger, is_changed
-from metertap.workers.lines import listener
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, first, me, remove
 from metertap.workers.records import Head, Totals
 from metertap.workers.sections import Sheet
@@ -262,13 +261,13 @@ class WorkerGroup:
             self._begin_to_hold(hold.touched())
         else:
             self._holder = self._new_holder(is_holding=False)
-        listening = listener(files.name(self._me, SOCKET))
-        self._answers = Answers(self._ledger, self._instance, listening, self.taken)
+        path = files.name(self._me, SOCKET)
+        self._answers = Answers(self._ledger, self._instance, path, self.taken)
         self._wake = socket.socketpair()
         self._waiting = selectors.PollSelector()  # takes no descriptor
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
         self._answers.listen(self._waiting)
-        thread = threading.Thread(
+        thread = threads.Thread(
             target=self._run, args=(self._waiting,), name="metertap-workers", daemon=True
         )
         thread.start()
@@ -303,12 +302,30 @@ class WorkerGroup:
                     continue
                 look = now + _LOOK_SECONDS
                 with faults.guarded("workers.look"):
+                    self._restore()
                     if self._answers is not None:
                         self._answers.listen(waiting)
                     self._look()
                     if now >= write and self._is_missed():
                         write = now + _WRITE_SECONDS
                         self.write()
+
+    def _restore(self) -> None:
+        """Put back what else was removed: some systems clean temporary files after some days."""
+        files, hold, answers, totals = self._files, self._hold, self._answers, self._totals
+        if files is None or hold is None or answers is None or totals is None:
+            return
+        try:
+            if totals.is_missing:
+                files.have_folder()
+                self._written, self._stale = {}, set(self._ledger.sections)
+            if not answers.is_in_place:
+                files.have_folder()
+                answers.listen_again()
+            if hold.renew():
+                hold.note(self._ports)
+        except OSError as error:
+            faults.warn_once("workers.restore", "other workers do not find this one: %s", error)
 
     def _look(self) -> None:
         """Add the totals of ended workers; take the place of a holder that has ended."""

@@ -12,7 +12,7 @@ from metertap import faults, locks
 from metertap.workers import records
 from metertap.workers.ledger import Ledger, Merged
 from metertap.workers.lines import Line, Message, ask_all
-from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, remove
+from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, identity, remove
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.sections import Heard, Items, Sheet
 from metertap.workers.wire import Malformed, OtherVersion, framed, moment
@@ -129,6 +129,9 @@ class Holder:
         with self._lock:
             if self._is_over:
                 return
+            if self.has_past and identity(self._files.past) is None:
+                self._is_written = False  # something else has removed it
+                self._write_past()
             self._absorb(other for other in self._others() if not other.is_alive)
             late = [peer.line for peer in self._peers.values() if peer.line.is_waiting]
             if late:
@@ -178,8 +181,12 @@ class Holder:
                 peer.line.close()
 
     def _others(self) -> dict[Member, set[str]]:
+        """Return all others with files, and those that lost theirs before they ended."""
         found = self._files.members()
         found.pop(self._me, None)
+        for known in self._peers.keys() - found.keys():
+            if self.is_holding or known.is_alive:
+                found[known] = set()
         return found
 
     def _is_continued(self, since: int) -> bool:
@@ -206,7 +213,12 @@ class Holder:
         for other in living:
             if other not in self._peers:
                 self._peers[other] = _Peer(Line(other, self._files.name(other, SOCKET)))
-        reachable = [other for other in living if SOCKET in living[other]]
+        # A connection stays where the socket was removed.
+        reachable = [
+            other
+            for other in living
+            if SOCKET in living[other] or self._peers[other].line.socket is not None
+        ]
         failed = ask_all(
             [self._peers[other].line for other in reachable],
             framed({"sections": list(names)}),
@@ -222,18 +234,21 @@ class Holder:
         self, other: Member, names: Sequence[str], is_reachable: bool, error: Exception | None
     ) -> Worker:
         """Return the figures of a worker; if it did not answer, those that it saved."""
-        peer, state = self._peers[other], REACHED
+        peer, state, saved = self._peers[other], REACHED, None
         if error is not None or not is_reachable:
-            state = NOT_REACHED if is_reachable else LEFT
             is_late = isinstance(error, TimeoutError)
             if not is_late or time.monotonic() - peer.oldest(names) > _TRUSTED_SECONDS:
                 with suppress(OSError):  # what it told last is known
-                    self._take_totals(other, peer)
+                    saved = self._take_totals(other, peer)
+            has_left = saved is not None and not saved.head.killed
+            state = LEFT if has_left else NOT_REACHED
         for name in names:
             peer.sheet.setdefault(name, {})
         at = peer.oldest(names)
         age = max(0.0, time.monotonic() - at) if at else 0.0
-        reason = None if error is None else str(error) or type(error).__qualname__
+        reason = None
+        if state == NOT_REACHED:
+            reason = _told(error) if error is not None else "its socket was removed"
         return Worker(other.pid, peer.instance, state, age, reason)
 
     def _take(self, other: Member, message: Message) -> None:
@@ -295,7 +310,9 @@ class Holder:
         """Read what the holder keeps of workers that have ended, and add those that it lacks."""
         # First those: what is kept is read later, and has any that the holder takes in meanwhile.
         known = {other: self._last_known(other) for other in ended}
-        self._past = self._kept()
+        kept = self._kept()
+        if kept.head.ended >= self._past.head.ended:  # else its file was removed, or is older
+            self._past = kept
         absorbed = self._absorbed()
         new = {other: record for other, record in known.items() if other not in absorbed}
         if new:
@@ -349,13 +366,16 @@ class Holder:
         record = self._take_totals(ended, peer)
         self._peers.pop(ended, None)
         peer.line.close()
-        # Whoever leaves removes its socket; who was killed at once may have saved nothing.
-        was_killed = os.path.exists(self._files.name(ended, SOCKET))
-        return Record(Head(killed=was_killed) if record is None else record.head, peer.sheet)
+        # Whoever leaves saves its totals; who was killed at once may have saved nothing.
+        return Record(Head(killed=1) if record is None else record.head, peer.sheet)
 
     def _remove(self, other: Member) -> None:
         for suffix in (SOCKET, TOTALS):
             remove(self._files.name(other, suffix))
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__qualname__
 
 
 def _raise_exhausted(error: Exception) -> None:

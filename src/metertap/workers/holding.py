@@ -44,6 +44,22 @@ class Hold:
                 self._close()
         return True
 
+    def renew(self) -> bool:
+        """Take the lock anew if its file was removed; return whether that was so.
+
+        Others take the old one then, and see that its file is not in place. Raises OSError.
+        """
+        if not self.is_held or self._is_in_place():
+            return False
+        fresh = Hold(self._path)
+        if not fresh.take():
+            fresh._close()
+            return False
+        before, self._handle = self._handle, fresh._handle
+        assert before is not None
+        os.close(before)
+        return True
+
     def touched(self) -> int:
         """Write to the file, and return the time of that in nanoseconds of its file system."""
         assert self._handle is not None

@@ -92,6 +92,10 @@ class Files:
         self.folder = runtime_folder.made()
         self._seen: list[str] = []
 
+    def have_folder(self) -> None:
+        """Make the folder again, where it was removed. Raises OSError."""
+        runtime_folder.made()
+
     def name(self, of: Member, suffix: str) -> str:
         """Return the path of a worker's file."""
         return os.path.join(self.folder, f"{of.pid}-{of.start}-{self.service}{suffix}")
@@ -155,6 +159,15 @@ class Files:
             if found.st_size > most:
                 raise OSError(f"{path} is too long")
             return file.read(most)
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Return the device and the number of a file; None where none can be found."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def remove(path: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metertap.workers.ledger import Merged
-from metertap.workers.members import Files, Member
+from metertap.workers.members import Files, Member, identity
 from metertap.workers.sections import Heard, Items, Section, Sheet, Told
 from metertap.workers.wire import Malformed, decoder, encoder, framed, messages, moment
 
@@ -80,6 +80,14 @@ class Totals:
         self._known: dict[str, tuple[Items, float]] = {}
         self._told: dict[str, Told] = {}
         self._size = self._most = 0
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether what was saved has been removed since; it is saved whole the next time."""
+        is_missing = bool(self._size) and identity(self._path) is None
+        if is_missing:
+            self._told = {}
+        return is_missing
 
     def save(self, head: Head, sheet: Sheet, at: float) -> None:
         """Save some sections as they are `at` that time. Raises OSError."""
