@@ -332,3 +332,21 @@ def test_weights_of_clients_are_bounded_and_those_of_servers_are_not() -> None:
     of_clients = [recorder.weight(name, "mcp", catalogue.CLIENT).name for name in "abc"]
     assert of_clients == ["a", "b", catalogue.OTHER]
     assert recorder.weight("a", "mcp", catalogue.CLIENT).name == "a"
+
+
+def test_a_tool_has_a_weight_only_where_weights_are_recorded() -> None:
+    recorder = Recorder()
+    tool = recorder.tool("search", "test")
+    weight = recorder.weight_of(tool)
+    assert weight is recorder.weight_of(tool) is recorder.weight("search", "test")
+    recorder.configure(10, 10, weighs=False)
+    assert recorder.weight_of(tool) is None
+    recorder.configure(10, 10)
+    assert recorder.weight_of(tool) is weight
+
+
+def test_models_past_the_limit_share_a_series() -> None:
+    recorder = Recorder(series_limit=2)
+    models = [recorder.usage("search", "x", model).model for model in "abca"]
+    assert models == ["a", "b", catalogue.OTHER, "a"]
+    assert recorder.usage("search", "x", "b") is recorder.usage("search", "x", "b")
