@@ -147,3 +147,21 @@ def test_more_models_than_are_kept_are_recorded_all_the_same() -> None:
             points._MOST + 1
         )
         assert len(state.recorder().usage_figures()) == points._MOST + 1
+
+
+def test_the_first_call_after_somebody_has_looked_is_told_to_who_waits_for_records() -> None:
+    recorder, told = state.recorder(), list[str]()
+
+    def hear() -> None:
+        told.append("record")
+
+    with metertap.instrument(json_endpoint=False):
+        for _ in range(2):
+            metertap.record_usage(provider="x", model="m", input_tokens=1)
+        assert recorder.usage_figures()
+        recorder.on_record(hear)
+        for _ in range(2):
+            metertap.record_usage(provider="x", model="m", input_tokens=1)
+        recorder.forget_record_callback(hear)
+        assert len(ledger._unrecorded) == 2
+    assert told == ["record"]
