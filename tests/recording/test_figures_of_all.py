@@ -55,9 +55,13 @@ def test_the_newest_latencies_are_those_of_the_last_calls() -> None:
     assert recorder.newest_latencies(key, 10, above=29.9) == [1.0, 2.0, 30.0, 4.0]
     assert recorder.newest_latencies(key, 10, above=30.0) == []
     assert recorder.newest_latencies(("made up", "test"), 10) == []
+    tool = recorder.tool(*key)
+    recorder.started(tool)
+    tool.append(0.005)
+    assert recorder.newest_latencies(key, 2) == [4.0, 5.0]
     found = recorder.figures_of_tool(*key)
     assert found is not None
-    assert found[1] == [1.0, 2.0, 30.0, 4.0]
+    assert found[1] == [1.0, 2.0, 30.0, 4.0, 5.0]
     assert recorder.figures_of_tool("made up", "test") is None
 
 
