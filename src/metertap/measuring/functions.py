@@ -56,10 +56,10 @@ def plain(
             slot.failed(frame, started, error)
             raise
         ended = clock()
-        if later is not None and type(result) in UNFINISHED and frame[0]:
+        if later is not None and id(type(result)) in UNFINISHED and frame[0]:
             return later(frame, started, result)
         if frame[3]:
-            if slot.is_new and type(result) in UNFINISHED and frame[0]:
+            if slot.is_new and id(type(result)) in UNFINISHED and frame[0]:
                 return slot.later(frame, started, result)
             slot.told(frame, started, ended, result)
             return result

@@ -207,7 +207,7 @@ class ToolSlot(Slot):
         """Warn of a function that looks plain and is not, by its first result."""
         self.is_new = False
         kind = type(result)
-        if hasattr(kind, "__await__") or kind in {GeneratorType, AsyncGeneratorType}:
+        if hasattr(kind, "__await__") or kind is GeneratorType or kind is AsyncGeneratorType:
             faults.warn_once(
                 f"tool {self.name}",
                 "tool %s is a plain function and returns a %s: only the making of that is "

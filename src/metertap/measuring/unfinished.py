@@ -19,8 +19,11 @@ from metertap.measuring.calls import NOTE, OWNER, Frame, clock
 Later = Callable[[Frame, float, Any], Any]
 """Takes the frame of a call, when it started, and the coroutine or generator that it returned,
 which may be run later. Gives what the caller gets for that, and ends the call. Never raises."""
-UNFINISHED = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
-"""Types of results that are not over when they are returned."""
+UNFINISHED = frozenset(map(id, (CoroutineType, GeneratorType, AsyncGeneratorType)))
+"""The ids of types of results that are not over when they are returned.
+
+Not the types: to look for another one, Python would ask its metaclass, which is the program's.
+"""
 _Enter = Callable[..., Frame | None]
 
 

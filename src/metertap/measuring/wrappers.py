@@ -45,7 +45,7 @@ def plain_wrapper(measure: Measure, later: Later | None = None) -> WrapperFuncti
             raise
         if frame is not None:
             try:
-                if later is not None and type(result) in UNFINISHED and frame[SERIES]:
+                if later is not None and id(type(result)) in UNFINISHED and frame[SERIES]:
                     return later(frame, frame[STARTED], result)
                 ended(frame, result)
             except Exception as fault:

@@ -21,7 +21,8 @@ _MOST_PARTS = 1000
 _LONGEST = 1_000_000
 """The most characters of a text that is not ASCII: counting the bytes of more takes too long."""
 _MOST_NODES = 500
-_STRUCTURES = frozenset({dict, list, tuple, int, float, bool, type(None)})
+_STRUCTURES = frozenset(map(id, (dict, list, tuple, int, float, bool, type(None))))
+"""Ids of types: the metaclass of another one is the program's, and is not asked."""
 _CONSTANTS = {None: 4, True: 4, False: 5}
 
 
@@ -60,7 +61,7 @@ def of_value(value: Any) -> int:
     kind = type(value)
     if kind is str:
         return of_text(value)
-    if kind in _STRUCTURES or _fields(value) is not None:
+    if id(kind) in _STRUCTURES or _fields(value) is not None:
         return STRUCTURED
     return UNKNOWN
 

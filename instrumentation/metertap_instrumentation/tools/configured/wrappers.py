@@ -181,7 +181,7 @@ def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) ->
             raise
         if frame is not None:
             try:
-                if type(result) in UNFINISHED and frame[SERIES]:
+                if id(type(result)) in UNFINISHED and frame[SERIES]:
                     return later(frame, frame[STARTED], result)
                 ended(frame, result)
             except Exception as fault:
