@@ -123,12 +123,15 @@ def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
     """Choose the tools that are shown, by the names that they are shown under."""
     shown: dict[str, ToolFigures] = {}
     tools = list(tools)
-    idle = [tool.name for tool in tools if tool.source == catalogue.MANUAL and not tool.calls]
-    called = {tool.name for tool in tools if tool.calls} if idle else set()
+    # Decorated, and run by a framework that is patched: its calls are counted there.
+    idle = [
+        tool for tool in tools if tool.source == catalogue.MANUAL and not any(tool.counts.values())
+    ]
+    if idle:
+        called = {tool.name for tool in tools if any(tool.counts.values())}
+        hidden = {id(tool) for tool in idle if tool.name in called}
+        tools = [tool for tool in tools if id(tool) not in hidden]
     for tool in paced(tools):
-        # Decorated, and run by a framework that is patched: its calls are counted there.
-        if tool.name in called and tool.source == catalogue.MANUAL and not tool.calls:
-            continue
         shown[_free_name(tool.name, tool.source, shown)] = tool
     return shown
 

@@ -98,7 +98,7 @@ class LatencySeries(Buffer, Generic[F]):
 
     def _state(self) -> tuple[object, ...]:
         """Return something that differs after whatever may change figures."""
-        return (self.position, self.latencies.count, self.ended, self.window)
+        return (self.position, self.latencies.count, self.ended, self.latencies.window)
 
     def _count_error(self, error_type: str) -> None:
         seen = self.error_types.get(error_type, 0)

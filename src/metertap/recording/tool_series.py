@@ -175,8 +175,12 @@ class ToolSeries(LatencySeries["ToolFigures"]):
 
     def _state(self) -> tuple[object, ...]:
         looked_up, first_items = self.looked_up_calls, self._first_items
-        return (
-            *super()._state(),
+        latencies = self.latencies
+        return (  # what the class above has, too, without a call: many are asked for it
+            self.position,
+            latencies.count,
+            self.ended,
+            latencies.window,
             self._ended,
             self._left,
             looked_up and (looked_up[0].calls, looked_up[1].calls),
@@ -234,23 +238,27 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         counts = self.counts = dict(self.counts)
         for item in items:
             if type(item) is float:
-                item = Ended(outcomes.OK, None, item * 1000.0, item)
-            counts[item.outcome] += 1
-            if item.error_type is not None:
-                self._count_error(item.error_type)
-                error = f"{item.outcome} {item.error_type}"
+                item = (outcomes.OK, None, item * 1000.0, item, None)
+            outcome, error_type, latency_ms, seconds, trace = item
+            counts[outcome] = counts.get(outcome, 0) + 1
+            if error_type is not None:
+                self._count_error(error_type)
+                error = f"{outcome} {error_type}"
                 self._errors = {**self._errors, error: self._errors.get(error, 0) + 1}
-            if item.latency_ms is None:
+            if latency_ms is None:
                 continue
-            if item.outcome in outcomes.SAMPLED:
-                samples.append(item.latency_ms)
+            if outcome in outcomes.SAMPLED:
+                samples.append(latency_ms)
             else:
                 self.unsampled += 1
-                self.unsampled_ms += item.latency_ms
-            part = parts.setdefault((item.outcome, item.error_type), ([], []))
-            if item.trace is not None:
-                part[1].append(Trace(len(part[0]), *item.trace))
-            part[0].append(item.seconds)
+                self.unsampled_ms += latency_ms
+            kind = outcome, error_type
+            part = parts.get(kind)
+            if part is None:
+                part = parts[kind] = [], []
+            if trace is not None:
+                part[1].append(Trace(len(part[0]), *trace))
+            part[0].append(seconds)
         if samples:
             self.latencies.add_milliseconds(samples)
         for kind, (durations, traces) in parts.items():
