@@ -206,6 +206,7 @@ def test_a_listing_holds_no_command_line() -> None:
     assert set(json.loads(file.read_text())) == {
         "pid",
         "process_start",
+        "namespace",
         "service",
         "instance_id",
         "started",

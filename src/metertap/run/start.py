@@ -23,6 +23,7 @@ import time
 from metertap.interpreters import is_subinterpreter
 from metertap.run import others
 from metertap.runtime import listing
+from metertap.settings import runtime_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -281,6 +282,7 @@ class _Waiting:
                 listing.UNSERVED,
                 f'{{"pid": {os.getpid()}, "service": {shown}, "started": {time.time()}, '
                 f'"process_start": {listing.start_of(os.getpid()) or "null"}, '
+                f'"namespace": {runtime_folder.namespace() or "null"}, '
                 f'"json_url": null, "prometheus_url": null, "reason": "{listing.NO_PAGE_YET}"}}',
             )
         except OSError:  # where nothing can be listed, whoever opens an endpoint says so

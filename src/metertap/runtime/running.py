@@ -10,6 +10,7 @@ process that is killed leaves its file behind, and its id and port go to others.
 
 # No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
 
+import errno
 import json
 import os
 import stat
@@ -27,6 +28,8 @@ _TOLD = ".told"
 """The suffix of a file that marks a printed address, made by the program's first process."""
 _FRESH_SECONDS = 60.0
 """A file of this age that is not in its place yet will never be: its process was killed."""
+_FOREIGN_SECONDS = 7 * 86_400.0
+"""The age from which an entry is removed whose process is where it cannot be seen."""
 _CLOCK_SET_SECONDS = 60.0
 """The most by which the clock may have been set between two compared times."""
 _LONGEST = 65_536
@@ -103,6 +106,7 @@ def _write(service: str, suffix: str, more: Mapping[str, Any]) -> Path:
     entry = {
         "pid": pid,
         "process_start": listing.start_of(pid),
+        "namespace": runtime_folder.namespace(),
         "service": service,
         "started": time.time(),
         **more,
@@ -179,12 +183,24 @@ def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
                 certificate_file=_text_or_none(entry.get("certificate_file")),
                 workers=_text_or_none(entry.get("workers")),
             )
-            if _is_running(process, entry.get("process_start")):
+            if _is_elsewhere(entry.get("namespace")):
+                # One that lives writes it again.
+                is_over = time.time() - path.lstat().st_mtime > _FOREIGN_SECONDS
+            elif _is_running(process, entry.get("process_start")):
                 yield process, entry
+                continue
             else:
+                is_over = True
+            if is_over:
                 path.unlink(missing_ok=True)
         except (OSError, OverflowError, ValueError, KeyError, TypeError, RecursionError):
             continue
+
+
+def _is_elsewhere(namespace: object) -> bool:
+    """Return whether a process has its id in another namespace, where this one sees it not."""
+    own = runtime_folder.namespace()
+    return namespace is not None and own is not None and namespace != own
 
 
 def _text(path: Path) -> str:
@@ -230,10 +246,22 @@ def _remove_left() -> None:
     for path in paths:
         try:
             old = time.time() - path.lstat().st_mtime > _FRESH_SECONDS
-            if old and not _is_alive(int(path.stem.partition("-")[0])):
+            is_alive = _is_alive(int(path.stem.partition("-")[0]))
+            if old and not is_alive and not _is_listened_at(path):
                 path.unlink(missing_ok=True)
         except (OSError, OverflowError, ValueError):
             continue
+
+
+def _is_listened_at(path: Path) -> bool:
+    """Return whether a process listens at a socket, which may be in another namespace."""
+    if path.suffix != runtime_folder.SOCKET:
+        return False
+    import socket  # no process needs it to start
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        return client.connect_ex(str(path)) in {0, errno.EAGAIN}
 
 
 def ended_seconds_ago() -> float | None:

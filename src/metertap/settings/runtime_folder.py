@@ -36,6 +36,17 @@ def made() -> str:
     return found
 
 
+def namespace() -> int | None:
+    """Return the number of the namespace of process ids that this process is in; None if unknown.
+
+    Containers and sandboxes may share the folder, while an id means another process in each.
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
 def check_private(folder: str) -> None:
     """Make sure that nobody else reads or writes there. Raises OSError where somebody may."""
     if not hasattr(os, "getuid"):

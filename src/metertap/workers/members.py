@@ -78,8 +78,12 @@ def started(pid: int) -> int | None:
 
 
 def key(name: str, *addresses: str) -> str:
-    """Return the key of a service in names of files, made of its name and its addresses."""
-    everything = "\0".join((name, *addresses)).encode("utf-8", "replace")
+    """Return the key of a service in names of files, made of its name and its addresses.
+
+    Workers in different namespaces of process ids cannot tell whether others live.
+    """
+    namespace = str(runtime_folder.namespace())
+    everything = "\0".join((name, *addresses, namespace)).encode("utf-8", "replace")
     shown = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in name[:20])
     return f"{shown}_{zlib.crc32(everything):08x}"
 

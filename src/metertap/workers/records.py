@@ -102,7 +102,12 @@ class Totals:
             self._files.write(self._path, data)
             self._size, self._most = 0, _MOST_GROWTH * len(data)
         else:
-            self._files.append(self._path, data)
+            try:
+                self._files.append(self._path, data)
+            except FileNotFoundError:  # something else has removed it
+                self._files.have_folder()
+                self.save(head, sheet, at)
+                return
         self._size += len(data)
         self._told = told
 
