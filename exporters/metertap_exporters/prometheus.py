@@ -37,6 +37,8 @@ class PrometheusScrapeReader(OnDemandReader):
     """A reader that collects when it is asked to, every metric cumulative."""
 
     exports_prometheus = True
+    gives_way = True
+    """Whether others may run in the middle of a histogram's collection."""
 
     def collected(self) -> MetricsData | None:
         """Collect now; None where there is nothing."""
