@@ -20,7 +20,7 @@ from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import WsgiApp
 from metertap_exporters.http.hosts import HostCheck, is_loopback
 from metertap_exporters.http.listeners import process_at
-from metertap_exporters.http.server import POLL_SECONDS, Server
+from metertap_exporters.http.server import POLL_SECONDS, Lost, Server
 from metertap_exporters.http.tls import ServerTls
 
 _NEXT_PORTS = range(9110, 9130)
@@ -178,7 +178,11 @@ class Endpoint:
                 return
             self._settled()
             if server is not None:
-                server.serve_forever(POLL_SECONDS)
+                try:
+                    server.serve_forever(POLL_SECONDS)
+                except Lost:
+                    self.problem = "the program has closed its descriptors"
+                    faults.warn("%s is served no more: %s", self.label, self.problem)
 
     def _settled(self) -> None:
         with faults.guarded(f"endpoint {self.label}"):

@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from metertap import faults, locks
+from metertap import descriptors, faults, locks
+from metertap.descriptors import Witness
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
 from metertap_exporters.http.connections import Connections
@@ -162,6 +163,10 @@ class _Handler(WSGIRequestHandler):
         return {**super().get_environ(), HAS_ROOM: has_room}
 
 
+class Lost(Exception):
+    """The program has closed the listener, with all its descriptors."""
+
+
 class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
@@ -183,6 +188,7 @@ class Server(ThreadingMixIn, WSGIServer):
             self.address_family = socket.AF_INET6
         self.connections = Connections()
         self._stopped = locks.event()
+        self._witness = Witness()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -200,6 +206,8 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; where there is nothing to do it with, wait before the next try."""
+        if not self._witness.is_there():
+            raise OSError(errno.EBADF, "the program has closed the listener")
         try:
             accepted, address = super().get_request()
         except OSError as error:
@@ -227,7 +235,10 @@ class Server(ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called at each poll of the serving loop."""
+        """Called at each poll of the serving loop; ends that where the listener is lost."""
+        if not self._witness.is_there():
+            self.connections.close()
+            raise Lost
         self.connections.end_late()
         if self.path is not None and self._bound is not None:
             self._bound = unix_socket.bind_again(
@@ -238,21 +249,30 @@ class Server(ThreadingMixIn, WSGIServer):
         """Stop serving, and close the listener."""
         self._stopped.set()
         self.connections.close()
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # on Linux the serving loop wakes up at once
+        if self._witness.is_there():
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)  # on Linux the serving loop wakes up at once
         self.shutdown()
         self.server_close()
 
     def server_close(self) -> None:
-        """Close the listener; a Unix socket leaves its place."""
-        super().server_close()
+        """Close the listener, if it is ours; a Unix socket leaves its place."""
+        if self._witness.is_there():
+            super().server_close()
+            self._witness.close()
+        else:
+            descriptors.leave(self.socket, self.connections)
         if self.path is not None and self._bound is not None:
             unix_socket.remove(self.path, self._bound)
 
     def forget(self) -> None:
         """Close a forked child's copies of the parent's sockets, which stay open in the parent."""
-        self.socket.close()
-        self.connections.forget()
+        if self._witness.is_there():
+            self._witness.close()
+            self.socket.close()
+            self.connections.forget()
+        else:
+            descriptors.leave(self.socket, self.connections)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing: the base class would print a traceback for each client that vanishes."""

@@ -13,14 +13,14 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from metertap import locks
+from metertap import descriptors, locks
 
 WRITERS: weakref.WeakSet[Any] = weakref.WeakSet()
 """Every `HistoryWriter` of this process."""
 reading = locks.lock()
 """The lock that is held while this process reads a file to which it may also write."""
-_inherited: list[tuple[Path, object]] = []
-"""Files that a parent had open, and what a child may neither use nor close of them."""
+_unusable: list[tuple[Path, object, str]] = []
+"""Files, what may neither be used nor closed of them, and why: for good in this process."""
 _fork = threading.local()
 
 
@@ -44,13 +44,25 @@ def forked() -> None:
     reading = locks.lock()
     for writer in list(WRITERS):
         if not _fork.is_unread or writer not in _fork.let_go:
-            _inherited.append((writer.path, writer.store))
+            why = "a parent process had it open when it forked"
+            _unusable.append((writer.path, writer.store, why))
         writer.forked()
 
 
 def check(path: Path) -> None:
-    """Raise HistoryError for a file that a parent process had open when it forked."""
-    if any(path == each for each, _ in _inherited):
-        from metertap.history.answers import HistoryError
+    """Raise HistoryError for a file that this process can no longer open safely.
 
-        raise HistoryError(f"{path}: a parent process had it open when it forked")
+    A parent process had it open when it forked, or the program has closed its descriptors: SQLite
+    goes by what it noted of them for all connections of a process.
+    """
+    for each, _, why in _unusable:
+        if path == each:
+            from metertap.history.answers import HistoryError
+
+            raise HistoryError(f"{path}: {why}")
+
+
+def lose(path: Path, connection: object) -> None:
+    """Leave a file alone whose descriptors the program has closed; their numbers may be its own."""
+    descriptors.leave(connection)
+    _unusable.append((path, connection, "the program has closed its descriptors"))

@@ -10,6 +10,8 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from metertap.descriptors import Witness
+from metertap.history import forks
 from metertap.history.answers import Subject
 from metertap.history.database import (
     KEPT_SECONDS,
@@ -53,13 +55,26 @@ class Store:
     def __init__(self, path: Path, most_bytes: int, busy_seconds: float = 5.0) -> None:
         self._path = path
         self._most_bytes = most_bytes
-        self._connection = open_to_write(path, busy_seconds)
+        self._witness = Witness()
+        try:
+            self._connection = open_to_write(path, busy_seconds)
+        except BaseException:
+            self._witness.close()
+            raise
         self._file = _identity(path)
         self._ids: dict[tuple[tuple[str, str], tuple[str, ...]], int] = {}
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file; keep it, for good, where the program has closed its descriptors."""
+        if self._witness.is_there():
+            self._connection.close()
+            self._witness.close()
+        else:
+            forks.lose(self._path, self._connection)
+
+    def is_lost(self) -> bool:
+        """Return whether its descriptors may be files of the program's, which closed them."""
+        return not self._witness.is_there()
 
     def is_moved(self) -> bool:
         """Return whether the file was deleted or replaced, so that writes are lost."""

@@ -232,10 +232,10 @@ class HistoryWriter:
             self._waiting[:2] = [(start, one)]
 
     def _opened(self) -> Store:
-        forks.check(self.path)
-        if self.store is not None and self.store.is_moved():
+        if self.store is not None and (self.store.is_lost() or self.store.is_moved()):
             self.store.close()
             self.store = None
+        forks.check(self.path)
         if self.store is None:
             self.store = Store(self.path, self._most_bytes)
         return self.store

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from metertap import faults, locks, threads
+from metertap import descriptors, faults, locks, threads
+from metertap.descriptors import Witness
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
 from metertap.workers.holding import IS_POSSIBLE, Hold
@@ -62,6 +63,7 @@ class WorkerGroup:
         self._wake: tuple[socket.socket, socket.socket] | None = None
         self._waiting: selectors.BaseSelector | None = None
         self._thread: threading.Thread | None = None
+        self._witness: Witness | None = None
         self._me = self._first = Member(0, 0)
         self._ports: dict[str, int] = {}
         """The ports of the service by label, and by `pid` and `start` the process that had them."""
@@ -112,7 +114,7 @@ class WorkerGroup:
     def keep_port(self, label: str, port: int) -> None:
         """Note the port for the worker that takes the place of this one."""
         with self._lock, suppress(OSError):
-            if self._hold is not None and self._hold.is_held:
+            if not self._is_lost() and self._hold is not None and self._hold.is_held:
                 self._ports |= {label: port, "pid": self._me.pid, "start": self._me.start}
                 self._hold.note(self._ports)
 
@@ -133,7 +135,7 @@ class WorkerGroup:
         for which there are no descriptors, or at which a fault of ours happens.
         """
         while True:
-            holder = self._holder
+            holder = None if self._is_lost() else self._holder
             try:
                 found = None if holder is None else holder.gathered(names, self.taken)
             except Exception as error:
@@ -209,6 +211,8 @@ class WorkerGroup:
         """Leave the service. The counts stay, as long as other workers need them."""
         with self._lock:
             self._is_ended = True
+            if self._is_lost():
+                self._leave()
             thread, wake, files, hold = self._thread, self._wake, self._files, self._hold
             if wake is not None:
                 with suppress(OSError):
@@ -239,7 +243,23 @@ class WorkerGroup:
         self._is_alone = not IS_POSSIBLE
         self._ledger.forget()
 
+    def _is_lost(self) -> bool:
+        """Return whether the program has closed its descriptors, whose numbers may be its own."""
+        return self._witness is not None and not self._witness.is_there()
+
+    def _leave(self) -> None:
+        """Take no part any more, and close nothing: the counts so far stay with the others."""
+        with self._lock:
+            self._is_ended = True
+            parts = self._hold, self._holder, self._answers, self._wake, self._waiting
+            descriptors.leave(*parts)
+            self._hold = self._holder = self._answers = self._wake = self._waiting = None
+
     def _close(self) -> None:
+        if self._is_lost():
+            self._leave()
+        elif self._witness is not None:
+            self._witness.close()
         with suppress(OSError):
             if self._hold is not None:
                 self._hold.free()
@@ -256,6 +276,7 @@ class WorkerGroup:
 
     def _begin(self) -> None:
         files = self._enlist()
+        self._witness = Witness()
         hold = self._hold = Hold(files.lock)
         if hold.take():
             self._begin_to_hold(hold.touched())
@@ -293,7 +314,11 @@ class WorkerGroup:
         with faults.guarded("workers"):
             look = write = time.monotonic() + _LOOK_SECONDS
             while not self._is_ended:
-                for key, _ in waiting.select(max(0.0, look - time.monotonic())):
+                ready = waiting.select(max(0.0, look - time.monotonic()))
+                if self._is_lost():
+                    self._leave()
+                    return
+                for key, _ in ready:
                     if key.data is not None:
                         with faults.guarded("workers.answer"):
                             key.data()
