@@ -135,9 +135,11 @@ class WorkerGroup:
         for which there are no descriptors, or at which a fault of ours happens.
         """
         while True:
-            holder = None if self._is_lost() else self._holder
+            holder = self._holder
             try:
-                found = None if holder is None else holder.gathered(names, self.taken)
+                found = None
+                if holder is not None and not self._is_lost():
+                    found = holder.gathered(names, self.taken)
             except Exception as error:
                 faults.fault("workers.gathered", error)
                 return self._gathered.get(tuple(names))
