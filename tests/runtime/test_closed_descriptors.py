@@ -22,6 +22,15 @@ tap = metertap.instrument(json_port=0, history=sys.argv[1], prometheus=True)
 def search(number):
     return number
 
+def wait_for_threads():
+    # What one does at the very moment cannot be taken back: a number is its own until it is used.
+    idle = 0
+    while idle < 5:
+        time.sleep(0.02)
+        tasks = [f"/proc/self/task/{task}/stat" for task in os.listdir("/proc/self/task")]
+        states = [open(task).read().rpartition(")")[2].split()[0] for task in tasks]
+        idle = idle + 1 if states.count("S") == len(states) - 1 else 0
+
 search(1)
 tap.flush(60_000)
 for address in (tap.json_url, tap.prometheus_url):
@@ -31,6 +40,7 @@ if sys.argv[2] == "fork":
     if child:
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     search(2)
+wait_for_threads()
 os.closerange(3, 256)
 files = [open(f"{number}.data", "w+b", buffering=0) for number in range(24)]
 for file in files:
