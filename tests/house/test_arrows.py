@@ -16,6 +16,7 @@ PACKAGES = {
 GROUND = {
     "_version",
     "catalogue",
+    "descriptors",
     "distributions",
     "faults",
     "install_command",
