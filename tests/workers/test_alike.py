@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metertap.workers import wire
 from metertap.workers.merging import _counts
 from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, encoder, loaded
+from metertap_exporters.exposition import summed
 
 
 class Row(NamedTuple):
@@ -119,3 +122,53 @@ def test_counts_are_summed_by_name_whichever_names_each_worker_has(
         for row in range(2)
     ]
     assert [*_counts(values)] == expected
+
+
+LENGTHS = st.lists(st.integers(0, 3), max_size=5) | st.builds(
+    lambda length, count: [length] * count, st.sampled_from([1, 2, 64, 65]), st.integers(1, 4)
+)
+
+
+@given(LENGTHS)
+def test_members_are_parted_by_lengths_that_are_equal_or_not(lengths: list[int]) -> None:
+    found = wire.parted(range(sum(lengths)), lengths)
+    assert [*map(len, found)] == lengths
+    assert [*chain.from_iterable(found)] == [*range(sum(lengths))]
+
+
+POINTS = st.builds(
+    summed.Point,
+    st.sampled_from(["histogram", "counter"]),
+    st.none() | st.integers(0, 9).map(float),
+    st.sampled_from(["[]", "[1.0]"]),
+    st.lists(st.integers(0, 9), max_size=3).map(tuple),
+) | st.builds(summed.Point, st.just("histogram"), st.just(0.5), st.just("[1.0]"), st.just((1, 2)))
+"""Points that workers of two releases may have, and many that are alike."""
+
+
+@given(
+    st.integers(1, 3).flatmap(lambda workers: st.lists(st.tuples(*[POINTS] * workers), min_size=1))
+)
+def test_points_are_summed_as_one_by_one(groups: list[tuple[summed.Point, ...]]) -> None:
+    def one_by_one() -> list[summed.Point]:
+        return [summed._sum(points) for points in groups]
+
+    found = faults_of(lambda: [*summed._sums(groups)])
+    assert found == faults_of(one_by_one)
+
+
+def test_points_that_are_alike_are_summed_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(summed, "_sum")
+    one, other = (summed.Point("histogram", 0.5, "[1.0]", (1, count)) for count in (2, 5))
+    assert [*summed._sums([(one, other), (other, other)])] == [
+        summed.Point("histogram", 1.0, "[1.0]", (2, 7)),
+        summed.Point("histogram", 1.0, "[1.0]", (2, 10)),
+    ]
+
+
+def faults_of(do: Callable[[], object]) -> object:
+    """Return the result, or the type of what is raised: then items are summed one by one."""
+    try:
+        return do()
+    except ValueError as error:
+        return type(error)

@@ -7,11 +7,13 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from metertap.recording import Figures
-from metertap.workers.sections import Items, Key, Section, each
+from metertap.workers.sections import Items, Key, Section
+from metertap.workers.wire import parted
 from metertap_exporters.exposition.families import Distribution, Family, Group, Labels, Series
 
 NAME = "families"
@@ -28,6 +30,9 @@ class Point(NamedTuple):
     counts: tuple[int, ...] = ()
 
 
+_made = partial(tuple.__new__, Point)
+
+
 def section(families: Callable[[], Iterable[Family]]) -> Section:
     """Return the section of the metric families that each worker collects."""
     texts = _Texts()
@@ -37,18 +42,18 @@ def section(families: Callable[[], Iterable[Family]]) -> Section:
         for family in families():
             head = (family.name, family.kind, family.unit, family.description)
             for group in family.groups:
-                constant = texts.of(group.constant)
+                of_group = (*head, texts.of(group.constant))
                 for series in group.series:
                     labels = texts.of(series.labels)
                     if not family.adds_up:
                         labels = json.dumps({**series.labels, "worker": str(os.getpid())})
-                    key, point = (*head, constant, labels), _point(family.kind, series.value)
+                    key, point = (*of_group, labels), _point(family.kind, series.value)
                     kept = before.get(key)
                     found[key] = kept if kept == point else point
         texts.forget_others()
         return found
 
-    return Section(NAME, Point, take, each(_sum), _settled, tells_change=False)
+    return Section(NAME, Point, take, _sums, _settled, tells_change=False)
 
 
 class Summed:
@@ -148,7 +153,8 @@ def _labels_of(text: str) -> Labels:
 def _point(kind: str, value: Any) -> Point:
     if isinstance(value, Distribution):
         total = None if value.total is None else _finite(value.total)
-        return Point(kind, total, _text_of_bounds(tuple(value.bounds)), tuple(value.counts))
+        bounds = _text_of_bounds(tuple(value.bounds))
+        return _made((kind, total, bounds, tuple(value.counts)))
     return Point(kind, _finite(value))
 
 
@@ -173,6 +179,19 @@ def _value(point: Point) -> Any:
     if point.kind == "histogram":
         return Distribution(_bounds_of(point.bounds), point.counts, point.value, {})
     return math.nan if point.value is None else point.value
+
+
+def _sums(groups: Sequence[Sequence[Point]]) -> Sequence[Point]:
+    """Sum the points of several workers; whole columns where these have equal kinds and bounds."""
+    by_worker = [[*zip(*points, strict=True)] for points in zip(*groups, strict=True)]
+    kinds, _, bounds, counts = by_worker[0]
+    of_each = [(worker[0], worker[2], [*map(len, worker[3])]) for worker in by_worker]
+    if of_each.count(of_each[0]) < len(of_each) or any(None in worker[1] for worker in by_worker):
+        return [*map(_sum, groups)]
+    values = map(sum, zip(*(worker[1] for worker in by_worker), strict=True))
+    all_counts = zip(*(chain.from_iterable(worker[3]) for worker in by_worker), strict=True)
+    summed = parted(map(sum, all_counts), [*map(len, counts)])
+    return [*map(_made, zip(kinds, values, bounds, summed, strict=True))]
 
 
 def _sum(points: Sequence[Point]) -> Point:

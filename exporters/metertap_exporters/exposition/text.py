@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -48,6 +48,9 @@ class _Lines(NamedTuple):
     series: Series
     is_openmetrics: bool
     text: str
+
+
+_made = partial(tuple.__new__, _Lines)
 
 
 class _KeptGroup(NamedTuple):
@@ -124,15 +127,11 @@ class Exposition:
                     yield write(family.name, text, series, is_openmetrics)
                     continue
                 line = lines_known.get(of)
-                if (
-                    line is None
-                    or line.series is not series
-                    or line.is_openmetrics is not is_openmetrics
-                ):
+                if line is None or line[0] is not series or line[1] is not is_openmetrics:
                     written = "".join(write(family.name, text, series, is_openmetrics))
-                    line = _Lines(series, is_openmetrics, written)
+                    line = _made((series, is_openmetrics, written))
                 lines[of] = line
-                yield (line.text,)
+                yield line[2:]
 
 
 def _position(columns: Sequence[str], extra: str | None) -> int:

@@ -72,19 +72,27 @@ class Merged:
         if keys is None:
             keys = dict.fromkeys(chain.from_iterable(given))
             found = {key: found[key] for key in keys if key in found}
-        groups: dict[int, dict[Key, list[Any]]] = {}
-        for key in keys:
-            items = [one[key] for one in given if key in one]
-            groups.setdefault(len(items), {})[key] = items
+        groups: dict[int, dict[Key, Sequence[Any]]] = {}
+        known = [one for one in given if one]
+        try:  # as usual, all have all of them
+            items_of = zip(*(map(one.__getitem__, keys) for one in known), strict=True)
+            if keys:
+                groups[len(known)] = dict(zip(keys, items_of, strict=True))
+        except KeyError:
+            for key in keys:
+                items = [one[key] for one in given if key in one]
+                groups.setdefault(len(items), {})[key] = items
         merged: dict[Key, Any] = {}
         for group in groups.values():
             merged |= self._merged(section, group)
-        found = {**found, **{key: merged[key] for key in keys if key in merged}}
         is_whole = len(merged) == len(keys)
+        if len(groups) > 1 or not is_whole:
+            merged = {key: merged[key] for key in keys if key in merged}
+        found = {**found, **merged}
         self._sections[section.name] = given if is_whole else [], found
         return found
 
-    def _merged(self, section: Section, items: Mapping[Key, list[Any]]) -> dict[Key, Any]:
+    def _merged(self, section: Section, items: Mapping[Key, Sequence[Any]]) -> dict[Key, Any]:
         """Merge items of as many workers each; after a fault of ours an item is what it was."""
         given: list[Any] = [[*items.values()]]
         if section.has_windows:

@@ -41,7 +41,9 @@ class Windows:
         together = self._places.get(place)
         if together is None:
             together = self._places[place] = Together()
-        return together.percentiles([runs[place] for _, runs in parts if len(runs) > place])
+        if place:
+            return together.percentiles([runs[place] for _, runs in parts if len(runs) > place])
+        return together.percentiles([part[1][0] for part in parts if part[1]])
 
 
 Groups = Sequence[Sequence[Part]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -56,6 +57,9 @@ def completed(sent: Fresh, before: Run | None) -> Run:
     return run_of(samples, factor)
 
 
+_percentiles = partial(tuple.__new__, Percentiles)
+
+
 class Together:
     """All samples of some windows, of which those are in order that percentiles may lie among.
 
@@ -87,18 +91,17 @@ class Together:
         places, extrapolated = places_of(self._size)
         if not places:
             return Percentiles()
-        middle, top, factor = self._middle, self._top, self._factor
+        middle, top, factor, below = self._middle, self._top, self._factor, self._below
         end, beginning = len(middle), self._size - len(top)
         found = []
         for index, beyond in places:
-            part, place = middle, index - self._below
+            part, place = middle, index - below
             if not 0 < place < end:
                 part, place = top, index - beginning
                 if place <= 0:
                     raise IndexError(index)
             found.append(between(part[place - 1] * factor, part[place] * factor, beyond))
-        p50, p95, p99 = found
-        return Percentiles(p50, p95, p99, extrapolated)
+        return _percentiles((*found, extrapolated))
 
     def _is_moved(self, before: Sequence[Run], runs: Sequence[Run]) -> bool:
         """Put what is new in place of what has gone; return False if that is not little."""
@@ -110,8 +113,13 @@ class Together:
         for old, now in zip(before, runs, strict=True):
             data, start, end, factor, ever, window = now
             size += end - start
-            if now is not old:
-                data_before, first, last, factor_before, ever_before, window_before = old
+            if now is old:
+                continue
+            data_before, first, last, factor_before, ever_before, window_before = old
+            if data is data_before and factor == unit and end - last == start - first == 1:
+                new.append(data[last])  # as usual of a full window
+                gone.append(data[first])
+            else:
                 come = ever - ever_before
                 if (
                     window != window_before

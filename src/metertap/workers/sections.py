@@ -103,10 +103,11 @@ class Heard:
             raise Malformed("there are too many items")
         if changes.numbers and max(changes.numbers) >= len(keys):
             raise Malformed("an item has no key")
-        new = {
-            key: _completed(item, self.items.get(key)) if type(item) is Part else item
-            for key, item in zip(map(keys.__getitem__, changes.numbers), changes.items, strict=True)
-        }
+        changed = [*map(keys.__getitem__, changes.numbers)]
+        items = changes.items
+        if items and type(items[0]) is Part:
+            items = [*map(_completed, items, map(self.items.get, changed))]
+        new = dict(zip(changed, items, strict=True))
         if new or changes.are_all:
             self.items = new if changes.are_all else {**self.items, **new}
         self._keys = keys

@@ -19,7 +19,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import accumulate, chain, islice, pairwise, repeat
 from operator import attrgetter, itemgetter
-from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 VERSION = 6
 """The version of this format; a worker that writes another one is not understood."""
@@ -35,6 +35,8 @@ _MOST_COPIED = 1_000_000
 """The most members and characters that all of them may have: a short message is to stay small."""
 _MOST_DIGITS = 100
 """The most digits before or after the point of an amount."""
+_FEW = 64
+"""The most members of lists that are taken at once, where all have as many."""
 _ALL = "all"
 """The name of the one value of a column whose values are all equal."""
 _LARGEST = 2**62
@@ -77,6 +79,7 @@ class Samples:
         return taken
 
 
+T = TypeVar("T")
 Column = Any
 """Many values, as JSON writes them; None where they are numbers, which come after the JSON."""
 Encode = Callable[[Sequence[Any], list[bytes]], Column]
@@ -242,7 +245,14 @@ def _encoded_lists(inner: Encode, values: Sequence[Any], samples: list[bytes]) -
 
 def _decoded_lists(inner: Decode, column: Column, count: int, samples: Samples) -> list[Any]:
     lengths = _integers(None, count, samples)
-    each = iter(inner(column, _total(lengths), samples))
+    return parted(inner(column, _total(lengths), samples), lengths)
+
+
+def parted(values: Iterable[T], lengths: Sequence[int]) -> list[tuple[T, ...]]:
+    """Return the next so many values, and then the next, for each of some lengths."""
+    each, first = iter(values), lengths[0] if lengths else 0
+    if 0 < first <= _FEW and lengths.count(first) == len(lengths):
+        return [*zip(*[each] * first)]  # noqa: B905  # the same iterator
     return [tuple(islice(each, length)) if length else () for length in lengths]
 
 
