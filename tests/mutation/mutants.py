@@ -140,7 +140,9 @@ def mutants(source: str) -> Iterator[Mutant]:
         occurrence = 0
         for node in nodes:
             for start, _ in operator.mutation_positions(node):
-                if not _UNSEEN.search(lines[start[0] - 1]):
+                line = lines[start[0] - 1]
+                # The `*` of `def f(self, *, a)` is no arithmetic.
+                if not _UNSEEN.search(line) and not line.startswith("*,", start[1]):
                     yield Mutant(start[0], name, occurrence)
                 occurrence += 1
 

@@ -76,7 +76,7 @@ def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]
     places = []
     for _, percent, _ in _PERCENTILES if count > 1 else ():
         rank = percent * (count + 1)
-        index = min(max(rank // 100, 1), count - 1)
+        index = min(rank // 100, count - 1)
         places.append((index, rank - index * 100))
     return tuple(places), tuple(name for name, _, fewest in _PERCENTILES if count < fewest)
 
