@@ -118,6 +118,8 @@ def test_a_call_waits_once_its_every_series_has_begun() -> None:
         ):
             metertap.record_usage(provider="x", model="m", input_tokens=1, **given)
             assert bool(ledger._unrecorded) is waits, given
+        state.recorder().fold()
+        assert not ledger._unrecorded
         assert sum(point.count for point in points_of(reader, catalogue.TOKEN_USAGE.name)) == 4
 
 
@@ -162,6 +164,7 @@ def test_the_first_call_after_somebody_has_looked_is_told_to_who_waits_for_recor
         recorder.on_record(hear)
         for _ in range(2):
             metertap.record_usage(provider="x", model="m", input_tokens=1)
+        assert (len(ledger._unrecorded), told) == (2, ["record"])
+        ledger.record()
         recorder.forget_record_callback(hear)
-        assert len(ledger._unrecorded) == 2
-    assert told == ["record"]
+    assert told == ["record"] * 2

@@ -83,6 +83,8 @@ def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
     recorder.record_tool(tool, "ok", None, 3)
     weight.record(3)
     operation.record(0.003, 0.0)
+    (shown,) = recorder.weight_figures() or ()
+    assert shown.percentiles.p50 == 2.0
     recorder.lifetime(is_bare=True)  # somebody else looks, so that these are not the last ones
     for item in found:
         later, (run,) = recorder.with_runs(item)

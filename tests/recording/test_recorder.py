@@ -213,6 +213,26 @@ def test_activity_is_told_once_and_at_once_to_who_asks_later(kind: str) -> None:
     assert faults.fault_counts() == {"recorder.activity": 1}
 
 
+@pytest.mark.faults
+def test_who_waits_for_records_hears_of_each_until_that_is_forgotten() -> None:
+    recorder, told = Recorder(), list[str]()
+
+    def hear() -> None:
+        told.append("record")
+
+    recorder.on_record(lambda: 1 // 0)
+    recorder.on_record(hear)
+    recorder.wake()
+    assert told == ["record"]
+    recorder.activity()  # of a cache without a name
+    assert told == ["record"] * 2
+    for _ in range(2):
+        recorder.forget_record_callback(hear)
+    recorder.wake()
+    assert told == ["record"] * 2
+    assert faults.fault_counts() == {"recorder.record": 3}
+
+
 def test_what_is_no_operation_of_a_side_is_no_activity() -> None:
     recorder = Recorder()
     seen = seen_by(recorder)
@@ -340,7 +360,7 @@ def test_a_tool_has_a_weight_only_where_weights_are_recorded() -> None:
     weight = recorder.weight_of(tool)
     assert weight is recorder.weight_of(tool) is recorder.weight("search", "test")
     recorder.configure(10, 10, weighs=False)
-    assert recorder.weight_of(tool) is None
+    assert recorder.weight_of(tool) is recorder.weight_figures() is None
     recorder.configure(10, 10)
     assert recorder.weight_of(tool) is weight
 

@@ -14,7 +14,6 @@ class Activity:
         self._activity_callbacks: list[Callable[[], None]] = []
         self._record_callbacks: list[Callable[[], None]] = []
         self._look_callbacks: list[Callable[[], None]] = []
-        self._expect_activity()
 
     def _expect_activity(self) -> None:
         self._seen_activity = False
