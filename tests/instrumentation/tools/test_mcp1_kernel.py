@@ -107,3 +107,29 @@ def test_the_schema_that_an_answer_is_checked_by_is_that_of_its_tool() -> None:
 def test_what_no_frame_of_the_sdk_asks_or_handles_is_not_the_sdks() -> None:
     assert not v1._validates_answer(None)
     assert not v1._is_handled_by_caller(KeyError("never raised"))
+
+
+def test_the_page_of_a_list_is_told_by_its_cursor() -> None:
+    found = [
+        v1._new(Server(), message(method, cursor="1")).cursor
+        for method in ("tools/list", "prompts/list")
+    ]
+    assert found == ["1", None]
+    whole = SimpleNamespace(
+        request=SimpleNamespace(root=SimpleNamespace(method="tools/list", params=None)),
+        message_metadata=None,
+    )
+    assert v1._new(Server(), whole).cursor is None
+
+
+def test_the_server_knows_which_tools_it_has_where_no_client_has_asked() -> None:
+    server = Server()
+    for name, failed, is_listed in (
+        ("search", True, True),
+        ("made_up", True, False),
+        ("made_up", False, None),
+    ):
+        request = v1._new(server, message("tools/call", name=name))
+        assert request.is_listed(failed=failed) is is_listed
+    server._tool_cache.clear()
+    assert v1._new(server, message("tools/call", name="made_up")).is_listed(failed=True) is None
