@@ -28,6 +28,7 @@ from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
 from metertap.text import printable
+from metertap_exporters import grpc_core
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -273,12 +274,13 @@ def otlp_reader(settings: Settings) -> OtlpReader:
     """
     exporter: MetricExporter
     if settings.otlp_protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
-            OTLPMetricExporter as GrpcExporter,
-        )
+        with grpc_core.tells_errors_alone():
+            from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
+                OTLPMetricExporter as GrpcExporter,
+            )
 
-        with _quiet(), threads.signals_kept_away():  # grpc has threads of its own
-            exporter = GrpcExporter()
+            with _quiet(), threads.signals_kept_away():  # grpc has threads of its own
+                exporter = GrpcExporter()
         delivery = Delivery(exporter, settings.otlp_protocol)
         sdk.hear_answers(exporter, delivery.heard)
     else:
