@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from metertap import faults, state
 from metertap.otel import resource
+from metertap.otel.aggregations import collect_in_pieces
 from metertap.otel.instruments import paced
 from metertap.pacing import pause
 from metertap.settings.settings import Settings
@@ -37,11 +38,11 @@ class PrometheusScrapeReader(OnDemandReader):
     """A reader that collects when it is asked to, every metric cumulative."""
 
     exports_prometheus = True
-    gives_way = True
-    """Whether others may run in the middle of a histogram's collection."""
 
     def collected(self) -> MetricsData | None:
         """Collect now; None where there is nothing."""
+        with faults.guarded("prometheus.pieces"):
+            collect_in_pieces(self)
         return self._collected(paced, pause)
 
 

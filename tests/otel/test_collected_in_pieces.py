@@ -1,23 +1,20 @@
-"""A histogram of many points, of which a scrape collects some at a time."""
+"""Instruments of many points, of which a scrape collects some at a time."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from metertap import pacing
+from metertap.otel.aggregations import collect_in_pieces
 from metertap.otel.histograms import BulkHistogram
 from metertap.recording.buffer import Batch
-from metertap_exporters.prometheus import PrometheusScrapeReader
 
 POINTS = 250
-
-
-class GivingWay(InMemoryMetricReader):
-    gives_way = True
 
 
 def points_of(reader: InMemoryMetricReader) -> dict[Any, Any]:
@@ -31,17 +28,25 @@ def points_of(reader: InMemoryMetricReader) -> dict[Any, Any]:
     }
 
 
+def values_of(reader: InMemoryMetricReader) -> dict[Any, Any]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    return {point.attributes["name"]: point.value for point in metric.data.data_points}
+
+
 @pytest.mark.sdk
 def test_who_records_between_two_pieces_does_not_wait_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    giving_way, usual = GivingWay(), InMemoryMetricReader()
+    giving_way, usual = InMemoryMetricReader(), InMemoryMetricReader()
     provider = MeterProvider([giving_way, usual], shutdown_on_exit=False)
     histogram = BulkHistogram(provider, provider.get_meter("test").create_histogram("test"))
     attributes = [{"name": f"tool {number}"} for number in range(POINTS)]
     for number, names in enumerate(attributes):
         histogram.record(Batch([number / POINTS]), names)
     before = points_of(usual)
+    collect_in_pieces(giving_way)
     pauses = []
 
     def record_meanwhile() -> None:  # a lock that is held would stop the test here
@@ -63,5 +68,28 @@ def test_who_records_between_two_pieces_does_not_wait_and_loses_nothing(
     assert points_of(usual).keys() == before.keys() | {"new 1", "new 2"}
 
 
-def test_a_scrape_gives_way() -> None:
-    assert PrometheusScrapeReader.gives_way
+@pytest.mark.sdk
+@pytest.mark.parametrize("kind", ["observable_up_down_counter", "counter", "observable_gauge"])
+def test_every_instrument_is_collected_in_pieces(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    make = getattr(provider.get_meter("test"), f"create_{kind}")
+    names = [{"name": str(number)} for number in range(POINTS)]
+    if kind == "counter":
+        counter = make("test")
+        for name in names:
+            counter.add(1, name)
+    else:
+        make("test", [lambda _options: [Observation(1, name) for name in names]])
+    before = values_of(reader)
+    pauses: list[int] = []
+    monkeypatch.setattr(pacing, "pause", lambda: pauses.append(1))
+    collect_in_pieces(reader)
+    assert values_of(reader) == before
+    assert (len(before), len(pauses)) == (POINTS, 2)
+
+
+def test_a_reader_that_is_not_attached_is_left_alone() -> None:
+    collect_in_pieces(InMemoryMetricReader())

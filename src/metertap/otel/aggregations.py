@@ -1,6 +1,6 @@
-"""The SDK's aggregations of one histogram, of which a scrape collects some at a time.
+"""The SDK's aggregations of one instrument, of which a scrape collects some at a time.
 
-The SDK collects all points of a histogram in one piece: of a thousand that takes so long that
+The SDK collects all points of an instrument in one piece: of a thousand that takes so long that
 other threads are stalled, which the interpreter makes wait for 5 ms where nobody gives way.
 """
 
@@ -9,10 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from opentelemetry.sdk.metrics.export import MetricReader
+
 from metertap import pacing
 
 _PIECE = 100
 """Points that are collected before others may run: they take about a millisecond."""
+
+
+def collect_in_pieces(reader: MetricReader) -> None:
+    """Let others run while `reader`, which is cumulative, collects what it has instruments for.
+
+    Where the SDK is another one than is known here, nothing is done.
+    """
+    consumer = getattr(reader._collect, "__self__", None)
+    storage = getattr(consumer, "_reader_storages", {}).get(reader)
+    by_instrument = getattr(storage, "_instrument_view_instrument_matches", {})
+    for match in [match for matches in list(by_instrument.values()) for match in matches]:
+        if type(getattr(match, "_attributes_aggregation", None)) is dict:
+            with match._lock:
+                match._attributes_aggregation = Aggregations(match)
 
 
 class Aggregations(dict[Any, Any]):

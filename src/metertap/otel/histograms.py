@@ -25,7 +25,6 @@ from opentelemetry.metrics import Histogram, MeterProvider
 
 from metertap import catalogue, faults
 from metertap.otel import others
-from metertap.otel.aggregations import Aggregations
 from metertap.recording.buffer import Batch, Trace
 
 try:
@@ -114,14 +113,12 @@ class BulkHistogram:
 
     def _find_matches(self) -> None:
         self._storages = self._consumer._reader_storages
-        self._matches = []
-        for reader, storage in self._storages.items():
-            if not getattr(reader, "ignores_metertap", False):
-                matches = storage._get_or_init_view_instrument_match(self._histogram)
-                self._matches += matches
-                if getattr(reader, "gives_way", False):
-                    for match in matches:
-                        _collect_in_pieces(match)
+        self._matches = [
+            match
+            for reader, storage in self._storages.items()
+            if not getattr(reader, "ignores_metertap", False)
+            for match in storage._get_or_init_view_instrument_match(self._histogram)
+        ]
         limits = [getattr(item, "_cardinality_limit", math.inf) for item in self._matches]  # ≥ 1.45
         self._limit = min(limits, default=math.inf)
 
@@ -216,12 +213,6 @@ class BulkHistogram:
                 frozenset(taken.items()) if hashed is None else hashed(taken)
             )
         return key
-
-
-def _collect_in_pieces(match: Any) -> None:
-    with match._lock:
-        if type(match._attributes_aggregation) is dict:
-            match._attributes_aggregation = Aggregations(match)
 
 
 def _merge(aggregation: Any, batch: Batch) -> None:
