@@ -13,6 +13,12 @@ from typing import Any, TypeVar
 
 _made: weakref.WeakSet[Any] = weakref.WeakSet()
 T = TypeVar("T")
+AT_ONCE = (False,)
+"""What `acquire` is given where nobody waits: `taken.extend(map(lock.acquire, AT_ONCE))`.
+
+An interrupt (Ctrl-C, a handler that raises) comes when a call has returned. After a plain `acquire`
+nobody would know that the lock is taken, and it would never be released; here `taken` tells it.
+"""
 
 
 def lock() -> threading.Lock:

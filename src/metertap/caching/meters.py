@@ -212,12 +212,15 @@ class _Unnamed:
     def name_now(self, meter: ObjectMeter) -> None:
         """Name `meter`, whose object ends before anybody looked, by what it tells itself."""
         # A finaliser must not wait: whoever has the lock may wait for one that this thread has.
-        if self._lock.acquire(blocking=False):
-            try:
+        taken: list[bool] = []
+        try:
+            taken.extend(map(self._lock.acquire, locks.AT_ONCE))
+            if True in taken:
                 for item in [item for item in self._meters if item[0] is meter]:
                     self._meters.remove(item)
                     meter.settle(item[1], meter.natural_name or meter.class_name)
-            finally:
+        finally:
+            if True in taken:
                 self._lock.release()
 
     def before_fork(self) -> None:

@@ -168,10 +168,14 @@ class Buffer(ABC):
             self._recorder.wake()
             # Who holds the lock may be at a long copy; then the next chunk is twice as long.
             lock = self._recorder.lock
-            if self._items and lock.acquire(blocking=False):
-                try:
+            taken: list[bool] = []
+            try:
+                if self._items:
+                    taken.extend(map(lock.acquire, locks.AT_ONCE))
+                if True in taken:
                     self.fold()
-                finally:
+            finally:
+                if True in taken:
                     lock.release()
 
     def fold(self) -> None:

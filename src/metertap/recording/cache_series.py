@@ -241,10 +241,13 @@ class CacheSeries:
         A finaliser calls this, maybe in a thread that is inside `figures`: then it is done there.
         """
         self._ended.append(part)
-        if self._lock.acquire(blocking=False):
-            try:
+        taken: list[bool] = []
+        try:
+            taken.extend(map(self._lock.acquire, locks.AT_ONCE))
+            if True in taken:
                 self._absorb_ended()
-            finally:
+        finally:
+            if True in taken:
                 self._lock.release()
 
     def _absorb_ended(self) -> None:
