@@ -35,12 +35,14 @@ What lies beyond them is counted in the first or the last bucket; the extremes a
 _bucket_of = partial(bisect_left, _BOUNDS[:-1])
 _OFFSET = -_FIRST - 1e-9
 """What makes a bucket's number of a logarithm; a bound belongs to the bucket below it."""
-_RATIO: float = 2.0 ** (1 / _PER_DOUBLING)
+_MIDDLE: float = 2 / (1 + 2.0 ** (1 / _PER_DOUBLING))
+"""The share of a bucket's upper bound that is as far, relatively, from one bound as the other."""
 _HEADER = struct.Struct("<fffHH")
 """Sum, least and greatest value; first bucket; number of buckets, and bytes of a count above it."""
 _WIDTH_AT = 12
 _WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _LANE_BYTES = 4
+_LANE_BITS = 8 * _LANE_BYTES
 _LARGEST = 3e38
 """The largest number that is written: those of four bytes end a little above it."""
 _MOST_IN_LANES = 2 ** (8 * _LANE_BYTES) - 1
@@ -107,14 +109,14 @@ class Sketch:
             self._low, self._lanes = other._low, other._lanes
             self._counts = counts[:] if type(counts) is list else counts
         else:
-            low = min(self._low, other._low)
-            size, lanes = 0, 0
-            for each in (self, other):
-                length, number = each._in_lanes()
-                above = each._low - low
-                size = max(size, above + length)
-                lanes += number << above * 8 * _LANE_BYTES
-            self._low, self._counts, self._lanes = low, (), (size, lanes)
+            size, lanes = self._in_lanes()
+            more_size, more_lanes = other._in_lanes()
+            above = other._low - self._low
+            if above < 0:
+                size, lanes, self._low = size - above, lanes << -above * _LANE_BITS, other._low
+            elif above:
+                more_size, more_lanes = more_size + above, more_lanes << above * _LANE_BITS
+            self._counts, self._lanes = (), (max(size, more_size), lanes + more_lanes)
         self._extend(other.count, other.total, other.minimum, other.maximum)
 
     def quantile(self, share: float) -> float | None:
@@ -137,9 +139,7 @@ class Sketch:
             elif rank >= self.count:
                 found.append(self.maximum)
             else:
-                upper = _BOUNDS[bisect_left(sums, rank) + self._low]
-                lower = upper / _RATIO
-                middle = 2 * lower * upper / (lower + upper)  # as far from one as from the other
+                middle = _BOUNDS[bisect_left(sums, rank) + self._low] * _MIDDLE
                 found.append(min(max(middle, self.minimum), self.maximum))
         return found
 
@@ -241,8 +241,10 @@ class Sketch:
     def _extend(self, count: int, total: float, minimum: float, maximum: float) -> None:
         self.count += count
         self.total += total
-        self.minimum = min(self.minimum, minimum)
-        self.maximum = max(self.maximum, maximum)
+        if minimum < self.minimum:
+            self.minimum = minimum
+        if maximum > self.maximum:
+            self.maximum = maximum
 
 
 def merged(sketches: Iterable[Sketch | None]) -> Sketch:

@@ -157,7 +157,7 @@ def percentiles(of: Slice, *percents: int) -> list[float | None]:
     """Return percentiles of a period's latencies in milliseconds, by nearest rank."""
     if of.latency is None:
         return [None] * len(percents)
-    found = of.latency.quantiles(*(percent / 100 for percent in percents))
+    found = of.latency.quantiles(*[percent / 100 for percent in percents])
     return [None if seconds is None else seconds * 1000 for seconds in found]
 
 
