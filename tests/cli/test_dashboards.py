@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -24,3 +25,21 @@ def test_the_files_of_the_repository_are_written(
     assert main(["dashboards", "--out", str(tmp_path)]) == 0
     assert len(read(KEPT)) == 6
     assert read(tmp_path / "provisioning") == read(KEPT)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_nobody_elses_link_or_pipe_is_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    place = tmp_path / "provisioning" / "datasources" / "metertap.yaml"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(mine)
+    assert main(["dashboards", "--out", str(tmp_path)]) == 0
+    assert mine.read_text() == "mine"
+    assert read(tmp_path / "provisioning") == read(KEPT)
+    place.unlink()
+    os.mkfifo(place)
+    assert main(["dashboards", "--out", str(tmp_path)]) == 1
+    assert f"{place} is no regular file" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from metertap.cli.replacing import replace
 from metertap.cli.tables import complain
 
 
@@ -16,8 +17,8 @@ def dashboards(*, out: str, prometheus: str) -> int:
         for name, text in grafana.files(prometheus).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
+            replace(path, text)
+    except (OSError, ValueError) as error:
         complain("dashboards", str(error))
         return 1
     return 0

@@ -7,7 +7,6 @@ part at `/targets`.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TypedDict
 
 from metertap.cli.client import UNIX, Unreachable, get
 from metertap.cli.credentials import Credentials, for_registered
+from metertap.cli.replacing import replace
 from metertap.cli.tables import complain
 from metertap.cli.typed_json import Malformed, read
 from metertap.runtime import running
@@ -53,27 +53,11 @@ def targets(out: str | None, given: Credentials) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        _replace(Path(out), text)
+        replace(Path(out), text)
     except (OSError, ValueError) as error:
         complain(_COMMAND, str(error))
         return 1
     return 0
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put a file in the place of what is there. Raises OSError and ValueError."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file")
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    try:
-        # "x": the folder may be one that others write to, and a link of theirs is not followed.
-        with fresh.open("x", encoding="utf-8") as file:
-            file.write(text)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
 
 
 def _of(process: Running, given: Credentials) -> list[Target]:
