@@ -11,7 +11,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TypeVar
 
 from metertap import locks
@@ -28,6 +28,10 @@ T = TypeVar("T")
 _SHOWN_LENGTH = 200
 _NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
+_PACKAGES = {"metertap", "metertap_exporters", "metertap_instrumentation"}
+_TAKES_ANY = 4  # CO_VARARGS
+_CALLERS = 5
+"""The most handlers that call each other before the one that raises."""
 _LOG_SECONDS = 1.0
 """The longest that a handler of the program's delays whoever comes here."""
 
@@ -56,10 +60,40 @@ class guarded:  # lower case: `with guarded("json.collect"):`
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> bool:
-        if isinstance(error, Exception):
-            fault(self._place, error)
-            return True
-        return False
+        if not isinstance(error, Exception) or _is_of_a_signal(error):
+            return False
+        fault(self._place, error)
+        return True
+
+
+def _is_of_a_signal(error: BaseException) -> bool:
+    """Return whether a signal handler of the program has raised `error`.
+
+    Python calls one between any two steps of the main thread, also in the middle of ours. It is
+    told by what it is given: the frame that was interrupted, which it is called from.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame, traceback = traceback.tb_frame, traceback.tb_next
+        code = frame.f_code
+        is_ours = frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES
+        if is_ours or not (code.co_argcount or code.co_flags & _TAKES_ANY):
+            continue
+        for value in list(frame.f_locals.values()):
+            for one in value if type(value) is tuple else (value,):
+                if type(one) is FrameType and _is_called_from(frame, one):
+                    return True
+    return False
+
+
+def _is_called_from(frame: FrameType, other: FrameType) -> bool:
+    """Return whether `other` is one of the nearest callers: a handler may call another one."""
+    caller = frame.f_back
+    for _ in range(_CALLERS):
+        if caller is None or caller is other:
+            break
+        caller = caller.f_back
+    return caller is other
 
 
 def kept(place: str, make: Callable[[], T], otherwise: S) -> S | T:
@@ -83,9 +117,12 @@ def each(place: str, make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 def fault(place: str, reason: BaseException | str) -> None:
     """Count one fault at `place`; the first one there is also a warning that gives `reason`.
 
-    Never raises: it is called where an exception has nobody left to catch it. That Python 3.12 and
-    later start no thread while they end is no fault.
+    Never raises: it is called where an exception has nobody left to catch it. The one that passes
+    is what a signal handler of the program raised just then, such as its time limit. That Python
+    3.12 and later start no thread while they end is no fault.
     """
+    if isinstance(reason, Exception) and _is_of_a_signal(reason):
+        raise reason
     try:
         if isinstance(reason, RuntimeError) and str(reason) == _NO_THREAD:
             return
