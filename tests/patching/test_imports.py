@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import copy
+import importlib.util
+import pickle
 import sys
 import threading
 from collections.abc import Iterator
@@ -144,3 +146,21 @@ def test_many_threads_install_and_import_at_once(slow: str, gate: Any) -> None:
     wait_for(lambda: patches.status == "installed")
     sys.modules[slow].function()
     assert len(watching.seen) == 1
+
+
+def test_the_spec_of_a_module_that_is_watched_for_can_be_copied_and_pickled(slow: str) -> None:
+    def found() -> Any:
+        return importlib.util.find_spec(slow)
+
+    plain = found()
+    patches = PatchSet(slow, [Target("function", lambda wrapped, *_: wrapped)])
+    patches.install()
+    try:
+        spec = found()
+        assert type(spec.loader) is not type(plain.loader)
+        for made in (copy.copy(spec.loader), copy.deepcopy(spec).loader):
+            assert type(made) is type(plain.loader)
+            assert made.path == plain.loader.path
+        assert pickle.loads(pickle.dumps(spec.loader)).path == plain.loader.path
+    finally:
+        patches.uninstall()

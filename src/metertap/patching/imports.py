@@ -138,6 +138,12 @@ class _Loader:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the module's own loader: a copy of its spec is the program's affair."""
+        import copy
+
+        return copy.copy, (self._loader,)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Create the module as its own loader does."""
         created: ModuleType | None = self._loader.create_module(spec)
