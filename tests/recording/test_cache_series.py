@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from metertap import faults
@@ -117,6 +119,29 @@ def test_an_object_that_goes_while_figures_are_made_is_absorbed_at_the_next_look
 
 
 @pytest.mark.faults
+def test_figures_may_be_asked_for_in_the_middle_of_figures() -> None:
+    """As a signal handler, or a cache that is asked how much it holds, may do."""
+    series = CacheSeries("prices", "test")
+    series.hits[None]()
+    series.parts.append(CacheSeries("prices", "test"))
+    found: list[int] = []
+    asks = iter([True])
+
+    def entries() -> int:
+        if next(asks, False):
+            found.append(series.figures().hits)
+            series.absorb(series.parts[0])  # which waits: it is being counted
+        return 3
+
+    series.entries = entries
+    thread = threading.Thread(target=lambda: found.append(series.figures().hits), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert found == [1, 1]
+    assert series.figures().entries == 3
+    assert not series.parts
+
+
 def test_the_entries_of_a_cache_that_raises_are_not_known() -> None:
     series = CacheSeries("prompts", "test")
     series.entries = lambda: 1 // 0

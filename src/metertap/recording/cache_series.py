@@ -191,7 +191,9 @@ class CacheSeries:
         self.readings: list[Reading] = []
         self._kept = _ZERO  # by caches that are read and are gone
         self._ended: list[CacheSeries] = []  # parts that are to be absorbed
-        self._lock = locks.lock()
+        # Reentrant: a signal handler or a finaliser may ask for figures in the middle of that.
+        self._lock = locks.rlock()
+        self._is_counting = False
 
     def figures(self) -> CacheFigures:
         """Return a copy to compute views from.
@@ -203,19 +205,24 @@ class CacheSeries:
         hits: dict[str | None, int] = {None: 0}
         misses: dict[str | None, int] = {None: 0}
         with self._lock:  # two views at the same time; and no part may move while it is counted
-            self._absorb_ended()
-            read, entries = self._read()
-            evictions, rejections = read[2], read[3]
-            for part in (self, *self.parts):
-                if part.hits or part.hits.plus:
-                    part.hits.add_to(hits)
-                if part.misses or part.misses.plus:
-                    part.misses.add_to(misses)
-                evictions += part.evictions
-                rejections += part.rejections
-                held = part._held() if part.entries is not None else None
-                if held is not None:
-                    entries = held + (entries or 0)
+            is_within, self._is_counting = self._is_counting, True
+            try:
+                if not is_within:
+                    self._absorb_ended()
+                read, entries = self._read()
+                evictions, rejections = read[2], read[3]
+                for part in (self, *self.parts):
+                    if part.hits or part.hits.plus:
+                        part.hits.add_to(hits)
+                    if part.misses or part.misses.plus:
+                        part.misses.add_to(misses)
+                    evictions += part.evictions
+                    rejections += part.rejections
+                    held = part._held() if part.entries is not None else None
+                    if held is not None:
+                        entries = held + (entries or 0)
+            finally:
+                self._is_counting = is_within
         is_read = bool(self.readings) or any(self._kept)
         by_tool = {
             tool: (hits.get(tool, 0), misses.get(tool, 0))
@@ -244,7 +251,7 @@ class CacheSeries:
         taken: list[bool] = []
         try:
             taken.extend(map(self._lock.acquire, locks.AT_ONCE))
-            if True in taken:
+            if True in taken and not self._is_counting:
                 self._absorb_ended()
         finally:
             if True in taken:
