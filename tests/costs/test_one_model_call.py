@@ -168,3 +168,14 @@ def test_the_first_call_after_somebody_has_looked_is_told_to_who_waits_for_recor
         ledger.record()
         recorder.forget_record_callback(hear)
     assert told == ["record"] * 2
+
+
+def test_the_time_of_calls_after_a_miss_is_told_apart() -> None:
+    with metertap.instrument(json_endpoint=False):
+        prompts = metertap.cache_meter("prompts")
+        with metertap.measure_tool("search"):
+            metertap.record_usage(provider="x", model="m", input_tokens=1, seconds=1.0)
+            prompts.miss()
+            metertap.record_usage(provider="x", model="m", input_tokens=1, seconds=2.0)
+        (series,) = state.recorder().usage_figures()
+    assert (series.seconds, series.seconds_after_miss) == (3.0, 2.0)

@@ -83,6 +83,24 @@ def test_series_of_workers_stay_the_same_objects_until_they_change() -> None:
     assert series(2, is_kept=True)[1].value == 2.0
 
 
+def test_labels_outlive_scrapes_in_which_nothing_changes() -> None:
+    recorder = Recorder()
+    tool, views = recorder.tool("search", "a"), Views(recorder)
+
+    def record() -> None:
+        recorder.record_tool(tool, outcomes.OK, None, 5.0)
+
+    def labels() -> list[object]:
+        made = views.families(recorder.lifetime(), is_kept=True)
+        return [series.labels for each in made for series in each.groups[0].series]
+
+    record()
+    first, _ = labels(), labels()
+    record()
+    assert all(one is other for one, other in zip(first, labels(), strict=True))
+    assert not any(each.groups[0].is_kept for each in views.families(recorder.lifetime()))
+
+
 def test_views_of_workers_show_each_change_and_make_nothing_else_anew() -> None:
     recorder, merged = Recorder(), Merged()
     ledger = Ledger(recorder, [*of_recorder(recorder), of_process(system.taken)])

@@ -59,6 +59,18 @@ def test_registered_names_are_labels_of_bounded_length_too(name: str) -> None:
     assert names(recorder) == [tool.name]
 
 
+@pytest.mark.faults
+def test_a_fault_in_counting_sessions_costs_their_number_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    recorder.tool("search", "one")
+    monkeypatch.setattr(recorder, "active_sessions", lambda: 1 // 0)
+    figures = recorder.figures()
+    assert (figures.active_sessions, [tool.name for tool in figures.tools]) == (0, ["search"])
+    assert faults.fault_counts() == {"figures.sessions": 1}
+
+
 def test_the_shared_series_is_shown_once_it_has_counted() -> None:
     recorder = Recorder()
     recorder.record_tool(recorder.other_tool("one"), outcomes.CALLER_ERROR, "caller_error")
