@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from metertap import outcomes
+from metertap.catalogue import LATENCY_MAX
 from metertap.recording import Recorder
 from metertap.workers.ledger import Ledger, Merged
 from metertap.workers.sections import Items, figures_of, of_process, of_recorder
@@ -99,6 +100,13 @@ def test_labels_outlive_scrapes_in_which_nothing_changes() -> None:
     record()
     assert all(one is other for one, other in zip(first, labels(), strict=True))
     assert not any(each.groups[0].is_kept for each in views.families(recorder.lifetime()))
+
+
+def test_the_longest_of_calls_that_took_no_time_took_none() -> None:
+    recorder = Recorder()
+    recorder.record_tool(recorder.tool("search", "a"), outcomes.OK, None, 0.0)
+    (longest,) = [each for each in Views(recorder).families() if each.name == LATENCY_MAX]
+    assert [series.value for series in longest.groups[0].series] == [0.0]
 
 
 def test_views_of_workers_show_each_change_and_make_nothing_else_anew() -> None:
