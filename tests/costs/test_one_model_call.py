@@ -177,5 +177,6 @@ def test_the_time_of_calls_after_a_miss_is_told_apart() -> None:
             metertap.record_usage(provider="x", model="m", input_tokens=1, seconds=1.0)
             prompts.miss()
             metertap.record_usage(provider="x", model="m", input_tokens=1, seconds=2.0)
+            metertap.record_usage(provider="x", model="m", input_tokens=1)
         (series,) = state.recorder().usage_figures()
     assert (series.seconds, series.seconds_after_miss) == (3.0, 2.0)
