@@ -180,3 +180,17 @@ def test_the_time_of_calls_after_a_miss_is_told_apart() -> None:
             metertap.record_usage(provider="x", model="m", input_tokens=1)
         (series,) = state.recorder().usage_figures()
     assert (series.seconds, series.seconds_after_miss) == (3.0, 2.0)
+
+
+def test_a_call_that_failed_is_not_blamed_for_saying_no_usage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with metertap.instrument(json_endpoint=False):
+        begun().end(ValueError())
+        (series,) = state.recorder().usage_figures()
+        assert (series.calls, series.failed, series.unreported) == (1, 1, 1)
+        assert warnings_of(caplog) == []
+        begun().end()
+        assert state.recorder().usage_figures()
+        (warning,) = warnings_of(caplog)
+    assert "did not say how many tokens" in warning
