@@ -118,7 +118,6 @@ def test_an_object_that_goes_while_figures_are_made_is_absorbed_at_the_next_look
     assert series.parts == []
 
 
-@pytest.mark.faults
 def test_figures_may_be_asked_for_in_the_middle_of_figures() -> None:
     """As a signal handler, or a cache that is asked how much it holds, may do."""
     series = CacheSeries("prices", "test")
@@ -142,6 +141,7 @@ def test_figures_may_be_asked_for_in_the_middle_of_figures() -> None:
     assert not series.parts
 
 
+@pytest.mark.faults
 def test_the_entries_of_a_cache_that_raises_are_not_known() -> None:
     series = CacheSeries("prompts", "test")
     series.entries = lambda: 1 // 0
