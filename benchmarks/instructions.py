@@ -10,17 +10,25 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
 import metertap
 from benchmarks import mcp
+from benchmarks.added import _later, _stream
 from benchmarks.calls import work
 from benchmarks.process import measured
 
 Counts = Counter[str]
-_OURS = ("/src/metertap/", "/metertap_instrumentation/", "/site-packages/metertap/", "<metertap>")
+_OURS = (
+    "/src/metertap/",
+    "/metertap_instrumentation/",
+    "/site-packages/metertap/",
+    "<metertap>",
+    "/mcp_floors.py",  # which stands beside ours, and never in force with it
+)
 _WARM = 50
 _CALLS = 10
 
@@ -65,24 +73,68 @@ async def of_tool() -> Counts:
     return await counted(call)()
 
 
+async def of_generator() -> Counts:
+    """Count for a generator of one item under `@metertap.tool`."""
+    stream = metertap.tool(_stream)
+
+    async def call() -> None:
+        for _item in stream(1):
+            pass
+
+    return await counted(call)()
+
+
+async def of_async_generator() -> Counts:
+    """Count for an async generator of one item under `@metertap.tool`."""
+    stream = metertap.tool(_later)
+
+    async def call() -> None:
+        async for _item in stream(1):
+            pass
+
+    return await counted(call)()
+
+
+async def of_langchain() -> Counts:
+    """Count for a tool of LangChain that is invoked."""
+    from benchmarks import langchain_tools
+
+    async def call() -> None:
+        langchain_tools.work.invoke({"number": 1})
+
+    return await counted(call)()
+
+
 async def of_request(build: Callable[[], Any]) -> Counts:
     """Count for a `tools/call` in memory, the client's side and the server's."""
     async with mcp._client(build()) as client:
         return await counted(lambda: client.call_tool("work", {"number": 1}))()
 
 
+def _show(title: str, count: Callable[[], Coroutine[Any, Any, Counts]]) -> None:
+    counts = asyncio.run(count())
+    print(f"{counts.total():>6,}  {title}")
+    print("".join(f"{n:>12,}  {name}\n" for name, n in counts.most_common()))
+
+
 def main() -> None:
     """Print the counts."""
     logging.getLogger("mcp").setLevel(logging.WARNING)
+    for title, least in mcp._FLOORS.items():
+        if "least" in title:
+            with least():
+                _show("MCP tools/call, low-level, the least", lambda: of_request(mcp._low_level))
+                _show("MCP tools/call, MCPServer, the least", lambda: of_request(mcp._high_level))
     with measured():
         for title, count in (
             ("@metertap.tool", of_tool),
+            ("generator of one item", of_generator),
+            ("async generator of one item", of_async_generator),
+            *([("LangChain tool.invoke", of_langchain)] if find_spec("langchain_core") else []),
             ("MCP tools/call, low-level", lambda: of_request(mcp._low_level)),
             ("MCP tools/call, MCPServer", lambda: of_request(mcp._high_level)),
         ):
-            counts = asyncio.run(count())
-            print(f"{counts.total():>6,}  {title}")
-            print("".join(f"{n:>12,}  {name}\n" for name, n in counts.most_common()))
+            _show(title, count)
 
 
 if __name__ == "__main__":

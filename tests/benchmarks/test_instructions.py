@@ -45,7 +45,21 @@ def test_a_decorated_function_takes_one_function_of_ours(counts: Counts) -> None
     assert 50 < ours["total"] < 120
 
 
+def test_a_generators_call_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
+    for kind, most in (("generator", 300), ("async generator", 330)):
+        ours = counts[f"{kind} of one item"]
+        assert {"__call__", "start", "leave", "first_item"} <= set(ours)
+        assert 150 < ours["total"] < most
+
+
+def test_a_tool_of_langchain_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
+    pytest.importorskip("langchain_core")
+    ours = counts["LangChain tool.invoke"]
+    assert {"begin", "enter_outermost", "ended", "leave"} <= set(ours)
+    assert 250 < ours["total"] < 560
+
+
 def test_a_request_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
     ours = counts["MCP tools/call, low-level"]
-    assert {"enter", "leave", "weigh_content"} <= set(ours)
-    assert 300 < ours["total"] < (1_450 if IS_MCP_1 else 1_000)
+    assert {"enter_outermost", "leave", "weigh_content"} <= set(ours)
+    assert 300 < ours["total"] < (1_450 if IS_MCP_1 else 900)

@@ -14,9 +14,9 @@ from metertap import faults
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import NamedSlot
-from metertap.measuring.wrappers import Measure, coroutine_wrapper, plain_wrapper
+from metertap.measuring.wrappers import Measure, coroutine_wrapper, method_of, plain_wrapper
 from metertap.outcomes import Ending
-from metertap.patching.targets import Target, comparable
+from metertap.patching.targets import Target, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import is_enabled, recorder
 from metertap.weight import results
@@ -82,16 +82,21 @@ class Handlers:
             name = self.name_of(instance, args, kwargs)
             if name is None:
                 return None
-            outer = calls.around()
-            if outer is not None:
-                self.inside(outer, instance, name, kwargs)
             slot = self._slots.get(name)
             if slot is None:
                 slot = self.slot_class(name, self.source, self.source, self._slots)
                 slot.is_new = False  # `returned` judges each result
             if slot.tool is None or slot.tool() is not self.tool_of(instance, args, kwargs):
                 self._define(slot, instance, args, kwargs)
-            frame = slot.enter()
+            outer, series = _current(), slot.series
+            # Most often there is none, or one that has ended and was inside no other.
+            if series is not None and (outer is None or (outer[0] is None and outer[2] is None)):
+                frame: Frame | None = calls.enter_outermost(slot, series)
+            else:
+                outer = calls.around()
+                if outer is not None:
+                    self.inside(outer, instance, name, kwargs)
+                frame = slot.enter()
             if frame is not None:
                 frame[INSTANCE] = id(instance)
             return frame
@@ -104,15 +109,18 @@ class Handlers:
         now = clock()
         ending = frame[NOTE]
         series = frame[SERIES]
-        if series and series.weight is not False:
-            weight = series.weight or recorder().weight_of(series)
-            if weight is not None:
-                weight.weigh(self.size_of, result)
-        if ending is None and series and id(type(result)) not in _PLAIN:
-            try:
-                ending = self.returned(result)
-            except Exception as fault:
-                faults.fault(f"tool {self.source}", fault)
+        if series:
+            is_plain = id(type(result)) in _PLAIN
+            weight = series.weight
+            if weight is None:
+                weight = recorder().weight_of(series)
+            if weight:
+                weight.weigh(results.of_value if is_plain else self.size_of, result)
+            if ending is None and not is_plain:
+                try:
+                    ending = self.returned(result)
+                except Exception as fault:
+                    faults.fault(f"tool {self.source}", fault)
         calls.leave(frame, ending, now)
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
@@ -213,9 +221,15 @@ class HandlerTime:
 
 def plain_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
     """Patch a method that runs tools with a plain function."""
-    return comparable(attribute, plain_wrapper(measure))._replace(optional=optional)
+    return _method(attribute, plain_wrapper(measure), measure, optional)
 
 
 def coroutine_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
     """Patch an async method that runs tools with a plain function."""
-    return comparable(attribute, coroutine_wrapper(measure))._replace(optional=optional)
+    return _method(attribute, coroutine_wrapper(measure), measure, optional)
+
+
+def _method(attribute: str, wrapper: WrapperFunction, measure: Measure, optional: bool) -> Target:
+    """Patch a method by a plain function, as `targets.comparable` does and for the same reason."""
+    made = stand_in(attribute, method_of(measure), optional=optional)
+    return made._replace(wrapper=wrapper)

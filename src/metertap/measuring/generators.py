@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import FunctionType
 from typing import Any, Protocol
 
-from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current
+from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current, leave
 from metertap.patching.targets import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 
@@ -23,9 +23,6 @@ class Stepping(Protocol):
     def start(self) -> Frame | None:
         """Begin the call, without making it the current one; None if it is not to be measured."""
 
-    def ended(self, frame: Frame, result: Any) -> None:
-        """End the call of `frame`, which returned `result`."""
-
     def raised(self, frame: Frame | None, error: BaseException) -> None:
         """End the call of `frame`, which raised `error`, and hide the driver's frame in that."""
 
@@ -35,22 +32,30 @@ Begin = Callable[[Any, Any, Any], Stepping]
 
 _set = current.set
 _reset = current.reset
+_get_hooks, _set_hooks = sys.get_asyncgen_hooks, sys.set_asyncgen_hooks
 
 
 def generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
     """Return what wrapt is to call instead of the generator function `function`."""
-    return _wrapper(function, begin, steps)
+    return wrapper(driver_of(function, steps), begin)
 
 
 def async_generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
     """Return what wrapt is to call instead of the async generator function `function`."""
-    return _wrapper(function, begin, async_steps)
+    return wrapper(driver_of(function, async_steps), begin)
 
 
-def _wrapper(function: Any, begin: Begin, drive: Any) -> WrapperFunction:
-    # A generator takes the names that its function has: given to each one, they would cost a call.
+def driver_of(function: Any, drive: Any) -> Any:
+    """Return `drive`, one of the two below, with the names of `function`.
+
+    A generator takes the names that its function has: given to each one, they would cost a call.
+    """
     driver = FunctionType(drive.__code__, drive.__globals__, argdefs=drive.__defaults__)
-    driver = named_as(function, driver)
+    return named_as(function, driver)
+
+
+def wrapper(driver: Any, begin: Begin) -> WrapperFunction:
+    """Return what wrapt is to call instead of the generator function that `driver` is made for."""
 
     def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -80,7 +85,7 @@ def steps(
     try:
         if make is not None:
             inner = make()
-        step, value, is_first = inner.send, None, frame is not None
+        step, value, waiting = inner.send, None, frame
         while True:
             token = None if frame is None else _set(frame)
             try:
@@ -92,11 +97,11 @@ def steps(
                 value = None  # an exception kept here would keep this frame, and itself
                 if token is not None:
                     _reset(token)
-            if is_first:
-                is_first = False
-                if frame is not None and (series := frame[SERIES]):
+            if waiting is not None:  # for the first item
+                if series := waiting[SERIES]:
                     now = clock()
-                    series.first_item(now - frame[STARTED], now)
+                    series.first_item(now - waiting[STARTED], now)
+                waiting = None
             try:
                 step, value = inner.send, (yield item)
             except BaseException as error:
@@ -106,7 +111,7 @@ def steps(
         stepping.raised(frame, error)
         raise
     if frame is not None:
-        stepping.ended(frame, result)
+        leave(frame)
     return result
 
 
@@ -119,7 +124,7 @@ async def async_steps(
         if make is not None:
             inner = make()
         step: Callable[..., Awaitable[Any]] = _first_step
-        value, is_first = inner, frame is not None
+        value, waiting = inner, frame
         while True:
             token = None if frame is None else _set(frame)
             try:
@@ -133,11 +138,11 @@ async def async_steps(
                         _reset(token)
                     except ValueError:  # in another context: a generator closed elsewhere
                         pass
-            if is_first:
-                is_first = False
-                if frame is not None and (series := frame[SERIES]):
+            if waiting is not None:  # for the first item
+                if series := waiting[SERIES]:
                     now = clock()
-                    series.first_item(now - frame[STARTED], now)
+                    series.first_item(now - waiting[STARTED], now)
+                waiting = None
             try:
                 step, value = inner.asend, (yield item)
             except BaseException as error:
@@ -147,7 +152,7 @@ async def async_steps(
         stepping.raised(frame, error)
         raise
     if frame is not None:
-        stepping.ended(frame, None)
+        leave(frame)
 
 
 def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
@@ -156,13 +161,13 @@ def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
     A loop closes the generators that are open when it ends, all at once. It knows the driver, which
     closes `inner`; told of both, it would close `inner` a second time while that is being closed.
     """
-    _, finalizer = hooks = sys.get_asyncgen_hooks()
+    begun, finalizer = _get_hooks()
     # With a finalizer, Python does not close an abandoned generator by itself. So it stays.
-    sys.set_asyncgen_hooks(None, None if finalizer is None else _leave_to_the_driver)
+    _set_hooks(None, None if finalizer is None else _leave_to_the_driver)
     try:
         return inner.asend(None)
     finally:
-        sys.set_asyncgen_hooks(*hooks)
+        _set_hooks(begun, finalizer)
 
 
 def _leave_to_the_driver(_inner: object) -> None:

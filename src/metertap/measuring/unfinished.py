@@ -106,10 +106,6 @@ class Steps:
         """Begin the call, without making it the current one."""
         return self._enter(spent=self._spent, as_current=False)
 
-    def ended(self, frame: Frame, _result: Any) -> None:
-        """End the call of `frame`."""
-        calls.leave(frame)
-
 
 async def _coroutine_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float) -> Any:
     frame = enter(spent=spent)

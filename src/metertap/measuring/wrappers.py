@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from metertap import faults
 from metertap.measuring.calls import SERIES, STARTED, Frame
 from metertap.measuring.unfinished import UNFINISHED, Later
-from metertap.patching.targets import WrapperFunction
+from metertap.patching.targets import Live, Make, WrapperFunction
+from metertap.patching.tracebacks import hide_frame
 
 
 class Measure(Protocol):
@@ -79,3 +82,59 @@ def coroutine_wrapper(measure: Measure) -> WrapperFunction:
         return result
 
     return call
+
+
+def method_of(measure: Measure) -> Make:
+    """Make of a method, sync or async, a plain function that counts its calls."""
+    begin, ended, raised = measure.begin, measure.ended, measure.raised
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            frame = None
+            try:
+                if live:
+                    frame = begin(self, args, kwargs)
+            except Exception as fault:
+                faults.fault("measure", fault)
+            try:
+                result = method(self, *args, **kwargs)
+            except BaseException as error:
+                with faults.guarded("measure"):
+                    if live or frame is not None:
+                        raised(frame, error)
+                    else:
+                        hide_frame(error)
+                raise
+            if frame is not None:
+                try:
+                    ended(frame, result)
+                except Exception as fault:
+                    faults.fault("measure", fault)
+            return result
+
+        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            frame = None
+            try:
+                if live:
+                    frame = begin(self, args, kwargs)
+            except Exception as fault:
+                faults.fault("measure", fault)
+            try:
+                result = await method(self, *args, **kwargs)
+            except BaseException as error:
+                with faults.guarded("measure"):
+                    if live or frame is not None:
+                        raised(frame, error)
+                    else:
+                        hide_frame(error)
+                raise
+            if frame is not None:
+                try:
+                    ended(frame, result)
+                except Exception as fault:
+                    faults.fault("measure", fault)
+            return result
+
+        return later if inspect.iscoroutinefunction(method) else call
+
+    return make

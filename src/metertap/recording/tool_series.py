@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue, faults, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.latency_series import LatencySeries
-from metertap.recording.operation_series import DataPoint
 from metertap.recording.window import Latencies, Run, run_of
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         "_ended",
         "_errors",
         "_first_items",
-        "_first_point",
+        "_first_record",
         "_left",
         "counts",
         "looked_up_calls",
@@ -78,7 +77,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         self.lookup_sums_before: dict[str, float] = {}
         """The sums of lookups until the last `start_over`."""
         self._first_items: Latencies | None = None
-        self._first_point: DataPoint | None = None
+        self._first_record: Callable[[float, float], None] | None = None
         self.weight: WeightSeries | Literal[False] | None = None
         """The reference to the tool's weight, once it was looked up; False if there is none."""
 
@@ -128,23 +127,23 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         `given` is when that was, by `time.perf_counter`; now, by default.
         """
         try:  # no measured call guards this
-            latencies, point = self._first_items, self._first_point
-            if latencies is None or point is None:
-                latencies, point = self._first_of_all()
+            latencies, record = self._first_items, self._first_record
+            if latencies is None or record is None:
+                latencies, record = self._first_of_all()
             latencies.append(seconds)
-            point.record(seconds, given)
+            record(seconds, time.perf_counter() if given is None else given)
         except Exception as error:
             faults.fault("record", error)
 
-    def _first_of_all(self) -> tuple[Latencies, DataPoint]:
+    def _first_of_all(self) -> tuple[Latencies, Callable[[float, float], None]]:
         recorder = self._recorder
         with recorder.lock:
             latencies = self._first_items or Latencies(recorder.window_size)
             self._first_items = latencies
         metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
         point = recorder.operation((metric.name, self.name), metric, attributes)
-        self._first_point = point
-        return latencies, point
+        self._first_record = point.recording
+        return latencies, self._first_record
 
     def end(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from metertap.recording.percentiles import Percentiles
     from metertap.weight.definitions import Definition
 
+_is_ascii = str.isascii  # raises a TypeError of what is no text
 _ALWAYS = 8
 _EVERY = 64
 """The first structured results are in the sample, and then one of this many."""
@@ -93,24 +94,23 @@ class WeightSeries(LatencySeries["WeightFigures"]):
 
     def weigh_content(self, blocks: Any) -> None:
         """Record the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
-        text = None
         try:
-            if len(blocks) == 1:
-                block = blocks[0]
-                text = (block if type(block) is dict else block.__dict__).get("text")
-        except Exception:
-            text = None  # `of_content` raises the same, and `weigh` tells of it
-        if type(text) is str and text.isascii():
-            # As `record` does it, without a call.
-            tick = self.tick
-            try:
-                tick()
-            except StopIteration:
-                self.due()
-            append = self.append
-            append(len(text))
-        else:
+            block = blocks[0]
+            text = (block if type(block) is dict else block.__dict__)["text"]
+            size = len(text) if len(blocks) == 1 and _is_ascii(text) else -1
+        except Exception:  # not that; or `of_content` raises the same, and `weigh` tells of it
+            size = -1
+        if size < 0:
             self.weigh(of_content, blocks)
+            return
+        # As `record` does it, without a call.
+        tick = self.tick
+        try:
+            tick()
+        except StopIteration:
+            self.due()
+        append = self.append
+        append(size)
 
     def _unread(self, size: int, result: Any) -> int:
         """Return the size of a result that is in the sample, or the mark in its place."""

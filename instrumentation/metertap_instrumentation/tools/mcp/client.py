@@ -74,10 +74,8 @@ def _answered(sent: _Sent, result: Any) -> None:
         if not is_error:
             _learn(key[0], key[1], result)
         kind = _kind(key)
-    weight = kind.weight
-    if weight is not False:
-        content = fields.get("content")
-        if weight and content:
+    if (weight := kind.weight) is not False:
+        if (content := fields.get("content")) and weight:
             weight.weigh_content(content)
         elif content is not None:
             weights.received(kind, fields)

@@ -71,7 +71,7 @@ class Kind:
 
     def _record_first(self, seconds: float, ended: float) -> None:
         point = self._point(self.name, None, None)
-        self.record = point.record  # from now on without us
+        self.record = point.recording  # from now on without us
         point.record(seconds, ended)
 
     def record_as(

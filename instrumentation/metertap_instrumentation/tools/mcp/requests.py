@@ -40,6 +40,7 @@ MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 _LONGEST_CHAIN = 20
 """The most exceptions of one chain that are looked at: chains may be circles."""
 _prompts = KnownNames()
+_current = calls.current.get
 
 
 def prompts_listed(names: Iterable[str]) -> None:
@@ -58,6 +59,7 @@ class Served:
         """Methods that the server has a handler for, as far as they were asked for."""
         self.tools = ToolList()
         self.kinds = Kinds()
+        self.find_kind = self.kinds.find
 
     def kind(
         self, method: str, name: str | None, version: str | None, transport: Transport
@@ -157,18 +159,24 @@ class Request:
             name = fields.get("name") if fields else None
             if type(name) is not str or not name:
                 name = catalogue.OTHER
-        kind = served.kinds.find((method, name, version, transport))
+        kind = served.find_kind((method, name, version, transport))
         if kind is None:
             kind = served.kind(method, name, version, transport)
         self.served = served
         self.kind = kind
         self.name: Any = name
         """The name of the tool or prompt, as the client gave it."""
-        if kind.tool is None:
+        tool = kind.tool
+        if tool is None:
             self.started = clock()
+            return
+        outer = _current()
+        # Most often there is none, or one that has ended and was inside no other.
+        if outer is None or (outer[0] is None and outer[2] is None):
+            self.frame = frame = calls.enter_outermost(self, tool)
         else:
-            self.frame = frame = calls.enter(self, kind.tool)
-            self.started = frame[STARTED]
+            self.frame = frame = calls.enter(self, tool)
+        self.started = frame[STARTED]
 
     @property
     def is_registered(self) -> bool:
@@ -240,7 +248,8 @@ class Request:
         kind, frame = self.kind, self.frame
         if ending is None and kind.name == self.name:
             if frame is not None:
-                if (answer := self.answer) is not None and (series := frame[SERIES]):
+                answer, series = self.answer, frame[SERIES]
+                if series and answer is not None:
                     if (weight := series.weight) and (content := answer.get("content")):
                         weight.weigh_content(content)  # most often
                     else:
