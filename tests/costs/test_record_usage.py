@@ -320,3 +320,14 @@ def test_a_call_from_before_all_was_forgotten_is_not_counted_after() -> None:
         call.end()
         found: Any = metertap.get_all_metrics()["cost_metrics"]
         assert found is None or found["models"] == []  # a tool may have a fee
+
+
+def test_what_a_retry_spent_is_told_apart() -> None:
+    with metertap.measure_tool("search"):
+        call = model_calls.begin("openai", "chat", "own")
+        assert call is not None
+        call.end(ValueError())
+        record()
+    (series,) = state.recorder().usage_figures()
+    assert (series.calls, series.retries) == (2, 1)
+    assert series.spent_in_retries == series.spent == Decimal("0.0040625")
