@@ -141,10 +141,9 @@ class HistoryWriter:
         with self._starting:
             if self._thread is None and not self._is_ended:
                 self._taken = _now()
-                self._thread = threads.Thread(
-                    target=self._run, name="metertap-history", daemon=True
-                )
-                self._thread.start()
+                thread = threads.Thread(target=self._run, name="metertap-history", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _crowded(self) -> None:
         self._wake.set()
