@@ -2,7 +2,7 @@
 
 A file is on the way if one of its functions runs during a call, or runs more often when a view is
 read that shows the call than when one is read that does not. Left out are files of constants, which
-no function runs in, and those that all code is guarded by. Code that a wrapper is made of counts
+no function runs in, and those that guard all code, or all threads. Code that a wrapper is made of counts
 for the file that writes it. A setting passes the files of which a function holds its value; those
 that hand on all settings together are not counted.
 """
@@ -42,7 +42,7 @@ from metertap.state import recorder
 
 _ROOT = Path(__file__).parents[1]
 _OURS = tuple(f"{_ROOT / room}/" for room in ("src", "instrumentation", "exporters"))
-_EVERYWHERE = ("faults.py", "locks.py", "state.py")
+_EVERYWHERE = ("faults.py", "locks.py", "state.py", "/threads.py")
 
 Runs = Counter[tuple[str, str]]
 """How often each function ran, by file and name."""
