@@ -2,9 +2,9 @@
 
 A file is on the way if one of its functions runs during a call, or runs more often when a view is
 read that shows the call than when one is read that does not. Left out are files of constants, which
-no function runs in, and those that guard all code, or all threads. Code that a wrapper is made of counts
-for the file that writes it. A setting passes the files of which a function holds its value; those
-that hand on all settings together are not counted.
+no function runs in, and those that guard all code, or all threads. Code that a wrapper is made of
+counts for the file that writes it. A setting passes the files of which a function holds its value;
+those that hand on all settings together are not counted.
 """
 
 from __future__ import annotations
