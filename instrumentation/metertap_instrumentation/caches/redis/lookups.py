@@ -16,12 +16,12 @@ from metertap_instrumentation.caches.redis.meters import meter_of, meters
 
 _ONE = ("GET", "HGET", "GETEX", "GETDEL")
 _MANY = ("MGET", "HMGET")
-_LOOKUPS: dict[Any, bool] = {
-    form: command in _MANY
-    for command in (*_ONE, *_MANY)
-    for form in (command, command.lower(), command.encode(), command.lower().encode())
+_OF_TEXT: dict[Any, bool] = {
+    form: command in _MANY for command in (*_ONE, *_MANY) for form in (command, command.lower())
 }
 """Whether a lookup answers with a list; other commands are not in here."""
+# Apart from each other: with `python -b` a comparison of bytes and text is a warning.
+_OF_BYTES: dict[Any, bool] = {form.encode(): is_many for form, is_many in _OF_TEXT.items()}
 
 _layer = layer.get
 _find = meters.find
@@ -30,7 +30,8 @@ _find = meters.find
 def lookup(args: Any) -> bool | None:
     """Return whether a command is a lookup that answers with a list; None for no lookup."""
     try:
-        return _LOOKUPS.get(args[0])
+        command = args[0]
+        return (_OF_BYTES if type(command) is bytes else _OF_TEXT).get(command)
     except (IndexError, TypeError):  # the library says what is wrong with it
         return None
 
@@ -40,7 +41,7 @@ def _answered(client: Any, args: Any, answer: Any) -> None:
     try:
         if answer is client:  # a pipeline that only queues the command answers with itself
             return
-        many = _LOOKUPS.get(args[0])
+        many = lookup(args)
         if many is None or _layer() is not None:
             return
         meter = _find(id(client))
