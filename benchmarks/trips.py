@@ -42,7 +42,7 @@ from metertap.state import recorder
 
 _ROOT = Path(__file__).parents[1]
 _OURS = tuple(f"{_ROOT / room}/" for room in ("src", "instrumentation", "exporters"))
-_EVERYWHERE = ("faults.py", "locks.py", "state.py", "/threads.py")
+_EVERYWHERE = ("faults.py", "locks.py", "state.py", "/threads.py", "/signal_mask.py")
 
 Runs = Counter[tuple[str, str]]
 """How often each function ran, by file and name."""

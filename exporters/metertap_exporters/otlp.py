@@ -27,6 +27,7 @@ from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogr
 from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
+from metertap.signal_mask import signals_kept_away
 from metertap.text import printable
 from metertap_exporters import grpc_core
 
@@ -279,7 +280,7 @@ def otlp_reader(settings: Settings) -> OtlpReader:
                 OTLPMetricExporter as GrpcExporter,
             )
 
-            with _quiet(), threads.signals_kept_away():  # grpc has threads of its own
+            with _quiet(), signals_kept_away():  # grpc has threads of its own
                 exporter = GrpcExporter()
         delivery = Delivery(exporter, settings.otlp_protocol)
         sdk.hear_answers(exporter, delivery.heard)

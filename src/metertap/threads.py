@@ -9,13 +9,9 @@ Nothing of the program may run in such a thread that starts processes: they woul
 
 from __future__ import annotations
 
-import _thread
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-_OF_A_THREAD = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
-"""Signals that tell a thread of its own fault: blocked, they end the process without a report."""
+from metertap.signal_mask import signals_kept_away
 
 
 class Thread(threading.Thread):
@@ -25,28 +21,3 @@ class Thread(threading.Thread):
         """Start it. Raises RuntimeError where none can be started."""
         with signals_kept_away():
             super().start()
-
-
-def start(do: Callable[[], object]) -> None:
-    """Start one that `threading` does not know, as where its locks may be held.
-
-    Raises RuntimeError where none can be started.
-    """
-    with signals_kept_away():
-        _thread.start_new_thread(do, ())
-
-
-@contextmanager
-def signals_kept_away() -> Iterator[None]:
-    """Block all signals in this thread: threads that start meanwhile block them for good."""
-    import signal  # metertap run has threads before anything else has this
-
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    spared = {number for name in _OF_A_THREAD if (number := getattr(signal, name, None))}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - spared)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,7 +14,7 @@ import pytest
 import metertap
 import metertap_instrumentation
 from metertap import state
-from metertap.cli import main
+from metertap.cli import doctor, main
 from metertap.install_command import install_command
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
@@ -388,3 +388,14 @@ def test_a_service_of_several_workers_is_shown_with_all_its_calls(
     out = capsys.readouterr().out
     assert re.search(r"workers +4 workers, 42 calls;", out)
     assert re.search(r"price +40 +\S+test_doctor.py:\d+", out)
+
+
+def test_an_optional_part_that_needs_an_absent_library_is_no_broken_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop_of_parts.py").write_text("import a_library_that_is_absent\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert doctor._import("shop_of_parts", optional=True) is None
+    told = doctor._import("shop_of_parts", optional=False)
+    assert told is not None
+    assert "a_library_that_is_absent" in told

@@ -27,6 +27,7 @@ GROUND = {
     "pacing",
     "parsing",
     "promql",
+    "signal_mask",
     "text",
     "threads",
     "unavailable",

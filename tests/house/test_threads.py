@@ -7,7 +7,7 @@ import ast
 from house.test_arrows import MODULES
 
 ELSEWHERE = {
-    "metertap.threads",
+    "metertap.signal_mask",
     "metertap.faults",  # it runs handlers of the program's, which may start processes
     "metertap.cli.client",
     "metertap.cli.demo.collector",

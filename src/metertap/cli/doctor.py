@@ -115,12 +115,15 @@ def _no_collections() -> Iterator[None]:
 def _import(module: str, *, optional: bool) -> str | None:
     """Import `module`; return what is wrong with it.
 
-    That a library is absent is nothing wrong, nor that a version of it lacks an `optional` module.
+    That a library is absent is nothing wrong, nor that a version of it lacks an `optional` module,
+    or that this one needs another library, which is absent.
     """
     try:
         importlib.import_module(module)
     except Exception as error:
-        absent = {module.partition(".")[0], module if optional else None}
-        if not isinstance(error, ModuleNotFoundError) or error.name not in absent:
+        is_absent = isinstance(error, ModuleNotFoundError) and (
+            optional or error.name == module.partition(".")[0]
+        )
+        if not is_absent:
             return f"{module}: {type(error).__qualname__}: {error}"
     return None

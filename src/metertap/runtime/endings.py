@@ -22,7 +22,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from metertap import faults, state, threads
+from metertap import faults, signal_mask, state
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
@@ -172,7 +172,7 @@ class Endings:
             self._put_off_until = now + _PUT_OFF_SECONDS
             try:
                 # Not a Thread: the main thread may hold the lock of those, too.
-                threads.start(partial(self._remind, number))
+                signal_mask.start(partial(self._remind, number))
             except RuntimeError:  # there are none while Python 3.12 ends
                 return False
         elif now >= self._put_off_until:
@@ -214,7 +214,7 @@ class Endings:
 
         with faults.guarded("ending"), self._undisturbed():
             try:
-                threads.start(push)
+                signal_mask.start(push)
             except RuntimeError:  # there are none while Python 3.12 ends
                 self._push(until)
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 
+from metertap import signal_mask
 from metertap.settings import runtime_folder
 
 TYPE_CHECKING = False
@@ -57,9 +58,7 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
         done.release()
 
     try:
-        from metertap import threads  # `metertap run` has no need of it
-
-        threads.start(tell)
+        signal_mask.start(tell)
     except RuntimeError:
         tell()
     done.acquire(timeout=max(0.0, seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import subprocess
@@ -54,13 +55,19 @@ def test_the_call_may_come_before_or_after_the_import(order: str) -> None:
 
 
 def test_every_patch_binds_and_goes_without_a_trace() -> None:
+    absent = set()
+    for module in ("mcp.server.websocket", "mcp.client.websocket") if MCP < (2,) else ():
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError:  # with older websockets than this part of the SDK needs
+            absent.add(module)
     with metertap.instrument(json_endpoint=False):
         paths = bound()
         statuses = {item.module: item.status for item in mcp.INSTRUMENTATION.patch_sets}
     before = {path: in_namespace(path) for path in paths}
     waiting = {module for module, status in statuses.items() if status == "waiting"}
-    assert waiting == set()
-    assert set(statuses.values()) == {"installed"}, statuses
+    assert waiting == absent
+    assert set(statuses.values()) - {"waiting"} == {"installed"}, statuses
     for _ in range(2):
         with metertap.instrument(json_endpoint=False):
             assert bound() == paths

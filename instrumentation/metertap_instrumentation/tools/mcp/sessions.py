@@ -101,8 +101,10 @@ def websocket_patch_sets() -> list[PatchSet]:
     """Return what is wrapped for WebSockets, which the SDK 1.x alone has."""
     accepts, connects = around(_PLACE, _websocket_made), around(_PLACE, _websocket_opens)
     return [
-        PatchSet("mcp.server.websocket", [stand_in("WebSocket.__init__", accepts)]),
-        PatchSet("mcp.client.websocket", [stand_in("ws_connect.__init__", connects)]),
+        PatchSet("mcp.server.websocket", [stand_in("WebSocket.__init__", accepts)], optional=True),
+        PatchSet(
+            "mcp.client.websocket", [stand_in("ws_connect.__init__", connects)], optional=True
+        ),
     ]
 
 
