@@ -91,13 +91,14 @@ class Requests:
 
     def ended(self, call: Any, response: Any) -> None:
         """Report what a request returned."""
-        if self._kind_of(response) == _RAW:
+        kind = self._kind_of(response)
+        if kind == _RAW:
             call.stop_clock()
             dropped = weakref.finalize(response, call.end, in_finaliser=True)
             dropped.atexit = False
             self._raw[response] = call, dropped
         else:
-            self._take(call, response)
+            self._take(call, response, kind)
 
     def raised(self, call: Any, error: BaseException) -> None:
         """End a call whose request raised, and hide the wrapper's frame in the error."""
@@ -105,9 +106,9 @@ class Requests:
         if call is not None:
             call.end(error)
 
-    def _take(self, call: ModelCall, parsed: Any) -> None:
+    def _take(self, call: ModelCall, parsed: Any, kind: str) -> None:
         """Report a parsed response, or watch a stream."""
-        if self._kind_of(parsed) == _STREAM:
+        if kind == _STREAM:
             call.start_clock()
             parsed._iterator = streams.watch(parsed._iterator, call, self._see, self._telling)
             return
@@ -142,7 +143,7 @@ class Requests:
         if waiting is not None:
             call, dropped = waiting
             dropped.detach()
-            self._take(call, parsed)
+            self._take(call, parsed, self._kind_of(parsed))
 
 
 def _closes(stream: Any, *_args: Any, **_kwargs: Any) -> None:

@@ -53,7 +53,8 @@ def add(call: Call, *, in_finaliser: bool) -> None:
     _ended.append(call)
     recorder = state.recorder()
     # Two threads may both see the list with two calls: that the first is alone decides nothing.
-    if recorder.on_usage(fold, record) or len(_ended) == 1:
+    if not recorder.has_usage or len(_ended) == 1:
+        recorder.on_usage(fold, record)
         recorder.activity()
     elif len(_ended) >= _MOST and not in_finaliser and not _folding:
         _fold_elsewhere()

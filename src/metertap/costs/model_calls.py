@@ -62,7 +62,8 @@ class ModelCall(Call):
         self, provider: str, operation: str, requested: str, server: tuple[str, int] | None
     ) -> None:
         frame = calls.in_progress()
-        super().__init__(provider, operation, requested, server, frame, ledger.era())
+        # Not by `super()`, which takes as long as the call.
+        Call.__init__(self, provider, operation, requested, server, frame, ledger.era())
         if frame is not None:
             self.is_retry = ledger.failed_before(frame, provider, requested)
 
@@ -152,7 +153,8 @@ def report_copy(
     if copy is None:
         report(call, read, found, model=model, tier=tier)
         return
-    call.settle()
+    if call.reported is not None:
+        call.settle()
     call.reported = read, copy
     answered(call, model, tier)
 

@@ -35,19 +35,16 @@ def may_wait(call: Call, recorder: Recorder) -> bool:
     It may not if it begins a series, which starts with it, or if its sample has to come in order,
     or is taken under a sampled span.
     """
-    if recorder.in_order or recorder.trace() is not None:
+    if recorder.in_order or (recorder.sampled_context and recorder.trace() is not None):
         return False
     points = _known.get(_key(call))
-    return (
-        points is not None
-        and points.era is recorder.era
-        and (call.seconds is None or _has_begun(points.duration))
-        and ((call.usage is None and call.reported is None) or _has_begun(points.input))
-    )
-
-
-def _has_begun(point: DataPoint | None) -> bool:
-    return point is not None and point.has_begun
+    if points is None or points.era is not recorder.era:
+        return False
+    duration, tokens = points.duration, points.input
+    if call.seconds is not None and (duration is None or not duration.has_begun):
+        return False
+    reports = call.usage is not None or call.reported is not None
+    return not reports or (tokens is not None and tokens.has_begun)
 
 
 def record(call: Call, recorder: Recorder) -> None:
