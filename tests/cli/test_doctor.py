@@ -100,6 +100,7 @@ def test_a_measured_process_is_asked(capsys: pytest.CaptureFixture[str]) -> None
     with metertap.instrument(service_name="shop", window_size=50) as tap:
         metertap.record_tool_call("search", True, 1.0)
         url = wait_for(lambda: tap.json_url)
+        wait_for(lambda: tap.diagnosis()["process_metrics"]["state"] != "waiting")
         assert main(["doctor", url, "--all"]) == 0
         out = capsys.readouterr().out
         assert main(["doctor", url, "--json"]) == 0
