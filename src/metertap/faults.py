@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from metertap import locks
 from metertap.text import printable, without_paths, without_secrets
@@ -29,6 +29,7 @@ _SHOWN_LENGTH = 200
 _NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
 _PACKAGES = {"metertap", "metertap_exporters", "metertap_instrumentation"}
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 _TAKES_ANY = 4  # CO_VARARGS
 _CALLERS = 5
 """The most handlers that call each other before the one that raises."""
@@ -67,16 +68,24 @@ class guarded:  # lower case: `with guarded("json.collect"):`
 
 
 def _is_of_a_signal(error: BaseException) -> bool:
-    """Return whether a signal handler of the program has raised `error`.
+    """Return whether a signal handler of the program has raised `error`. Never raises.
 
     Python calls one between any two steps of the main thread, also in the middle of ours. It is
     told by what it is given: the frame that was interrupted, which it is called from.
     """
-    traceback = error.__traceback__
+    try:
+        return _has_handler(error)
+    except Exception:  # at the limit of recursion, or what the program has in its frames is odd
+        return False
+
+
+def _has_handler(error: BaseException) -> bool:
+    # Not by the attribute: a class of the program's may have put another one in its place.
+    traceback = _TRACEBACK.__get__(error)
     while traceback is not None:
         frame, traceback = traceback.tb_frame, traceback.tb_next
         code = frame.f_code
-        is_ours = frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES
+        is_ours = str(frame.f_globals.get("__name__")).partition(".")[0] in _PACKAGES
         if is_ours or not (code.co_argcount or code.co_flags & _TAKES_ANY):
             continue
         for value in list(frame.f_locals.values()):

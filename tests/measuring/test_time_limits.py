@@ -66,6 +66,33 @@ def test_what_an_object_of_the_programs_raises_when_it_is_asked_is_a_fault() -> 
     assert faults.fault_counts() == {"here": 1}
 
 
+def _refuses(_error: object) -> None:
+    raise TimeLimit
+
+
+# An exception of the program's that cannot be asked where it was raised.
+Lying: Any = type("Lying", (Exception,), {"__traceback__": property(_refuses)})
+
+
+def test_what_cannot_be_told_of_a_signal_is_a_fault() -> None:
+    odd: dict[str, Any] = {"__name__": None, "Lying": Lying}
+    exec("def raises(*_):\n    raise Lying", odd)
+    for _ in range(2):
+        with faults.guarded("here"):
+            odd["raises"](1)
+        faults.fault("there", Lying())
+    assert faults.fault_counts() == {"here": 2, "there": 2}
+
+
+def test_a_fault_at_the_limit_of_recursion_is_one() -> None:
+    def deeper() -> None:
+        with faults.guarded("here"):
+            deeper()
+
+    deeper()
+    assert faults.fault_counts().keys() <= {"here"}
+
+
 @pytest.mark.programs
 def test_no_time_limit_is_lost_wherever_it_comes() -> None:
     program = """

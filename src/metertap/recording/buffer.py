@@ -163,7 +163,7 @@ class Buffer(ABC):
                 self._ticking = ticking
                 self.tick = ticking.__next__
         with faults.guarded("record"):
-            if not _has_room(_LEVELS_OF_IMPORTS):
+            if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
                 return
             self._recorder.wake()
             # Who holds the lock may be at a long copy; then the next chunk is twice as long.
