@@ -66,7 +66,7 @@ MISSES: dict[str, Miss] = {
         1.5,
         "55, 59 and 66 µs in three runs. The same function calls take 18 to 31 µs where the answer "
         "is there at once: between two requests the processor's caches are filled with other "
-        "things. By callgrind metertap takes 91,000 instructions of the call's 6.2 million",
+        "things",
     ),
     "model call, openai, whole and streamed / 50 µs": Miss(
         2.2,
