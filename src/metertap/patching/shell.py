@@ -95,6 +95,24 @@ def around(
     return make
 
 
+def fitting(parameters: str, by_hand: Make, otherwise: Make) -> Make:
+    """Make by hand what takes the place of a method that has these very parameters.
+
+    A function that is written by hand has what others would call in it. A later version of a
+    library may have other parameters: then `otherwise` makes the function.
+    """
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        function = cast(FunctionType, method)
+        if written(function)[0] != parameters:
+            return otherwise(method, live)
+        made = cast(FunctionType, by_hand(method, live))
+        made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+        return made
+
+    return make
+
+
 def _nothing(_note: Any, _error: BaseException) -> None:
     """Take no note of an exception."""
 

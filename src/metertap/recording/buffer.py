@@ -170,7 +170,7 @@ class Buffer(ABC):
             lock = self._recorder.lock
             taken: list[bool] = []
             try:
-                if self._items:
+                if self.waiting:
                     taken.extend(map(lock.acquire, locks.AT_ONCE))
                 if True in taken:
                     self.fold()
