@@ -88,11 +88,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    from metertap.uncollected import Uncollected
-
     try:
-        with Uncollected():
-            value = getattr(importlib.import_module(_HOME[name]), name)
+        value = getattr(importlib.import_module(_HOME[name]), name)
     except Exception as error:  # a package that metertap needs is absent or broken
         from metertap import unavailable
 

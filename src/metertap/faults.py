@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from metertap import locks
 from metertap.text import printable, without_paths, without_secrets
@@ -29,7 +29,10 @@ _SHOWN_LENGTH = 200
 _NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
 _PACKAGES = {"metertap", "metertap_exporters", "metertap_instrumentation"}
-_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
+traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__[
+    "__traceback__"
+].__get__
+"""Returns an exception's traceback without asking its class, whose own way may raise."""
 _TAKES_ANY = 4  # CO_VARARGS
 _CALLERS = 5
 """The most handlers that call each other before the one that raises."""
@@ -80,8 +83,7 @@ def _is_of_a_signal(error: BaseException) -> bool:
 
 
 def _has_handler(error: BaseException) -> bool:
-    # Not by the attribute: a class of the program's may have put another one in its place.
-    traceback = _TRACEBACK.__get__(error)
+    traceback = traceback_of(error)
     while traceback is not None:
         frame, traceback = traceback.tb_frame, traceback.tb_next
         code = frame.f_code
@@ -126,11 +128,13 @@ def each(place: str, make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 def fault(place: str, reason: BaseException | str) -> None:
     """Count one fault at `place`; the first one there is also a warning that gives `reason`.
 
-    Never raises: it is called where an exception has nobody left to catch it. The one that passes
-    is what a signal handler of the program raised just then, such as its time limit. That Python
-    3.12 and later start no thread while they end is no fault.
+    Never raises: it is called where an exception has nobody left to catch it. What passes is an
+    interrupt: Ctrl-C, an end, and what a signal handler of the program raised just then, such as
+    its time limit. That Python 3.12 and later start no thread while they end is no fault.
     """
-    if isinstance(reason, Exception) and _is_of_a_signal(reason):
+    if isinstance(reason, BaseException) and (
+        not isinstance(reason, Exception) or _is_of_a_signal(reason)
+    ):
         raise reason
     try:
         if isinstance(reason, RuntimeError) and str(reason) == _NO_THREAD:

@@ -31,17 +31,9 @@ class Asking:
         body = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt"}
         self._api.says(Answer({**body, "choices": [said], "usage": usage}))
 
-    def streams(self, items: int) -> None:
-        """Answer from now on with a stream of so many items, and one with a usage of ten."""
-        item = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt"}
-        said = {**item, "choices": [{"index": 0, "delta": {"content": "yes"}}]}
-        usage = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
-        last = {**item, "choices": [], "usage": usage}
-        self._api.says(Answer(events=[*[said] * items, last, "[DONE]"]))
-
-    def __call__(self, **more: Any) -> Any:
+    def __call__(self) -> Any:
         messages = [{"role": "user", "content": "hello"}]
-        return self._client.chat.completions.create(model="gpt", messages=messages, **more)
+        return self._client.chat.completions.create(model="gpt", messages=messages)
 
 
 @pytest.fixture

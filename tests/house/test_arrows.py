@@ -31,7 +31,6 @@ GROUND = {
     "text",
     "threads",
     "unavailable",
-    "uncollected",
 }
 """Modules of `metertap` that stand alone: every room may import them, and they import none."""
 

@@ -37,9 +37,9 @@ def test_the_bulk_way_is_in_force_and_shown() -> None:
 def test_an_sdk_that_counts_in_another_way_gets_the_plain_api(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def merge_twice(aggregation: Any, batch: Any, once: Any = histograms._merge) -> None:
-        once(aggregation, batch)
-        once(aggregation, batch)
+    def merge_twice(*arguments: Any, once: Any = histograms._merge) -> None:
+        once(*arguments)
+        once(*arguments)
 
     bulk_check._difference.cache_clear()
     monkeypatch.setattr(histograms, "_merge", merge_twice)

@@ -213,7 +213,7 @@ def test_windows_that_move_have_the_percentiles_of_all_their_samples(
     windows: list[LatencyTotals] = [LatencyTotals(size) for size in sizes]
     for worker, samples, factor in steps:
         if factor == 1.0 and samples:
-            windows[worker].add_milliseconds(samples)
+            windows[worker].add_milliseconds(Batch(samples))
         elif samples:
             windows[worker].add_seconds(Batch(samples))
         found, count = together.percentiles([window.run() for window in windows])
@@ -233,7 +233,7 @@ def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed:
             count = by.choice([0, 1, 7, 40] if step else [150])
             if count:  # some are equal, and they become longer
                 samples = [round(by.expovariate(1 / (1 + step)), 1) for _ in range(count)]
-                window.add_milliseconds(samples)
+                window.add_milliseconds(Batch(samples))
         found, count = together.percentiles([window.run() for window in windows])
         everything = [ms for window in windows for ms in window.window.milliseconds()]
         exact = statistics.quantiles(everything, n=100)
@@ -243,7 +243,7 @@ def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed:
 def test_equal_samples_have_their_own_value_as_every_percentile() -> None:
     totals, together = LatencyTotals(1000), Together()
     for _ in range(3):
-        totals.add_milliseconds([5.0] * 400)
+        totals.add_milliseconds(Batch([5.0] * 400))
         found, _ = together.percentiles([totals.run()])
         assert found[:3] == (5.0, 5.0, 5.0)
 
@@ -275,24 +275,24 @@ def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
 
 def test_a_window_that_moved_by_more_than_it_holds_has_none_of_its_old_samples() -> None:
     totals, together = LatencyTotals(3), Together()
-    totals.add_milliseconds([1.0, 2.0, 3.0])
+    totals.add_milliseconds(Batch([1.0, 2.0, 3.0]))
     assert together.percentiles([totals.run()])[0].p50 == 2.0
-    totals.add_milliseconds([float(ms) for ms in range(10, 19)])
+    totals.add_milliseconds(Batch([float(ms) for ms in range(10, 19)]))
     found, count = together.percentiles([totals.run()])
     assert (found.p50, count) == (17.0, 3)
 
 
 def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
     totals = LatencyTotals(3)
-    totals.add_milliseconds([1.0, 2.0])
+    totals.add_milliseconds(Batch([1.0, 2.0]))
     before = totals.run()
-    totals.add_milliseconds([3.0, 4.0])
+    totals.add_milliseconds(Batch([3.0, 4.0]))
     new = fresh(totals.run(), before)
     assert ([*new.samples], new.kept) == ([3.0, 4.0], 1)
     known = completed(fresh(before, None), None)
     held = completed(new, known)
     assert ([*held.samples], held.window) == ([2.0, 3.0, 4.0], known.window)
-    totals.add_milliseconds([5.0] * 9)
+    totals.add_milliseconds(Batch([5.0] * 9))
     assert fresh(totals.run(), before).kept == 0
     assert fresh(LatencyTotals(3).run(), before).kept == 0  # another window
     assert (fresh(before, before).kept, [*fresh(before, before).samples]) == (2, [])

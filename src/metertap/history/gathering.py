@@ -59,10 +59,11 @@ class Gathering:
 
     def heard(self, series: Buffer, items: Sequence[Any]) -> None:
         """Keep calls that were folded just now. With the recorder's lock held."""
-        self._folded.append((series, items))
-        self._waiting += len(items)
-        if self._waiting > _MANY:
+        count, folded = len(items), self._folded
+        if self._waiting + count > _MANY:
             self._crowded()
+        folded += [(series, items)]  # no calls: an interrupt would have it heard a second time
+        self._waiting += count
 
     def sort(self) -> None:
         """Count the calls that wait."""

@@ -26,7 +26,11 @@ class MeasuredBlock:
     def __enter__(self) -> None:
         frame = self._slot.enter()
         if frame is not None:
-            self._frames.append(frame)
+            try:
+                self._frames.append(frame)
+            except BaseException:
+                calls.give_up(frame)
+                raise
 
     def __exit__(
         self,
@@ -34,10 +38,15 @@ class MeasuredBlock:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with faults.guarded("measure"):
+        frame = None
+        try:
             frame = self._innermost()
             if frame is not None:
                 calls.leave(frame, None if error is None else Ending.by(error))
+        except BaseException as fault:
+            with faults.guarded("measure"):
+                frame = frame or self._innermost()
+            calls.broken(frame, fault)
 
     def _innermost(self) -> Frame | None:
         """Take the frame of the call that ends: the innermost of this block in this context."""

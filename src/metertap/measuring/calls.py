@@ -14,13 +14,14 @@ cut out of the chains of newer ones, so that neither time nor memory grows with 
 
 from __future__ import annotations
 
+import sys
 import time
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from metertap import faults
 from metertap.outcomes import Ending
-from metertap.state import recorder
+from metertap.recording.buffer import was_put
 
 if TYPE_CHECKING:
     from metertap.recording import ToolSeries
@@ -83,12 +84,6 @@ def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool
     `spent` are seconds that the call has taken before. A generator's call is not made the current
     one here: it is so during each of its steps alone.
     """
-    if series:
-        tick = series.tick
-        try:
-            tick()
-        except StopIteration:
-            series.due()
     parent = _current()
     # Most often there is none, or one that has ended and was inside no other.
     if parent is None or (parent[0] is None and parent[2] is None):
@@ -97,27 +92,50 @@ def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool
         parent = _unended(parent)
         depth = 0 if parent is None else _depth_in(parent)
         frame = [series, owner, parent, False, False, None, 0.0, None, depth, None]
-    if as_current:
-        _set_current(frame)
-    frame[STARTED] = clock() - spent
+    try:
+        if series:
+            tick = series.tick
+            tick()
+        if as_current:
+            _set_current(frame)
+        frame[STARTED] = clock() - spent
+    except BaseException as refused:
+        _enter_again(frame, refused, spent, as_current)
     return frame
 
 
 def enter_outermost(owner: Owner, series: ToolSeries) -> Frame:
     """Begin a call, as `enter` does, where none is around this code."""
+    frame = [series, owner, None, False, False, None, 0.0, None, 0, None]
     tick = series.tick
     try:
         tick()
-    except StopIteration:
-        series.due()
-    frame = [series, owner, None, False, False, None, 0.0, None, 0, None]
-    _set_current(frame)
-    frame[6] = clock()
+        _set_current(frame)
+        frame[6] = clock()
+    except BaseException as refused:
+        _enter_again(frame, refused)
     return frame
 
 
+def _enter_again(
+    frame: Frame, refused: BaseException, spent: float = 0.0, as_current: bool = True
+) -> None:
+    """Begin a call whose tick was `refused`. An interrupt passes, and there is no call."""
+    if type(refused) is not StopIteration:
+        give_up(frame)
+        raise refused
+    frame[SERIES].due()
+    try:
+        if as_current:
+            _set_current(frame)
+        frame[STARTED] = clock() - spent
+    except BaseException:
+        give_up(frame)
+        raise
+
+
 def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None) -> None:
-    """End a call and count it as `ending` says; None: it went well. Never raises.
+    """End a call and count it as `ending` says; None: it went well. No fault of ours passes.
 
     `ended` is when the handler returned, by `clock`, unless a layer inside knows better; now, by
     default. A call that was given up or left out counts nothing.
@@ -142,16 +160,54 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
         series.ended = ended
         if asked is True:
             series.looked_up(True, missed, seconds)
-    except Exception as fault:
+    except BaseException as fault:
+        if not was_put(fault):
+            series.left()
         faults.fault("measure", fault)
 
 
 def give_up(frame: Frame) -> None:
-    """End a call without counting it: it did not happen, or is counted elsewhere."""
+    """End a call without counting it: it did not happen, or is counted elsewhere. Never raises."""
     series: ToolSeries | None = frame[SERIES]
-    frame[SERIES] = frame[OWNER] = None
     if series:
-        recorder().never_ended(series)
+        series.left()
+    frame[SERIES] = frame[OWNER] = None
+
+
+def broken(frame: Frame | None, fault: BaseException) -> None:
+    """End a call without counting it, if it has not ended: `fault` came in the middle of that.
+
+    What an interrupt has raised passes.
+    """
+    if frame:
+        give_up(frame)
+    faults.fault("measure", fault)
+
+
+def give_up_abandoned() -> None:
+    """End the innermost call in this context without counting it, if nobody can end it any more.
+
+    So it is where an interrupt came as Python was about to leave a block. To be called by who has
+    no reference to the frame: whoever is to end a call has one.
+    """
+    if _references() <= _ABANDONED:
+        frame = _current()
+        if frame is not None and frame[SERIES] is not None:
+            give_up(frame)
+
+
+def _references() -> int:
+    frame = _current()
+    return sys.getrefcount(frame)
+
+
+def _of_abandoned() -> int:
+    """Count the references to a frame that the context alone has."""
+    _set_current([LEFT_OUT, None, None, False, False])
+    return _references()
+
+
+_ABANDONED = Context().run(_of_abandoned)
 
 
 def around() -> Frame | None:

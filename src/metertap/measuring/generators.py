@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import FunctionType
 from typing import Any, Protocol
 
-from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current, leave
+from metertap.measuring.calls import SERIES, STARTED, Frame, clock, current, give_up, leave
 from metertap.patching.targets import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 
@@ -85,7 +85,8 @@ def steps(
     try:
         if make is not None:
             inner = make()
-        step, value, waiting = inner.send, None, frame
+        step = inner.send
+        value, waiting = None, frame
         while True:
             token = None if frame is None else _set(frame)
             try:
@@ -107,11 +108,16 @@ def steps(
             except BaseException as error:
                 hide_frame(error)
                 step, value = inner.throw, error
+        if frame is not None:
+            leave(frame)
     except BaseException as error:
-        stepping.raised(frame, error)
+        try:
+            stepping.raised(frame, error)
+        except BaseException:
+            if frame is not None:
+                give_up(frame)
+            raise
         raise
-    if frame is not None:
-        leave(frame)
     return result
 
 
@@ -148,11 +154,16 @@ async def async_steps(
             except BaseException as error:
                 hide_frame(error)
                 step, value = inner.athrow, error
+        if frame is not None:
+            leave(frame)
     except BaseException as error:
-        stepping.raised(frame, error)
+        try:
+            stepping.raised(frame, error)
+        except BaseException:
+            if frame is not None:
+                give_up(frame)
+            raise
         raise
-    if frame is not None:
-        leave(frame)
 
 
 def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:

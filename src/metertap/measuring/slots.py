@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from metertap import faults
 from metertap.measuring import calls, unfinished
-from metertap.measuring.calls import ASKED, NEW, NOTE, Frame
+from metertap.measuring.calls import ASKED, NEW, NOTE, OWNER, SERIES, Frame
 from metertap.outcomes import Ending
 from metertap.patching.by_value import sent
 from metertap.patching.tracebacks import hide_frame
+from metertap.recording.buffer import was_put
 from metertap.state import is_enabled, recorder
 
 if TYPE_CHECKING:
@@ -57,13 +58,12 @@ class Slot:
                 return None
             around = _current()
             # Most often there is none, or one that has ended and was inside no other.
-            if (
-                around is not None
-                and (around[0] is not None or around[2] is not None)
-                and calls.counted_already(self.name, self.counted_by)
-            ):
-                self.left_out()
-                return calls.enter(self, calls.LEFT_OUT, spent, as_current)
+            if around is not None and (around[0] is not None or around[2] is not None):
+                around = None
+                calls.give_up_abandoned()
+                if calls.counted_already(self.name, self.counted_by):
+                    self.left_out()
+                    return calls.enter(self, calls.LEFT_OUT, spent, as_current)
             # Only now: the document would show a series that nothing is counted on.
             series = self.series or self.find()
             if series is None:
@@ -133,12 +133,49 @@ class ToolSlot(Slot):
         counted_by = None if self.counted_by is self else self.counted_by
         return _SENT, (self.name, self.source, counted_by)
 
-    def failed(self, frame: Frame, started: float, error: BaseException) -> None:
-        """End the call of one of `functions`' short frames, which raised `error`."""
+    def failed(
+        self, frame: Frame, series: ToolSeries | None, started: float, error: BaseException
+    ) -> None:
+        """End the call of one of `functions`' short frames, which raised `error`.
+
+        If it has ended, `error` is an interrupt that came in the middle of that: it counts on
+        `series`, if it does.
+        """
+        if series and frame[SERIES] is None and frame[OWNER] is not None and not was_put(error):
+            series.left()
         hide_frame(error)
         with faults.guarded("measure"):
             frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
             calls.leave(frame, Ending.by(error))
+
+    def begins(
+        self, series: ToolSeries, parent: Frame | None, interrupt: BaseException
+    ) -> tuple[Frame, float]:
+        """Begin a call of one of `functions` whose tick was refused; return when, too.
+
+        Anything but that was an interrupt, after the tick, and passes.
+        """
+        if type(interrupt) is not StopIteration:
+            self._never_began(series, parent)
+            raise interrupt
+        series.due()
+        try:
+            frame: Frame = [series, self, None, False, False]
+            calls.current.set(frame)
+            return frame, calls.clock()
+        except BaseException:
+            self._never_began(series, parent)
+            raise
+
+    def _never_began(self, series: ToolSeries, parent: Frame | None) -> None:
+        series.left()
+        frame = _current()
+        if frame is not None and frame is not parent:
+            frame[SERIES] = frame[OWNER] = None
+
+    def gave_up(self, frame: Frame) -> None:
+        """End a call as `calls.give_up` does, which is not there where metertap is not."""
+        calls.give_up(frame)
 
     def told(self, frame: Frame, started: float, ended: float, result: object) -> None:
         """End a call of one of `functions`' frames that `ASKED` has a mark of. Never raises."""
@@ -149,28 +186,40 @@ class ToolSlot(Slot):
 
     def start(self) -> Frame | None:
         """Begin a generator's call, as `functions` do it."""
-        series, around = self.series, _current()
+        around = _current()
+        series = self.series
         if series is None or (
             around is not None and (around[0] is not None or around[2] is not None)
         ):
             return self.enter(as_current=False)
         try:
-            series.tick()
+            return [series, self, series.tick(), False, False, None, calls.clock(), None, 0, None]
         except StopIteration:
             series.due()
-        return [series, self, None, False, False, None, calls.clock(), None, 0, None]
+        except BaseException:
+            series.left()
+            raise
+        try:
+            return [series, self, None, False, False, None, calls.clock(), None, 0, None]
+        except BaseException:
+            series.left()
+            raise
 
-    def enter_or_pass(self) -> Frame:
-        """Begin a call as `enter` does, and mark it while no result was looked at.
+    def enter_or_pass(self) -> tuple[Frame, float]:
+        """Begin a call as `enter` does, mark it while no result was looked at, and return when.
 
         Where nothing is recorded, the frame is that of a call which has ended.
         """
         frame = self.enter()
         if frame is None:
-            return _passed()
-        if self.is_new:
+            frame = _passed()
+        elif self.is_new:
             frame[ASKED] = NEW
-        return frame
+        try:
+            return frame, calls.clock()
+        except BaseException:
+            calls.give_up(frame)
+            raise
 
     def forget(self) -> None:
         """Drop the series, so that the next call finds it after a fork, reset or new settings."""
@@ -225,7 +274,11 @@ def _inert() -> Any:
             pass
 
         return SimpleNamespace(
-            series=None, enter_or_pass=lambda: [None] * 5, failed=nothing, is_new=False
+            series=None,
+            enter_or_pass=lambda: ([None] * 5, 0.0),
+            failed=nothing,
+            gave_up=nothing,
+            is_new=False,
         )
 
     return slot

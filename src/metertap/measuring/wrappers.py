@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from metertap import faults
-from metertap.measuring.calls import SERIES, STARTED, Frame
+from metertap.measuring.calls import SERIES, STARTED, Frame, broken
 from metertap.measuring.unfinished import UNFINISHED, Later
 from metertap.patching.targets import Live, Make, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
@@ -43,16 +43,18 @@ def plain_wrapper(measure: Measure, later: Later | None = None) -> WrapperFuncti
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            with faults.guarded("measure"):
+            try:
                 raised(frame, error)
+            except BaseException as fault:
+                broken(frame, fault)
             raise
         if frame is not None:
             try:
                 if later is not None and id(type(result)) in UNFINISHED and frame[SERIES]:
                     return later(frame, frame[STARTED], result)
                 ended(frame, result)
-            except Exception as fault:
-                faults.fault("measure", fault)
+            except BaseException as fault:
+                broken(frame, fault)
         return result
 
     return call
@@ -71,14 +73,16 @@ def coroutine_wrapper(measure: Measure) -> WrapperFunction:
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as error:
-            with faults.guarded("measure"):
+            try:
                 raised(frame, error)
+            except BaseException as fault:
+                broken(frame, fault)
             raise
         if frame is not None:
             try:
                 ended(frame, result)
-            except Exception as fault:
-                faults.fault("measure", fault)
+            except BaseException as fault:
+                broken(frame, fault)
         return result
 
     return call
@@ -99,17 +103,19 @@ def method_of(measure: Measure) -> Make:
             try:
                 result = method(self, *args, **kwargs)
             except BaseException as error:
-                with faults.guarded("measure"):
+                try:
                     if live or frame is not None:
                         raised(frame, error)
                     else:
                         hide_frame(error)
+                except BaseException as fault:
+                    broken(frame, fault)
                 raise
             if frame is not None:
                 try:
                     ended(frame, result)
-                except Exception as fault:
-                    faults.fault("measure", fault)
+                except BaseException as fault:
+                    broken(frame, fault)
             return result
 
         async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -122,17 +128,19 @@ def method_of(measure: Measure) -> Make:
             try:
                 result = await method(self, *args, **kwargs)
             except BaseException as error:
-                with faults.guarded("measure"):
+                try:
                     if live or frame is not None:
                         raised(frame, error)
                     else:
                         hide_frame(error)
+                except BaseException as fault:
+                    broken(frame, fault)
                 raise
             if frame is not None:
                 try:
                     ended(frame, result)
-                except Exception as fault:
-                    faults.fault("measure", fault)
+                except BaseException as fault:
+                    broken(frame, fault)
             return result
 
         return later if inspect.iscoroutinefunction(method) else call

@@ -61,8 +61,9 @@ class PlainHistogram:
 
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
         """Record durations; exemplars are of the context that this runs in."""
-        for seconds in batch.durations:
-            self._histogram.record(seconds, attributes)
+        for done in range(batch.taken_by.get(self, 0), len(batch)):
+            self._histogram.record(batch.durations[done], attributes)
+            batch.taken_by[self] = done + 1
 
 
 class BulkHistogram:
@@ -136,14 +137,15 @@ class BulkHistogram:
 
     def _record(self, match: Any, batch: Batch, attributes: dict[str, str]) -> None:
         key = self._key(match, attributes)
-        for done in range(len(batch)):
+        # From where an interrupt may have ended it.
+        for done in range(batch.taken_by.get(match, 0), len(batch)):
             with match._lock:  # a delta reader's collection takes the aggregations away
                 aggregation = match._attributes_aggregation.get(key)
                 if type(aggregation) is Explicit:
-                    rest = batch.after(done)
-                    _merge(aggregation, rest)
+                    _merge(match, aggregation, batch, done)
                     break
             self._record_one(match, batch, done, attributes)
+            batch.taken_by[match] = done + 1
             if aggregation is None:
                 key = self._shared_key(match, attributes, key)
         else:
@@ -215,15 +217,19 @@ class BulkHistogram:
         return key
 
 
-def _merge(aggregation: Any, batch: Batch) -> None:
-    counts = batch.counts(aggregation._boundaries)
+def _merge(match: Any, aggregation: Any, batch: Batch, done: int) -> None:
+    rest, count = batch.after(done), len(batch)
+    counts, ordered = rest.counts(aggregation._boundaries), rest.ordered
     with aggregation._lock:
-        value = aggregation._value
-        aggregation._value = list(counts if value is None else map(operator.add, value, counts))
-        aggregation._sum = batch.added_to(aggregation._sum)
+        value, least, most = aggregation._value, aggregation._min, aggregation._max
+        value = list(counts if value is None else map(operator.add, value, counts))
+        total = rest.added_to(aggregation._sum)
         if aggregation._record_min_max:
-            aggregation._min = min(aggregation._min, batch.ordered[0])
-            aggregation._max = max(aggregation._max, batch.ordered[-1])
+            least, most = min(least, ordered[0]), max(most, ordered[-1])
+        # Without a call: an interrupt comes before all of this, or after it.
+        aggregation._value, aggregation._sum = value, total
+        aggregation._min, aggregation._max = least, most
+        batch.taken_by[match] = count
 
 
 class Histograms:

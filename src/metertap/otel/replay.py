@@ -36,9 +36,11 @@ class Journal:
         """Keep durations; the spans they were taken in are not kept."""
         if self.overflowed:
             return
-        self.count += len(batch)
-        if self.count > self._most:
-            self.overflowed = True
+        if self in batch.taken_by:
+            return
+        new, count = array("d", batch.durations), self.count + len(batch)
+        if count > self._most:
+            self.count, self.overflowed = count, True
             self._kept.clear()
             return
         # The attributes of a series are one object, which this entry keeps alive.
@@ -46,7 +48,10 @@ class Journal:
         entry = self._kept.get(key)
         if entry is None:
             entry = self._kept[key] = (metric, attributes, array("d"))
-        entry[2].extend(batch.durations)
+        kept = entry[2]
+        kept += new
+        self.count = count
+        batch.taken_by[self] = count
 
     def replay(self, instruments: Instruments) -> None:
         """Record everything again into `instruments`."""

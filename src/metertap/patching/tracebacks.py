@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
-
-_traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__[
-    "__traceback__"
-].__get__
-"""Returns an exception's traceback without asking its class, whose own way may raise."""
+from metertap.faults import traceback_of
 
 
 def hide_frame(error: BaseException) -> None:
@@ -17,7 +11,7 @@ def hide_frame(error: BaseException) -> None:
     Followed by a bare `raise` there, the program's tracebacks are what they would be without us
     (on Python 3.10 the frame stays).
     """
-    traceback = _traceback_of(error)
+    traceback = traceback_of(error)
     if traceback is not None:
         # Not an assignment: classes of exceptions may forbid those (frozen dataclasses do).
         BaseException.with_traceback(error, traceback.tb_next)

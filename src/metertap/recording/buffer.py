@@ -4,6 +4,11 @@ A call takes a tick when it starts and appends its duration when it ends. Both a
 C functions, which the interpreter lock makes whole: nothing is lost and nothing counted twice,
 however many threads record. Every `CHUNK` ticks the one whose tick it is folds what has gathered;
 so does whoever collects. A batch goes on to the instruments of the pipeline in force (`Delivery`).
+
+An interrupt (Ctrl-C, a signal handler that raises) may come wherever Python calls a function or
+returns from one that is written in C. So what must not come apart stands in lines without a call:
+those who take a batch change their own state there, and note in the batch that they have it. What
+was interrupted is done again by the next fold, and who has the batch already passes it over.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from operator import length_hint
 from typing import Any, NamedTuple, Protocol
 
@@ -68,9 +73,15 @@ class Batch:
     `traces` are of those that were taken under a sampled span.
     """
 
+    __slots__ = ("_counts", "_ordered", "_rests", "durations", "parts", "taken_by", "traces")
+
     def __init__(self, durations: Sequence[float], traces: Sequence[Trace] = ()) -> None:
         self.durations = durations
         self.traces = traces
+        self.taken_by: dict[object, int] = {}
+        """How many durations each of those has taken whom the batch is handed to."""
+        self.parts: Any = None
+        """What a series made of the batch, so that it is the same after an interrupt."""
         self._ordered: list[float] | None = None
         self._counts: list[tuple[tuple[float, ...], list[int]]] = []  # bounds are slow to hash
         self._rests: dict[int, Batch] = {}
@@ -132,6 +143,8 @@ class Buffer(ABC):
         "_is_new",
         "_items",
         "_recorder",
+        "_settled",
+        "_taken",
         "_ticked",
         "_ticking",
         "append",
@@ -143,6 +156,8 @@ class Buffer(ABC):
         self._recorder = recorder
         self._era = recorder.era
         self._items: list[Any] = []
+        self._taken: Batch | None = None  # what a fold is about, or was when it was interrupted
+        self._settled = 0  # items that were taken in, and ticks that were taken back
         self._is_new = True
         self._ticked = 0
         self._ticking = repeat(None, 0)
@@ -153,15 +168,29 @@ class Buffer(ABC):
         self.choose_append()
 
     def due(self) -> None:
-        """Handle the StopIteration of `tick`: fold, and start the next round. Never raises."""
-        with _swapping:
-            # Others take ticks meanwhile, without the lock: asked first, it may be empty then.
-            if next(self._ticking, self) is self:
-                ticking = repeat(None, CHUNK)
-                next(ticking)
-                self._ticked += CHUNK
-                self._ticking = ticking
-                self.tick = ticking.__next__
+        """Handle the StopIteration of `tick`: fold, and start the next round.
+
+        What an interrupt raises passes, and no tick is taken then.
+        """
+        ticks: list[None] = []
+        try:
+            with _swapping:
+                # Others take ticks meanwhile, without the lock; and they may have swapped already.
+                ticks.extend(islice(self._ticking, 1))
+                if not ticks:
+                    ticking = repeat(None, CHUNK)
+                    next(ticking)
+                    self._ticked += CHUNK
+                    self._ticking = ticking
+                    self.tick = ticking.__next__
+                    ticks = [None]
+            self._fold_if_free()
+        except BaseException:
+            if ticks:
+                self.left()
+            raise
+
+    def _fold_if_free(self) -> None:
         with faults.guarded("record"):
             if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
                 return
@@ -179,38 +208,60 @@ class Buffer(ABC):
                     lock.release()
 
     def fold(self) -> None:
-        """Take in what has gathered. With the recorder's lock held; never raises."""
-        items = self._items
-        count = len(items)
+        """Take in what has gathered. With the recorder's lock held; no fault of ours passes."""
         # A finaliser may run in the middle of a fold, and come here in the same thread.
-        if count and not self._recorder.folding:
-            self._recorder.folding = True
-            try:
-                batch = items[:count]
+        if self._recorder.folding or not self.waiting:
+            return
+        self._recorder.folding = True
+        try:
+            if self._taken is not None:  # an interrupt has ended its fold
+                self._finish(self._taken)
+            items = self._items
+            count = len(items)
+            if count:
+                batch = Batch(items[:count])
+                self._taken = batch
                 del items[:count]
-                if self._era is not self._recorder.era:
-                    return  # The series was forgotten: it is in no figures, and must be in none.
-                with faults.guarded("fold"):
-                    self._take(batch)
-                    for listen in self._recorder.fold_listeners:
-                        listen(self, batch)
-            finally:
-                self._recorder.folding = False
+                self._finish(batch)
+        finally:
+            self._recorder.folding = False
+
+    def _finish(self, batch: Batch) -> None:
+        """Hand a batch to whoever has not taken it."""
+        count = len(batch)
+        # Of a series that was forgotten: it is in no figures, and must be in none.
+        if self._era is self._recorder.era:
+            with faults.guarded("fold"):
+                self._take(batch)
+                for listen in self._recorder.fold_listeners:
+                    if listen not in batch.taken_by:
+                        listen(self, batch.durations)
+                        batch.taken_by[listen] = count
+        self._settled += count
+        self._taken = None
 
     def choose_append(self) -> None:
         """Make `append` the cheapest that will do."""
-        if self._is_new or self._recorder.in_order:
-            self.append = self._append_now
-        elif self._recorder.sampled_context is not None:
-            self.append = self._append_traced
+        recorder = self._recorder
+        if self._is_new or recorder.in_order or recorder.sampled_context is not None:
+            self.append = self._append_late
         else:
             self.append = self._items.append
 
     def put(self, item: object, *, begins: bool) -> None:
-        """Append what is more than a duration that went well; at once if a series `begins` so."""
-        self._items.append(item)
+        """Append what is more than a duration that went well; at once if a series `begins` so.
+
+        What an interrupt raises passes. Was it inside `fold_now`, the item has been appended;
+        otherwise it has not.
+        """
+        items = self._items
+        items += [item]
         if begins or self._recorder.in_order:
-            self._fold_now()
+            self.fold_now()
+
+    def left(self) -> None:
+        """Take back the tick of a call that is counted elsewhere, or never. Never raises."""
+        self._settled += 1
 
     @property
     def ticks(self) -> int:
@@ -226,12 +277,13 @@ class Buffer(ABC):
 
     @property
     def waiting(self) -> int:
-        """Samples that were not folded yet."""
-        return len(self._items)
+        """Samples that were not folded yet, or not to the end."""
+        taken = self._taken
+        return len(self._items) + (0 if taken is None else len(taken))
 
     @abstractmethod
-    def _take(self, batch: Sequence[Any]) -> None:
-        """Count `batch` and hand it to the instruments."""
+    def _take(self, batch: Batch) -> None:
+        """Count the items of `batch` and hand them to the instruments, unless that was done."""
 
     def begin_again(self) -> None:
         """Take the next sample at once, for a reader that has seen none yet."""
@@ -246,30 +298,50 @@ class Buffer(ABC):
     def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
         """Return the buffer's item for a sample that is taken under a sampled span."""
 
-    # These two stand in place of the list's own `append`, which no measured call guards.
-
-    def _append_now(self, seconds: float) -> None:
-        with faults.guarded("record"):
-            self._append_traced(seconds)
-            self._fold_now()
-
-    def _append_traced(self, seconds: float) -> None:
+    def _append_late(self, seconds: float) -> None:
+        """Append in place of the list's own `append`, which no measured call guards."""
+        item: object = seconds
         with faults.guarded("record"):
             sampled = self._recorder.trace()
-            self._items.append(seconds if sampled is None else self._traced(seconds, *sampled))
+            if sampled is not None:
+                item = self._traced(seconds, *sampled)
+        items = self._items
+        items += [item]
+        if self._is_new or self._recorder.in_order:
+            self.fold_now()
 
-    def _fold_now(self) -> None:
-        recorder = self._recorder
-        if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
-            return
-        if self._is_new:
-            recorder.wake()
-        with recorder.lock:
-            recorder.make_way(self)
-            self.fold()
-            if self._is_new and self._has_begun():
-                self._is_new = False
-                self.choose_append()
+    def fold_now(self) -> None:
+        """Fold at once, for readers that wait for what was appended just now."""
+        with faults.guarded("record"):
+            recorder = self._recorder
+            if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
+                return
+            if self._is_new:
+                recorder.wake()
+            with recorder.lock:
+                recorder.make_way(self)
+                self.fold()
+                if self._is_new and self._has_begun():
+                    self._is_new = False
+                    self.choose_append()
+
+
+def was_put(error: BaseException) -> bool:
+    """Return whether the end of a call has been appended before `error` came.
+
+    Caught by who called `append` or `ToolSeries.end`, `error` tells by where it came.
+    """
+    traceback = faults.traceback_of(error)
+    called = None if traceback is None else traceback.tb_next
+    if called is None or called.tb_frame.f_code.co_name not in _PUT_LATE:
+        return True  # when the list's own `append` had returned, or later
+    while called is not None and called.tb_frame.f_code is not _PUT_ALREADY:
+        called = called.tb_next
+    return called is not None
+
+
+_PUT_LATE = {Buffer._append_late.__name__, "end"}
+_PUT_ALREADY = Buffer.fold_now.__code__
 
 
 class Instruments(Protocol):
@@ -373,9 +445,13 @@ class Delivery(ABC):
 
     def hand_over(self, metric: Metric, batch: Batch, attributes: dict[str, str]) -> None:
         """Pass durations on to the instruments. With the lock held."""
+        count = len(batch)
         for instruments in self._instruments:
+            if instruments in batch.taken_by:
+                continue
             with faults.guarded("instruments"):
                 instruments.record(metric, batch, attributes)
+                batch.taken_by[instruments] = count
                 if instruments.in_order and not self.in_order:  # it has found out that it has to be
                     self.in_order = True
                     self._choose_appends()

@@ -8,12 +8,13 @@ data points of one kind share a buffer, so that their durations stay in completi
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue
 from metertap.recording.buffer import Batch, Delivery, Trace
-from metertap.recording.latency_series import LatencySeries
+from metertap.recording.latency_series import LatencySeries, sums
 
 if TYPE_CHECKING:
     from metertap.recording.figures import OperationFigures
@@ -37,10 +38,8 @@ class DataPoint:
 
     def record(self, seconds: float, ended: float | None = None) -> None:
         """Record one operation that ended at `ended`, by `time.perf_counter`; now, by default."""
-        series = self.series
-        if series.routes:
-            series.settle()
         # Read before it is called: looked up as a method it would be found late.
+        series = self.series
         tick = series.tick
         try:
             tick()
@@ -52,17 +51,6 @@ class DataPoint:
             append(seconds)
         else:
             series.put(Sample(self, seconds, series.trace()), begins=not self.has_begun)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether no instrument has to see the next value at once."""
-        return self.has_begun
-
-    def items(self, values: Sequence[float]) -> Sequence[Any]:
-        """Return what values of operations at this point are in the buffer of the series."""
-        if self.series.usual is self:
-            return values
-        return [Sample(self, seconds, None) for seconds in values]
 
     @property
     def recording(self) -> Callable[[float, float], None]:
@@ -155,29 +143,41 @@ class OperationSeries(LatencySeries["OperationFigures"]):
             last_call=self.last_call,
         )
 
-    def _take(self, items: Sequence[Any]) -> None:
+    def _take(self, batch: Batch) -> None:
         usual = self.usual
-        if usual is not None and set(map(type, items)) == {float}:
-            batch = Batch(items)
+        if usual is not None and set(map(type, batch.durations)) == {float}:
             self.latencies.add_seconds(batch)
             self._hand_over(usual, batch)
             return
+        if batch.parts is None:
+            batch.parts = self._in_parts(batch.durations)
+        in_order, parts = batch.parts
+        self.latencies.add_seconds(in_order)
+        if self not in batch.taken_by:
+            failed: Counter[str] = Counter()
+            for point, part in parts.items():
+                if point.error_type is not None:
+                    failed[point.error_type] += len(part)
+            types, count = sums(self.error_types, failed), failed.total()
+            self.error_types = types
+            self._failed += count
+            batch.taken_by[self] = count
+        for point, part in parts.items():
+            self._hand_over(point, part)
+
+    def _in_parts(self, items: Sequence[Any]) -> tuple[Batch, dict[DataPoint, Batch]]:
+        """Return the durations of `items` in order, and by their data points."""
         parts: dict[DataPoint, tuple[list[float], list[Trace]]] = {}
         for item in items:
             if type(item) is not Sample:
-                assert usual is not None  # else nothing is appended but samples
-                item = Sample(usual, item, None)
+                assert self.usual is not None  # else nothing is appended but samples
+                item = Sample(self.usual, item, None)
             durations, traces = parts.setdefault(item.point, ([], []))
             if item.trace is not None:
                 traces.append(Trace(len(durations), *item.trace))
             durations.append(float(item.seconds))
-            if item.point.error_type is not None:
-                self._failed += 1
-                self._count_error(item.point.error_type)
         in_order = [float(item.seconds if type(item) is Sample else item) for item in items]
-        self.latencies.add_seconds(Batch(in_order))
-        for point, (durations, traces) in parts.items():
-            self._hand_over(point, Batch(durations, traces))
+        return Batch(in_order), {point: Batch(*part) for point, part in parts.items()}
 
     def _hand_over(self, point: DataPoint, batch: Batch) -> None:
         self._recorder.hand_over(self.metric, batch, point.attributes)

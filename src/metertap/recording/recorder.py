@@ -128,8 +128,7 @@ class Recorder(Registry):
 
     def never_ended(self, series: ToolSeries) -> None:
         """Take back a `started` call, which is counted on another series or not at all."""
-        with self.lock:
-            series.left()
+        series.left()
 
     def record_operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any], seconds: float

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue, faults, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
-from metertap.recording.latency_series import LatencySeries
+from metertap.recording.latency_series import LatencySeries, sums
 from metertap.recording.window import Latencies, Run, run_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,44 @@ class Ended(NamedTuple):
     trace: tuple[int, Any] | None = None
 
 
+class Mixed:
+    """What a batch of calls comes to of which not all went well and are mere durations."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.types: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.unsampled = 0
+        self.unsampled_ms = 0.0
+        samples: list[float] = []
+        # By outcome and error type, which is one series of OpenTelemetry each.
+        parts: dict[tuple[str, str | None], tuple[list[float], list[Trace]]] = {}
+        for item in items:
+            if type(item) is float:
+                item = (outcomes.OK, None, item * 1000.0, item, None)
+            outcome, error_type, latency_ms, seconds, trace = item
+            self.counts[outcome] += 1
+            if error_type is not None:
+                self.types[error_type] += 1
+                self.errors[f"{outcome} {error_type}"] += 1
+            if latency_ms is None:
+                continue
+            if outcome in outcomes.SAMPLED:
+                samples.append(latency_ms)
+            else:
+                self.unsampled += 1
+                self.unsampled_ms += latency_ms
+            kind = outcome, error_type
+            part = parts.get(kind)
+            if part is None:
+                part = parts[kind] = [], []
+            if trace is not None:
+                part[1].append(Trace(len(part[0]), *trace))
+            part[0].append(seconds)
+        self.samples = Batch(samples) if samples else None
+        self.parts = {kind: Batch(*part) for kind, part in parts.items()}
+
+
 class ToolSeries(LatencySeries["ToolFigures"]):
     """One tool of one source: counts by outcome, extremes, and the window of its last calls.
 
@@ -45,11 +84,9 @@ class ToolSeries(LatencySeries["ToolFigures"]):
     __slots__ = (
         "_attributes",
         "_begun",
-        "_ended",
         "_errors",
         "_first_items",
         "_first_record",
-        "_left",
         "counts",
         "looked_up_calls",
         "lookup_sums_before",
@@ -70,8 +107,6 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         self.unsampled_ms = 0.0
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
         self._begun: tuple[tuple[str, str | None], ...] = ()  # what every reader has seen
-        self._ended = 0  # calls that were folded
-        self._left = 0  # calls that began here and were counted elsewhere, or never
         self.looked_up_calls: tuple[Latencies, Latencies] | None = None
         """Successful calls whose lookups all hit, and those of which one missed."""
         self.lookup_sums_before: dict[str, float] = {}
@@ -85,11 +120,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
     def active(self) -> int:
         """The calls in progress."""
         ticks = self.ticks  # first: a call may end meanwhile, and none may seem to be in progress
-        return max(0, ticks - self._ended - self._left - self.waiting)
-
-    def left(self, calls: int = 1) -> None:
-        """Take back `calls` that began here and count elsewhere. With the recorder's lock held."""
-        self._left += calls
+        return max(0, ticks - self._settled - self.waiting)
 
     def looked_up(self, hit: bool, missed: bool, seconds: float) -> None:
         """Note that a successful call, which is counted apart from this, asked caches."""
@@ -145,12 +176,6 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         self._first_record = point.recording
         return latencies, self._first_record
 
-    def record(self, seconds: float, ended: float) -> None:
-        """Count one call as ended well, whose `tick` counted its start."""
-        self.settle()
-        self.append(seconds)
-        self.ended = ended
-
     def end(
         self,
         ended: str,
@@ -159,8 +184,6 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         seconds: float,
     ) -> None:
         """Count one call as ended, whose `tick` counted its start."""
-        if self.routes:
-            self.settle()
         self.ended = _clock()
         if error_type is not None:
             known = [named for _, named in self._attributes]  # before `start_over` as well
@@ -188,8 +211,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             latencies.count,
             self.ended,
             latencies.window,
-            self._ended,
-            self._left,
+            self._settled,
             looked_up and (looked_up[0].calls, looked_up[1].calls),
             first_items and first_items.calls,
         )
@@ -222,54 +244,37 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             unsampled_ms=self.unsampled_ms,
         )
 
-    def _take(self, items: Sequence[Any]) -> None:
+    def _take(self, batch: Batch) -> None:
         if self.looked_up_calls is not None:
             self.looked_up_calls[0].fold()
             self.looked_up_calls[1].fold()
         if self._first_items is not None:
             self._first_items.fold()
-        self._ended += len(items)
-        batch = Batch(items)
         try:
             self.latencies.add_seconds(batch)
         except TypeError:  # not all of them are floats
-            self._take_mixed(items)
+            self._take_mixed(batch)
             return
-        self.counts = {**self.counts, outcomes.OK: self.counts[outcomes.OK] + len(items)}
+        if self not in batch.taken_by:
+            count = len(batch)
+            self.counts = {**self.counts, outcomes.OK: self.counts[outcomes.OK] + count}
+            batch.taken_by[self] = count
         self._hand_over(_WELL, batch)
 
-    def _take_mixed(self, items: Sequence[Any]) -> None:
-        # By outcome and error type, which is one series of OpenTelemetry each.
-        parts: dict[tuple[str, str | None], tuple[list[float], list[Trace]]] = {}
-        samples = []
-        counts = self.counts = dict(self.counts)
-        for item in items:
-            if type(item) is float:
-                item = (outcomes.OK, None, item * 1000.0, item, None)
-            outcome, error_type, latency_ms, seconds, trace = item
-            counts[outcome] = counts.get(outcome, 0) + 1
-            if error_type is not None:
-                self._count_error(error_type)
-                error = f"{outcome} {error_type}"
-                self._errors = {**self._errors, error: self._errors.get(error, 0) + 1}
-            if latency_ms is None:
-                continue
-            if outcome in outcomes.SAMPLED:
-                samples.append(latency_ms)
-            else:
-                self.unsampled += 1
-                self.unsampled_ms += latency_ms
-            kind = outcome, error_type
-            part = parts.get(kind)
-            if part is None:
-                part = parts[kind] = [], []
-            if trace is not None:
-                part[1].append(Trace(len(part[0]), *trace))
-            part[0].append(seconds)
-        if samples:
-            self.latencies.add_milliseconds(samples)
-        for kind, (durations, traces) in parts.items():
-            self._hand_over(kind, Batch(durations, traces))
+    def _take_mixed(self, batch: Batch) -> None:
+        mixed: Mixed = batch.parts or Mixed(batch.durations)
+        batch.parts = mixed
+        if mixed.samples:
+            self.latencies.add_milliseconds(mixed.samples)
+        if self not in batch.taken_by:
+            counts = sums(self.counts, mixed.counts)
+            types, errors = sums(self.error_types, mixed.types), sums(self._errors, mixed.errors)
+            self.counts, self.error_types, self._errors = counts, types, errors
+            self.unsampled += mixed.unsampled
+            self.unsampled_ms += mixed.unsampled_ms
+            batch.taken_by[self] = 0
+        for kind, part in mixed.parts.items():
+            self._hand_over(kind, part)
 
     def _hand_over(self, kind: tuple[str, str | None], batch: Batch) -> None:
         # One dictionary a series for good: instruments know it by its identity.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -200,20 +200,24 @@ class Window:
         self._read()
         new = array("d", samples)
         free = self.size - len(self._ring)
-        if free:
-            self._ring = self._ring + new[:free]  # of the exact size, unlike extend
         late = new[free:]
         end = self._next + len(late)
         over = end - self.size
-        if self._bands is not None:
-            self._bands.replace(self._ring[self._next : end] + self._ring[: max(0, over)], new)
+        fits = len(late) - over
+        bands, self._bands = self._bands, None  # an interrupt may leave them half done
+        if bands is not None:
+            bands.replace(self._ring[self._next : end] + self._ring[: max(0, over)], new)
+        # Without a call from here on: all of it happens, or nothing.
+        if free:
+            self._ring = self._ring + new[:free]  # of the exact size, unlike extend
         if over < 0:
             self._ring[self._next : end] = late
             self._next = end
         else:
-            self._ring[self._next :] = late[: len(late) - over]
-            self._ring[:over] = late[len(late) - over :]
+            self._ring[self._next :] = late[:fits]
+            self._ring[:over] = late[fits:]
             self._next = over
+        self._bands = bands
 
 
 class LatencyTotals:
@@ -232,13 +236,14 @@ class LatencyTotals:
         """Add durations in seconds; raise TypeError, and add none, if they are not all numbers."""
         total = sum(batch.durations)
         ordered = batch.ordered
-        self._add(len(ordered), total * 1000.0, ordered[0] * 1000.0, ordered[-1] * 1000.0)
-        self.window.add_seconds(batch.durations)
+        self._add(batch, total * 1000.0, ordered[0] * 1000.0, ordered[-1] * 1000.0)
+        self._add_to(self.window.add_seconds, batch)
 
-    def add_milliseconds(self, samples: Sequence[float]) -> None:
+    def add_milliseconds(self, batch: Batch) -> None:
         """Add durations in milliseconds."""
-        self._add(len(samples), sum(samples), min(samples), max(samples))
-        self.window.add_milliseconds(samples)
+        samples = batch.durations
+        self._add(batch, sum(samples), min(samples), max(samples))
+        self._add_to(self.window.add_milliseconds, batch)
 
     def run(self) -> Run:
         """Return a copy of the window."""
@@ -248,22 +253,33 @@ class LatencyTotals:
         """Keep the newest samples, in a window of another size."""
         self.window = self.window.resized(window_size)
 
-    def _add(self, count: int, total: float, least: float, most: float) -> None:
+    def _add(self, batch: Batch, total: float, least: float, most: float) -> None:
+        if self in batch.taken_by:
+            return
+        count = len(batch)
+        if self.minimum is not None and self.minimum < least:
+            least = self.minimum
+        if self.maximum is not None and self.maximum > most:
+            most = self.maximum
         self.count += count
         self.total += total
-        if self.minimum is None or least < self.minimum:
-            self.minimum = least
-        if self.maximum is None or most > self.maximum:
-            self.maximum = most
+        self.minimum, self.maximum = least, most
+        batch.taken_by[self] = count
+
+    def _add_to(self, window: Callable[[Sequence[float]], None], batch: Batch) -> None:
+        if self.window not in batch.taken_by:
+            window(batch.durations)
+            batch.taken_by[self.window] = 0  # it is full, or has them all
 
 
 class Latencies:
     """Latencies of some of a tool's calls: a buffer, and what was taken in from it."""
 
-    __slots__ = ("_items", "_totals", "append")
+    __slots__ = ("_items", "_taken", "_totals", "append")
 
     def __init__(self, window_size: int) -> None:
         self._items: list[float] = []
+        self._taken: Batch | None = None  # what a fold is about, or was when it was interrupted
         self.append = self._items.append
         self._totals = LatencyTotals(window_size)
 
@@ -274,11 +290,16 @@ class Latencies:
 
     def fold(self) -> None:
         """Take in what was appended, in seconds. With the recorder's lock held."""
+        if self._taken is not None:
+            self._totals.add_seconds(self._taken)
+            self._taken = None
         count = len(self._items)
-        batch = self._items[:count]
-        del self._items[:count]
-        if batch:
-            self._totals.add_seconds(Batch(batch))
+        if count:
+            batch = Batch(self._items[:count])
+            self._taken = batch
+            del self._items[:count]
+            self._totals.add_seconds(batch)
+            self._taken = None
 
     def totals(self) -> tuple[int, float]:
         """Return the number of calls, and their milliseconds. With the recorder's lock held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 MOST_CHARACTERS = 4096
@@ -12,19 +13,11 @@ _SHORT = 16
 _OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """A text that is never shown: whatever writes it, writes `(not shown)`."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self.value == other.value
-
-    def __hash__(self) -> int:
-        return hash(self.value)
+    value: str
 
     def __str__(self) -> str:
         return "(not shown)"

@@ -18,8 +18,7 @@ from metertap.measuring.calls import OWNER, SERIES
 from metertap.patching.shell import around
 from metertap.patching.targets import Live, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.mcp.operations import Kind
-from metertap_instrumentation.tools.mcp.requests import Request, request_of
+from metertap_instrumentation.tools.mcp.requests import Request
 
 PLACE = "mcp.handler"
 
@@ -49,11 +48,8 @@ def request_in_progress() -> Request | None:
     owner = frame[OWNER]
     if isinstance(owner, Request):
         return owner
-    if owner is None or not frame[SERIES]:
-        frame = calls.in_progress()
-        owner = None if frame is None else frame[OWNER]
-    if frame is not None and isinstance(owner, Kind):
-        return request_of(frame)
+    frame = None if frame[SERIES] else calls.in_progress()
+    owner = None if frame is None else frame[OWNER]
     return owner if isinstance(owner, Request) else None
 
 
