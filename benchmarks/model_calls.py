@@ -5,6 +5,9 @@ that what is added shows beside some tens of microseconds and not beside millise
 calls are made with metertap installed, without it, and with measuring switched off, alternately in
 one process, in CPU time of the thread that asks. Whole calls over HTTP are measured as well: there
 the same code takes longer, since it is no more in the processor's caches.
+
+A row is the median over the rounds of what the median call of a round takes more; beside it are the
+quartiles of the rounds. In a round each way has a client of its own, in an order that is drawn.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import openai
 from google import genai
 
 import metertap
-from benchmarks.measuring import Ratio, Result, quartile
+from benchmarks.measuring import Result, result
 
 _CALLS, _FIRST = 160, 60
 """The calls of a new client, and those of them that are left out.
@@ -186,12 +189,12 @@ def calls(rounds: int) -> Iterator[Result]:
         for name, (client, owner, method) in _CLIENTS.items():
             with _answered_at_once(client, url, owner, method):
                 bare, ours, off = _alternately(client, url, rounds)
-            yield _added(f"model call, {name}", bare, ours, 1.0)
+            yield _added(f"model call, {name}", ours, bare, 1.0)
             if client is _openai:
-                yield _added("model call, switched off", bare, off, 0.2)
+                yield _added("model call, switched off", off, bare, 0.2)
         for name, client in (("whole", _openai), ("whole and streamed", _openai_stream)):
             bare, ours, _ = _alternately(client, url, rounds)
-            yield _added(f"model call, openai, {name}", bare, ours, 1.0)
+            yield _added(f"model call, openai, {name}", ours, bare, 1.0)
 
 
 @contextlib.contextmanager
@@ -222,7 +225,7 @@ def _answered_at_once(client: Calls, url: str, owner: Any, method: str) -> Itera
 
 
 def _alternately(client: Calls, url: str, rounds: int) -> list[list[float]]:
-    """Seconds of each call without metertap, with it, and with it switched off."""
+    """The median call of each round without metertap, with it, and with it switched off."""
     found: list[list[float]] = [[], [], []]
     client(url)  # the first calls pay for imports
     ways: list[Callable[[], Any]] = [
@@ -233,16 +236,13 @@ def _alternately(client: Calls, url: str, rounds: int) -> list[list[float]]:
     for _ in range(rounds):
         for number in _order.sample(range(3), 3):  # what comes first differs from what comes later
             with ways[number]():
-                found[number] += client(url)[_FIRST:]
+                found[number].append(statistics.median(client(url)[_FIRST:]))
     return found
 
 
-def _added(row: str, bare: list[float], ours: list[float], limit: float | None) -> Result:
-    """Compare lower quartiles and medians of single calls: other programs disturb means."""
-    added = quartile(ours) - quartile(bare)
-    median = (statistics.median(ours) - statistics.median(bare)) / _LIMIT
-    ratio = Ratio(added / _LIMIT, *sorted((median, added / _LIMIT)))
-    return Result(row, "50 µs", ratio, limit, added)
+def _added(row: str, ours: list[float], bare: list[float], limit: float | None) -> Result:
+    added = [one - other for one, other in zip(ours, bare, strict=True)]
+    return result(row, "50 µs", added, [_LIMIT] * len(added), limit)
 
 
 if __name__ == "__main__":

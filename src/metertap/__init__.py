@@ -88,8 +88,11 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    from metertap.uncollected import Uncollected
+
     try:
-        value = getattr(importlib.import_module(_HOME[name]), name)
+        with Uncollected():
+            value = getattr(importlib.import_module(_HOME[name]), name)
     except Exception as error:  # a package that metertap needs is absent or broken
         from metertap import unavailable
 

@@ -63,6 +63,9 @@ def recorder() -> Recorder:
 
 def settings() -> Settings:
     """Return the settings in force; before `instrument()`, what the environment says."""
+    found = _state.settings
+    if found is not None:
+        return found
     with _state.lock:  # what a thread reads here must not replace what instrument() was told
         if _state.settings is None:
             configure(read())

@@ -55,11 +55,11 @@ def test_a_generators_call_takes_no_more_instructions_than_are_told(counts: Coun
 def test_a_tool_of_langchain_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
     pytest.importorskip("langchain_core")
     ours = counts["LangChain tool.invoke"]
-    assert {"begin", "enter_outermost", "ended", "leave"} <= set(ours)
-    assert 250 < ours["total"] < 560
+    assert {"begin", "ended", "weigh_plain"} <= set(ours)
+    assert 250 < ours["total"] < 470
 
 
 def test_a_request_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
     ours = counts["MCP tools/call, low-level"]
-    assert {"enter_outermost", "leave", "weigh_content"} <= set(ours)
-    assert 300 < ours["total"] < (1_450 if IS_MCP_1 else 900)
+    assert {"keep", "size_of_content"} <= set(ours)
+    assert 300 < ours["total"] < (1_250 if IS_MCP_1 else 630)

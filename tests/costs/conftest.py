@@ -31,9 +31,17 @@ class Asking:
         body = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt"}
         self._api.says(Answer({**body, "choices": [said], "usage": usage}))
 
-    def __call__(self) -> Any:
+    def streams(self, items: int) -> None:
+        """Answer from now on with a stream of so many items, and one with a usage of ten."""
+        item = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt"}
+        said = {**item, "choices": [{"index": 0, "delta": {"content": "yes"}}]}
+        usage = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+        last = {**item, "choices": [], "usage": usage}
+        self._api.says(Answer(events=[*[said] * items, last, "[DONE]"]))
+
+    def __call__(self, **more: Any) -> Any:
         messages = [{"role": "user", "content": "hello"}]
-        return self._client.chat.completions.create(model="gpt", messages=messages)
+        return self._client.chat.completions.create(model="gpt", messages=messages, **more)
 
 
 @pytest.fixture

@@ -80,8 +80,10 @@ def test_calls_that_end_at_the_same_time_are_all_looked_at() -> None:
     record()
     (ended,) = ledger._ended
     metertap.reset()
-    for callbacks in (state.recorder()._usage_callbacks, state.recorder()._look_callbacks):
+    recorder = state.recorder()
+    for callbacks in (recorder._usage_callbacks, recorder._look_callbacks):
         callbacks.clear()  # these are the first calls of the process
+    recorder.has_usage = False
     ledger._ended.append(ended)  # another thread's, which has not gone on yet
     record()
     assert [series.calls for series in state.recorder().usage_figures()] == [2]
@@ -306,9 +308,9 @@ def test_models_that_failed_a_call_are_forgotten_when_it_ends() -> None:
         assert call is not None
         call.end(ValueError())
         ledger.fold()
-        assert ledger._failing
+        assert ledger.failing
     ledger.fold()
-    assert not ledger._failing
+    assert not ledger.failing
 
 
 def test_a_call_from_before_all_was_forgotten_is_not_counted_after() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,8 +15,8 @@ from costs.conftest import Asking
 OURS = tuple(str(Path(module.__file__).parent) for module in (metertap, metertap_instrumentation))
 
 
-def calls_of_ours(ask: Asking) -> int:
-    """Functions of ours that one call of a model calls in this thread."""
+def calls_of_ours(asked: Callable[[], object]) -> int:
+    """Functions of ours that one call of a model calls in this thread, and steps of generators."""
     found: list[str] = []
 
     def see(frame: FrameType, event: str, _argument: Any) -> None:
@@ -23,21 +24,31 @@ def calls_of_ours(ask: Asking) -> int:
             found.append(frame.f_code.co_qualname if sys.version_info >= (3, 11) else "")
 
     for _ in range(3):  # the first calls make series
-        ask()
+        asked()
     before = sys.getprofile()
     sys.setprofile(see)
     try:
-        ask()
+        asked()
     finally:
         sys.setprofile(before)
     return len(found)
 
 
-def test_to_count_a_model_call_takes_some_dozens_of_functions(ask: Asking) -> None:
+def test_to_count_a_model_call_takes_two_dozen_functions(ask: Asking) -> None:
     with metertap.instrument(json_endpoint=False), metertap.measure_tool("asks"):
         # `python -m benchmarks model_calls` tells how long they take.
         found = calls_of_ours(ask)
-        assert 20 < found < 50, found
+        assert 15 < found < 27, found
+
+
+def test_an_item_of_a_stream_takes_one_step_of_a_generator(ask: Asking) -> None:
+    with metertap.instrument(json_endpoint=False), metertap.measure_tool("asks"):
+        found = []
+        for items in (1, 11):
+            ask.streams(items)
+            found.append(calls_of_ours(lambda: list(ask(stream=True))))
+        assert found[1] - found[0] == 10
+        assert found[0] < 35
 
 
 def test_where_measuring_is_switched_off_nothing_of_ours_is_called(ask: Asking) -> None:

@@ -31,6 +31,7 @@ GROUND = {
     "text",
     "threads",
     "unavailable",
+    "uncollected",
 }
 """Modules of `metertap` that stand alone: every room may import them, and they import none."""
 

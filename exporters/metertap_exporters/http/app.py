@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -32,15 +31,24 @@ SECURITY_HEADERS = {
 """Headers of every answer: no other origin may show or load it, and it may load nothing."""
 
 
-@dataclass(eq=False, repr=False)
 class Response:
     """One answer; `reason` replaces the standard phrase of the status line."""
 
-    status: int
-    content_type: str
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    reason: str | None = None
+    __slots__ = ("body", "content_type", "headers", "reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        content_type: str,
+        body: bytes,
+        headers: tuple[tuple[str, str], ...] = (),
+        reason: str | None = None,
+    ) -> None:
+        self.status = status
+        self.content_type = content_type
+        self.body = body
+        self.headers = headers
+        self.reason = reason
 
 
 Route = Callable[[Environ], Response]

@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from metertap import locks
 
@@ -33,18 +32,18 @@ _GIVE_WAY = 8
 _LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
 
 
-@dataclass(eq=False, repr=False)
 class Connection:
     """One client: since when it asks, or reads its answer, and since when it is waited for."""
 
-    socket: socket.socket
-    since: float = field(default_factory=time.monotonic)
-    waiting_since: float | None = field(default_factory=time.monotonic)
-    """The time since which the server waits to send or to read; None while an answer is made."""
-    body: bytes | None = None
-    """The answer that is being written."""
-    is_made_for: bool = False
-    """Whether an answer was made for it, or is being made, which others may share."""
+    def __init__(self, opened: socket.socket) -> None:
+        self.socket = opened
+        self.since = time.monotonic()
+        self.waiting_since: float | None = self.since
+        """The time since which the server waits to send or read; None while an answer is made."""
+        self.body: bytes | None = None
+        """The answer that is being written."""
+        self.is_made_for = False
+        """Whether an answer was made for it, or is being made, which others may share."""
 
 
 class Connections:

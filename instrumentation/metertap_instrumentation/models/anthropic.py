@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from metertap.costs.model_calls import CHAT, ModelCall, report, report_copy
-from metertap.costs.usage import Unusable, Usage, checked, field, tokens
+from metertap.costs.usage import Unusable, Usage, checked, field, reader_of, tokens
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models.stainless import Requests
@@ -58,17 +58,19 @@ def usage_of(found: Any, before: Usage | None = None, *, is_start: bool = False)
 
 def see(call: ModelCall, parsed: Any) -> None:
     """Report the usage in a message or an event of its stream."""
-    is_start = field(parsed, "type") == "message_start"
-    source = parsed.message if is_start else parsed
-    found = field(source, "usage")
+    get = reader_of(parsed)
+    is_start = get("type") == "message_start"
+    if is_start:
+        get = reader_of(parsed.message)
+    found = get("usage")
     if found is None:
         return
     call.settle()
     if is_start or call.usage is not None:
         read = partial(usage_of, before=call.usage, is_start=is_start)
-        report(call, read, found, model=field(source, "model"))
+        report(call, read, found, model=get("model"))
     else:
-        report_copy(call, usage_of, found, model=field(source, "model"))
+        report_copy(call, usage_of, found, model=get("model"))
 
 
 _requests = Requests("anthropic", "anthropic", _OPERATIONS, see, ("usage", "message"))

@@ -21,7 +21,16 @@ from metertap.costs.model_calls import (
     answered,
     report_copy,
 )
-from metertap.costs.usage import Unusable, Usage, checked, details, field, fields_of, tokens
+from metertap.costs.usage import (
+    Unusable,
+    Usage,
+    checked,
+    details,
+    field,
+    fields_of,
+    reader_of,
+    tokens,
+)
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.models.stainless import Requests
@@ -66,12 +75,11 @@ def usage_of(found: Any) -> Usage | None:
 
 def see(call: ModelCall, parsed: Any) -> None:
     """Report the usage in a response, a chunk or an event."""
-    fields = fields_of(parsed)
-    response = field(fields, "response")  # an event of `responses`
+    get = reader_of(parsed)
+    response = get("response")  # an event of `responses`
     if response is not None:
-        fields = fields_of(response)
-    usage, model = field(fields, "usage"), field(fields, "model")
-    tier = field(fields, "service_tier")
+        get = reader_of(response)
+    usage, model, tier = get("usage"), get("model"), get("service_tier")
     if usage is not None:
         report_copy(call, usage_of, usage, model=model, tier=tier)
     elif tier is not None or model != call.model:

@@ -79,7 +79,7 @@ _MOST_KNOWN = 256
 
 def provider_of(client: Any, otherwise: str) -> tuple[str, tuple[str, int] | None]:
     """Return the provider that `client` asks, and the address and port of its server."""
-    url = getattr(client, "base_url", None)
+    url = getattr(client, "_base_url", None) or getattr(client, "base_url", None)
     known = _known.get(id(url))
     if known is not None and known[0] is url and known[1] is type(client):
         return known[2] or otherwise, known[3]

@@ -48,9 +48,8 @@ class Requests:
         self._telling = telling
         self._kinds: dict[type, str] = {}
         """What a request returned, by its type: to ask a pydantic object costs microseconds."""
-        self._raw: weakref.WeakKeyDictionary[Any, tuple[ModelCall, Any]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._raw: dict[int, tuple[ModelCall, Any]] = {}
+        """Calls whose response nobody has parsed yet, by its identity, until it is dropped."""
 
     def patch_sets(self) -> Sequence[PatchSet]:
         """Return the patches of the package."""
@@ -91,14 +90,21 @@ class Requests:
 
     def ended(self, call: Any, response: Any) -> None:
         """Report what a request returned."""
-        kind = self._kind_of(response)
-        if kind == _RAW:
-            call.stop_clock()
-            dropped = weakref.finalize(response, call.end, in_finaliser=True)
-            dropped.atexit = False
-            self._raw[response] = call, dropped
+        kind = self._kinds.get(type(response)) or self._kind_of(response)
+        if kind is _PARSED:
+            try:
+                self._see(call, response)
+            finally:
+                call.end()
+        elif kind is _STREAM:
+            call.start_clock()
+            watched = streams.watch(response._iterator, call, self._see, self._telling)
+            response._iterator = watched
         else:
-            self._take(call, response, kind)
+            call.stop_clock()
+            dropped = weakref.finalize(response, self._dropped, id(response))
+            dropped.atexit = False
+            self._raw[id(response)] = call, dropped
 
     def raised(self, call: Any, error: BaseException) -> None:
         """End a call whose request raised, and hide the wrapper's frame in the error."""
@@ -106,44 +112,37 @@ class Requests:
         if call is not None:
             call.end(error)
 
-    def _take(self, call: ModelCall, parsed: Any, kind: str) -> None:
-        """Report a parsed response, or watch a stream."""
-        if kind == _STREAM:
-            call.start_clock()
-            parsed._iterator = streams.watch(parsed._iterator, call, self._see, self._telling)
-            return
-        try:
-            self._see(call, parsed)
-        finally:
-            call.end()
-
     def _kind_of(self, response: Any) -> str:
-        kind = self._kinds.get(type(response))
-        if kind is None:
-            kind = _PARSED
-            if hasattr(response, "http_response") and hasattr(response, "_parse"):
-                kind = _RAW
-            elif hasattr(response, "__stream__") and hasattr(response, "_iterator"):
-                kind = _STREAM
-            if len(self._kinds) >= _MOST_KINDS:
-                self._kinds.clear()
-            self._kinds[type(response)] = kind
+        kind = _PARSED
+        if hasattr(response, "http_response") and hasattr(response, "_parse"):
+            kind = _RAW
+        elif hasattr(response, "__stream__") and hasattr(response, "_iterator"):
+            kind = _STREAM
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        self._kinds[type(response)] = kind
         return kind
 
     def _parse(self, owner: str) -> Target:
-        make = around("model response", self._raw_parsed, self._parsed)
+        make = around("model response", self._raw_parsed, self._parsed, only_with=self._raw)
         return stand_in(f"{owner}._parse", make, optional=True)
 
-    def _raw_parsed(self, raw: Any, *_args: Any, **_kwargs: Any) -> Any:
-        """Return a raw response of which nothing was reported yet."""
-        return raw if self._raw and raw in self._raw else None
+    def _raw_parsed(self, raw: Any, *_args: Any, **_kwargs: Any) -> int | None:
+        """Return the identity of a raw response of which nothing was reported yet."""
+        return id(raw) if id(raw) in self._raw else None
 
-    def _parsed(self, raw: Any, parsed: Any) -> None:
+    def _parsed(self, raw: int, parsed: Any) -> None:
         waiting = self._raw.pop(raw, None)
         if waiting is not None:
             call, dropped = waiting
             dropped.detach()
-            self._take(call, parsed, self._kind_of(parsed))
+            self.ended(call, parsed)
+
+    def _dropped(self, raw: int) -> None:
+        """End the call of a response that nobody has parsed."""
+        waiting = self._raw.pop(raw, None)
+        if waiting is not None:
+            waiting[0].end(in_finaliser=True)
 
 
 def _closes(stream: Any, *_args: Any, **_kwargs: Any) -> None:

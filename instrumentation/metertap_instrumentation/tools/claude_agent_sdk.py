@@ -142,7 +142,10 @@ def _answered(request: _Request, answer: Any) -> None:
     else:
         if request.kind.method == operations.TOOLS_LIST:
             request.served.listed({tool["name"]: tool for tool in result["tools"]}, _of_line)
-        request.end()
+        if request.frame is None:
+            request.end()
+        else:
+            request.succeed(result)
 
 
 def _of_line(tool: Any) -> Definition:
@@ -156,6 +159,6 @@ def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:
         return None
     if method not in _METHODS:
         method = catalogue.OTHER
-    request = _Request(requests.served_by(server), method, message.get("params"))
+    request = _Request.arrived(requests.served_by(server), method, message.get("params"))
     request.server = server
     return request

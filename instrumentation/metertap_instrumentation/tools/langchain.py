@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from metertap.measuring.calls import INSTANCE, OWNER, Frame, give_up
-from metertap.measuring.frameworks import Handlers, coroutine_method, plain_method
+from metertap.measuring.frameworks import Handlers, begins, coroutine_method, plain_method
 from metertap.measuring.slots import NamedSlot
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
@@ -174,9 +174,9 @@ handle_error = around(_PLACE, _error_of, lambda error, _answer: _tools.note(hand
 """Note the error that was made an answer of."""
 read_arguments = around(
     _PLACE,
-    lambda *_args, **_kwargs: True,
-    lambda _note, _read: _tools.handler_begins(),
-    lambda _note, _error: _tools.handler_begins(),
+    lambda *_args, **_kwargs: _tools.in_progress(),
+    lambda frame, _read: begins(frame),
+    lambda frame, _error: begins(frame),
 )
 """Note that the handler begins after `BaseTool._to_args_and_kwargs(…)`."""
 after_handler = around(_PLACE, _ends)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 from metertap.cli.client import NONE, Unreachable
@@ -16,6 +13,7 @@ from metertap.cli.report_tables import problems, tables
 from metertap.cli.reports import Report
 from metertap.cli.tables import complain, show, write_json
 from metertap.runtime import running
+from metertap.uncollected import Uncollected
 
 _WIDTH = 100
 _COMMAND = "doctor"
@@ -82,7 +80,7 @@ def _this_environment() -> Report:
     import metertap_instrumentation
     from metertap.runtime.instrument import instrument
 
-    with instrument() as tap, _no_collections():
+    with instrument() as tap, Uncollected():
         tap.pipeline.deliver_nothing()
         tap.pipeline.process_metrics.load()
         imported = [
@@ -98,18 +96,6 @@ def _this_environment() -> Report:
             "listing_problem": running.problem(),
         }
         return cast(Report, report)
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Keep the garbage collector off: imports leave nothing to collect and are quicker so."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _import(module: str, *, optional: bool) -> str | None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from metertap import faults
 from metertap.costs.usage import Unusable, Usage
-from metertap.measuring.calls import MISSED, SERIES, Frame, clock
+from metertap.measuring.calls import MISSED, SERIES, clock, in_progress
 from metertap.recording.usage_series import NO_TOOL
+from metertap.state import recorder
 
 Read = Callable[..., Usage | None]
 """Reads a usage from what was found. Raises Unusable."""
@@ -42,22 +43,16 @@ class Call:
     )
 
     def __init__(
-        self,
-        provider: str,
-        operation: str,
-        requested: str,
-        server: tuple[str, int] | None,
-        frame: Frame | None,
-        era: object,
+        self, provider: str, operation: str, requested: str, server: tuple[str, int] | None
     ) -> None:
         self.provider = provider
         self.operation = operation
         self.requested = requested
         self.server = server
-        self.frame = frame
+        self.frame = frame = in_progress()
         """The tool's call that it is part of."""
-        self.era = era
-        """The era of the ledger that it began in, and counts in."""
+        self.era = recorder().era
+        """The era of the recorder that it began in, and counts in."""
         self.tool = NO_TOOL if frame is None else frame[SERIES].name
         self.after_miss = frame is not None and frame[MISSED]
         self.is_retry = self.is_repeat = self.is_over = False

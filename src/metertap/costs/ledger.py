@@ -18,6 +18,7 @@ from metertap.costs.arithmetic import exact
 from metertap.costs.call import Call
 from metertap.measuring.calls import NOTE, SERIES, Frame
 from metertap.outcomes import FAILED
+from metertap.recording import Recorder
 from metertap.recording.usage_series import UsageKey
 
 _MOST = 256
@@ -33,25 +34,17 @@ _unrecorded: deque[Call] = deque()
 _folding: list[bool] = []
 """Not empty while a thread adds up."""
 _open: list[tuple[Frame, UsageKey, Decimal]] = []
-_eras: list[object] = [object()]
-"""The mark of the present era: another object after each reset, and in a forked process."""
-_failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
+failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
 """Models that failed a tool's call in progress, by the identity of the call."""
 
 
-def era() -> object:
-    """Return the mark of the era, in which calls that began in it are counted."""
-    return _eras[0]
-
-
-def add(call: Call, *, in_finaliser: bool) -> None:
+def add(call: Call, recorder: Recorder, in_finaliser: bool) -> None:
     """Add an ended call. A finaliser may do this, so it must not start a thread."""
     if call.error_type is not None and call.frame is not None:
-        _, models = _failing.setdefault(id(call.frame), (call.frame, set()))
+        _, models = failing.setdefault(id(call.frame), (call.frame, set()))
         models.add((call.provider, call.requested))
     _unrecorded.append(call)
     _ended.append(call)
-    recorder = state.recorder()
     # Two threads may both see the list with two calls: that the first is alone decides nothing.
     if not recorder.has_usage or len(_ended) == 1:
         recorder.on_usage(fold, record)
@@ -80,9 +73,7 @@ def _fold_elsewhere() -> None:
 
 def failed_before(frame: Frame, provider: str, model: str) -> bool:
     """Return whether a call of this model has failed in the same call of a tool."""
-    if not _failing:
-        return False
-    known = _failing.get(id(frame))
+    known = failing.get(id(frame))
     return known is not None and known[0] is frame and (provider, model) in known[1]
 
 
@@ -172,15 +163,14 @@ def _settle() -> None:
             with recorder.lock:
                 recorder.usage(*key).spent_in_failed += cost
     _open[:] = kept
-    for identity, (frame, _) in list(_failing.items()):
+    for identity, (frame, _) in list(failing.items()):
         if frame[SERIES] is None:
-            _failing.pop(identity, None)
+            failing.pop(identity, None)
 
 
 def _forget(*_: Any) -> None:
-    for kept in (_ended, _unrecorded, _open, _failing, _folding):
+    for kept in (_ended, _unrecorded, _open, failing, _folding):
         kept.clear()
-    _eras[0] = object()
 
 
 state.on_reset(_forget)

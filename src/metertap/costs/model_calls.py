@@ -20,9 +20,8 @@ from metertap.costs import ledger, repeats
 from metertap.costs.call import Call, Read
 from metertap.costs.usage import copied
 from metertap.labels import as_label
-from metertap.measuring import calls
 from metertap.measuring.calls import clock
-from metertap.state import is_enabled
+from metertap.state import is_enabled, recorder
 
 _now = time.time  # held, as `clock` is: a program may put another function there
 CHAT, EMBEDDINGS, GENERATE, COMPLETION = "chat", "embeddings", "generate_content", "text_completion"
@@ -58,15 +57,6 @@ class ModelCall(Call):
 
     __slots__ = ()
 
-    def __init__(
-        self, provider: str, operation: str, requested: str, server: tuple[str, int] | None
-    ) -> None:
-        frame = calls.in_progress()
-        # Not by `super()`, which takes as long as the call.
-        Call.__init__(self, provider, operation, requested, server, frame, ledger.era())
-        if frame is not None:
-            self.is_retry = ledger.failed_before(frame, provider, requested)
-
     def stop_clock(self) -> None:
         """Stop the clock: what the call returned is not read yet."""
         self.seconds = clock() - self.started
@@ -87,7 +77,8 @@ class ModelCall(Call):
         A call without a clock has the `seconds` that were given, or none. A call that began before
         a reset, or in the process before a fork, is not counted here.
         """
-        if self.is_over or self.era is not ledger.era():
+        recording = recorder()
+        if self.is_over or self.era is not recording.era:
             return
         self.is_over = True
         self.ended = clock()
@@ -95,11 +86,14 @@ class ModelCall(Call):
         if is_timed and self.seconds is None:
             self.seconds = self.ended - self.started
         try:
-            self.answered = as_label(self.model) if self.model else ""
-            self.model = self.answered or self.requested or UNKNOWN
+            model = self.model
+            if model and model != self.requested:
+                model = as_label(model)
+            self.answered = model
+            self.model = model or self.requested or UNKNOWN
             if error is not None:
                 self.error_type = outcomes.error_type(error)
-            ledger.add(self, in_finaliser=in_finaliser)
+            ledger.add(self, recording, in_finaliser)
         except Exception as fault:
             faults.fault("model call", fault)
 
@@ -125,6 +119,8 @@ def begin(
         return None
     model = as_label(requested) if isinstance(requested, str) else ""
     call = ModelCall(provider, operation, model, server)
+    if ledger.failing and call.frame is not None:
+        call.is_retry = ledger.failed_before(call.frame, provider, model)
     if request is not None and repeats.are_looked_for():
         with faults.guarded("model repeats"):  # a request may have anything in it
             call.is_repeat = repeats.seen(call.tool, provider, request)
@@ -156,7 +152,11 @@ def report_copy(
     if call.reported is not None:
         call.settle()
     call.reported = read, copy
-    answered(call, model, tier)
+    # As `answered` does, without a call.
+    if isinstance(model, str) and model:
+        call.model = model
+    if isinstance(tier, str):
+        call.tier = as_label(tier)
 
 
 def answered(call: ModelCall, model: object, tier: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from metertap import catalogue
@@ -27,6 +29,9 @@ class _Points:
 
 
 _known: dict[tuple[Any, ...], _Points] = {}
+_key: Callable[[Call], tuple[Any, ...]] = attrgetter(
+    "tool", "provider", "operation", "requested", "answered", "server", "error_type"
+)
 
 
 def may_wait(call: Call, recorder: Recorder) -> bool:
@@ -70,18 +75,6 @@ def record(call: Call, recorder: Recorder) -> None:
             if point is None:
                 point = points.output = _point(recorder, catalogue.TOKEN_USAGE, call, "output")
             point.record(float(usage.output), call.ended)
-
-
-def _key(call: Call) -> tuple[Any, ...]:
-    return (
-        call.tool,
-        call.provider,
-        call.operation,
-        call.requested,
-        call.answered,
-        call.server,
-        call.error_type,
-    )
 
 
 def _point(

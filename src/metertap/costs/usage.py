@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 MOST_TOKENS = 10**12
@@ -43,6 +44,12 @@ def fields_of(holder: Any) -> Any:
     return {**extra, **holder.__dict__} if extra else holder.__dict__
 
 
+def reader_of(holder: Any) -> Callable[[str], Any]:
+    """Return what gives the value of a field of `holder` by its name, as `field` does."""
+    fields = fields_of(holder)
+    return fields.get if isinstance(fields, dict) else partial(field, fields)
+
+
 def field(holder: Any, name: str) -> Any:
     """Return the value of a field of an object or a mapping; None if it has none."""
     if type(holder) is not dict:
@@ -50,7 +57,8 @@ def field(holder: Any, name: str) -> Any:
     return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
 
 
-_PLAIN = frozenset({int, float, bool, str, type(None)})
+_NUMBERS = frozenset({int, float, bool, type(None)})
+_PLAIN = _NUMBERS | {str}
 _MOST_FIELDS = 64
 
 
@@ -60,23 +68,24 @@ def copied(found: Any) -> dict[str, Any] | None:
     None if `found` is no pydantic model or mapping, has more than two levels, or very many fields.
     Of a text only that it is one is kept.
     """
-    copy = _without_texts(found)
-    if copy is None:
-        return None
-    for name, value in copy.items():
-        if type(value) not in _PLAIN:
-            inner = _without_texts(value)
-            if inner is None or not _PLAIN.issuperset(map(type, inner.values())):
-                return None
-            copy[name] = inner
-    return copy
-
-
-def _without_texts(found: Any) -> dict[str, Any] | None:
     fields = fields_of(found)
     if type(fields) is not dict or len(fields) > _MOST_FIELDS:
         return None
-    return {name: "" if type(value) is str else value for name, value in fields.items()}
+    copy = fields.copy()
+    for name, value in copy.items():
+        if type(value) is str:
+            copy[name] = ""
+        elif type(value) not in _NUMBERS:
+            inner = fields_of(value)
+            if type(inner) is not dict or len(inner) > _MOST_FIELDS:
+                return None
+            inner = inner.copy()
+            if not _NUMBERS.issuperset(map(type, inner.values())):
+                inner = {key: "" if type(part) is str else part for key, part in inner.items()}
+                if not _PLAIN.issuperset(map(type, inner.values())):
+                    return None
+            copy[name] = inner
+    return copy
 
 
 def part(fields: Any, path: str) -> Any:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metertap import faults
 from metertap.measuring import calls
-from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
+from metertap.measuring.calls import ENDED, INSTANCE, NOTE, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import NamedSlot
 from metertap.measuring.wrappers import Measure, coroutine_wrapper, method_of, plain_wrapper
 from metertap.outcomes import Ending
@@ -22,7 +22,10 @@ from metertap.state import is_enabled, recorder
 from metertap.weight import results
 from metertap.weight.definitions import Definition
 
-_current = calls.current.get
+if TYPE_CHECKING:
+    from metertap.recording import ToolSeries
+
+_current, _set_current = calls.current.get, calls.current.set
 
 _PLAIN = frozenset(map(id, (type(None), str, int, float, bool, dict)))
 """Ids of types of results that say nothing of how a call ended, so that nobody has to be asked."""
@@ -91,12 +94,21 @@ class Handlers:
             outer, series = _current(), slot.series
             # Most often there is none, or one that has ended and was inside no other.
             if series is not None and (outer is None or (outer[0] is None and outer[2] is None)):
-                frame: Frame | None = calls.enter_outermost(slot, series)
-            else:
-                outer = calls.around()
-                if outer is not None:
-                    self.inside(outer, instance, name, kwargs)
-                frame = slot.enter()
+                # As `calls.enter_outermost` does it, without a call.
+                tick = series.tick
+                try:
+                    tick()
+                except StopIteration:
+                    series.due()
+                at = id(instance)
+                begun: Frame = [series, slot, None, False, False, None, 0.0, at, 0, None]
+                _set_current(begun)
+                begun[6] = clock()
+                return begun
+            outer = calls.around()
+            if outer is not None:
+                self.inside(outer, instance, name, kwargs)
+            frame = slot.enter()
             if frame is not None:
                 frame[INSTANCE] = id(instance)
             return frame
@@ -107,21 +119,35 @@ class Handlers:
     def ended(self, frame: Frame, result: Any) -> None:
         """End the call of `frame`, which returned `result`."""
         now = clock()
-        ending = frame[NOTE]
-        series = frame[SERIES]
-        if series:
-            is_plain = id(type(result)) in _PLAIN
-            weight = series.weight
-            if weight is None:
-                weight = recorder().weight_of(series)
-            if weight:
-                weight.weigh(results.of_value if is_plain else self.size_of, result)
-            if ending is None and not is_plain:
-                try:
-                    ending = self.returned(result)
-                except Exception as fault:
-                    faults.fault(f"tool {self.source}", fault)
+        series, ending = frame[0], frame[5]
+        if series and (weight := series.weight) and id(type(result)) in _PLAIN:
+            weight.weigh_plain(result)
+            if ending is None and not frame[3]:
+                # As `calls.leave` does it, without a call.
+                started, ended = frame[6], frame[9]
+                frame[0] = frame[1] = None
+                if ended is None:
+                    ended = now
+                append = series.append
+                append(ended - started if ended > started else 0.0)
+                series.ended = ended
+                return
+        elif series:
+            ending = self._judge(series, ending, result)
         calls.leave(frame, ending, now)
+
+    def _judge(self, series: ToolSeries, ending: Ending | None, result: Any) -> Ending | None:
+        """Weigh a result that is no plain value, and say how its call ended."""
+        is_plain = id(type(result)) in _PLAIN
+        weight = recorder().weight_of(series)
+        if weight is not None:
+            weight.weigh(results.of_value if is_plain else self.size_of, result)
+        if ending is None and not is_plain:
+            try:
+                ending = self.returned(result)
+            except Exception as fault:
+                faults.fault(f"tool {self.source}", fault)
+        return ending
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
         """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
@@ -140,33 +166,25 @@ class Handlers:
 
     def note(self, ending: Ending) -> None:
         """Note how the call in progress ends, whatever it returns."""
-        frame = self._in_progress()
+        frame = self.in_progress()
         if frame is not None:
             frame[NOTE] = ending
 
     def handler_begins(self) -> None:
         """Note that the tool's own code begins now: what came before was the framework's."""
-        try:
-            frame = self._in_progress()
-            if frame is not None:
-                if frame[ENDED] is None:
-                    frame[STARTED] = clock()
-                frame[ENDED] = None  # or it is tried again
-        except Exception as fault:
-            faults.fault(f"tool {self.source}", fault)
+        frame = self.in_progress()
+        if frame is not None:
+            begins(frame)
 
     def handler_ended(self) -> None:
         """Note that the tool's own code has ended: what follows is the framework's."""
-        try:
-            frame = self._in_progress()
-            if frame is not None and frame[ENDED] is None:
-                frame[ENDED] = clock()
-        except Exception as fault:
-            faults.fault(f"tool {self.source}", fault)
+        frame = self.in_progress()
+        if frame is not None and frame[9] is None:
+            frame[9] = clock()
 
     def untimed(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         """Call `wrapped`, which is the framework's own, outside of the handler's time."""
-        frame = self._in_progress()
+        frame = self.in_progress()
         started = clock()
         try:
             return wrapped(*args, **kwargs)
@@ -185,17 +203,26 @@ class Handlers:
                 for name, tool in self.definitions(instance, args, kwargs):
                     recorder().weight(name, self.source).defined_by(self.define, tool)
 
-    def _in_progress(self) -> Frame | None:
-        """Return the frame of the innermost call, if this framework counts it."""
+    def in_progress(self) -> Frame | None:
+        """Return the frame of the innermost call, if this framework counts it. Never raises."""
         try:
             frame = _current()
-            if frame is not None and not frame[SERIES]:
+            if frame is not None and not frame[0]:
                 frame = calls.in_progress()
-            owner = None if frame is None else frame[OWNER]
+            if frame is None:
+                return None
+            owner = frame[1]
             return frame if owner is not None and owner.counted_by == self.source else None
         except Exception as fault:
             faults.fault(f"tool {self.source}", fault)
             return None
+
+
+def begins(frame: Frame) -> None:
+    """Note on the call of `frame` that the tool's own code begins now, perhaps once more."""
+    if frame[9] is None:
+        frame[6] = clock()
+    frame[9] = None
 
 
 class HandlerTime:
@@ -206,12 +233,15 @@ class HandlerTime:
 
     def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
         """Note, on the call in progress, that its handler begins."""
-        self._handlers.handler_begins()
-        return calls.current.get()
+        frame = self._handlers.in_progress()
+        if frame is not None:
+            begins(frame)
+        return frame
 
-    def ended(self, _frame: Frame, _result: Any) -> None:
+    def ended(self, frame: Frame, _result: Any) -> None:
         """Note, on the call in progress, that its handler returned."""
-        self._handlers.handler_ended()
+        if frame[9] is None:
+            frame[9] = clock()
 
     def raised(self, _frame: Frame | None, error: BaseException) -> None:
         """Note, on the call in progress, that its handler raised, and hide the wrapper's frame."""

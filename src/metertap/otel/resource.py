@@ -34,7 +34,9 @@ def forked() -> None:
 
 def resource(settings: Settings) -> Resource:
     """Make the resource of a provider of metertap's own."""
+    from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.version import __version__ as sdk_version
 
     given = settings.resource_from_environment
     attributes: dict[str, str | int] = {
@@ -45,10 +47,21 @@ def resource(settings: Settings) -> Resource:
     attributes.update((key, value) for key, value in identity(settings).items() if key not in given)
     if settings.service_name is not None:  # OTEL_SERVICE_NAME wins over the attribute list
         attributes["service.name"] = settings.service_name
-    try:
-        return Resource.create(attributes)
-    except RuntimeError:  # the process ends, when the SDK can ask its detectors no more
-        return OTELResourceDetector().detect().merge(Resource(attributes))
+    if os.environ.get(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS):
+        try:
+            return Resource.create(attributes)
+        except RuntimeError:  # the process ends, when the SDK can ask its detectors no more
+            pass
+    # What `create` makes where there are no others: it asks that one in a thread, and imports what
+    # such threads need.
+    own = Resource(
+        {
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "opentelemetry",
+            "telemetry.sdk.version": sdk_version,
+        }
+    )
+    return own.merge(OTELResourceDetector().detect()).merge(Resource(attributes))
 
 
 def instance_id(settings: Settings) -> str:

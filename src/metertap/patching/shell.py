@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import CodeType, FunctionType
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ Raised = Callable[[Any, BaseException], object]
 _BEGIN = """
 {kind} call({parameters}):
     _metertap_note = None
-    if _metertap_live:
+    if {condition}:
         try:
             _metertap_note = _metertap_begin({arguments})
         except Exception as _metertap_error:
@@ -54,11 +54,17 @@ _LAST = "    return _metertap_result\n"
 
 
 def around(
-    place: str, begin: Begin, returned: Returned | None = None, raised: Raised | None = None
+    place: str,
+    begin: Begin,
+    returned: Returned | None = None,
+    raised: Raised | None = None,
+    *,
+    only_with: Collection[Any] | None = None,
 ) -> Make:
     """Make of a method, sync or async, a function that calls these around it.
 
-    None of their exceptions reaches the caller: they are counted as faults at `place`.
+    None of their exceptions reaches the caller: they are counted as faults at `place`. None of them
+    is called while `only_with` is empty.
     """
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -66,6 +72,7 @@ def around(
         names: dict[str, Any] = {
             "__name__": __name__,
             "_metertap_live": live,
+            "_metertap_needed": only_with,
             "_metertap_place": place,
             "_metertap_begin": begin,
             "_metertap_returned": returned,
@@ -76,9 +83,30 @@ def around(
             "_metertap_hide": hide_frame,
         }
         is_async = inspect.iscoroutinefunction(method)
-        code = _code(*written(function), is_async, returned is not None)
+        condition = "_metertap_live"
+        if only_with is not None:
+            condition += " and _metertap_needed"
+        code = _code(*written(function), condition, is_async, returned is not None)
         exec(code, names)  # noqa: S102  # of names that are parameters, and nothing else
         made: FunctionType = names["call"]
+        made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+        return made
+
+    return make
+
+
+def fitting(parameters: str, by_hand: Make, otherwise: Make) -> Make:
+    """Make by hand what takes the place of a method that has these very parameters.
+
+    A function that is written by hand has what others would call in it. A later version of a
+    library may have other parameters: then `otherwise` makes the function.
+    """
+
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        function = cast(FunctionType, method)
+        if written(function)[0] != parameters:
+            return otherwise(method, live)
+        made = cast(FunctionType, by_hand(method, live))
         made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
         return made
 
@@ -90,12 +118,15 @@ def _nothing(_note: Any, _error: BaseException) -> None:
 
 
 @functools.lru_cache(maxsize=100)
-def _code(parameters: str, arguments: str, is_async: bool, is_told: bool) -> CodeType:
+def _code(
+    parameters: str, arguments: str, condition: str, is_async: bool, is_told: bool
+) -> CodeType:
     source = _BEGIN + (_RETURNED if is_told else "") + _LAST
     written = source.format(
         kind="async def" if is_async else "def",
         parameters=parameters,
         arguments=arguments,
+        condition=condition,
         call=f"{'await ' if is_async else ''}_metertap_method({arguments})",
     )
     return compile(written, "<metertap>", "exec")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metertap.recording.operation_series import DataPoint
     from metertap.recording.percentiles import Percentiles
     from metertap.recording.recorder import Recorder
+    from metertap.recording.routes import Route
     from metertap.recording.tool_series import ToolSeries
     from metertap.recording.weight_series import WeightSeries
 
@@ -28,6 +29,7 @@ __all__ = [
     "OperationFigures",
     "Percentiles",
     "Recorder",
+    "Route",
     "ToolFigures",
     "ToolSeries",
     "WeightFigures",
@@ -39,6 +41,7 @@ _HOMES = {
     "DataPoint": "operation_series",
     "Percentiles": "percentiles",
     "Recorder": "recorder",
+    "Route": "routes",
     "ToolSeries": "tool_series",
     "WeightSeries": "weight_series",
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from metertap import catalogue
+from metertap import catalogue, faults
 from metertap.labels import as_label
-from metertap.recording.buffer import Buffer, Delivery
+from metertap.recording.buffer import CHUNK, Buffer, Delivery
 from metertap.recording.window import LatencyTotals, Run, Window
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ class LatencySeries(Buffer, Generic[F]):
     Latencies here are milliseconds.
     """
 
-    __slots__ = ("_bare", "_last_call", "_shown", "bare_runs", "error_types", "latencies")
+    __slots__ = ("_bare", "_last_call", "_shown", "bare_runs", "error_types", "latencies", "routes")
 
     def __init__(self, recorder: Delivery) -> None:
+        self.routes: tuple[Any, ...] = ()
+        """Each `routes.Route` where calls wait that count on others as well; never changed."""
         super().__init__(recorder)
         self.latencies = LatencyTotals(recorder.window_size)
         self.error_types: dict[str, int] = _NONE  # replaced, never changed
@@ -57,6 +60,66 @@ class LatencySeries(Buffer, Generic[F]):
         if ended is not None and (self._last_call is None or self._last_call[0] != ended):
             self._last_call = (ended, time.time() - (time.perf_counter() - ended))
         return None if self._last_call is None else self._last_call[1]
+
+    @property
+    def series(self) -> LatencySeries[F]:
+        """The series itself, where a data point may stand as well."""
+        return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether samples wait, and nobody asks for more than their values."""
+        recorder = self._recorder
+        return not (self._is_new or recorder.in_order or recorder.sampled_context is not None)
+
+    @property
+    def waiting(self) -> int:
+        routes = self.routes  # first: what waits there moves to the items
+        waiting = sum([route.waiting for route in routes]) if routes else 0
+        return waiting + super().waiting
+
+    def fold(self) -> None:
+        if self.routes:
+            for series in self._sort_out():
+                # No tick of its own says when it is full.
+                if series is not self and len(series._items) >= CHUNK:
+                    series.fold()
+        super().fold()
+
+    def settle(self) -> None:
+        """Let what is recorded from here on come after the calls that wait in routes."""
+        if self.routes:
+            with self._recorder.lock:
+                self._sort_out()
+
+    def _sort_out(self) -> Collection[LatencySeries[Any]]:
+        """Take what waits in routes, and return the series that got any of it. Never raises."""
+        recorder = self._recorder
+        # A finaliser may run in the middle of this, and come here in the same thread.
+        if not recorder.folding and any(route.waiting for route in self.routes):
+            recorder.folding = True
+            try:
+                with faults.guarded("fold"):
+                    found: Collection[LatencySeries[Any]] = self.routes[0].sort_out()
+                    return found
+            finally:
+                recorder.folding = False
+        return ()
+
+    def choose_append(self) -> None:
+        super().choose_append()
+        self.choose_routes()
+
+    def choose_routes(self) -> None:
+        """Let each route choose how it keeps calls."""
+        if self.routes:
+            with self._recorder.lock:
+                for route in self.routes:
+                    route.choose()
+
+    def items(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return what values of calls that went well are in the buffer: themselves."""
+        return values
 
     def figures(self, *, is_bare: bool = False) -> F:
         """Return a copy to compute views from: the last one, where nothing has changed since.
@@ -86,6 +149,7 @@ class LatencySeries(Buffer, Generic[F]):
     def same_figures(self, *, is_bare: bool = False) -> F | None:
         """Return the last copy if nothing has changed since: at less cost, without the lock."""
         state, figures = self._bare if is_bare else self._shown
+        # In this order: what waits in a route moves to the items.
         return None if self.waiting or state != self._state() else figures
 
     def start_over(self) -> None:

@@ -38,8 +38,10 @@ class DataPoint:
 
     def record(self, seconds: float, ended: float | None = None) -> None:
         """Record one operation that ended at `ended`, by `time.perf_counter`; now, by default."""
-        # Read before it is called: looked up as a method it would be found late.
         series = self.series
+        if series.routes:
+            series.settle()
+        # Read before it is called: looked up as a method it would be found late.
         tick = series.tick
         try:
             tick()
@@ -51,6 +53,17 @@ class DataPoint:
             append(seconds)
         else:
             series.put(Sample(self, seconds, series.trace()), begins=not self.has_begun)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no instrument has to see the next value at once."""
+        return self.has_begun
+
+    def items(self, values: Sequence[float]) -> Sequence[Any]:
+        """Return what values of operations at this point are in the buffer of the series."""
+        if self.series.usual is self:
+            return values
+        return [Sample(self, seconds, None) for seconds in values]
 
     @property
     def recording(self) -> Callable[[float, float], None]:

@@ -18,6 +18,7 @@ from metertap.recording.views import Views
 
 if TYPE_CHECKING:
     from metertap.recording.cache_series import CacheSeries
+    from metertap.recording.routes import Part, Route
     from metertap.recording.tool_series import ToolSeries
     from metertap.recording.usage_series import UsageSeries
     from metertap.recording.weight_series import WeightSeries
@@ -145,6 +146,20 @@ class Registry(Views):
         if metric.side:
             self._activity()
         return found
+
+    def route(self, *parts: Part) -> Route:
+        """Return the route of calls that count on all of these; made if new."""
+        from metertap.recording.routes import Route  # as above
+
+        with self.lock:
+            known: tuple[Route, ...] = parts[0].series.routes
+            for route in known:
+                if route.parts == parts:
+                    return route
+            new = Route(parts)
+            for series in new.series:
+                series.routes += (new,)
+        return new
 
     def has_overflown(self, metric: catalogue.Metric) -> bool:
         """Return whether operations of `metric` share a series because there are too many kinds."""

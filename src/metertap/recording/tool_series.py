@@ -176,6 +176,12 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         self._first_record = point.recording
         return latencies, self._first_record
 
+    def record(self, seconds: float, ended: float) -> None:
+        """Count one call as ended well, whose `tick` counted its start."""
+        self.settle()
+        self.append(seconds)
+        self.ended = ended
+
     def end(
         self,
         ended: str,
@@ -184,6 +190,8 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         seconds: float,
     ) -> None:
         """Count one call as ended, whose `tick` counted its start."""
+        if self.routes:
+            self.settle()
         self.ended = _clock()
         if error_type is not None:
             known = [named for _, named in self._attributes]  # before `start_over` as well

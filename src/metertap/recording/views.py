@@ -49,6 +49,8 @@ class Views(Activity, Delivery):
         self.weighs = True
         """Whether the sizes of results and definitions are recorded."""
         self._usage_callbacks: list[Callable[[], None]] = []
+        self.has_usage = False
+        """Whether models were used."""
         Activity.__init__(self)
         Delivery.__init__(self)
         self._clear()
@@ -234,14 +236,10 @@ class Views(Activity, Delivery):
         if prepare in self._usage_callbacks:
             return False
         self._usage_callbacks.append(prepare)
+        self.has_usage = True
         self.before_fold = (*self.before_fold, record)
         self.on_look(prepare)
         return True
-
-    @property
-    def has_usage(self) -> bool:
-        """Whether models were used."""
-        return bool(self._usage_callbacks)
 
     def usage_figures(self) -> tuple[UsageSeries, ...]:
         """Copy the series of model calls, since recording began."""

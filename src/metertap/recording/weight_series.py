@@ -69,13 +69,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
 
     def weigh(self, size_of: Callable[[Any], int], result: Any) -> None:
         """Record the size of a tool's result, as returned by `size_of`. Never raises."""
-        try:
-            size = size_of(result)
-            if size < 0:
-                size = self._unread(size, result)
-        except Exception as fault:
-            faults.fault("weight.result", fault)
-            size = UNKNOWN
+        size = self.size(size_of, result)
         try:
             # As `record` does it, without a call.
             tick = self.tick
@@ -88,29 +82,51 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         except Exception as fault:
             faults.fault("weight.result", fault)
 
-    def weigh_value(self, result: Any) -> None:
-        """Record the size of what a tool returned. Never raises."""
-        self.weigh(of_value, result)
-
-    def weigh_content(self, blocks: Any) -> None:
-        """Record the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
-        try:
-            block = blocks[0]
-            text = (block if type(block) is dict else block.__dict__)["text"]
-            size = len(text) if len(blocks) == 1 and _is_ascii(text) else -1
-        except Exception:  # not that; or `of_content` raises the same, and `weigh` tells of it
-            size = -1
-        if size < 0:
-            self.weigh(of_content, blocks)
-            return
-        # As `record` does it, without a call.
+    def weigh_plain(self, value: Any) -> None:
+        """Record the size of a string, or of what is written as JSON. Never raises."""
+        if type(value) is str:
+            if not _is_ascii(value):
+                self.weigh(of_value, value)
+                return
+            size = len(value)
+        else:
+            count = self.structured
+            if count < _ALWAYS or count % _EVERY == 0:  # it is in the sample
+                self.weigh(of_value, value)
+                return
+            self.structured = count + 1
+            size = STRUCTURED
         tick = self.tick
         try:
             tick()
         except StopIteration:
             self.due()
-        append = self.append
+        append = self.append if size >= 0 else self._items.append
         append(size)
+
+    def size(self, size_of: Callable[[Any], int], result: Any) -> int:
+        """Return the size of a tool's result, or the mark in its place. Never raises."""
+        try:
+            size = size_of(result)
+            return size if size >= 0 else self._unread(size, result)
+        except Exception as fault:
+            faults.fault("weight.result", fault)
+            return UNKNOWN
+
+    def weigh_value(self, result: Any) -> None:
+        """Record the size of what a tool returned. Never raises."""
+        self.weigh(of_value, result)
+
+    def size_of_content(self, blocks: Any) -> int:
+        """Return the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
+        try:
+            block = blocks[0]
+            text = (block if type(block) is dict else block.__dict__)["text"]
+            if len(blocks) == 1 and _is_ascii(text):
+                return len(text)
+        except Exception:  # noqa: S110  # `of_content` raises the same, and `size` tells of it
+            pass
+        return self.size(of_content, blocks)
 
     def _unread(self, size: int, result: Any) -> int:
         """Return the size of a result that is in the sample, or the mark in its place."""
@@ -131,7 +147,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
             )
         return size
 
-    def record(self, size: int) -> None:
+    def record(self, size: int, _ended: float | None = None) -> None:
         """Record the size of one result, or the mark in its place."""
         try:
             self.tick()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import functools
-import gc
 import os
 import stat
 import sys
@@ -24,6 +23,7 @@ from metertap.interpreters import is_subinterpreter
 from metertap.run import others
 from metertap.runtime import listing
 from metertap.settings import runtime_folder
+from metertap.uncollected import Uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -321,17 +321,13 @@ class _Waiting:
         atexit.unregister(self._unlist)
         # What is imported stays. To look through all of a program's objects for garbage meanwhile
         # takes as long as the imports themselves.
-        collects = gc.isenabled()
-        gc.disable()
         try:
-            from metertap.run.hook import measure
+            with Uncollected():
+                from metertap.run.hook import measure
 
-            measure(self._environ, self._folder, caches_put_off=caches_put_off)
+                measure(self._environ, self._folder, caches_put_off=caches_put_off)
         except Exception as error:
             self._failed(error)
-        finally:
-            if collects:
-                gc.enable()
 
     def _see_no_caches(self) -> None:
         if functools.lru_cache is self._decorator:

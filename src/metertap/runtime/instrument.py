@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from metertap import faults, state
 from metertap.runtime import tap
 from metertap.runtime.callers import caller_of
+from metertap.uncollected import Uncollected
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -124,7 +125,9 @@ def instrument(
     try:
         asked |= asked.pop("unknown")
         given = {name: value for name, value in asked.items() if value is not None}
-        return tap.hold(caller_of(sys._getframe(1)), given)
+        caller = caller_of(sys._getframe(1))
+        with Uncollected():  # more is imported
+            return tap.hold(caller, given)
     except Exception as error:  # the program runs unmeasured
         from metertap import unavailable
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 MOST_CHARACTERS = 4096
@@ -13,11 +12,19 @@ _SHORT = 16
 _OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """A text that is never shown: whatever writes it, writes `(not shown)`."""
 
-    value: str
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
     def __str__(self) -> str:
         return "(not shown)"

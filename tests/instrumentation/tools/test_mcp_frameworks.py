@@ -14,7 +14,7 @@ import pytest
 import metertap
 from metertap import faults
 from metertap.measuring import calls
-from metertap_instrumentation.tools.mcp import frameworks, handlers, requests
+from metertap_instrumentation.tools.mcp import frameworks, handlers, mcpserver, requests
 from metertap_instrumentation.tools.mcp.operations import TOOLS_CALL
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 from support.stopped_clock import StoppedClock, stopped
@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
 def claimed(clock: StoppedClock) -> Iterator[Request]:
     """A call of `search` that a framework runs, until the end of the test."""
     token = calls.current.set(None)
-    made = Request(Served("shop"), TOOLS_CALL, {"name": "search"})
+    made = Request.arrived(Served("shop"), TOOLS_CALL, {"name": "search"})
     made.known = made.is_claimed = True
     yield made
     calls.current.reset(token)
@@ -243,5 +243,6 @@ def test_what_is_watched_in_fastmcp_is_what_that_version_has(
 def test_what_runs_a_function_is_watched_by_the_name_that_it_has(
     version: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frameworks.distributions, "version", lambda _name: version)
-    assert frameworks.call_target().attribute == expected
+    monkeypatch.setattr(mcpserver.distributions, "version", lambda _name: version)
+    targets = [target.attribute for found in mcpserver.patch_sets() for target in found.targets]
+    assert expected in targets

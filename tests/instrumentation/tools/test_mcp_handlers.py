@@ -40,7 +40,7 @@ def outside_of_calls() -> Iterator[None]:
 @pytest.fixture
 def request_of(clock: StoppedClock) -> Request:
     """A call of `search` in progress, of which nobody knows whether it exists."""
-    return Request(Served("shop"), TOOLS_CALL, {"name": "search"})
+    return Request.arrived(Served("shop"), TOOLS_CALL, {"name": "search"})
 
 
 class Server:
@@ -140,7 +140,7 @@ def test_a_manager_is_asked_once_whether_it_has_the_tool(
     assert (request_of.known, request_of.is_registered) == (True, True)
     assert dispatched(handlers.dispatch_by_manager, server, "search") == "done"
     request_of.end()
-    registered = Request(request_of.served, TOOLS_CALL, {"name": "search"})
+    registered = Request.arrived(request_of.served, TOOLS_CALL, {"name": "search"})
     dispatched(handlers.dispatch_by_manager, server, name="search")
     assert registered.is_claimed
     assert server.asked == ["search"]

@@ -51,7 +51,7 @@ def served() -> Served:
 
 
 def call(served: Served, name: object = "search") -> Request:
-    return Request(served, TOOLS_CALL, {"name": name})
+    return Request.arrived(served, TOOLS_CALL, {"name": name})
 
 
 def tools() -> dict[str, ToolFigures]:
@@ -200,7 +200,7 @@ def test_so_many_errors_are_looked_at_behind_one(depth: int, is_seen: bool, serv
 
 
 def test_a_request_of_no_tool_has_a_clock_of_its_own(served: Served, clock: StoppedClock) -> None:
-    request = Request(served, "ping", None)
+    request = Request.arrived(served, "ping", None)
     assert (request.frame, request.is_registered, request.name) == (None, False, None)
     for note in (request.exists, request.begins, request.returns, request.stops, request.abandon):
         note()
@@ -216,7 +216,7 @@ def test_a_request_of_no_tool_has_a_clock_of_its_own(served: Served, clock: Stop
 
 @pytest.mark.parametrize("fields", [None, {}, {"name": 5}, {"name": ""}, {"name": None}])
 def test_a_call_without_a_name_is_of_no_tool_that_there_is(fields: Any, served: Served) -> None:
-    request = Request(served, TOOLS_CALL, fields)
+    request = Request.arrived(served, TOOLS_CALL, fields)
     assert request.name == catalogue.OTHER
     request.end(requests.MALFORMED, -32602)
     assert ended() == {"_OTHER": {"caller_error": 1}}
@@ -242,7 +242,7 @@ def test_requests_of_one_kind_share_it_once_their_tool_is_known(served: Served) 
     assert call(served).kind is not waiting.kind
     waiting.exists()
     assert call(served).kind is call(served).kind
-    assert Request(served, "ping", None).kind is Request(served, "ping", None).kind
+    assert Request.arrived(served, "ping", None).kind is Request.arrived(served, "ping", None).kind
 
 
 @pytest.mark.parametrize("known", [None, True])
@@ -305,7 +305,7 @@ def test_what_a_server_has_listed_is_known(listed: bool, served: Served) -> None
 
 def test_a_prompt_is_a_label_once_it_was_answered(served: Served) -> None:
     for name, ending in (("greet", BROKEN), ("greet", None), ("greet", None), ("odd", BROKEN)):
-        Request(served, PROMPTS_GET, {"name": name}).end(ending)
+        Request.arrived(served, PROMPTS_GET, {"name": name}).end(ending)
     found = {name: (item.calls, item.failed) for (_, name), item in operations().items()}
     assert found == {"_OTHER": (2, 2), "greet": (2, 0)}
 

@@ -73,16 +73,18 @@ def test_a_client_sees_the_same(stack: Stack) -> None:
 FAULTY = [
     "metertap_instrumentation.tools.mcp.errors.meaning",
     "metertap_instrumentation.tools.mcp.requests.Served.listed",
-    "metertap_instrumentation.tools.mcp.requests.Request.__init__",
+    "metertap_instrumentation.tools.mcp.requests.Request.begin",
     "metertap_instrumentation.tools.mcp.requests.Request.end",
     "metertap_instrumentation.tools.mcp.requests.Request.stops"
     " metertap_instrumentation.tools.mcp.requests.Request.returns",
     "metertap_instrumentation.tools.mcp.operations._of_peer",
     "metertap_instrumentation.tools.mcp.handlers.request_in_progress",
-    "metertap_instrumentation.tools.mcp.client._key",
+    "metertap_instrumentation.tools.mcp.client._kind",
     "metertap.recording.Recorder.session_opened",
     "metertap.recording.Recorder.session_closed",
-    "metertap.measuring.calls.enter_outermost metertap.measuring.calls.enter",
+    "metertap_instrumentation.tools.mcp.requests.keep",
+    "metertap_instrumentation.tools.mcp.v2.request_of"
+    " metertap_instrumentation.tools.mcp.requests.Request.end",
     "metertap.recording.Recorder.operation",
 ]
 

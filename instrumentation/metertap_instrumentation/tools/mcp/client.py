@@ -6,7 +6,7 @@ each with its own instrument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metertap import catalogue, outcomes
@@ -17,6 +17,7 @@ from metertap.patching.targets import stand_in
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
+    INITIALIZE,
     NAMING,
     PROMPTS_GET,
     PROMPTS_LIST,
@@ -34,7 +35,8 @@ _PLACE = "mcp.client"
 _tools = KnownNames()
 _prompts = KnownNames()
 _kinds = Kinds()
-_LISTS = frozenset({TOOLS_LIST, PROMPTS_LIST})
+_LOOKED_AT = frozenset({INITIALIZE, TOOLS_LIST, PROMPTS_LIST})
+"""Methods whose answers hold names, or the version of the protocol."""
 _find_kind = _kinds.find
 
 
@@ -44,59 +46,17 @@ def patch_sets() -> Sequence[PatchSet]:
     return [PatchSet("mcp.client.session", [requests])]
 
 
-_Sent = tuple[Any, Any, float]
-"""A session, its request, and when that was sent, by `clock`."""
-
-
-def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Sent | None:
-    """Begin one request: `send_request(request, …)`. None is a mistake of the caller's."""
-    return None if request is None else (session, request, clock())
-
+_Sent = tuple[Any, Key, float]
+"""A session, what it asks for, and when that was sent, by `clock`."""
 
 # Fields of pydantic models are read from `__dict__`: asked for one that it lacks, a model takes
 # microseconds to say so.
 
 
-def _answered(sent: _Sent, result: Any) -> None:
-    """Record a request that was answered by `result`."""
-    now = clock()
-    session, request, started = sent
-    key = _key(session, request)
-    kind = _find_kind(key)
-    try:
-        fields = result.__dict__
-    except AttributeError:  # of no model: a program may have its own type of results
-        fields = {}
-    is_error = fields.get("is_error")  # 2.x
-    if is_error is None:
-        is_error = fields.get("isError")  # 1.x
-    if kind is None:
-        if not is_error:
-            _learn(key[0], key[1], result)
-        kind = _kind(key)
-    if (weight := kind.weight) is not False:
-        if (content := fields.get("content")) and weight:
-            weight.weigh_content(content)
-        elif content is not None:
-            weights.received(kind, fields)
-    if is_error:
-        kind.record_as(kind.name, outcomes.TOOL_ERROR, None, now - started, now)
-    else:
-        kind.record(now - started, now)
-
-
-def _raised(sent: _Sent, error: BaseException) -> None:
-    """Record a request that ended by `error`."""
-    now = clock()
-    session, request, started = sent
-    key = _key(session, request)
-    kind = _find_kind(key) or _kind(key)
-    code = errors.code_of(error)
-    error_type = outcomes.error_type(error) if code is None else str(code)
-    kind.record_as(kind.name, error_type, code, now - started, now)
-
-
-def _key(session: Any, request: Any) -> Key:
+def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Sent | None:
+    """Begin one request: `send_request(request, …)`. None is a mistake of the caller's."""
+    if request is None:
+        return None
     asked = request.__dict__
     if "root" in asked:  # 1.x wraps it
         asked = asked["root"].__dict__
@@ -105,18 +65,86 @@ def _key(session: Any, request: Any) -> Key:
         # A dictionary where the program made the request by hand.
         name = (params if type(params) is dict else params.__dict__).get("name")
     version = getattr(session, "protocol_version", None)
-    return method, name, version, transport_of(id(session), UNKNOWN)
+    return session, (method, name, version, transport_of(id(session), UNKNOWN)), clock()
 
 
-def _kind(key: Key) -> Kind:
+def _answered(sent: _Sent, result: Any) -> None:
+    """Record a request that was answered by `result`."""
+    now = clock()
+    session, key, started = sent
+    kind = _find_kind(key)
+    try:
+        fields = result.__dict__
+    except AttributeError:  # of no model: a program may have its own type of results
+        fields = {}
+    is_error = fields.get("is_error")  # 2.x
+    if is_error is None:
+        is_error = fields.get("isError")  # 1.x
+    if (
+        kind is not None
+        and not is_error
+        and (route := kind.route) is not None
+        and (series := kind.series) is not None
+        and (content := fields.get("content")) is not None
+    ):
+        tick = series.tick
+        try:
+            tick()
+        except StopIteration:
+            series.due()
+        if weight := kind.weight:
+            size = weight.size_of_content(content) if content else weights.size(weight, fields)
+            route.keep((now, size, now - started))
+        else:
+            route.keep((now, now - started))
+        return
+    if kind is None:
+        if not is_error:
+            _learn(key[0], key[1], result)
+        kind = _kind(session, key)
+    _record(kind, fields, is_error, now - started, now)
+
+
+def _record(
+    kind: Kind, fields: Mapping[str, Any], is_error: object, seconds: float, now: float
+) -> None:
+    """Record a request that was answered, with no route yet or none for it."""
+    if kind.method != TOOLS_CALL and not is_error:
+        kind.record(seconds, now)
+        return
+    if kind.series is not None:
+        kind.series.settle()
+    if fields.get("content") is not None:
+        weights.received(kind, fields)
+    if is_error:
+        kind.record_as(kind.name, outcomes.TOOL_ERROR, None, seconds, now)
+        return
+    kind.record_as(kind.name, None, None, seconds, now)
+    if kind.route is None:
+        kind.open_route(kind.weight or None)
+
+
+def _raised(sent: _Sent, error: BaseException) -> None:
+    """Record a request that ended by `error`."""
+    now = clock()
+    session, key, started = sent
+    kind = _find_kind(key) or _kind(session, key)
+    code = errors.code_of(error)
+    error_type = outcomes.error_type(error) if code is None else str(code)
+    kind.record_as(kind.name, error_type, code, now - started, now)
+
+
+def _kind(session: Any, key: Key) -> Kind:
     """Make the kind of a request, and keep it if nothing but its answer has to be looked at."""
     method, name, version, transport = key
+    if method == INITIALIZE:
+        version = getattr(session, "protocol_version", None)  # is agreed upon by the answer
     label = name
     if name is not None:
         # The caller may be a model that makes names up: those that were answered for are labels.
         label = (_tools if method == TOOLS_CALL else _prompts).label(name)
     kind = Kind(catalogue.CLIENT_DURATION, (method, label, version, transport))
-    if label == name and method not in _LISTS:  # the answers to these hold names
+    if label == name and method not in _LOOKED_AT:
         _kinds.keep(key, kind)
     return kind
 

@@ -16,23 +16,20 @@ from typing import Any
 from metertap import distributions, faults
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
-from metertap.patching.targets import Live, Target, stand_in
+from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.libraries import parse_version
 from metertap_instrumentation.tools.mcp import handlers
 from metertap_instrumentation.tools.mcp.requests import Request
 
 
-def patch_sets(package: str, calls: Sequence[Target]) -> list[PatchSet]:
+def patch_sets(package: str, dispatch: Make, calls: Sequence[Target]) -> list[PatchSet]:
     """Return what is wrapped in the SDK's own framework, which is `package`, and in fastmcp.
 
-    `calls` are the functions around a handler's own in `package`.
+    `dispatch` watches its `ToolManager`; `calls` are the functions around a handler's own.
     """
     return [
-        PatchSet(
-            f"{package}.tools.tool_manager",
-            [stand_in("ToolManager.call_tool", handlers.dispatch_by_manager)],
-        ),
+        PatchSet(f"{package}.tools.tool_manager", [stand_in("ToolManager.call_tool", dispatch)]),
         PatchSet(f"{package}.utilities.func_metadata", calls),
         *_fastmcp_patch_sets(),
     ]
@@ -82,13 +79,6 @@ def _validated(*_args: Any, **_kwargs: Any) -> None:
 
 validated = around(handlers.PLACE, _validated)
 """Watch what gives the arguments for a handler's function, which are validated, in mcp 1.x."""
-
-
-def call_target() -> Target:
-    """Watch what runs a handler's function in mcp 2.x: `FuncMetadata.call_fn(fn, is_async, …)`."""
-    is_first = parse_version(distributions.version("mcp") or "") < (2, 1)
-    name = "call_fn_with_arg_validation" if is_first else "call_fn"
-    return stand_in(f"FuncMetadata.{name}", call_function)
 
 
 def call_function(method: Callable[..., Any], live: Live) -> Callable[..., Any]:

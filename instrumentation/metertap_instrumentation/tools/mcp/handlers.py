@@ -18,7 +18,8 @@ from metertap.measuring.calls import OWNER, SERIES
 from metertap.patching.shell import around
 from metertap.patching.targets import Live, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp.operations import Kind
+from metertap_instrumentation.tools.mcp.requests import Request, request_of
 
 PLACE = "mcp.handler"
 
@@ -48,8 +49,11 @@ def request_in_progress() -> Request | None:
     owner = frame[OWNER]
     if isinstance(owner, Request):
         return owner
-    frame = None if frame[SERIES] else calls.in_progress()
-    owner = None if frame is None else frame[OWNER]
+    if owner is None or not frame[SERIES]:
+        frame = calls.in_progress()
+        owner = None if frame is None else frame[OWNER]
+    if frame is not None and isinstance(owner, Kind):
+        return request_of(frame)
     return owner if isinstance(owner, Request) else None
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue
 from metertap.labels import as_label
+from metertap.measuring import calls
 from metertap.state import recorder
 
 if TYPE_CHECKING:
-    from metertap.recording import DataPoint, ToolSeries, WeightSeries
+    from metertap.recording import DataPoint, Route, ToolSeries, WeightSeries
+    from metertap.recording.operation_series import OperationSeries
 
 INITIALIZE = "initialize"
 TOOLS_CALL = "tools/call"
@@ -53,19 +55,40 @@ class Kind:
     """Requests that differ in nothing but how they end, and the data point of those that go well.
 
     `name` is the label of the tool or prompt; None for other methods. `tool` is the series of a
-    server's tool.
+    server's tool. A call of it has the kind as its owner until a layer inside asks for the request.
     """
 
-    __slots__ = ("method", "metric", "name", "record", "tool", "transport", "version", "weight")
+    counted_by = calls.PATCH
+
+    __slots__ = (
+        "method",
+        "metric",
+        "name",
+        "record",
+        "route",
+        "series",
+        "served",
+        "tool",
+        "transport",
+        "version",
+        "weight",
+    )
 
     def __init__(self, metric: catalogue.Metric, key: Key, tool: ToolSeries | None = None) -> None:
         self.metric = metric
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
+        self.served: Any = None
+        """The `requests.Served` that has it; None on a client's side."""
         self.weight: WeightSeries | Literal[False] | None = (
             None if self.method == TOOLS_CALL else False
         )
-        """The client's record of the tool's weight, once looked up; False if there is none."""
+        """The record of the tool's weight, once looked up; False if there is none."""
+        self.route: Route | None = None
+        """Where tool calls that go well are kept, once one has: the weight if there is one, the
+        server's tool, and the data point, in this order."""
+        self.series: OperationSeries | None = None
+        """The series of that data point, which takes the tick of a client's call."""
         self.record: Callable[[float, float], None] = self._record_first
         """Record a request that took so many seconds and went well when `calls.clock` was that."""
 
@@ -73,6 +96,14 @@ class Kind:
         point = self._point(self.name, None, None)
         self.record = point.recording  # from now on without us
         point.record(seconds, ended)
+
+    def open_route(self, weight: WeightSeries | None) -> None:
+        """Keep tool calls that go well in a route from now on: the first one was recorded."""
+        point = self._point(self.name, None, None)
+        parts = [part for part in (weight, self.tool, point) if part is not None]
+        self.weight = weight or False
+        self.series = point.series
+        self.route = recorder().route(*parts)
 
     def record_as(
         self,

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metertap import catalogue, faults, outcomes
 from metertap.measuring import calls
-from metertap.measuring.calls import ENDED, SERIES, STARTED, Frame, clock
+from metertap.measuring.calls import ENDED, INSTANCE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors, weights
@@ -37,10 +37,61 @@ INTERIM = Ending(outcomes.INTERIM)
 TOOL_ERROR = Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
 MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 
+CLAIMED = "claimed"
+CALLED = "called"
+"""What a frame says in the place of `INSTANCE`, as long as nobody has made its `Request`: that a
+framework dispatches the call, and has called the handler's function."""
+
 _LONGEST_CHAIN = 20
 """The most exceptions of one chain that are looked at: chains may be circles."""
 _prompts = KnownNames()
-_current = calls.current.get
+R = TypeVar("R", bound="Request")
+_current, _set_current = calls.current.get, calls.current.set
+
+
+def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) -> bool:
+    """Record a tool call that went well; return whether that could be done at once.
+
+    It is what `calls.leave` does, with all that is recorded of the call in one tuple.
+    """
+    now = clock()
+    route, tool, content = kind.route, kind.tool, answer.get("content")
+    if route is None or tool is None or content is None or frame[0] is not tool:
+        return False
+    started, ended = frame[6], frame[9]
+    frame[0] = frame[1] = None
+    if ended is None:
+        ended = now
+    seconds = ended - started if ended > started else 0.0
+    if weight := kind.weight:
+        size: int = weight.size_of_content(content) if content else weights.size(weight, answer)
+        route.keep((now, size, seconds, now - arrived))
+    else:
+        route.keep((now, seconds, now - arrived))
+    if frame[3] is True:
+        tool.looked_up(True, frame[4], seconds)
+    return True
+
+
+def request_of(frame: Frame, kind: Any = None) -> Request:
+    """Return the request that is the call of `frame`; made, if nobody has asked for it before.
+
+    `kind` is that of a call that somebody has given up.
+    """
+    owner = frame[OWNER]
+    if isinstance(owner, Request):
+        return owner
+    request = Request()
+    if owner is not None:
+        kind = owner
+        frame[OWNER] = request
+    request.served, request.kind, request.name = kind.served, kind, kind.name
+    request.frame, request.started = frame, frame[STARTED]
+    said = frame[INSTANCE]
+    if said is not None:
+        request.is_claimed = True
+        request._has_begun = request._is_called = said is CALLED
+    return request
 
 
 def prompts_listed(names: Iterable[str]) -> None:
@@ -61,10 +112,21 @@ class Served:
         self.kinds = Kinds()
         self.find_kind = self.kinds.find
 
+    def answers(self, server: Any, method: str) -> bool:
+        """Return whether the server, of mcp 2.x, has a handler for a method."""
+        if method not in self.methods:
+            if server.get_request_handler(method) is None:
+                return False
+            self.methods.add(method)
+        return True
+
     def kind(
         self, method: str, name: str | None, version: str | None, transport: Transport
     ) -> Kind:
-        """Make the kind of a request, and keep it if what it asks for is known to exist."""
+        """Find or make the kind of a request; kept if what that asks for is known to exist."""
+        found = self.find_kind((method, name, version, transport))
+        if found is not None:
+            return found
         label, tool, era = name, None, recorder().era
         if name is not None and method == TOOLS_CALL:
             tool = recorder().find_tool(name, self.source)
@@ -74,6 +136,7 @@ class Served:
         elif name is not None:
             label = _prompts.label(name)
         kind = Kind(catalogue.SERVER_DURATION, (method, label, version, transport), tool)
+        kind.served = self
         if label == name:
             self.kinds.keep((method, name, version, transport), kind)
             if era is not recorder().era:  # the tool's series was forgotten meanwhile
@@ -95,6 +158,15 @@ class Served:
         for name in tools:
             recorder().tool(name, self.source)
         weights.listed(tools, measure, self.source, catalogue.SERVER)
+
+
+def name_in(fields: Mapping[str, Any] | None) -> str:
+    """Return the name in the parameters of a request that has to have one.
+
+    Without a name it is malformed: one of nothing that there is.
+    """
+    name = fields.get("name") if fields else None
+    return name if type(name) is str and name else catalogue.OTHER
 
 
 _served: dict[int, tuple[weakref.ref[Any], Served]] = {}
@@ -135,6 +207,10 @@ class Request:
     """How the call really ended if its answer is an error, as a layer inside has said."""
     definition: Any = None
     """The tool as a server of mcp 1.x lists it, if it does."""
+    cancel_requested: Any = None
+    """The event by which mcp 2.x tells that the client has cancelled the request."""
+    params: Mapping[str, Any] | None = None
+    """The parameters of a request of mcp 2.x that names nothing."""
     answer: Mapping[str, Any] | None = None
     """The fields of the answer to a tool call, if there is an answer that its client gets."""
     _has_begun = False
@@ -144,28 +220,32 @@ class Request:
     _error = 0
     """The id of the exception by which the handler ended."""
 
-    def __init__(
-        self,
+    served: Served
+    kind: Kind
+    name: Any
+    """The name of the tool or prompt, as the client gave it."""
+    started: float
+
+    @classmethod
+    def arrived(
+        cls: type[R],
         served: Served,
         method: str,
         fields: Mapping[str, Any] | None,
         version: str | None = None,
         transport: Transport = UNKNOWN,
-    ) -> None:
-        """Begin; `fields` are the request's parameters, and `method` one that the server knows."""
-        name = None
-        if method in NAMING:
-            # Without a name a tool call is malformed: one of no tool that there is.
-            name = fields.get("name") if fields else None
-            if type(name) is not str or not name:
-                name = catalogue.OTHER
-        kind = served.find_kind((method, name, version, transport))
-        if kind is None:
-            kind = served.kind(method, name, version, transport)
+    ) -> R:
+        """Begin a request with these parameters; `method` is one that the server knows."""
+        name = name_in(fields) if method in NAMING else None
+        request = cls()
+        request.begin(served, served.kind(method, name, version, transport), name)
+        return request
+
+    def begin(self, served: Served, kind: Kind, name: str | None) -> None:
+        """Begin: a request of this kind, with this name, has arrived at a server."""
         self.served = served
         self.kind = kind
-        self.name: Any = name
-        """The name of the tool or prompt, as the client gave it."""
+        self.name = name
         tool = kind.tool
         if tool is None:
             self.started = clock()
@@ -173,10 +253,19 @@ class Request:
         outer = _current()
         # Most often there is none, or one that has ended and was inside no other.
         if outer is None or (outer[0] is None and outer[2] is None):
-            self.frame = frame = calls.enter_outermost(self, tool)
+            # As `calls.enter_outermost` does it, without a call.
+            tick = tool.tick
+            try:
+                tick()
+            except StopIteration:
+                tool.due()
+            frame: Frame = [tool, self, None, False, False, None, 0.0, None, 0, None]
+            self.frame = frame
+            _set_current(frame)
+            self.started = frame[6] = clock()
         else:
             self.frame = frame = calls.enter(self, tool)
-        self.started = frame[STARTED]
+            self.started = frame[STARTED]
 
     @property
     def is_registered(self) -> bool:
@@ -237,6 +326,12 @@ class Request:
             self.known = meant.known
         self.noted = Ending(meant.outcome, meant.error_type)
 
+    def succeed(self, answer: Mapping[str, Any]) -> None:
+        """Record a tool call: its server gave this answer, which tells of no failure."""
+        if self.frame is None or not keep(self.kind, self.frame, self.started, answer):
+            self.answer = answer
+            self.end()
+
     def end(self, ending: Ending | None = None, code: int | None = None) -> None:
         """Record the request: it was answered, or never will be.
 
@@ -247,15 +342,7 @@ class Request:
         self.is_ended = True
         kind, frame = self.kind, self.frame
         if ending is None and kind.name == self.name:
-            if frame is not None:
-                answer, series = self.answer, frame[SERIES]
-                if series and answer is not None:
-                    if (weight := series.weight) and (content := answer.get("content")):
-                        weight.weigh_content(content)  # most often
-                    else:
-                        weights.answered(series, answer)
-                calls.leave(frame, None, now)
-            kind.record(now - self.started, now)
+            self._end_well(now)
             return
         name = kind.name
         if frame is not None:
@@ -268,6 +355,22 @@ class Request:
         if ending is not None:
             error_type = ending.error_type if code is None else str(code)
         kind.record_as(name, error_type, code, now - self.started, now)
+
+    def _end_well(self, now: float) -> None:
+        """Record a request that went well and is no tool call that has a route."""
+        kind, frame = self.kind, self.frame
+        if frame is None:
+            kind.record(now - self.started, now)
+            return
+        series: ToolSeries | None = frame[SERIES]
+        if series:
+            series.settle()
+            if self.answer is not None:
+                weights.answered(series, self.answer)
+        calls.leave(frame, None, now)
+        kind.record_as(kind.name, None, None, now - self.started, now)
+        if series is not None and series is kind.tool and kind.route is None:
+            kind.open_route(recorder().weight_of(series))
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
         """Record that the request ended by raising `error`; `code` is what the client is told."""
@@ -305,6 +408,7 @@ class Request:
         if ending is not None and is_unknown and ending.outcome in outcomes.FAILED:
             ending = ending.of_caller()
         self._move(series)
+        series.settle()
         if self.answer is not None:
             weights.answered(series, self.answer)
         calls.leave(frame, ending, now)

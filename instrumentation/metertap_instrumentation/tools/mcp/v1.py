@@ -67,6 +67,7 @@ def patch_sets() -> Sequence[PatchSet]:
         *sessions.websocket_patch_sets(),
         *frameworks.patch_sets(
             "mcp.server.fastmcp",
+            handlers.dispatch_by_manager,
             [
                 stand_in("ArgModelBase.model_dump_one_level", frameworks.validated),
                 stand_in("FuncMetadata.convert_result", handlers.convert),
@@ -119,7 +120,7 @@ def _new(server: Any, message: Any, session: Any = None) -> _Request:
     else:
         transport = sessions.of_session(session) if server is None else sessions.of_server(server)
     served = _sessions if server is None else requests.served_by(server)
-    request = _Request(served, asked.method, fields, None, transport)
+    request = _Request.arrived(served, asked.method, fields, None, transport)
     request.server = server
     if asked.method == TOOLS_LIST and fields:
         request.cursor = fields.get("cursor")
@@ -147,8 +148,11 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
             request.served.listed(tools, weights.of_sent, request.cursor, result.nextCursor)
         elif request.kind.method == PROMPTS_LIST:
             requests.prompts_listed(prompt.name for prompt in result.prompts)
-        request.answer = fields
-        request.end()
+        if request.frame is not None:
+            request.is_ended = True
+            request.succeed(fields)
+        else:
+            request.end()
 
 
 def _end_with(request: _Request, error: BaseException) -> None:

@@ -5,32 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metertap import catalogue
-from metertap.measuring.calls import ENDED, OWNER, clock, current
+from metertap import catalogue, faults
+from metertap.measuring import calls
+from metertap.measuring.calls import PATCH, Frame, clock, current
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.shell import around
-from metertap.patching.targets import stand_in
+from metertap.patching.shell import around, fitting
+from metertap.patching.targets import Live, stand_in
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import (
     errors,
-    frameworks,
     handlers,
+    mcpserver,
     requests,
     sessions,
     weights,
 )
 from metertap_instrumentation.tools.mcp.operations import (
     HTTP,
+    NAMING,
     PROMPTS_LIST,
     TOOLS_CALL,
     TOOLS_LIST,
     UNKNOWN,
+    Transport,
 )
-from metertap_instrumentation.tools.mcp.requests import Request, find_served, served_by
+from metertap_instrumentation.tools.mcp.requests import (
+    Request,
+    find_served,
+    name_in,
+    request_of,
+    served_by,
+)
 
 _PLACE = "mcp.request"
 
-_current = current.get
+_current, _set_current = current.get, current.set
 
 
 def patch_sets() -> Sequence[PatchSet]:
@@ -39,8 +49,8 @@ def patch_sets() -> Sequence[PatchSet]:
         PatchSet(
             "mcp.server.runner",
             [
-                stand_in("ServerRunner._on_request", around(_PLACE, _begin, _answered, _raised)),
-                stand_in("ServerRunner._serialize", around(_PLACE, _serializes)),
+                stand_in("ServerRunner._on_request", serve),
+                stand_in("ServerRunner._serialize", note),
             ],
         ),
         PatchSet(
@@ -51,58 +61,162 @@ def patch_sets() -> Sequence[PatchSet]:
             "mcp.shared.direct_dispatcher",
             [stand_in("DirectDispatcher.run", sessions.run_dispatcher)],
         ),
-        *frameworks.patch_sets("mcp.server.mcpserver", [frameworks.call_target()]),
+        *mcpserver.patch_sets(),
     ]
 
 
-class _Request(Request):
-    cancel_requested: Any
-    params: Mapping[str, Any] | None
-
-
-def _begin(
-    runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None = None
-) -> _Request:
+def _begin(runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None = None) -> Request:
     """Begin a request: `_on_request(dctx, method, params)`, which returns the result as a dict."""
     server = runner.server
-    found = find_served(id(server))
-    served = served_by(server) if found is None else found[1]
-    if method not in served.methods:
-        if server.get_request_handler(method) is not None:
-            served.methods.add(method)
-        else:
-            method = catalogue.OTHER
+    served = served_by(server)
+    request = Request()
     # A context of the newer protocol makes a copy of its transport each time that it is asked.
     dctx = getattr(dctx, "_inner", dctx)
     # Asked for before the call starts: a context may lack it.
-    cancel_requested = dctx.cancel_requested
-    transport = UNKNOWN
+    request.cancel_requested = dctx.cancel_requested
+    transport, version = _transport(server, dctx), runner.connection.protocol_version
+    name = None
+    if method in NAMING:
+        name = name_in(params)
+    else:
+        request.params = params
+    kind = served.find_kind((method, name, version, transport))
+    if kind is None:
+        if not served.answers(server, method):
+            method, name = catalogue.OTHER, None
+        kind = served.kind(method, name, version, transport)
+    request.begin(served, kind, name)
+    return request
+
+
+def _transport(server: Any, dctx: Any) -> Transport:
+    """Return what a request of `server`, in whose context this code runs, came over."""
     kind = dctx.transport.kind
     if kind == "streamable-http":
-        transport = HTTP
-    elif kind == "jsonrpc":
-        if getattr(dctx.message_metadata, "request_context", None) is None:
-            transport = sessions.of_server(server)
-        else:
-            transport = HTTP
-    request = _Request(served, method, params, runner.connection.protocol_version, transport)
-    request.cancel_requested = cancel_requested
-    request.params = params
-    return request
+        return HTTP
+    if kind != "jsonrpc":
+        return UNKNOWN
+    if getattr(dctx.message_metadata, "request_context", None) is None:
+        return sessions.of_server(server)
+    return HTTP
+
+
+def _serve(original: Any, live: Live) -> Any:
+    """Make what stands for `_on_request`: it measures a call of a known tool by itself.
+
+    All other requests, and other endings, it leaves to `_begin`, `_answered` and `_raised`.
+    """
+
+    async def _on_request(self: Any, dctx: Any, method: str, params: Any) -> Any:
+        request: Request | None = None
+        frame: Frame | None = None
+        kind: Any = None
+        if live:
+            try:
+                if method == TOOLS_CALL and params and type(name := params.get("name")) is str:
+                    # A context of the newer protocol copies its transport each time it is asked.
+                    context = getattr(dctx, "_inner", dctx)
+                    cancelled = context.cancel_requested
+                    server = self.server
+                    if (found := find_served(id(server))) is not None:
+                        version = self.connection.protocol_version
+                        transport = _transport(server, context)
+                        kind = found[1].find_kind((method, name, version, transport))
+                    outer = _current()
+                    # Most often there is none, or one that has ended and was inside no other.
+                    if kind is not None and (
+                        outer is None or (outer[0] is None and outer[2] is None)
+                    ):
+                        # As `calls.enter_outermost` does it, without a call.
+                        tool = kind.tool
+                        tick = tool.tick
+                        try:
+                            tick()
+                        except StopIteration:
+                            tool.due()
+                        frame = [tool, kind, None, False, False, None, 0.0, None, 0, None]
+                        _set_current(frame)
+                        frame[6] = arrived = clock()
+                if frame is None:
+                    request = _begin(self, dctx, method, params)
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            result = await original(self, dctx, method, params)
+        except BaseException as error:
+            hide_frame(error)
+            with faults.guarded(_PLACE):
+                if frame is not None:
+                    request = _request(frame, kind, arrived)
+                if request is not None:
+                    _raised(request, error)
+            raise
+        try:
+            if frame is not None and not (
+                result.get("isError") is not True
+                and not cancelled.is_set()
+                and result.get("resultType", "complete") == "complete"
+                and requests.keep(kind, frame, arrived, result)
+            ):
+                request = _request(frame, kind, arrived)
+                request.cancel_requested = cancelled
+            if request is not None:
+                _answered(request, result)
+        except Exception as error:
+            faults.fault(_PLACE, error)
+            if frame is not None and frame[0]:
+                calls.give_up(frame)
+        return result
+
+    return _on_request
+
+
+def _request(frame: Frame, kind: Any, arrived: float) -> Request:
+    """Return the request whose call has this frame, with all that it needs to be recorded."""
+    try:
+        request = request_of(frame, kind)
+        request.started = arrived
+        return request
+    except Exception:
+        calls.give_up(frame)
+        raise
+
+
+def _note(original: Any, live: Live) -> Any:
+    """Make what stands for `_serialize`: called when a handler has just returned."""
+
+    def _serialize(self: Any, method: str, version: Any, result: Any) -> Any:
+        if live and method == TOOLS_CALL:
+            try:
+                frame = _current()
+                # Most often the innermost call is that of the handler.
+                if (
+                    frame is not None
+                    and (owner := frame[1]) is not None
+                    and owner.counted_by is PATCH
+                ):
+                    if frame[9] is None:
+                        frame[9] = clock()
+                elif (request := handlers.request_in_progress()) is not None:
+                    request.returns()
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            return original(self, method, version, result)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return _serialize
 
 
 def _serializes(_runner: Any, method: str, _version: object = None, _result: object = None) -> None:
     """Note that a handler has just returned: `_serialize(method, version, result)`."""
-    if method == TOOLS_CALL:
-        frame = _current()
-        if frame is not None and isinstance(frame[OWNER], Request):
-            if frame[ENDED] is None:
-                frame[ENDED] = clock()
-        elif (request := handlers.request_in_progress()) is not None:
-            request.returns()
+    if method == TOOLS_CALL and (request := handlers.request_in_progress()) is not None:
+        request.returns()
 
 
-def _answered(request: _Request, result: Mapping[str, Any]) -> None:
+def _answered(request: Request, result: Mapping[str, Any]) -> None:
     """Record that the server returned `result`: the client gets it unless it has cancelled."""
     ending: Ending | None = None
     try:
@@ -111,9 +225,10 @@ def _answered(request: _Request, result: Mapping[str, Any]) -> None:
         elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
             ending = requests.INTERIM
         elif request.frame is not None:
-            request.answer = result
-            if result.get("isError") is True:
-                ending = requests.TOOL_ERROR
+            if result.get("isError") is not True:
+                request.succeed(result)
+                return
+            request.answer, ending = result, requests.TOOL_ERROR
         elif request.kind.method == TOOLS_LIST:
             tools = {tool["name"]: tool for tool in result.get("tools", ())}
             cursor = request.params.get("cursor") if request.params else None
@@ -131,7 +246,7 @@ def _answered(request: _Request, result: Mapping[str, Any]) -> None:
         raise
 
 
-def _raised(request: _Request, error: BaseException) -> None:
+def _raised(request: Request, error: BaseException) -> None:
     """Record that the server raised `error`, which the dispatcher makes the answer of."""
     try:
         if errors.is_malformed_request(error):
@@ -143,3 +258,9 @@ def _raised(request: _Request, error: BaseException) -> None:
             request.raised(error, errors.code_of(error))
     finally:
         request.abandon()
+
+
+serve = fitting("self, dctx, method, params", _serve, around(_PLACE, _begin, _answered, _raised))
+"""Measure `_on_request(dctx, method, params)`."""
+note = fitting("self, method, version, result", _note, around(_PLACE, _serializes))
+"""Note the end of a handler, when its result is serialised by `_serialize`."""

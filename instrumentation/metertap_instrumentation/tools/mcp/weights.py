@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue
 from metertap.state import recorder
+from metertap.weight.results import of_value
 
 if TYPE_CHECKING:
-    from metertap.recording import ToolSeries
+    from metertap.recording import ToolSeries, WeightSeries
     from metertap.weight.definitions import Definition
     from metertap_instrumentation.tools.mcp.operations import Kind
 
@@ -46,18 +47,10 @@ def listed(tools: Mapping[str, Any], measure: Measure, source: str, side: str) -
 
 
 def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
-    """Record the weight of a server's answer: its texts, as the model gets them.
-
-    Structured content repeats the texts, and counts only if there is no text.
-    """
-    weight = series.weight
-    if weight is None:
-        weight = recorder().weight_of(series)
-    if weight and (content := fields.get("content")) is not None:
-        if content or (structured := fields.get("structuredContent")) is None:
-            weight.weigh_content(content)
-        else:
-            weight.weigh_value(structured)
+    """Record the weight of a server's answer: its texts, as the model gets them."""
+    weight = recorder().weight_of(series)
+    if weight is not None and fields.get("content") is not None:
+        weight.record(size(weight, fields))
 
 
 def received(kind: Kind, fields: Mapping[str, Any]) -> None:
@@ -70,13 +63,19 @@ def received(kind: Kind, fields: Mapping[str, Any]) -> None:
             else False
         )
     if weight:
-        content = fields["content"]
-        # The second name is that of mcp 1.x.
-        if (
-            content
-            or (structured := fields.get("structured_content", fields.get("structuredContent")))
-            is None
-        ):
-            weight.weigh_content(content)
-        else:
-            weight.weigh_value(structured)
+        weight.record(size(weight, fields))
+
+
+def size(weight: WeightSeries, fields: Mapping[str, Any]) -> int:
+    """Return the size of a result that has content, or a mark in its place. Never raises.
+
+    Structured content repeats the texts, and counts only if there is no text.
+    """
+    content = fields["content"]
+    if content:
+        return weight.size_of_content(content)
+    # The second name is that of mcp 2.x in Python.
+    structured = fields.get("structuredContent", fields.get("structured_content"))
+    if structured is None:
+        return weight.size_of_content(content)
+    return weight.size(of_value, structured)

@@ -1,0 +1,28 @@
+"""Imports without collections of garbage: they leave none, and to look for it takes as long."""
+
+from __future__ import annotations
+
+import gc
+
+TYPE_CHECKING = False  # a program's start waits for what is imported here
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Uncollected:
+    """A block in which the garbage collector is off, unless it is off already."""
+
+    __slots__ = ("_was_enabled",)
+
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._was_enabled:
+            gc.enable()
