@@ -285,16 +285,20 @@ class ToolKit:
 
     @pytest.mark.faults
     def test_a_fault_anywhere_in_ours_reaches_nobody(self) -> None:
-        def fail(text: str) -> str:
-            raise Odd(text)
+        def upper_or_fail(text: str) -> str:
+            if text == "fail":
+                raise Odd(text)
+            return text.upper()
 
-        tools = [self.make(either(self.kinds[-1], body)) for body in (str.upper, fail)]
+        tool = self.make(either(self.kinds[-1], upper_or_fail))
+        good, bad = ("work", {"text": "a"}), ("work", {"text": "fail"})
 
         def use() -> list[str]:
+            # Where the program gets answers alone, both calls are made on one connection.
             answers = []
-            for tool in tools:
+            for calls in [(good,), (bad,)] if self.raises else [(good, bad)]:
                 try:
-                    answers += asyncio.run(self.use([tool], ("work", {"text": "a"})))
+                    answers += asyncio.run(self.use([tool], *calls))
                 except Odd as error:
                     answers.append(error)
             return [str(answer) for answer in answers]

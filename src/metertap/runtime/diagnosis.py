@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -188,6 +189,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
     import metertap_instrumentation
 
     metertap_instrumentation.check()
+    is_there = functools.cache(_is_there)  # several patch sets wait for parts of one package
     return [
         {
             "name": item.name,
@@ -202,7 +204,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
                     "module": patch_set.name,
                     "state": patch_set.status,
                     "bound": patch_set.bound,
-                    "problem": patch_set.problem or _waits_in_vain(patch_set),
+                    "problem": patch_set.problem or _waits_in_vain(patch_set, is_there),
                 }
                 for patch_set in item.patch_sets
             ],
@@ -211,13 +213,18 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _waits_in_vain(patch_set: PatchSet) -> str | None:
+def _waits_in_vain(patch_set: PatchSet, is_there: Callable[[str], bool]) -> str | None:
     """Return the problem of a patch set that waits for a module that does not exist."""
     package = patch_set.module.partition(".")[0]
-    with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
-        if patch_set.status == "waiting" and util.find_spec(package) is None:
-            return f"{patch_set.name}: there is no module {package}"
+    if patch_set.status == "waiting" and not is_there(package):
+        return f"{patch_set.name}: there is no module {package}"
     return None
+
+
+def _is_there(package: str) -> bool:
+    with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
+        return util.find_spec(package) is not None
+    return True
 
 
 def _caches() -> list[dict[str, Any]]:
