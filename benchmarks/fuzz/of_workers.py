@@ -15,17 +15,12 @@ from metertap.cli.typed_json import Malformed as NoDocument
 from metertap.cli.typed_json import read
 from metertap.recording import Recorder
 from metertap.workers import records, wire
-from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.exchange import Changes, Heard, Told
+from metertap.workers.ledger import Ledger
+from metertap.workers.merged import Merged
 from metertap.workers.records import Head
-from metertap.workers.sections import (
-    Changes,
-    Heard,
-    Items,
-    Told,
-    figures_of,
-    of_process,
-    of_recorder,
-)
+from metertap.workers.rows import Items
+from metertap.workers.sections import figures_of, of_process, of_recorder
 from metertap_exporters.exposition.text import Exposition
 from metertap_exporters.exposition.views import Views
 from metertap_exporters.json.document import outline

@@ -9,8 +9,10 @@ import pytest
 from metertap import outcomes
 from metertap.catalogue import LATENCY_MAX
 from metertap.recording import Recorder
-from metertap.workers.ledger import Ledger, Merged
-from metertap.workers.sections import Items, figures_of, of_process, of_recorder
+from metertap.workers.ledger import Ledger
+from metertap.workers.merged import Merged
+from metertap.workers.rows import Items
+from metertap.workers.sections import figures_of, of_process, of_recorder
 from metertap_exporters.exposition import text
 from metertap_exporters.exposition.families import Distribution, Family, Group, Series
 from metertap_exporters.exposition.summed import Point, Summed

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from metertap.recording import Recorder
-from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.ledger import Ledger
+from metertap.workers.merged import Merged
 from metertap_exporters.exposition import summed
 from metertap_exporters.exposition.families import Distribution, Family, Group, Series
 from metertap_exporters.exposition.summed import Point, Summed

@@ -13,7 +13,8 @@ import pytest
 from metertap import faults, outcomes, state
 from metertap.recording import Recorder
 from metertap.workers.holder import Gathered, Worker
-from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.ledger import Ledger
+from metertap.workers.merged import Merged
 from metertap.workers.sections import of_process, of_recorder
 from metertap_exporters.exposition import summed
 from metertap_exporters.exposition.families import Family, Group, Series

@@ -184,7 +184,7 @@ GROUPS = (
     ),
     Group(
         _all("src/metertap/workers/{}.py", "merging", "runs"),
-        ("tests/workers/test_merging.py",),
+        _all("tests/workers/test_{}.py", "merging", "merged", "windows", "alike"),
     ),
     Group(
         _all("src/metertap/history/{}.py", "sketch", "tally"),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from metertap.workers import wire
 from metertap.workers.merging import _counts
+from metertap.workers.rows import Table
+from metertap.workers.together import Windows
 from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, encoder, loaded
 from metertap_exporters.exposition import summed
 
@@ -153,17 +155,22 @@ def test_points_are_summed_as_one_by_one(groups: list[tuple[summed.Point, ...]])
     def one_by_one() -> list[summed.Point]:
         return [summed._sum(points) for points in groups]
 
-    found = faults_of(lambda: [*summed._sums(groups)])
+    found = faults_of(lambda: summed_by_columns(groups))
     assert found == faults_of(one_by_one)
 
 
 def test_points_that_are_alike_are_summed_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(summed, "_sum")
     one, other = (summed.Point("histogram", 0.5, "[1.0]", (1, count)) for count in (2, 5))
-    assert [*summed._sums([(one, other), (other, other)])] == [
+    assert summed_by_columns([(one, other), (other, other)]) == [
         summed.Point("histogram", 1.0, "[1.0]", (2, 7)),
         summed.Point("histogram", 1.0, "[1.0]", (2, 10)),
     ]
+
+
+def summed_by_columns(groups: Sequence[Sequence[summed.Point]]) -> list[summed.Point]:
+    workers = [Table([*zip(*points, strict=True)]) for points in zip(*groups, strict=True)]
+    return [*summed._sums(workers, Windows([], [], []))]
 
 
 def faults_of(do: Callable[[], object]) -> object:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import random
 import statistics
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,21 @@ from hypothesis import strategies as st
 
 from metertap import catalogue, outcomes
 from metertap.recording import OperationFigures, Percentiles, Recorder, WeightFigures
-from metertap.recording.buffer import Batch
 from metertap.recording.figures import Whole
+from metertap.recording.percentiles import percentiles
 from metertap.recording.usage_series import UsageSeries
-from metertap.recording.window import LatencyTotals, run_of
+from metertap.recording.window import run_of
 from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
-from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.exchange import Changes, Heard, Told
+from metertap.workers.ledger import Ledger
 from metertap.workers.members import Files
-from metertap.workers.merging import Part, Windows
+from metertap.workers.merged import Merged
 from metertap.workers.records import Head, Totals
-from metertap.workers.runs import Fresh, Together, completed, fresh
-from metertap.workers.sections import (
-    Changes,
-    Heard,
-    Items,
-    Section,
-    Told,
-    figures_of,
-    of_process,
-    of_recorder,
-)
-from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, encoder, loaded
+from metertap.workers.rows import Items, Part, table_of
+from metertap.workers.sections import Section, figures_of, of_process, of_recorder
+from metertap.workers.together import Windows
+from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, loaded
 
 LATENCIES = st.floats(0, 1e6, allow_nan=False)
 ENDED = st.tuples(st.sampled_from(outcomes.ALL), st.none() | LATENCIES)
@@ -58,6 +50,13 @@ def ledger_of(calls: Sequence[tuple[str, float | None]], window: int = 30) -> Le
     for ended, latency_ms in calls:
         recorder.record_tool(series, ended, None if ended == outcomes.OK else "E", latency_ms)
     return Ledger(recorder, sections(recorder))
+
+
+def merged(merge: Callable[..., Any], *parts: Part) -> Any:
+    """Merge one item of several workers."""
+    tables = [table_of({(): part}, [0]) for part in parts]
+    (found,) = merge(tables, Windows([{}], [], [table.windows for table in tables]))
+    return found
 
 
 def over_the_wire(ledger: Ledger) -> dict[str, Items]:
@@ -160,7 +159,7 @@ def test_what_has_not_changed_is_the_same_object_and_is_not_told_again() -> None
         return {name: sent(ledger.sections[name], told[name].changes(items)) for name, items in now}
 
     first = news()
-    assert [len(first[name].items) for name in told] == [2, 1]
+    assert [len(first[name].numbers) for name in told] == [2, 1]
     assert all(each.are_all for each in first.values())
     before = ledger.now(("tools",))["tools"]
     assert [(each.are_all, [*each.items]) for each in news().values()] == [(False, [])] * 2
@@ -168,8 +167,8 @@ def test_what_has_not_changed_is_the_same_object_and_is_not_told_again() -> None
     recorder.record_tool(other, outcomes.OK, None, 7.0)
     changed = news()["tools"]
     assert (changed.keys, changed.numbers) == ([], [1])
-    (new,) = changed.items[0].runs
-    assert ([*new.samples], new.kept) == ([7.0], 1)
+    (samples,), _, (kept,) = changed.items.windows
+    assert ([*samples], kept) == ([7.0], 1)
     recorder.reset()
     recorder.record_tool(recorder.tool("one", "library"), outcomes.OK, None, 5.0)
     anew = news()["tools"]
@@ -198,56 +197,6 @@ def test_what_is_told_again_and_again_is_the_workers_own(
         assert part.figures.sampled == sum(map(len, batches[: number + 1]))
 
 
-STEPS = st.lists(
-    st.tuples(st.integers(0, 3), st.lists(LATENCIES, max_size=12), st.sampled_from([1.0, 1000.0])),
-    max_size=30,
-)
-"""What workers measure, one after the other: the worker, samples, and what makes ms of them."""
-
-
-@given(STEPS, st.lists(st.integers(1, 40), min_size=4, max_size=4))
-def test_windows_that_move_have_the_percentiles_of_all_their_samples(
-    steps: list[tuple[int, list[float], float]], sizes: list[int]
-) -> None:
-    together = Together()
-    windows: list[LatencyTotals] = [LatencyTotals(size) for size in sizes]
-    for worker, samples, factor in steps:
-        if factor == 1.0 and samples:
-            windows[worker].add_milliseconds(Batch(samples))
-        elif samples:
-            windows[worker].add_seconds(Batch(samples))
-        found, count = together.percentiles([window.run() for window in windows])
-        everything = [ms for window in windows for ms in window.window.milliseconds()]
-        assert count == len(everything)
-        if count > 1:
-            exact = statistics.quantiles(everything, n=100)
-            assert [found.p50, found.p95, found.p99] == [exact[49], exact[94], exact[98]]
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed: int) -> None:
-    by, together = random.Random(seed), Together()
-    windows = [LatencyTotals(size) for size in (300, 200, 150)]
-    for step in range(200):
-        for window in windows:
-            count = by.choice([0, 1, 7, 40] if step else [150])
-            if count:  # some are equal, and they become longer
-                samples = [round(by.expovariate(1 / (1 + step)), 1) for _ in range(count)]
-                window.add_milliseconds(Batch(samples))
-        found, count = together.percentiles([window.run() for window in windows])
-        everything = [ms for window in windows for ms in window.window.milliseconds()]
-        exact = statistics.quantiles(everything, n=100)
-        assert (count, *found[:3]) == (len(everything), exact[49], exact[94], exact[98])
-
-
-def test_equal_samples_have_their_own_value_as_every_percentile() -> None:
-    totals, together = LatencyTotals(1000), Together()
-    for _ in range(3):
-        totals.add_milliseconds(Batch([5.0] * 400))
-        found, _ = together.percentiles([totals.run()])
-        assert found[:3] == (5.0, 5.0, 5.0)
-
-
 @pytest.mark.faults
 def test_after_a_fault_an_item_is_merged_when_it_is_asked_for_again() -> None:
     ledgers = [ledger_of([(outcomes.OK, 1.0)]), ledger_of([(outcomes.OK, 3.0)])]
@@ -263,49 +212,6 @@ def test_after_a_fault_an_item_is_merged_when_it_is_asked_for_again() -> None:
     wrong = dataclasses.replace(tools, merge=merge)
     assert merged.of(wrong, sheets) == {}
     assert merged.of(wrong, sheets)["search", "library"].figures.sampled == 2
-
-
-def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
-    one, other = (run_of(array("d", [ms]), 1.0) for ms in (1.0, 9.0))
-    together = Together()
-    assert together.percentiles([one, other])[1] == 2
-    assert together.percentiles([other])[1] == 1
-    assert together.percentiles([other, one])[0].p50 == 5.0
-
-
-def test_a_window_that_moved_by_more_than_it_holds_has_none_of_its_old_samples() -> None:
-    totals, together = LatencyTotals(3), Together()
-    totals.add_milliseconds(Batch([1.0, 2.0, 3.0]))
-    assert together.percentiles([totals.run()])[0].p50 == 2.0
-    totals.add_milliseconds(Batch([float(ms) for ms in range(10, 19)]))
-    found, count = together.percentiles([totals.run()])
-    assert (found.p50, count) == (17.0, 3)
-
-
-def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
-    totals = LatencyTotals(3)
-    totals.add_milliseconds(Batch([1.0, 2.0]))
-    before = totals.run()
-    totals.add_milliseconds(Batch([3.0, 4.0]))
-    new = fresh(totals.run(), before)
-    assert ([*new.samples], new.kept) == ([3.0, 4.0], 1)
-    known = completed(fresh(before, None), None)
-    held = completed(new, known)
-    assert ([*held.samples], held.window) == ([2.0, 3.0, 4.0], known.window)
-    totals.add_milliseconds(Batch([5.0] * 9))
-    assert fresh(totals.run(), before).kept == 0
-    assert fresh(LatencyTotals(3).run(), before).kept == 0  # another window
-    assert (fresh(before, before).kept, [*fresh(before, before).samples]) == (2, [])
-
-
-@pytest.mark.parametrize(
-    "sent", [Fresh(array("d"), 1.0, 3), Fresh(array("d"), 1000.0, 1), Fresh(array("d"), 7.0, 0)]
-)
-def test_samples_that_nobody_has_are_refused(sent: Fresh) -> None:
-    before = run_of(array("d", [1.0, 2.0]), 1.0)
-    for known in (before, None):
-        with pytest.raises(Malformed):
-            completed(sent, known)
 
 
 def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
@@ -346,11 +252,11 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     one = Part(requests, (run,))
     other = merging.settled_part(one)
     assert (other.figures.window_samples, other.figures.percentiles) == (0, Percentiles())
-    both = merging.operations([[other, one]], [Windows()])[0].figures
+    both = merged(merging.operations, other, one).figures
     assert (both.calls, both.failed, both.error_types, both.total_ms) == (4, 2, {"E": 2}, 24.0)
     assert (both.window_samples, both.percentiles.p50) == (2, 6.0)
     others = Part(requests._replace(error_types={"T": 2, "U": 0}))
-    assert merging.operations([[one, others]], [Windows()])[0].figures.error_types == {
+    assert merged(merging.operations, one, others).figures.error_types == {
         "E": 1,
         "T": 2,
         "U": 0,
@@ -365,13 +271,13 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     bare = merging.settled_part(part)
     assert (bare.figures.window_samples, bare.figures.percentiles) == (0, Percentiles())
     sampled = bare._replace(figures=bare.figures._replace(definition=None, is_sampled=True))
-    assert merging.weights([[sampled, part]], [Windows()])[0].figures == weighed._replace(
+    assert merged(merging.weights, sampled, part).figures == weighed._replace(
         results=4,
         unknown=2,
         skipped=6,
         is_sampled=True,
         total=24,
-        percentiles=Together().percentiles(part.runs)[0],
+        percentiles=percentiles(run.samples),
         window_samples=2,
     )
 
@@ -508,27 +414,9 @@ def is_refused_or_sane(tools: Section, written: Any, samples: bytes, part: Part)
     except Malformed:
         return
     for other in found.items.values():
-        (merged_part,) = merging.tools([[other, part]], [Windows()])
+        merged_part = merged(merging.tools, other, part)
         assert all(count >= 0 for count in merged_part.figures.counts.values())
         json.dumps(tools.encoded(Changes(True, [], [0], [merged_part]), []), allow_nan=False)
-
-
-def test_samples_that_are_no_durations_are_refused() -> None:
-    def through(*values: float, cut: int = 0) -> list[float]:
-        samples: list[bytes] = []
-        column = encoder(Fresh)([Fresh(array("d", values), 1.0, 0)], samples)
-        data = b"".join(samples)
-        (found,) = decoder(Fresh)(column, 1, Samples(memoryview(data[: len(data) - cut])))
-        return [*found.samples]
-
-    assert through(1.0, 2.5) == [1.0, 2.5]
-    assert through() == []
-    with pytest.raises(Malformed):
-        through(1.0, 2.5, cut=1)
-    for number in (float("nan"), float("inf"), -1.0):
-        for values in ((number,), (number, 1.0), (1.0, number), (1.0, number, 2.0)):
-            with pytest.raises(Malformed):
-                through(*values)
 
 
 def test_a_record_grows_by_what_is_new_and_is_cut_off_nowhere(tmp_path: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import chain, compress, count
+from operator import is_not
 from typing import Any, NamedTuple
 
 from metertap.recording import Figures
-from metertap.workers.sections import Items, Key, Section
+from metertap.workers.rows import Items, Key, Table
+from metertap.workers.sections import Section
+from metertap.workers.together import Windows
 from metertap.workers.wire import parted
 from metertap_exporters.exposition.families import Distribution, Family, Group, Labels, Series
 
@@ -53,7 +56,7 @@ def section(families: Callable[[], Iterable[Family]]) -> Section:
         texts.forget_others()
         return found
 
-    return Section(NAME, Point, take, _sums, _settled, tells_change=False)
+    return Section(NAME, Point, take, _sums, _settled, tells_change=False, has_columns=True)
 
 
 class Summed:
@@ -64,34 +67,41 @@ class Summed:
 
     def __init__(self) -> None:
         self._labels: dict[str, Labels] = {}
-        self._series: dict[Key, tuple[Point, Series]] = {}
+        self._made = _Made()
 
     def families(self, items: Items, *, is_kept: bool = False) -> list[Family]:
         """Make metric families of merged items, or of the items of one worker.
 
-        Where it `is_kept`, a series is the same object as before as long as its item is.
+        Where it `is_kept`, a series is the same object as before as long as its item is, and so is
+        a family as long as there are the same items.
         """
+        if is_kept and self._made.has_taken(items):
+            return self._made.families
         before, self._labels = self._labels, {}
-        series_before, self._series = self._series, {}
+        series_before = dict(zip(self._made.keys, self._made.each(), strict=True))
+        made = _Made([*items], [*items.values()])
         found: dict[Key, tuple[Family, dict[str, list[Series]]]] = {}
         for key, point in items.items():
             name, kind, unit, description, constant, labels = key
             family = found.get(key[:4])
             if family is None:
-                made = Family(str(name), str(kind), str(description), str(unit))
-                family = found[key[:4]] = made, {}
+                family = Family(str(name), str(kind), str(description), str(unit)), {}
+                found[key[:4]] = family
             of_labels = self._kept(before, str(labels))
+            series = Series(of_labels, _value(point))
             kept = series_before.get(key)
-            if kept is None or kept[0] is not point:
-                kept = point, Series(of_labels, _value(point))
-            if is_kept:
-                self._series[key] = kept
-            family[1].setdefault(str(constant), []).append(kept[1])
-        for made, groups in found.values():
+            if kept is not None and kept[0] is point:
+                series = kept[1]
+            members = family[1].setdefault(str(constant), [])
+            made.places.append((members, len(members)))
+            members.append(series)
+        for one, groups in found.values():
             for constant, members in groups.items():
                 names = frozenset(name for series in members for name in series.labels)
-                made.groups.append(Group(self._kept(before, constant), names, members, is_kept))
-        return [made for made, _ in found.values()]
+                one.groups.append(Group(self._kept(before, constant), names, members, is_kept))
+        made.families += [one for one, _ in found.values()]
+        self._made = made if is_kept else _Made()
+        return made.families
 
     def _kept(self, before: Mapping[str, Labels], text: str) -> Labels:
         labels = self._labels.get(text)
@@ -99,6 +109,33 @@ class Summed:
             kept = before.get(text)
             labels = self._labels[text] = _labels_of(text) if kept is None else kept
         return labels
+
+
+@dataclass(slots=True)
+class _Made:
+    """Families that were made of items."""
+
+    keys: Sequence[Key] = ()
+    points: Sequence[Point] = ()
+    places: list[tuple[list[Series], int]] = field(default_factory=list)
+    """By item, where its series is."""
+    families: list[Family] = field(default_factory=list)
+
+    def each(self) -> Iterator[tuple[Point, Series]]:
+        """Yield the points and their series."""
+        for point, (members, place) in zip(self.points, self.places, strict=True):
+            yield point, members[place]
+
+    def has_taken(self, items: Items) -> bool:
+        """Make series of other items of the same keys; return False where these are others."""
+        if not items or [*items] != self.keys:
+            return False
+        points = [*items.values()]
+        for number in compress(count(), map(is_not, points, self.points)):
+            members, place = self.places[number]
+            members[place] = Series(members[place].labels, _value(points[number]))
+        self.points = points
+        return True
 
 
 def labelled(families: Iterable[Family], **labels: str) -> list[Family]:
@@ -181,17 +218,23 @@ def _value(point: Point) -> Any:
     return math.nan if point.value is None else point.value
 
 
-def _sums(groups: Sequence[Sequence[Point]]) -> Sequence[Point]:
+def _sums(workers: Sequence[Table], _windows: Windows) -> Sequence[Point]:
     """Sum the points of several workers; whole columns where these have equal kinds and bounds."""
-    by_worker = [[*zip(*points, strict=True)] for points in zip(*groups, strict=True)]
-    kinds, _, bounds, counts = by_worker[0]
-    of_each = [(worker[0], worker[2], [*map(len, worker[3])]) for worker in by_worker]
-    if of_each.count(of_each[0]) < len(of_each) or any(None in worker[1] for worker in by_worker):
-        return [*map(_sum, groups)]
-    values = map(sum, zip(*(worker[1] for worker in by_worker), strict=True))
-    all_counts = zip(*(chain.from_iterable(worker[3]) for worker in by_worker), strict=True)
-    summed = parted(map(sum, all_counts), [*map(len, counts)])
-    return [*map(_made, zip(kinds, values, bounds, summed, strict=True))]
+    columns = [*zip(*(worker.members for worker in workers), strict=True)]
+    kinds, all_values, bounds, all_counts = columns
+    lengths = [[*map(len, each)] for each in all_counts]
+    are_alike = all(map(_are_equal, (kinds, bounds, lengths)))
+    if not are_alike or any(None in each for each in all_values):
+        points = (map(_made, zip(*worker.members, strict=True)) for worker in workers)
+        return [*map(_sum, zip(*points, strict=True))]
+    values = map(sum, zip(*all_values, strict=True))
+    flat = zip(*map(chain.from_iterable, all_counts), strict=True)
+    summed = parted(map(sum, flat), lengths[0])
+    return [*map(_made, zip(kinds[0], values, bounds[0], summed, strict=True))]
+
+
+def _are_equal(columns: Sequence[Sequence[Any]]) -> bool:
+    return all([*column] == [*columns[0]] for column in columns[1:])
 
 
 def _sum(points: Sequence[Point]) -> Point:

@@ -12,7 +12,8 @@ from metertap.outcomes import by_count
 from metertap.recording.percentiles import Percentiles
 
 if TYPE_CHECKING:
-    from metertap.workers.sections import Items, Section
+    from metertap.workers.rows import Items
+    from metertap.workers.sections import Section
     from metertap_exporters.json.shape import Tool
 
 

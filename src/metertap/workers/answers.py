@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from metertap.workers.exchange import Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, listener
 from metertap.workers.members import identity
-from metertap.workers.sections import Sheet, Told
+from metertap.workers.rows import Sheet
 from metertap.workers.wire import Malformed, framed
 
 _MOST_LINES = 64

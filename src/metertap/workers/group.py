@@ -22,7 +22,7 @@ from metertap.workers.holding import IS_POSSIBLE, Hold
 from metertap.workers.ledger import Ledger, is_changed
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, first, me, remove
 from metertap.workers.records import Head, Totals
-from metertap.workers.sections import Sheet
+from metertap.workers.rows import Sheet
 
 _LOOK_SECONDS = 0.5
 """The seconds between two looks for new and ended workers, and for a free port."""

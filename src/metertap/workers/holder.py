@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 
 from metertap import faults, locks
 from metertap.workers import records
-from metertap.workers.ledger import Ledger, Merged
+from metertap.workers.exchange import Heard
+from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Line, Message, ask_all
 from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, identity, remove
+from metertap.workers.merged import Merged
 from metertap.workers.records import MOST_BYTES, Head, Record
-from metertap.workers.sections import Heard, Items, Sheet
+from metertap.workers.rows import Items, Sheet
 from metertap.workers.wire import Malformed, OtherVersion, framed, moment
 
 _ASK_SECONDS = 0.25

@@ -7,65 +7,47 @@ windows, as if one process had measured them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from functools import partial
+from itertools import chain, repeat
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from metertap.recording import CacheFigures, LatencyFigures, Percentiles
+from metertap.recording import (
+    CacheFigures,
+    LatencyFigures,
+    OperationFigures,
+    Percentiles,
+    ToolFigures,
+    WeightFigures,
+)
 from metertap.recording.figures import Whole
 from metertap.recording.percentiles import percentiles
 from metertap.recording.usage_series import UsageSeries
-from metertap.recording.window import Run
-from metertap.workers.runs import Together
+from metertap.workers.rows import Part, Table
+from metertap.workers.together import Windows
+from metertap.workers.wire import Named
 
-
-class Part(NamedTuple):
-    """Figures of one tool, of its weight or of an MCP operation, and the windows they are of.
-
-    They are of one worker, or of several: then there are no windows. `ToolSeries.runs` says which
-    there are.
-    """
-
-    figures: Any
-    runs: tuple[Run, ...] = ()
-
-
-class Windows:
-    """The windows of one tool, weight or operation in all workers. For one thread at a time."""
-
-    def __init__(self) -> None:
-        self._places: dict[int, Together] = {}
-
-    def percentiles(self, parts: Sequence[Part], place: int = 0) -> tuple[Percentiles, int]:
-        """Return the percentiles of the windows at one place, and the number of samples."""
-        together = self._places.get(place)
-        if together is None:
-            together = self._places[place] = Together()
-        if place:
-            return together.percentiles([runs[place] for _, runs in parts if len(runs) > place])
-        return together.percentiles([part[1][0] for part in parts if part[1]])
-
-
-Groups = Sequence[Sequence[Part]]
-"""Parts of several workers, by tool, weight or operation: of all as many."""
+Merge = Callable[[Sequence[Table], Windows], Sequence[Any]]
+"""A function that merges the same items of several workers."""
 Values = Sequence[Sequence[Any]]
 """The values of one member of figures: by worker, and then by tool, weight or operation."""
 Columns = Mapping[str, Callable[[Values], Iterable[Any]]]
 """Functions that merge the values of members; of a member without one the first value counts."""
 
 
-def tools(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
+def tools(workers: Sequence[Table], windows: Windows) -> list[Part]:
     """Merge the figures of tools."""
 
     def with_cache(values: Values) -> Iterable[Any]:
         return with_cache_each(values) if any(map(any, values)) else values[0]
 
     def with_cache_each(values: Values) -> Iterator[Any]:
-        for parts, known, window in zip(groups, zip(*values, strict=True), windows, strict=True):
+        hits, misses = windows.percentiles(1)[0], windows.percentiles(2)[0]
+        for known, of_hits, of_misses in zip(zip(*values, strict=True), hits, misses, strict=True):
             both = [*filter(None, known)]
             if both:
                 hit, missed = zip(*both, strict=True)
-                yield _latencies(hit, parts, 1, window), _latencies(missed, parts, 2, window)
+                yield _latencies(hit, of_hits), _latencies(missed, of_misses)
             else:
                 yield None
 
@@ -73,41 +55,40 @@ def tools(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
         return first_item_each(values) if any(map(any, values)) else values[0]
 
     def first_item_each(values: Values) -> Iterator[Any]:
-        for parts, known, window in zip(groups, zip(*values, strict=True), windows, strict=True):
+        for known, of_all in zip(zip(*values, strict=True), windows.percentiles(3)[0], strict=True):
             found = [*filter(None, known)]
-            yield _latencies(found, parts, 3, window) if found else None
+            yield _latencies(found, of_all) if found else None
 
-    return _together(
-        groups, windows, {**_TOOLS, "with_cache": with_cache, "first_item": first_item}
-    )
+    columns = {**_TOOLS, "with_cache": with_cache, "first_item": first_item}
+    return _together(ToolFigures, workers, windows, columns)
 
 
-def operations(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
+def operations(workers: Sequence[Table], windows: Windows) -> list[Part]:
     """Merge the figures of MCP operations, each of one side, method and name, or of sessions."""
-    return _together(groups, windows, _OPERATIONS)
+    return _together(OperationFigures, workers, windows, _OPERATIONS)
 
 
-def weights(groups: Groups, windows: Sequence[Windows]) -> list[Part]:
+def weights(workers: Sequence[Table], windows: Windows) -> list[Part]:
     """Merge the weights of tools; the definition of a tool is the same in all workers."""
-    return _together(groups, windows, _WEIGHTS)
+    return _together(WeightFigures, workers, windows, _WEIGHTS)
 
 
-def _together(groups: Groups, windows: Sequence[Windows], columns: Columns) -> list[Part]:
+def _together(
+    kind: Any, workers: Sequence[Table], windows: Windows, columns: Columns
+) -> list[Part]:
     """Merge figures column by column, which costs a fraction of merging them one by one."""
-    by_worker = [
-        [*zip(*map(itemgetter(0), parts), strict=True)] for parts in zip(*groups, strict=True)
-    ]
-    kind = type(groups[0][0].figures)
-    found = zip(*map(Windows.percentiles, windows, groups), strict=True)
     members: dict[str, Iterable[Any]] = dict(
-        zip(("percentiles", "window_samples"), found, strict=True)
+        zip(("percentiles", "window_samples"), windows.percentiles(), strict=True)
     )
     for place, name in enumerate(kind._fields):
         if name not in members:
-            values = [worker[place] for worker in by_worker]
+            values = [worker.members[place] for worker in workers]
             members[name] = columns.get(name, itemgetter(0))(values)
     made = zip(*map(members.__getitem__, kind._fields), strict=True)
-    return [Part(tuple.__new__(kind, figures)) for figures in made]
+    return [*map(_part, zip(map(partial(tuple.__new__, kind), made), repeat(())))]
+
+
+_part = partial(tuple.__new__, Part)
 
 
 def _sum(values: Values) -> Iterable[Any]:
@@ -131,13 +112,26 @@ def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
 def _counts(values: Values) -> Iterable[dict[str, int]]:
     if not any(map(any, values)):  # as usual of errors
         return values[0]
-    names, *others = set(map(tuple, chain.from_iterable(values)))
-    if others:
+    columns = [*map(_named, values)]
+    names = columns[0].names
+    if not names or any(column.names != names for column in columns):
         return _counts_by_name(values)
-    by_worker = [[*chain.from_iterable(map(dict.values, each))] for each in values]
-    totals = map(sum, zip(*by_worker, strict=True))
+    totals = map(sum, zip(*(column.values for column in columns), strict=True))
     rows = zip(*[totals] * len(names), strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [dict(zip(names, row)) for row in rows]  # noqa: B905  # of the same length
+
+
+_OTHERS = Named((), ())
+
+
+def _named(column: Sequence[dict[str, int]]) -> Named:
+    """Return counts that all have the same names as one column; no names where some differ."""
+    if isinstance(column, Named):
+        return column
+    names, *others = {*map(tuple, column)}
+    if others:
+        return _OTHERS
+    return Named(names, [*chain.from_iterable(map(dict.values, column))])
 
 
 def _counts_by_name(values: Values) -> Iterable[dict[str, int]]:
@@ -269,11 +263,9 @@ def _settled(figures: LatencyFigures) -> LatencyFigures:
     return figures._replace(percentiles=Percentiles())
 
 
-def _latencies(
-    known: Sequence[LatencyFigures], parts: Sequence[Part], place: int, windows: Windows
-) -> LatencyFigures:
+def _latencies(known: Sequence[LatencyFigures], of_all: Percentiles) -> LatencyFigures:
     calls, totals, _ = zip(*known, strict=True)
-    return LatencyFigures(sum(calls), sum(totals), windows.percentiles(parts, place)[0])
+    return LatencyFigures(sum(calls), sum(totals), of_all)
 
 
 def _of_known(function: Callable[[list[Any]], Any], values: Iterable[Any]) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metertap.workers.ledger import Merged
+from metertap.workers.exchange import Heard, Told
 from metertap.workers.members import Files, Member, identity
-from metertap.workers.sections import Heard, Items, Section, Sheet, Told
+from metertap.workers.merged import Merged
+from metertap.workers.rows import Items, Sheet
+from metertap.workers.sections import Section
 from metertap.workers.wire import Malformed, decoder, encoder, framed, messages, moment
 
 MOST_BYTES = 16 * 2**20
@@ -138,9 +140,7 @@ def read(data: bytes, sections: Mapping[str, Section]) -> Record:
     return Record(head, sheet, at)
 
 
-def together(
-    sections: Mapping[str, Section], sheets: Sequence[Sheet]
-) -> dict[str, dict[tuple[str | None, ...], object]]:
+def together(sections: Mapping[str, Section], sheets: Sequence[Sheet]) -> dict[str, Items]:
     """Merge the permanent parts of several workers."""
     settled = [
         {name: sections[name].settled(items) for name, items in sheet.items() if name in sections}

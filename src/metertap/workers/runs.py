@@ -1,29 +1,25 @@
-"""The windows of several workers as one, for percentiles that are exact over all samples.
-
-A worker hands over the samples that are new, and they take the place of the oldest in one window
-of all workers. So a look costs what the new samples cost, whatever the windows hold.
-"""
+"""Windows of workers: what is new of each is handed over, one column of all series at a time."""
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from math import inf
-from typing import NamedTuple
+from itertools import compress, count, repeat
+from operator import add, getitem, gt, lt, mul, ne, sub
+from typing import Any, NamedTuple
 
-from metertap.recording.percentiles import Percentiles, between, places_of
 from metertap.recording.window import Run, run_of
 from metertap.workers.wire import Malformed
 
 _FACTORS = (1.0, 1000.0)
-_MOST_MOVED = 1 / 8
-"""The share of new samples above which sorting all is cheaper than moving some."""
-_FEW = 400
-"""Samples that are all kept in order."""
-_LOW, _HIGH, _CUT = 0.45, 0.55, 0.93
-"""Of more, those about the median and those from the last share on are kept in order."""
+_MOST_GONE = 64
+"""The samples beside a quarter of a window that have gone before its data is written anew."""
+_FEW = 8
+"""The samples of each window that are taken one by one, where all windows have as many new ones."""
+NO_RUN = run_of(array("d"), 1.0)
+"""The window of a series that has none."""
+_run = partial(tuple.__new__, Run)
 
 
 class Fresh(NamedTuple):
@@ -35,6 +31,60 @@ class Fresh(NamedTuple):
     """The number of samples that it has and that are still in the window, before these."""
 
 
+class Runs(NamedTuple):
+    """The windows of many series, `Run` by `Run`: a column of each of their members."""
+
+    data: Sequence[array[float]]
+    start: Sequence[int]
+    end: Sequence[int]
+    factor: Sequence[float]
+    ever: Sequence[int]
+    window: Sequence[int]
+
+    def at(self, places: Sequence[int]) -> Runs:
+        """Return the windows of some series."""
+        if len(places) == len(self.data) and [*places] == [*range(len(places))]:
+            return self
+        columns: Sequence[Any] = self
+        return Runs(*[[*map(column.__getitem__, places)] for column in columns])
+
+    def sizes(self) -> list[int]:
+        """Return the numbers of samples."""
+        return [*map(sub, self.end, self.start)]
+
+    def each(self) -> list[Run]:
+        """Return the windows one by one."""
+        return [*map(_run, zip(*self, strict=True))]
+
+    def with_others(self, places: Sequence[int], others: Runs, size: int) -> Runs:
+        """Return these windows of `size` series, with others in some places.
+
+        A series that had no place yet has no window.
+        """
+        if len(self.data) == size and not places:
+            return self
+        columns = zip(self, others, NO_RUN, strict=True)
+        return Runs(*[with_others(old, places, new, size, no) for old, new, no in columns])
+
+
+def with_others(
+    column: Sequence[Any], places: Sequence[int], others: Sequence[Any], size: int, fill: Any
+) -> Sequence[Any]:
+    """Return a column of `size` values, with others in some places."""
+    if len(places) == size and [*places] == [*range(size)]:
+        return others
+    changed = [*column, *[fill] * (size - len(column))]
+    for place, value in zip(places, others, strict=True):
+        changed[place] = value
+    return changed
+
+
+def runs_of(runs: Iterable[Run]) -> Runs:
+    """Return windows as columns."""
+    columns = [*zip(*runs, strict=True)]
+    return Runs(*columns) if columns else Runs(*[()] * len(NO_RUN))
+
+
 def fresh(now: Run, before: Run | None) -> Fresh:
     """Return what has come to a window since `before`."""
     new = now.size
@@ -43,138 +93,96 @@ def fresh(now: Run, before: Run | None) -> Fresh:
     return Fresh(now.newest(new), now.factor, now.size - new)
 
 
-def completed(sent: Fresh, before: Run | None) -> Run:
-    """Return the window of another worker, of which `before` was known. Raises Malformed."""
-    samples, factor, kept = sent
-    if not isinstance(samples, array):
-        samples = array("d", samples)
-    if kept:
-        if before is None or before[3] != factor or kept > before[2] - before[1]:
-            raise Malformed("samples are missing")
-        return before.followed_by(samples, kept)
-    if factor not in _FACTORS:
-        raise Malformed("samples have no unit")
-    return run_of(samples, factor)
-
-
-_percentiles = partial(tuple.__new__, Percentiles)
-
-
-class Together:
-    """All samples of some windows, of which those are in order that percentiles may lie among.
-
-    The others are only counted. For one thread at a time.
-    """
-
-    def __init__(self) -> None:
-        self._runs: Sequence[Run] = ()
-        self._factor = 1.0
-        self._size = self._below = 0  # all samples, and those that are less than `_low`
-        self._low, self._high, self._cut = -inf, inf, inf
-        self._middle = self._top = array("d")  # from `_low` to `_high`, and from `_cut` on
-
-    def percentiles(self, runs: Sequence[Run]) -> tuple[Percentiles, int]:
-        """Return the percentiles of all samples, in milliseconds, and their number."""
-        before, self._runs = self._runs, ()
-        if not self._is_moved(before, runs):
-            self._sort(runs)
-        try:
-            found = self._found()
-        except IndexError:  # one of them lies among the others now
-            self._sort(runs)
-            found = self._found()
-        self._runs = runs
-        return found, self._size
-
-    def _found(self) -> Percentiles:
-        """Return the percentiles; IndexError where one of them is among what is not in order."""
-        places, extrapolated = places_of(self._size)
-        if not places:
-            return Percentiles()
-        middle, top, factor, below = self._middle, self._top, self._factor, self._below
-        end, beginning = len(middle), self._size - len(top)
-        found = []
-        for index, beyond in places:
-            part, place = middle, index - below
-            if not 0 < place < end:
-                part, place = top, index - beginning
-                if place <= 0:
-                    raise IndexError(index)
-            found.append(between(part[place - 1] * factor, part[place] * factor, beyond))
-        return _percentiles((*found, extrapolated))
-
-    def _is_moved(self, before: Sequence[Run], runs: Sequence[Run]) -> bool:
-        """Put what is new in place of what has gone; return False if that is not little."""
-        if len(before) != len(runs):
-            return False
-        new: list[float] = []
-        gone: list[float] = []
-        size, unit = 0, self._factor
-        for old, now in zip(before, runs, strict=True):
-            data, start, end, factor, ever, window = now
-            size += end - start
-            if now is old:
-                continue
-            data_before, first, last, factor_before, ever_before, window_before = old
-            if data is data_before and factor == unit and end - last == start - first == 1:
-                new.append(data[last])  # as usual of a full window
-                gone.append(data[first])
-            else:
-                come = ever - ever_before
-                if (
-                    window != window_before
-                    or factor != factor_before
-                    or not 0 <= come <= end - start
-                ):
-                    return False
-                went = last - first + come - (end - start)
-                come_now, went_now = data[end - come : end], data_before[first : first + went]
-                new += come_now if factor == unit else self._in_unit(come_now, factor)
-                gone += went_now if factor == unit else self._in_unit(went_now, factor)
-        if len(new) > _MOST_MOVED * size:
-            return False
-        self._size = size
-        low, high, cut, middle, top = self._low, self._high, self._cut, self._middle, self._top
-        for sample in gone:
-            if sample < low:
-                self._below -= 1
-            elif sample <= high:
-                del middle[bisect_left(middle, sample)]
-            elif sample >= cut:
-                del top[bisect_left(top, sample)]
-        for sample in new:
-            if sample < low:
-                self._below += 1
-            elif sample <= high:
-                insort(middle, sample)
-            elif sample >= cut:
-                insort(top, sample)
-        return True
-
-    def _sort(self, runs: Sequence[Run]) -> None:
-        factors = {run.factor for run in runs}
-        self._factor = factors.pop() if len(factors) == 1 else 1.0
-        found: list[float] = []
-        for run in runs:
-            found += self._in_unit(run.samples, run.factor)
-        found.sort()
-        size = self._size = len(found)
-        self._low, self._high, self._cut = -inf, inf, inf
-        if size > _FEW and found[int(_HIGH * size)] < found[int(_CUT * size)]:
-            self._low, self._high, self._cut = (
-                found[int(share * size)] for share in (_LOW, _HIGH, _CUT)
-            )
-        self._below = bisect_left(found, self._low)
-        self._middle = array("d", found[self._below : bisect_right(found, self._high)])
-        self._top = array("d", found[bisect_left(found, self._cut) :])
-
-    def _in_unit(self, samples: Sequence[float], factor: float) -> Sequence[float]:
-        """Return samples of a window in the unit of all."""
-        if factor == self._factor:
-            return samples
-        return [sample * factor for sample in samples]
-
-
 def _is_later(now: Run, before: Run) -> bool:
     """Return whether `now` is the same window as `before`, at most with newer samples."""
     return now.window == before.window and now.factor == before.factor and now.ever >= before.ever
+
+
+def completed(sent: Sequence[Sequence[Any]], before: Runs) -> Runs:
+    """Return windows of another worker, of which those before were known. Raises Malformed.
+
+    `sent` are the columns of `Fresh`. A window of which nothing is kept is another one.
+    """
+    samples, factors, kept = sent
+    whole = [place for place, number in enumerate(kept) if not number]
+    if whole:
+        new = [run_of(array("d"), factors[place]) for place in whole]
+        before = before.with_others(whole, runs_of(new), len(kept))
+    if not {*factors}.issubset(_FACTORS):
+        raise Malformed("samples have no unit")
+    starts = [*map(sub, before.end, kept)]
+    if [*factors] != [*before.factor] or any(map(lt, starts, before.start)):
+        raise Malformed("samples are missing")
+    data = _data_of(before, starts)
+    [*map(array.extend, data, samples)]
+    end, lengths = [*map(len, data)], [*map(len, samples)]
+    return Runs(
+        data,
+        [*map(sub, end, map(add, kept, lengths))],
+        end,
+        before.factor,
+        [*map(add, before.ever, lengths)],
+        before.window,
+    )
+
+
+def _data_of(runs: Runs, starts: Sequence[int]) -> Sequence[array[float]]:
+    """Return the data of windows, to which samples may be appended, from their new starts on."""
+    if max(starts) <= _MOST_GONE and [*runs.end] == [*map(len, runs.data)]:
+        return runs.data
+    return [
+        data[start:end] if start > _MOST_GONE + (end - start) // 4 or end != len(data) else data
+        for data, start, end in zip(runs.data, starts, runs.end, strict=True)
+    ]
+
+
+class Moves(NamedTuple):
+    """What has come to windows and what has gone from them: columns of samples or of arrays."""
+
+    come: Sequence[Sequence[Any]]
+    gone: Sequence[Sequence[Any]]
+    are_arrays: bool
+    others: set[int]
+    """The places of windows that are others now, or of which too little is known."""
+
+    def scaled(self, scales: Sequence[float]) -> Moves:
+        """Return the same with the samples of each window multiplied."""
+
+        def times(column: Sequence[Any]) -> Sequence[Any]:
+            if not self.are_arrays:
+                return [*map(mul, column, scales)]
+            pairs = zip(column, scales, strict=True)
+            return [[sample * scale for sample in samples] for samples, scale in pairs]
+
+        return self._replace(come=[*map(times, self.come)], gone=[*map(times, self.gone)])
+
+
+def moves(before: Runs, now: Runs) -> Moves:
+    """Return what has happened to windows since `before`."""
+    come = [*map(sub, now.ever, before.ever)]
+    sizes, sizes_before = now.sizes(), before.sizes()
+    went = come
+    if sizes != sizes_before:
+        went = [*map(sub, map(add, sizes_before, come), sizes)]
+    others: set[int] = set()
+    if now.window != before.window or now.factor != before.factor:
+        others.update(compress(count(), map(ne, now.window, before.window)))
+        others.update(compress(count(), map(ne, now.factor, before.factor)))
+    least, most = min(come, default=0), max(come, default=0)
+    if least < 0 or most > min(sizes, default=0):
+        others.update(compress(count(), map(gt, repeat(0), come)))
+        others.update(compress(count(), map(gt, come, sizes)))
+    if least == most <= _FEW and went is come and not others:  # as usual of full windows
+        each = range(most)
+        return Moves(
+            [[*map(getitem, now.data, map(sub, now.end, repeat(on + 1)))] for on in each],
+            [[*map(getitem, before.data, map(add, before.start, repeat(on)))] for on in each],
+            False,
+            others,
+        )
+    return Moves(
+        [[*map(getitem, now.data, map(slice, map(sub, now.end, come), now.end))]],
+        [[*map(getitem, before.data, map(slice, before.start, map(add, before.start, went)))]],
+        True,
+        others,
+    )

@@ -7,13 +7,13 @@ To make a section of the document true for all workers, add one `Section` to the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, repeat
-from operator import attrgetter, is_, itemgetter
+from itertools import chain, compress, repeat
+from operator import attrgetter, eq, is_not, itemgetter
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any
 
 from metertap import outcomes
 from metertap.recording import (
@@ -28,89 +28,16 @@ from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Run
 from metertap.workers import merging
-from metertap.workers.merging import Part
-from metertap.workers.runs import Fresh, completed, fresh
-from metertap.workers.wire import Malformed, Samples, decoder, encoder
+from metertap.workers.exchange import MOST_ITEMS, Changes
+from metertap.workers.merging import Merge
+from metertap.workers.rows import Items, Key, Part, Sheet, Written
+from metertap.workers.runs import Fresh, fresh
+from metertap.workers.wire import Malformed, Named, Samples, columns_decoder, decoder, encoder
 
-Key = tuple[str | None, ...]
-Items = Mapping[Key, Any]
-"""The items of one section: the same object as long as nothing changes."""
-Sheet = Mapping[str, Items]
-"""The known sections of one worker, by name."""
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """The sections that `figures_of` makes figures of."""
-_MOST_ITEMS = 100_000
 _OUTCOMES = frozenset(outcomes.ALL)
 _figures = itemgetter(0)
-
-
-class Changes(NamedTuple):
-    """Changes of one section: new keys, and items by their numbers.
-
-    Keys are numbered in the order in which they were sent.
-    """
-
-    are_all: bool
-    """Whether these are all items, so that numbers begin again."""
-    keys: Sequence[Key]
-    numbers: Sequence[int]
-    items: Sequence[Any]
-    before: Sequence[Any] = ()
-    """What the asker has of these items, or None: of their windows only the rest is sent."""
-
-
-class Told:
-    """The items of one section that an asker already has, so that only the rest is sent."""
-
-    def __init__(self) -> None:
-        self._items: Items | None = None
-        self._numbers: dict[Key, int] = {}
-
-    def has(self, now: Items) -> bool:
-        """Return whether the asker has exactly these."""
-        return self._items is now
-
-    def changes(self, now: Items) -> Changes:
-        """Return the changes; all items if an earlier item is gone."""
-        before, self._items, numbers = self._items, now, self._numbers
-        are_all = before is None or not before.keys() <= now.keys()
-        if before is None or are_all:
-            before = {}
-            numbers.clear()
-        keys = [key for key in now if key not in numbers]
-        numbers.update(zip(keys, range(len(numbers), len(numbers) + len(keys)), strict=True))
-        new = {key: item for key, item in now.items() if before.get(key) is not item}
-        return Changes(
-            are_all,
-            keys,
-            [*map(numbers.__getitem__, new)],
-            [*new.values()],
-            [*map(before.get, new)],
-        )
-
-
-class Heard:
-    """The items of one section of another worker, the same object until something changes."""
-
-    def __init__(self) -> None:
-        self.items: Items = {}
-        self._keys: list[Key] = []
-
-    def take(self, changes: Changes) -> None:
-        """Apply changes. Raises Malformed."""
-        keys = [*([] if changes.are_all else self._keys), *changes.keys]
-        if len(keys) > _MOST_ITEMS:
-            raise Malformed("there are too many items")
-        if changes.numbers and max(changes.numbers) >= len(keys):
-            raise Malformed("an item has no key")
-        changed = [*map(keys.__getitem__, changes.numbers)]
-        items = changes.items
-        if items and type(items[0]) is Part:
-            items = [*map(_completed, items, map(self.items.get, changed))]
-        new = dict(zip(changed, items, strict=True))
-        if new or changes.are_all:
-            self.items = new if changes.are_all else {**self.items, **new}
-        self._keys = keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +50,17 @@ class Section:
     take: Callable[[Figures, Items], Items]
     """A function that makes the present items from the recorder's figures and earlier items."""
     merge: Callable[..., Sequence[Any]]
-    """A function that makes one item of each list of items; of parts, with their windows."""
+    """A function that makes one item of each list of items, or of the items of workers' tables."""
     settle: Callable[[Any], Any]
     """A function that makes what stays of an item after its worker has ended; None for nothing."""
     tells_change: bool = True
     """Whether it is saved when it changes; otherwise only together with others."""
-    is_sound: Callable[[Any], bool] = lambda _item: True
-    """A check whether an item of another process has all that its type cannot demand."""
+    is_sound: Callable[[Sequence[Sequence[Any]]], bool] = lambda _members: True
+    """A check whether items of another process have all that their type cannot demand."""
     has_windows: bool = False
     """Whether its items are parts."""
+    has_columns: bool = False
+    """Whether items are named tuples, or parts, that are merged column by column."""
 
     def encoded(
         self, changes: Changes, samples: list[bytes], *, has_windows: bool = True
@@ -157,25 +86,31 @@ class Section:
             keys = [tuple(key) for key in written]
             if not all(type(name) in (str, NoneType) for key in keys for name in key):
                 raise Malformed("a key is no list of names")
-            if type(count) is not int or not 0 <= count <= _MOST_ITEMS:
+            if type(count) is not int or not 0 <= count <= MOST_ITEMS:
                 raise Malformed("there are too many items")
             numbers = [*decoder(int)(None, count, samples)]
-            items: Sequence[Any] = ()
-            if count and self.has_windows:
-                written_figures, windows = columns
-                figures = decoder(self.kind)(written_figures, count, samples)
-                runs: Sequence[Any] = [()] * count
-                if windows is not None:
-                    (written_runs,) = windows
-                    runs = decoder(_WINDOWS)(written_runs, count, samples)
-                items = [*map(_part, zip(figures, runs, strict=True))]
+            items: Sequence[Any] | Written = ()
+            if count and self.has_columns:
+                items = self._written(columns, count, samples)
             elif count:
                 items = decoder(self.kind)(columns, count, samples)
         except (TypeError, ValueError) as error:
             raise Malformed(f"{self.name}: {error}") from None
-        if not all(map(self.is_sound, items)):
-            raise Malformed(f"{self.name}: something is missing")
         return Changes(are_all is True, keys, numbers, items)
+
+    def _written(self, columns: Any, count: int, samples: Samples) -> Written:
+        make, windows = partial(tuple.__new__, self.kind), None
+        if self.has_windows:
+            columns, windows = columns
+        members = columns_decoder(self.kind)(columns, count, samples)
+        if not self.is_sound(members):
+            raise Malformed("something is missing")
+        if windows is None:
+            return Written(make, members, self.has_windows, [0] * count)
+        (written,) = windows
+        lengths = decoder(int)(None, count, samples)
+        new = columns_decoder(Fresh)(written, sum(lengths), samples)
+        return Written(make, members, self.has_windows, lengths, new)
 
     def settled(self, items: Items) -> dict[Key, Any]:
         """Return the permanent part of the items."""
@@ -189,20 +124,11 @@ def each(merge: Callable[[list[Any]], Any]) -> Callable[[list[list[Any]]], list[
 
 
 _WINDOWS = tuple[Fresh, ...]
-_part = partial(tuple.__new__, Part)
 
 
 def _fresh(runs: Sequence[Run], before: Part | None) -> tuple[Fresh, ...]:
     known = () if before is None else before.runs
     return tuple(map(fresh, runs, chain(known, repeat(None))))
-
-
-def _completed(part: Any, before: Part | None) -> Part:
-    figures, runs = part
-    known = () if before is None else before[1]
-    if len(runs) == len(known) == 1:  # as usual
-        return _part((figures, (completed(runs[0], known[0]),)))
-    return _part((figures, tuple(map(completed, runs, chain(known, repeat(None))))))
 
 
 def of_recorder(recorder: Recorder) -> list[Section]:
@@ -213,16 +139,18 @@ def of_recorder(recorder: Recorder) -> list[Section]:
         kind: type[Any],
         key_of: Callable[[Any], Key],
         figures_of: Callable[[Figures], Sequence[Any]],
-        merge: Callable[..., list[Part]],
+        merge: Merge,
         settle: Callable[[Part], Part] = merging.settled_part,
-        is_sound: Callable[[Any], bool] = lambda _part: True,
+        is_sound: Callable[[Sequence[Sequence[Any]]], bool] = lambda _members: True,
     ) -> Section:
         def take(figures: Figures, before: Items) -> Items:
-            now = figures_of(figures)
-            if len(now) == len(before) and all(map(is_, now, map(_figures, before.values()))):
+            now, found = figures_of(figures), dict(before)
+            changed = [*compress(now, map(is_not, now, map(_figures, before.values())))]
+            if len(now) != len(before) or not {*map(key_of, changed)}.issubset(before):
+                found, changed = {}, [*now]  # one has come or gone
+            if not changed:
                 return before
-            found: dict[Key, Any] = {}
-            for item in now:
+            for item in changed:
                 key = key_of(item)
                 kept = before.get(key)
                 if kept is None or kept.figures is not item:
@@ -230,7 +158,12 @@ def of_recorder(recorder: Recorder) -> list[Section]:
                 found[key] = kept
             return found
 
-        return Section(name, kind, take, merge, settle, is_sound=is_sound, has_windows=True)
+        return Section(
+            *(name, kind, take, merge, settle),
+            is_sound=is_sound,
+            has_windows=True,
+            has_columns=True,
+        )
 
     return [
         section(
@@ -240,7 +173,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
             lambda figures: figures.tools,
             merging.tools,
             merging.settled_tool,
-            lambda part: part.figures.counts.keys() == _OUTCOMES,
+            _have_all_outcomes,
         ),
         Section("caches", CacheFigures, _caches, each(merging.caches), merging.settled_cache),
         *(
@@ -289,6 +222,13 @@ def figures_of(sheet: Sheet) -> Figures:
         weights=parts("weights"),
         usage=tuple(sheet.get("usage", {}).values()),
     )
+
+
+def _have_all_outcomes(tools: Sequence[Sequence[Any]]) -> bool:
+    counts = tools[ToolFigures._fields.index("counts")]
+    if isinstance(counts, Named):
+        return {*counts.names} == _OUTCOMES
+    return all(map(eq, map(dict.keys, counts), repeat(_OUTCOMES)))
 
 
 def _tool(figures: ToolFigures) -> Key:

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import accumulate, chain, islice, pairwise, repeat
+from itertools import accumulate, chain, islice, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -197,6 +197,13 @@ def decoder(kind: Any) -> Decode:
     return plain
 
 
+@functools.cache
+def columns_decoder(kind: Any) -> Callable[[Column, int, Samples], list[Sequence[Any]]]:
+    """Return a function that makes a column of each member of a named tuple's type."""
+    hints = get_type_hints(kind)
+    return functools.partial(_decoded_columns, [decoder(hints[name]) for name in kind._fields])
+
+
 def _names(kind: Any) -> tuple[str, ...]:
     """Return the names of a dataclass's or named tuple's members; none for another type."""
     if is_dataclass(kind):
@@ -267,7 +274,7 @@ def _encoded_named(inner: Encode, values: Sequence[Any], samples: list[bytes]) -
     return [[*map(list, shapes)], inner(members, samples)]
 
 
-def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) -> list[Any]:
+def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) -> Sequence[Any]:
     shapes, written = _list(column, 2)
     for names in _list(shapes):
         _texts(names, len(_list(names)), samples)
@@ -275,8 +282,34 @@ def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) 
     if max(which, default=-1) >= len(shapes):
         raise Malformed("names are missing")
     found = [*map(shapes.__getitem__, which)]
-    each = iter(inner(written, _total([*map(len, found)]), samples))
+    values = inner(written, _total([*map(len, found)]), samples)
+    if found and found[0] and which.count(which[0]) == count:  # as usual
+        return Named(tuple(found[0]), values)
+    each = iter(values)
     return [dict(zip(names, each)) if names else {} for names in found]  # noqa: B905
+
+
+class Named(Sequence[dict[str, Any]]):
+    """A column of dictionaries that all have the same names, in the same order."""
+
+    def __init__(self, names: tuple[str, ...], values: Sequence[Any]) -> None:
+        """Take what is in all of them, one after the other."""
+        self.names = names
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values) // len(self.names)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        rows = zip(*[iter(self.values)] * len(self.names), strict=True)
+        return (dict(zip(self.names, row)) for row in rows)  # noqa: B905
+
+    def __getitem__(self, place: Any) -> Any:
+        return [*self][place] if isinstance(place, slice) else self._at(place)
+
+    def _at(self, place: int) -> dict[str, Any]:
+        start = range(len(self))[place] * len(self.names)
+        return dict(zip(self.names, self.values[start : start + len(self.names)], strict=True))
 
 
 def _encoded_members(
@@ -302,7 +335,13 @@ def _decoded_members(
     count: int,
     samples: Samples,
 ) -> list[Any]:
-    columns: list[Iterable[Any]] = []
+    return [*map(made, zip(*_decoded_columns(each, column, count, samples), strict=True))]
+
+
+def _decoded_columns(
+    each: Sequence[Decode], column: Column, count: int, samples: Samples
+) -> list[Sequence[Any]]:
+    columns: list[Sequence[Any]] = []
     for decode, part in zip(each, _list(column, len(each)), strict=True):
         if type(part) is not dict:
             columns.append(decode(part, count, samples))
@@ -310,8 +349,13 @@ def _decoded_members(
             (value,) = decode(part.get(_ALL), 1, samples)
             if count < 2 or not _may_be_alike(value, count):
                 raise Malformed("too many are alike")
-            columns.append(repeat(value, count))
-    return [*map(made, zip(*columns, strict=True))]
+            is_named = isinstance(value, dict) and bool(value)
+            columns.append(_named_alike(value, count) if is_named else [value] * count)
+    return columns
+
+
+def _named_alike(value: dict[str, Any], count: int) -> Named:
+    return Named(tuple(value), [*value.values()] * count)
 
 
 def _may_be_alike(value: Any, count: int) -> bool:

@@ -1,0 +1,210 @@
+"""Items of one section of another worker, as columns: no item is made before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, compress, count, repeat
+from operator import is_not, itemgetter
+from typing import Any, NamedTuple
+
+from metertap.recording.window import Run
+from metertap.workers.runs import NO_RUN, Runs, completed, runs_of, with_others
+from metertap.workers.wire import Malformed
+
+Key = tuple[str | None, ...]
+Items = Mapping[Key, Any]
+"""The items of one section: the same object as long as nothing changes."""
+Sheet = Mapping[str, Items]
+"""The known sections of one worker, by name."""
+
+
+class Part(NamedTuple):
+    """Figures of one tool, of its weight or of an MCP operation, and the windows they are of.
+
+    They are of one worker, or of several: then there are no windows. `ToolSeries.runs` says which
+    there are.
+    """
+
+    figures: Any
+    runs: tuple[Run, ...] = ()
+
+
+class Table(NamedTuple):
+    """Some items of a section: a column of each member of their figures, and their windows."""
+
+    members: Sequence[Sequence[Any]]
+    windows: Sequence[Runs] = ()
+    """Windows of all items by their places in `Part.runs`."""
+
+    def at(self, places: Sequence[int]) -> Table:
+        """Return some of the items."""
+        members = [[*map(column.__getitem__, places)] for column in self.members]
+        return Table(members, [runs.at(places) for runs in self.windows])
+
+
+class Written(NamedTuple):
+    """Items as they were read: columns of their members, and of what is new of their windows."""
+
+    make: Callable[[Any], Any]
+    """A function that makes the figures of one item from its members."""
+    members: Sequence[Sequence[Any]]
+    has_windows: bool = False
+    lengths: Sequence[int] = ()
+    """The number of windows of each item, if items of this section have windows and these came."""
+    windows: Sequence[Sequence[Any]] = ()
+    """The columns of `Fresh`, of all windows one after the other."""
+
+
+class Rows(Mapping[Key, Any]):
+    """Items of one section of another worker. Never changed: `after` makes the next ones."""
+
+    def __init__(self) -> None:
+        self._make: Callable[[Any], Any] = tuple
+        self._has_windows = False
+        self.places: Mapping[Key, int] = {}
+        """The place of each item in columns."""
+        self._table = Table(())
+        self._first = self
+        self._number = 0
+        self._changed: Sequence[int] = ()
+        """By item, the number of the rows in which it was last another one."""
+
+    def __getitem__(self, key: Key) -> Any:
+        (item,) = self._items([self.places[key]])
+        return item
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _items(self, places: Sequence[int]) -> list[Any]:
+        members, windows = self._table.at(places)
+        figures = map(self._make, zip(*members, strict=True))
+        if not self._has_windows:
+            return [*figures]
+        runs = zip(*map(Runs.each, windows), strict=True) if windows else repeat(())
+        return [*map(Part, figures, runs)]
+
+    def table(self, places: Sequence[int]) -> Table:
+        """Return the items at some places."""
+        return self._table if _is_all(places, len(self)) else self._table.at(places)
+
+    def windows(self, places: Sequence[int]) -> Sequence[Runs]:
+        """Return the windows of the items at some places."""
+        return [runs.at(places) for runs in self._table.windows]
+
+    def follows(self, before: Items) -> bool:
+        """Return whether these are `before` after some have changed."""
+        return isinstance(before, Rows) and before._first is self._first
+
+    def changed_since(self, before: Rows) -> list[int]:
+        """Return the places of items that are new or others."""
+        return [*compress(count(), map(before._number.__lt__, self._changed))]
+
+    def after(self, keys: Sequence[Key], numbers: Sequence[int], written: Written) -> Rows:
+        """Return the items after some have changed, by their numbers. Raises Malformed.
+
+        New keys follow those that there are; each of them needs an item.
+        """
+        known, size = len(self), len(self) + len(keys)
+        made = Rows()
+        made.places = self.places
+        if keys:
+            made.places = {**self.places, **dict(zip(keys, range(known, size), strict=True))}
+        is_whole = _is_all(numbers, size)
+        if len(made.places) < size or (not is_whole and len({*numbers}) < len(numbers)):
+            raise Malformed("something comes twice")
+        if not is_whole and not {*range(known, size)}.issubset(numbers):
+            raise Malformed("a key has no item")
+        made._make, made._has_windows = written.make, written.has_windows
+        made._first, made._number = self._first, self._number + 1
+        members = written.members
+        if not is_whole:
+            before = self._table.members or repeat(())
+            members = [
+                with_others(old, numbers, new, size, None)
+                for old, new in zip(before, members, strict=False)
+            ]
+        new_numbers = [made._number] * len(numbers)
+        made._changed = with_others(self._changed, numbers, new_numbers, size, 0)
+        made._table = Table(members, [*self._windows_after(numbers, written, size)])
+        return made
+
+    def _windows_after(self, numbers: Sequence[int], written: Written, size: int) -> Iterator[Runs]:
+        before, lengths = self._table.windows, written.lengths
+        starts = [*accumulate(lengths, initial=0)]
+        for place in range(max(len(before), max(lengths, default=0))):
+            old = before[place] if place < len(before) else _NO_RUNS
+            old = old.with_others((), _NO_RUNS, size)
+            there = [each for each, length in enumerate(lengths) if length > place]
+            where = [*map(numbers.__getitem__, there)]
+            sent = [
+                [*map(column.__getitem__, [starts[each] + place for each in there])]
+                for column in written.windows
+            ]
+            new = completed(sent, old.at(where)) if there else _NO_RUNS
+            gone = {*numbers}.difference(where)
+            if gone:
+                old = old.with_others([*gone], runs_of([NO_RUN] * len(gone)), size)
+            yield old.with_others(where, new, size)
+
+
+_NO_RUNS = runs_of(())
+
+
+def places_of(items: Items) -> Mapping[Key, int]:
+    """Return the place of each item among all of them."""
+    return items.places if isinstance(items, Rows) else dict(zip(items, count()))
+
+
+def have_same_places(before: Items, now: Items) -> bool:
+    """Return whether the same keys have the same places."""
+    if isinstance(now, Rows):
+        return isinstance(before, Rows) and before.places is now.places
+    return not isinstance(before, Rows) and [*before] == [*now]
+
+
+def changed_places(before: Items, now: Items) -> list[int]:
+    """Return the places of items that are others, where all have the same places as before."""
+    if isinstance(now, Rows) and isinstance(before, Rows):
+        return now.changed_since(before)
+    return [*compress(count(), map(is_not, now.values(), before.values()))]
+
+
+def table_of(items: Items, places: Sequence[int]) -> Table:
+    """Return the items at some places as a table."""
+    if isinstance(items, Rows):
+        return items.table(places)
+    found = _at(items, places)
+    if type(found[0]) is not Part:
+        return Table([*zip(*found, strict=True)])
+    return Table([*zip(*map(itemgetter(0), found), strict=True)], _windows(found))
+
+
+def windows_of(items: Items, places: Sequence[int | None]) -> Sequence[Runs]:
+    """Return the windows of items at some places; none where there is no place."""
+    there = [place for place in places if place is not None]
+    windows = items.windows(there) if isinstance(items, Rows) else _windows(_at(items, there))
+    if len(there) == len(places):
+        return windows
+    where = [number for number, place in enumerate(places) if place is not None]
+    return [_NO_RUNS.with_others(where, runs, len(places)) for runs in windows]
+
+
+def _at(items: Items, places: Sequence[int]) -> list[Any]:
+    found = [*items.values()]
+    return found if _is_all(places, len(found)) else [*map(found.__getitem__, places)]
+
+
+def _is_all(places: Sequence[int], size: int) -> bool:
+    return len(places) == size and [*places] == [*range(size)]
+
+
+def _windows(items: Sequence[Any]) -> Sequence[Runs]:
+    runs = [item[1] for item in items if type(item) is Part]
+    return [
+        runs_of([each[place] if len(each) > place else NO_RUN for each in runs])
+        for place in range(max(map(len, runs), default=0))
+    ]

@@ -1,0 +1,152 @@
+"""Windows of several workers as one: percentiles are exact, whatever comes and goes."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from array import array
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metertap.recording import Percentiles
+from metertap.recording.buffer import Batch
+from metertap.recording.window import LatencyTotals, Run, run_of
+from metertap.workers.runs import NO_RUN, Fresh, Runs, completed, fresh, runs_of
+from metertap.workers.together import Together, Windows
+from metertap.workers.wire import Malformed, Samples, decoder, encoder
+
+LATENCIES = st.floats(0, 1e6, allow_nan=False)
+
+
+class Looks:
+    """One window of several workers, which is looked at again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Together] = {}
+        self._before: list[list[Runs]] = []
+
+    def percentiles(self, runs: Sequence[Run]) -> tuple[Percentiles, int]:
+        now = [[runs_of([run])] for run in runs]
+        (found,), (count,) = Windows([self._known], self._before, now).percentiles()
+        self._before = now
+        return found, count
+
+
+def after(sent: Fresh, before: Run) -> Run:
+    """What is known of a window of another worker, once something of it came."""
+    (found,) = completed([[column] for column in sent], runs_of([before])).each()
+    return found
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 3), st.lists(LATENCIES, max_size=12), st.sampled_from([1.0, 1000.0])),
+    max_size=30,
+)
+"""What workers measure, one after the other: the worker, samples, and what makes ms of them."""
+
+
+@given(STEPS, st.lists(st.integers(1, 40), min_size=4, max_size=4))
+def test_windows_that_move_have_the_percentiles_of_all_their_samples(
+    steps: list[tuple[int, list[float], float]], sizes: list[int]
+) -> None:
+    together = Looks()
+    windows: list[LatencyTotals] = [LatencyTotals(size) for size in sizes]
+    for worker, samples, factor in steps:
+        if factor == 1.0 and samples:
+            windows[worker].add_milliseconds(Batch(samples))
+        elif samples:
+            windows[worker].add_seconds(Batch(samples))
+        found, count = together.percentiles([window.run() for window in windows])
+        everything = [ms for window in windows for ms in window.window.milliseconds()]
+        assert count == len(everything)
+        if count > 1:
+            exact = statistics.quantiles(everything, n=100)
+            assert [found.p50, found.p95, found.p99] == [exact[49], exact[94], exact[98]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed: int) -> None:
+    by, together = random.Random(seed), Looks()
+    windows = [LatencyTotals(size) for size in (300, 200, 150)]
+    for step in range(200):
+        for window in windows:
+            count = by.choice([0, 1, 7, 40] if step else [150])
+            if count:  # some are equal, and they become longer
+                samples = [round(by.expovariate(1 / (1 + step)), 1) for _ in range(count)]
+                window.add_milliseconds(Batch(samples))
+        found, count = together.percentiles([window.run() for window in windows])
+        everything = [ms for window in windows for ms in window.window.milliseconds()]
+        exact = statistics.quantiles(everything, n=100)
+        assert (count, *found[:3]) == (len(everything), exact[49], exact[94], exact[98])
+
+
+def test_equal_samples_have_their_own_value_as_every_percentile() -> None:
+    totals, together = LatencyTotals(1000), Looks()
+    for _ in range(3):
+        totals.add_milliseconds(Batch([5.0] * 400))
+        found, _ = together.percentiles([totals.run()])
+        assert found[:3] == (5.0, 5.0, 5.0)
+
+
+def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
+    one, other = (run_of(array("d", [ms]), 1.0) for ms in (1.0, 9.0))
+    together = Looks()
+    assert together.percentiles([one, other])[1] == 2
+    assert together.percentiles([other])[1] == 1
+    assert together.percentiles([other, one])[0].p50 == 5.0
+
+
+def test_a_window_that_moved_by_more_than_it_holds_has_none_of_its_old_samples() -> None:
+    totals, together = LatencyTotals(3), Looks()
+    totals.add_milliseconds(Batch([1.0, 2.0, 3.0]))
+    assert together.percentiles([totals.run()])[0].p50 == 2.0
+    totals.add_milliseconds(Batch([float(ms) for ms in range(10, 19)]))
+    found, count = together.percentiles([totals.run()])
+    assert (found.p50, count) == (17.0, 3)
+
+
+def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
+    totals = LatencyTotals(3)
+    totals.add_milliseconds(Batch([1.0, 2.0]))
+    before = totals.run()
+    totals.add_milliseconds(Batch([3.0, 4.0]))
+    new = fresh(totals.run(), before)
+    assert ([*new.samples], new.kept) == ([3.0, 4.0], 1)
+    known = after(fresh(before, None), NO_RUN)
+    held = after(new, known)
+    assert ([*held.samples], held.window) == ([2.0, 3.0, 4.0], known.window)
+    totals.add_milliseconds(Batch([5.0] * 9))
+    assert fresh(totals.run(), before).kept == 0
+    assert fresh(LatencyTotals(3).run(), before).kept == 0  # another window
+    assert (fresh(before, before).kept, [*fresh(before, before).samples]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "sent", [Fresh(array("d"), 1.0, 3), Fresh(array("d"), 1000.0, 1), Fresh(array("d"), 7.0, 0)]
+)
+def test_samples_that_nobody_has_are_refused(sent: Fresh) -> None:
+    before = run_of(array("d", [1.0, 2.0]), 1.0)
+    for known in (before, NO_RUN):
+        with pytest.raises(Malformed):
+            after(sent, known)
+
+
+def test_samples_that_are_no_durations_are_refused() -> None:
+    def through(*values: float, cut: int = 0) -> list[float]:
+        samples: list[bytes] = []
+        column = encoder(Fresh)([Fresh(array("d", values), 1.0, 0)], samples)
+        data = b"".join(samples)
+        (found,) = decoder(Fresh)(column, 1, Samples(memoryview(data[: len(data) - cut])))
+        return [*found.samples]
+
+    assert through(1.0, 2.5) == [1.0, 2.5]
+    assert through() == []
+    with pytest.raises(Malformed):
+        through(1.0, 2.5, cut=1)
+    for number in (float("nan"), float("inf"), -1.0):
+        for values in ((number,), (number, 1.0), (1.0, number), (1.0, number, 2.0)):
+            with pytest.raises(Malformed):
+                through(*values)
