@@ -100,7 +100,7 @@ def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool
             _set_current(frame)
         frame[STARTED] = clock() - spent
     except BaseException as refused:
-        _enter_again(frame, refused, spent, as_current)
+        enter_again(frame, refused, spent, as_current)
     return frame
 
 
@@ -113,11 +113,11 @@ def enter_outermost(owner: Owner, series: ToolSeries) -> Frame:
         _set_current(frame)
         frame[6] = clock()
     except BaseException as refused:
-        _enter_again(frame, refused)
+        enter_again(frame, refused)
     return frame
 
 
-def _enter_again(
+def enter_again(
     frame: Frame, refused: BaseException, spent: float = 0.0, as_current: bool = True
 ) -> None:
     """Begin a call whose tick was `refused`. An interrupt passes, and there is no call."""

@@ -18,6 +18,7 @@ from metertap.measuring.wrappers import Measure, coroutine_wrapper, method_of, p
 from metertap.outcomes import Ending
 from metertap.patching.targets import Target, WrapperFunction, stand_in
 from metertap.patching.tracebacks import hide_frame
+from metertap.recording.buffer import was_put
 from metertap.state import is_enabled, recorder
 from metertap.weight import results
 from metertap.weight.definitions import Definition
@@ -95,15 +96,15 @@ class Handlers:
             # Most often there is none, or one that has ended and was inside no other.
             if series is not None and (outer is None or (outer[0] is None and outer[2] is None)):
                 # As `calls.enter_outermost` does it, without a call.
+                at = id(instance)
+                begun: Frame = [series, slot, None, False, False, None, 0.0, at, 0, None]
                 tick = series.tick
                 try:
                     tick()
-                except StopIteration:
-                    series.due()
-                at = id(instance)
-                begun: Frame = [series, slot, None, False, False, None, 0.0, at, 0, None]
-                _set_current(begun)
-                begun[6] = clock()
+                    _set_current(begun)
+                    begun[6] = clock()
+                except BaseException as refused:
+                    calls.enter_again(begun, refused)
                 return begun
             outer = calls.around()
             if outer is not None:
@@ -125,11 +126,17 @@ class Handlers:
             if ending is None and not frame[3]:
                 # As `calls.leave` does it, without a call.
                 started, ended = frame[6], frame[9]
-                frame[0] = frame[1] = None
                 if ended is None:
                     ended = now
+                seconds = ended - started if ended > started else 0.0
                 append = series.append
-                append(ended - started if ended > started else 0.0)
+                frame[0] = frame[1] = None
+                try:
+                    append(seconds)
+                except BaseException as fault:
+                    if not was_put(fault):
+                        series.left()
+                    faults.fault("measure", fault)
                 series.ended = ended
                 return
         elif series:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 import metertap
 from metertap import faults
 from metertap.measuring import calls
-from metertap.patching.shell import around
+from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import requests, sessions, v2
 from metertap_instrumentation.tools.mcp.operations import PIPE
 from metertap_instrumentation.tools.mcp.requests import served_by
+from support.interrupting import everywhere
 from support.metric_data import points
 from support.stopped_clock import stopped
 
@@ -45,13 +48,14 @@ class Runner:
         self.connection = SimpleNamespace(protocol_version="2025-11-25")
         self.result = {} if result is None else result
 
-    async def on_request(self, _dctx: Any, _method: str, _params: Any = None) -> Any:
+    async def on_request(self, dctx: Any, method: str, params: Any) -> Any:
+        del dctx, method, params
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result() if callable(self.result) else self.result
 
 
-on_request = around("mcp.request", v2._begin, v2._answered, v2._raised)
+on_request = v2.serve
 
 
 def context(kind: str = "jsonrpc", *, over_http: bool = False, is_cancelled: bool = False) -> Any:
@@ -230,7 +234,8 @@ def test_a_handler_has_ended_when_its_result_is_serialized(
 ) -> None:
     clock = stopped(monkeypatch, calls, requests, v2)
 
-    def serialize(_runner: Any, method: str, version: str, result: Any) -> Any:
+    def serialize(self: Any, method: str, version: str, result: Any) -> Any:
+        del self
         clock.takes(2)
         return method, version, result
 
@@ -240,7 +245,7 @@ def test_a_handler_has_ended_when_its_result_is_serialized(
                 clock.takes(1)
         else:
             clock.takes(1)
-        made = around("mcp.request", v2._serializes)(serialize, [True])
+        made = v2.note(serialize, [True])
         assert made(runner, method, "v", 5) == (method, "v", 5)
         return {}
 
@@ -256,3 +261,34 @@ def test_a_result_of_no_request_is_serialized_as_it_was() -> None:
     with metertap.measure_tool("inner"):
         v2._serializes(None, "tools/call")
     assert faults.fault_counts() == {}
+
+
+def test_a_call_of_a_known_tool_that_is_interrupted_is_over_and_counts_once_at_most() -> None:
+    runner = Runner({"content": [{"type": "text", "text": "done"}]})
+    made = on_request(Runner.on_request, [True])
+    tool = recorder().tool("search", "mcp:shop")
+
+    def call() -> None:
+        coroutine = made(runner, context("direct"), *CALL)
+        try:
+            with contextlib.suppress(StopIteration):
+                coroutine.send(None)
+        finally:
+            coroutine.close()
+
+    def prepare() -> tuple[Callable[[], object], Callable[[int], None]]:
+        inside = contextvars.Context()
+        before = tool.figures().counts["ok"]
+
+        def check(number: int) -> None:
+            assert tool.active == 0, number
+            assert tool.figures().counts["ok"] - before in {0, 1}, number
+            (operation,) = recorder().figures().operations
+            assert operation.calls - operation.failed == tool.figures().counts["ok"], number
+
+        return lambda: inside.run(call), check
+
+    for _ in range(2):  # the first one opens what the others are kept in
+        contextvars.Context().run(call)
+    assert everywhere(prepare) > 20
+    assert tool.routes

@@ -59,15 +59,17 @@ def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) ->
     if route is None or tool is None or content is None or frame[0] is not tool:
         return False
     started, ended = frame[6], frame[9]
-    frame[0] = frame[1] = None
     if ended is None:
         ended = now
     seconds = ended - started if ended > started else 0.0
     if weight := kind.weight:
         size: int = weight.size_of_content(content) if content else weights.size(weight, answer)
-        route.keep((now, size, seconds, now - arrived))
+        call: tuple[float, ...] = (now, size, seconds, now - arrived)
     else:
-        route.keep((now, seconds, now - arrived))
+        call = (now, seconds, now - arrived)
+    # An interrupt comes before this, and the call is given up, or when it has been kept.
+    frame[0] = frame[1] = None
+    route.keep(call)
     if frame[3] is True:
         tool.looked_up(True, frame[4], seconds)
     return True
@@ -254,18 +256,18 @@ class Request:
         # Most often there is none, or one that has ended and was inside no other.
         if outer is None or (outer[0] is None and outer[2] is None):
             # As `calls.enter_outermost` does it, without a call.
+            frame: Frame = [tool, self, None, False, False, None, 0.0, None, 0, None]
             tick = tool.tick
             try:
                 tick()
-            except StopIteration:
-                tool.due()
-            frame: Frame = [tool, self, None, False, False, None, 0.0, None, 0, None]
-            self.frame = frame
-            _set_current(frame)
-            self.started = frame[6] = clock()
+                _set_current(frame)
+                frame[6] = clock()
+            except BaseException as refused:
+                calls.enter_again(frame, refused)
         else:
-            self.frame = frame = calls.enter(self, tool)
-            self.started = frame[STARTED]
+            frame = calls.enter(self, tool)
+        self.frame = frame
+        self.started = frame[STARTED]
 
     @property
     def is_registered(self) -> bool:

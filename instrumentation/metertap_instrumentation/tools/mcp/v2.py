@@ -129,17 +129,19 @@ def _serve(original: Any, live: Live) -> Any:
                     ):
                         # As `calls.enter_outermost` does it, without a call.
                         tool = kind.tool
+                        frame = [tool, kind, None, False, False, None, 0.0, None, 0, None]
                         tick = tool.tick
                         try:
                             tick()
-                        except StopIteration:
-                            tool.due()
-                        frame = [tool, kind, None, False, False, None, 0.0, None, 0, None]
-                        _set_current(frame)
-                        frame[6] = arrived = clock()
+                            _set_current(frame)
+                            frame[6] = clock()
+                        except BaseException as refused:
+                            calls.enter_again(frame, refused)
+                        arrived = frame[6]
                 if frame is None:
                     request = _begin(self, dctx, method, params)
             except Exception as error:
+                frame = None
                 faults.fault(_PLACE, error)
         try:
             result = await original(self, dctx, method, params)
@@ -162,10 +164,10 @@ def _serve(original: Any, live: Live) -> Any:
                 request.cancel_requested = cancelled
             if request is not None:
                 _answered(request, result)
-        except Exception as error:
-            faults.fault(_PLACE, error)
+        except BaseException as error:
             if frame is not None and frame[0]:
                 calls.give_up(frame)
+            faults.fault(_PLACE, error)
         return result
 
     return _on_request
@@ -177,7 +179,7 @@ def _request(frame: Frame, kind: Any, arrived: float) -> Request:
         request = request_of(frame, kind)
         request.started = arrived
         return request
-    except Exception:
+    except BaseException:
         calls.give_up(frame)
         raise
 
