@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+PATIENCE = 1.0
+"""The seconds that a call of the program's waits for a lock, at most."""
+
 _made: weakref.WeakSet[Any] = weakref.WeakSet()
+_stuck: set[Any] = set()
+"""Locks that somebody has waited for in vain."""
 T = TypeVar("T")
 AT_ONCE = (False,)
 """What `acquire` is given where nobody waits: `taken.extend(map(lock.acquire, AT_ONCE))`.
@@ -41,6 +47,37 @@ def event() -> threading.Event:
     return _kept(threading.Event())
 
 
+def tried(lock: Any, do: Callable[[], object], seconds: float = 0.0) -> bool:
+    """Do something while holding `lock`; return False, and do nothing, if it is not free in time.
+
+    A finaliser (`__del__`) of the program's may run in the thread that holds it, and wait for a
+    lock of the program's that is held by who calls this: to wait for ever would be a deadlock. Once
+    that has happened, nobody waits until the lock was free again.
+    """
+    wait = (True, seconds) if seconds and lock not in _stuck else (False, -1.0)
+    taken: list[bool] = []
+    try:
+        taken.extend(map(lock.acquire, wait[:1], wait[1:]))
+        if True in taken:
+            _stuck.discard(lock)
+            do()
+            return True
+        if seconds:
+            _stuck.add(lock)
+        return False
+    finally:
+        if True in taken:
+            lock.release()
+
+
+def briefly(lock: Any, make: Callable[[], T]) -> T:
+    """Make something while holding `lock`, or without it if it is not free in a moment."""
+    made: list[T] = []
+    if not tried(lock, lambda: made.append(make()), PATIENCE):
+        return make()
+    return made[0]
+
+
 def _kept(made: T) -> T:
     _made.add(made)
     return made
@@ -48,5 +85,6 @@ def _kept(made: T) -> T:
 
 def renew() -> None:
     """Free every lock, in a forked child: the threads that held them are not there."""
+    _stuck.clear()
     for made in list(_made):
         made._at_fork_reinit()  # what Python's own modules (logging, threading) call after a fork

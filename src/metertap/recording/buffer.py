@@ -196,16 +196,8 @@ class Buffer(ABC):
                 return
             self._recorder.wake()
             # Who holds the lock may be at a long copy; then the next chunk is twice as long.
-            lock = self._recorder.lock
-            taken: list[bool] = []
-            try:
-                if self.waiting:
-                    taken.extend(map(lock.acquire, locks.AT_ONCE))
-                if True in taken:
-                    self.fold()
-            finally:
-                if True in taken:
-                    lock.release()
+            if self.waiting:
+                locks.tried(self._recorder.lock, self.fold)
 
     def fold(self) -> None:
         """Take in what has gathered. With the recorder's lock held; no fault of ours passes."""
@@ -318,12 +310,15 @@ class Buffer(ABC):
                 return
             if self._is_new:
                 recorder.wake()
-            with recorder.lock:
-                recorder.make_way(self)
-                self.fold()
-                if self._is_new and self._has_begun():
-                    self._is_new = False
-                    self.choose_append()
+            # If it is not free in a moment, that waits for the next fold.
+            locks.tried(recorder.lock, self._begin, locks.PATIENCE)
+
+    def _begin(self) -> None:
+        self._recorder.make_way(self)
+        self.fold()
+        if self._is_new and self._has_begun():
+            self._is_new = False
+            self.choose_append()
 
 
 def was_put(error: BaseException) -> bool:

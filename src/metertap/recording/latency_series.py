@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, locks
 from metertap.labels import as_label
 from metertap.recording.buffer import CHUNK, Buffer, Delivery
 from metertap.recording.window import LatencyTotals, Run, Window
@@ -89,8 +89,7 @@ class LatencySeries(Buffer, Generic[F]):
     def settle(self) -> None:
         """Let what is recorded from here on come after the calls that wait in routes."""
         if self.routes:
-            with self._recorder.lock:
-                self._sort_out()
+            locks.tried(self._recorder.lock, self._sort_out, locks.PATIENCE)
 
     def _sort_out(self) -> Collection[LatencySeries[Any]]:
         """Take what waits in routes, and return the series that got any of it. Never raises."""
@@ -112,10 +111,13 @@ class LatencySeries(Buffer, Generic[F]):
 
     def choose_routes(self) -> None:
         """Let each route choose how it keeps calls."""
+
+        def choose() -> None:
+            for route in self.routes:
+                route.choose()
+
         if self.routes:
-            with self._recorder.lock:
-                for route in self.routes:
-                    route.choose()
+            locks.briefly(self._recorder.lock, choose)
 
     def items(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return what values of calls that went well are in the buffer: themselves."""

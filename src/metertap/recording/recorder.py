@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, locks
 from metertap.labels import as_label
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Buffer
@@ -79,8 +79,7 @@ class Recorder(Registry):
 
     def keep(self, slot: Slot) -> None:
         """Tell `slot` when its reference is no longer in force."""
-        with self.lock:
-            self._slots.add(slot)
+        locks.briefly(self.lock, lambda: self._slots.add(slot))
 
     def forget_slots(self) -> None:
         """Make every slot look up again which series it records to, if any."""
@@ -94,11 +93,17 @@ class Recorder(Registry):
 
     def left_out(self, name: str) -> None:
         """Count a hand-made record of `name` as left out: something else counts the same call."""
-        name = as_label(name)
-        with self.lock:
-            if name not in self.duplicates and len(self.duplicates) >= _DUPLICATES_LIMIT:
-                name = catalogue.OTHER
-            self.duplicates[name] = self.duplicates.get(name, 0) + 1
+        if name in self.duplicates:
+            self.duplicates[name] += 1  # no call in between, and so no other thread
+            return
+
+        def count() -> None:
+            label = as_label(name)
+            if label not in self.duplicates and len(self.duplicates) >= _DUPLICATES_LIMIT:
+                label = catalogue.OTHER
+            self.duplicates[label] = self.duplicates.get(label, 0) + 1
+
+        locks.briefly(self.lock, count)
 
     def record_tool(
         self,
@@ -145,19 +150,21 @@ class Recorder(Registry):
 
     def session_opened(self) -> object:
         """Count an open session; returns what `session_closed` is to be given."""
-        with self.lock:
-            self._sessions += 1
-            since = self.era
+        since = self.era
+        self._sessions += 1
         self._activity()
         self.wake()
         return since
 
     def session_closed(self, opened: object = None) -> None:
         """Count a session as closed."""
-        with self.lock:
+
+        def count() -> None:
             # One that was open when counting began again, in a forked child too, was never counted.
             if opened is None or opened is self.era:
                 self._sessions = max(0, self._sessions - 1)
+
+        locks.briefly(self.lock, count)
 
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: ToolSeries | None) -> None:
         """Count one lookup, made during a call of `tool` if that is given."""
@@ -166,13 +173,11 @@ class Recorder(Registry):
 
     def cache_evicted(self, series: CacheSeries, entries: int) -> None:
         """Count entries that were dropped to make room."""
-        with self.lock:
-            series.evictions += entries
+        series.evictions += entries  # no call in between, and so no other thread
 
     def cache_rejected(self, series: CacheSeries) -> None:
         """Count one entry that was refused because of its size."""
-        with self.lock:
-            series.rejections += 1
+        series.rejections += 1
 
     def _with_windows(self) -> list[LatencySeries[Any]]:
         return [

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from metertap import catalogue, faults
+from metertap import catalogue, faults, locks
 from metertap.labels import as_label
 from metertap.recording.operation_series import DataPoint, OperationSeries
 from metertap.recording.views import Views
@@ -52,11 +52,13 @@ class Registry(Views):
             from metertap.recording.tool_series import ToolSeries  # for whoever has tools
 
             name = as_label(name)
-            with self.lock:
-                series = self._tools.get((name, source))
-                if series is None:
-                    series = ToolSeries(name, source, self)
-                    self._tools[name, source] = series
+            series = locks.briefly(
+                self.lock,
+                lambda: (
+                    self._tools.get((name, source))
+                    or self._tools.setdefault((name, source), ToolSeries(name, source, self))
+                ),
+            )
             self._activity()
         return series
 
@@ -104,12 +106,13 @@ class Registry(Views):
         if series is None:
             from metertap.recording.weight_series import WeightSeries  # as above
 
-            name = as_label(name)
-            with self.lock:
-                if side == catalogue.CLIENT and len(self._weights) >= self._series_limit:
-                    name = catalogue.OTHER
-                new = WeightSeries(name, source, side, self)
-                series = self._weights.setdefault((name, source, side), new)
+            def make() -> WeightSeries:
+                is_over = side == catalogue.CLIENT and len(self._weights) >= self._series_limit
+                label = catalogue.OTHER if is_over else as_label(name)
+                new = WeightSeries(label, source, side, self)
+                return self._weights.setdefault((label, source, side), new)
+
+            series = locks.briefly(self.lock, make)
         return series
 
     def weight_of(self, tool: ToolSeries) -> WeightSeries | None:
@@ -132,7 +135,8 @@ class Registry(Views):
         `key` stands for `metric` and `attributes`, and is cheaper to compare. Past the
         series limit of `metric` the new ones share attributes, as the SDK does it.
         """
-        with self.lock:
+
+        def find() -> DataPoint:
             found = self._points.get(key)
             if found is None:
                 error_type = attributes.get(catalogue.ERROR_TYPE)
@@ -143,6 +147,9 @@ class Registry(Views):
                 else:
                     shared = self._overflown.setdefault(metric.name, dict(_OVERFLOW))
                     found = series.point(shared, error_type)
+            return found
+
+        found = locks.briefly(self.lock, find)
         if metric.side:
             self._activity()
         return found
@@ -151,7 +158,7 @@ class Registry(Views):
         """Return the route of calls that count on all of these; made if new."""
         from metertap.recording.routes import Route  # as above
 
-        with self.lock:
+        def find() -> Route:
             known: tuple[Route, ...] = parts[0].series.routes
             for route in known:
                 if route.parts == parts:
@@ -159,7 +166,9 @@ class Registry(Views):
             new = Route(parts)
             for series in new.series:
                 series.routes += (new,)
-        return new
+            return new
+
+        return locks.briefly(self.lock, find)
 
     def has_overflown(self, metric: catalogue.Metric) -> bool:
         """Return whether operations of `metric` share a series because there are too many kinds."""
@@ -184,9 +193,12 @@ class Registry(Views):
         if series is None:
             from metertap.recording.cache_series import CacheSeries  # for whoever has caches
 
-            with self.lock:
-                new = CacheSeries(name, system, supports)
-                series = self._caches.setdefault((name, system), new)
+            series = locks.briefly(
+                self.lock,
+                lambda: self._caches.setdefault(
+                    (name, system), CacheSeries(name, system, supports)
+                ),
+            )
             self._activity()
         return series
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from metertap import catalogue, faults, outcomes
+from metertap import catalogue, faults, locks, outcomes
 from metertap.recording.buffer import Batch, Delivery, Trace
 from metertap.recording.latency_series import LatencySeries, sums
 from metertap.recording.window import Latencies, Run, run_of
@@ -128,13 +128,16 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             if hit or missed:
                 both = self.looked_up_calls
                 if both is None:
-                    size = self._recorder.window_size
-                    with self._recorder.lock:
-                        both = self.looked_up_calls or (Latencies(size), Latencies(size))
-                        self.looked_up_calls = both
+                    both = locks.briefly(self._recorder.lock, self._begin_lookups)
                 both[1 if missed else 0].append(seconds)
         except Exception as error:
             faults.fault("record", error)
+
+    def _begin_lookups(self) -> tuple[Latencies, Latencies]:
+        size = self._recorder.window_size
+        both = self.looked_up_calls or (Latencies(size), Latencies(size))
+        self.looked_up_calls = both
+        return both
 
     def lookup_sums(self) -> dict[str, float]:
         """Return calls and seconds of `looked_up_calls` since recording began; empty if none.
@@ -168,9 +171,12 @@ class ToolSeries(LatencySeries["ToolFigures"]):
 
     def _first_of_all(self) -> tuple[Latencies, Callable[[float, float], None]]:
         recorder = self._recorder
-        with recorder.lock:
-            latencies = self._first_items or Latencies(recorder.window_size)
-            self._first_items = latencies
+
+        def begin() -> Latencies:
+            latencies = self._first_items = self._first_items or Latencies(recorder.window_size)
+            return latencies
+
+        latencies = locks.briefly(recorder.lock, begin)
         metric, attributes = catalogue.TOOL_FIRST_ITEM, {catalogue.TOOL_NAME: self.name}
         point = recorder.operation((metric.name, self.name), metric, attributes)
         self._first_record = point.recording
