@@ -20,7 +20,7 @@ import sys
 import time
 
 from metertap.interpreters import is_subinterpreter
-from metertap.run import others
+from metertap.run import greenlets, others
 from metertap.runtime import listing
 from metertap.settings import runtime_folder
 from metertap.uncollected import Uncollected
@@ -122,7 +122,7 @@ def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) ->
         others.watch()
     elif is_subinterpreter():  # it finds the hook in the environment, as a child does
         return
-    if may_wait():
+    if may_wait() or _waits_for_patches():
         _Waiting(failed).start()
     else:
         from metertap.run.hook import measure
@@ -143,11 +143,29 @@ def may_wait() -> bool:
     )
 
 
+def _waits_for_patches() -> bool:
+    """Return whether the program is one that gevent patches first, and waiting harms nothing."""
+    folder = _program_folder()
+    return (
+        folder is not None
+        and PACKAGES.isdisjoint(sys.modules)
+        and _is_import_system_pythons()
+        and not _shadows(folder)
+        and greenlets.patches_later(_script())
+    )
+
+
 def _cannot_wait(variable: tuple[str, str]) -> bool:
     name, value = variable
     if not name.startswith(_PREFIXES) or name in _MAY_WAIT:
         return False
     return name not in _PORTS or value.strip() != "0"
+
+
+def _script() -> str | None:
+    """Return the file that is run, if the command names one first."""
+    words = [word for word in sys.orig_argv[1:] if word not in _FLAGS_WITHOUT_VALUE]
+    return words[0] if words and not words[0].startswith("-") else None
 
 
 def _program_folder() -> str | None:
@@ -296,6 +314,8 @@ class _Waiting:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return what the finder of the patches finds of a library that is to be measured."""
+        if name == greenlets.EVENTS:
+            greenlets.on_patched(self._end)
         if name in PACKAGES or name == _SDK or name.startswith("metertap."):
             self._end(caches_put_off=self._see_no_caches)
             if name in sys.modules:  # imported by that; executed again, it would begin anew
