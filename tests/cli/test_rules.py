@@ -101,6 +101,15 @@ def test_a_place_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_nobody_elses_link_is_written_to() -> None:
+    mine, place = Path("mine"), Path("rules.yml")
+    mine.write_text("mine")
+    place.symlink_to(mine)
+    assert main(["rules", "--out", "rules.yml"]) == 0
+    assert mine.read_text() == "mine"
+    assert "groups:" in place.read_text()
+
+
 def test_the_table_is_no_unknown_setting_for_a_program_that_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

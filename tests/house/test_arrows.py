@@ -27,6 +27,7 @@ GROUND = {
     "pacing",
     "parsing",
     "promql",
+    "replacing",
     "signal_mask",
     "text",
     "threads",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -227,9 +227,24 @@ def test_without_instrument_it_says_so() -> None:
     assert b"instrument" in body
 
 
+def run_as_guest(trio: Any, call: Callable[[], Awaitable[None]]) -> None:
+    """Run a function in trio's loop, inside of asyncio's."""
+
+    async def host() -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            call, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=done.set_result
+        )
+        (await asyncio.wait_for(done, 60)).unwrap()
+
+    asyncio.run(host())
+
+
+@pytest.mark.parametrize("is_guest", [False, True])
 @pytest.mark.parametrize("app", [metertap.asgi_app, unavailable.asgi_app])
-def test_it_answers_under_trio(app: Any) -> None:
-    trio = pytest.importorskip("trio")
+def test_it_answers_under_trio(app: Any, is_guest: bool) -> None:
+    trio: Any = pytest.importorskip("trio")
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -238,8 +253,14 @@ def test_it_answers_under_trio(app: Any) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
-    trio.run(app(), scope, receive, send)
+    async def call() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": []}
+        await app()(scope, receive, send)
+
+    if is_guest:
+        run_as_guest(trio, call)
+    else:
+        trio.run(call)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
 

@@ -240,6 +240,15 @@ def test_a_report_has_tests_of_any_name(tmp_path: Path) -> None:
     assert session.exitstatus == 0
 
 
+def test_a_report_is_not_written_to_where_a_link_points(pytester: pytest.Pytester) -> None:
+    mine, place = pytester.path / "mine", pytester.path / "report.json"
+    mine.write_text("mine")
+    place.symlink_to(mine)
+    ran(pytester, TWO, "--metertap-report", "report.json").assert_outcomes(passed=3)
+    assert mine.read_text() == "mine"
+    assert len(json.loads(place.read_text())) == 2
+
+
 def test_a_run_that_does_not_use_it_imports_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_other="""

@@ -93,16 +93,25 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 async def _in_a_thread(app: WsgiApp, environ: dict[str, Any]) -> Answer:
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        trio: Any = sys.modules.get("trio")
-        if trio is None:  # another loop, whose threads nobody knows
-            return _answer(app, environ)
+    trio: Any = sys.modules.get("trio")
+    # First: as a guest of asyncio's loop, trio runs inside of that.
+    if trio is not None and _is_in_task_of(trio):
         found: Answer = await trio.to_thread.run_sync(_answer, app, environ)
         return found
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # another loop, whose threads nobody knows
+        return _answer(app, environ)
     threads = _threads.setdefault(os.getpid(), _Threads())
     return await asyncio.wrap_future(threads.answer(app, environ), loop=loop)
+
+
+def _is_in_task_of(trio: Any) -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _answer(app: WsgiApp, environ: dict[str, Any]) -> Answer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metertap.cli.replacing import replace
 from metertap.cli.tables import complain
+from metertap.replacing import replace
 
 
 def dashboards(*, out: str, prometheus: str) -> int:

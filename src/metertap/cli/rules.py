@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from metertap.alerts import thresholds
+from metertap.replacing import replace
 from metertap.settings import config_file, settings
 from metertap.text import printable
 from metertap_exporters import rules as prometheus_rules
@@ -35,8 +36,8 @@ def rules(*, config: str | None, out: str | None) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
+        replace(Path(out), text)
+    except (OSError, ValueError) as error:
         return _wrong(str(error), 1)
     return 0
 

@@ -14,9 +14,9 @@ from typing import TypedDict
 
 from metertap.cli.client import UNIX, Unreachable, get
 from metertap.cli.credentials import Credentials, for_registered
-from metertap.cli.replacing import replace
 from metertap.cli.tables import complain
 from metertap.cli.typed_json import Malformed, read
+from metertap.replacing import replace
 from metertap.runtime import running
 from metertap.runtime.running import Running
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from metertap.faults import shown
+from metertap.replacing import replace
 from metertap.tables.document import Document
 from metertap.testing.figures import text_of
 from metertap.testing.meter import Meter
@@ -50,7 +51,7 @@ class Report:
         try:
             text = self._text()
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(text, encoding="utf-8")
+            replace(self._file, text)
         except Exception as error:
             sys.stderr.write(f"\nmetertap: no report is written: {shown(error, str)}\n")
             session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
