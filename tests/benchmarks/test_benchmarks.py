@@ -12,7 +12,7 @@ import pytest
 from benchmarks.measuring import Ratio, Result
 
 from benchmarks import __main__ as command
-from benchmarks import comparing, known, summary
+from benchmarks import comparing, gathering, known, summary
 from support.programs import Ended, run
 
 pytestmark = pytest.mark.programs
@@ -193,3 +193,10 @@ def test_what_other_libraries_take_is_measured_where_they_are_installed() -> Non
     rows = ended.stdout.decode()
     assert "prometheus_client's decorator" in rows
     assert ("statsd's decorator" in rows) == (importlib.util.find_spec("statsd") is not None)
+
+
+def test_a_look_at_several_workers_is_taken_apart() -> None:
+    one, several = gathering.measured(looks=3, window=30)
+    assert [*one] == ["figures", "text"]
+    assert {"to read three answers", "to merge", "text"} < several.keys()
+    assert min(*one.values(), *several.values()) > 0
