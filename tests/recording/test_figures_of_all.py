@@ -77,7 +77,7 @@ def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
     assert figures.weights is not None
     found = (*figures.tools, *figures.weights, *figures.operations)
     for item in found:
-        same, (run,) = recorder.with_runs(item)
+        ((same, (run,)),) = recorder.with_runs([item])
         assert same is item
         assert [sample * run.factor for sample in run.samples] == [1.0, 2.0]
     recorder.record_tool(tool, "ok", None, 3)
@@ -87,16 +87,16 @@ def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
     assert shown.percentiles.p50 == 2.0
     recorder.lifetime(is_bare=True)  # somebody else looks, so that these are not the last ones
     for item in found:
-        later, (run,) = recorder.with_runs(item)
+        ((later, (run,)),) = recorder.with_runs([item])
         assert type(later) is type(item)
         assert run.size == 3
     recorder.start_over()
     for item in found:
-        later, (run,) = recorder.with_runs(item)
+        ((later, (run,)),) = recorder.with_runs([item])
         assert type(later) is type(item)
         assert run.size == 0
     recorder.reset()
-    assert [recorder.with_runs(item) for item in found] == [(item, ()) for item in found]
+    assert [*recorder.with_runs(found)] == [(item, ()) for item in found]
 
 
 def test_a_new_recorder_has_spent_nothing() -> None:

@@ -134,9 +134,9 @@ class LatencySeries(Buffer, Generic[F]):
         state = self._state()
         if figures is None or state != before:
             if is_bare:
-                from metertap.recording.percentiles import Percentiles  # for whoever looks
+                from metertap.recording.percentiles import NO_PERCENTILES  # for whoever looks
 
-                figures = self._figures_now(Percentiles())
+                figures = self._figures_now(NO_PERCENTILES)
                 self._bare = state, figures
                 self.bare_runs = figures, self.runs()
             else:

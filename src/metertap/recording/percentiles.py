@@ -39,6 +39,9 @@ class Percentiles(NamedTuple):
         return Percentiles(shown[0], shown[1], shown[2], self.extrapolated)
 
 
+NO_PERCENTILES = Percentiles()
+
+
 class Ordered(Protocol):
     """Samples by their places, the smallest first."""
 

@@ -138,30 +138,34 @@ class Views(Activity, Delivery):
         with self.lock:
             return series.figures(), series.window.milliseconds()
 
-    def with_runs(self, figures: Any) -> tuple[Any, tuple[Run, ...]]:
-        """Return the lifetime's bare figures of the same series, and the samples in its windows.
+    def with_runs(self, all_figures: Iterable[Any]) -> Iterator[tuple[Any, tuple[Run, ...]]]:
+        """Yield the lifetime's bare figures of the same series, and the samples in its windows.
 
         `ToolSeries.runs` says which they are.
         """
         from metertap.recording.figures import ToolFigures, WeightFigures
 
-        series: LatencySeries[Any] | None
-        if isinstance(figures, ToolFigures):
-            series = self._tools.get((figures.name, figures.source))
-        elif isinstance(figures, WeightFigures):
-            series = self._weights.get((figures.name, figures.source, figures.side))
-        else:
-            series = self._operation_of(figures)
-        if series is None:  # everything was reset meanwhile
-            return figures, ()
-        same, runs = series.bare_runs
-        if same is figures:
-            return same, runs
-        with self.lock:
-            now = series.figures(is_bare=True)
-            if isinstance(now, ToolFigures):
-                now = self._past.added_to(now)
-            return now, series.runs()
+        for figures in all_figures:
+            series: LatencySeries[Any] | None
+            if isinstance(figures, ToolFigures):
+                series = self._tools.get((figures.name, figures.source))
+            elif isinstance(figures, WeightFigures):
+                series = self._weights.get((figures.name, figures.source, figures.side))
+            else:
+                series = self._operation_of(figures)
+            if series is None:  # everything was reset meanwhile
+                yield figures, ()
+                continue
+            known = series.bare_runs
+            if known[0] is figures:
+                yield known
+            else:
+                with self.lock:
+                    now = series.figures(is_bare=True)
+                    if isinstance(now, ToolFigures):
+                        now = self._past.added_to(now)
+                    runs = series.runs()
+                yield now, runs
 
     def _operation_of(self, figures: Any) -> OperationSeries | None:
         wanted = (figures.side, figures.method, figures.name)

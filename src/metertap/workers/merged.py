@@ -97,8 +97,10 @@ class Merged:
             if not section.has_columns:
                 items = zip(*(map(one.items.__getitem__, keys) for one in shares), strict=True)
                 return dict(zip(keys, section.merge([*items]), strict=True))
-            known = self._windows.setdefault(section.name, {})
-            togethers = [known.setdefault(key, {}) for key in keys]
+            togethers: list[dict[int, Together]] = []
+            if section.has_windows:
+                known = self._windows.setdefault(section.name, {})
+                togethers = [known.setdefault(key, {}) for key in keys]
             tables = [table_of(one.items, one.places) for one in shares]
             before = [
                 windows_of(one.before, one.places_before)

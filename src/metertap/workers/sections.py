@@ -124,6 +124,7 @@ def each(merge: Callable[[list[Any]], Any]) -> Callable[[list[list[Any]]], list[
 
 
 _WINDOWS = tuple[Fresh, ...]
+_part = partial(tuple.__new__, Part)
 
 
 def _fresh(runs: Sequence[Run], before: Part | None) -> tuple[Fresh, ...]:
@@ -150,12 +151,14 @@ def of_recorder(recorder: Recorder) -> list[Section]:
                 found, changed = {}, [*now]  # one has come or gone
             if not changed:
                 return before
+            new = []
             for item in changed:
                 key = key_of(item)
-                kept = before.get(key)
+                kept = found[key] = before.get(key)
                 if kept is None or kept.figures is not item:
-                    kept = Part(*recorder.with_runs(item))
-                found[key] = kept
+                    new.append((key, item))
+            parts = map(_part, recorder.with_runs(item for _, item in new))
+            found.update(zip((key for key, _ in new), parts, strict=True))
             return found
 
         return Section(
