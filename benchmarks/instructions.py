@@ -105,6 +105,26 @@ async def of_langchain() -> Counts:
     return await counted(call)()
 
 
+async def of_model(*, streamed: bool = False) -> Counts:
+    """Count for a call of openai's client, or for one that streams eleven chunks."""
+    import openai
+
+    from benchmarks import model_calls
+
+    with (
+        model_calls._server() as url,
+        openai.OpenAI(api_key="key", base_url=f"{url}/v1") as client,
+    ):
+
+        async def call() -> None:
+            found = client.chat.completions.create(**model_calls._ASKED, stream=streamed)
+            if streamed:
+                for _chunk in found:
+                    pass
+
+        return await counted(call)()
+
+
 async def of_request(build: Callable[[], Any]) -> Counts:
     """Count for a `tools/call` in memory, the client's side and the server's."""
     async with mcp._client(build()) as client:
@@ -115,6 +135,12 @@ def _show(title: str, count: Callable[[], Coroutine[Any, Any, Counts]]) -> None:
     counts = asyncio.run(count())
     print(f"{counts.total():>6,}  {title}")
     print("".join(f"{n:>12,}  {name}\n" for name, n in counts.most_common()))
+
+
+_MODELS: list[tuple[str, Callable[[], Coroutine[Any, Any, Counts]]]] = [
+    ("a call of a model", of_model),
+    ("a call of a model that streams", lambda: of_model(streamed=True)),
+]
 
 
 def main() -> None:
@@ -131,6 +157,7 @@ def main() -> None:
             ("generator of one item", of_generator),
             ("async generator of one item", of_async_generator),
             *([("LangChain tool.invoke", of_langchain)] if find_spec("langchain_core") else []),
+            *(_MODELS if find_spec("openai") and find_spec("anthropic") else []),
             ("MCP tools/call, low-level", lambda: of_request(mcp._low_level)),
             ("MCP tools/call, MCPServer", lambda: of_request(mcp._high_level)),
         ):

@@ -59,6 +59,15 @@ def test_a_tool_of_langchain_takes_no_more_instructions_than_are_told(counts: Co
     assert 250 < ours["total"] < 470
 
 
+def test_a_models_call_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
+    for package in ("openai", "anthropic", "google.genai"):
+        pytest.importorskip(package)
+    whole, streamed = counts["a call of a model"], counts["a call of a model that streams"]
+    assert {"begin", "copied", "may_wait"} <= set(whole) & set(streamed)
+    assert 500 < whole["total"] < 1_050
+    assert whole["total"] < streamed["total"] < whole["total"] + 520
+
+
 def test_a_request_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
     ours = counts["MCP tools/call, low-level"]
     assert {"keep", "size_of_content"} <= set(ours)

@@ -4,9 +4,9 @@ The client's stream stays the same object, with its type, attributes, context ma
 Only the iterator inside it is replaced. It hands on each item, and ends the model's call when the
 stream ends, fails, is closed, or is dropped half-read.
 
-A generator is watched by another one, whose steps take a quarter of the time that a `__next__` of
-ours takes. Of other iterators nobody knows whether they go on after they have raised, as generators
-do not.
+A generator whose items need not all be looked at is watched by another one, whose steps take a
+quarter of the time that a `__next__` of ours takes. Of other iterators nobody knows whether they go
+on after they have raised, as generators do not.
 """
 
 from __future__ import annotations
@@ -62,16 +62,18 @@ def _end(call: Call, error: BaseException | None = None) -> None:
 # The look at an item is written out twice: a call for each item would cost more than the look.
 
 
-def _generator(iterator: Any, call: Call, see: See, telling: Telling | None) -> Iterator[Any]:
+def _generator(iterator: Any, call: Call, see: See, telling: Telling) -> Iterator[Any]:
     """Hand on the items of a generator. The first `next` begins this, and gives none of them."""
+    one, other = telling
+    is_named = False
     try:
         yield None  # from here on Python says so here when it is dropped
         for item in iterator:
             try:
                 get = item.__dict__.get
-                tells = telling is None or not (get(telling[0]) is None is get(telling[1]))
-                if not tells and not call.model and isinstance(model := get("model"), str):
-                    call.model = model
+                tells = get(one) is not None or get(other) is not None
+                if not (is_named or tells) and isinstance(model := get("model"), str):
+                    call.model, is_named = model, bool(model)
             except Exception:  # it keeps its fields elsewhere
                 tells = True
             if tells:
@@ -128,7 +130,7 @@ class _Watched:
 
 
 class WatchedIterator(_Watched):
-    """Iterator over a stream of a sync client that is no generator, which looks at each item."""
+    """Iterator over another stream of a sync client, which looks at each item."""
 
     __slots__ = ()
 
@@ -177,7 +179,7 @@ def watch(iterator: Any, call: Call, see: See, telling: Telling | None = None) -
 
     `telling` are the fields by which an item has something for `see`. Without them it sees each.
     """
-    if type(iterator) is GeneratorType:
+    if telling is not None and type(iterator) is GeneratorType:
         generator = _generator(iterator, call, see, telling)
         next(generator)
         return generator

@@ -73,9 +73,12 @@ def copied(found: Any) -> dict[str, Any] | None:
         return None
     copy = fields.copy()
     for name, value in copy.items():
-        if type(value) is str:
+        kind = type(value)
+        if kind is int:
+            continue
+        if kind is str:
             copy[name] = ""
-        elif type(value) not in _NUMBERS:
+        elif kind not in _NUMBERS:
             inner = fields_of(value)
             if type(inner) is not dict or len(inner) > _MOST_FIELDS:
                 return None
