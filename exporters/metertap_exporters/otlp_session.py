@@ -13,6 +13,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from metertap_exporters.otlp_connection import Adapter
+
 _PROVIDERS = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_METRICS_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
@@ -20,6 +22,8 @@ _PROVIDERS = (
 """Variables by which an operator names a session of another kind."""
 _MOST_BYTES = 64 * 1024
 """The longest body that is read: of a longer one the connection is closed instead."""
+_LONGEST_SECONDS = 15.0
+"""The longest that an exchange may take where the exporter does not say how long."""
 
 _PROTOBUF = "application/x-protobuf"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -28,7 +32,8 @@ _GZIP = 16 + zlib.MAX_WBITS
 class Session(requests.Session):
     """A session that follows no redirect, and keeps no body.
 
-    What a collector says in it is given to `heard`.
+    What a collector says in it is given to `heard`. Whatever it sends, no exchange takes longer
+    than the exporter's timeout.
 
     By itself it would unpack any answer into memory, whatever its length. A redirect is an error
     here, since nothing was delivered; exporters take each status below 400 for a success.
@@ -36,16 +41,25 @@ class Session(requests.Session):
 
     heard: Callable[[ExportMetricsServiceResponse], None] | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._adapter = Adapter()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, self._adapter)
+
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request, and return the answer without a body. Raises RequestException."""
         options |= {"stream": True, "allow_redirects": False}
-        response = super().send(request, **options)
-        with suppress(Exception):  # the status was read, which says what became of the request
-            # A connection whose answer was read to its end serves the next request, too.
-            body = response.raw.read(_MOST_BYTES, decode_content=False)
-            self._hear(body, response)
-        response._content = b""
-        response.close()
+        timeout = options.get("timeout")
+        seconds = timeout if isinstance(timeout, int | float) else _LONGEST_SECONDS
+        with self._adapter.limited(seconds):
+            response = super().send(request, **options)
+            with suppress(Exception):  # the status was read, which says what became of the request
+                # A connection whose answer was read to its end serves the next request, too.
+                body = response.raw.read(_MOST_BYTES, decode_content=False)
+                self._hear(body, response)
+            response._content = b""
+            response.close()
         if 300 <= response.status_code < 400:
             raise requests.RequestException("redirects are not followed")
         return response

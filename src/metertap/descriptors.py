@@ -16,11 +16,11 @@ class Witness:
     def __init__(self) -> None:
         self._number, other = os.pipe()  # a pipe is like no file that the program may open
         os.close(other)
-        self._identity = _identity(self._number)
+        self._identity = identity(self._number)
 
     def is_there(self) -> bool:
         """Return whether nobody has closed it, so that those beside it are ours."""
-        return _identity(self._number) == self._identity
+        return identity(self._number) == self._identity
 
     def close(self) -> None:
         """Close it, unless its number is the program's by now."""
@@ -45,7 +45,8 @@ def leave(*holders: object) -> None:
 _left: list[object] = []
 
 
-def _identity(number: int) -> tuple[int, int] | None:
+def identity(number: int) -> tuple[int, int] | None:
+    """Return what no other open file or connection has; None where nothing is open."""
     try:
         about = os.fstat(number)
     except OSError:

@@ -43,11 +43,11 @@ def answering(answer: Answer) -> Iterator[str]:
 
 
 def exported(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch, times: int = 1
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, times: int = 1, timeout: float = 30
 ) -> list[MetricExportResult]:
     """Export nothing to it, as a reader would."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(timeout))
     reader = otlp_reader(Settings(otlp_protocol="http/protobuf", export_interval_seconds=600.0))
     try:
         return [reader.delivery.export(NOTHING) for _ in range(times)]
@@ -109,6 +109,48 @@ def test_a_connection_serves_more_than_one_export(monkeypatch: pytest.MonkeyPatc
     with answering(accept) as endpoint:
         assert exported(endpoint, monkeypatch, times=3) == [SUCCESS] * 3
     assert len(lines) == 1
+
+
+def drip(line: socket.socket, text: bytes) -> None:
+    for byte in text:
+        line.sendall(bytes([byte]))
+        time.sleep(0.05)
+
+
+def drips_its_head(line: socket.socket) -> None:
+    drip(line, b"HTTP/1.1 200 OK\r\nX: " + b"a" * 400)
+
+
+def drips_its_body(line: socket.socket) -> None:
+    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+    drip(line, b"a" * 400)
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"), [(drips_its_head, FAILURE), (drips_its_body, SUCCESS)]
+)
+def test_an_exchange_ends_in_the_time_of_an_export_whatever_arrives(
+    answer: Answer, result: MetricExportResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.monotonic()
+    with answering(answer) as endpoint:
+        assert exported(endpoint, monkeypatch, timeout=0.5) == [result]
+    assert time.monotonic() - began < 10
+
+
+def test_an_answer_that_is_announced_without_end_is_not_read_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = []
+
+    def announce(line: socket.socket) -> None:
+        for _ in range(4_000):
+            line.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000)
+            sent.append(line)
+
+    with answering(announce) as endpoint:
+        assert exported(endpoint, monkeypatch, timeout=2) == [FAILURE]
+    assert len(sent) < 2_000
 
 
 class Slow(MetricExporter):

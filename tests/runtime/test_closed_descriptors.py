@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from servers.otlp_receiver import receiver
 from support.programs import NO_LIBRARIES, run
 
 pytestmark = pytest.mark.programs
@@ -70,9 +71,15 @@ search(4)
 def test_files_of_a_program_that_closed_all_descriptors_are_not_written_to_or_closed(
     where: str, tmp_path: Path
 ) -> None:
-    env = {**NO_LIBRARIES, "OTEL_SERVICE_NAME": "shop"}
     history = str(tmp_path / "history.db")
-    done = run(sys.executable, "-c", PROGRAM, history, where, env=env, cwd=tmp_path)
+    with receiver() as collector:
+        env = {
+            **NO_LIBRARIES,
+            "OTEL_SERVICE_NAME": "shop",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+            "OTEL_METRIC_EXPORT_INTERVAL": "500",
+        }
+        done = run(sys.executable, "-c", PROGRAM, history, where, env=env, cwd=tmp_path)
     assert done.status == 0, done.told
     assert json.loads(done.stdout) == [[], True]
     assert "Traceback" not in done.told

@@ -82,6 +82,8 @@ def receiver() -> Iterator[Receiver]:
     """A collector on a free port of 127.0.0.1."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections are kept, as by real collectors
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":

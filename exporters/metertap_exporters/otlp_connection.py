@@ -1,0 +1,125 @@
+"""Connections to a collector over HTTP that end in time, and touch no descriptor of the program.
+
+A timeout of `requests` is one for each read, so that whoever goes on sending is never late. And a
+connection stays open between two exports: a program that closes all descriptors (a daemon, a
+sandbox) may have a file or a connection of its own under that number afterwards.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+from metertap import locks, threads
+from metertap.descriptors import identity, leave
+
+_MOST_STATUSES = 10
+"""The most status lines of an answer: `100 Continue` may come before the one that counts."""
+
+
+class Adapter(HTTPAdapter):
+    """Connections of which the newest is known. They are made and used one after the other."""
+
+    newest: _Connection | None = None
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self._follow(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **options)
+        if is_new:
+            self._follow(manager)
+        return manager
+
+    def _follow(self, manager: Any) -> None:
+        """Have a manager make connections that are known here, of each kind that it makes."""
+        manager.pool_classes_by_scheme = {
+            scheme: type(
+                pool.__name__,
+                (pool,),
+                {
+                    "ConnectionCls": type(
+                        pool.ConnectionCls.__name__,
+                        (_Connection, pool.ConnectionCls),
+                        {"adapter": self},
+                    )
+                },
+            )
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Cut the exchange in the body once it has taken so long."""
+        if self.newest is not None and self.newest.is_gone():
+            self.newest.close()  # a new one is made
+        ended = locks.event()
+
+        def watch() -> None:
+            if not ended.wait(seconds) and self.newest is not None:
+                self.newest.cut()
+
+        with suppress(RuntimeError):  # Python 3.12 starts none while it ends
+            threads.Thread(target=watch, name="metertap-otlp-limit", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that is announced a few times at most.
+
+    By itself it reads as many `100 Continue` as are sent, which takes a processor.
+    """
+
+    _statuses = 0
+
+    def _read_status(self) -> Any:
+        self._statuses += 1
+        if self._statuses > _MOST_STATUSES:
+            raise http.client.HTTPException("an answer that never comes")
+        inherited: Any = super()
+        return inherited._read_status()
+
+
+class _Connection(HTTPConnection):
+    """A connection that another thread may cut, and that knows whether the program closed it."""
+
+    adapter: Adapter
+    response_class = _Answer
+    _identity: tuple[int, int] | None = None
+    """That of its socket; None until it is connected."""
+
+    def connect(self) -> None:
+        self.adapter.newest, self._identity = self, None
+        super().connect()
+        if self.sock is not None:
+            self._identity = identity(self.sock.fileno())
+
+    def is_gone(self) -> bool:
+        """Return whether the program has closed it: its number is nobody's, or the program's."""
+        connected, known = self.sock, self._identity
+        return connected is not None and known is not None and identity(connected.fileno()) != known
+
+    def close(self) -> None:
+        if self.is_gone():
+            leave(self.sock)
+            self.sock = None
+        super().close()
+
+    def cut(self) -> None:
+        """End the exchange, however far it is."""
+        connected: Any = self.sock
+        if connected is not None and not self.is_gone():
+            with suppress(Exception):  # it has ended meanwhile
+                # Not the method of SSLSocket: what its thread writes then would go out in clear.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
