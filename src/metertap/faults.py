@@ -11,11 +11,19 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType, TracebackType
-from typing import TypeVar
+from functools import partial
+from itertools import pairwise
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 from metertap import locks
+from metertap.signal_mask import OF_WRITING, signals_kept_away
 from metertap.text import printable, without_paths, without_secrets
+
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # what is built in of it, which is also there while Python ends
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
@@ -74,7 +82,8 @@ def _is_of_a_signal(error: BaseException) -> bool:
     """Return whether a signal handler of the program has raised `error`. Never raises.
 
     Python calls one between any two steps of the main thread, also in the middle of ours. It is
-    told by what it is given: the frame that was interrupted, which it is called from.
+    told by its code, or, where it was put in the place of another one, by its arguments: the number
+    of a signal, and the frame that was interrupted, which it is called from.
     """
     try:
         return _has_handler(error)
@@ -84,17 +93,39 @@ def _is_of_a_signal(error: BaseException) -> bool:
 
 def _has_handler(error: BaseException) -> bool:
     traceback = traceback_of(error)
+    handlers = set(map(_code_of, map(_signal.getsignal, _signal.valid_signals())))
     while traceback is not None:
         frame, traceback = traceback.tb_frame, traceback.tb_next
-        code = frame.f_code
-        is_ours = str(frame.f_globals.get("__name__")).partition(".")[0] in _PACKAGES
-        if is_ours or not (code.co_argcount or code.co_flags & _TAKES_ANY):
+        if frame.f_code in handlers:
+            return True
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _PACKAGES:
             continue
-        for value in list(frame.f_locals.values()):
-            for one in value if type(value) is tuple else (value,):
-                if type(one) is FrameType and _is_called_from(frame, one):
-                    return True
+        given = _arguments(frame)
+        for number, one in pairwise(given):
+            if isinstance(number, int) and type(one) is FrameType and _is_called_from(frame, one):
+                return True
     return False
+
+
+def _code_of(handler: object) -> CodeType | None:
+    """Return the code that Python runs first for a signal; None where that is none of Python's."""
+    while type(handler) is partial:
+        handler = handler.func
+    for one in (handler, getattr(handler, "__func__", None), type(handler).__call__):
+        if type(one) is FunctionType:
+            return one.__code__
+    return None
+
+
+def _arguments(frame: FrameType) -> list[object]:
+    """Return the arguments that a function was called with, by position, in their order."""
+    code = frame.f_code
+    count = code.co_argcount
+    values = frame.f_locals
+    found = [values.get(name) for name in code.co_varnames[:count]]
+    if code.co_flags & _TAKES_ANY:
+        found += values.get(code.co_varnames[count + code.co_kwonlyargcount], ())
+    return found
 
 
 def _is_called_from(frame: FrameType, other: FrameType) -> bool:
@@ -202,7 +233,8 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
     try:
         thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
         _logging.add(thread)
-        thread.start()
+        with signals_kept_away(*OF_WRITING):  # handlers write where nobody may read any more
+            thread.start()
     except RuntimeError:  # there are none in a subinterpreter, and while Python 3.12 ends
         log()
     else:

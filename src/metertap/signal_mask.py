@@ -21,19 +21,42 @@ _OF_A_THREAD = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "S
 """Signals that tell a thread of its own fault: blocked, they end the process without a report."""
 
 
-class signals_kept_away:  # lower case: `with signals_kept_away():`
-    """Block all signals in this thread: threads that start meanwhile block them for good."""
+OF_WRITING = ("SIGPIPE", "SIGXFSZ")
+"""Signals that tell a thread that what it writes to takes no more."""
+_ROOM = 1024 * 1024
+"""A stack that is large enough for threads of ours, in bytes: TLS needs more than some have."""
 
-    __slots__ = ("_before",)
+
+class signals_kept_away:  # lower case: `with signals_kept_away():`
+    """Block signals in this thread: threads that start meanwhile block them for good.
+
+    All signals, or those that are named. These threads have room, too, where the program has set a
+    small `threading.stack_size` for its own. To ask for the size sets it to the system's.
+    """
+
+    __slots__ = ("_before", "_named", "_size")
+
+    def __init__(self, *named: str) -> None:
+        self._named = named
 
     def __enter__(self) -> None:
         self._before: Any = None
         if hasattr(_signal, "pthread_sigmask"):  # Windows has none
-            spared = {getattr(_signal, name, None) for name in _OF_A_THREAD}
-            blocked = set(_signal.valid_signals()) - spared
+            if self._named:
+                blocked = {getattr(_signal, name) for name in self._named}
+            else:
+                spared = {getattr(_signal, name, None) for name in _OF_A_THREAD}
+                blocked = set(_signal.valid_signals()) - spared
             self._before = _signal.pthread_sigmask(_signal.SIG_BLOCK, blocked)
+        self._size = _thread.stack_size()  # which is the system's from now on
+        if self._size >= _ROOM:
+            self._size = _thread.stack_size(self._size)
 
     def __exit__(self, *_: object) -> None:
+        if self._size:
+            meanwhile = _thread.stack_size(self._size)
+            if meanwhile:  # a program's, in another thread
+                _thread.stack_size(meanwhile)
         if self._before is not None:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
 

@@ -10,14 +10,28 @@ Nothing of the program may run in such a thread that starts processes: they woul
 from __future__ import annotations
 
 import threading
+from types import FunctionType
 
 from metertap.signal_mask import signals_kept_away
 
+_NO_HOOKS = {"_trace_hook": None, "_profile_hook": None}
+
 
 class Thread(threading.Thread):
-    """A thread that takes no signals of the process."""
+    """A thread that takes no signals of the process, and is not seen by its tracers.
+
+    A tracer or profiler of the program (`threading.settrace`) would run in it, print it, and count
+    what it does beside the program's own threads.
+    """
 
     def start(self) -> None:
         """Start it. Raises RuntimeError where none can be started."""
         with signals_kept_away():
             super().start()
+
+    def _bootstrap_inner(self) -> None:
+        # Python sets the hooks in here, which it finds among the globals of this function.
+        begin = threading.Thread.__dict__["_bootstrap_inner"]
+        if type(begin) is FunctionType:
+            begin = FunctionType(begin.__code__, {**vars(threading), **_NO_HOOKS})
+        begin(self)

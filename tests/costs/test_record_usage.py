@@ -216,12 +216,20 @@ def test_figures_begin_again_and_counters_do_not() -> None:
     assert exact_cost() == Decimal("0.0040625") + Decimal("0.0020625")
 
 
-def test_names_past_the_limit_share_a_model() -> None:
+def test_names_past_the_limit_share_one() -> None:
     with metertap.instrument(json_endpoint=False, series_limit=3):
         for number in range(10):
             metertap.record_usage(provider="x", model=f"m{number}", input_tokens=1)
-        models = [(item["model"], item["calls"]) for item in costs()["models"]]
-    assert models == [("m0", 1), ("m1", 1), ("m2", 1), ("_OTHER", 7)]
+        models = [(item["provider"], item["model"], item["calls"]) for item in costs()["models"]]
+    assert models == [("x", "m0", 1), ("x", "m1", 1), ("x", "m2", 1), ("_OTHER", "_OTHER", 7)]
+
+
+def test_providers_past_the_limit_share_a_name() -> None:
+    with metertap.instrument(json_endpoint=False, series_limit=3):
+        for number in range(10):
+            metertap.record_usage(provider=f"p{number}", model="m", input_tokens=1)
+        models = [(item["provider"], item["model"], item["calls"]) for item in costs()["models"]]
+    assert models == [("p0", "m", 1), ("p1", "m", 1), ("p2", "m", 1), ("_OTHER", "_OTHER", 7)]
 
 
 def test_repeats_are_looked_for_only_if_asked() -> None:

@@ -29,6 +29,11 @@ class Interrupting(type):
         raise KeyboardInterrupt
 
 
+class Telling(type):
+    def __getattr__(cls, name: str) -> NoReturn:
+        raise ValueError(name)
+
+
 class Unhashable(metaclass=Compared):
     pass
 
@@ -37,7 +42,15 @@ class Hostile(metaclass=Interrupting):
     pass
 
 
-RESULTS = [pytest.param(Unhashable(), id="unhashable"), pytest.param(Hostile(), id="raises")]
+class Asked(metaclass=Telling):
+    pass
+
+
+RESULTS = [
+    pytest.param(Unhashable(), id="unhashable"),
+    pytest.param(Hostile(), id="raises"),
+    pytest.param(Asked(), id="raises where it is asked"),
+]
 
 
 @pytest.mark.parametrize("result", RESULTS)
@@ -57,6 +70,8 @@ def test_a_decorated_function_returns_it(result: Any) -> None:
             assert function() is result
             assert Holder().method() is result
         assert faults.fault_counts() == {}
+        tools = metertap.get_all_metrics()["tool_metrics"].values()
+        assert [(tool["total_calls"], tool["active_calls"]) for tool in tools] == [(2, 0), (2, 0)]
 
 
 @pytest.mark.parametrize("result", RESULTS)

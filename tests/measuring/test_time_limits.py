@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -31,7 +32,33 @@ class Job:
         self.over(*arguments)
 
 
-HANDLERS = [Job().over, Job().warned, lambda *given: Job().over(*given)]
+class Clock:
+    """A handler that is an object, and lets go of what it does not need."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise TimeLimit
+
+
+def over(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise TimeLimit
+
+
+def over_later(_limit: float, number: int, frame: FrameType | None) -> None:
+    frame = None
+    raise TimeLimit(number, frame)
+
+
+HANDLERS = [
+    Job().over,
+    Job().warned,
+    lambda *given: Job().over(*given),
+    over,
+    Clock(),
+    Clock().__call__,
+    partial(partial(over_later), 0.5),
+]
 
 
 @pytest.fixture(params=HANDLERS)
@@ -63,6 +90,20 @@ def test_what_an_object_of_the_programs_raises_when_it_is_asked_is_a_fault() -> 
 
     with faults.guarded("here"):
         raises((one for one in ()).gi_frame)  # nobody was interrupted there
+    assert faults.fault_counts() == {"here": 1}
+
+
+class Curious:
+    """It looks at who asks for what it does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        caller = sys._getframe(1)
+        raise TimeLimit(caller.f_lineno, name)
+
+
+def test_what_an_object_raises_that_looks_at_its_caller_is_a_fault() -> None:
+    with faults.guarded("here"):
+        Curious().handler  # noqa: B018
     assert faults.fault_counts() == {"here": 1}
 
 

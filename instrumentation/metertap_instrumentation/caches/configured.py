@@ -34,6 +34,7 @@ from metertap import faults
 from metertap.caching.cache_meter import CacheMeter
 from metertap.caching.layers import counting, layer
 from metertap.caching.meters import ObjectMeters
+from metertap.measuring.unfinished import can_be_awaited
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
@@ -230,7 +231,7 @@ def _number(result: Any) -> int:
 
 def _comes_later(result: Any) -> bool:
     kind = type(result)
-    return kind is GeneratorType or kind is AsyncGeneratorType or hasattr(kind, "__await__")
+    return kind is GeneratorType or kind is AsyncGeneratorType or can_be_awaited(result)
 
 
 class _NamedMeter(CacheMeter):

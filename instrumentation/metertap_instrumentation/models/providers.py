@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from metertap.labels import as_label
+
 _CLASSES = {
     "Azure": "azure.ai.openai",
     "Foundry": "azure.ai.inference",
@@ -68,8 +70,11 @@ _NAMES = {
 
 
 def provider_named(name: str) -> str:
-    """Return the conventions' name of a provider, by what a library calls it."""
-    return "gcp.vertex_ai" if name.startswith("vertex_ai") else _NAMES.get(name, name)
+    """Return the conventions' name of a provider, by what a library calls it.
+
+    The name may be a client's: litellm takes it from the model that it is asked for.
+    """
+    return "gcp.vertex_ai" if name.startswith("vertex_ai") else _NAMES.get(name) or as_label(name)
 
 
 _known: dict[int, tuple[Any, type, str | None, tuple[str, int]]] = {}

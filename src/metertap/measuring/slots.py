@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metertap import faults
 from metertap.measuring import calls, unfinished
 from metertap.measuring.calls import ASKED, NEW, NOTE, OWNER, SERIES, Frame
+from metertap.measuring.unfinished import can_be_awaited
 from metertap.outcomes import Ending
 from metertap.patching.by_value import sent
 from metertap.patching.tracebacks import hide_frame
@@ -106,7 +107,7 @@ class Slot:
     later = unfinished.later
 
     def look_at(self, result: object) -> None:
-        """Look at the first result of a function, in a subclass that wants to warn of it."""
+        """Look at the first result of a function, in a subclass that warns of it. Never raises."""
 
 
 class ToolSlot(Slot):
@@ -179,10 +180,10 @@ class ToolSlot(Slot):
 
     def told(self, frame: Frame, started: float, ended: float, result: object) -> None:
         """End a call of one of `functions`' frames that `ASKED` has a mark of. Never raises."""
-        if self.is_new:
-            self.look_at(result)
         frame[NOTE:] = None, started, None, 0, None
         calls.leave(frame, None, ended)
+        if self.is_new:
+            self.look_at(result)
 
     def start(self) -> Frame | None:
         """Begin a generator's call, as `functions` do it."""
@@ -253,17 +254,18 @@ class ToolSlot(Slot):
         self.series = None
 
     def look_at(self, result: object) -> None:
-        """Warn of a function that looks plain and is not, by its first result."""
+        """Warn of a function that looks plain and is not, by its first result. Never raises."""
         self.is_new = False
         kind = type(result)
-        if hasattr(kind, "__await__") or kind is GeneratorType or kind is AsyncGeneratorType:
-            faults.warn_once(
-                f"tool {self.name}",
-                "tool %s is a plain function and returns a %s: only the making of that is "
-                "measured; decorate the function that does the work",
-                self.name,
-                kind.__name__,
-            )
+        with faults.guarded("measure"):
+            if kind is GeneratorType or kind is AsyncGeneratorType or can_be_awaited(result):
+                faults.warn_once(
+                    f"tool {self.name}",
+                    "tool %s is a plain function and returns a %s: only the making of that is "
+                    "measured; decorate the function that does the work",
+                    self.name,
+                    kind.__name__,
+                )
 
 
 def _inert() -> Any:

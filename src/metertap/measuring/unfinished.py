@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ UNFINISHED = frozenset(map(id, (CoroutineType, GeneratorType, AsyncGeneratorType
 
 Not the types: to look for another one, Python would ask its metaclass, which is the program's.
 """
+_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_own: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 _Enter = Callable[..., Frame | None]
 
 
@@ -38,6 +40,11 @@ class Ends(Protocol):
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
         """End the call of `frame`, which raised `error`, and hide the caller's frame in that."""
+
+
+def can_be_awaited(result: object) -> bool:
+    """Return whether `await` takes `result`. Its metaclass, which may raise, is not asked."""
+    return any("__await__" in _own(base) for base in _bases(type(result)))
 
 
 def later(own: Ends, frame: Frame, started: float, made: Any) -> Any:

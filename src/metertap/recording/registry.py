@@ -216,14 +216,14 @@ class Registry(Views):
     def usage(self, tool: str, provider: str, model: str) -> UsageSeries:
         """Return the series of model calls of a tool; made if new. With the lock held.
 
-        Past the series limit the model is `_OTHER`.
+        Past the series limit the provider and the model are `_OTHER`: a client may name both.
         """
         series = self._usage.get((tool, provider, model))
         if series is None:
             from metertap.recording.usage_series import UsageSeries  # for whoever asks models
 
             if len(self._usage) >= self._series_limit:
-                model = catalogue.OTHER
+                provider = model = catalogue.OTHER
             key = (tool, provider, model)
             series = self._usage.setdefault(key, UsageSeries(*key))
         return series

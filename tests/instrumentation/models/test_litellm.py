@@ -292,3 +292,11 @@ def test_embeddings_have_no_output(is_async: bool, embeddings: ModelApi) -> None
     (model,) = found["models"]
     assert (model["provider"], model["calls"]) == ("openai", 1)
     assert (model["input_tokens"], model["output_tokens"]) == (8, 0)
+
+
+def test_a_provider_that_a_client_made_up_is_cut_off() -> None:
+    with metertap.instrument(json_endpoint=False), pytest.raises(litellm.BadRequestError):
+        litellm.completion(f"{'evil' * 100}/gpt", [{"role": "user", "content": SECRET}])
+    found: Any = metertap.get_all_metrics()["cost_metrics"]
+    (model,) = found["models"]
+    assert (model["provider"], model["model"]) == (("evil" * 50), "gpt")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from metertap import catalogue, faults
 from metertap.measuring.callables import kind_of
 from metertap.measuring.slots import NamedSlot, Slot, ToolSlot
+from metertap.measuring.unfinished import can_be_awaited
 from metertap.recording import ToolSeries
 from metertap.state import is_enabled, recorder
 from metertap_instrumentation.lines import nearest, need
@@ -101,15 +102,16 @@ class _Named(NamedSlot):
     def look_at(self, result: object) -> None:
         """Warn of a result that runs on after it is returned and cannot be followed."""
         self.is_new = False
-        if hasattr(type(result), "__await__"):
-            line = str(self.counted_by)
-            faults.warn_once(
-                f"configured tool {line}",
-                "%s returns a %s: only the making of that is measured; name the async function "
-                "itself",
-                line,
-                type(result).__qualname__,
-            )
+        with faults.guarded("measure"):
+            if can_be_awaited(result):
+                line = str(self.counted_by)
+                faults.warn_once(
+                    f"configured tool {line}",
+                    "%s returns a %s: only the making of that is measured; name the async function "
+                    "itself",
+                    line,
+                    type(result).__qualname__,
+                )
 
 
 class Slots:

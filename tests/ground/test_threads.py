@@ -1,0 +1,84 @@
+"""Threads of metertap's are none of the program's: its tracers and sizes are for its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from metertap.signal_mask import signals_kept_away
+from metertap.threads import Thread
+
+pytestmark = pytest.mark.interpreter
+
+
+def test_tracers_and_profilers_of_the_program_do_not_see_them() -> None:
+    seen: list[object] = []
+
+    def see(*event: object) -> None:
+        seen.append(event)
+
+    before = threading.gettrace(), threading.getprofile()
+    threading.settrace(see)
+    threading.setprofile(see)
+    try:
+        for make, is_seen in ((Thread, False), (threading.Thread, True)):
+            thread = make(target=str)
+            thread.start()
+            thread.join()
+            assert not thread.is_alive()
+            assert bool(seen) == is_seen
+    finally:
+        threading.settrace(before[0])  # type: ignore[arg-type]
+        threading.setprofile(before[1])
+
+
+@pytest.mark.parametrize("size", [0, 64 * 1024, 4 * 1024 * 1024])
+def test_they_have_room_and_the_programs_own_have_what_it_sets(size: int) -> None:
+    before = threading.stack_size(size)
+    try:
+        with signals_kept_away():
+            inside = threading.stack_size(64 * 1024)
+            threading.stack_size(inside)
+            with signals_kept_away():
+                pass
+        assert inside in (0, 4 * 1024 * 1024)
+        assert threading.stack_size() == size
+    finally:
+        threading.stack_size(before)
+
+
+def test_what_the_program_sets_while_one_of_them_starts_stays() -> None:
+    before = threading.stack_size(64 * 1024)
+    try:
+        with signals_kept_away():
+            threading.stack_size(128 * 1024)
+        assert threading.stack_size() == 128 * 1024
+    finally:
+        threading.stack_size(before)
+
+
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+sys.stdin.read()
+import metertap
+metertap.instrument(json_endpoint=False)
+metertap.record_tool_call("search", True, latency_ms=-5)
+"""
+
+
+@pytest.mark.programs
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="the system has none")
+def test_a_warning_that_nobody_reads_ends_no_program() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stderr is not None
+    assert program.stdin is not None
+    program.stderr.close()
+    program.stdin.close()
+    assert program.wait(60) == 0
