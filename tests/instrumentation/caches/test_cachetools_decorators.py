@@ -6,7 +6,9 @@ Where a version has none, and beside it where there is one: a miss is a call tha
 from __future__ import annotations
 
 import functools
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -282,3 +284,21 @@ def test_methods_of_all_objects_share_a_line_and_a_mapping_may_be_replaced() -> 
     shops[0].price(1)
     assert less(counted(), before) == (2, 3)
     assert sum("Shop.price" in name for name in metertap.get_all_metrics()["cache_metrics"]) == 1
+
+
+def test_an_object_with_a_decorated_method_is_gone_with_its_last_reference() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.found: dict[Any, str] = {}
+
+        @cachetools.cachedmethod(lambda self: self.found)
+        def look(self, key: str) -> str:
+            return key.upper()
+
+    held = Holder()
+    assert [held.look("a"), held.look("a")] == ["A", "A"]
+    assert counted() == (1, 1)
+    reference = weakref.ref(held)
+    del held
+    gc.collect()
+    assert reference() is None

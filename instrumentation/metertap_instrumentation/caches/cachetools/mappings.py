@@ -9,7 +9,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.layers import layer
-from metertap.caching.meters import ObjectMeters
+from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.patching.wrapper import Wrapper
@@ -17,18 +17,19 @@ from metertap_instrumentation.caches.applications import name_of
 from metertap_instrumentation.caches.cachetools.lookups import cache_class
 
 _layer = layer.get
+_new = object.__new__
 # A plain mapping cannot be held weakly, and has no name: the decorated function stands for it.
 meters = ObjectMeters("cachetools", supports=frozenset(), natural_name=name_of)
 
 
 class _Counted(MutableMapping[Any, Any]):
-    """The mapping that a decorator looks in. Its lookups count for the decorated function `of`."""
+    """The mapping that a decorator looks in. Its lookups count for the decorated function."""
 
     __slots__ = ("_meter", "mapping")
 
-    def __init__(self, mapping: Any, of: Any) -> None:
+    def __init__(self, mapping: Any, meter: ObjectMeter) -> None:
         self.mapping = mapping
-        self._meter = meters.of(of)
+        self._meter = meter
 
     def __getitem__(self, key: Any) -> Any:
         try:
@@ -76,54 +77,51 @@ def _counted(cache: Any, of: Any) -> Any:
     if cache is None or isinstance(cache, cache_class()):
         return cache
     with faults.guarded("cachetools"):
-        return _Counted(cache, of)
+        return _Counted(cache, meters.of(of))
     return cache
 
 
 # From cachetools 8 on a decorated function is an object that reads its attribute `cache` once in
 # each call. The call is made on a twin of it, which shares its `__dict__` and whose `cache` counts.
+# A twin is there for one call: one that was kept would keep the function, and the object whose
+# method it is.
 
-_twins: dict[int, Any] = {}
-"""The measured twin of each decorated function, by identity; None for one over a `Cache`."""
+_meters: dict[int, ObjectMeter | None] = {}
+"""Those of decorated functions, by identity; None of one over a `Cache`, which needs no twin."""
 _ends: dict[int, weakref.ref[Any]] = {}
 
 
 @functools.cache
 def _twin_class(kind: Any) -> Any:
     class Twin(kind):  # type: ignore[misc]
-        __slots__ = ("counted", "of")
-        counted: Any
-        of: weakref.ref[Any]
+        __slots__ = ("meter", "of")
+        meter: ObjectMeter | None
+        of: Any
 
         @property
         def cache(self) -> Any:
             held = vars(self)
             cache = held["cache"] if "cache" in held else super().cache
-            counted = self.counted
-            if type(counted) is not _Counted or counted.mapping is not cache:
-                # All objects of a class count under one name, which is that of the method.
-                of = self.of() if "cache" in held else held["__wrapped__"]
-                counted = self.counted = _counted(cache, of)
-                if counted is cache:
-                    _twins[id(self.of())] = None
+            if self.meter is not None and type(cache) is dict:
+                return _Counted(cache, self.meter)
+            # All objects of a class count under one name, which is that of the method.
+            counted = _counted(cache, self.of if "cache" in held else held["__wrapped__"])
+            _know(self.of, None if counted is cache else counted._meter)
             return counted
 
     return Twin
 
 
-def _twin_of(function: Any) -> Any:
+def _know(function: Any, meter: ObjectMeter | None) -> None:
     identity = id(function)
 
     def ended(_reference: Any) -> None:
-        _twins.pop(identity, None)
+        _meters.pop(identity, None)
         _ends.pop(identity, None)
 
-    kind: Any = type(function)
-    twin = object.__new__(_twin_class(kind))
-    twin.__dict__ = vars(function)
-    twin.of, twin.counted = weakref.ref(function, ended), None
-    _ends[identity], _twins[identity] = twin.of, twin
-    return twin
+    if identity not in _ends:
+        _ends[identity] = weakref.ref(function, ended)
+    _meters[identity] = meter
 
 
 def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -133,10 +131,16 @@ def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         twin = self
         if live:
             try:
-                twin = _twins[id(self)] or self
-            except KeyError:
-                with faults.guarded("cachetools"):
-                    twin = _twin_of(self)
+                identity = id(self)
+                meter = _meters.get(identity)
+                if meter is not None or identity not in _meters:
+                    kind: Any = type(self)
+                    twin = _new(_twin_class(kind))
+                    twin.__dict__ = vars(self)
+                    twin.of, twin.meter = self, meter
+            except Exception as fault:
+                twin = self
+                faults.fault("cachetools", fault)
         try:
             return method(twin, *args, **kwargs)
         except BaseException as error:
