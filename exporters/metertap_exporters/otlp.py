@@ -54,6 +54,7 @@ _LOGGERS = (
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.proto.common._internal",
     "opentelemetry.sdk.metrics._internal.export",
 )
 _MOST_SAID = 200

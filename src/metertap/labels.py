@@ -9,4 +9,12 @@ def as_label(text: str) -> str:
     """Return `text` cut off, and without what cannot be encoded, which breaks every export."""
     if type(text) is str and len(text) <= _LENGTH and text.isascii():
         return text
-    return text[:_LENGTH].encode("utf-8", "replace").decode("utf-8")
+    return encodable(text[:_LENGTH])
+
+
+def encodable(text: str) -> str:
+    """Return `text` with a question mark in the place of what cannot be encoded.
+
+    Names of files and values of variables may have any byte in them.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -11,11 +11,12 @@ import functools
 import os
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metertap import distributions
 from metertap._version import __version__
 from metertap.faults import guarded
+from metertap.labels import encodable
 from metertap.settings.program import Program, arguments, described
 from metertap.settings.program import name as name_of_program
 from metertap.settings.settings import Settings
@@ -49,7 +50,8 @@ def resource(settings: Settings) -> Resource:
         attributes["service.name"] = settings.service_name
     if os.environ.get(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS):
         try:
-            return Resource.create(attributes)
+            found = Resource.create(attributes)
+            return Resource(_exportable(found), found.schema_url)
         except RuntimeError:  # the process ends, when the SDK can ask its detectors no more
             pass
     # What `create` makes where there are no others: it asks that one in a thread, and imports what
@@ -61,7 +63,19 @@ def resource(settings: Settings) -> Resource:
             "telemetry.sdk.version": sdk_version,
         }
     )
-    return own.merge(OTELResourceDetector().detect()).merge(Resource(attributes))
+    said = Resource(_exportable(OTELResourceDetector().detect()))
+    return own.merge(said).merge(Resource(attributes))
+
+
+def _exportable(found: Resource) -> dict[str, Any]:
+    """Return the attributes that detectors found, in names of files and in variables."""
+
+    def exportable(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(exportable, value))
+        return encodable(value) if isinstance(value, str) else value
+
+    return {encodable(key): exportable(value) for key, value in found.attributes.items()}
 
 
 def instance_id(settings: Settings) -> str:
@@ -93,7 +107,8 @@ def short_identity(settings: Settings) -> dict[str, str]:
 def shortened(attributes: Mapping[str, str]) -> dict[str, str]:
     """Rename resource attributes `service.*` to the document's names."""
     return {
-        key.removeprefix("service.").replace(".", "_"): text for key, text in attributes.items()
+        key.removeprefix("service.").replace(".", "_"): encodable(text)
+        for key, text in attributes.items()
     }
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from metertap.faults import shown
+from metertap.labels import encodable
 from metertap.parsing import names, number
 from metertap.settings.telling import unusable, warn_once
 
@@ -130,5 +131,6 @@ def _port_of(endpoint: str) -> int | None:
 
 def _resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
     """Parse `OTEL_RESOURCE_ATTRIBUTES`: what the operator says there must not be overwritten."""
-    pairs = (item.partition("=") for item in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    given = encodable(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    pairs = (item.partition("=") for item in given.split(","))
     return {key.strip(): unquote(value.strip()) for key, _, value in pairs if key.strip()}

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from metertap.labels import encodable
 from metertap.text import printable
 
 _LAUNCHERS = frozenset(
@@ -58,7 +59,7 @@ def name() -> str:
     """Name this program; a notebook's kernel after its notebook, where Jupyter says that."""
     found = described(arguments()).name
     # Kernels alone are asked: what a notebook starts inherits its variables.
-    return (_notebook() if found in _KERNELS else "") or found
+    return encodable((_notebook() if found in _KERNELS else "") or found)
 
 
 def _notebook() -> str:

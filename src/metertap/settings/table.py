@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metertap.labels import encodable
 from metertap.parsing import boolean, integer, names, number, text
 
 HISTORY_VARIABLE = "METERTAP_HISTORY"
@@ -22,7 +23,7 @@ AUTO = Path("auto")
 
 def _service(value: object) -> str:
     """Parse the name of a service: it is part of everything that is shown and exported."""
-    name = text(value)
+    name = encodable(text(value))
     if len(name) > _LONGEST_NAME:
         raise ValueError(f"at most {_LONGEST_NAME} characters are needed")
     return name
