@@ -20,13 +20,14 @@ from benchmarks import mcp
 from benchmarks.added import _later, _stream
 from benchmarks.calls import work
 from benchmarks.process import measured
+from metertap.patching import parameters
 
 Counts = Counter[str]
 _OURS = (
     "/src/metertap/",
     "/metertap_instrumentation/",
     "/site-packages/metertap/",
-    "<metertap>",
+    parameters.FILE,
     "/mcp_floors.py",  # which stands beside ours, and never in force with it
 )
 _WARM = 50

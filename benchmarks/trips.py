@@ -35,7 +35,7 @@ import metertap
 from benchmarks import mcp
 from metertap.alerts import counters
 from metertap.alerts.evaluator import Evaluator
-from metertap.patching import shell
+from metertap.patching import parameters
 from metertap.runtime.alert_watch import AlertWatch
 from metertap.settings import settings
 from metertap.state import recorder
@@ -55,7 +55,7 @@ def counted() -> Iterator[Runs]:
 
     def entered(frame: FrameType, event: str, _argument: Any) -> None:
         code = frame.f_code
-        file = shell.__file__ if code.co_filename == "<metertap>" else code.co_filename
+        file = parameters.__file__ if code.co_filename == parameters.FILE else code.co_filename
         if event == "call" and file.startswith(_OURS) and not file.endswith(_EVERYWHERE):
             runs[str(Path(file).relative_to(_ROOT)), code.co_name] += 1
 

@@ -117,13 +117,12 @@ def test_a_decorated_handler_that_is_patched_too_is_counted_once(handlers: Handl
 @pytest.mark.parametrize("name", ["plain", "later"])
 def test_what_is_held_after_its_patch_is_undone_is_not_counted(name: str) -> None:
     of_patch = slot(name)
-    bare = Handlers()
-    held = functions.plain(bare.plain, of_patch)
+    held = functions.plain(Handlers.plain, of_patch)
     if name == "later":
-        held = functions.coroutine(bare.later, of_patch)
+        held = functions.coroutine(Handlers.later, of_patch)
     of_patch.close()
     assert of_patch.find() is None
-    result = held()
+    result = held(Handlers())
     assert (asyncio.run(result) if name == "later" else result) == "done"
     assert metertap.get_all_metrics()["tool_metrics"] == {}
 

@@ -7,13 +7,16 @@ import copy
 import functools
 import gc
 import inspect
+import logging
 import pickle
 import sys
 import traceback
 import typing
+import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,6 +216,49 @@ def test_wrong_arguments_raise_in_the_callers_frame() -> None:
     assert isinstance(error, TypeError)
     assert str(error) == "importable() missing 1 required positional argument: 'number'"
     assert len(traceback.extract_tb(error.__traceback__)) == 1
+
+
+def deprecated() -> None:
+    warnings.warn("use another one", DeprecationWarning, stacklevel=2)
+
+
+async def deprecated_later() -> None:
+    warnings.warn("use another one", DeprecationWarning, stacklevel=2)
+
+
+@pytest.mark.parametrize("function", [deprecated, deprecated_later])
+def test_a_warning_about_the_caller_is_about_the_programs_own_line(
+    function: Callable[[], Any],
+) -> None:
+    async def wait_for(function: Callable[[], Any]) -> None:
+        await function()
+
+    def told(function: Callable[[], Any]) -> list[tuple[str, int]]:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            if inspect.iscoroutinefunction(function):
+                asyncio.run(wait_for(function))
+            else:
+                function()
+        return [(Path(one.filename).name, one.lineno) for one in seen]
+
+    expected = told(function)
+    assert [name for name, _ in expected] == [Path(__file__).name]
+    assert told(metertap.tool(function)) == expected
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before, logging passes over no frames")
+def test_a_record_about_the_caller_is_about_the_programs_own_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @metertap.tool
+    def logged() -> None:
+        logging.getLogger("program").warning("called", stacklevel=2)
+
+    logged()
+    (record,) = caplog.records
+    assert record.filename == Path(__file__).name
+    assert record.funcName == inspect.currentframe().f_code.co_name  # type: ignore[union-attr]
 
 
 def test_a_call_leaves_nothing_behind_that_only_the_collector_frees() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 import types
 import typing
 import weakref
@@ -14,13 +15,13 @@ from unittest import mock
 
 import pytest
 
+import metertap
 from support.stand_in_shop import (
     DECORATED_FUNCTIONS,
     DECORATED_METHODS,
     EVERY,
     FUNCTIONS,
     METHODS,
-    OBJECTS,
     OF_CLASS,
     PATCHED_FUNCTIONS,
     PATCHED_METHODS,
@@ -40,6 +41,9 @@ def described(value: Any) -> Any:
 
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "signature": inspect.signature,
+    "getfullargspec": inspect.getfullargspec,
+    "defaults": lambda it: [getattr(it, name, None) for name in ("__defaults__", "__kwdefaults__")],
+    "parameters": lambda it: parameters(getattr(it, "__code__", None)),
     "iscoroutinefunction": inspect.iscoroutinefunction,
     "isgeneratorfunction": inspect.isgeneratorfunction,
     "isasyncgenfunction": inspect.isasyncgenfunction,
@@ -70,17 +74,65 @@ def hints(it: Any) -> Any:
     return typing.get_type_hints(it.func if isinstance(it, functools.partial) else it)
 
 
-# wrapt's proxy of an object that is called is a descriptor, and has a `__call__` of its own.
-OF_FUNCTIONS = {"isroutine", "autospec"}
+def parameters(code: types.CodeType | None) -> Any:
+    if code is None:
+        return None
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
+    return (*counts, code.co_varnames[: counts[0] + counts[2]], code.co_flags & VARIABLE)
+
+
+VARIABLE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 @each(EVERY)
 def test_a_stand_in_answers_as_what_it_stands_for(both: Both, get: Get, question: str) -> None:
-    if get in OBJECTS.values() and question in OF_FUNCTIONS:
-        return
     ask = QUESTIONS[question]
     assert described(ask(get(both.measured))) == described(ask(get(both.bare)))
+
+
+WRONG: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    ((), {}),
+    ((1, 2, 3, 4), {}),
+    ((1, 2), {"odd": 1}),
+    ((1,), {"number": 2, "self": 1}),
+]
+
+
+@each(EVERY)
+def test_wrong_arguments_are_refused_at_the_call_as_by_what_it_stands_for(
+    both: Both, get: Get
+) -> None:
+    def refused(module: Any) -> list[Any]:
+        told = []
+        for arguments, named in WRONG:
+            with pytest.raises(TypeError) as raised:
+                get(module)(*arguments, **named)
+            told.append((str(raised.value), [frame.name for frame in raised.traceback]))
+        return told
+
+    measured, bare = refused(both.measured), refused(both.bare)
+    assert [text for text, _ in measured] == [text for text, _ in bare]
+    assert measured == bare or sys.version_info < (3, 11)  # before, a frame cannot be hidden
+
+
+OF_PROGRAM = {name: FUNCTIONS[name] for name in (*DECORATED_FUNCTIONS, "function", "Shop.method")}
+"""What the program defines and decorates, or names in a line of the configuration."""
+
+
+@each(OF_PROGRAM)
+def test_annotations_that_are_text_are_evaluated_where_the_function_was_defined(
+    both: Both, get: Get
+) -> None:
+    assert get(both.measured).__globals__ is vars(both.measured)
+
+
+@each(OF_PROGRAM)
+def test_a_call_that_is_refused_is_none_of_the_tool(both: Both, get: Get) -> None:
+    with pytest.raises(TypeError):
+        get(both.measured)()
+    found = metertap.get_all_metrics()["tool_metrics"].values()
+    assert sum(tool["total_calls"] + tool["active_calls"] for tool in found) == 0
 
 
 @each({**FUNCTIONS, **METHODS})

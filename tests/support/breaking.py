@@ -40,6 +40,7 @@ _NEVER_FAIL = {
     "google_genai.py": {"wrapped"},
     "tap.py": {"_installation"},
     "slots.py": {"enter_or_pass", "told"},
+    "unfinished.py": {"__init__", "take"},
     "cache_meter.py": {"__init__", "forget"},
     "asgi.py": {"asgi"},
     "report.py": {"__init__"},

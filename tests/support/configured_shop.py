@@ -109,6 +109,14 @@ class ToolServer:
     def of_class(cls, args, tool_name):
         return tool_name
 
+    @classmethod
+    async def later_of_class(cls, tool_name):
+        return tool_name
+
+    @staticmethod
+    async def later_static(tool_name):
+        return tool_name
+
     @traced
     @classmethod
     def proxied_of_class(cls, args, tool_name):
@@ -180,6 +188,9 @@ class ToolServer:
 class Base:
     def handle(self, tool_name):
         return ("base", tool_name)
+
+    async def later(self, tool_name):
+        return tool_name
 
 class Derived(Base):
     def handle(self, tool_name):

@@ -16,6 +16,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.layers import layer, leave_layer
+from metertap.patching.parameters import as_async, shaped
 from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 
@@ -34,6 +35,67 @@ Note = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], None]
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
 ITSELF: Any = object()
 ASKED: Any = object()
+
+_COUNTING = """
+{kind} call({parameters}):
+    _asked = None
+    try:
+        if _live:
+            try:
+                _asked = _ask({first}, {args}, {kwargs})
+            except Exception as _error:
+                _fault(_library, _error)
+        if _asked is None:
+            return {awaiting}_method({arguments})
+        _what, _args, _kwargs = _asked
+"""
+_RUN = """
+        _result = {awaiting}_method({first}, *_args, **_kwargs)
+"""
+_RUN_AS_LAYER = """
+        _token = _set_layer(_layers)
+        try:
+            _result = {awaiting}_method({first}, *_args, **_kwargs)
+        finally:
+            _leave(_token)
+"""
+_ANSWER = """
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    try:
+        return _answer({first}, _what, _result)
+    except Exception as _error:
+        _fault(_library, _error)
+        return _result
+"""
+_AWAITED = """
+def call({parameters}):
+    return _later({arguments})
+"""
+_WITHIN = """
+{kind} call({parameters}):
+    try:
+        if not _live:
+            return {call}
+        with _entered(_around, {first}, {args}, {kwargs}):
+            return {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+"""
+_AFTER = """
+def call({parameters}):
+    try:
+        _result = _method({arguments})
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    if _live:
+        with _guarded(_library):
+            _note({first}, _result, {args}, {kwargs})
+    return _result
+"""
 
 
 def stand_ins(owner: str, /, **makers: Make) -> list[Target]:
@@ -66,66 +128,29 @@ def counts(
     not be a coroutine function.
     """
     layers = library if layers is ITSELF else layers
+    run = _RUN if layers is None else _RUN_AS_LAYER
+    if layers is ASKED:
+        run = run.replace("_layers", "_what")
+    source = _COUNTING + run + _ANSWER
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-        # Both halves are written out: what they share would cost a call more.
-        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            asked = None
-            try:
-                if live:
-                    try:
-                        asked = ask(self, args, kwargs)
-                    except Exception as fault:
-                        faults.fault(library, fault)
-                if asked is None:
-                    return method(self, *args, **kwargs)
-                what, args, kwargs = asked
-                if layers is None:
-                    result = method(self, *args, **kwargs)
-                else:
-                    token = _set_layer(what if layers is ASKED else layers)
-                    try:
-                        result = method(self, *args, **kwargs)
-                    finally:
-                        _reset_layer(token)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-            try:
-                return answer(self, what, result)
-            except Exception as fault:
-                faults.fault(library, fault)
-                return result
-
-        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            asked = None
-            try:
-                if live:
-                    try:
-                        asked = ask(self, args, kwargs)
-                    except Exception as fault:
-                        faults.fault(library, fault)
-                if asked is None:
-                    return await method(self, *args, **kwargs)
-                what, args, kwargs = asked
-                if layers is None:
-                    result = await method(self, *args, **kwargs)
-                else:
-                    token = _set_layer(what if layers is ASKED else layers)
-                    try:
-                        result = await method(self, *args, **kwargs)
-                    finally:
-                        leave_layer(token)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-            try:
-                return answer(self, what, result)
-            except Exception as fault:
-                faults.fault(library, fault)
-                return result
-
-        return _half(method, call, later, awaited=awaited)
+        is_async = inspect.iscoroutinefunction(method)
+        # One that is awaited without being a coroutine function to those who ask stays that.
+        is_awaited = awaited and not is_async
+        call = shaped(
+            method,
+            as_async(source) if is_awaited else source,
+            answer=answer,
+            ask=ask,
+            fault=faults.fault,
+            hide=hide_frame,
+            layers=layers,
+            leave=leave_layer if is_async or is_awaited else _reset_layer,
+            library=library,
+            live=live,
+            set_layer=_set_layer,
+        )
+        return shaped(method, _AWAITED, later=call) if is_awaited else call
 
     return make
 
@@ -136,27 +161,7 @@ def within(around: Around | None = None) -> Make:
         return counts("a layer above", lambda _cache, _asked, result: result, ask=anything)
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            try:
-                if not live:
-                    return method(self, *args, **kwargs)
-                with _entered(around, self, args, kwargs):
-                    return method(self, *args, **kwargs)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-
-        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            try:
-                if not live:
-                    return await method(self, *args, **kwargs)
-                with _entered(around, self, args, kwargs):
-                    return await method(self, *args, **kwargs)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-
-        return _half(method, call, later)
+        return shaped(method, _WITHIN, around=around, entered=_entered, hide=hide_frame, live=live)
 
     return make
 
@@ -172,34 +177,17 @@ def after(library: str, note: Note) -> Make:
     """Note each result of a method that is not awaited."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            try:
-                result = method(self, *args, **kwargs)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-            if live:
-                with faults.guarded(library):
-                    note(self, result, args, kwargs)
-            return result
-
-        return call
+        return shaped(
+            method,
+            _AFTER,
+            guarded=faults.guarded,
+            hide=hide_frame,
+            library=library,
+            live=live,
+            note=note,
+        )
 
     return make
-
-
-def _half(
-    method: Callable[..., Any],
-    call: Callable[..., Any],
-    later: Callable[..., Any],
-    *,
-    awaited: bool = False,
-) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(method):
-        return later
-    if awaited:  # it is no coroutine function to those who ask, and gives an awaitable
-        return lambda self, /, *args, **kwargs: later(self, *args, **kwargs)
-    return call
 
 
 NOTHING: Any = object()

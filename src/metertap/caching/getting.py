@@ -8,45 +8,44 @@ is not the plain case (a layer above that counts, say) is passed to the general 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import NOTHING
 from metertap.caching.layers import layer
 from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.measuring.calls import current
-from metertap.patching.shell import written
+from metertap.patching.parameters import canonical, shaped, written
 from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
 _SOURCE = """
-def call({parameters}):
+{kind} call({parameters}):
     try:
-        if {unless}_metertap_layer() is not None or not _metertap_live:
-            return _metertap_otherwise({arguments})
-        _metertap_found = _metertap_method({with_ours})
-    except BaseException as _metertap_error:
-        _metertap_hide(_metertap_error)
+        if {unless}_layer() is not None or not _live:
+            return _otherwise({arguments})
+        _found = _method({with_ours})
+    except BaseException as _error:
+        _hide(_error)
         raise
     try:
         try:
-            _metertap_meter = _metertap_meters[id({cache})]
+            _meter = _meters[_id({first})]
         except KeyError:
-            _metertap_meter = _metertap_meter_of({cache})
-        if _metertap_found is _metertap_nothing:
-            if _metertap_current() is None:
-                for _ in _metertap_meter._misses_outside:
+            _meter = _meter_of({first})
+        if _found is _nothing:
+            if _current() is None:
+                for _ in _meter._misses_outside:
                     return {default}
-            _metertap_meter.miss()
+            _meter.miss()
         else:
-            if _metertap_current() is None:
-                for _ in _metertap_meter._hits_outside:
-                    return _metertap_found
-            _metertap_meter.hit()
-    except Exception as _metertap_error:
-        _metertap_fault(_metertap_library, _metertap_error)
-    return {default} if _metertap_found is _metertap_nothing else _metertap_found
+            if _current() is None:
+                for _ in _meter._hits_outside:
+                    return _found
+            _meter.hit()
+    except Exception as _error:
+        _fault(_library, _error)
+    return {default} if _found is _nothing else _found
 """
 
 
@@ -67,38 +66,31 @@ def gets(
     nothing else. While `asking` gives anything, and where a parameter in `unless` is true, the
     function that `otherwise` makes runs.
     """
-    function = cast(FunctionType, method)
-    parameters, passed = written(function)
-    arguments = passed.split(", ")
-    names: dict[str, Any] = {
-        "__name__": __name__,
-        "_metertap_asking": asking,
-        "_metertap_current": current.get,
-        "_metertap_fault": faults.fault,
-        "_metertap_hide": hide_frame,
-        "_metertap_layer": layer.get,
-        "_metertap_library": meters.system,
-        "_metertap_live": live,
-        "_metertap_meter_of": meter_of,
-        "_metertap_meters": meters.known,
-        "_metertap_method": method,
-        "_metertap_nothing": nothing,
-        "_metertap_otherwise": otherwise(method, live),
-    }
-    questions = [name for name in arguments if name in unless]
+    names = {name: ours for ours, name in canonical(method).items()}
+    arguments = written(method)["arguments"].split(", ")
+    questions = [names[name] for name in sorted(unless) if name in names]
     if asking is not None:
         questions.append("_metertap_asking() is not None")
-    source = _SOURCE.format(
-        parameters=parameters,
-        arguments=passed,
-        with_ours=", ".join(
-            "_metertap_nothing" if name == "default" else name for name in arguments
-        ),
-        default="default" if "default" in arguments else "_metertap_nothing",
-        cache=arguments[0],
-        unless="".join(f"{question} or " for question in questions),
+    default = names.get("default", "_metertap_nothing")
+    places = {
+        "with_ours": ", ".join("_metertap_nothing" if it == default else it for it in arguments),
+        "default": default,
+        "unless": "".join(f"{question} or " for question in questions),
+    }
+    return shaped(
+        method,
+        _SOURCE,
+        places,
+        asking=asking,
+        current=current.get,
+        fault=faults.fault,
+        hide=hide_frame,
+        id=id,
+        layer=layer.get,
+        library=meters.system,
+        live=live,
+        meter_of=meter_of,
+        meters=meters.known,
+        nothing=nothing,
+        otherwise=otherwise(method, live),
     )
-    exec(compile(source, "<metertap>", "exec"), names)  # noqa: S102  # of names of parameters
-    made: FunctionType = names["call"]
-    made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-    return made

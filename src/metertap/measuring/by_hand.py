@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from types import FunctionType
@@ -22,9 +23,10 @@ from metertap.measuring.blocks import MeasuredBlock
 from metertap.measuring.slots import Slot, ToolSlot
 from metertap.outcomes import Ending
 from metertap.patching.by_value import is_by_value, sent
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import WrapperFunction
 from metertap.patching.tracebacks import hide_frame
-from metertap.patching.wrapper import FunctionWrapper, Wrapper
+from metertap.patching.wrapper import CalledProxy, FunctionWrapper, Wrapper
 from metertap.state import is_enabled, recorder
 
 SOURCE = catalogue.MANUAL
@@ -92,27 +94,35 @@ def _measured(function: Any, name: str | None) -> Any:
         wrapper = generators.wrapper(driver, lambda _instance, _args, _kwargs: slot)
     else:
         wrapper = (
-            wrappers.coroutine_wrapper(slot)
+            wrappers.coroutine_wrapper(slot, function)
             if kind == "coroutine"
             else wrappers.plain_wrapper(slot, slot.later)
         )
-        generators.named_as(function, wrapper)  # a coroutine shows the name of its function
-    return _ObjectWrapper(function, wrapper, label)
+    # What is no descriptor does not become one: others ask for that.
+    is_bound = hasattr(type(function), "__get__") or inspect.isclass(function)
+    return (_ObjectWrapper if is_bound else _proxies_of(type(function)))(function, wrapper, label)
 
 
 _SENT = sent(__name__, "_measured", lambda function, _label: function)
 """Decorates again in another process; without metertap there, it gives what was decorated."""
 
 
-class _Decorated(Wrapper):
-    """A wrapper of what was decorated, which is decorated again where it is pickled by value."""
+class _DecoratedAgain:
+    """A stand-in for what was decorated, which is decorated again where it is pickled by value."""
+
+    __wrapped__: Any
+    _self_label: str
+
+    def _parts(self) -> Any:
+        return _SENT, (self.__wrapped__, self._self_label)
+
+
+class _Decorated(_DecoratedAgain, Wrapper):
+    """A wrapper of what was decorated, and may be bound."""
 
     def __init__(self, wrapped: Any, wrapper: WrapperFunction, label: str) -> None:
         super().__init__(wrapped, wrapper)
         self._self_label = label
-
-    def _parts(self) -> Any:
-        return _SENT, (self.__wrapped__, self._self_label)
 
 
 class _GeneratorWrapper(_Decorated, FunctionWrapper):
@@ -136,8 +146,8 @@ class _GeneratorWrapper(_Decorated, FunctionWrapper):
         return driver(inner, slot)
 
 
-class _ObjectWrapper(_Decorated):
-    """A wrapper of an object that is called: copied and pickled as that, and decorated again."""
+class _OfObject(_DecoratedAgain):
+    """A stand-in for an object that is called: copied and pickled as that, and decorated again."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         return (
@@ -151,6 +161,43 @@ class _ObjectWrapper(_Decorated):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return _measured(copy.deepcopy(self.__wrapped__, memo), self._self_label)
+
+
+class _ObjectWrapper(_OfObject, _Decorated):
+    """A stand-in for an object that is called and may be bound."""
+
+
+class _ObjectProxy(_OfObject, CalledProxy):
+    """A stand-in for an object that is called and never bound."""
+
+    def __init__(self, wrapped: Any, wrapper: WrapperFunction, label: str) -> None:
+        super().__init__(wrapped)
+        self._self_wrapper = wrapper
+        self._self_label = label
+
+
+_CALL = """
+{kind} call({parameters}):
+    try:
+        return {awaiting}{first}._self_wrapper({first}.__wrapped__, None, {args}, {kwargs})
+    except BaseException as _error:
+        _hide(_error)
+        raise
+"""
+
+
+def _proxies_of(kind: Any) -> type[_ObjectProxy]:
+    """Return a class of proxies whose `__call__` is like that of `kind`, for those who ask it."""
+    bare: Any = getattr(kind, "__call__", None)  # noqa: B004
+    is_function = type(bare) is FunctionType
+    call = shaped(bare if is_function else _any, _CALL, hide=hide_frame)
+    if is_function:
+        functools.update_wrapper(call, bare)
+    return type(_ObjectProxy.__name__, (_ObjectProxy,), {"__call__": call})
+
+
+def _any(self: Any, /, *args: Any, **kwargs: Any) -> None:
+    """Stand for what does not say which parameters it has."""
 
 
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}

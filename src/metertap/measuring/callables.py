@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from metertap.patching.wrapper import Wrapper
+from metertap.patching.wrapper import CalledProxy, Wrapper
 
 Decorate = Callable[[Any], Any]
 
@@ -101,7 +101,7 @@ def is_measurable(function: Any) -> bool:
 
 def _bare(function: Any) -> Any:
     """Return the function or object that wrappers of ours stand around."""
-    while issubclass(type(function), Wrapper):
+    while issubclass(type(function), (Wrapper, CalledProxy)):
         function = function.__wrapped__
     return function
 

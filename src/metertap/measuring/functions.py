@@ -1,18 +1,17 @@
-"""Functions that measure the calls of another, at the least cost: one plain, one async.
+"""Functions that measure the calls of another, at the least cost: plain ones and async ones.
 
-Both do what `ToolSlot.enter` and `calls.leave` do, written out for the call that is not inside
+They do what `ToolSlot.enter` and `calls.leave` do, written out for the call that is not inside
 another: take a tick; become the current call; run the function between two readings of the clock;
-append the difference. On CPython 3.11 that is 87 of the interpreter's instructions
-(`python -m benchmarks.instructions`), about half of what `enter` and `leave` would take. No other
-place writes it out.
+append the difference. No other place writes it out, and it is written with the parameters of the
+function that is called (`parameters`). `python -m benchmarks.instructions` counts what that takes.
 
 An interrupt (Ctrl-C, a signal handler that raises) may come after each call of a function: after
 the tick, and the call has not begun; after the frame was made current, and nobody would end it. To
 catch it costs nothing where none comes.
 
-Three things look odd and are there for speed. What stands in a slot is read before it is called:
-looked up as a method it would be found late. What a tick gives is None, which is the parent of such
-a frame. And without keyword arguments none are passed on.
+Two things look odd and are there for speed. What stands in a slot is read before it is called:
+looked up as a method it would be found late. And what a tick gives is None, which is the parent of
+such a frame.
 """
 
 from __future__ import annotations
@@ -25,9 +24,65 @@ from typing import Any
 from metertap.measuring.calls import clock, current
 from metertap.measuring.slots import ToolSlot
 from metertap.measuring.unfinished import UNFINISHED, Later
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import StandIn
 
-_get, _set = current.get, current.set
+_BEGIN = """
+{kind} call({parameters}):
+    _parent = _get()
+    _series = _slot.series
+    if _series is None or (
+        _parent is not None and (_parent[0] is not None or _parent[2] is not None)
+    ):
+        _frame, _started = _slot.enter_or_pass()
+    else:
+        _tick = _series.tick
+        try:
+            _frame = [_series, _slot, _tick(), False, False]
+            _set(_frame)
+            _started = _clock()
+        except BaseException as _refused:
+            _frame, _started = _slot.begins(_series, _parent, _refused)
+    try:
+        _result = {call}
+        _ended = _clock()
+"""
+_ASK_LATER = """
+        if _id(_type(_result)) in _UNFINISHED and _frame[0]:
+            return _later(_frame, _started, _result)
+"""
+_TELL = """
+        if _frame[3]:
+            if _slot.is_new and _id(_type(_result)) in _UNFINISHED and _frame[0]:
+                return _slot.later(_frame, _started, _result)
+            _slot.told(_frame, _started, _ended, _result)
+            return _result
+"""
+_RECORD = """
+        _series = _frame[0]
+        _frame[0] = None
+        if _series:
+            _append = _series.append
+            _append(_ended - _started)
+            _series.ended = _ended
+"""
+_LOOKED_UP = """
+            if _frame[3]:
+                _series.looked_up(True, _frame[4], _ended - _started)
+"""
+_END = """
+        return _result
+    except BaseException as _error:
+        try:
+            _slot.failed(_frame, _series, _started, _error)
+        except BaseException:
+            _slot.gave_up(_frame)
+            raise
+        raise
+"""
+_PLAIN = _BEGIN + _TELL + _RECORD + _END
+_PLAIN_OR_LATER = _BEGIN + _ASK_LATER + _TELL + _RECORD + _END
+_COROUTINE = _BEGIN + _RECORD + _LOOKED_UP + _END
 
 
 def plain(
@@ -37,92 +92,30 @@ def plain(
 
     `later` is asked for what to do with results that are not over yet.
     """
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        parent = _get()
-        series = slot.series
-        if series is None or (
-            parent is not None and (parent[0] is not None or parent[2] is not None)
-        ):
-            frame, started = slot.enter_or_pass()
-        else:
-            tick = series.tick
-            try:
-                frame = [series, slot, tick(), False, False]
-                _set(frame)
-                started = clock()
-            except BaseException as refused:
-                frame, started = slot.begins(series, parent, refused)
-        try:
-            result = function(*args, **kwargs) if kwargs else function(*args)
-            ended = clock()
-            if later is not None and id(type(result)) in UNFINISHED and frame[0]:
-                return later(frame, started, result)
-            if frame[3]:
-                if slot.is_new and id(type(result)) in UNFINISHED and frame[0]:
-                    return slot.later(frame, started, result)
-                slot.told(frame, started, ended, result)
-                return result
-            series = frame[0]
-            frame[0] = None
-            if series:
-                append = series.append
-                append(ended - started)
-                series.ended = ended
-            return result
-        except BaseException as error:
-            try:
-                slot.failed(frame, series, started, error)
-            except BaseException:
-                slot.gave_up(frame)
-                raise
-            raise
-
-    return call
+    source = _PLAIN if later is None else _PLAIN_OR_LATER
+    return _measuring(function, source, slot, later=later, id=id, type=type, UNFINISHED=UNFINISHED)
 
 
 def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
     """Return an async function that calls `function` and counts its calls on `slot`."""
     slot.is_new = False  # what it returns is over
+    return _measuring(function, _COROUTINE, slot)
 
-    @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        parent = _get()
-        series = slot.series
-        if series is None or (
-            parent is not None and (parent[0] is not None or parent[2] is not None)
-        ):
-            frame, started = slot.enter_or_pass()
-        else:
-            tick = series.tick
-            try:
-                frame = [series, slot, tick(), False, False]
-                _set(frame)
-                started = clock()
-            except BaseException as refused:
-                frame, started = slot.begins(series, parent, refused)
-        try:
-            result = await (function(*args, **kwargs) if kwargs else function(*args))
-            ended = clock()
-            series = frame[0]
-            frame[0] = None
-            if series:
-                append = series.append
-                append(ended - started)
-                series.ended = ended
-                if frame[3]:
-                    series.looked_up(True, frame[4], ended - started)
-            return result
-        except BaseException as error:
-            try:
-                slot.failed(frame, series, started, error)
-            except BaseException:
-                slot.gave_up(frame)
-                raise
-            raise
 
-    return call
+def _measuring(
+    function: Callable[..., Any], source: str, slot: ToolSlot, **names: Any
+) -> Callable[..., Any]:
+    made = shaped(
+        function,
+        source,
+        of_program=True,
+        slot=slot,
+        get=current.get,
+        set=current.set,
+        clock=clock,
+        **names,
+    )
+    return functools.wraps(function)(made)
 
 
 def replacement(

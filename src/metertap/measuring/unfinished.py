@@ -64,7 +64,7 @@ def later(own: Ends, frame: Frame, started: float, made: Any) -> Any:
             return made
         spent, enter = clock() - started, frame[OWNER].enter
         calls.give_up(frame)
-        return generators.named_as(made, _LATER[type(made)](own, enter, _Unrun(made), spent))
+        return generators.named_as(made, _LATER[type(made)](own, enter, Unrun(made), spent))
     except Exception as fault:
         faults.fault("measure", fault)
         return made
@@ -83,7 +83,7 @@ def _alone() -> int:
 _ALONE = _alone()
 
 
-class _Unrun:
+class Unrun:
     """What was made, until it is run. Whoever gives up what stands for it gives up both."""
 
     __slots__ = ("_made",)
@@ -114,7 +114,7 @@ class Steps:
         return self._enter(spent=self._spent, as_current=False)
 
 
-async def _coroutine_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float) -> Any:
+async def _coroutine_later(own: Ends, enter: _Enter, unrun: Unrun, spent: float) -> Any:
     frame = enter(spent=spent)
     try:
         result = await unrun.take()
@@ -126,15 +126,15 @@ async def _coroutine_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float
     return result
 
 
-def _generator_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float) -> Any:
+def _generator_later(own: Ends, enter: _Enter, unrun: Unrun, spent: float) -> Any:
     return generators.steps(None, Steps(own, enter, spent), unrun.take)
 
 
-def _async_generator_later(own: Ends, enter: _Enter, unrun: _Unrun, spent: float) -> Any:
+def _async_generator_later(own: Ends, enter: _Enter, unrun: Unrun, spent: float) -> Any:
     return generators.async_steps(None, Steps(own, enter, spent), unrun.take)
 
 
-_LATER: dict[type, Callable[[Ends, _Enter, _Unrun, float], Any]] = {
+_LATER: dict[type, Callable[[Ends, _Enter, Unrun, float], Any]] = {
     CoroutineType: _coroutine_later,
     GeneratorType: _generator_later,
     AsyncGeneratorType: _async_generator_later,

@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from metertap.patching.targets import StandIn, Target, WrapperFunction, binding, findable
+from metertap.patching.parameters import shaped
+from metertap.patching.targets import (
+    Replacement,
+    StandIn,
+    Target,
+    WrapperFunction,
+    binding,
+    findable,
+)
 from metertap.patching.tracebacks import hide_frame
 
 _ABSENT: Any = object()
@@ -25,13 +33,13 @@ class Installed(NamedTuple):
     owner: Any
     name: str
     original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
-    stand_in: Any  # a function, a class method of one, or wrapt's proxy
+    stand_in: Any  # a function, a class or static method of one, or wrapt's proxy
     switch_off: Callable[[], None]  # from then on it calls straight through
 
     def is_in_force(self) -> bool:
         """Return whether calls go through the stand-in, itself or within other wrappers."""
         ours: Any = self.stand_in
-        if type(ours) is classmethod:  # others may decorate its function
+        if type(ours) in {classmethod, staticmethod}:  # others may decorate its function
             ours = ours.__func__
         return any(item is ours for item in _layers(self._found()))
 
@@ -142,20 +150,27 @@ def put(owner: Any, name: str, target: Target) -> Installed:
     """Put a stand-in in the place of `owner.name`."""
     original = vars(owner).get(name, _ABSENT)
     stand_in: Any
-    if _is_plain_classmethod(original):
-        function, switch_off = binding(target.wrapper)(original.__func__)
-        stand_in = classmethod(function)
+    replacement = _replacement_within(original, target)
+    if replacement is not None:
+        function, switch_off = replacement(original.__func__)
+        stand_in = type(original)(function)
     else:
         stand_in, switch_off = make_stand_in(owner, name, original, target)
     setattr(owner, name, stand_in)
     return Installed(target, owner, name, original, stand_in, switch_off)
 
 
-def _is_plain_classmethod(found: Any) -> bool:
-    if type(found) is not classmethod or type(found.__func__) is not FunctionType:
-        return False
+def _replacement_within(found: Any, target: Target) -> Replacement | None:
+    """Return what replaces the function in a class or static method; None if nothing can."""
+    kind = type(found)
+    if kind not in {classmethod, staticmethod} or type(found.__func__) is not FunctionType:
+        return None
     function = found.__func__
-    return not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function))
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return None
+    if target.replacement is not None or kind is staticmethod:
+        return target.replacement
+    return binding(target.wrapper)
 
 
 def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
@@ -187,16 +202,25 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
 
 def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that awaits `method`, or what `owner` inherits in its place by then."""
+    like = method if type(method) is FunctionType else _any
+    made = shaped(
+        like, _INHERITED, owner=owner, name=name, super=super, getattr=getattr, hide=hide_frame
+    )
+    return functools.wraps(method)(made)
 
-    @functools.wraps(method)
-    async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await getattr(super(owner, self), name)(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
 
-    return later
+async def _any(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Stand for what does not say which parameters it has."""
+
+
+_INHERITED = """
+{kind} call({parameters}):
+    try:
+        return {awaiting}_getattr(_super(_owner, {first}), _name)(*{args}, **{kwargs})
+    except BaseException as _error:
+        _hide(_error)
+        raise
+"""
 
 
 def _call_inherited(

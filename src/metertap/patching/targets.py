@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from metertap.patching.parameters import shaped
 from metertap.patching.tracebacks import hide_frame
 
 WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -24,6 +25,17 @@ Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
 """A maker of the function that takes a method's place. It gets the instance first."""
 
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+_BOUND = """
+{kind} call({parameters}):
+    _bound = _method.__get__({first})
+    try:
+        if _live:
+            return {awaiting}_wrapper(_bound, {first}, {args}, {kwargs})
+        return {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+"""
 _WRAPPER = "metertap.patching.wrapper"
 """The module that imports wrapt, which takes milliseconds: loaded with the first proxy."""
 
@@ -90,25 +102,7 @@ def binding(wrapper: WrapperFunction) -> Replacement:
     """Replace a method by a function that binds it at each call, as wrapt does for `wrapper`."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-        def function(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            bound = method.__get__(self)
-            try:
-                return wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-
-        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            bound = method.__get__(self)
-            try:
-                return await (
-                    wrapper(bound, self, args, kwargs) if live else bound(*args, **kwargs)
-                )
-            except BaseException as error:
-                hide_frame(error)
-                raise
-
-        return later if inspect.iscoroutinefunction(method) else function
+        return shaped(method, _BOUND, live=live, wrapper=wrapper, hide=hide_frame)
 
     return _replacement(make)
 

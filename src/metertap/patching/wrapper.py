@@ -15,10 +15,12 @@ from metertap.patching.by_value import is_by_value, shown_class
 
 # Generic in wrapt's type stubs only, and with a metaclass in its implementation without C only.
 if TYPE_CHECKING:
+    _CallableObjectProxy = wrapt.CallableObjectProxy[Any]
     _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
     _BoundFunctionWrapper = wrapt.BoundFunctionWrapper[..., Any]
     _Type = type
 else:
+    _CallableObjectProxy = wrapt.CallableObjectProxy
     _FunctionWrapper = wrapt.FunctionWrapper
     _BoundFunctionWrapper = wrapt.BoundFunctionWrapper
     _Type = type(wrapt.BoundFunctionWrapper)
@@ -178,3 +180,10 @@ class MethodWrapper(Wrapper):
         if self._self_function is None:
             self._self_function = super().__get__(None, owner)
         return self._self_function
+
+
+class CalledProxy(_CallableObjectProxy):
+    """A proxy of an object that is called, and is no descriptor: neither is this."""
+
+    __annotations__ = _ANNOTATIONS
+    __class__ = _CLASS

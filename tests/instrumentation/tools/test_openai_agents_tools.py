@@ -20,6 +20,7 @@ from agents import Agent, FunctionTool, ModelBehaviorError, Runner, UserError, f
 import metertap
 from kits.tool_kit import ToolKit
 from metertap import Tap
+from metertap.patching import parameters
 from metertap_instrumentation.tools import openai_agents
 from servers.openai_agents_runs import agent, call, outputs, run, text
 from support.agents_tools import (
@@ -240,7 +241,7 @@ def test_failures_of_the_failure_function_pass_too(tap: Tap) -> None:
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     assert isinstance(error, KeyError)
     assert isinstance(error.__cause__, Odd)
-    assert "<metertap>" not in files or sys.version_info < (3, 11)
+    assert parameters.FILE not in files or sys.version_info < (3, 11)
     assert counted() == {"breaks": {"exception": 1}}
 
 

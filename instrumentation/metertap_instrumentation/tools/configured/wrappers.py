@@ -16,7 +16,8 @@ from metertap.measuring.slots import Slot
 from metertap.measuring.unfinished import UNFINISHED, Steps, later
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CANCELLED, TOOL_ERROR, Ending
-from metertap.patching.targets import Live, Replacement, Target, stand_in
+from metertap.patching.parameters import shaped
+from metertap.patching.targets import Live, Make, Replacement, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.lines import is_a
 from metertap_instrumentation.tools.configured.names import (
@@ -27,7 +28,33 @@ from metertap_instrumentation.tools.configured.names import (
     is_unknown,
 )
 
-_Begin = Callable[[Any, Any], Frame | None]
+_BEGIN = """
+{kind} call({parameters}):
+    _frame = None
+    if _live:
+        try:
+            _frame = _begin({arguments})
+        except _Exception as _error:
+            _fault("measure", _error)
+    try:
+        _result = {call}
+    except BaseException as _error:
+        _raised(_frame, _error)
+        raise
+    if _frame is not None:
+        try:
+"""
+_ASK_LATER = f"""
+            if _id(_type(_result)) in _UNFINISHED and _frame[{SERIES}]:
+                return _later(_frame, _frame[{STARTED}], _result)
+"""
+_END = """
+            _ended(_frame, _result)
+        except _Exception as _error:
+            _fault("measure", _error)
+    return _result
+"""
+
 Test = Callable[[Any], bool]
 """A test whether a result is a failure that was handled."""
 
@@ -67,12 +94,12 @@ class Calls:
         """Begin a call; None if it is not to be measured."""
         return self.slot_of(instance, args, kwargs).enter()
 
-    def begin_of(self, function: Function) -> Callable[[Any, Any], Frame | None]:
-        """Return what begins a call of `function` by all its arguments, `self` among them."""
+    def begin_of(self, function: Function) -> Callable[..., Frame | None]:
+        """Return what begins a call of `function` with all its arguments, `self` among them."""
         slot_of, kept, is_bound = self.slot_of, self._slots.kept, function.is_bound
         position = self._slots.position
 
-        def begin(args: Any, kwargs: Any) -> Frame | None:
+        def begin(*args: Any, **kwargs: Any) -> Frame | None:
             if is_bound and args:
                 return slot_of(args[0], args[1:], kwargs).enter()
             return slot_of(None, args, kwargs).enter()
@@ -81,11 +108,11 @@ class Calls:
             return begin
         position += is_bound
 
-        def begin_by_position(args: Any, kwargs: Any) -> Frame | None:
+        def begin_by_position(*args: Any, **kwargs: Any) -> Frame | None:
             try:
                 slot = kept[args[position]]
             except Exception:  # a new one, or given by keyword, or no name
-                return begin(args, kwargs)
+                return begin(*args, **kwargs)
             return slot.enter()
 
         return begin_by_position
@@ -149,71 +176,42 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
         steps = _steps_of(own)
         return Target(attribute, generators.async_generator_wrapper(function.callable, steps))
     is_async = function.kind == "coroutine"
-    wrapper = coroutine_wrapper(own) if is_async else plain_wrapper(own, own.later)
+    wrapper = (
+        coroutine_wrapper(own, function.callable) if is_async else plain_wrapper(own, own.later)
+    )
     replacement: Replacement | None
     if one_tool is not None:
         replacement = functions.replacement(
             one_tool, SOURCE, own.target, own.later, lambda name, *_rest: own.new_slot(name)
         )
     else:
-        make, begin = _coroutine if is_async else _plain, own.begin_of(function)
-        made = stand_in(attribute, lambda method, live: make(own, begin, method, live))
-        replacement = made.replacement
-    # A coroutine shows the name of its function.
-    wrapper = generators.named_as(function.callable, wrapper)
+        replacement = stand_in(attribute, _measuring(own, function)).replacement
     return Target(attribute, wrapper, replacement=replacement)
 
 
-def _plain(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:
-    ended, raised, later = own.ended, own.raised, own.later
+def _measuring(own: Calls, function: Function) -> Make:
+    """Make of a function, sync or async, one that counts its calls as a line says."""
+    source = _BEGIN + ("" if function.kind == "coroutine" else _ASK_LATER) + _END
+    begin = own.begin_of(function)
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        frame = None
-        if live:
-            try:
-                frame = begin(args, kwargs)
-            except Exception as fault:
-                faults.fault("measure", fault)
-        try:
-            result = method(*args, **kwargs) if kwargs else method(*args)
-        except BaseException as error:
-            raised(frame, error)
-            raise
-        if frame is not None:
-            try:
-                if id(type(result)) in UNFINISHED and frame[SERIES]:
-                    return later(frame, frame[STARTED], result)
-                ended(frame, result)
-            except Exception as fault:
-                faults.fault("measure", fault)
-        return result
+    def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        return shaped(
+            method,
+            source,
+            of_program=True,
+            live=live,
+            begin=begin,
+            ended=own.ended,
+            raised=own.raised,
+            later=own.later,
+            fault=faults.fault,
+            Exception=Exception,
+            UNFINISHED=UNFINISHED,
+            id=id,
+            type=type,
+        )
 
-    return call
-
-
-def _coroutine(own: Calls, begin: _Begin, method: Callable[..., Any], live: Live) -> Any:
-    ended, raised = own.ended, own.raised
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        frame = None
-        if live:
-            try:
-                frame = begin(args, kwargs)
-            except Exception as fault:
-                faults.fault("measure", fault)
-        try:
-            result = await (method(*args, **kwargs) if kwargs else method(*args))
-        except BaseException as error:
-            raised(frame, error)
-            raise
-        if frame is not None:
-            try:
-                ended(frame, result)
-            except Exception as fault:
-                faults.fault("measure", fault)
-        return result
-
-    return call
+    return make
 
 
 def _steps_of(own: Calls) -> generators.Begin:

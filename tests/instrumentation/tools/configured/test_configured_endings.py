@@ -257,15 +257,17 @@ def test_what_is_awaited_and_is_no_coroutine_is_returned_as_it_is_and_told(
     ]
 
 
+METHODS = ("dispatch", "later", "relayed", "stream", "astream", "of_class", "static")
+
+
 @pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
 def test_functions_look_as_before(table: str) -> None:
-    methods = ("dispatch", "later", "relayed", "stream", "astream", "of_class", "static")
-    configured({f"ToolServer.{name}": table for name in methods} | {"run": table})
-    before = {name: _looks(getattr(shop().ToolServer, name)) for name in methods}
+    configured({f"ToolServer.{name}": table for name in METHODS} | {"run": table})
+    before = {name: _looks(getattr(shop().ToolServer, name)) for name in METHODS}
     assert before["later"]["is async"]
     with measured():
         module = shop()
-        assert {name: _looks(getattr(module.ToolServer, name)) for name in methods} == before
+        assert {name: _looks(getattr(module.ToolServer, name)) for name in METHODS} == before
         assert pickle.loads(pickle.dumps(module.run)) is module.run
         assert pickle.loads(pickle.dumps(module.ToolServer.static))({}, 1) == 1
         assert copy.deepcopy(module.run) is module.run
@@ -274,6 +276,8 @@ def test_functions_look_as_before(table: str) -> None:
 def _looks(function: Any) -> dict[str, Any]:
     return {
         "signature": inspect.signature(function),
+        "getfullargspec": inspect.getfullargspec(function),
+        "defaults": (function.__defaults__, function.__kwdefaults__),
         "name": (function.__name__, function.__qualname__, function.__module__),
         "doc": function.__doc__,
         "code": inspect.unwrap(function).__code__,
@@ -281,6 +285,26 @@ def _looks(function: Any) -> dict[str, Any]:
         "is generator": inspect.isgeneratorfunction(function),
         "is async generator": inspect.isasyncgenfunction(function),
     }
+
+
+@pytest.mark.parametrize("table", [BY_ARGUMENT, BY_CONSTANT], ids=["argument", "constant"])
+def test_wrong_arguments_are_refused_at_the_call_which_is_none_of_the_tool(table: str) -> None:
+    methods = (*METHODS, "later_of_class", "later_static")
+    configured({f"ToolServer.{name}": table for name in methods} | {"Inheriting.later": table})
+
+    def refused() -> list[str]:
+        calls = [getattr(shop().server, name) for name in methods]
+        told = []
+        for call in (*calls, shop().Inheriting().later, shop().Inheriting.later):
+            with pytest.raises(TypeError) as raised:
+                call(odd=1)
+            told.append(str(raised.value).replace("Inheriting.", "Base."))  # to be pickled
+        return told
+
+    expected = refused()
+    with measured():
+        assert refused() == expected
+        assert counted() == {}
 
 
 def test_undone_by_identity() -> None:
