@@ -178,7 +178,7 @@ def test_lambdas_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     assert counted()["three"] == 1
 
 
-@pytest.mark.parametrize("thing", [5, property(), object()])
+@pytest.mark.parametrize("thing", [5, property(), object(), Search])
 def test_what_cannot_be_measured_is_left_alone_and_told_of(
     thing: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,6 +51,12 @@ def importable(number: int) -> int:
     return number + 1
 
 
+@metertap.tool
+@functools.cache
+def remembered(number: int) -> int:
+    return number + 1
+
+
 class Shop:
     def __init__(self, factor: int = 1) -> None:
         self.factor = factor
@@ -334,6 +340,11 @@ def test_a_copy_of_a_function_is_that_function() -> None:
     assert copy.copy(importable) is importable
     assert copy.deepcopy({"tool": importable})["tool"] is importable
     assert pickle.loads(pickle.dumps(importable)) is importable
+
+
+def test_an_object_that_is_pickled_by_its_name_is_so_decorated() -> None:
+    assert pickle.loads(pickle.dumps(remembered)) is remembered
+    assert pickle.loads(pickle.dumps(functools.partial(remembered, 4)))() == 5
 
 
 def test_a_deep_copy_of_a_bound_method_is_bound_to_a_copy() -> None:

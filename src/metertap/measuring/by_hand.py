@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import inspect
 import sys
 from collections.abc import Callable
 from types import FunctionType
@@ -99,7 +98,7 @@ def _measured(function: Any, name: str | None) -> Any:
             else wrappers.plain_wrapper(slot, slot.later)
         )
     # What is no descriptor does not become one: others ask for that.
-    is_bound = hasattr(type(function), "__get__") or inspect.isclass(function)
+    is_bound = hasattr(type(function), "__get__")
     return (_ObjectWrapper if is_bound else _proxies_of(type(function)))(function, wrapper, label)
 
 
@@ -111,6 +110,7 @@ class _DecoratedAgain:
     """A stand-in for what was decorated, which is decorated again where it is pickled by value."""
 
     __wrapped__: Any
+    __qualname__: str
     _self_label: str
 
     def _parts(self) -> Any:
@@ -150,11 +150,19 @@ class _OfObject(_DecoratedAgain):
     """A stand-in for an object that is called: copied and pickled as that, and decorated again."""
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        return (
-            self._parts()
-            if is_by_value(self)
-            else (_measured, (self.__wrapped__, self._self_label))
-        )
+        if is_by_value(self):
+            return self._parts()
+        if self._is_named():
+            return self.__qualname__
+        return _measured, (self.__wrapped__, self._self_label)
+
+    def _is_named(self) -> bool:
+        """Return whether its name leads to it, as that of a function does: pickle asks no more."""
+        try:
+            path = self.__qualname__.split(".")
+            return functools.reduce(getattr, path, sys.modules[self.__module__]) is self
+        except Exception:  # most objects have no name of their own
+            return False
 
     def __copy__(self) -> Any:
         return _measured(copy.copy(self.__wrapped__), self._self_label)

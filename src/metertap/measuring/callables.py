@@ -93,7 +93,12 @@ def rebuilt(function: Any, decorate: Decorate) -> Any:
 
 
 def is_measurable(function: Any) -> bool:
-    """Return whether calls of `function` can be seen at all."""
+    """Return whether calls of `function` can be seen at all, without changing what it is.
+
+    What stands for a class is none to `except`, `match` and pickle.
+    """
+    if issubclass(type(function), type):
+        return False
     return callable(function) or isinstance(
         function, (staticmethod, classmethod, functools.singledispatchmethod)
     )
