@@ -44,9 +44,11 @@ WRITTEN_OUT = (
     "redis.cluster:",
     "redis.asyncio.cluster:",
     "mcp.server.mcpserver.utilities.func_metadata:FuncMetadata.call_fn",
-    "pydantic_ai.tool_manager:ToolManager.validate_tool_call",
+    "pydantic_ai.tool_manager:ToolManager.",
+    "langchain_core.tools.base:BaseTool.",
+    "openai._base_client:",
 )
-"""Stand-ins that are written for one method, for speed, and take what it takes in another way."""
+"""Stand-ins that are written in another way, for speed, and take `*args` and `**kwargs`."""
 SLOW = {"models.anthropic", "models.google_genai", "models.litellm"}
 """What takes seconds to import. Their own tests compare their stand-ins."""
 

@@ -66,6 +66,7 @@ QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "autospec": lambda it: inspect.signature(mock.create_autospec(it)),
     "partial": lambda it: inspect.signature(functools.partial(it, 1)),
     "wraps": lambda it: inspect.signature(functools.wraps(it)(lambda: None)),
+    "repr": repr,
     "weakref": lambda it: weakref.ref(it) is not None,
 }
 

@@ -44,7 +44,7 @@ _COUNTING = """
             try:
                 _asked = _ask({first}, {args}, {kwargs})
             except Exception as _error:
-                _fault(_library, _error)
+                _faults.fault(_library, _error)
         if _asked is None:
             return {awaiting}_method({arguments})
         _what, _args, _kwargs = _asked
@@ -66,7 +66,7 @@ _ANSWER = """
     try:
         return _answer({first}, _what, _result)
     except Exception as _error:
-        _fault(_library, _error)
+        _faults.fault(_library, _error)
         return _result
 """
 _AWAITED = """
@@ -92,7 +92,7 @@ def call({parameters}):
         _hide(_error)
         raise
     if _live:
-        with _guarded(_library):
+        with _faults.guarded(_library):
             _note({first}, _result, {args}, {kwargs})
     return _result
 """
@@ -142,7 +142,7 @@ def counts(
             as_async(source) if is_awaited else source,
             answer=answer,
             ask=ask,
-            fault=faults.fault,
+            faults=faults,
             hide=hide_frame,
             layers=layers,
             leave=leave_layer if is_async or is_awaited else _reset_layer,
@@ -180,7 +180,7 @@ def after(library: str, note: Note) -> Make:
         return shaped(
             method,
             _AFTER,
-            guarded=faults.guarded,
+            faults=faults,
             hide=hide_frame,
             library=library,
             live=live,

@@ -160,7 +160,8 @@ class _OfObject(_DecoratedAgain):
         """Return whether its name leads to it, as that of a function does: pickle asks no more."""
         try:
             path = self.__qualname__.split(".")
-            return functools.reduce(getattr, path, sys.modules[self.__module__]) is self
+            found: Any = functools.reduce(getattr, path, sys.modules[self.__module__])
+            return found is self
         except Exception:  # most objects have no name of their own
             return False
 

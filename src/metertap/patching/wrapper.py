@@ -42,6 +42,10 @@ def _show(wrapper: Any, cls: Any) -> None:
 _CLASS: Any = property(shown_class, _show)
 
 
+def _repr(wrapper: Any) -> str:
+    return repr(wrapper.__wrapped__)
+
+
 def _again(kind: Any, wrapped: Any, wrapper: Any, holder: Any) -> Any:
     """Make a wrapper where another one was pickled by value."""
     made = kind(wrapped, wrapper)
@@ -82,6 +86,7 @@ class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
+    __repr__ = _repr
 
     def _owner(self) -> Any:
         """Return the object that this was taken from: an instance, or a class by its name."""
@@ -111,6 +116,7 @@ class Wrapper(_FunctionWrapper):
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
+    __repr__ = _repr
 
     # As wrapt calls a class, past what `_BoundType` makes of a call, and at its speed.
     __bound_function_wrapper__ = type.__call__.__get__(_BoundWrapper)
@@ -187,3 +193,4 @@ class CalledProxy(_CallableObjectProxy):
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
+    __repr__ = _repr

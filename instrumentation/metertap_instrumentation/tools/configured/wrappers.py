@@ -35,7 +35,7 @@ _BEGIN = """
         try:
             _frame = _begin({arguments})
         except _Exception as _error:
-            _fault("measure", _error)
+            _faults.fault("measure", _error)
     try:
         _result = {call}
     except BaseException as _error:
@@ -51,7 +51,7 @@ _ASK_LATER = f"""
 _END = """
             _ended(_frame, _result)
         except _Exception as _error:
-            _fault("measure", _error)
+            _faults.fault("measure", _error)
     return _result
 """
 
@@ -204,7 +204,7 @@ def _measuring(own: Calls, function: Function) -> Make:
             ended=own.ended,
             raised=own.raised,
             later=own.later,
-            fault=faults.fault,
+            faults=faults,
             Exception=Exception,
             UNFINISHED=UNFINISHED,
             id=id,
