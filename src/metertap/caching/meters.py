@@ -26,7 +26,16 @@ NAMES = Names()
 class ObjectMeter(CacheMeter):
     """Counts what one cache object does, under a name that is found when somebody looks."""
 
-    __slots__ = ("_series", "cache", "class_name", "natural_name", "parts", "supports")
+    __slots__ = (
+        "_named",
+        "_past",
+        "_series",
+        "cache",
+        "class_name",
+        "natural_name",
+        "parts",
+        "supports",
+    )
 
     def __init__(
         self, cache: Any, system: str, natural_name: str | None, supports: frozenset[str]
@@ -39,6 +48,9 @@ class ObjectMeter(CacheMeter):
         # The series that it counts on, once something was looked up: in a dictionary, because
         # `setdefault` gives all threads that come first together the same one.
         self._series: dict[None, CacheSeries] = {}
+        self._named: CacheSeries | None = None  # of which that is a part, once it has a name
+        # What it counted on before it was told to begin again, and of which that is a part.
+        self._past: tuple[CacheSeries, CacheSeries] | None = None
         super().__init__("", system)
 
     @property
@@ -54,7 +66,10 @@ class ObjectMeter(CacheMeter):
     def forget(self) -> None:
         """Start counting again, under a name that has to be found again."""
         super().forget()
-        self._series, self._name = {}, ""
+        series, named = self._series.get(None), self._named
+        self._series, self._name, self._named = {}, "", None
+        if series is not None and named is not None:
+            self._past = series, named
 
     def counts_on(self, series: CacheSeries) -> bool:
         """Return whether the next lookup is counted on `series`."""
@@ -62,10 +77,13 @@ class ObjectMeter(CacheMeter):
 
     def settle(self, series: CacheSeries, name: str) -> None:
         """Show what was counted on `series` under the name of the cache object."""
+        if self._past is not None:  # or one would stay for each time that measuring begins again
+            (past, named), self._past = self._past, None
+            named.absorb(past)
         found = recorder().cache_by_hand(name, self._system, self.supports)
         found.parts.append(series)
         if self.counts_on(series):
-            self._name = found.name
+            self._name, self._named = found.name, found
         if self.cache() is None:  # it ended while its name was looked for
             found.absorb(series)
 
