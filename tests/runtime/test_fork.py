@@ -53,6 +53,17 @@ print(json.dumps({
     }
 
 
+def test_a_child_starts_no_threads_that_ask_for_its_resource() -> None:
+    found = ran("""
+tap = metertap.instrument(prometheus=True)
+call()
+threads = "concurrent.futures.thread"  # by which the SDK asks its detectors
+assert threads not in sys.modules
+print(json.dumps(in_child(lambda: threads in sys.modules)))
+""")
+    assert found is False
+
+
 def test_a_child_that_records_nothing_makes_nothing() -> None:
     found = ran("""
 tap = metertap.instrument(prometheus=True)

@@ -12,11 +12,11 @@ import time
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from metertap import faults, locks, recording, state
 from metertap.otel import resource, sdk
 from metertap.otel.instruments import OtelInstruments
+from metertap.otel.own_provider import OwnProvider
 from metertap.otel.replay import UNTIL_AWAKE, Journal
 from metertap.runtime.endings import END_SECONDS, FLUSH_MILLISECONDS
 from metertap.runtime.handover import Handover
@@ -51,7 +51,7 @@ class Pipeline:
         self.process_metrics = ProcessMetrics()
         self._lock = locks.rlock()
         self.provider: MeterProvider | None = None
-        self.owned: SdkMeterProvider | None = None
+        self.owned: OwnProvider | None = None
         self._journal: Journal | None = None
         self._asleep: Journal | None = None
         self._watch = ProviderWatch(self.check)
@@ -259,7 +259,7 @@ class Pipeline:
 
     def _make_own(self, application: MeterProvider | None = None) -> None:
         """Record to a provider of ours, and to the application's if that one takes no readers."""
-        own = SdkMeterProvider(resource=resource.resource(self._settings), shutdown_on_exit=False)
+        own = OwnProvider(resource=resource.resource(self._settings), shutdown_on_exit=False)
         self.owned = own
         self.provider = own if application is None else application
         self._readers.equip(own)  # first: a provider keeps nothing for readers that come later
