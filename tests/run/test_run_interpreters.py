@@ -54,8 +54,9 @@ def test_a_python_with_nothing_but_the_core_is_measured(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_a_python_that_ignores_the_environment_is_told(flags: list[str]) -> None:
-    measured = run(*RUN, PYTHON, *flags, "-c", IS_MEASURED)
-    assert (measured.status, measured.stdout) == (0, b"False\n")
+    path = "import os; print(os.environ.get('PYTHONPATH'))\n"  # by which its children are measured
+    measured = run(*RUN, PYTHON, *flags, "-c", path + IS_MEASURED, env={"PYTHONPATH": None})
+    assert (measured.status, measured.stdout) == (0, b"None\nFalse\n")
     assert measured.told.startswith(UNMEASURED)
     assert measured.told.count("\n") == 1
 

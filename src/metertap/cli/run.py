@@ -38,11 +38,12 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         hint = f"; did you mean: metertap run -- python {name}" if is_script else ""
         _complain(f"{name}: {problem}{hint}")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
-    environment = _environment(children)
-    if name in {"python", "python3"}:
+    is_ignored = _ignores_environment(_python_arguments(path, command))
+    # It would take the hook out of its environment; as it does not, its children would be measured.
+    environment = _environment(children, hook=children or not is_ignored)
+    if name in {"python", "python3"} and not is_ignored:
         environment[INTERPRETER] = sys.executable
-    if _ignores_environment(_python_arguments(path, command)):
-        environment.pop(INTERPRETER, None)
+    if is_ignored:
         sys.stderr.write(
             "metertap: the program runs unmeasured, because its Python is started with -I, -E "
             f"or -S and ignores PYTHONPATH: {_printable(name)}\n"
@@ -103,12 +104,13 @@ def _is_file(path: str, mode: int) -> bool:
     return os.access(path, mode) and not os.path.isdir(path)
 
 
-def _environment(children: bool) -> dict[str, str]:
-    """Return this process's environment, with the hook in it."""
+def _environment(children: bool, *, hook: bool) -> dict[str, str]:
+    """Return this process's environment, with the hook in it if the program is to find that."""
     environment = dict(os.environ)
     if _coerced_locale():
         del environment["LC_CTYPE"]
-    add_hook(environment)
+    if hook:
+        add_hook(environment)
     if children:
         environment["METERTAP_RUN_CHILDREN"] = "true"
     else:

@@ -9,7 +9,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from metertap import faults, state
-from metertap.run import others
+from metertap.run import launched, others
 from metertap.run.environment import add_hook
 from metertap.runtime.callers import caller_of
 from metertap.runtime.opening import supervisor_watches
@@ -57,17 +57,18 @@ def _follow() -> None:
 
 
 def _give_way(modules: Iterable[str]) -> None:
-    """Forget those of `modules` that the program's own folder has under the same name.
+    """Forget those of `modules` that the program's own folders have under the same name.
 
     A program may have a `statistics.py` beside it and import that one. metertap came first and
     imported the standard library's, which it keeps.
     """
     folder = _program_folder()
-    if folder is None:
-        return
+    folders = launched.folders(program.arguments(), program.start_folder)
+    if folder is not None:
+        folders.append(str(folder))
     for name in modules:
         top = name.partition(".")[0]
-        theirs = PathFinder.find_spec(top, [str(folder)])
+        theirs = PathFinder.find_spec(top, folders)
         if theirs is None or theirs.loader is None or top in sys.builtin_module_names:
             continue
         ours = getattr(sys.modules.get(top), "__spec__", None)

@@ -20,7 +20,7 @@ import sys
 import time
 
 from metertap.interpreters import is_subinterpreter
-from metertap.run import greenlets, others
+from metertap.run import greenlets, launched, others
 from metertap.runtime import listing
 from metertap.settings import runtime_folder
 from metertap.uncollected import Uncollected
@@ -138,7 +138,7 @@ def may_wait() -> bool:
         and not any(map(_cannot_wait, os.environ.items()))
         and PACKAGES.isdisjoint(sys.modules)
         and _is_import_system_pythons()
-        and not _shadows(folder)
+        and not any(map(_shadows, (folder, *_launched())))
         and not any(map(_configures, _parents((os.getcwd(), folder, *_own_path()))))
     )
 
@@ -150,7 +150,7 @@ def _waits_for_patches() -> bool:
         folder is not None
         and PACKAGES.isdisjoint(sys.modules)
         and _is_import_system_pythons()
-        and not _shadows(folder)
+        and not any(map(_shadows, (folder, *_launched())))
         and greenlets.patches_later(_script())
     )
 
@@ -185,6 +185,10 @@ def _program_folder() -> str | None:
         script = os.path.realpath(word)
         return os.path.dirname(script) if os.path.isfile(script) else None
     return os.getcwd()
+
+
+def _launched() -> list[str]:
+    return launched.folders(sys.orig_argv[1:], os.getcwd())
 
 
 def _is_import_system_pythons() -> bool:
