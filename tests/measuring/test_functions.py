@@ -177,7 +177,7 @@ class Faulty:
 
     def begin(self, *_call: Any) -> Any:
         if self.begins:
-            return []
+            return [None] * 10  # the frame of a call that has ended
         raise LookupError
 
     def ended(self, *_call: Any) -> None:
