@@ -12,6 +12,8 @@ import requests
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
 from metertap_exporters.otlp_connection import Adapter
 
@@ -29,6 +31,16 @@ _PROTOBUF = "application/x-protobuf"
 _GZIP = 16 + zlib.MAX_WBITS
 
 
+def _credentials_in_its_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send what the operator wrote into the endpoint, and no password of `~/.netrc`.
+
+    requests takes one from there where nobody says how a request is authorised, also in place of a
+    header that was set.
+    """
+    user, password = get_auth_from_url(request.url or "")
+    return HTTPBasicAuth(user, password)(request) if user or password else request
+
+
 class Session(requests.Session):
     """A session that follows no redirect, and keeps no body.
 
@@ -43,6 +55,7 @@ class Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        self.auth = _credentials_in_its_address
         self._adapter = Adapter()
         for scheme in ("http://", "https://"):
             self.mount(scheme, self._adapter)
