@@ -110,7 +110,13 @@ def test_without_a_meter_the_caller_gets_its_own_default(
     def broken(_cache: Any) -> Any:
         raise RuntimeError("no meter")
 
-    monkeypatch.setitem(diskcache.Cache.get.__globals__, "_metertap_meter_of", broken)
+    get = diskcache.Cache.get
+    (cell,) = (
+        cell
+        for name, cell in zip(get.__code__.co_freevars, get.__closure__, strict=True)
+        if name.endswith("meter_of")
+    )
+    monkeypatch.setattr(cell, "cell_contents", broken)
     with diskcache.Cache(tmp_path / "another") as cache:
         assert cache.get("none", 2) == 2
         cache["held"] = 1
