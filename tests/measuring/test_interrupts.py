@@ -13,6 +13,7 @@ import metertap
 from metertap import state
 from metertap.measuring import calls, generators, wrappers
 from metertap.measuring.slots import ToolSlot
+from metertap.measuring.unfinished import Unrun
 from metertap.recording import ToolSeries
 from metertap.recording.buffer import CHUNK
 from support.interrupting import everywhere
@@ -188,3 +189,7 @@ def test_a_call_that_is_interrupted_is_over_and_counts_once_at_most(
 
     assert everywhere(prepare) > 5
     assert of_tool().ticks > CHUNK or where != "end of a round"
+
+
+def test_what_an_interrupt_left_without_its_coroutine_ends_quietly() -> None:
+    Unrun.__new__(Unrun).__del__()

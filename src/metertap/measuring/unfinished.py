@@ -97,8 +97,9 @@ class Unrun:
         return made
 
     def __del__(self) -> None:
-        if type(self._made) is CoroutineType:
-            self._made.close()  # or it would say that it was never awaited
+        made = getattr(self, "_made", None)  # an interrupt may have come before it had that
+        if type(made) is CoroutineType:
+            made.close()  # or it would say that it was never awaited
 
 
 class Steps:
