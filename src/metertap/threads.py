@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from types import FunctionType
+from typing import Any
 
 from metertap.signal_mask import signals_kept_away
 
@@ -31,7 +32,11 @@ class Thread(threading.Thread):
 
     def _bootstrap_inner(self) -> None:
         # Python sets the hooks in here, which it finds among the globals of this function.
-        begin = threading.Thread.__dict__["_bootstrap_inner"]
-        if type(begin) is FunctionType:
-            begin = FunctionType(begin.__code__, {**vars(threading), **_NO_HOOKS})
-        begin(self)
+        inherited: Any = super()
+        begin = inherited._bootstrap_inner
+        # Python's own alone is known: gevent puts a class of its own in the place of Python's.
+        function = getattr(begin, "__func__", None)
+        if type(function) is FunctionType and function.__globals__ is vars(threading):
+            hookless = FunctionType(function.__code__, {**vars(threading), **_NO_HOOKS})
+            begin = hookless.__get__(self)
+        begin()
