@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         ExportMetricsServiceResponse,
     )
 
+    from metertap_exporters.grpc_fork import Pause
+
 INTERVAL_SECONDS = 5.0
 """Time between two exports where nobody set one."""
 FIRST_SECONDS = 1.0
@@ -66,7 +68,7 @@ _LATE_SECONDS = 30.0
 class Delivery(MetricExporter):
     """An exporter that warns once of a failure, and remembers whether anything was delivered."""
 
-    def __init__(self, inner: MetricExporter, protocol: str) -> None:
+    def __init__(self, inner: MetricExporter, protocol: str, pause: Pause | None = None) -> None:
         # An exporter's preferences are attributes that the SDK itself reads from outside.
         super().__init__(
             preferred_temporality=inner._preferred_temporality,
@@ -81,7 +83,8 @@ class Delivery(MetricExporter):
         """What the collector said of the newest collection, if it did not take all of that."""
         self._since: float | None = None
         """The time by the monotonic clock at which the export in progress began."""
-        self._exporting = locks.lock()
+        self.pause = pause
+        self._exporting = locks.lock() if pause is None else pause.exporting
         self._telling = locks.lock()
 
     def export(
@@ -89,12 +92,16 @@ class Delivery(MetricExporter):
     ) -> MetricExportResult:
         """Hand one collection to the exporter; never raises."""
         result = MetricExportResult.FAILURE
+        if self.pause is not None:
+            self.pause.wait()
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
             self._since, self._refused = time.monotonic(), None
             # An exporter raises, too, where its time is over between two tries: not delivered.
             with suppress(Exception), _quiet():
+                if self.pause is not None:
+                    self.pause.resume()
                 result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
             self._since = None
             if result is MetricExportResult.SUCCESS:
@@ -281,9 +288,11 @@ def otlp_reader(settings: Settings) -> OtlpReader:
                 OTLPMetricExporter as GrpcExporter,
             )
 
+            from metertap_exporters.grpc_fork import Pause
+
             with _quiet(), signals_kept_away():  # grpc has threads of its own
                 exporter = GrpcExporter()
-        delivery = Delivery(exporter, settings.otlp_protocol)
+        delivery = Delivery(exporter, settings.otlp_protocol, Pause(exporter))
         sdk.hear_answers(exporter, delivery.heard)
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (

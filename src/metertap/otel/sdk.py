@@ -65,6 +65,10 @@ class _Hearing:
         return answer
 
 
+_CONNECT = "_initialize_channel_and_stub"
+"""The method of an exporter over gRPC that makes its connection."""
+
+
 def hear_answers(exporter: object, heard: Callable[[Any], None]) -> None:
     """Have `heard` called with each answer that an exporter over gRPC gets, which drops them."""
     client, stub = getattr(exporter, "_client", None), getattr(exporter, "_stub", None)
@@ -73,6 +77,23 @@ def hear_answers(exporter: object, heard: Callable[[Any], None]) -> None:
         private: Any = exporter
         private._client = _Hearing(client, heard)
         private._stub = lambda channel: _Hearing(stub(channel), heard)
+
+
+def cut_off(exporter: object) -> bool:
+    """Close the connection of an exporter over gRPC, which ends what it is at.
+
+    Returns False where that is not possible.
+    """
+    channel = getattr(exporter, "_channel", None)
+    if channel is None or not callable(getattr(exporter, _CONNECT, None)):
+        return False
+    channel.close()
+    return True
+
+
+def connect_again(exporter: object) -> None:
+    """Give an exporter over gRPC that was cut off a new connection."""
+    getattr(exporter, _CONNECT)()
 
 
 def sampled_context() -> Context | None:
