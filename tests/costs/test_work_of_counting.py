@@ -11,6 +11,7 @@ from typing import Any
 import metertap
 import metertap_instrumentation
 from costs.conftest import Asking
+from metertap import state
 
 OURS = tuple(str(Path(module.__file__).parent) for module in (metertap, metertap_instrumentation))
 
@@ -34,11 +35,16 @@ def calls_of_ours(asked: Callable[[], object]) -> int:
     return len(found)
 
 
+def of_spans() -> int:
+    """Functions that ask for the span of a call, as from the first one in the process on."""
+    return 3 if state.recorder().sampled_context is not None else 0
+
+
 def test_to_count_a_model_call_takes_two_dozen_functions(ask: Asking) -> None:
     with metertap.instrument(json_endpoint=False), metertap.measure_tool("asks"):
         # `python -m benchmarks model_calls` tells how long they take.
         found = calls_of_ours(ask)
-        assert 15 < found < 27, found
+        assert 15 < found < 27 + of_spans(), found
 
 
 def test_an_item_of_a_stream_takes_one_step_of_a_generator(ask: Asking) -> None:
@@ -48,7 +54,7 @@ def test_an_item_of_a_stream_takes_one_step_of_a_generator(ask: Asking) -> None:
             ask.streams(items)
             found.append(calls_of_ours(lambda: list(ask(stream=True))))
         assert found[1] - found[0] == 10
-        assert found[0] < 35
+        assert found[0] < 35 + of_spans()
 
 
 def test_where_measuring_is_switched_off_nothing_of_ours_is_called(ask: Asking) -> None:

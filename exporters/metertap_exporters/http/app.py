@@ -34,7 +34,7 @@ SECURITY_HEADERS = {
 class Response:
     """One answer; `reason` replaces the standard phrase of the status line."""
 
-    __slots__ = ("body", "content_type", "headers", "reason", "status")
+    __slots__ = ("__weakref__", "body", "content_type", "headers", "reason", "status")
 
     def __init__(
         self,

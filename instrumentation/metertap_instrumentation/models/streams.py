@@ -112,8 +112,9 @@ class _Watched:
         _end(self._call, error)
 
     def _raised(self, error: BaseException) -> None:
-        hide_frame(error)
-        self.over(None if isinstance(error, ENDS) else error)
+        with faults.guarded(_PLACE):
+            hide_frame(error)
+            self.over(None if isinstance(error, ENDS) else error)
 
     def __getattr__(self, name: str) -> Any:
         if name in _Watched.__slots__:  # it was never made
