@@ -139,12 +139,14 @@ def _kind(session: Any, key: Key) -> Kind:
     method, name, version, transport = key
     if method == INITIALIZE:
         version = getattr(session, "protocol_version", None)  # is agreed upon by the answer
+    if transport is UNKNOWN:  # the request was sent before the session began to read
+        transport = transport_of(id(session), UNKNOWN)
     label = name
     if name is not None:
         # The caller may be a model that makes names up: those that were answered for are labels.
         label = (_tools if method == TOOLS_CALL else _prompts).label(name)
     kind = Kind(catalogue.CLIENT_DURATION, (method, label, version, transport))
-    if label == name and method not in _LOOKED_AT:
+    if label == name and method not in _LOOKED_AT and transport is key[3]:
         _kinds.keep(key, kind)
     return kind
 
