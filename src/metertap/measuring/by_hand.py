@@ -109,6 +109,8 @@ _SENT = sent(__name__, "_measured", lambda function, _label: function)
 class _DecoratedAgain:
     """A stand-in for what was decorated, which is decorated again where it is pickled by value."""
 
+    __slots__ = ()  # or older versions of wrapt lack the `__dict__` of what is decorated
+
     __wrapped__: Any
     __qualname__: str
     _self_label: str
@@ -148,6 +150,8 @@ class _GeneratorWrapper(_Decorated, FunctionWrapper):
 
 class _OfObject(_DecoratedAgain):
     """A stand-in for an object that is called: copied and pickled as that, and decorated again."""
+
+    __slots__ = ()
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         if is_by_value(self):
