@@ -72,11 +72,15 @@ def test_a_signal_that_comes_twice_ends_the_process_once(
             with started(command, env=to(collector)) as process:
                 assert process.stdout is not None
                 process.stdout.readline()
+                began = time.monotonic()
                 process.send_signal(sent)
                 time.sleep(pause)
                 process.send_signal(sent)
+                took = time.monotonic() - began
                 assert ended(process).status == -sent
-        assert sum(collector.calls_by_process().values()) == CALLS
+        # One that comes a tenth of a second later is another one, and ends the process at once.
+        delivered = sum(collector.calls_by_process().values())
+        assert delivered == CALLS or (delivered == 0 and took > 0.05)
 
 
 USAGE = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
