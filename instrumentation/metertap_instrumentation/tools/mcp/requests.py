@@ -46,7 +46,7 @@ _LONGEST_CHAIN = 20
 """The most exceptions of one chain that are looked at: chains may be circles."""
 _prompts = KnownNames()
 R = TypeVar("R", bound="Request")
-_current, _set_current = calls.current.get, calls.current.set
+_current = calls.current.get
 
 
 def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) -> bool:
@@ -255,15 +255,7 @@ class Request:
         outer = _current()
         # Most often there is none, or one that has ended and was inside no other.
         if outer is None or (outer[0] is None and outer[2] is None):
-            # As `calls.enter_outermost` does it, without a call.
-            frame: Frame = [tool, self, None, False, False, None, 0.0, None, 0, None]
-            tick = tool.tick
-            try:
-                tick()
-                _set_current(frame)
-                frame[6] = clock()
-            except BaseException as refused:
-                calls.enter_again(frame, refused)
+            frame = calls.enter_outermost(self, tool)
         else:
             frame = calls.enter(self, tool)
         self.frame = frame
