@@ -66,7 +66,8 @@ def test_a_program_that_timeout_ends_loses_nothing(
 def test_a_signal_that_comes_twice_ends_the_process_once(
     pause: float, sent: signal.Signals, command_of: Callable[[str], list[str]]
 ) -> None:
-    for _ in range(2):
+    pairs = 0
+    while pairs < 2:
         with receiver() as collector:
             command = command_of("work(); ready(lambda: None)\nwhile True: pass")
             with started(command, env=to(collector)) as process:
@@ -78,9 +79,9 @@ def test_a_signal_that_comes_twice_ends_the_process_once(
                 process.send_signal(sent)
                 took = time.monotonic() - began
                 assert ended(process).status == -sent
-        # One that comes a tenth of a second later is another one, and ends the process at once.
-        delivered = sum(collector.calls_by_process().values())
-        assert delivered == CALLS or (delivered == 0 and took > 0.05)
+        if took < 0.05:  # a second one that comes a tenth of a second later is another one
+            pairs += 1
+            assert sum(collector.calls_by_process().values()) == CALLS
 
 
 USAGE = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
