@@ -12,10 +12,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from metertap import catalogue, faults
 from metertap.recording import DataPoint, Recorder, Route, ToolSeries
-from metertap.recording.buffer import CHUNK
+from metertap.recording.buffer import CHUNK, was_put
 from metertap.recording.weight_series import WeightSeries
 from metertap.state import recorder
-from support.interrupting import interrupted
+from support.interrupting import everywhere, interrupted
 from support.metric_data import points
 
 
@@ -44,11 +44,14 @@ class Calls:
 
     def call(self, seconds: float, ended: float = 1.0) -> None:
         """One call, whose request took twice as long."""
+        self.take_tick()
+        self.route.keep((ended, int(seconds), seconds, 2 * seconds))
+
+    def take_tick(self) -> None:
         try:
             self.tool.tick()
         except StopIteration:
             self.tool.due()
-        self.route.keep((ended, int(seconds), seconds, 2 * seconds))
 
     def begin(self) -> None:
         """The first call, which every series sees at once."""
@@ -187,8 +190,52 @@ def test_a_call_under_a_span_has_its_context_on_every_series(used: Recorder) -> 
     calls.begin()
     used.trace_with(sampled)
     calls.call(1.0)
-    assert len(asked) == 3
+    assert len(asked) == 1
     assert calls.taken() == (2, 2, 2)
+
+
+def test_a_result_of_unknown_size_keeps_no_reader_waiting(used: Recorder) -> None:
+    calls = Calls(used)
+    for _ in range(3):
+        calls.call(-1)
+    assert calls.weight.waiting == 2  # the first one of the others took it along
+    calls.call(1.0)
+    assert calls.weight.waiting == 0
+    assert calls.weight.figures().unknown == 3
+
+
+@pytest.mark.parametrize("traces", [True, False])
+def test_an_interrupt_of_a_call_that_is_not_merely_appended_loses_none(
+    traces: bool, used: Recorder
+) -> None:
+    calls = Calls(used)
+    calls.begin()
+
+    def prepare() -> tuple[Callable[[], object], Callable[[int], None]]:
+        used.begin_again()
+        before = calls.taken()[0]
+
+        def keep() -> None:
+            calls.take_tick()
+            try:
+                calls.route.keep((1.0, 1, 1.0, 2.0))
+            except BaseException as error:
+                if not was_put(error):
+                    calls.tool.left()
+                raise
+
+        def check(number: int) -> None:
+            assert calls.tool.active == 0, number
+            taken = calls.taken()
+            assert len(set(taken)) == 1, number
+            assert taken[0] - before in {0, 1}, number
+
+        return keep, check
+
+    if traces:
+        used.trace_with(object)
+    assert everywhere(prepare) > 20
+    assert calls.taken()[0] > 10
 
 
 def test_instruments_get_what_figures_show() -> None:

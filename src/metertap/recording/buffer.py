@@ -287,8 +287,8 @@ class Buffer(ABC):
         """Return whether the instruments have seen a duration of a successful call."""
 
     @abstractmethod
-    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
-        """Return the buffer's item for a sample that is taken under a sampled span."""
+    def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
+        """Return the buffer's item for a sample that was taken then, in that span's context."""
 
     def _append_late(self, seconds: float) -> None:
         """Append in place of the list's own `append`, which no measured call guards."""
@@ -296,7 +296,7 @@ class Buffer(ABC):
         with faults.guarded("record"):
             sampled = self._recorder.trace()
             if sampled is not None:
-                item = self._traced(seconds, *sampled)
+                item = self.traced(seconds, sampled)
         items = self._items
         items += [item]
         if self._is_new or self._recorder.in_order:
@@ -324,19 +324,20 @@ class Buffer(ABC):
 def was_put(error: BaseException) -> bool:
     """Return whether the end of a call has been appended before `error` came.
 
-    Caught by who called `append` or `ToolSeries.end`, `error` tells by where it came.
+    Caught by who called `append`, `ToolSeries.end` or `Route.keep`, `error` tells by where it came.
     """
     traceback = faults.traceback_of(error)
     called = None if traceback is None else traceback.tb_next
     if called is None or called.tb_frame.f_code.co_name not in _PUT_LATE:
         return True  # when the list's own `append` had returned, or later
-    while called is not None and called.tb_frame.f_code is not _PUT_ALREADY:
+    while called is not None and called.tb_frame.f_code not in PUT_ALREADY:
         called = called.tb_next
     return called is not None
 
 
-_PUT_LATE = {Buffer._append_late.__name__, "end"}
-_PUT_ALREADY = Buffer.fold_now.__code__
+_PUT_LATE = {Buffer._append_late.__name__, "end", "_keep_late"}
+PUT_ALREADY = {Buffer.fold_now.__code__}
+"""The code of functions that are called when an item has been appended."""
 
 
 class Instruments(Protocol):

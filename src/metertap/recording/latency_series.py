@@ -66,11 +66,9 @@ class LatencySeries(Buffer, Generic[F]):
         """The series itself, where a data point may stand as well."""
         return self
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether samples wait, and nobody asks for more than their values."""
-        recorder = self._recorder
-        return not (self._is_new or recorder.in_order or recorder.sampled_context is not None)
+    def is_awaited(self, _value: object = 0) -> bool:
+        """Return whether a reader has to see such a value at once."""
+        return self._is_new or self._recorder.in_order
 
     @property
     def waiting(self) -> int:

@@ -54,16 +54,19 @@ class DataPoint:
         else:
             series.put(Sample(self, seconds, series.trace()), begins=not self.has_begun)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether no instrument has to see the next value at once."""
-        return self.has_begun
+    def is_awaited(self, _value: object = 0) -> bool:
+        """Return whether a reader has to see a value at once."""
+        return not self.has_begun or self.series.is_awaited()
 
-    def items(self, values: Sequence[float]) -> Sequence[Any]:
+    def items(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return what values of operations at this point are in the buffer of the series."""
         if self.series.usual is self:
             return values
-        return [Sample(self, seconds, None) for seconds in values]
+        return [value if type(value) is Sample else Sample(self, value, None) for value in values]
+
+    def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
+        """Return the value for an operation that ended then, in that span's context."""
+        return Sample(self, seconds, sampled)
 
     @property
     def recording(self) -> Callable[[float, float], None]:
@@ -199,6 +202,6 @@ class OperationSeries(LatencySeries["OperationFigures"]):
     def _has_begun(self) -> bool:
         return self.usual is not None and self.usual.has_begun
 
-    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
+    def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
         assert self.usual is not None  # else nothing is appended but samples
-        return Sample(self.usual, seconds, (time_ns, context))
+        return Sample(self.usual, seconds, sampled)

@@ -163,7 +163,7 @@ class Registry(Views):
             for route in known:
                 if route.parts == parts:
                     return route
-            new = Route(parts)
+            new = Route(self, parts)
             for series in new.series:
                 series.routes += (new,)
             return new

@@ -14,6 +14,7 @@ from operator import itemgetter, setitem
 from typing import Any, Protocol
 
 from metertap import faults
+from metertap.recording.buffer import PUT_ALREADY, Delivery
 from metertap.recording.latency_series import LatencySeries
 
 _END = slice(sys.maxsize, None)
@@ -29,12 +30,11 @@ class Part(Protocol):
     def series(self) -> LatencySeries[Any]:
         """The series."""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether nobody has to see the next value at once, or asks for more than values."""
+    def is_awaited(self, value: Any = 0, /) -> bool:
+        """Return whether a reader has to see such a value at once."""
 
-    def record(self, value: Any, ended: float) -> None:
-        """Record a value of a call that ended then, by `time.perf_counter`."""
+    def traced(self, value: Any, sampled: tuple[int, Any], /) -> object:
+        """Return the value of a call that ended then, in that span's context."""
 
     def items(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return what values are in the buffer of the series."""
@@ -44,17 +44,18 @@ class Route:
     """The series on which each call of one kind counts, and the list in which these calls wait.
 
     `keep` takes a tuple: when the call ended, by `time.perf_counter`, and a value for each of
-    `parts`. It is the list's own `append` unless a part is not plain. The call's tick was taken on
-    one of the series before.
+    `parts`. It is the list's own `append` unless a reader waits for a part, or something traces.
+    The call's tick was taken on one of the series before.
     """
 
-    __slots__ = ("_items", "keep", "parts", "series")
+    __slots__ = ("_items", "_recorder", "keep", "parts", "series")
 
-    def __init__(self, parts: tuple[Part, ...]) -> None:
+    def __init__(self, recorder: Delivery, parts: tuple[Part, ...]) -> None:
+        self._recorder = recorder
         self.parts = parts
         self.series = [part.series for part in parts]
         self._items: list[tuple[Any, ...]] = []
-        self.keep: Callable[[tuple[Any, ...]], None] = self._apart
+        self.keep: Callable[[tuple[Any, ...]], None] = self._keep_late
 
     @property
     def waiting(self) -> int:
@@ -63,17 +64,31 @@ class Route:
 
     def choose(self) -> None:
         """Make `keep` the cheapest that will do. With the recorder's lock held."""
-        is_plain = all(part.is_plain and part.series.is_plain for part in self.parts)
-        self.keep = self._items.append if is_plain else self._apart
+        is_awaited = any(part.is_awaited() for part in self.parts)
+        is_late = is_awaited or self._recorder.sampled_context is not None
+        self.keep = self._keep_late if is_late else self._items.append
 
-    def _apart(self, call: tuple[Any, ...]) -> None:
-        """Record a call on each series by itself: stands in place of the list's own `append`."""
+    def _keep_late(self, call: tuple[Any, ...]) -> None:
+        """Keep a call in place of the list's own `append`, which no measured call guards.
+
+        What an interrupt raises passes; `buffer.was_put` tells whether the call is kept then.
+        """
         with faults.guarded("record"):
-            ended, *values = call
-            self.series[0].settle()
-            for part, value in zip(self.parts, values, strict=True):
-                part.record(value, ended)
-            self.series[0].choose_routes()
+            sampled = self._recorder.trace()
+            if sampled is not None:
+                values = zip(self.parts, call[1:], strict=True)
+                call = (call[0], *[part.traced(value, sampled) for part, value in values])
+        items = self._items
+        items += [call]
+        self._fold_awaited(call)
+
+    def _fold_awaited(self, call: tuple[Any, ...]) -> None:
+        with faults.guarded("record"):
+            values = zip(self.parts, call[1:], strict=True)
+            if any(part.is_awaited(value) for part, value in values):
+                for series in self.series:
+                    series.fold_now()
+                self.series[0].choose_routes()
 
     def sort_out(self) -> Collection[LatencySeries[Any]]:
         """Move the calls that wait to their series, in the order in which they ended.
@@ -104,6 +119,9 @@ class Route:
         # handler comes in between: each call is in one of the lists, and in no two.
         deque(map(setitem, lists, places, items), 0)
         return columns
+
+
+PUT_ALREADY.add(Route._fold_awaited.__code__)
 
 
 def _connected(first: Route) -> Iterable[Route]:

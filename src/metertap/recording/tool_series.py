@@ -323,5 +323,5 @@ class ToolSeries(LatencySeries["ToolFigures"]):
     def _has_begun(self) -> bool:
         return _WELL in self._begun
 
-    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
-        return Ended(outcomes.OK, None, seconds * 1000.0, seconds, (time_ns, context))
+    def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
+        return Ended(outcomes.OK, None, seconds * 1000.0, seconds, sampled)

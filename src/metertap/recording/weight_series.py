@@ -163,6 +163,9 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         self._define = measure, what
         self._defined += 1
 
+    def is_awaited(self, value: object = 0) -> bool:
+        return not (isinstance(value, int) and value < 0) and super().is_awaited()
+
     def look(self) -> None:
         """Measure a definition that nobody has measured yet. Without the lock; never raises."""
         define, self._define = self._define, None
@@ -225,8 +228,9 @@ class WeightSeries(LatencySeries["WeightFigures"]):
     def _has_begun(self) -> bool:
         return self._begun
 
-    def _traced(self, seconds: float, time_ns: int, context: Any) -> object:
-        return Sized(int(seconds), (time_ns, context))
+    def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
+        size = int(seconds)
+        return size if size < 0 else Sized(size, sampled)
 
 
 def _known(items: Sequence[Any]) -> tuple[Batch | None, int, int]:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import TypeAdapter, ValidationError
 
@@ -263,7 +264,13 @@ def test_a_result_of_no_request_is_serialized_as_it_was() -> None:
     assert faults.fault_counts() == {}
 
 
-def test_a_call_of_a_known_tool_that_is_interrupted_is_over_and_counts_once_at_most() -> None:
+@pytest.mark.parametrize("traces", [False, True])
+def test_a_call_of_a_known_tool_that_is_interrupted_is_over_and_counts_once_at_most(
+    traces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder(), "sampled_context", None)
+    if traces:
+        recorder().trace_with(Context)
     runner = Runner({"content": [{"type": "text", "text": "done"}]})
     made = on_request(Runner.on_request, [True])
     tool = recorder().tool("search", "mcp:shop")

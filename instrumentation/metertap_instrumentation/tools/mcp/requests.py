@@ -16,6 +16,7 @@ from metertap import catalogue, faults, outcomes
 from metertap.measuring import calls
 from metertap.measuring.calls import ENDED, INSTANCE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.outcomes import Ending
+from metertap.recording.buffer import was_put
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
@@ -67,9 +68,14 @@ def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) ->
         call: tuple[float, ...] = (now, size, seconds, now - arrived)
     else:
         call = (now, seconds, now - arrived)
-    # An interrupt comes before this, and the call is given up, or when it has been kept.
+    # An interrupt comes before this, and the call is given up, or it tells by where it came.
     frame[0] = frame[1] = None
-    route.keep(call)
+    try:
+        route.keep(call)
+    except BaseException as error:
+        if not was_put(error):
+            tool.left()
+        raise
     if frame[3] is True:
         tool.looked_up(True, frame[4], seconds)
     return True
