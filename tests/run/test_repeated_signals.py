@@ -84,6 +84,31 @@ def test_a_signal_that_comes_twice_ends_the_process_once(
             assert sum(collector.calls_by_process().values()) == CALLS
 
 
+@pytest.mark.parametrize("sent", SIGNALS, ids=lambda sent: sent.name)
+@pytest.mark.parametrize("pause", [0.001, 0.005])
+def test_a_process_that_stands_still_meanwhile_handles_both_as_one(
+    pause: float, sent: signal.Signals, command_of: Callable[[str], list[str]]
+) -> None:
+    # As it does where a container has used up its share of the processor.
+    took = 1.0
+    while took > 0.05:
+        with receiver() as collector:
+            command = command_of("work(); ready(lambda: None)\nwhile True: pass")
+            with started(command, env=to(collector)) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                began = time.monotonic()
+                process.send_signal(sent)
+                time.sleep(pause)
+                process.send_signal(signal.SIGSTOP)
+                process.send_signal(sent)
+                took = time.monotonic() - began
+                time.sleep(0.2)
+                process.send_signal(signal.SIGCONT)
+                assert ended(process).status == -sent
+    assert sum(collector.calls_by_process().values()) == CALLS
+
+
 USAGE = "metertap.record_usage(provider='openai', model='gpt-4o', input_tokens=5)"
 IMPORTED = b"imported\n"
 

@@ -26,6 +26,7 @@ from metertap import faults, signal_mask, state
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
+from metertap.runtime.first_moments import FirstMoments
 from metertap.runtime.signals import (
     CAUGHT,
     HARMLESS,
@@ -44,11 +45,6 @@ FLUSH_MILLISECONDS = 500.0
 
 _PUT_OFF_SECONDS = 0.2
 """The part of it in which the main thread may leave code that holds a lock."""
-_SAME_SECONDS = 0.1
-"""Seconds after a signal for which another one is taken for the same.
-
-`timeout` of coreutils sends each signal to its child and then to its group, in which the child is.
-"""
 _SWITCH_SECONDS = 1e-4
 """Python's switch interval during a push, in seconds.
 
@@ -78,7 +74,8 @@ class Endings:
         self._aside: list[int] = []
         self._is_pushing = False  # and the main thread waits for it
         self._ends_by: int | None = None  # a signal that came meanwhile
-        self._asked_at: float | None = None  # when a signal asked for the end that has begun
+        self._asked: FirstMoments | None = None  # of the end that a signal has asked for
+        self._is_ending = False  # by an exit handler, which no interrupt keeps from it any more
         self._put_off_until: float | None = None
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
 
@@ -140,12 +137,12 @@ class Endings:
         # calls the one it replaced would have found none, and goes on.
         if sys._getframe().f_back is not frame:
             self._push_from_a_thread()
-        elif self._asked_at is not None:
-            if time.monotonic() >= self._asked_at + _SAME_SECONDS:
+        elif self._asked is not None:
+            if self._asked.are_over:
                 die_by(number)  # a second one ends the process at once
         elif self._is_pushing:  # the main thread waits below this frame, and ends when that is done
             self._ends_by = number
-            self._asked_at = time.monotonic()
+            self._asked = FirstMoments()
         elif not (may_hold_locks(frame) and self._put_off(number)):
             self._end_by(number)
 
@@ -156,7 +153,7 @@ class Endings:
             seconds -= time.monotonic() - self._put_off_until + _PUT_OFF_SECONDS
             self._put_off_until = None
             sys.setprofile(None)
-        self._asked_at = time.monotonic()
+        self._asked = FirstMoments()
         self._push_from_a_thread(seconds)
         die_by(number)
 
@@ -247,10 +244,10 @@ class Endings:
         if self._is_pushing or not is_main_thread():
             yield
             return
-        begun = time.monotonic()
+        first = self._asked or FirstMoments()
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            if time.monotonic() >= begun + _SAME_SECONDS:
+            if first.are_over:
                 signal.default_int_handler(number, frame)
 
         is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -269,6 +266,7 @@ class Endings:
             self._is_pushing = False
             if self._ends_by is not None:
                 die_by(self._ends_by)
+            first.end()
 
     # Forks: Python forgets a signal that reaches a child before its first step, so that a child
     # that is terminated as soon as it is started would live on if it had a handler.
@@ -290,15 +288,15 @@ class Endings:
     # Exit handlers
 
     def _exit(self) -> None:
-        begun = time.monotonic()
         try:
             self._push_and_stop()
         except KeyboardInterrupt:
-            if time.monotonic() < begun + _SAME_SECONDS:  # before it was put off
+            if not self._is_ending:
                 self._push_and_stop()
 
     def _push_and_stop(self) -> None:
         with self._undisturbed():
+            self._is_ending = True
             self._end(self._until())
 
     def _end(self, until: float) -> None:

@@ -1,0 +1,44 @@
+"""The first moments of an end, in which another signal repeats the one before."""
+
+from __future__ import annotations
+
+import _thread
+
+from metertap import signal_mask
+
+_STEPS = 5
+_STEP_SECONDS = 0.02
+
+
+class FirstMoments:
+    """A tenth of a second, from the making on. `end` ends it before.
+
+    `timeout` of coreutils sends each signal to its child and then to its group, in which the child
+    is. The clock does not tell which signals come so soon: a process may stand still (a quota of
+    the processor's time, SIGSTOP, an import that holds the interpreter's lock), and handles after
+    that what was sent long before. So a thread counts steps, which wait while the process does.
+    """
+
+    def __init__(self) -> None:
+        self.are_over = False
+        self._ended = _thread.allocate_lock()
+        self._ended.acquire()
+        self._counted = _thread.allocate_lock()
+        self._counted.acquire()
+        try:
+            # Not a Thread: the main thread may hold the lock of those.
+            signal_mask.start(self._count)
+        except RuntimeError:  # there are none while Python 3.12 ends
+            self._counted.release()
+
+    def end(self) -> None:
+        """End them, and the thread. A signal that comes later is another one."""
+        self._ended.release()
+        self._counted.acquire(timeout=1.0)
+
+    def _count(self) -> None:
+        for _ in range(_STEPS):
+            if self._ended.acquire(timeout=_STEP_SECONDS):
+                break
+        self.are_over = True
+        self._counted.release()
