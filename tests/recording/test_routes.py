@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import BuiltinFunctionType
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -82,6 +83,20 @@ def test_a_call_waits_in_one_place_and_counts_on_every_series(used: Recorder) ->
     assert calls.point.series.figures().total_ms == 6000
     assert calls.weight.figures().total == 3
     assert calls.tool.ended == calls.point.series.ended == 5.0
+
+
+def test_calls_wait_without_a_function_of_ours_where_every_series_has_begun(
+    used: Recorder,
+) -> None:
+    other = Calls(used)
+    other.begin()
+    used.route(other.tool, other.point)
+    calls = Calls(used, version="2")
+    calls.point.record(1.0, 1.0)  # on its own, as the first request of its kind is
+    calls.call(1.0)
+    for route in calls.tool.routes:
+        route.keep((1.0, *[1.0 for _ in route.parts]))
+        assert type(route.keep) is BuiltinFunctionType
 
 
 def test_the_last_figures_stand_only_while_nothing_waits(used: Recorder) -> None:

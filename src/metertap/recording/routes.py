@@ -88,7 +88,9 @@ class Route:
             if any(part.is_awaited(value) for part, value in values):
                 for series in self.series:
                     series.fold_now()
-                self.series[0].choose_routes()
+            elif self._recorder.sampled_context is not None:
+                return
+            self.series[0].choose_routes()  # nobody waits any more: the next call is an `append`
 
     def sort_out(self) -> Collection[LatencySeries[Any]]:
         """Move the calls that wait to their series, in the order in which they ended.
