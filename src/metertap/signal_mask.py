@@ -8,6 +8,7 @@ nothing but what is built in.
 from __future__ import annotations
 
 import _thread
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +62,33 @@ class signals_kept_away:  # lower case: `with signals_kept_away():`
             _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
 
 
-def start(do: Callable[[], object]) -> None:
+def start(do: Callable[[], object]) -> _thread.LockType:
     """Start a thread that `threading` does not know, as where its locks may be held.
 
-    Raises RuntimeError where none can be started.
+    Returns a lock that is free once the thread has ended. Raises RuntimeError where none can be
+    started.
     """
+    ended = _thread.allocate_lock()
+    ended.acquire()
+
+    def run() -> None:
+        try:
+            do()
+        finally:
+            _forget()
+            ended.release()
+
     with signals_kept_away():
-        _thread.start_new_thread(do, ())
+        _thread.start_new_thread(run, ())
+    return ended
+
+
+def _forget() -> None:
+    """Take this thread out of those that `threading` knows.
+
+    Whoever asks for the current thread makes it known; until Python 3.12 it stays so for good.
+    """
+    threading = sys.modules.get("threading")
+    known = getattr(threading, "_active", None)
+    if type(known) is dict:
+        known.pop(_thread.get_ident(), None)

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from metertap.signal_mask import signals_kept_away
+from metertap.signal_mask import signals_kept_away, start
 from metertap.threads import Thread
 
 pytestmark = pytest.mark.interpreter
@@ -49,6 +49,15 @@ def test_they_have_room_and_the_programs_own_have_what_it_sets(size: int) -> Non
         assert threading.stack_size() == size
     finally:
         threading.stack_size(before)
+
+
+def test_one_that_is_unknown_to_threading_stays_so() -> None:
+    before = threading.enumerate()
+    seen: list[threading.Thread] = []
+    ended = start(lambda: seen.append(threading.current_thread()))
+    assert ended.acquire(timeout=20)
+    assert seen != []
+    assert threading.enumerate() == before
 
 
 def test_what_the_program_sets_while_one_of_them_starts_stays() -> None:

@@ -9,7 +9,6 @@ the last periodic export.
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
 import signal
@@ -200,18 +199,15 @@ class Endings:
 
     def _push_from_a_thread(self, seconds: float = END_SECONDS) -> None:
         """Push, from where no lock can be held, and wait for it `seconds` at most."""
-        pushed = _thread.allocate_lock()
-        pushed.acquire()
         until = self._until(max(0.0, seconds))
 
         def push() -> None:
             with faults.guarded("ending"):
                 self._push(until)
-            pushed.release()
 
         with faults.guarded("ending"), self._undisturbed():
             try:
-                signal_mask.start(push)
+                pushed = signal_mask.start(push)
             except RuntimeError:  # there are none while Python 3.12 ends
                 self._push(until)
             else:

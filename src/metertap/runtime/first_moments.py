@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+from contextlib import suppress
 
 from metertap import signal_mask
 
@@ -23,22 +24,19 @@ class FirstMoments:
         self.are_over = False
         self._ended = _thread.allocate_lock()
         self._ended.acquire()
-        self._counted = _thread.allocate_lock()
-        self._counted.acquire()
-        try:
+        self._counted: _thread.LockType | None = None
+        with suppress(RuntimeError):  # there are no threads while Python 3.12 ends
             # Not a Thread: the main thread may hold the lock of those.
-            signal_mask.start(self._count)
-        except RuntimeError:  # there are none while Python 3.12 ends
-            self._counted.release()
+            self._counted = signal_mask.start(self._count)
 
     def end(self) -> None:
         """End them, and the thread. A signal that comes later is another one."""
         self._ended.release()
-        self._counted.acquire(timeout=1.0)
+        if self._counted is not None:
+            self._counted.acquire(timeout=1.0)
 
     def _count(self) -> None:
         for _ in range(_STEPS):
             if self._ended.acquire(timeout=_STEP_SECONDS):
                 break
         self.are_over = True
-        self._counted.release()

@@ -6,7 +6,6 @@ that takes time.
 
 from __future__ import annotations
 
-import _thread
 import os
 
 from metertap import signal_mask
@@ -47,21 +46,19 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
     The folder may lie on a file system that hangs. Python 3.12 and later start no thread while the
     process ends; there it is done at once. Errors of the system are passed over.
     """
-    done = _thread.allocate_lock()
-    done.acquire()
 
     def tell() -> None:
         try:
             do()
         except OSError:
             pass
-        done.release()
 
     try:
-        signal_mask.start(tell)
+        told = signal_mask.start(tell)
     except RuntimeError:
         tell()
-    done.acquire(timeout=max(0.0, seconds))
+    else:
+        told.acquire(timeout=max(0.0, seconds))
 
 
 def start_of(pid: int) -> int | None:
