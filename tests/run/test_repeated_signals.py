@@ -166,6 +166,16 @@ def test_an_interrupt_of_the_last_push_changes_no_end_and_is_not_told(
     assert "metertap" not in found.told.replace("import metertap", "")
 
 
+def test_an_interrupt_just_before_the_last_push_loses_nothing(
+    command_of: Callable[[str], list[str]],
+) -> None:
+    # Python handles it as it calls the next function: that of metertap, which cannot catch it yet.
+    interrupts = "work()\nimport atexit, _thread\natexit.register(_thread.interrupt_main)"
+    with receiver() as collector, started(command_of(interrupts), env=to(collector)) as process:
+        assert ended(process).status == 0
+    assert sum(collector.calls_by_process().values()) == CALLS
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("raised", [None, ValueError, KeyboardInterrupt])
 def test_the_interpreter_is_after_a_push_as_it_was(raised: type[BaseException] | None) -> None:

@@ -82,6 +82,8 @@ class Endings:
         """Watch for the end of the process; `pushes` says whether anything could be lost then."""
         global _watching
         _watching = self
+        # Twice: an interrupt that comes just before is raised as a function of Python's begins.
+        atexit.register(self._exit)
         atexit.register(self._exit)
         if pushes:
             self._watch_early_ends()
@@ -284,6 +286,8 @@ class Endings:
     # Exit handlers
 
     def _exit(self) -> None:
+        if self._is_ending:
+            return
         try:
             self._push_and_stop()
         except KeyboardInterrupt:
