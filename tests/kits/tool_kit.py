@@ -15,7 +15,6 @@ import json
 import logging
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,48 +22,15 @@ from typing import Any
 import pytest
 
 import metertap
+from kits.tool_clock import Odd, ToolClock, both, either
 from metertap import state
 from support import breaking
 from support.described import described, function_of
-from support.intervals import SlowLog, Steps, is_the_handlers
 
 SECRET = "sk-marker-4711"
 
 
-SLOW_SECONDS = 0.1
-
-
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
-
-
-class Odd(Exception):
-    """What a handler raises."""
-
-
-Around = Callable[[], contextlib.AbstractContextManager[Any]]
-
-
-def either(
-    is_async: bool, body: Callable[[str], str], around: Around = contextlib.nullcontext
-) -> Callable[..., Any]:
-    """A tool's function named `work` that does what `body` does: plain or async.
-
-    All of it runs in a context of `around`. An async one lets other tasks run meanwhile.
-    """
-
-    def work(text: str) -> str:
-        """Work."""
-        with around():
-            return body(text)
-
-    async def work_later(text: str) -> str:
-        """Work."""
-        with around():
-            await asyncio.sleep(0)
-            return body(text)
-
-    work_later.__name__ = work_later.__qualname__ = "work"
-    return work_later if is_async else work
 
 
 def standing(path: str) -> Any:
@@ -74,10 +40,7 @@ def standing(path: str) -> Any:
     return vars(functools.reduce(getattr, owners, importlib.import_module(module))).get(last)
 
 
-both = pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
-
-
-class ToolKit:
+class ToolKit(ToolClock):
     """`make` gives a tool of a function, and `use` has the framework call tools by name."""
 
     source: str
@@ -366,30 +329,3 @@ class ToolKit:
             original = getattr(function_of(stand_in), "__wrapped__", None)
             assert function_of(standing(path)) in {original, None}
             assert described(path) == description
-
-    @both
-    @pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
-    def test_a_call_takes_as_long_as_its_function(self, is_async: bool, fails: bool) -> None:
-        """Neither what the framework logs, nor what it makes of an answer, is the tool's time."""
-        self.skip_unless(is_async)
-        handlers = Steps()
-
-        def work(text: str) -> str:
-            time.sleep(SLOW_SECONDS)
-            if fails:
-                raise Odd(text)
-            return text
-
-        slow, root = SlowLog(SLOW_SECONDS), logging.getLogger()
-        level = root.level
-        root.addHandler(slow)
-        root.setLevel(logging.DEBUG)
-        try:
-            with contextlib.suppress(Odd):
-                self.run(either(is_async, work, handlers.step), "a")
-        finally:
-            root.removeHandler(slow)
-            root.setLevel(level)
-        (handler,) = handlers.made
-        seconds = self.figures()["max_latency_ms"] / 1000
-        assert is_the_handlers(seconds, handler, slow.records)

@@ -61,6 +61,7 @@ class Bare(BaseTool):  # type: ignore[misc]
 class TestTools(ToolKit):
     source = "langchain"
     instrumentation = langchain.INSTRUMENTATION
+    validates = True
 
     def make(self, function: Callable[..., Any]) -> Any:
         is_async = inspect.iscoroutinefunction(function)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.mcp
 class TestServers(ToolKit):
     source = "mcp:shop"
     instrumentation = mcp.INSTRUMENTATION
+    validates = True
     raises = False
     names_are_made_up = True
 

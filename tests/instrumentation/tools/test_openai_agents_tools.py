@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import inspect
 import sys
+import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -16,8 +18,10 @@ pytest.importorskip("agents.run_internal", reason="openai-agents")
 
 import cachetools
 from agents import Agent, FunctionTool, ModelBehaviorError, Runner, UserError, function_tool
+from pydantic import AfterValidator, BaseModel
 
 import metertap
+from kits.tool_clock import SLOW_SECONDS
 from kits.tool_kit import ToolKit
 from metertap import Tap
 from metertap.patching import parameters
@@ -33,6 +37,7 @@ from support.agents_tools import (
     raising_in_a_thread,
     waiting,
 )
+from support.intervals import Steps, is_the_handlers
 
 pytestmark = pytest.mark.library("openai_agents")
 
@@ -49,6 +54,7 @@ async def add_later(a: int, b: int) -> int:
 class TestFunctionTools(ToolKit):
     source = "openai-agents"
     instrumentation = openai_agents.INSTRUMENTATION
+    validates = True
     failed = timed_out = "tool_error"
     raises = False
     names_are_made_up = True
@@ -315,3 +321,28 @@ def test_handoffs_are_no_tools(tap: Tap) -> None:
     )
     asyncio.run(Runner.run(first, "begin"))
     assert counted() == {"add": {"ok": 1}}
+
+
+@pytest.mark.skipif(
+    "output_type" not in inspect.signature(function_tool).parameters,
+    reason="this version validates no outputs",
+)
+def test_validating_an_output_is_not_the_functions_time(tap: Tap) -> None:
+    handlers, validations = Steps(), Steps()
+
+    def slowly(number: int) -> int:
+        with validations.step():
+            time.sleep(SLOW_SECONDS)
+        return number
+
+    class Answer(BaseModel):
+        number: Annotated[int, AfterValidator(slowly)]
+
+    async def answers() -> dict[str, int]:
+        with handlers.step():
+            return {"number": 1}
+
+    in_run([function_tool(answers, output_type=Answer)], [call("answers")])
+    assert validations.made
+    seconds = tap.snapshot()["tool_metrics"]["answers"]["max_latency_ms"] / 1000
+    assert is_the_handlers(seconds, handlers.made[0], validations)

@@ -64,6 +64,7 @@ async def never_ends() -> str:
 class TestTools(ToolKit):
     source = "pydantic-ai"
     instrumentation = pydantic_ai.INSTRUMENTATION
+    validates = True
     names_are_made_up = True
 
     def make(self, function: Callable[..., Any]) -> Any:

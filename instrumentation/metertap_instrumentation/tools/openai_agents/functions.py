@@ -13,7 +13,8 @@ from typing import Any
 
 from metertap import outcomes
 from metertap.measuring import calls
-from metertap.measuring.frameworks import Handlers
+from metertap.measuring.calls import Frame
+from metertap.measuring.frameworks import Handlers, begins
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
@@ -82,8 +83,13 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
                 stand_in(
                     "maybe_invoke_function_tool_failure_error_function",
                     around(_PLACE, _fails, _failed),
-                )
+                ),
+                stand_in("_validate_function_tool_output", around(_PLACE, _ends), optional=True),
             ],
+        ),
+        PatchSet(
+            "agents.function_schema",
+            [stand_in("FuncSchema.to_call_args", around(_PLACE, _in_progress, _begins))],
         ),
         PatchSet(
             "agents.exceptions", [stand_in("ToolTimeoutError.__init__", around(_PLACE, _timed_out))]
@@ -94,6 +100,20 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
         # The SDK logs before a tool runs, and after.
         PatchSet("agents.logger", [Target("logger.handle", handlers.untimed, apart=True)]),
     ]
+
+
+def _in_progress(*_args: Any) -> Frame | None:
+    """Return the call whose arguments have been validated: `to_call_args(self, data)` is next."""
+    return handlers.in_progress()
+
+
+def _begins(frame: Frame, _arguments: Any) -> None:
+    begins(frame)
+
+
+def _ends(**_named: Any) -> None:
+    """Note that the handler has ended: `_validate_function_tool_output(tool_name=…, …)`."""
+    handlers.handler_ended()
 
 
 def _fails(**kwargs: Any) -> dict[str, Any]:
