@@ -204,6 +204,9 @@ def test_uninstrument_of_a_library_ends_its_own_share_alone(
     ours = metertap.instrument()
     theirs.end()
     assert ours.is_active
+    theirs.end()  # there is nothing left of it to end
+    library("otherlib").end()
+    assert ours.is_active
     theirs.start()
     metertap.uninstrument()  # the application means everything
     assert not ours.is_active

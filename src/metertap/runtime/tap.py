@@ -236,15 +236,15 @@ def installation() -> Installation | None:
 def uninstrument() -> None:
     """Shut everything down, whoever asked for it: every patched attribute is what it was.
 
-    Called by a library that instrumented too, it gives up that library's share alone.
+    Called by a library, it gives up that library's share alone, if it has one.
     """
     with faults.guarded("uninstrument"):
         caller = caller_of(sys._getframe(1))
         with _owners.lock:
-            own = _owners.taps.get(caller.owner)
-            if own is not None and own._owner:
+            own = _owners.taps.get(caller.owner) if caller.owner else None
+            if own is not None:
                 own._give_up()
-            else:
+            elif caller.is_ours or not caller.owner:
                 _end_all()
 
 
