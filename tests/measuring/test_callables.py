@@ -91,6 +91,8 @@ def twice(function: Any) -> Any:
         (functools.partial(Search(), "x"), (), "Search"),
         (Search(), ("x",), "Search"),
         (SearchLater(), ("x",), "SearchLater"),
+        (Search.__call__, (Search(), "x"), "Search"),
+        (SearchLater().__call__, ("x",), "SearchLater"),
         (Shop().total, (2,), "total"),
         (len, ("abc",), "len"),
         ("abc".upper, (), "upper"),
@@ -144,6 +146,16 @@ def test_a_descriptor_gives_what_it_gave_and_is_counted(
     assert (type(found), found) == (type(expected), expected)
     assert counted() == {name: 1}
     assert warnings_of(caplog) == []
+
+
+def test_a_class_whose_objects_are_called_is_one_tool_with_them() -> None:
+    class Sort:
+        @metertap.tool
+        def __call__(self) -> int:
+            return 1
+
+    assert (Sort()(), metertap.tool(Sort())()) == (1, 1)
+    assert counted() == {"Sort": 2}
 
 
 def test_a_property_stays_one() -> None:

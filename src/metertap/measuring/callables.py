@@ -66,6 +66,9 @@ def name_of(function: Any) -> str | None:
         return name_of(inner)
     try:
         name = getattr(function, "__name__", None)
+        if name == "__call__":  # of a class, after which its objects are named
+            path = function.__qualname__.split(".")
+            name = path[-2] if len(path) > 1 and path[-2].isidentifier() else name
     except Exception:  # of the program's: it says nothing of its name
         name = None
     if not isinstance(name, str):
