@@ -97,22 +97,23 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     general = counts("aiocache", _answered, ask=_asks(known=is_own(method, "aiocache")))
     otherwise = general(method, live)
 
-    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:  # as aiocache's own decorators do
         try:
             if (
                 kwargs
-                or len(args) != 1
+                or len(args) != 2
                 or not live
                 or _layer() is not None
                 or _in_stampede() is not None
             ):
-                return await otherwise(self, *args, **kwargs)
+                return await otherwise(*args, **kwargs)
+            self: Any = args[0]
             if type(self).__module__ == _IN_MEMORY and not self.plugins:
-                value = await method(self, *args)
+                value = await method(*args)
             else:
                 token = _set_layer("aiocache")
                 try:
-                    value = await method(self, *args)
+                    value = await method(*args)
                 finally:
                     leave_layer(token)
         except BaseException as error:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from metertap import faults
+from metertap.patching.parameters import shaped
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live, stand_in
 from metertap.patching.tracebacks import hide_frame
@@ -26,24 +27,28 @@ from metertap_instrumentation.caches.applications import is_applications as is_a
 from metertap_instrumentation.caches.discovery import FindingInstrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
+_LRU_CACHE = """
+{kind} call({parameters}):
+    try:
+        _made = {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    return _noted(_made) if _live else _made
+"""
+
 
 def lru_cache(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Note what `lru_cache(function)` makes, or what the decorator `lru_cache(maxsize=8)` will."""
+    return shaped(method, _LRU_CACHE, hide=hide_frame, live=live, noted=_noted)
 
-    def lru_cache(*args: Any, **kwargs: Any) -> Any:
-        try:
-            made = method(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if live:
-            with faults.guarded("functools"):
-                if not hasattr(made, "cache_info"):
-                    return _noting(made)
-                INSTRUMENTATION.made(made)
-        return made
 
-    return lru_cache
+def _noted(made: Any) -> Any:
+    with faults.guarded("functools"):
+        if not hasattr(made, "cache_info"):
+            return _noting(made)
+        INSTRUMENTATION.made(made)
+    return made
 
 
 def _noting(decorator: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ from metertap import faults
 from metertap.measuring.calls import SERIES, STARTED, Frame, broken
 from metertap.measuring.generators import named_as
 from metertap.measuring.unfinished import UNFINISHED, Later, Unrun
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live, Make, WrapperFunction
 from metertap.patching.tracebacks import hide_frame
 
@@ -99,61 +99,48 @@ def coroutine_wrapper(measure: Measure, function: object = None) -> WrapperFunct
     return call
 
 
+_COUNTED = """
+{kind} call({parameters}):
+    _frame = None
+    try:
+        if _live:
+            _frame = _begin({first}, {args}, {kwargs})
+    except Exception as _fault:
+        _faults.fault("measure", _fault)
+    try:
+        _result = {call}
+    except BaseException as _error:
+        try:
+            if _live or _frame is not None:
+                _raised(_frame, _error)
+            else:
+                _hide(_error)
+        except BaseException as _fault:
+            _broken(_frame, _fault)
+        raise
+    if _frame is not None:
+        try:
+            _ended(_frame, _result)
+        except BaseException as _fault:
+            _broken(_frame, _fault)
+    return _result
+"""
+
+
 def method_of(measure: Measure) -> Make:
     """Make of a method, sync or async, a plain function that counts its calls."""
-    begin, ended, raised = measure.begin, measure.ended, measure.raised
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            frame = None
-            try:
-                if live:
-                    frame = begin(self, args, kwargs)
-            except Exception as fault:
-                faults.fault("measure", fault)
-            try:
-                result = method(self, *args, **kwargs)
-            except BaseException as error:
-                try:
-                    if live or frame is not None:
-                        raised(frame, error)
-                    else:
-                        hide_frame(error)
-                except BaseException as fault:
-                    broken(frame, fault)
-                raise
-            if frame is not None:
-                try:
-                    ended(frame, result)
-                except BaseException as fault:
-                    broken(frame, fault)
-            return result
-
-        async def later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            frame = None
-            try:
-                if live:
-                    frame = begin(self, args, kwargs)
-            except Exception as fault:
-                faults.fault("measure", fault)
-            try:
-                result = await method(self, *args, **kwargs)
-            except BaseException as error:
-                try:
-                    if live or frame is not None:
-                        raised(frame, error)
-                    else:
-                        hide_frame(error)
-                except BaseException as fault:
-                    broken(frame, fault)
-                raise
-            if frame is not None:
-                try:
-                    ended(frame, result)
-                except BaseException as fault:
-                    broken(frame, fault)
-            return result
-
-        return later if inspect.iscoroutinefunction(method) else call
+        return shaped(
+            method,
+            _COUNTED,
+            begin=measure.begin,
+            broken=broken,
+            ended=measure.ended,
+            faults=faults,
+            hide=hide_frame,
+            live=live,
+            raised=measure.raised,
+        )
 
     return make

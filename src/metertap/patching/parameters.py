@@ -172,10 +172,11 @@ def _written(shape: _Shape) -> dict[str, str]:
         kwargs.append(f"**{next(rest)}")
         parameters.append(kwargs[-1])
         arguments.append(kwargs[-1])
+    is_all = positional == 1 and len(args) == 1  # the tuple that there is already
     return {
         "parameters": ", ".join(parameters),
         "arguments": ", ".join(arguments),
         "first": first,
-        "args": f"({''.join(args)})",
+        "args": args[0].strip("*, ") if is_all else f"({''.join(args)})",
         "kwargs": f"{{{''.join(kwargs)}}}",
     }

@@ -18,6 +18,7 @@ from metertap.caching.layers import counting, layer
 from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.costs import reuse
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
@@ -37,6 +38,82 @@ _making = ObjectMeters("cachetools")
 """Meters of caches whose class makes up missing entries (`__missing__`): a miss returns a value."""
 
 
+_SEEN = """
+{kind} call({parameters}):
+    if _live and _layer() is None:
+        _saw({first}, {args}, _only_misses)
+    try:
+        return {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+"""
+_GETITEM = """
+{kind} call({parameters}):
+    _meter = _find(id({first}))
+    try:
+        if _meter is None and _live:
+            _meter = _first_look({first}, {args})
+        if _meter is None or not _live:
+            return {call}
+        _value = {call}
+    except BaseException as _error:
+        _hide(_error)
+        if _live and _meter is not None and isinstance(_error, KeyError) and _layer() is None:
+            _meter.miss()
+        raise
+    if _layer() is None:
+        _meter.hit()
+    return _value
+"""
+_SETDEFAULT = """
+{kind} call({parameters}):
+    _found, _stores = _looked({first}, {args}) if _live and _layer() is None else (True, False)
+    try:
+        if _stores:
+            with _counting(_storing):
+                return {call}
+        _value = {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    if not _found:
+        with _guarded("cachetools"):
+            _meter_of({first}).miss()
+    return _value
+"""
+_SETITEM = """
+{kind} call({parameters}):
+    try:
+        if not _live:
+            return {call}
+        _token = _set_layer(_setting({first}))
+        try:
+            return {call}
+        finally:
+            _reset_layer(_token)
+    except BaseException as _error:
+        _hide(_error)
+        if _live and isinstance(_error, ValueError):
+            _refused({first}, _error)
+        raise
+"""
+_POPITEM = """
+{kind} call({parameters}):
+    _outer = _layer()
+    try:
+        with _counting():
+            _item = {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    if _live and type(_outer) is _setting and _outer.cache is {first}:
+        with _guarded("cachetools"):
+            _meter_of({first}).evicted()
+    return _item
+"""
+
+
 def seen(make: Make, *, only_misses: bool = False) -> Make:
     """Also take the keys that are looked up, where settings ask how often they come again.
 
@@ -47,49 +124,31 @@ def seen(make: Make, *, only_misses: bool = False) -> Make:
         lookup = make(method, live)
         if not reuse.is_looked_for():
             return lookup
-
-        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            if live and _layer() is None and args:
-                with faults.guarded("cache reuse"):
-                    if not only_misses or args[0] not in self:
-                        reuse.saw(_meter_of(self), args[0])
-            try:
-                return lookup(self, *args, **kwargs)
-            except BaseException as error:
-                hide_frame(error)
-                raise
-
-        return call
+        return shaped(lookup, _SEEN, live=live, only_misses=only_misses, **_NAMES)
 
     return made
 
 
+def _saw(cache: Any, args: tuple[Any, ...], only_misses: bool) -> None:
+    with faults.guarded("cache reuse"):
+        if args and not (only_misses and args[0] in cache):
+            reuse.saw(_meter_of(cache), args[0])
+
+
 def getitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count `cache[key]`."""
+    return shaped(method, _GETITEM, live=live, **_NAMES)
 
-    def call(self: Any, key: Any, *rest: Any, **named: Any) -> Any:
-        meter = _find(id(self))
-        try:
-            if meter is None and live:
-                with faults.guarded("cachetools"):
-                    if not _makes_up(self):
-                        meter = meters.of(self)
-                    elif _layer() is None:
-                        # Where a miss has an answer, the cache is asked for the key before.
-                        _counted(self, key in self)
-            if meter is None or not live:
-                return method(self, key, *rest, **named)
-            value = method(self, key, *rest, **named) if rest or named else method(self, key)
-        except BaseException as error:
-            hide_frame(error)
-            if live and meter is not None and isinstance(error, KeyError) and _layer() is None:
-                meter.miss()
-            raise
+
+def _first_look(cache: Any, args: tuple[Any, ...]) -> ObjectMeter | None:
+    """Return the meter of a cache that had none; None where a miss has an answer."""
+    with faults.guarded("cachetools"):
+        if not _makes_up(cache):
+            return meters.of(cache)
         if _layer() is None:
-            meter.hit()
-        return value
-
-    return call
+            # The cache is asked for the key before.
+            _counted(cache, args[0] in cache)
+    return None
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -126,71 +185,34 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 def setdefault(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count the misses of `cache.setdefault(key, default)`; a hit ends in `__getitem__`."""
+    return shaped(method, _SETDEFAULT, live=live, **_NAMES)
 
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        found, stores = True, False
-        if live and _layer() is None:
-            with faults.guarded("cachetools"):
-                stores = _is_for_a_decorator(sys._getframe())
-            if not stores:
-                with contextlib.suppress(Exception):  # of the key: the call itself will say so
-                    found = (args[0] if args else kwargs["key"]) in self
-        try:
-            if stores:
-                with counting(_STORING):
-                    return method(self, *args, **kwargs)
-            value = method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if not found:
-            with faults.guarded("cachetools"):
-                _meter_of(self).miss()
-        return value
 
-    return call
+def _looked(cache: Any, args: tuple[Any, ...]) -> tuple[bool, bool]:
+    """Return whether a key is found before `setdefault`, and whether a decorator stores by that."""
+    found, stores = True, False
+    with faults.guarded("cachetools"):
+        stores = _is_for_a_decorator(sys._getframe())
+    if not stores:
+        with contextlib.suppress(Exception):  # of the key: the call itself will say so
+            found = args[0] in cache
+    return found, stores
 
 
 def setitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Put a layer around `cache[key] = value`: what `popitem` drops inside of it is evicted."""
+    return shaped(method, _SETITEM, live=live, **_NAMES)
 
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        try:
-            if not live:
-                return method(self, *args, **kwargs)
-            token = _set_layer(_Setting(self))
-            try:
-                return method(self, *args, **kwargs)
-            finally:
-                _reset_layer(token)
-        except BaseException as error:
-            hide_frame(error)
-            if live and isinstance(error, ValueError) and error.args == _TOO_LARGE:
-                with faults.guarded("cachetools"):
-                    if _layer() is None or _layer() is _STORING:
-                        _meter_of(self).rejected()
-            raise
 
-    return call
+def _refused(cache: Any, error: ValueError) -> None:
+    with faults.guarded("cachetools"):
+        if error.args == _TOO_LARGE and (_layer() is None or _layer() is _STORING):
+            _meter_of(cache).rejected()
 
 
 def popitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count what `cache.popitem()` evicts, if it makes room and is not the program's own call."""
-
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        outer = _layer()
-        try:
-            with counting():
-                item = method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if live and type(outer) is _Setting and outer.cache is self:
-            with faults.guarded("cachetools"):
-                _meter_of(self).evicted()
-        return item
-
-    return call
+    return shaped(method, _POPITEM, live=live, **_NAMES)
 
 
 class _Setting:
@@ -231,3 +253,22 @@ def _is_for_a_decorator(frame: FrameType | None) -> bool:
             return package == MODULE
         frame = frame.f_back
     return False
+
+
+_NAMES: dict[str, Any] = {
+    "counting": counting,
+    "find": _find,
+    "first_look": _first_look,
+    "guarded": faults.guarded,
+    "hide": hide_frame,
+    "layer": _layer,
+    "looked": _looked,
+    "meter_of": _meter_of,
+    "refused": _refused,
+    "reset_layer": _reset_layer,
+    "saw": _saw,
+    "set_layer": _set_layer,
+    "setting": _Setting,
+    "storing": _STORING,
+}
+"""What the sources above name."""

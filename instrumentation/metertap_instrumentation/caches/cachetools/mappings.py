@@ -10,6 +10,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.layers import layer
 from metertap.caching.meters import ObjectMeter, ObjectMeters
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.patching.wrapper import Wrapper
@@ -124,30 +125,35 @@ def _know(function: Any, meter: ObjectMeter | None) -> None:
     _meters[identity] = meter
 
 
+_ASKED = """
+{kind} call({parameters}):
+    {first} = _twin({first}) if _live else {first}
+    try:
+        return {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+"""
+
+
 def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count what the call of a decorated function looks up in a plain mapping (cachetools 8)."""
+    return shaped(method, _ASKED, hide=hide_frame, live=live, twin=_twin_of)
 
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        twin = self
-        if live:
-            try:
-                identity = id(self)
-                meter = _meters.get(identity)
-                if meter is not None or identity not in _meters:
-                    kind: Any = type(self)
-                    twin = _new(_twin_class(kind))
-                    twin.__dict__ = vars(self)
-                    twin.of, twin.meter = self, meter
-            except Exception as fault:
-                twin = self
-                faults.fault("cachetools", fault)
-        try:
-            return method(twin, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
 
-    return call
+def _twin_of(function: Any) -> Any:
+    try:
+        identity = id(function)
+        meter = _meters.get(identity)
+        if meter is not None or identity not in _meters:
+            kind: Any = type(function)
+            twin = _new(_twin_class(kind))
+            twin.__dict__ = vars(function)
+            twin.of, twin.meter = function, meter
+            return twin
+    except Exception as fault:
+        faults.fault("cachetools", fault)
+    return function
 
 
 # Before, it is a function that closes over the mapping, so the decorator is given another one.

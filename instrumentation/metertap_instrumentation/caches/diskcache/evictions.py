@@ -10,6 +10,7 @@ from typing import Any
 from metertap import faults, state
 from metertap.caching.adapter import within
 from metertap.caching.layers import setting
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.diskcache.meters import meter_of
@@ -20,17 +21,36 @@ _transactions: dict[int, Transaction] = {}
 state.on_fork(child=_transactions.clear)  # those of the parent's threads are not the child's
 
 
+_TRANSACT = """
+{kind} call({parameters}):
+    _transaction = {call}
+    return _counted({first}, _transaction) if _live else _transaction
+"""
+_CULL = """
+{kind} call({parameters}):
+    _given, _by_policy = {args}, None
+    if _live:
+        _given, _by_policy = _watched(_given)
+    try:
+        _result = _method({first}, *_given, **{kwargs})
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    if _by_policy:
+        _evicted({first}, *_by_policy)
+    return _result
+"""
+
+
 def transact(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count what a transaction (`with cache._transact() as (sql, cleanup):`) evicts."""
+    return shaped(method, _TRANSACT, counted=_counted, live=live)
 
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        transaction = method(self, *args, **kwargs)  # this only makes a generator
-        if live:
-            with faults.guarded("diskcache"):
-                return Transaction(self, transaction)
-        return transaction
 
-    return call
+def _counted(cache: Any, transaction: Any) -> Any:
+    with faults.guarded("diskcache"):
+        return Transaction(cache, transaction)
+    return transaction
 
 
 def cull_some(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -38,31 +58,32 @@ def cull_some(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
     It drops what is expired first, then what the policy says.
     """
+    return shaped(method, _CULL, evicted=_evicted, hide=hide_frame, live=live, watched=_watched)
 
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        dropped: Sequence[Any] = ()
-        by_policy: list[int] = []  # where that begins in what is dropped
-        if live:
-            with faults.guarded("diskcache"):
-                now, sql, cleanup, *rest = args
-                dropped = cleanup.__self__
 
-                def seen(statement: str, *values: Any) -> Any:
-                    if "expire_time <" not in statement:
-                        by_policy[:] = [len(dropped)]
-                    return sql(statement, *values)
+def _watched(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+    """Return the arguments of `_cull`, and a list.
 
-                args = (now, seen, cleanup, *rest)
-        try:
-            result = method(self, *args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if by_policy and (transaction := _transactions.get(id(self))) is not None:
-            transaction.evicted += len(dropped) - by_policy[0]
-        return result
+    It will have what is dropped, and where in that begins what the policy says, if anything does.
+    """
+    by_policy: list[Any] = []
+    with faults.guarded("diskcache"):
+        now, sql, cleanup, *rest = args
+        dropped = cleanup.__self__
 
-    return call
+        def seen(statement: str, *values: Any) -> Any:
+            if "expire_time <" not in statement:
+                by_policy[:] = [dropped, len(dropped)]
+            return sql(statement, *values)
+
+        return (now, seen, cleanup, *rest), by_policy
+    return args, by_policy
+
+
+def _evicted(cache: Any, dropped: Sequence[Any], begin: int) -> None:
+    transaction = _transactions.get(id(cache))
+    if transaction is not None:
+        transaction.evicted += len(dropped) - begin
 
 
 cull = within(lambda *_call: setting(_removing, True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from metertap import faults
 from metertap.caching.adapter import Asked, counts
 from metertap.caching.layers import layer
 from metertap.caching.meters import ObjectMeter
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.caches.redis.meters import meter_of, meters
@@ -57,30 +57,22 @@ def _answered(client: Any, args: Any, answer: Any) -> None:
         faults.fault("redis", fault)
 
 
+_COMMAND = """
+{kind} call({parameters}):
+    try:
+        _answer = {call}
+    except BaseException as _error:
+        _hide(_error)
+        raise
+    if _live:
+        _answered({first}, {args}, _answer)
+    return _answer
+"""
+
+
 def execute_command(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count one command; nothing that it asks is a lookup."""
-
-    def call(self: Any, /, *args: Any, **options: Any) -> Any:
-        try:
-            answer = method(self, *args, **options)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if live:
-            _answered(self, args, answer)
-        return answer
-
-    async def later(self: Any, /, *args: Any, **options: Any) -> Any:
-        try:
-            answer = await method(self, *args, **options)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if live:
-            _answered(self, args, answer)
-        return answer
-
-    return later if inspect.iscoroutinefunction(method) else call
+    return shaped(method, _COMMAND, answered=_answered, hide=hide_frame, live=live)
 
 
 def _queued(pipeline: Any, args: Any, kwargs: Any) -> Asked | None:

@@ -9,6 +9,7 @@ from metertap import catalogue, faults
 from metertap.measuring import calls
 from metertap.measuring.frameworks import Handlers
 from metertap.outcomes import Ending
+from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.state import is_enabled, recorder
@@ -69,28 +70,40 @@ class WholeCalls(_OfManager):
         return endings.of_whole(error)
 
 
+_VALIDATE = """
+{kind} call({parameters}):
+    if not _live:
+        return {call}
+    _started = _clock()
+    try:
+        _validated = {call}
+    except BaseException as _error:
+        with _guarded(_place):
+            _hide(_error)
+            _refused({first}, {args}, {kwargs}, _error, _started)
+        raise
+    try:
+        if not _validated.args_valid:
+            _refused({first}, {args}, {kwargs}, _validated.validation_error, _started)
+    except Exception as _fault:
+        _faults.fault(_place, _fault)
+    return _validated
+"""
+
+
 def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count calls that `validate_tool_call(call)` refuses: they end there."""
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not live:
-            return await method(self, *args, **kwargs)
-        started = calls.clock()
-        try:
-            validated = await method(self, *args, **kwargs)
-        except BaseException as error:
-            with faults.guarded(_PLACE):
-                hide_frame(error)
-                _refused(self, args, kwargs, error, started)
-            raise
-        try:
-            if not validated.args_valid:
-                _refused(self, args, kwargs, validated.validation_error, started)
-        except Exception as fault:
-            faults.fault(_PLACE, fault)
-        return validated
-
-    return call
+    return shaped(
+        method,
+        _VALIDATE,
+        clock=calls.clock,
+        faults=faults,
+        guarded=faults.guarded,
+        hide=hide_frame,
+        live=live,
+        place=_PLACE,
+        refused=_refused,
+    )
 
 
 def label(tools: Any, call: Any) -> str | None:
