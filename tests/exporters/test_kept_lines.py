@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 import pytest
@@ -63,6 +64,18 @@ def test_kept_lines_are_those_of_the_format_and_of_the_labels_that_are_asked_for
         ):
             found = exposition.text(shown, is_openmetrics=is_openmetrics).decode()
             assert found == fresh(shown, is_openmetrics)
+
+
+def test_series_that_come_and_go_and_change_places_are_shown_as_they_are() -> None:
+    by, exposition = random.Random(1), Exposition()
+    labels = [{"tool": str(number)} for number in range(4)]
+    known = [Series(each, 0) for each in labels]
+    for _ in range(60):
+        place = by.randrange(4)
+        known[place] = known[place]._replace(value=by.randrange(9))
+        shown = [family(by.sample(known, by.choice([2, 3, 3])))]
+        found = exposition.text(shown, is_openmetrics=False).decode()
+        assert found == fresh(shown, False)
 
 
 def test_series_of_workers_stay_the_same_objects_until_they_change() -> None:

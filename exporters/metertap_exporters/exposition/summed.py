@@ -7,9 +7,9 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from itertools import chain, compress, count
-from operator import is_not
+from operator import add, is_not
 from typing import Any, NamedTuple
 
 from metertap.recording import Figures
@@ -228,8 +228,8 @@ def _sums(workers: Sequence[Table], _windows: Windows) -> Sequence[Point]:
         points = (map(_made, zip(*worker.members, strict=True)) for worker in workers)
         return [*map(_sum, zip(*points, strict=True))]
     values = map(sum, zip(*all_values, strict=True))
-    flat = zip(*map(chain.from_iterable, all_counts), strict=True)
-    summed = parted(map(sum, flat), lengths[0])
+    flat: Iterable[Iterable[int]] = map(chain.from_iterable, all_counts)
+    summed = parted(reduce(partial(map, add), flat), lengths[0])
     return [*map(_made, zip(kinds[0], values, bounds[0], summed, strict=True))]
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from metertap_exporters.exposition.families import (
     Distribution,
     Exemplar,
     Family,
+    Group,
     Labels,
     Quantiles,
     Series,
@@ -42,23 +44,17 @@ class LabelText(NamedTuple):
     whole: str
 
 
-class _Lines(NamedTuple):
-    """The lines of one series as one text."""
-
-    series: Series
-    is_openmetrics: bool
-    text: str
-
-
-_made = partial(tuple.__new__, _Lines)
-
-
-class _KeptGroup(NamedTuple):
-    """The text of a group's labels and lines, by the identity of the labels."""
+@dataclass(slots=True)
+class _KeptGroup:
+    """The text of a group's labels, by their identity; where series are kept, by their place."""
 
     constant: Labels
-    labels: dict[int, LabelText]
-    lines: dict[int, _Lines]
+    labels: dict[int, LabelText] = field(default_factory=dict)
+    is_openmetrics: bool = False
+    series: list[Series | None] = field(default_factory=list)
+    texts: list[LabelText | None] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    """The lines of each series as one text."""
 
 
 class _Kept(NamedTuple):
@@ -108,30 +104,51 @@ class Exposition:
         write = _WRITERS[family.kind]
         for number, group in enumerate(family.groups):
             constant = group.constant
-            kept_group = nothing = _KeptGroup(constant, {}, {})
+            known = _KeptGroup(constant)
             if is_known and kept is not None and number < len(kept.groups):
                 found = kept.groups[number]
-                kept_group = found if found.constant == constant else nothing
-            _, known, lines_known = kept_group
+                known = found if found.constant == constant else known
+
+            def label_text(labels: Labels, constant: Labels = constant) -> LabelText:
+                return _label_text(labels, constant, columns, position)
+
+            if group.is_kept:
+                now.groups.append(known)
+                yield from _kept_lines(family, group, known, label_text, is_openmetrics)
+                continue
             texts: dict[int, LabelText] = {}
-            lines: dict[int, _Lines] = {}
-            now.groups.append(_KeptGroup(constant, texts, lines))
+            now.groups.append(_KeptGroup(constant, texts))
             for series in group.series:
                 labels = series.labels
-                of = id(labels)
-                text = known.get(of)
+                text = known.labels.get(id(labels))
                 if text is None or text.labels is not labels:
-                    text = _label_text(labels, constant, columns, position)
-                texts[of] = text
-                if not group.is_kept:
-                    yield write(family.name, text, series, is_openmetrics)
-                    continue
-                line = lines_known.get(of)
-                if line is None or line[0] is not series or line[1] is not is_openmetrics:
-                    written = "".join(write(family.name, text, series, is_openmetrics))
-                    line = _made((series, is_openmetrics, written))
-                lines[of] = line
-                yield line[2:]
+                    text = label_text(labels)
+                texts[id(labels)] = text
+                yield write(family.name, text, series, is_openmetrics)
+
+
+def _kept_lines(
+    family: Family,
+    group: Group,
+    known: _KeptGroup,
+    label_text: Callable[[Labels], LabelText],
+    is_openmetrics: bool,
+) -> Iterator[Sequence[str]]:
+    """Write the series that are other objects than before, and keep their text."""
+    series, write = [*group.series], _WRITERS[family.kind]
+    if len(known.series) != len(series) or known.is_openmetrics is not is_openmetrics:
+        count = len(series)
+        known.series, known.texts, known.lines = [None] * count, [None] * count, [""] * count
+        known.is_openmetrics = is_openmetrics
+    before, texts, lines = known.series, known.texts, known.lines
+    for place, (one, kept) in enumerate(zip(series, [*before], strict=True)):
+        if one is not kept:
+            text = texts[place]
+            if text is None or text.labels is not one.labels:
+                text = texts[place] = label_text(one.labels)
+            lines[place] = "".join(write(family.name, text, one, is_openmetrics))
+            before[place] = one
+        yield lines[place : place + 1]
 
 
 def _position(columns: Sequence[str], extra: str | None) -> int:

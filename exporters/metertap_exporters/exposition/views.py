@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, count
+from operator import is_not
+from typing import Any, TypeVar
 
 from metertap import catalogue
 from metertap.recording import Figures, OperationFigures, Recorder, ToolFigures
@@ -18,7 +20,8 @@ class Views:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
-        self._series: dict[str, dict[int, tuple[object, Series]]] = {}
+        self._series: dict[str, tuple[list[Any], list[Any]]] = {}
+        """By the name of a family, the items that its series are of, and these."""
 
     def families(
         self, figures: Figures | None = None, *, is_kept: bool = False
@@ -30,7 +33,7 @@ class Views:
         figures = figures or self._recorder.lifetime()
         before = self._labels
         # Series that are kept do not ask for their labels again, which may be fewer than series.
-        if not is_kept or len(before) > sum(map(len, self._series.values())):
+        if not is_kept or len(before) > sum(len(series) for _, series in self._series.values()):
             self._labels = {}
 
         def family(
@@ -95,16 +98,16 @@ class Views:
 
     def _same(
         self, place: str, items: Iterable[T], made: Callable[[T], Series]
-    ) -> Iterator[Series]:
-        """Make series of items that are new objects, and yield those of the others again."""
-        before, now = self._series.get(place, {}), dict[int, tuple[object, Series]]()
-        for item in items:
-            kept = before.get(id(item))
-            if kept is None or kept[0] is not item:
-                kept = item, made(item)
-            now[id(item)] = kept
-            yield kept[1]
-        self._series[place] = now
+    ) -> Sequence[Series]:
+        """Make series of items that are new objects, and return those of the others again."""
+        now = [*items]
+        before, kept = self._series.get(place, ([], []))
+        if len(before) != len(now):
+            before, kept = [None] * len(now), [None] * len(now)
+        for number in compress(count(), map(is_not, now, before)):
+            kept[number] = made(now[number])
+        self._series[place] = now, kept
+        return kept
 
     def _kept(
         self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None

@@ -24,6 +24,8 @@ _LENGTH = struct.Struct(">I")
 _PEER = struct.Struct("3i")
 MOST_ASKED = 4096
 """Bytes of a question."""
+_AT_FIRST = 4096
+"""Bytes that are read before the length of a message is known: most often all of it."""
 _LONGEST_PATH = 100
 """Bytes of a path that every system takes as the address of a socket."""
 
@@ -72,16 +74,16 @@ Message = tuple[dict[str, Any], Samples]
 
 
 class Incoming:
-    """A message that comes in pieces."""
+    """A message that comes in pieces, after its length."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._is_begun = False
-        self._begin(_LENGTH.size)
+        self._begin()
 
-    def _begin(self, length: int) -> None:
-        """Expect so many bytes: the length of a message, or what is in it."""
-        self._bytes, self._taken = bytearray(length), 0
+    def _begin(self) -> None:
+        self._bytes, self._taken = bytearray(_AT_FIRST), 0
+        self._size: int | None = None
+        """The bytes of the message and of its length, once that is known."""
 
     def take(self, line: socket.socket) -> Message | None:
         """Read what has arrived; return the message once it is whole. Raises OSError, Malformed."""
@@ -93,17 +95,19 @@ class Incoming:
         if not taken:
             raise ConnectionError("the other end has closed")
         self._taken += taken
-        if self._taken < len(self._bytes):
+        if self._size is None and self._taken >= _LENGTH.size:
+            length = _LENGTH.unpack_from(self._bytes)[0]
+            if not 0 < length <= self._most:
+                raise Malformed("a message is empty or too long")
+            size = self._size = _LENGTH.size + length
+            self._bytes.extend(bytes(max(0, size - len(self._bytes))))
+        if self._size is None or self._taken < self._size:
             return None
-        found, self._is_begun = self._bytes, not self._is_begun
-        if not self._is_begun:
-            self._begin(_LENGTH.size)
-            return loaded(found)
-        length = _LENGTH.unpack(found)[0]
-        if not 0 < length <= self._most:
-            raise Malformed("a message is empty or too long")
-        self._begin(length)
-        return None
+        if self._taken > self._size:
+            raise Malformed("more came than was asked for")
+        found = self._bytes[_LENGTH.size : self._size]
+        self._begin()
+        return loaded(found)
 
 
 class Line:

@@ -47,7 +47,8 @@ class Written(NamedTuple):
 
     make: Callable[[Any], Any]
     """A function that makes the figures of one item from its members."""
-    members: Sequence[Sequence[Any]]
+    members: Sequence[Sequence[Any] | None]
+    """None is a column whose values are what they were."""
     has_windows: bool = False
     lengths: Sequence[int] = ()
     """The number of windows of each item, if items of this section have windows and these came."""
@@ -118,15 +119,15 @@ class Rows(Mapping[Key, Any]):
             raise Malformed("something comes twice")
         if not is_whole and not {*range(known, size)}.issubset(numbers):
             raise Malformed("a key has no item")
+        if (keys and None in written.members) or max(numbers) >= size:
+            raise Malformed("something is missing")
         made._make, made._has_windows = written.make, written.has_windows
         made._first, made._number = self._first, self._number + 1
-        members = written.members
-        if not is_whole:
-            before = self._table.members or repeat(())
-            members = [
-                with_others(old, numbers, new, size, None)
-                for old, new in zip(before, members, strict=False)
-            ]
+        before = self._table.members or repeat(())
+        members = [
+            old if new is None else with_others(old, numbers, new, size, None)
+            for old, new in zip(before, written.members, strict=False)
+        ]
         new_numbers = [made._number] * len(numbers)
         made._changed = with_others(self._changed, numbers, new_numbers, size, 0)
         made._table = Table(members, [*self._windows_after(numbers, written, size)])
@@ -134,6 +135,11 @@ class Rows(Mapping[Key, Any]):
 
     def _windows_after(self, numbers: Sequence[int], written: Written, size: int) -> Iterator[Runs]:
         before, lengths = self._table.windows, written.lengths
+        if {*lengths} == {1} and len(before) < 2:  # as usual
+            old = before[0] if before else _NO_RUNS
+            old = old.with_others((), _NO_RUNS, size)
+            yield old.with_others(numbers, completed(written.windows, old.at(numbers)), size)
+            return
         starts = [*accumulate(lengths, initial=0)]
         for place in range(max(len(before), max(lengths, default=0))):
             old = before[place] if place < len(before) else _NO_RUNS

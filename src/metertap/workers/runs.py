@@ -74,8 +74,7 @@ def with_others(
     if len(places) == size and [*places] == [*range(size)]:
         return others
     changed = [*column, *[fill] * (size - len(column))]
-    for place, value in zip(places, others, strict=True):
-        changed[place] = value
+    [*map(changed.__setitem__, places, others)]
     return changed
 
 
@@ -104,8 +103,8 @@ def completed(sent: Sequence[Sequence[Any]], before: Runs) -> Runs:
     `sent` are the columns of `Fresh`. A window of which nothing is kept is another one.
     """
     samples, factors, kept = sent
-    whole = [place for place, number in enumerate(kept) if not number]
-    if whole:
+    if 0 in kept:
+        whole = [place for place, number in enumerate(kept) if not number]
         new = [run_of(array("d"), factors[place]) for place in whole]
         before = before.with_others(whole, runs_of(new), len(kept))
     if not {*factors}.issubset(_FACTORS):

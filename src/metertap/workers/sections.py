@@ -32,7 +32,16 @@ from metertap.workers.exchange import MOST_ITEMS, Changes
 from metertap.workers.merging import Merge
 from metertap.workers.rows import Items, Key, Part, Sheet, Written
 from metertap.workers.runs import Fresh, fresh
-from metertap.workers.wire import Malformed, Named, Samples, columns_decoder, decoder, encoder
+from metertap.workers.wire import (
+    Malformed,
+    Named,
+    Samples,
+    all_of,
+    columns_decoder,
+    columns_encoder,
+    decoder,
+    encoder,
+)
 
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """The sections that `figures_of` makes figures of."""
@@ -55,8 +64,8 @@ class Section:
     """A function that makes what stays of an item after its worker has ended; None for nothing."""
     tells_change: bool = True
     """Whether it is saved when it changes; otherwise only together with others."""
-    is_sound: Callable[[Sequence[Sequence[Any]]], bool] = lambda _members: True
-    """A check whether items of another process have all that their type cannot demand."""
+    is_sound: Callable[[Sequence[Sequence[Any] | None]], bool] = lambda _members: True
+    """A check whether columns of another process have all that their type cannot demand."""
     has_windows: bool = False
     """Whether its items are parts."""
     has_columns: bool = False
@@ -69,15 +78,25 @@ class Section:
         keys, items = [*map(list, changes.keys)], changes.items
         columns = None
         encoder(int)(changes.numbers, samples)
-        if items and self.has_windows:
-            figures, runs = zip(*items, strict=True)
-            columns = [encoder(self.kind)(figures, samples), None]
-            if has_windows:
-                new = [*map(_fresh, runs, changes.before or [None] * len(runs))]
-                columns[1] = [encoder(_WINDOWS)(new, samples)]
+        if items and self.has_columns:
+            columns = self._encoded(changes, samples, has_windows=has_windows)
         elif items:
             columns = encoder(self.kind)(items, samples)
         return [changes.are_all, keys, len(items), columns]
+
+    def _encoded(self, changes: Changes, samples: list[bytes], *, has_windows: bool) -> list[Any]:
+        figures, before = changes.items, () if None in changes.before else changes.before
+        if self.has_windows:
+            figures, runs = zip(*figures, strict=True)
+            before = [*map(_figures, before)]
+        now, known = ([*zip(*each, strict=True)] for each in (figures, before))
+        columns: list[Any] = columns_encoder(self.kind)(now, known, samples)
+        if not self.has_windows:
+            return columns
+        if not has_windows:
+            return [columns, None]
+        new = [*map(_fresh, runs, changes.before or repeat(None))]
+        return [columns, [encoder(_WINDOWS)(new, samples)]]
 
     def decoded(self, found: Any, samples: Samples) -> Changes:
         """Read what another process wrote. Raises Malformed."""
@@ -109,7 +128,7 @@ class Section:
             return Written(make, members, self.has_windows, [0] * count)
         (written,) = windows
         lengths = decoder(int)(None, count, samples)
-        new = columns_decoder(Fresh)(written, sum(lengths), samples)
+        new = all_of(columns_decoder(Fresh)(written, sum(lengths), samples))
         return Written(make, members, self.has_windows, lengths, new)
 
     def settled(self, items: Items) -> dict[Key, Any]:
@@ -142,7 +161,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
         figures_of: Callable[[Figures], Sequence[Any]],
         merge: Merge,
         settle: Callable[[Part], Part] = merging.settled_part,
-        is_sound: Callable[[Sequence[Sequence[Any]]], bool] = lambda _members: True,
+        is_sound: Callable[[Sequence[Sequence[Any] | None]], bool] = lambda _members: True,
     ) -> Section:
         def take(figures: Figures, before: Items) -> Items:
             now, found = figures_of(figures), dict(before)
@@ -227,8 +246,10 @@ def figures_of(sheet: Sheet) -> Figures:
     )
 
 
-def _have_all_outcomes(tools: Sequence[Sequence[Any]]) -> bool:
+def _have_all_outcomes(tools: Sequence[Sequence[Any] | None]) -> bool:
     counts = tools[ToolFigures._fields.index("counts")]
+    if counts is None:  # they are what they were
+        return True
     if isinstance(counts, Named):
         return {*counts.names} == _OUTCOMES
     return all(map(eq, map(dict.keys, counts), repeat(_OUTCOMES)))

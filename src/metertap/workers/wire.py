@@ -17,11 +17,11 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import accumulate, chain, islice, pairwise
+from itertools import accumulate, chain, pairwise, zip_longest
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-VERSION = 6
+VERSION = 7
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""
@@ -35,12 +35,15 @@ _MOST_COPIED = 1_000_000
 """The most members and characters that all of them may have: a short message is to stay small."""
 _MOST_DIGITS = 100
 """The most digits before or after the point of an amount."""
-_FEW = 64
-"""The most members of lists that are taken at once, where all have as many."""
 _ALL = "all"
 """The name of the one value of a column whose values are all equal."""
+_AS_BEFORE: Mapping[str, Any] = {}
+"""What stands for a column of values that the reader has."""
 _LARGEST = 2**62
 _LARGEST_FLOAT = 1e300
+_BITS = "Q"
+"""What `array` calls eight bytes that are a whole number from zero on."""
+_LARGEST_BITS = array(_BITS, array("d", [_LARGEST_FLOAT]).tobytes())[0]
 _LENGTH = struct.Struct(">I")
 _NUMBER = 8
 
@@ -82,6 +85,7 @@ class Samples:
 T = TypeVar("T")
 Column = Any
 """Many values, as JSON writes them; None where they are numbers, which come after the JSON."""
+Columns = Sequence[Sequence[Any]]
 Encode = Callable[[Sequence[Any], list[bytes]], Column]
 """A function that makes a column, and adds its numbers to a list."""
 Decode = Callable[[Column, int, Samples], Sequence[Any]]
@@ -198,10 +202,31 @@ def decoder(kind: Any) -> Decode:
 
 
 @functools.cache
-def columns_decoder(kind: Any) -> Callable[[Column, int, Samples], list[Sequence[Any]]]:
-    """Return a function that makes a column of each member of a named tuple's type."""
+def columns_encoder(kind: Any) -> Callable[[Columns, Columns, list[bytes]], Column]:
+    """Return a function that writes columns of the members of a named tuple's type.
+
+    It gets what the reader has in their place, or nothing, and leaves out columns that are equal.
+    """
+    hints = get_type_hints(kind)
+    return functools.partial(_encoded_columns, [encoder(hints[name]) for name in kind._fields])
+
+
+@functools.cache
+def columns_decoder(kind: Any) -> Callable[[Column, int, Samples], list[Sequence[Any] | None]]:
+    """Return a function that makes a column of each member of a named tuple's type.
+
+    None is a column that was left out: its values are what they were.
+    """
     hints = get_type_hints(kind)
     return functools.partial(_decoded_columns, [decoder(hints[name]) for name in kind._fields])
+
+
+def all_of(columns: Sequence[Sequence[Any] | None]) -> Columns:
+    """Return columns of which none was left out. Raises Malformed."""
+    found = [column for column in columns if column is not None]
+    if len(found) < len(columns):
+        raise Malformed("something is missing")
+    return found
 
 
 def _names(kind: Any) -> tuple[str, ...]:
@@ -255,12 +280,10 @@ def _decoded_lists(inner: Decode, column: Column, count: int, samples: Samples) 
     return parted(inner(column, _total(lengths), samples), lengths)
 
 
-def parted(values: Iterable[T], lengths: Sequence[int]) -> list[tuple[T, ...]]:
+def parted(values: Iterable[T], lengths: Iterable[int]) -> list[tuple[T, ...]]:
     """Return the next so many values, and then the next, for each of some lengths."""
-    each, first = iter(values), lengths[0] if lengths else 0
-    if 0 < first <= _FEW and lengths.count(first) == len(lengths):
-        return [*zip(*[each] * first)]  # noqa: B905  # the same iterator
-    return [tuple(islice(each, length)) if length else () for length in lengths]
+    found, ends = (*values,), [*accumulate(lengths)]
+    return [*map(found.__getitem__, map(slice, [0, *ends], ends))]
 
 
 # What has names: the lists of names that occur, which of them each value has, and what is in all.
@@ -317,11 +340,19 @@ def _encoded_members(
     values: Sequence[Any],
     samples: list[bytes],
 ) -> Column:
+    each = [encode for _, encode in members]
+    return _encoded_columns(each, [[*map(member, values)] for member, _ in members], (), samples)
+
+
+def _encoded_columns(
+    each: Sequence[Encode], columns: Columns, before: Columns, samples: list[bytes]
+) -> Column:
     written: list[Column] = []
-    for member, encode in members:
-        column = [*map(member, values)]
+    for encode, column, known in zip_longest(each, columns, before):
         count = len(column)
-        if count > 1 and column.count(column[0]) == count and _may_be_alike(column[0], count):
+        if known is not None and known == column:
+            written.append(_AS_BEFORE)
+        elif count > 1 and column.count(column[0]) == count and _may_be_alike(column[0], count):
             written.append({_ALL: encode(column[:1], samples)})
         else:
             written.append(encode(column, samples))
@@ -335,16 +366,19 @@ def _decoded_members(
     count: int,
     samples: Samples,
 ) -> list[Any]:
-    return [*map(made, zip(*_decoded_columns(each, column, count, samples), strict=True))]
+    columns = all_of(_decoded_columns(each, column, count, samples))
+    return [*map(made, zip(*columns, strict=True))]
 
 
 def _decoded_columns(
     each: Sequence[Decode], column: Column, count: int, samples: Samples
-) -> list[Sequence[Any]]:
-    columns: list[Sequence[Any]] = []
+) -> list[Sequence[Any] | None]:
+    columns: list[Sequence[Any] | None] = []
     for decode, part in zip(each, _list(column, len(each)), strict=True):
         if type(part) is not dict:
             columns.append(decode(part, count, samples))
+        elif not part:
+            columns.append(None)
         else:
             (value,) = decode(part.get(_ALL), 1, samples)
             if count < 2 or not _may_be_alike(value, count):
@@ -378,9 +412,7 @@ def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> None:
 
 def _decoded_samples(_column: Column, count: int, samples: Samples) -> Sequence[Any]:
     lengths = _integers(None, count, samples)
-    values = samples.take(_total(lengths), "d")
-    if not _are_between(values, 0.0):
-        raise Malformed("a sample is no duration")
+    values = _doubles(_total(lengths), samples, 0.0)
     ends = [*accumulate(lengths)]
     return [values[start:end] for start, end in pairwise([0, *ends])]
 
@@ -398,24 +430,28 @@ def _of_types(column: Column, count: int, *kinds: type) -> list[Any]:
 
 
 def _integers(_column: Column, count: int, samples: Samples) -> Sequence[int]:
-    found = samples.take(count, _NUMBERS[int])
-    if found and not (min(found) >= 0 and max(found) <= _LARGEST):
+    found = samples.take(count, _BITS)  # as which a negative one is large
+    if found and max(found) > _LARGEST:
         raise Malformed("something is no count")
     return found
 
 
 def _floats(_column: Column, count: int, samples: Samples) -> Sequence[float]:
+    return _doubles(count, samples, -_LARGEST_FLOAT)
+
+
+def _doubles(count: int, samples: Samples, least: float) -> array[float]:
     found = samples.take(count, _NUMBERS[float])
-    if not _are_between(found, -_LARGEST_FLOAT):
-        raise Malformed("something is no number")
+    # The bits of doubles from zero on are in order as the doubles are; all others' are larger.
+    are_large = bool(found) and max(array(_BITS, found.tobytes())) > _LARGEST_BITS
+    if are_large and not _are_between(found, least):
+        raise Malformed("something is no number, or no duration")
     return found
 
 
 def _are_between(values: Sequence[float], least: float) -> bool:
     # A NaN may be neither the smallest nor the largest, but the sum is one then.
-    return not values or (
-        min(values) >= least and max(values) <= _LARGEST_FLOAT and not math.isnan(sum(values))
-    )
+    return min(values) >= least and max(values) <= _LARGEST_FLOAT and not math.isnan(sum(values))
 
 
 def _texts(column: Column, count: int, _samples: Samples) -> list[str]:
