@@ -12,6 +12,7 @@ import metertap
 from metertap import catalogue, state
 from metertap.costs import ledger, model_calls, points
 from metertap.costs.usage import Unusable, Usage
+from metertap.labels import as_label
 from support.metric_data import points as points_of
 from support.warned import warnings_of
 
@@ -194,3 +195,55 @@ def test_a_call_that_failed_is_not_blamed_for_saying_no_usage(
         assert state.recorder().usage_figures()
         (warning,) = warnings_of(caplog)
     assert "did not say how many tokens" in warning
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds"),
+    [
+        ((), 1.0),
+        (("stop_clock",), 1.0),  # what is read after that is not the model's time
+        (("stop_clock", "start_clock"), 3.0),  # a stream, until its end
+    ],
+)
+def test_a_call_takes_until_its_answer_or_the_end_of_its_stream(
+    steps: tuple[str, ...], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with metertap.instrument(json_endpoint=False):
+        call = begun()
+        later = iter((call.started + 1.0, call.started + 3.0))
+        monkeypatch.setattr(model_calls, "clock", lambda: next(later))
+        for step in steps:
+            getattr(call, step)()
+        call.end()
+        (series,) = state.recorder().usage_figures()
+    assert series.seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("answered", "counted"),
+    [("", "own"), ("own", "own"), ("own-2024", "own-2024"), ("x" * 300, as_label("x" * 300))],
+)
+def test_a_call_is_of_the_model_that_answered_as_a_label(answered: str, counted: str) -> None:
+    with metertap.instrument(json_endpoint=False):
+        call = begun()
+        call.model = answered
+        call.end()
+        (series,) = state.recorder().usage_figures()
+    assert series.model == counted
+    assert len(counted) < 300
+
+
+def test_a_call_that_failed_says_by_what() -> None:
+    with metertap.instrument(json_endpoint=False):
+        calls = begun(), begun()
+        calls[0].end(ValueError())
+        calls[1].end()
+    assert [call.error_type for call in calls] == ["ValueError", None]
+
+
+def test_only_what_is_asked_again_after_a_failure_is_a_retry() -> None:
+    with metertap.instrument(json_endpoint=False), metertap.measure_tool("search"):
+        begun().end(ValueError())
+        again, other = begun(), model_calls.begin("openai", model_calls.CHAT, "another")
+        assert other is not None
+        assert (again.is_retry, other.is_retry) == (True, False)
