@@ -262,7 +262,8 @@ def test_whichever_worker_serves_the_mounted_views_shows_all(
             server.ask(10)
         wait_for(lambda: mounted_counts(server) == {server.answered})
         server.ask(10)
-        assert mounted_counts(server) == {server.answered}
+        # On a busy machine a worker may not answer in time: it is shown as it was, and named.
+        wait_for(lambda: mounted_counts(server) == {server.answered})
 
         # What a worker has shown stays when it is killed, and when another takes its place.
         os.kill(min(server.pids), signal.SIGKILL)
