@@ -14,6 +14,7 @@ from typing import get_args
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.fuzz.changes import Target, changed_bytes, dumped
+from metertap.history import engine_costs
 from metertap.history.answers import By, HistoryError, Subject
 from metertap.history.engine import EngineAnswers
 from metertap.history.file_answers import FileAnswers
@@ -109,17 +110,26 @@ def answers_of_engines() -> Iterator[Target]:
     labels |= {"cache_name": "answers", "cache_system": "lru", "cache_result": "hit"}
     kinds = [dict(labels), {**labels, "__name__": "cache_requests_total"}, {**labels, "le": "+Inf"}]
     kinds.append({**labels, "__name__": "gen_ai_execute_tool_duration_seconds_count"})
-    bucket = [0, "0.1", "0.2", "5"]
-    held = [60, {"count": "5", "sum": "1", "buckets": [bucket]}]
+    kinds += [{**labels, "__name__": metric} for metric in engine_costs.METRICS]
+    odd = ("0", "-1", "-1e18", "1e-320", "1e308", "4.6e18", "NaN", "Inf", "-Inf")
 
     def give(by: random.Random) -> None:
+        def number(usual: str) -> str:
+            return by.choice(odd) if by.random() < 0.1 else usual
+
+        def told(kind: dict[str, str]) -> dict[str, str]:
+            return {name: text for name, text in kind.items() if by.random() < 0.97}
+
         def ask(path: str) -> bytes:
             is_range = "query_range" in path
             parse_qs(urlsplit(path).query)
+            bucket = [0, number("0.1"), number("0.2"), number("5")]
+            held = [60, {"count": number("5"), "sum": "1", "buckets": [bucket]}]
+            points = [[60, number("5")], [70, number("7")]]
             rows = [
-                {"metric": kind, "values": [[60, "5"], [70, "7"]], "histograms": [held]}
+                {"metric": told(kind), "values": points, "histograms": [held]}
                 if is_range
-                else {"metric": kind, "value": [60, "5"]}
+                else {"metric": kind, "value": [60, number("5")]}
                 for kind in kinds
             ]
             data = {"resultType": "matrix" if is_range else "vector", "result": rows}

@@ -15,7 +15,7 @@ import pytest
 
 from metertap import promql
 from metertap.cli import client, main
-from metertap.history import buckets, promql_api
+from metertap.history import buckets, engine_costs, promql_api
 from metertap.history import engine as engine_answers
 from metertap.history.answers import HistoryError
 
@@ -179,6 +179,28 @@ def test_an_answer_that_would_take_all_memory_is_not_read(items: str) -> None:
         tracemalloc.stop()
 
 
+def test_figures_that_are_no_counts_are_left_out() -> None:
+    odd = ["-1", "NaN", "Inf", "-Inf", "1e300"]
+    values = [[place, text] for place, text in enumerate([*odd, "2", "0"])]
+    inner = [[0, "0.1", "0.2", count] for count in [*odd, "3"]]
+    inner.append([0, "NaN", "0.2", "3"])
+    held = [[9, {"count": count, "buckets": inner}] for count in [*odd, "3"]]
+    item = {"metric": {}, "values": values, "histograms": held}
+    api = promql_api.Api(lambda path: matrix(json.dumps(item)))
+    ((_, points),) = api.range("up", 0.0, 1.0, 1.0)
+    assert points == [(5.0, 2.0, ()), (6.0, 0.0, ()), (9.0, 3.0, [(0.1, 0.2, 3.0)])]
+
+
+def test_what_names_no_tool_is_no_share_of_one() -> None:
+    def grown(metric: str, *_: object) -> Iterator[tuple[dict[str, str], float, float]]:
+        if metric == promql.LOOKUP_CALLS:
+            yield {promql.LOOKUP: "hit"}, 0.0, 1.0
+            yield {promql.LOOKUP: "hit", promql.TOOL: "search"}, 0.0, 2.0
+
+    ((subject, _, _, sums),) = engine_costs.costs(grown)
+    assert (subject.name, sums) == ("search", {"all_hit_calls": 2.0})
+
+
 def test_figures_without_end_are_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_answers, "_MOST_SLICES", 3)
     jobs = 4
@@ -213,7 +235,10 @@ def test_buckets_of_other_histograms_keep_their_counts_and_bounds() -> None:
     assert (ranges.count, ranges.quantile(0.5)) == (3, pytest.approx(1.0055, rel=0.006))
 
 
-@pytest.mark.parametrize("bounds", [{"x": 1.0}, {"nan": 1.0}, {"-1": 1.0}, {"inf": 1.0}])
+@pytest.mark.parametrize(
+    "bounds",
+    [{"x": 1.0}, {"nan": 1.0}, {"-1": 1.0}, {"inf": 1.0}, {"1e308": 1.0}, {"-1": 0.0, "0": 1.0}],
+)
 def test_bounds_that_are_none_are_no_calls_or_refused(bounds: dict[str, float]) -> None:
     try:
         made = buckets.sketch(buckets.of_classic(bounds))

@@ -12,6 +12,8 @@ from metertap.history.sketch import SCALE, Sketch
 _RATIO = 2.0 ** (1 / 2**SCALE)
 _DOUBLINGS = 6
 """The factor between the bounds of a bucket that begins at 0."""
+_LONGEST_SECONDS = 1e11
+"""A bound that no call takes: thousands of years."""
 
 
 class Bucket(NamedTuple):
@@ -69,7 +71,8 @@ def sketch(buckets: Iterable[Bucket]) -> Sketch:
 def _spread(buckets: Iterable[Bucket]) -> Iterator[tuple[float, float]]:
     """Yield values and how often they come: evenly in each bucket that is wider than a sketch's."""
     for lower, upper, count in buckets:
-        if not 0 < count < math.inf or not lower < upper < math.inf:
+        lower = max(0.0, lower)
+        if not 0 < count < math.inf or not lower < upper < _LONGEST_SECONDS:
             continue
         least = max(lower, upper / 2**_DOUBLINGS)
         pieces = max(1, round(math.log(upper / least, _RATIO)))

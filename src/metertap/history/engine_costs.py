@@ -62,8 +62,9 @@ def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, floa
             yield Subject("tool", tool, ""), labels, at, {name: value}
     for metric, part in ((promql.LOOKUP_CALLS, "calls"), (promql.LOOKUP_TIME, "seconds")):
         for labels, at, value in grown(metric, "", (promql.TOOL, promql.LOOKUP)):
-            kind = "all_hit" if labels.get(promql.LOOKUP) == "hit" else "missed"
-            yield Subject("tool", labels[promql.TOOL], ""), labels, at, {f"{kind}_{part}": value}
+            if tool := labels.get(promql.TOOL):
+                kind = "all_hit" if labels.get(promql.LOOKUP) == "hit" else "missed"
+                yield Subject("tool", tool, ""), labels, at, {f"{kind}_{part}": value}
     for labels, at, value in grown(promql.TOKENS, "sum", (*asked, promql.KIND_OF_TOKEN)):
         kind = f"{labels.get(promql.KIND_OF_TOKEN)}_tokens"
         yield from _both(_model(labels), labels, at, {kind: value})

@@ -100,15 +100,21 @@ class Api:
 
 
 def _points(values: Sequence[Any], histograms: Sequence[Any]) -> Iterator[Point]:
-    """Yield the points of a series, without those that are no number."""
+    """Yield the points of a series, without those that are no count: what is asked for grows."""
     for at, text in values:
         value = float(text)
-        if abs(value) <= _LARGEST:
+        if 0 <= value <= _LARGEST:
             yield Point(_moment(at), value)
     for at, held in histograms:
         bounds = [tuple(map(float, bucket[1:])) for bucket in held.get("buckets", ())]
-        buckets = [(lower, upper, count) for lower, upper, count in bounds if count <= _LARGEST]
-        yield Point(_moment(at), float(held["count"]), buckets)
+        buckets = [
+            (lower, upper, count)
+            for lower, upper, count in bounds
+            if lower <= upper and 0 <= count <= _LARGEST
+        ]
+        value = float(held["count"])
+        if 0 <= value <= _LARGEST:
+            yield Point(_moment(at), value, buckets)
 
 
 def _moment(at: Any) -> float:

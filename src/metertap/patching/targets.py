@@ -74,19 +74,70 @@ def stand_in(attribute: str, make: Make, *, optional: bool = False, own: bool = 
             return make(_passing(wrapped, 0), [True])(*args, **kwargs)
         return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
 
-    return Target(attribute, wrapper, optional, own, _replacement(make))
+    def made(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        if _gives_coroutines(method):
+            return _of_what_it_gives(make, method, live)
+        return make(method, live)
+
+    return Target(attribute, wrapper, optional, own, _replacement(made))
 
 
 def _passing(wrapped: Callable[..., Any], skipped: int) -> Callable[..., Any]:
     """Return a function, async as `wrapped` is, that leaves out the first argument if one is."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        return wrapped(*args[skipped:], **kwargs)
+        try:
+            return wrapped(*args[skipped:], **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
 
     async def later(*args: Any, **kwargs: Any) -> Any:
-        return await wrapped(*args[skipped:], **kwargs)
+        try:
+            return await wrapped(*args[skipped:], **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
 
     return later if inspect.iscoroutinefunction(wrapped) else function
+
+
+def _gives_coroutines(method: Callable[..., Any]) -> bool:
+    """Return whether a plain function stands around an async one, as decorators of tracers do."""
+    if not hasattr(method, "__wrapped__") or inspect.iscoroutinefunction(method):
+        return False
+    try:
+        return inspect.iscoroutinefunction(inspect.unwrap(method))
+    except ValueError:  # a circle
+        return False
+
+
+def _of_what_it_gives(make: Make, method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Make what stands for a plain function: it measures the coroutine that this returns, if any.
+
+    Such a function may as well return what the async one gave: then it is left alone.
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = method(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if not live or not inspect.iscoroutine(result):
+            return result
+
+        @functools.wraps(method)
+        async def given(*_args: Any, **_kwargs: Any) -> Any:
+            try:
+                return await result
+            except BaseException as error:
+                hide_frame(error)
+                raise
+
+        return make(given, live)(*args, **kwargs)
+
+    return call
 
 
 def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
