@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import importlib
 import threading
-import weakref
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
 from metertap import distributions, faults, locks, state, threads
+from metertap.otel.by_provider import ByProvider
 from metertap_instrumentation.process import NAME
 from metertap_instrumentation.process.source import Gate, Source
 
@@ -28,7 +28,7 @@ DISTRIBUTION = "opentelemetry-instrumentation-system-metrics"
 _FORK_WAITS_SECONDS = 1.0
 
 # A provider takes an observable instrument once and for good, so there is one gate for each.
-_gates: weakref.WeakKeyDictionary[MeterProvider, Gate] = weakref.WeakKeyDictionary()
+_gates = ByProvider(Gate)
 _source: Source | None = None
 
 _PAUSE_SECONDS = 1.0
@@ -74,7 +74,7 @@ class ProcessMetrics:
             return
         with self._lock:
             before = self._gates
-            self._gates = {_gate_of(item) for item in providers if item is not None}
+            self._gates = {_gates.of(item) for item in providers if item is not None}
             for gate in before - self._gates:  # its provider is gone perhaps, its readers are not
                 gate.is_open = False
             if self._ready.is_set():
@@ -162,13 +162,6 @@ class ProcessMetrics:
         for gate in self._gates:
             with faults.guarded("process_metrics"):
                 gate.open(_source)
-
-
-def _gate_of(provider: MeterProvider) -> Gate:
-    gate = _gates.get(provider)
-    if gate is None:
-        gate = _gates[provider] = Gate(provider)
-    return gate
 
 
 def _import() -> None:

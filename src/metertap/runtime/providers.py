@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import time
-import weakref
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 
 from metertap import state
 from metertap.otel import sdk
+from metertap.otel.by_provider import ByProvider
 from metertap.otel.instruments import OtelInstruments
 
 _WAIT_SECONDS = 1.0
 """The longest that a fork waits for collections in progress."""
 
 # A provider takes an observable instrument once and for good, so ours are made once for each.
-_instruments: weakref.WeakKeyDictionary[MeterProvider, OtelInstruments] = (
-    weakref.WeakKeyDictionary()
-)
+_instruments = ByProvider(OtelInstruments)
 _held: list[Any] = []
 """Locks of collections that the fork in progress has to give back."""
 
 
 def instruments_of(provider: MeterProvider) -> OtelInstruments:
     """Return our instruments on `provider`, made if there are none yet."""
-    instruments = _instruments.get(provider)
-    if instruments is None:
-        instruments = _instruments[provider] = OtelInstruments(provider)
-    return instruments
+    return _instruments.of(provider)
 
 
 def _before_fork() -> None:
     """Wait for collections in progress: the child would inherit the locks that they hold."""
     until = time.monotonic() + _WAIT_SECONDS
-    for provider in list(_instruments):
+    for provider in _instruments.providers():
         lock = sdk.collecting(provider)
         if lock is not None and lock.acquire(timeout=max(0.0, until - time.monotonic())):
             _held.append(lock)
@@ -47,7 +42,7 @@ def _forked_in_parent() -> None:
 
 def _forked() -> None:
     _held.clear()
-    for provider in list(_instruments):
+    for provider in _instruments.providers():
         lock = sdk.collecting(provider)
         if lock is not None:
             lock._at_fork_reinit()
