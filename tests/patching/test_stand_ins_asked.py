@@ -39,6 +39,13 @@ def described(value: Any) -> Any:
     return repr(value).split(" at 0x")[0]
 
 
+def hints(it: Any) -> Any:
+    try:
+        return typing.get_type_hints(it)
+    except TypeError:  # an object has none
+        return TypeError
+
+
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "signature": inspect.signature,
     "getfullargspec": inspect.getfullargspec,
@@ -62,17 +69,14 @@ QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "names": lambda it: [
         getattr(it, name, None) for name in ("__name__", "__qualname__", "__module__", "__doc__")
     ],
-    "get_type_hints": lambda it: None if it.__class__.__name__ == "Called" else hints(it),
+    "get_type_hints": hints,
+    "annotations": lambda it: getattr(it, "__annotations__", None),
     "autospec": lambda it: inspect.signature(mock.create_autospec(it)),
     "partial": lambda it: inspect.signature(functools.partial(it, 1)),
     "wraps": lambda it: inspect.signature(functools.wraps(it)(lambda: None)),
     "repr": repr,
     "weakref": lambda it: weakref.ref(it) is not None,
 }
-
-
-def hints(it: Any) -> Any:
-    return typing.get_type_hints(it.func if isinstance(it, functools.partial) else it)
 
 
 def parameters(code: types.CodeType | None) -> Any:

@@ -13,7 +13,7 @@ import functools
 import sys
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from metertap import catalogue, faults, outcomes
 from metertap.labels import as_label
@@ -111,9 +111,10 @@ class _DecoratedAgain:
 
     __slots__ = ()  # or older versions of wrapt lack the `__dict__` of what is decorated
 
-    __wrapped__: Any
-    __qualname__: str
-    _self_label: str
+    if TYPE_CHECKING:  # what has annotations hides those of what is decorated
+        __wrapped__: Any
+        __qualname__: str
+        _self_label: str
 
     def _parts(self) -> Any:
         return _SENT, (self.__wrapped__, self._self_label)

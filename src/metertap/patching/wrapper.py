@@ -194,3 +194,6 @@ class CalledProxy(_CallableObjectProxy):
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
     __repr__ = _repr
+
+    def __init_subclass__(cls) -> None:
+        cls.__annotations__ = _ANNOTATIONS
