@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from metertap import outcomes
 from metertap.recording import Recorder
+from metertap.workers import records
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Incoming, Message
+from metertap.workers.records import Head
 from metertap.workers.rows import Rows
 from metertap.workers.sections import Section, of_recorder
 from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, framed, loaded
@@ -91,6 +93,22 @@ def test_an_item_is_none_of_the_keys_that_have_items() -> None:
     changes = teller.read(*teller.message())
     with pytest.raises(Malformed):
         Rows().after((), [0, 1, 2], changes.items)
+
+
+def test_of_a_section_that_has_not_changed_the_time_alone_is_saved() -> None:
+    teller, told = Teller(), dict[str, Told]()
+    teller.call(*TOOLS)
+    known = teller.ledger.sections
+    now = teller.ledger.now(known)
+    first, second = (
+        records.written(Head(), known, {name: (now[name], at) for name in now}, told)
+        for at in (1.0, 2.0)
+    )
+    one, both = (records.read(data, known) for data in (first, first + second))
+    assert both.sheet == one.sheet
+    assert set(both.at.values()) == {2.0}
+    assert len(second) < len(first) / 2
+    assert b"search" not in second
 
 
 @pytest.mark.parametrize("kind", ["one by one", "whole"])

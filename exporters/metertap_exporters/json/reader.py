@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from metertap_exporters.on_demand import OnDemandReader, of_all_workers, setting
 
 if TYPE_CHECKING:
     from metertap.workers.group import WorkerGroup
-    from metertap.workers.holder import Gathered
+    from metertap.workers.holder import Gathered, Worker
     from metertap_exporters.json.shape import Document
 
 
@@ -151,7 +151,7 @@ class JsonSnapshot:
         )
         (worker,) = (item for item in gathered.workers if item.pid == pid)
         outline["service"]["instance_id"] = worker.instance
-        outline["workers"] = [asdict(worker)]
+        outline["workers"] = [_shown(worker)]
         return outline
 
     def foreign(self) -> list[ForeignTool]:
@@ -202,9 +202,13 @@ class JsonSnapshot:
         return json_error(406, advice, reason=advice)
 
 
+def _shown(worker: Worker) -> dict[str, Any]:
+    return {each.name: getattr(worker, each.name) for each in fields(worker)}
+
+
 def _workers_of(gathered: Gathered) -> dict[str, Any]:
     return {
-        "workers": [asdict(worker) for worker in gathered.workers],
+        "workers": [*map(_shown, gathered.workers)],
         "ended_workers": gathered.ended,
         "killed_workers": gathered.killed,
     }

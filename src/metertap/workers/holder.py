@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from metertap import faults, locks
 from metertap.workers import records
@@ -223,7 +224,7 @@ class Holder:
         ]
         failed = ask_all(
             [self._peers[other].line for other in reachable],
-            framed({"sections": list(names)}),
+            _question(*names),
             _ASK_SECONDS,
             self._take,
             meanwhile,
@@ -265,7 +266,9 @@ class Holder:
             section = self._ledger.sections.get(name)
             if section is None:
                 raise Malformed("it answers what was not asked")
-            heard = peer.heard.setdefault(name, Heard())
+            heard = peer.heard.get(name)
+            if heard is None:
+                heard = peer.heard[name] = Heard()
             if given is not None:  # something has changed
                 heard.take(section.decoded(given, samples))
             peer.sheet[name] = heard.items
@@ -374,6 +377,11 @@ class Holder:
     def _remove(self, other: Member) -> None:
         for suffix in (SOCKET, TOTALS):
             remove(self._files.name(other, suffix))
+
+
+@lru_cache(maxsize=20)
+def _question(*names: str) -> bytes:
+    return framed({"sections": names})
 
 
 def _told(error: Exception) -> str:

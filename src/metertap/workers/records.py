@@ -65,8 +65,9 @@ def written(
     about = _encode_head([head], samples)
     found = {}
     for name, (items, at) in new.items():
-        changes, own = told.setdefault(name, Told()).changes(items), list[bytes]()
-        text = sections[name].encoded(changes, own, has_windows=False)
+        one, own, text = told.setdefault(name, Told()), list[bytes](), None
+        if not one.has(items):
+            text = sections[name].encoded(one.changes(items), own, has_windows=False)
         found[name] = at, text, sum(map(len, own))
         samples += own
     return framed({"head": about, "sections": found}, samples)
@@ -135,7 +136,8 @@ def read(data: bytes, sections: Mapping[str, Section]) -> Record:
                 raise Malformed(f"{name}: it is no section") from None
             if name in sections:
                 at[name] = moment(then)
-                heard.setdefault(name, Heard()).take(sections[name].decoded(text, own))
+                if text is not None:  # something has changed
+                    heard.setdefault(name, Heard()).take(sections[name].decoded(text, own))
     sheet = {name: sections[name].settled(each.items) for name, each in heard.items()}
     return Record(head, sheet, at)
 
