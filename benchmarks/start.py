@@ -27,6 +27,10 @@ _INSTRUMENT = _SERVER + _TIMED.format(
 )
 _IMPORT = _TIMED.format(code="import metertap; metertap.instrument")
 _SDK = _TIMED.format(code="import opentelemetry.sdk.metrics")
+_COUNT = _SERVER + (
+    "import sys; before = len(sys.modules); import metertap; metertap.instrument(json_port=0); "
+    "print(len(sys.modules) - before)"
+)
 
 _TRIVIAL = """
 import json, sys
@@ -58,12 +62,30 @@ _RUN = str(Path(sys.executable).with_name("metertap"))
 
 
 def _seconds(code: str) -> float:
-    command = [sys.executable, "-c", code]
     with tempfile.TemporaryDirectory() as empty:  # no project file that could be read
-        ran = subprocess.run(
-            command, check=True, capture_output=True, text=True, cwd=empty, env=_environment()
-        )
+        return _said(code, empty)
+
+
+def _said(code: str, folder: str) -> float:
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=folder, env=_environment()
+    )
     return float(ran.stdout)
+
+
+def _empty_modules(count: int, rounds: int) -> Iterator[float]:
+    """Seconds of the import of so many modules in which there is nothing."""
+    names = [f"empty.module{number}" for number in range(count)]
+    code = _TIMED.format(code=f"list(map(__import__, {names}))")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("empty.__init__", *names):
+            path = Path(folder, *name.split(".")).with_suffix(".py")
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        _said(code, folder)  # compiles them
+        for _ in range(rounds):
+            yield _said(code, folder)
 
 
 def imports(rounds: int) -> Iterator[Result]:
@@ -74,9 +96,15 @@ def imports(rounds: int) -> Iterator[Result]:
         ours.append(_seconds(_IMPORT))
         instrument.append(_seconds(_INSTRUMENT))
     yield result("import and name instrument()", "import of the SDK", ours, sdk, 1.15)
-    least, (low, high, _) = min(instrument), statistics.quantiles(instrument, n=4)
+    empty = list(_empty_modules(int(_seconds(_COUNT)), len(instrument)))
+    yield _of_limit("instrument(), nothing to patch", instrument, 1.0)
+    yield _of_limit("instrument(), as many modules, empty", empty, None)
+
+
+def _of_limit(row: str, measured: Sequence[float], limit: float | None) -> Result:
+    least, (low, high, _) = min(measured), statistics.quantiles(measured, n=4)
     ratio = Ratio(*(seconds * 1000 / 30 for seconds in (least, low, high)))
-    yield Result("instrument(), nothing to patch", "30 ms", ratio, 1.0, least)
+    return Result(row, "30 ms", ratio, limit, least)
 
 
 def first_answer(rounds: int) -> Iterator[Result]:

@@ -7,7 +7,6 @@ be this package.
 from __future__ import annotations
 
 import json
-import shlex
 from importlib import metadata
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,9 +38,17 @@ def _requirement(extra: str, direct_url: str) -> str:
 
             path = url2pathname(urlsplit(url).path)
             editable = "-e " if directory.get("editable") else ""
-            return editable + shlex.quote(f"{path}[{extra}]")
+            return editable + _quoted(f"{path}[{extra}]")
         if version_control is not None:
             url = f"{version_control['vcs']}+{url}@{version_control['commit_id']}"
     except (ValueError, AttributeError, KeyError, TypeError):
         url = ""
-    return shlex.quote(f"{_NAME}[{extra}] @ {url}" if url else f"{_NAME}[{extra}]")
+    return _quoted(f"{_NAME}[{extra}] @ {url}" if url else f"{_NAME}[{extra}]")
+
+
+def _quoted(text: str) -> str:
+    """Quote a text for a shell: what has brackets always needs it.
+
+    As `shlex` does it, whose import every program would wait for.
+    """
+    return "'" + text.replace("'", "'\"'\"'") + "'"

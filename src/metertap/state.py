@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from metertap import faults, locks, recording
 from metertap.recording.recorder import Recorder
@@ -19,12 +18,8 @@ from metertap.settings.settings import Settings, read
 Hook = Callable[[], None]
 
 
-class _AtFork(NamedTuple):
-    """Functions that run around a fork: before it, in the parent and in the child."""
-
-    before: Hook | None
-    parent: Hook | None
-    child: Hook | None
+_AtFork = tuple[Hook | None, Hook | None, Hook | None]
+"""Functions that run around a fork: before it, in the parent and in the child."""
 
 
 class _State:
@@ -112,7 +107,7 @@ def on_fork(
     Hooks for `before` run last registered first, the others first registered first. What one
     raises is counted as a fault, and the others run.
     """
-    _state.at_fork.append(_AtFork(before, parent, child))
+    _state.at_fork.append((before, parent, child))
 
 
 def on_reset(hook: Hook) -> None:
@@ -141,7 +136,7 @@ def _before_fork() -> None:
     # were not called before are not called after.
     found: list[_AtFork] = []
     while new := _state.at_fork[len(found) :]:
-        _run([hooks.before for hooks in reversed(new)], "fork")
+        _run([before for before, _, _ in reversed(new)], "fork")
         found += new
     _forking.hooks = found
     with faults.guarded("fork"):
@@ -152,7 +147,7 @@ def _before_fork() -> None:
 
 def _forked_in_parent() -> None:
     _state.end_fork()
-    _run([hooks.parent for hooks in _forking.hooks], "fork")
+    _run([parent for _, parent, _ in _forking.hooks], "fork")
 
 
 def _forked() -> None:
@@ -161,7 +156,7 @@ def _forked() -> None:
         locks.renew()
         faults.forked()
         _state.recorder.forked()
-    _run([hooks.child for hooks in _state.at_fork], "fork")
+    _run([child for _, _, child in _state.at_fork], "fork")
 
 
 if hasattr(os, "register_at_fork"):

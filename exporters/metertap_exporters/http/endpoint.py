@@ -6,10 +6,8 @@ Where a default port is taken it moves on to another.
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from metertap import faults, locks, threads
@@ -38,7 +36,6 @@ class _Listening:
         self.ready = locks.event()
 
 
-@dataclass(eq=False, repr=False)
 class Endpoint:
     """One HTTP server: made idle, bound by `start`, gone with `stop`.
 
@@ -46,27 +43,41 @@ class Endpoint:
     `socket` it listens there, and at no port.
     """
 
-    label: str
-    app: WsgiApp
-    host: str
-    port: int
-    explicit: bool
-    variable: str
-    allowed_hosts: frozenset[str] = frozenset()
-    problem: str | None = None
-    access: Access = OPEN
-    socket: Path | None = None
-    may_bind: Callable[[], bool] | None = None
-    """A function that `start` asks before it binds; False where another process listens."""
-    patience_seconds: float = 0.0
-    """How long it is waited for a port that another process of ours is about to leave."""
-    kept_port: Callable[[str], tuple[int, bool] | None] | None = None
-    """A function that tells the port that workers share, and whether one is about to leave it."""
-    keep_port: Callable[[str, int], None] | None = None
-    """A function that notes the port for the other workers, once the endpoint listens at it."""
-    _on_bound: Callable[[Endpoint], None] | None = None
-    _listening: _Listening | None = None
-    _lock: threading.Lock = field(default_factory=locks.lock)
+    # No dataclass: to make one of so many fields takes a third of a millisecond of every start.
+    def __init__(
+        self,
+        label: str,
+        app: WsgiApp,
+        host: str,
+        port: int,
+        explicit: bool,
+        variable: str,
+        allowed_hosts: frozenset[str] = frozenset(),
+        *,
+        access: Access = OPEN,
+        socket: Path | None = None,
+    ) -> None:
+        self.label = label
+        self.app = app
+        self.host = host
+        self.port = port
+        self.explicit = explicit
+        self.variable = variable
+        self.allowed_hosts = allowed_hosts
+        self.access = access
+        self.socket = socket
+        self.problem: str | None = None
+        self.may_bind: Callable[[], bool] | None = None
+        """A function that `start` asks before it binds; False where another process listens."""
+        self.patience_seconds = 0.0
+        """How long it is waited for a port that another process of ours is about to leave."""
+        self.kept_port: Callable[[str], tuple[int, bool] | None] | None = None
+        """A function that tells the port that workers share, and whether one is about to leave."""
+        self.keep_port: Callable[[str, int], None] | None = None
+        """A function that notes the port for the other workers, once the endpoint listens at it."""
+        self._on_bound: Callable[[Endpoint], None] | None = None
+        self._listening: _Listening | None = None
+        self._lock = locks.lock()
 
     @classmethod
     def by(cls, settings: Settings, label: str, app: WsgiApp) -> Endpoint:

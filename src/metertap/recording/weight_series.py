@@ -235,6 +235,8 @@ class WeightSeries(LatencySeries["WeightFigures"]):
 
 def _known(items: Sequence[Any]) -> tuple[Batch | None, int, int]:
     """Return the sizes among `items`, and how many have none because of either reason."""
+    if set(map(type, items)) == {int} and min(items) >= 0:  # most often
+        return Batch(items), 0, 0
     sizes: list[int] = []
     traces: list[Trace] = []
     unknown = skipped = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from metertap import faults
-from metertap.patching.shell import around
+from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import client, sessions
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import HTTP, Kinds
+from support.interrupting import everywhere
 from support.metric_data import points
 from support.stopped_clock import StoppedClock, stopped
 
@@ -35,22 +38,40 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
 
 
 class Session:
-    """Answers each request by what it is given."""
+    """Answers each request by what it is given in the place of the result's type."""
 
     protocol_version = "2025-11-25"
+    sends: Any
+    """The method that the SDK's version has."""
 
     async def send_request(
-        self, request: Any, answer: Any, clock: StoppedClock | None = None
+        self,
+        request: Any,
+        result_type: Any,
+        request_read_timeout_seconds: Any = None,
+        metadata: Any = None,
+        progress_callback: Any = None,
     ) -> Any:
-        if clock is not None:
-            clock.takes(2)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        del request, request_read_timeout_seconds, progress_callback
+        if metadata is not None:
+            metadata.takes(2)
+        if isinstance(result_type, BaseException):
+            raise result_type
+        return result_type
+
+    async def send_request_of_later(
+        self, request: Any, result_type: Any, *, metadata: Any = None
+    ) -> Any:
+        return await self.send_request(request, result_type, None, metadata)
 
 
 session = Session()
-send_request = around("mcp.client", client._begin, client._answered, client._raised)
+
+
+@pytest.fixture(autouse=True, params=["send_request", "send_request_of_later"])
+def sends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the method have the parameters that are known, or others."""
+    monkeypatch.setattr(Session, "sends", getattr(Session, request.param), raising=False)
 
 
 def request(method: str, name: str | None = None) -> Any:
@@ -63,9 +84,9 @@ def answer(**fields: Any) -> Any:
     return SimpleNamespace(**fields)
 
 
-def send(*args: Any, live: bool = True, **named: Any) -> Any:
-    made = send_request(Session.send_request, [True] if live else [])
-    return asyncio.run(made(session, *args, **named))
+def send(request: Any, answer: Any, clock: StoppedClock | None = None, live: bool = True) -> Any:
+    made = client.send(Session.sends, [True] if live else [])
+    return asyncio.run(made(session, request=request, result_type=answer, metadata=clock))
 
 
 def found(reader: InMemoryMetricReader) -> dict[tuple[Any, ...], int]:
@@ -152,7 +173,7 @@ def test_a_request_has_its_duration_its_version_and_its_transport(
 ) -> None:
     monkeypatch.setitem(sessions._of_clients, id(session), HTTP)
     for _ in range(2):
-        send(request=SimpleNamespace(root=request("ping")), answer=answer(), clock=clock)
+        send(SimpleNamespace(root=request("ping")), answer(), clock)
     refused = type("MCPError", (Exception,), {"__module__": "mcp.shared.exceptions"})()
     refused.error = SimpleNamespace(code=-32601)
     with pytest.raises(type(refused)):
@@ -186,6 +207,40 @@ def test_a_request_that_cannot_be_read_is_a_fault_and_nothing_else() -> None:
     with pytest.raises(LookupError):
         send(SimpleNamespace(), LookupError())
     assert faults.fault_counts() == {"mcp.client": 2}
+
+
+def test_a_call_of_a_known_tool_that_is_interrupted_counts_once_at_most() -> None:
+    made = client.send(Session.sends, [True])
+    good = answer(content=[SimpleNamespace(text="done")], is_error=False)
+
+    def call() -> None:
+        coroutine = made(session, request("tools/call", "search"), good)
+        try:
+            with contextlib.suppress(StopIteration):
+                coroutine.send(None)
+        finally:
+            coroutine.close()
+
+    def counted() -> tuple[int, int]:
+        (operation,) = recorder().figures().operations
+        return operation.calls - operation.failed, recorder().weight(
+            "search", "mcp-client", "client"
+        ).figures().results
+
+    def prepare() -> tuple[Callable[[], object], Callable[[int], None]]:
+        before = counted()[0]
+
+        def check(number: int) -> None:
+            calls, results = counted()
+            assert calls == results, number
+            assert calls - before in {0, 1}, number
+
+        return call, check
+
+    for _ in range(2):  # the first one opens what the others are kept in
+        call()
+    assert everywhere(prepare) > 8
+    assert faults.fault_counts() == {}
 
 
 def test_what_a_server_answers_is_a_label_of_bounded_length(

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metertap import catalogue, outcomes
+from metertap import catalogue, faults, outcomes
 from metertap.measuring.calls import clock
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.shell import around
-from metertap.patching.targets import stand_in
+from metertap.patching.shell import around, fitting
+from metertap.patching.targets import Live, stand_in
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import errors, weights
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from metertap_instrumentation.tools.mcp.operations import (
@@ -42,8 +43,7 @@ _find_kind = _kinds.find
 
 def patch_sets() -> Sequence[PatchSet]:
     """Return the patch of a client's requests, which is the same in every version."""
-    requests = stand_in("ClientSession.send_request", around(_PLACE, _begin, _answered, _raised))
-    return [PatchSet("mcp.client.session", [requests])]
+    return [PatchSet("mcp.client.session", [stand_in("ClientSession.send_request", send)])]
 
 
 _Sent = tuple[Any, Key, float]
@@ -53,10 +53,8 @@ _Sent = tuple[Any, Key, float]
 # microseconds to say so.
 
 
-def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Sent | None:
-    """Begin one request: `send_request(request, …)`. None is a mistake of the caller's."""
-    if request is None:
-        return None
+def _key(session: Any, request: Any) -> Key:
+    """Return what `session` asks for by `request`, and over what."""
     asked = request.__dict__
     if "root" in asked:  # 1.x wraps it
         asked = asked["root"].__dict__
@@ -65,33 +63,78 @@ def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Se
         # A dictionary where the program made the request by hand.
         name = (params if type(params) is dict else params.__dict__).get("name")
     version = getattr(session, "protocol_version", None)
-    return session, (method, name, version, transport_of(id(session), UNKNOWN)), clock()
+    return method, name, version, transport_of(id(session), UNKNOWN)
 
 
-def _answered(sent: _Sent, result: Any) -> None:
+def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Sent | None:
+    """Begin one request: `send_request(request, …)`. None is a mistake of the caller's."""
+    return None if request is None else (session, _key(session, request), clock())
+
+
+def _sends(original: Any, live: Live) -> Any:
+    """Make what stands for `send_request`, with the parameters that it has in known versions."""
+
+    async def send_request(
+        self: Any,
+        request: Any,
+        result_type: Any,
+        request_read_timeout_seconds: Any = None,
+        metadata: Any = None,
+        progress_callback: Any = None,
+    ) -> Any:
+        key: Key | None = None
+        if live and request is not None:
+            try:
+                key = _key(self, request)
+                started = clock()
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            result = await original(
+                self,
+                request,
+                result_type,
+                request_read_timeout_seconds,
+                metadata,
+                progress_callback,
+            )
+        except BaseException as error:
+            hide_frame(error)
+            if key is not None:
+                with faults.guarded(_PLACE):
+                    _raised(self, key, started, error)
+            raise
+        if key is not None:
+            try:
+                _answered(self, key, started, result)
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        return result
+
+    return send_request
+
+
+def _answered(session: Any, key: Key, started: float, result: Any) -> None:
     """Record a request that was answered by `result`."""
     now = clock()
-    session, key, started = sent
     kind = _find_kind(key)
     try:
         fields = result.__dict__
     except AttributeError:  # of no model: a program may have its own type of results
         fields = {}
-    is_error = fields.get("is_error")  # 2.x
-    if is_error is None:
-        is_error = fields.get("isError")  # 1.x
+    # The second name is that of 1.x.
+    is_error = fields["is_error"] if "is_error" in fields else fields.get("isError")
     if (
         kind is not None
         and not is_error
         and (route := kind.route) is not None
-        and (series := kind.series) is not None
         and (content := fields.get("content")) is not None
     ):
-        tick = series.tick
+        tick = kind.series.tick
         try:
             tick()
         except StopIteration:
-            series.due()
+            kind.series.due()
         if weight := kind.weight:
             size = weight.size_of_content(content) if content else weights.size(weight, fields)
             route.keep((now, size, now - started))
@@ -112,7 +155,7 @@ def _record(
     if kind.method != TOOLS_CALL and not is_error:
         kind.record(seconds, now)
         return
-    if kind.series is not None:
+    if kind.route is not None:
         kind.series.settle()
     if fields.get("content") is not None:
         weights.received(kind, fields)
@@ -124,10 +167,9 @@ def _record(
         kind.open_route(kind.weight or None)
 
 
-def _raised(sent: _Sent, error: BaseException) -> None:
+def _raised(session: Any, key: Key, started: float, error: BaseException) -> None:
     """Record a request that ended by `error`."""
     now = clock()
-    session, key, started = sent
     kind = _find_kind(key) or _kind(session, key)
     code = errors.code_of(error)
     error_type = outcomes.error_type(error) if code is None else str(code)
@@ -166,3 +208,17 @@ def _learn(method: str, name: str | None, result: Any) -> None:
             _prompts.learn(prompt.name)
     elif method == PROMPTS_GET and name is not None:
         _prompts.learn(name)
+
+
+send = fitting(
+    "self, request, result_type, "
+    "request_read_timeout_seconds=None, metadata=None, progress_callback=None",
+    _sends,
+    around(
+        _PLACE,
+        _begin,
+        lambda sent, result: _answered(sent[0], sent[1], sent[2], result),
+        lambda sent, error: _raised(sent[0], sent[1], sent[2], error),
+    ),
+)
+"""Measure `ClientSession.send_request(request, …)`."""

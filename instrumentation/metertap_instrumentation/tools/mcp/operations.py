@@ -74,6 +74,9 @@ class Kind:
         "weight",
     )
 
+    series: OperationSeries
+    """The series of the route's data point, which takes the tick of a client's call."""
+
     def __init__(self, metric: catalogue.Metric, key: Key, tool: ToolSeries | None = None) -> None:
         self.metric = metric
         self.method, self.name, self.version, self.transport = key
@@ -87,8 +90,6 @@ class Kind:
         self.route: Route | None = None
         """Where tool calls that go well are kept, once one has: the weight if there is one, the
         server's tool, and the data point, in this order."""
-        self.series: OperationSeries | None = None
-        """The series of that data point, which takes the tick of a client's call."""
         self.record: Callable[[float, float], None] = self._record_first
         """Record a request that took so many seconds and went well when `calls.clock` was that."""
 

@@ -56,13 +56,13 @@ def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) ->
     It is what `calls.leave` does, with all that is recorded of the call in one tuple.
     """
     now = clock()
-    route, tool, content = kind.route, kind.tool, answer.get("content")
-    if route is None or tool is None or content is None or frame[0] is not tool:
+    tool: ToolSeries = frame[0]
+    route, content = kind.route, answer.get("content")
+    if route is None or content is None or kind.tool is not tool:
         return False
-    started, ended = frame[6], frame[9]
-    if ended is None:
-        ended = now
-    seconds = ended - started if ended > started else 0.0
+    seconds = (frame[9] or now) - frame[6]
+    if seconds < 0.0:
+        seconds = 0.0
     if weight := kind.weight:
         size: int = weight.size_of_content(content) if content else weights.size(weight, answer)
         call: tuple[float, ...] = (now, size, seconds, now - arrived)
@@ -119,6 +119,8 @@ class Served:
         self.tools = ToolList()
         self.kinds = Kinds()
         self.find_kind = self.kinds.find
+        self.server: weakref.ref[Any] | None = None
+        """The server, whose end is the end of this."""
 
     def answers(self, server: Any, method: str) -> bool:
         """Return whether the server, of mcp 2.x, has a handler for a method."""
@@ -177,7 +179,7 @@ def name_in(fields: Mapping[str, Any] | None) -> str:
     return name if type(name) is str and name else catalogue.OTHER
 
 
-_served: dict[int, tuple[weakref.ref[Any], Served]] = {}
+_served: dict[int, Served] = {}
 """Servers by id: a weak dictionary would hash and compare them in Python on every request.
 
 It holds names and no counts, so that it is as right after a fork or a reset as before.
@@ -185,16 +187,17 @@ It holds names and no counts, so that it is as right after a fork or a reset as 
 
 
 find_served = _served.get
-"""Return the entry of the server with this id, if there is one."""
+"""Return what is known of the server with this id, if anything is."""
 
 
 def served_by(server: Any) -> Served:
     """Return what is known of `server`."""
     found = find_served(key := id(server))
     if found is None:
-        forget = weakref.ref(server, lambda _server: _served.pop(key, None))
-        found = _served.setdefault(key, (forget, Served(server.name)))
-    return found[1]
+        made = Served(server.name)
+        made.server = weakref.ref(server, lambda _server: _served.pop(key, None))
+        found = _served.setdefault(key, made)
+    return found
 
 
 class Request:

@@ -33,6 +33,7 @@ from metertap_instrumentation.tools.mcp.operations import (
 from metertap_instrumentation.tools.mcp.requests import (
     Request,
     find_served,
+    keep,
     name_in,
     request_of,
     served_by,
@@ -92,13 +93,11 @@ def _begin(runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None
 def _transport(server: Any, dctx: Any) -> Transport:
     """Return what a request of `server`, in whose context this code runs, came over."""
     kind = dctx.transport.kind
-    if kind == "streamable-http":
+    if kind == "jsonrpc":  # over whatever has a stream
+        if getattr(dctx.message_metadata, "request_context", None) is None:
+            return sessions.of_server(server)
         return HTTP
-    if kind != "jsonrpc":
-        return UNKNOWN
-    if getattr(dctx.message_metadata, "request_context", None) is None:
-        return sessions.of_server(server)
-    return HTTP
+    return HTTP if kind == "streamable-http" else UNKNOWN
 
 
 def _serve(original: Any, live: Live) -> Any:
@@ -113,15 +112,16 @@ def _serve(original: Any, live: Live) -> Any:
         kind: Any = None
         if live:
             try:
-                if method == TOOLS_CALL and params and type(name := params.get("name")) is str:
+                if method == TOOLS_CALL and (served := find_served(id(self.server))) is not None:
                     # A context of the newer protocol copies its transport each time it is asked.
                     context = getattr(dctx, "_inner", dctx)
                     cancelled = context.cancel_requested
-                    server = self.server
-                    if (found := find_served(id(server))) is not None:
-                        version = self.connection.protocol_version
-                        transport = _transport(server, context)
-                        kind = found[1].find_kind((method, name, version, transport))
+                    version = self.connection.protocol_version
+                    transport = _transport(self.server, context)
+                    try:
+                        kind = served.find_kind((method, params["name"], version, transport))
+                    except (KeyError, TypeError):  # it is malformed, as `_begin` will see
+                        pass
                     outer = _current()
                     # Most often there is none, or one that has ended and was inside no other.
                     if kind is not None and (
@@ -134,10 +134,10 @@ def _serve(original: Any, live: Live) -> Any:
                         try:
                             tick()
                             _set_current(frame)
-                            frame[6] = clock()
+                            frame[6] = arrived = clock()
                         except BaseException as refused:
                             calls.enter_again(frame, refused)
-                        arrived = frame[6]
+                            arrived = frame[6]
                 if frame is None:
                     request = _begin(self, dctx, method, params)
             except Exception as error:
@@ -158,7 +158,7 @@ def _serve(original: Any, live: Live) -> Any:
                 result.get("isError") is not True
                 and not cancelled.is_set()
                 and result.get("resultType", "complete") == "complete"
-                and requests.keep(kind, frame, arrived, result)
+                and keep(kind, frame, arrived, result)
             ):
                 request = _request(frame, kind, arrived)
                 request.cancel_requested = cancelled
