@@ -247,3 +247,31 @@ def test_only_what_is_asked_again_after_a_failure_is_a_retry() -> None:
         again, other = begun(), model_calls.begin("openai", model_calls.CHAT, "another")
         assert other is not None
         assert (again.is_retry, other.is_retry) == (True, False)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_client_counts_unless_the_layer_around_it_does(counts: bool) -> None:
+    layer = model_calls.Outer(counts=counts)
+    token = model_calls.outer.set(layer)
+    try:
+        call = model_calls.begin("openai", model_calls.CHAT, "own")
+    finally:
+        model_calls.outer.reset(token)
+    assert (call is None, layer.was_seen) == (counts, True)
+
+
+def test_equal_requests_are_no_repeats_where_nobody_looks_for_them() -> None:
+    with metertap.instrument(json_endpoint=False):
+        for request in ({"a": 1}, {"a": 1}, None, None):
+            call = model_calls.begin("openai", model_calls.CHAT, "own", request=request)
+            assert call is not None
+            assert not call.is_repeat
+
+
+@pytest.mark.parametrize("way", [model_calls.report, model_calls.report_copy])
+@pytest.mark.parametrize("model", [7, "", None])
+def test_what_is_no_name_of_a_model_leaves_the_one_before(way: Any, model: object) -> None:
+    call = begun()
+    call.model = "own-2024"
+    way(call, lambda _found: FIVE, {"input": 5}, model=model)
+    assert call.model == "own-2024"
