@@ -275,3 +275,11 @@ def test_what_is_no_name_of_a_model_leaves_the_one_before(way: Any, model: objec
     call.model = "own-2024"
     way(call, lambda _found: FIVE, {"input": 5}, model=model)
     assert call.model == "own-2024"
+
+
+@pytest.mark.parametrize("way", [model_calls.report, model_calls.report_copy])
+@pytest.mark.parametrize("tier", ["flex", None, 7])
+def test_the_tier_that_a_response_names_is_that_of_the_call(way: Any, tier: object) -> None:
+    call = begun()
+    way(call, lambda _found: FIVE, {"input": 5}, tier=tier)
+    assert call.tier == (tier if tier == "flex" else "")

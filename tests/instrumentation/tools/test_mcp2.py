@@ -79,9 +79,11 @@ def test_each_round_of_questions_is_a_call_and_the_last_has_the_outcome(tap: Tap
 
 
 @each_era
+@pytest.mark.parametrize("before", [0, 2], ids="{} went well".format)
 def test_a_cancelled_tool_that_runs_to_its_end_in_a_thread_is_cancelled(
-    mode: str, tap: Tap
+    mode: str, before: int, tap: Tap
 ) -> None:
+    ended = {"waits": {"ok": before, "cancelled": 1} if before else {"cancelled": 1}}
     entered, released = threading.Event(), threading.Event()
     server = MCPServer("shop")
 
@@ -93,6 +95,11 @@ def test_a_cancelled_tool_that_runs_to_its_end_in_a_thread_is_cancelled(
 
     async def session() -> None:
         async with Client(server, mode=mode) as client:
+            released.set()
+            for _ in range(before):
+                await client.session.call_tool("waits", {})
+            entered.clear()
+            released.clear()
             call = asyncio.ensure_future(client.session.call_tool("waits", {}))
             assert await asyncio.to_thread(entered.wait, 60)
             call.cancel()
@@ -100,10 +107,10 @@ def test_a_cancelled_tool_that_runs_to_its_end_in_a_thread_is_cancelled(
             if mode == "legacy":
                 await client.session.send_ping()  # behind the cancellation
             released.set()
-            await asyncio.to_thread(wait_for, lambda: counted(tap.snapshot()))
+            await asyncio.to_thread(wait_for, lambda: counted(tap.snapshot()) == ended)
 
     asyncio.run(session())
-    assert counted(tap.snapshot()) == {"waits": {"cancelled": 1}}
+    assert counted(tap.snapshot()) == ended
 
 
 def test_a_code_that_a_tool_raises_means_what_it_says(tap: Tap) -> None:
