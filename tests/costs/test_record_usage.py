@@ -11,14 +11,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 import metertap
 from metertap import state
 from metertap.costs import ledger, model_calls
 from metertap.costs.usage import Usage
-from metertap_exporters.json.reader import schema
+from support.checked import check
 from support.waiting import wait_for
 from support.warned import warnings_of
 
@@ -46,7 +45,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def costs() -> dict[str, Any]:
     """The section of the document, after its schema found nothing wrong."""
     document = metertap.get_all_metrics()
-    jsonschema.validate(document, schema())
+    check(document)
     json.dumps(document, allow_nan=False)
     found: Any = document["cost_metrics"]
     return dict(found)

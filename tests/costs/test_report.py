@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 import metertap
@@ -18,7 +17,7 @@ from metertap.costs import budget
 from metertap.tables.costs import tables
 from metertap.tables.table import plain
 from metertap.weight.definitions import Definition
-from metertap_exporters.json.reader import schema
+from support.checked import check
 from support.waiting import wait_for
 
 PRICES = """
@@ -56,7 +55,7 @@ def use(*, hits: int = 0, misses: int = 0, fails: bool = False) -> None:
 
 def costs() -> dict[str, Any]:
     document = metertap.get_all_metrics()
-    jsonschema.validate(document, schema())
+    check(document)
     found: Any = document["cost_metrics"]
     return dict(found)
 
@@ -263,7 +262,7 @@ def test_hits_of_a_cache_that_does_not_show_who_asks_are_unknown() -> None:
         assert price(1) == price(1)
     ask(1)
     document = metertap.get_all_metrics()
-    jsonschema.validate(document, schema())
+    check(document)
     assert document["cache_metrics"]["prices"]["hits"] == 1
     assert document["cost_metrics"]["caches"]["prices"]["hits"] is None
     shown = tables(document["cost_metrics"])

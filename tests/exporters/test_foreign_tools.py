@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jsonschema
 import pytest
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.view import (
@@ -17,7 +16,7 @@ from opentelemetry.sdk.metrics.view import (
 
 import metertap
 from metertap import catalogue
-from metertap_exporters.json.reader import schema
+from support.checked import check
 
 pytestmark = pytest.mark.sdk
 
@@ -58,7 +57,7 @@ class Foreign:
 
     def tools(self) -> dict[str, Any]:
         document = self.tap.snapshot()
-        jsonschema.validate(document, schema())
+        check(document)
         json.dumps(document, allow_nan=False)
         found: dict[str, Any] = document["tool_metrics"]
         return found

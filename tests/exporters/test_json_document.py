@@ -17,6 +17,7 @@ import metertap
 from metertap import outcomes, state
 from metertap_exporters.json import system
 from metertap_exporters.json.reader import schema
+from support.checked import check
 
 TOOL = {
     "source",
@@ -62,7 +63,7 @@ UNKNOWN_BEFORE_THE_FIRST_CALL = {
 def checked() -> dict[str, Any]:
     """The document, after its schema and a trip through JSON found nothing wrong."""
     found = metertap.get_all_metrics()
-    jsonschema.validate(found, schema())
+    check(found)
     again: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
     assert again == found
     return found

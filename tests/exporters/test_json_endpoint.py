@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 import metertap
 from metertap import Tap
 from metertap_exporters.json.reader import schema
+from support.checked import check
 from support.http import get
 from support.waiting import wait_for
 
@@ -109,7 +110,7 @@ def test_the_document_fits_its_schema(state: str) -> None:
     with metertap.instrument(**options) as tap:
         bring_about()
         document = tap.snapshot()
-    Draft202012Validator(schema()).validate(document)
+    check(document)
     assert document["enabled"] is (state != "disabled")
 
 

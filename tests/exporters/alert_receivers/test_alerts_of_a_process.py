@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 import metertap
 from metertap import state
@@ -21,9 +20,9 @@ from metertap.cli.rules import rules
 from metertap.settings import settings
 from metertap.settings.address import Address
 from metertap_exporters.alert_receivers import receiver as receiver_module
-from metertap_exporters.json.reader import schema
 from servers.webhook import Webhook, webhook
 from support.alert_receivers import AT_ONCE, NAME, failing
+from support.checked import check
 from support.forking import ran
 from support.http import get
 from support.waiting import wait_for
@@ -170,7 +169,7 @@ def test_a_failing_tool_is_in_the_document_and_with_the_webhook_and_resolves(
         }
         assert shown["summary"].startswith("search fails: 100 % of 20 calls in ")
         url = wait_for(lambda: tap.json_url) + "/metrics"
-        Draft202012Validator(schema()).validate(get(url).json())
+        check(get(url).json())
         wait_for(lambda: get(url).json()["alerts"] == tap.snapshot()["alerts"])
         wait_for(lambda: tap.snapshot()["alerts"][0]["state"] == "resolved")
         wait_for(lambda: len(hook.told()) == 2)
@@ -182,7 +181,7 @@ def test_a_failing_tool_is_in_the_document_and_with_the_webhook_and_resolves(
         assert resolved["summary"] == told
         assert hook.bodies[1]["alerts"][0]["annotations"]["summary"] == told
         metertap.reset_metrics()
-        Draft202012Validator(schema()).validate(tap.snapshot())
+        check(tap.snapshot())
     assert hook.bodies[0]["alerts"][0]["fingerprint"] == hook.bodies[1]["alerts"][0]["fingerprint"]
 
 
