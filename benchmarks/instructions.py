@@ -19,6 +19,7 @@ import metertap
 from benchmarks import mcp
 from benchmarks.added import _later, _stream
 from benchmarks.calls import work
+from benchmarks.model_server import ASKED, serving
 from benchmarks.process import measured
 from metertap.patching import parameters
 
@@ -110,15 +111,13 @@ async def of_model(*, streamed: bool = False) -> Counts:
     """Count for a call of openai's client, or for one that streams eleven chunks."""
     import openai
 
-    from benchmarks import model_calls
-
     with (
-        model_calls._server() as url,
+        serving() as url,
         openai.OpenAI(api_key="key", base_url=f"{url}/v1") as client,
     ):
 
         async def call() -> None:
-            found = client.chat.completions.create(**model_calls._ASKED, stream=streamed)
+            found = client.chat.completions.create(**ASKED, stream=streamed)
             if streamed:
                 for _chunk in found:
                     pass
@@ -146,7 +145,8 @@ _MODELS: list[tuple[str, Callable[[], Coroutine[Any, Any, Counts]]]] = [
 
 def main() -> None:
     """Print the counts."""
-    logging.getLogger("mcp").setLevel(logging.WARNING)
+    for name in ("mcp", "httpx", "httpx2"):  # the SDK of MCP has each line of theirs drawn
+        logging.getLogger(name).setLevel(logging.WARNING)
     for title, least in mcp._FLOORS.items():
         if "least" in title:
             with least():
