@@ -11,12 +11,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 import metertap
-from support import loud_faults, ports
+from support import halves, loud_faults, ports
 from support.global_provider import unset_global_provider
 
 # Some machines forbid Python to keep what it compiles. Each worker and each program that a test
@@ -47,12 +48,36 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    halves.begin(session)
+
+
+def pytest_configure_node(node: Any) -> None:
+    if (found := halves.scheduler(node.config)) is not None:
+        found.tell(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> halves.Halves | None:
+    return halves.scheduler(config)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files that name no marker of `-m`: importing what they test takes the longest."""
+    """Leave out files that `-m` deselects whole: importing what they test takes the longest.
+
+    So it is where they name no marker of it, or where it is of all of a file that is not wanted.
+    """
+    if halves.is_of_other_half(collection_path, config):
+        return True
     words = set(re.findall(r"\w+", config.option.markexpr))
-    if collection_path.suffix != ".py" or not words or "not" in words:
+    if collection_path.suffix != ".py" or not words:
         return None
     text = collection_path.read_text(encoding="utf-8")
+    if "not" in words:
+        (unwanted, *others) = words - {"not"}
+        of_all = re.search(r"^pytestmark = (?:\[[^]]*\]|.*)$", text, re.MULTILINE)
+        is_of_all = of_all is not None and f"pytest.mark.{unwanted}" in of_all[0]
+        return True if is_of_all and not others else None
     return None if words & set(re.findall(r"\w+", text)) - {"and", "or"} else True
 
 
