@@ -98,6 +98,13 @@ EXECUTOR = (
     "with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool: "
     "pool.submit(work).result()"
 )
+CELERYS_POOL = """
+from billiard.pool import Pool
+pool = Pool(1, maxtasksperchild=1)
+pool.apply(work)
+pool.close()
+pool.join()
+"""
 OWN_HANDLER = """
 def mine(number, frame):
     os.write(1, b"mine\\n")
@@ -207,6 +214,7 @@ ENDINGS = [
     ),
     *(child(f"{method} pool", method, POOL) for method in ("fork", "spawn", "forkserver")),
     *(child(f"{method} executor", method, EXECUTOR) for method in ("fork", "spawn", "forkserver")),
+    Ending("child of Celery's pool", CELERYS_POOL),
 ]
 
 

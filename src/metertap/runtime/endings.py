@@ -77,6 +77,8 @@ class Endings:
         self._is_ending = False  # by an exit handler, which no interrupt keeps from it any more
         self._put_off_until: float | None = None
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
+        # Children of Celery's pool end by `os._exit`, before the finalizers of their process.
+        self._pooled = PatchSet("billiard.pool", [Target("Worker._do_exit", self._leave_pool)])
 
     def watch(self, *, pushes: bool) -> None:
         """Watch for the end of the process; `pushes` says whether anything could be lost then."""
@@ -95,6 +97,7 @@ class Endings:
             _watching = None
         atexit.unregister(self._exit)
         self._raised.uninstall()
+        self._pooled.uninstall()
         for number in self._ours():
             with suppress(ValueError):  # this is not the main thread; the handler does no harm
                 signal.signal(number, signal.SIG_DFL)
@@ -110,6 +113,7 @@ class Endings:
         if os.name != "posix":
             return
         self._raised.install()
+        self._pooled.install()
         if is_main_thread():
             for number in CAUGHT:
                 if has_default_action(number):
@@ -198,6 +202,10 @@ class Endings:
         except BaseException as error:
             hide_frame(error)
             raise
+
+    def _leave_pool(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        self._push_at_once()
+        return wrapped(*args, **kwargs)
 
     def _push_from_a_thread(self, seconds: float = END_SECONDS) -> None:
         """Push, from where no lock can be held, and wait for it `seconds` at most."""
