@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 TESTS = Path(__file__).parents[1]
@@ -50,7 +51,8 @@ class Halves:
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
         config = session.config
-        self._halves = LoadFileScheduling(config), LoadFileScheduling(config)
+        log = Producer("halves", enabled=config.option.debug)  # as xdist's own does
+        self._halves = LoadFileScheduling(config, log), LoadFileScheduling(config, log)
         workers = len(config.option.tx)
         self._halves[0].numnodes, self._halves[1].numnodes = workers - workers // 2, workers // 2
         self._told: list[Any] = []
