@@ -31,7 +31,7 @@ def test_each_trip_lists_its_files() -> None:
         found[name] = {Path(file.strip()).name for file in files}
     call, document, lookup, alert, setting = found.values()
     assert {"requests.py", "routes.py", "window.py", "histograms.py"} <= call < document | call
-    assert {"lookups.py", "cache_series.py"} <= lookup
+    assert {"cache_meter.py", "cache_series.py"} <= lookup
     assert {"counters.py", "evaluator.py", "receiver.py"} <= alert
     assert {"settings.py", "endpoint.py"} <= setting
     assert len(call) <= 12
