@@ -7,10 +7,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from pydantic import AfterValidator
+from pydantic_core import core_schema
 
 from support.intervals import SlowLog, Steps, is_the_handlers
 
@@ -105,10 +105,16 @@ class ToolClock:
                 time.sleep(SLOW_SECONDS)
             return text
 
+        class Slow(str):  # older frameworks make nothing of `Annotated`
+            __slots__ = ()
+
+            @classmethod
+            def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+                text = core_schema.str_schema()
+                return core_schema.no_info_after_validator_function(slowly, text)
+
         function = either(is_async, str.upper, handlers.step)
-        function.__annotations__ = dict.fromkeys(
-            ["text", "return"], Annotated[str, AfterValidator(slowly)]
-        )
+        function.__annotations__ = dict.fromkeys(["text", "return"], Slow)
         self.run(function, "a")
         (handler,) = handlers.made
         assert validations.made

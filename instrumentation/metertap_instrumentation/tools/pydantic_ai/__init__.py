@@ -27,8 +27,13 @@ from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCall
 
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
+    sets = []
     if version < (1, 63):
-        targets = [coroutine_method("ToolManager.handle_call", WholeCalls())]
+        whole = WholeCalls()
+        targets = [coroutine_method("ToolManager.handle_call", whole)]
+        # Which all tools of an agent are in: called when the arguments have been validated.
+        called = coroutine_method("CombinedToolset.call_tool", HandlerTime(whole))
+        sets = [PatchSet("pydantic_ai.toolsets.combined", [called])]
     else:
         made = Calls()
         targets = [
@@ -38,7 +43,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
             coroutine_method("ToolManager._raw_execute", HandlerTime(made), optional=True),
         ]
     module = "pydantic_ai._tool_manager" if version < (1, 78) else "pydantic_ai.tool_manager"
-    return [PatchSet(module, targets)]
+    return [PatchSet(module, targets), *sets]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.pydantic_ai"], _patch_sets)
