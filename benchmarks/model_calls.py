@@ -3,8 +3,8 @@
 A server on this machine answers each client once. Then its request gives that answer at once, so
 that what is added shows beside some tens of microseconds and not beside milliseconds. The same
 calls are made with metertap installed, without it, and with measuring switched off, alternately in
-one process, in CPU time of the thread that asks. Whole calls over HTTP are measured as well: there
-the same code takes longer, since it is no more in the processor's caches.
+one process, in CPU time of the thread that asks. Whole calls over HTTP are measured as well, by
+`model_calls_in_place`.
 
 A row is the median over the rounds of what the median call of a round takes more; beside it are the
 quartiles of the rounds. In a round each way has a client of its own, in an order that is drawn.
@@ -27,6 +27,7 @@ import openai
 from google import genai
 
 import metertap
+from benchmarks import model_calls_in_place
 from benchmarks.measuring import Result, result
 from benchmarks.model_server import ASKED, serving
 
@@ -65,11 +66,6 @@ async def _timed_later(ask: Callable[[], Awaitable[object]]) -> list[float]:
 def _openai(url: str) -> list[float]:
     with openai.OpenAI(api_key="key", base_url=f"{url}/v1") as client:
         return _timed(lambda: client.chat.completions.create(**ASKED))
-
-
-def _openai_stream(url: str) -> list[float]:
-    with openai.OpenAI(api_key="key", base_url=f"{url}/v1") as client:
-        return _timed(lambda: list(client.chat.completions.create(**ASKED, stream=True)))
 
 
 def _openai_async(url: str) -> list[float]:
@@ -111,9 +107,7 @@ def calls(rounds: int) -> Iterator[Result]:
             yield _added(f"model call, {name}", ours, bare, 1.0)
             if client is _openai:
                 yield _added("model call, switched off", off, bare, 0.2)
-        for name, client in (("whole", _openai), ("whole and streamed", _openai_stream)):
-            bare, ours, _ = _alternately(client, url, rounds)
-            yield _added(f"model call, openai, {name}", ours, bare, 1.0)
+        yield from model_calls_in_place.calls(url, 3)
 
 
 @contextlib.contextmanager

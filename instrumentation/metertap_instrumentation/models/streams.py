@@ -71,12 +71,11 @@ def _generator(iterator: Any, call: Call, see: See, telling: Telling) -> Iterato
         for item in iterator:
             try:
                 get = item.__dict__.get
-                tells = get(one) is not None or get(other) is not None
-                if not (is_named or tells) and isinstance(model := get("model"), str):
+                if not (get(one) is None is get(other)):
+                    _look(call, see, item)
+                elif not is_named and isinstance(model := get("model"), str):
                     call.model, is_named = model, bool(model)
             except Exception:  # it keeps its fields elsewhere
-                tells = True
-            if tells:
                 _look(call, see, item)
             yield item
     except GeneratorExit:
