@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="these are the ends that POSIX has"),
     pytest.mark.programs,
 ]
+BUSY = "work(); ready(lambda: None)\nwhile True: pass"
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
@@ -68,17 +69,18 @@ def test_a_signal_that_comes_twice_ends_the_process_once(
 ) -> None:
     pairs = 0
     while pairs < 2:
-        with receiver() as collector:
-            command = command_of("work(); ready(lambda: None)\nwhile True: pass")
-            with started(command, env=to(collector)) as process:
-                assert process.stdout is not None
-                process.stdout.readline()
-                began = time.monotonic()
-                process.send_signal(sent)
-                time.sleep(pause)
-                process.send_signal(sent)
-                took = time.monotonic() - began
-                assert ended(process).status == -sent
+        with (
+            receiver() as collector,
+            started(command_of(BUSY), env=to(collector)) as process,
+        ):
+            assert process.stdout is not None
+            process.stdout.readline()
+            began = time.monotonic()
+            process.send_signal(sent)
+            time.sleep(pause)
+            process.send_signal(sent)
+            took = time.monotonic() - began
+            assert ended(process).status == -sent
         if took < 0.05:  # a second one that comes a tenth of a second later is another one
             pairs += 1
             assert sum(collector.calls_by_process().values()) == CALLS
@@ -92,20 +94,21 @@ def test_a_process_that_stands_still_meanwhile_handles_both_as_one(
     # As it does where a container has used up its share of the processor.
     took = 1.0
     while took > 0.05:
-        with receiver() as collector:
-            command = command_of("work(); ready(lambda: None)\nwhile True: pass")
-            with started(command, env=to(collector)) as process:
-                assert process.stdout is not None
-                process.stdout.readline()
-                began = time.monotonic()
-                process.send_signal(sent)
-                time.sleep(pause)
-                process.send_signal(signal.SIGSTOP)
-                process.send_signal(sent)
-                took = time.monotonic() - began
-                time.sleep(0.2)
-                process.send_signal(signal.SIGCONT)
-                assert ended(process).status == -sent
+        with (
+            receiver() as collector,
+            started(command_of(BUSY), env=to(collector)) as process,
+        ):
+            assert process.stdout is not None
+            process.stdout.readline()
+            began = time.monotonic()
+            process.send_signal(sent)
+            time.sleep(pause)
+            process.send_signal(signal.SIGSTOP)
+            process.send_signal(sent)
+            took = time.monotonic() - began
+            time.sleep(0.2)
+            process.send_signal(signal.SIGCONT)
+            assert ended(process).status == -sent
     assert sum(collector.calls_by_process().values()) == CALLS
 
 

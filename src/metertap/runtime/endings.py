@@ -205,7 +205,11 @@ class Endings:
 
     def _leave_pool(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         self._push_at_once()
-        return wrapped(*args, **kwargs)
+        try:
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
 
     def _push_from_a_thread(self, seconds: float = END_SECONDS) -> None:
         """Push, from where no lock can be held, and wait for it `seconds` at most."""

@@ -1,4 +1,4 @@
-"""The first moments of an end, in which another signal repeats the one before."""
+"""The first moments of an end: another signal that comes in them asks for nothing new."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEP_SECONDS = 0.02
 
 
 class FirstMoments:
-    """A tenth of a second, from the making on. `end` ends it before.
+    """Tell, by `are_over`, whether a tenth of a second has passed since this was made.
 
     `timeout` of coreutils sends each signal to its child and then to its group, in which the child
     is. The clock does not tell which signals come so soon: a process may stand still (a quota of
@@ -30,7 +30,7 @@ class FirstMoments:
             self._counted = signal_mask.start(self._count)
 
     def end(self) -> None:
-        """End them, and the thread. A signal that comes later is another one."""
+        """Let them be over now, and wait until the thread that counts has ended."""
         self._ended.release()
         if self._counted is not None:
             self._counted.acquire(timeout=1.0)
