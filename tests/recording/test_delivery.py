@@ -64,6 +64,25 @@ def test_what_waited_belongs_to_the_instruments_that_were_there_before() -> None
     assert series.waiting == 1
 
 
+def test_what_is_recorded_while_new_instruments_begin_is_theirs() -> None:
+    """They are given what those before them had; nobody would give them what came after."""
+    before, after = KeptInstruments(), KeptInstruments()
+    recorder = Recorder()
+    recorder.instruments = [before]
+    series = recorder.tool("search", "test")
+    for seconds in (0.1, 0.2):
+        call(recorder, series, seconds)
+    given: list[float] = []
+
+    def begin() -> None:
+        given.extend(before.durations)
+        call(recorder, series, 0.3)
+
+    recorder.switch([after], begin)
+    recorder.fold()
+    assert (given, before.durations, after.durations) == ([0.1, 0.2], [0.1, 0.2], [0.3])
+
+
 def test_where_one_of_the_instruments_wants_it_each_sample_comes_at_once() -> None:
     patient, other = KeptInstruments(), KeptInstruments(in_order=True)
     recorder = Recorder()

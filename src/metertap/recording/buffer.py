@@ -395,8 +395,20 @@ class Delivery(ABC):
 
     @instruments.setter
     def instruments(self, instruments: Sequence[Instruments]) -> None:
+        self.switch(instruments)
+
+    def switch(
+        self, instruments: Sequence[Instruments], begin: Callable[[], None] | None = None
+    ) -> None:
+        """Record to `instruments` from now on; what was recorded before belongs to those before.
+
+        `begin` gives the new ones what the ones before had. It is called when those have had
+        everything, and before the new ones get anything: other threads go on recording meanwhile.
+        """
         with self.lock:
-            self.fold()  # what was recorded before belongs to those that were there before
+            self.fold()
+            if begin is not None:
+                begin()
             self._instruments = instruments
             self.in_order = any(item.in_order for item in instruments)
             self.begin_again()

@@ -303,10 +303,7 @@ class Pipeline:
             ours, theirs = instruments_of(own), instruments_of(provider)
             if not sdk.takes_readers(provider):
                 self._note_takes_no_readers(provider)
-                with self._recorder.lock:
-                    self._recorder.fold()
-                    journal.replay(theirs)
-                    self._record_to(ours, theirs)
+                self._record_to(ours, theirs, handover=Handover(journal))
                 return
             otlp, self._readers.otlp = self._readers.otlp, None
             # What a collector got from us already must not reach it again from the application;
@@ -317,10 +314,7 @@ class Pipeline:
             self._readers.equip(provider)
             # Not with the recorder's lock: caches have locks of their own, and new names need it.
             handover = Handover(journal, ours.freeze() if delivered else None)
-            with self._recorder.lock:
-                self._recorder.fold()
-                handover.give(theirs)
-                self._record_to(theirs)
+            self._record_to(theirs, handover=handover)
             if delivered or journal.overflowed:
                 self._host.note("the provider was set late: its histograms begin there")
             if otlp is not None:
@@ -330,11 +324,19 @@ class Pipeline:
                     sdk.detach(own, otlp)
             ours.close()
 
-    def _record_to(self, *instruments: OtelInstruments | Journal) -> None:
-        for item in instruments:
-            if isinstance(item, OtelInstruments):
-                item.open(self._recorder)
-        self._recorder.instruments = instruments
+    def _record_to(
+        self, *instruments: OtelInstruments | Journal, handover: Handover | None = None
+    ) -> None:
+        """Record to these from now on; the last one begins with what `handover` has."""
+
+        def begin() -> None:
+            for item in instruments:
+                if isinstance(item, OtelInstruments):
+                    item.open(self._recorder)
+            if handover is not None and isinstance(last := instruments[-1], OtelInstruments):
+                handover.give(last)
+
+        self._recorder.switch(instruments, begin)
 
     def _observe_process(self) -> None:
         # Not with the recorder's lock: who collects holds the SDK's, and may wait for that one.
