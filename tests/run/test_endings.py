@@ -215,6 +215,22 @@ ENDINGS = [
     *(child(f"{method} pool", method, POOL) for method in ("fork", "spawn", "forkserver")),
     *(child(f"{method} executor", method, EXECUTOR) for method in ("fork", "spawn", "forkserver")),
     Ending("child of Celery's pool", CELERYS_POOL),
+    Ending(
+        "forked child, os._exit",
+        "pid = os.fork()\nif pid: os.waitpid(pid, 0)\nelse: work(); os._exit(0)",
+    ),
+    Ending("os._exit", "work(); os._exit(9)", status=9),
+    Ending(
+        "os._exit in a thread",
+        "work(); threading.Thread(target=os._exit, args=(9,)).start(); time.sleep(60)",
+        status=9,
+    ),
+    Ending(
+        "os._exit in a signal's handler",
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(9)); work(); ready()",
+        signal.SIGTERM,
+        9,
+    ),
 ]
 
 
@@ -306,9 +322,8 @@ def test_where_one_of_two_places_hangs_the_other_gets_all(
 @pytest.mark.parametrize(
     "sudden",
     [
-        "os._exit(9)",
         "os.abort()",
-        "os.execv(sys.executable, [sys.executable, '-c', 'import os; os._exit(9)'])",
+        "os.execv(sys.executable, [sys.executable, '-c', 'import sys; sys.exit(9)'])",
         "os.kill(os.getpid(), signal.SIGKILL)",
         "os.kill(os.getpid(), signal.SIGUSR1)",
         # A shell that starts the tests in the background has it ignored.
@@ -347,12 +362,14 @@ def test_a_handler_below_python_is_kept(tmp_path: Path) -> None:
 
 def test_a_tap_that_is_shut_down_leaves_the_ends_as_they_were() -> None:
     code = """
-import signal, metertap
-before = [signal.getsignal(number) for number in (15, 1)], signal.raise_signal
+import os, signal, metertap
+def ends():
+    return [signal.getsignal(number) for number in (15, 1)], signal.raise_signal, os._exit
+before = ends()
 tap = metertap.instrument()
-during = [signal.getsignal(number) for number in (15, 1)], signal.raise_signal
+during = ends()
 tap.shutdown()
-print(before == ([signal.getsignal(number) for number in (15, 1)], signal.raise_signal) != during)
+print(before == ends() != during)
 """
     with receiver() as collector:
         done = subprocess.run(

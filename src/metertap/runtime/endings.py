@@ -1,10 +1,11 @@
 """The ends of a process: what was measured is pushed, and the end stays the program's own.
 
 Seen are exit handlers (the program returns, calls `sys.exit` or raises), children of
-`multiprocessing`, which end without exit handlers, SIGTERM and SIGHUP where the program does not
-handle them, and a signal that a program raises at itself (as uvicorn does once it has shut down).
-Nothing is seen of SIGKILL, `os._exit` and other deadly signals: they lose what was measured since
-the last periodic export.
+`multiprocessing`, which end without exit handlers, `os._exit` (by which children end that a program
+forks itself: those of Celery's pool, RQ's work horses), SIGTERM and SIGHUP where the program does
+not handle them, and a signal that a program raises at itself (as uvicorn does once it has shut
+down). Nothing is seen of SIGKILL and other deadly signals: they lose what was measured since the
+last periodic export.
 """
 
 from __future__ import annotations
@@ -77,8 +78,7 @@ class Endings:
         self._is_ending = False  # by an exit handler, which no interrupt keeps from it any more
         self._put_off_until: float | None = None
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
-        # Children of Celery's pool end by `os._exit`, before the finalizers of their process.
-        self._pooled = PatchSet("billiard.pool", [Target("Worker._do_exit", self._leave_pool)])
+        self._left = PatchSet("os", [Target("_exit", self._leave)])
 
     def watch(self, *, pushes: bool) -> None:
         """Watch for the end of the process; `pushes` says whether anything could be lost then."""
@@ -97,7 +97,7 @@ class Endings:
             _watching = None
         atexit.unregister(self._exit)
         self._raised.uninstall()
-        self._pooled.uninstall()
+        self._left.uninstall()
         for number in self._ours():
             with suppress(ValueError):  # this is not the main thread; the handler does no harm
                 signal.signal(number, signal.SIG_DFL)
@@ -113,7 +113,7 @@ class Endings:
         if os.name != "posix":
             return
         self._raised.install()
-        self._pooled.install()
+        self._left.install()
         if is_main_thread():
             for number in CAUGHT:
                 if has_default_action(number):
@@ -203,8 +203,10 @@ class Endings:
             hide_frame(error)
             raise
 
-    def _leave_pool(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        self._push_at_once()
+    def _leave(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        # A child that has recorded nothing, as between a fork and an `exec`, starts no thread.
+        if state.recorder().has_activity:
+            self._push_from_a_thread()
         try:
             return wrapped(*args, **kwargs)
         except BaseException as error:
