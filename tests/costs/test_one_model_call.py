@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from metertap import catalogue, state
 from metertap.costs import ledger, model_calls, points
 from metertap.costs.usage import Unusable, Usage
 from metertap.labels import as_label
+from metertap_instrumentation.models import layers
 from support.metric_data import points as points_of
 from support.warned import warnings_of
 
@@ -258,6 +262,58 @@ def test_a_client_counts_unless_the_layer_around_it_does(counts: bool) -> None:
     finally:
         model_calls.outer.reset(token)
     assert (call is None, layer.was_seen) == (counts, True)
+
+
+def in_layer(function: Callable[[], Any], *, is_async: bool) -> Any:
+    """Call `function` in a layer that counts, which is over afterwards."""
+
+    class Layers:
+        def begin(self, *_call: Any) -> Any:
+            return (model_calls.Outer(counts=True),)
+
+        def ended(self, *_call: Any) -> None: ...
+
+        raised = ended
+
+    if not is_async:
+        return layers.plain(Layers())(function, None, (), {})
+
+    async def asked() -> Any:
+        return function()
+
+    async def main() -> Any:
+        return await layers.coroutine(Layers())(asked, None, (), {})
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_what_is_asked_later_by_work_that_a_call_began_counts(is_async: bool) -> None:
+    def begin_work() -> Context:
+        assert model_calls.begin("openai", model_calls.CHAT, "own") is None
+        return copy_context()
+
+    work = in_layer(begin_work, is_async=is_async)
+    assert work.run(begun).requested == "own"
+    # What that asks within a layer of its own is no business of the one that is over either.
+    inner = work.run(lambda: model_calls.Outer(counts=False))
+    assert (inner.within, work.run(model_calls.around)) == (None, None)
+
+
+def test_layers_of_work_that_begins_work_are_not_kept() -> None:
+    """Each is around the next one's beginning, and three of them are open at any time."""
+    context, open_layers = copy_context(), []
+    for _ in range(100):
+        context = context.run(copy_context)
+        layer = context.run(lambda: model_calls.Outer(counts=False))
+        context.run(model_calls.outer.set, layer)
+        open_layers.append(layer)
+        if len(open_layers) > 3:
+            open_layers.pop(0).is_over = True
+    around, kept = context.run(model_calls.around), 0
+    while around is not None:
+        around, kept = around.within, kept + 1
+    assert kept == 4  # the three, and the one that ended last
 
 
 def test_equal_requests_are_no_repeats_where_nobody_looks_for_them() -> None:

@@ -34,7 +34,8 @@ def plain(measure: Measure) -> WrapperFunction:
                 measure.raised(begun, error)
             raise
         finally:
-            if token is not None:
+            if begun is not None and token is not None:
+                begun[0].is_over = True
                 outer.reset(token)
         if begun is not None:
             try:
@@ -63,7 +64,8 @@ def coroutine(measure: Measure) -> WrapperFunction:
                 measure.raised(begun, error)
             raise
         finally:
-            if token is not None:
+            if begun is not None and token is not None:
+                begun[0].is_over = True
                 try:
                     outer.reset(token)
                 except ValueError:  # it is closed in another context

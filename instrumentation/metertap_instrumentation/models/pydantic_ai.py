@@ -71,6 +71,7 @@ class _Opened:
             hide_frame(error)
             raise
         finally:
+            self._begun[0].is_over = True
             try:
                 outer.reset(token)
             except ValueError:  # it is closed in another context

@@ -18,6 +18,7 @@ from metertap.costs.model_calls import (
     UNKNOWN,
     ModelCall,
     Outer,
+    around,
     outer,
 )
 from metertap.costs.usage import Unusable, Usage
@@ -68,7 +69,7 @@ class Reports:
 
     def begin(self, instance: Any, _args: Any, _kwargs: Any) -> Any:
         """Begin a call; None where it is counted further out, or nothing is counted."""
-        layer = outer.get()
+        layer = around()
         if not is_enabled() or (layer is not None and layer.counts):
             return None
         return Outer(counts=False), ModelCall("", CHAT, "", None), instance
@@ -145,6 +146,7 @@ class Stream:
         """Count by what was reported until now, once."""
         with faults.guarded(_PLACE):
             begun, self._begun = self._begun, (self._begun[0], None, None)
+            begun[0].is_over = True
             if begun[1] is not None and self._taken is not None:
                 self._reports.ended(begun, self._taken, in_finaliser=in_finaliser)
 

@@ -31,14 +31,21 @@ UNKNOWN = "unknown"
 
 
 class Outer:
-    """A layer around model clients: whether it counts, and whether a client inside was asked."""
+    """A layer around model clients: whether it counts, and whether a client inside was asked.
 
-    __slots__ = ("counts", "was_seen", "within")
+    Tasks, threads and callbacks that begin inside have it in their contexts for as long as they
+    live. Once it `is_over`, what they ask is none of its business.
+    """
+
+    __slots__ = ("counts", "is_over", "was_seen", "within")
 
     def __init__(self, *, counts: bool) -> None:
         self.counts = counts
-        self.was_seen = False
-        self.within = outer.get()
+        self.is_over = self.was_seen = False
+        self.within = layer = around()
+        while layer is not None:  # tasks that begin each other would make an endless chain
+            layer.within = _unended(layer.within)
+            layer = layer.within
 
     def seen(self) -> None:
         """Note that a client was asked, here and in all layers around this one."""
@@ -49,7 +56,18 @@ class Outer:
 
 
 outer: ContextVar[Outer | None] = ContextVar("metertap_model_layer", default=None)
-"""The innermost layer around this code."""
+"""The innermost layer around this code, which may be over."""
+
+
+def around() -> Outer | None:
+    """Return the innermost layer around this code that is not over."""
+    return _unended(outer.get())
+
+
+def _unended(layer: Outer | None) -> Outer | None:
+    while layer is not None and layer.is_over:
+        layer = layer.within
+    return layer
 
 
 class ModelCall(Call):
@@ -110,7 +128,7 @@ def begin(
 
     `request` is the whole request. A salted hash of it is kept if repeats are looked for.
     """
-    layer = outer.get()
+    layer = around()
     if layer is not None:
         layer.seen()
         if layer.counts:
