@@ -13,7 +13,7 @@ import pytest
 
 import metertap
 from metertap import faults
-from metertap.caching.layers import counting, layer
+from metertap.caching.layers import by, counting
 
 diskcache = pytest.importorskip("diskcache")
 pytestmark = [pytest.mark.library, pytest.mark.interpreter]
@@ -64,7 +64,7 @@ def test_a_layer_above_counts_alone(cache: Any) -> None:
     with counting("another"):
         assert cache.get("held") == 1
         assert cache.get("none", 2) == 2
-        assert layer.get() == "another"
+        assert by() == "another"
     assert counted() == {}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import metertap
 from kits.cache_kit import CacheKit, shows_us
-from metertap.caching.layers import layer
+from metertap.caching.layers import by
 
 Result = TypeVar("Result")
 
@@ -133,7 +133,7 @@ class AsyncCacheKit(CacheKit):
         self, cache: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def slow(*_args: Any, **_kwargs: Any) -> Any:
-            assert self.asks_nobody or layer.get() == self.system
+            assert self.asks_nobody or by() == self.system
             asked.set()
             await asyncio.sleep(60)
 
@@ -146,7 +146,7 @@ class AsyncCacheKit(CacheKit):
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert layer.get() is None
+            assert by() is None
 
         self.put(cache, "a", 1)
         asked = asyncio.Event()

@@ -64,7 +64,7 @@ def _asks(*, known: bool) -> Ask:
     """
 
     def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-        if _layer() is not None:
+        if _layer():
             return None
         return with_default(args, kwargs, ours=known and not cache.plugins, unless_none=True)
 
@@ -99,22 +99,18 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
     async def call(*args: Any, **kwargs: Any) -> Any:  # as aiocache's own decorators do
         try:
-            if (
-                kwargs
-                or len(args) != 2
-                or not live
-                or _layer() is not None
-                or _in_stampede() is not None
-            ):
+            if kwargs or len(args) != 2 or not live or _layer() or _in_stampede() is not None:
                 return await otherwise(*args, **kwargs)
             self: Any = args[0]
             if type(self).__module__ == _IN_MEMORY and not self.plugins:
                 value = await method(*args)
             else:
-                token = _set_layer("aiocache")
+                mark = ["aiocache"]
+                token = _set_layer(mark)
                 try:
                     value = await method(*args)
                 finally:
+                    mark.clear()
                     leave_layer(token)
         except BaseException as error:
             hide_frame(error)

@@ -28,7 +28,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import Asked, counts, stand_ins
-from metertap.caching.layers import counting, layer, leave_layer
+from metertap.caching.layers import by, counting, layer, leave_layer
 from metertap.caching.meters import ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
@@ -38,7 +38,6 @@ from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
 _NOTHING: Any = object()
-# Not the cache itself: a connection that is opened meanwhile keeps its context while it lives.
 _HERE = "cashews"
 _MEMORY = "cashews.backends.memory"
 
@@ -78,15 +77,17 @@ async def lookup(
     """Count a lookup, as the middleware around it; `get_raw` has no default but None."""
     given = default = kwargs.get("default")
     try:
-        if _layer() is not None:
+        if _layer():
             return await call(*args, **kwargs)
         name = command._value_
         if name != "get_raw" and _is_own(backend):
             kwargs["default"] = given = _NOTHING
-        token = _set_layer(_HERE)
+        mark = [_HERE]
+        token = _set_layer(mark)
         try:
             found = await call(*args, **kwargs)
         finally:
+            mark.clear()
             leave_layer(token)
     except BaseException as error:
         hide_frame(error)
@@ -110,7 +111,7 @@ async def get_in_memory(
 ) -> Any:
     """Count a lookup of one key in cashews' own memory, which asks no other cache meanwhile."""
     try:
-        if _layer() is not None:
+        if _layer():
             return await call(key, default)
         found = await call(key, _NOTHING)
     except BaseException as error:
@@ -159,7 +160,7 @@ async def no_lookup(
 ) -> Any:
     """Count nothing that a backend reads for any other command, as the middleware around it."""
     try:
-        with counting(_layer() or _HERE):
+        with counting(by() or _HERE):
             return await call(*args, **kwargs)
     except BaseException as error:
         hide_frame(error)
@@ -167,7 +168,7 @@ async def no_lookup(
 
 
 def _in_whose_name(_backend: Any, args: Any, kwargs: Any) -> Asked | None:
-    asked_by = _layer()
+    asked_by = by()
     return None if asked_by is None else (None, (_asked_by, asked_by, *args), kwargs)
 
 

@@ -124,7 +124,7 @@ class Counter:
         self._defaults: dict[Any, tuple[int, Any]] = {}
 
     def __call__(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        if self._line.counts == LOOKUPS and _layer() is not None:
+        if self._line.counts == LOOKUPS and _layer():
             return wrapped(*args, **kwargs)  # another cache stands on this one, and counts
         if getattr(getattr(wrapped, "__code__", None), "co_flags", 0) & inspect.CO_COROUTINE:
             # The method is called when this coroutine is awaited: one that is never awaited leaves

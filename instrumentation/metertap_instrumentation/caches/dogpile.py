@@ -86,7 +86,7 @@ class _Creation(setting):
     __slots__ = ("many", "region", "started")
 
     def __init__(self, region: Any, *, many: bool) -> None:
-        super().__init__(_creation, self if _layer() is None else None)
+        super().__init__(_creation, None if _layer() else self)
         self.region = region
         self.many = many
         self.started = False

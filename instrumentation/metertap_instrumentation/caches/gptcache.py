@@ -30,22 +30,27 @@ from metertap_instrumentation.libraries import LIBRARIES
 _layer = layer.get
 meters = ObjectMeters("gptcache", supports=frozenset())
 
-_searched: ContextVar[ObjectMeter | None] = ContextVar("metertap_gptcache", default=None)
+_searched: ContextVar[list[ObjectMeter] | None] = ContextVar("metertap_gptcache", default=None)
+"""The meter of the search without an end, in a list that tasks which begin meanwhile share."""
 _caches: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 
 def _searched_for(report: Any, _result: Any, _args: Any, _kwargs: Any) -> None:
-    before = _searched.get()
+    before = _taken()
     if before is not None:
         before.miss()
-    _searched.set(meters.of(_cache_of(report)) if _layer() is None else None)
+    _searched.set(None if _layer() else [meters.of(_cache_of(report))])
+
+
+def _taken() -> ObjectMeter | None:
+    waiting = _searched.get()
+    return waiting.pop() if waiting else None
 
 
 def _ended(count: Callable[[ObjectMeter], None]) -> Make:
     def note(_report: Any, _result: Any, _args: Any, _kwargs: Any) -> None:
-        meter = _searched.get()
+        meter = _taken()
         if meter is not None:
-            _searched.set(None)
             count(meter)
 
     return after("gptcache", note)

@@ -53,10 +53,12 @@ _RUN = """
         _result = {awaiting}_method({first}, *_args, **_kwargs)
 """
 _RUN_AS_LAYER = """
-        _token = _set_layer(_layers)
+        _mark = [_layers]
+        _token = _set_layer(_mark)
         try:
             _result = {awaiting}_method({first}, *_args, **_kwargs)
         finally:
+            _mark.clear()
             _leave(_token)
 """
 _ANSWER = """
@@ -105,7 +107,7 @@ def stand_ins(owner: str, /, **makers: Make) -> list[Target]:
 
 def outermost(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
     """Ask for everything that is no part of another cache's lookup."""
-    return (None, args, kwargs) if _layer() is None else None
+    return None if _layer() else (None, args, kwargs)
 
 
 def anything(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:

@@ -22,7 +22,7 @@ from metertap.patching.tracebacks import hide_frame
 _SOURCE = """
 {kind} call({parameters}):
     try:
-        if {unless}_layer() is not None or not _live:
+        if {unless}_layer() or not _live:
             return _otherwise({arguments})
         _found = _method({with_ours})
     except BaseException as _error:

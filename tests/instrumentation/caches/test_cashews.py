@@ -13,7 +13,7 @@ import pytest
 import metertap
 from kits.async_caches import AsyncCacheKit, OfServer, close_loop, run
 from kits.cache_kit import SENTINEL
-from metertap.caching.layers import layer
+from metertap.caching.layers import by
 from servers.real_servers import redis_server
 
 pytestmark = pytest.mark.library("cashews")
@@ -131,7 +131,7 @@ class TestMemory(Kit):
         async def watch(call: Any, cmd: Any, _backend: Any, *args: Any, **kwargs: Any) -> Any:
             result = await call(*args, **kwargs)
             if cmd is cashews.Command.GET:
-                seen.append((kwargs, result, layer.get()))
+                seen.append((kwargs, result, by()))
             return result
 
         cache = cashews.Cache()

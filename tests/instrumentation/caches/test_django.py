@@ -17,6 +17,7 @@ from metertap.runtime.tap import active_tap
 from servers.real_servers import redis_server
 
 pytest.importorskip("django")
+from django.conf import empty, settings
 from django.core.cache import CacheHandler, cache, caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
@@ -191,6 +192,19 @@ def test_a_class_that_is_defined_later_is_seen_once() -> None:
     del globals()["Later"]
     assert (found["hits"], found["misses"]) == (2, 1)
     assert not hasattr(vars(Later)["get"], "__wrapped__")
+
+
+def test_made_where_nobody_has_configured_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    with metertap.instrument(json_endpoint=False) as tap:
+        alone = LocMemCache("unconfigured", {})
+        with monkeypatch.context() as patch:
+            patch.setattr(settings, "_wrapped", empty)
+            patch.setattr(caches, "_settings", None)
+            patch.delitem(vars(caches), "settings", raising=False)
+            alone.get("a")
+            (found,) = metertap.get_all_metrics()["cache_metrics"].values()
+            assert found["misses"] == 1
+        assert tap.diagnosis()["faults"] == {}
 
 
 def test_dummy_misses_always() -> None:

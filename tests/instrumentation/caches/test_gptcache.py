@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextvars import Context, copy_context
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,17 @@ class TestGPTCache(Kit):
         asyncio.run(main())
         assert self.counted()[0] >= 5
         assert sum(self.counted()) == 10
+
+    def test_work_that_a_model_begins_counts_what_it_asks_itself(self, cache: Any) -> None:
+        contexts: list[Context] = []
+
+        def model(**_options: Any) -> str:
+            contexts.append(copy_context())
+            return "new"
+
+        assert adapter.adapt(model, str, _keep, prompt="b", cache_obj=cache) == "new"
+        assert contexts[0].run(ask, cache, "b") == "new"
+        assert self.counted() == (1, 1)
 
     def test_a_model_that_fails_was_a_miss(self, cache: Any) -> None:
         self.put(cache, "a", 1)

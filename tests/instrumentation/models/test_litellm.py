@@ -190,22 +190,23 @@ class TestCompletion(LiteLLMKit):
     def test_what_a_callback_of_the_program_asks_is_a_call_of_its_own(
         self, api: ModelApi, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        judged: list[int] = []
         client = self.client(api.url, is_async=True)
 
-        async def judge(kwargs: Any, *_call: Any) -> None:
-            if not judged:
-                judged.append(1)
-                await self.ask(client, SECRET)
-                judged.append(2)
-
         async def main() -> None:
-            await self.ask(client, SECRET)
-            while len(judged) < 2:  # by a task that the call began, and that its context is in
-                await asyncio.sleep(0.01)
+            judges: list[int] = []
+            judged = asyncio.Event()
 
-        monkeypatch.setattr(litellm, "_async_success_callback", [judge])
-        asyncio.run(asyncio.wait_for(main(), 60))
+            async def judge(*_call: Any) -> None:
+                judges.append(1)
+                if len(judges) == 1:  # it is called for what it asks itself, too
+                    await self.ask(client, SECRET)
+                    judged.set()
+
+            monkeypatch.setattr(litellm, "_async_success_callback", [judge])
+            await self.ask(client, SECRET)
+            await asyncio.wait_for(judged.wait(), 60)  # by a task that the call began
+
+        asyncio.run(main())
         assert self.only()["calls"] == len(api.asked) == 2
 
     def test_another_provider_has_the_name_of_the_convention(self, api: ModelApi) -> None:

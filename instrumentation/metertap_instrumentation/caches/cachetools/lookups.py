@@ -14,7 +14,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import is_own
-from metertap.caching.layers import counting, layer
+from metertap.caching.layers import by, counting, layer
 from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.costs import reuse
@@ -25,6 +25,9 @@ from metertap.patching.tracebacks import hide_frame
 MODULE = "cachetools"
 _NOTHING: Any = object()
 _TOO_LARGE = ("value too large",)
+_MAKING_ROOM = "an entry is dropped"
+_SETTING = "an entry is put"
+"""The layer while an entry is put into the cache that is in its mark, too."""
 _STORING = "a decorator stores"
 """The layer while a decorator stores a result, whose lookup was counted before."""
 _BETWEEN = ("metertap", "metertap_instrumentation", "wrapt")
@@ -40,7 +43,7 @@ _making = ObjectMeters("cachetools")
 
 _SEEN = """
 {kind} call({parameters}):
-    if _live and _layer() is None:
+    if _live and not _layer():
         _saw({first}, {args}, _only_misses)
     try:
         return {call}
@@ -59,16 +62,16 @@ _GETITEM = """
         _value = {call}
     except BaseException as _error:
         _hide(_error)
-        if _live and _meter is not None and isinstance(_error, KeyError) and _layer() is None:
+        if _live and _meter is not None and isinstance(_error, KeyError) and not _layer():
             _meter.miss()
         raise
-    if _layer() is None:
+    if not _layer():
         _meter.hit()
     return _value
 """
 _SETDEFAULT = """
 {kind} call({parameters}):
-    _found, _stores = _looked({first}, {args}) if _live and _layer() is None else (True, False)
+    _found, _stores = _looked({first}, {args}) if _live and not _layer() else (True, False)
     try:
         if _stores:
             with _counting(_storing):
@@ -87,10 +90,12 @@ _SETITEM = """
     try:
         if not _live:
             return {call}
-        _token = _set_layer(_setting({first}))
+        _mark = [_setting, {first}]
+        _token = _set_layer(_mark)
         try:
             return {call}
         finally:
+            _mark.clear()
             _reset_layer(_token)
     except BaseException as _error:
         _hide(_error)
@@ -100,14 +105,18 @@ _SETITEM = """
 """
 _POPITEM = """
 {kind} call({parameters}):
-    _outer = _layer()
+    _outer, _mark = _layer(), [_making_room]
     try:
-        with _counting():
+        _token = _set_layer(_mark)
+        try:
             _item = {call}
+        finally:
+            _mark.clear()
+            _reset_layer(_token)
     except BaseException as _error:
         _hide(_error)
         raise
-    if _live and type(_outer) is _setting and _outer.cache is {first}:
+    if _live and _outer and _outer[0] is _setting and _outer[1] is {first}:
         with _guarded("cachetools"):
             _meter_of({first}).evicted()
     return _item
@@ -145,7 +154,7 @@ def _first_look(cache: Any, args: tuple[Any, ...]) -> ObjectMeter | None:
     with faults.guarded("cachetools"):
         if not _makes_up(cache):
             return meters.of(cache)
-        if _layer() is None:
+        if not _layer():
             # The cache is asked for the key before.
             _counted(cache, args[0] in cache)
     return None
@@ -157,7 +166,7 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
     def call(self: Any, key: Any, default: Any = None) -> Any:
         given, missing = default, False
-        if live and _layer() is None:
+        if live and not _layer():
             if own:
                 given = _NOTHING
             else:
@@ -206,22 +215,13 @@ def setitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 def _refused(cache: Any, error: ValueError) -> None:
     with faults.guarded("cachetools"):
-        if error.args == _TOO_LARGE and (_layer() is None or _layer() is _STORING):
+        if error.args == _TOO_LARGE and by() in (None, _STORING):
             _meter_of(cache).rejected()
 
 
 def popitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count what `cache.popitem()` evicts, if it makes room and is not the program's own call."""
     return shaped(method, _POPITEM, live=live, **_NAMES)
-
-
-class _Setting:
-    """The layer while an entry is put into `cache`."""
-
-    __slots__ = ("cache",)
-
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
 
 
 def _counted(cache: Any, found: bool) -> None:
@@ -263,12 +263,13 @@ _NAMES: dict[str, Any] = {
     "hide": hide_frame,
     "layer": _layer,
     "looked": _looked,
+    "making_room": _MAKING_ROOM,
     "meter_of": _meter_of,
     "refused": _refused,
     "reset_layer": _reset_layer,
     "saw": _saw,
     "set_layer": _set_layer,
-    "setting": _Setting,
+    "setting": _SETTING,
     "storing": _STORING,
 }
 """What the sources above name."""

@@ -37,10 +37,10 @@ class _Counted(MutableMapping[Any, Any]):
             value = self.mapping[key]
         except BaseException as error:
             hide_frame(error)
-            if isinstance(error, KeyError) and _layer() is None:
+            if isinstance(error, KeyError) and not _layer():
                 self._meter.miss()
             raise
-        if _layer() is None:
+        if not _layer():
             self._meter.hit()
         return value
 

@@ -9,7 +9,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import NOTHING, Ask, Asked, counts, is_own, with_default, within
 from metertap.caching.getting import gets
-from metertap.caching.layers import counting, layer
+from metertap.caching.layers import by, counting, layer
 from metertap.patching.targets import Live
 from metertap_instrumentation.caches.diskcache.meters import meter_of, meters
 
@@ -38,7 +38,7 @@ def _asks(*, known: bool) -> Ask:
     """
 
     def ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
-        outer = _layer()
+        outer = by()
         if outer is not None and not (type(outer) is _First and outer.is_first()):
             return None
         return with_default(args, kwargs, ours=known)
@@ -73,7 +73,5 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 not_a_lookup = within()
 """Reads entries to see whether they are there, or to change them."""
-setdefault = within(
-    lambda *_call: counting(_First()) if _layer() is None else contextlib.nullcontext()
-)
+setdefault = within(lambda *_call: contextlib.nullcontext() if _layer() else counting(_First()))
 """`index.setdefault(key, default)`."""

@@ -12,7 +12,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import ASKED, NOTHING, Ask, Asked, counts, is_own, replaced, within
 from metertap.caching.getting import gets
-from metertap.caching.layers import layer, setting
+from metertap.caching.layers import by, layer, setting
 from metertap.caching.meters import ObjectMeters
 from metertap.patching.targets import Live
 
@@ -29,6 +29,8 @@ def _alias(cache: Any) -> str | None:
     made = _aliases.get(id(cache))
     if made is not None and made[0]() is cache:
         return made[1]
+    if not sys.modules["django.conf"].settings.configured:  # to ask would read them, or raise
+        return None
     handler = sys.modules["django.core.cache"].caches  # it may have been made before us
     return next(
         (alias for alias in handler if getattr(handler._connections, alias, None) is cache), None
@@ -62,14 +64,19 @@ class _Lookup:
     given: Any
 
 
-class _Once:
+class _Once(setting):
     """One `get_or_set` of a key, which is looked up once however often it is asked for."""
 
     __slots__ = ("asked", "looked")
 
     def __init__(self, *asked: Any) -> None:
+        super().__init__(_once, self)
         self.asked = asked
         self.looked = False
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        self.asked = ()  # tasks that its default began are in its context for ever
 
 
 _once: ContextVar[_Once | None] = ContextVar("metertap_django_once", default=None)
@@ -92,7 +99,7 @@ def _asks(*, known: bool) -> Ask:
     """
 
     def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-        outer = _layer()
+        outer = by()
         if outer is not None and not (type(outer) is _Lookup and outer.cache is cache):
             return None  # it is part of another cache's lookup
         lookup = _Lookup()  # without an `__init__`, which would take as long as all of this
@@ -138,7 +145,7 @@ def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
     try:  # the program gets its own default in any case
         if lookup.found is not None:
             found = lookup.found
-        outer = _layer()
+        outer = by()
         if type(outer) is _Lookup:
             outer.found = found or outer.found or False
             return value
@@ -167,7 +174,7 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
     keys = args[0] if args else kwargs.get("keys")
-    if _layer() is not None or not isinstance(keys, Sized):
+    if _layer() or not isinstance(keys, Sized):
         return None
     return list(keys), args, kwargs  # type: ignore[call-overload]
 
@@ -175,7 +182,7 @@ def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
 def _ask_many_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
     """Ask a method whose code is known; its keys may be an iterator, which is read once."""
     keys = args[0] if args else kwargs.get("keys")
-    if _layer() is not None or isinstance(keys, Sized) or not isinstance(keys, Iterable):
+    if _layer() or isinstance(keys, Sized) or not isinstance(keys, Iterable):
         return _ask_many(cache, args, kwargs)
     asked: list[Any] = []
 
@@ -203,7 +210,5 @@ def get_many(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     return counts("django", _looked_up_many, ask=ask)(method, live)
 
 
-get_or_set = within(
-    lambda cache, args, kwargs: setting(_once, _Once(*_asked_for(cache, args, kwargs, 3)))
-)
+get_or_set = within(lambda cache, args, kwargs: _Once(*_asked_for(cache, args, kwargs, 3)))
 """`cache.get_or_set(key, default)`. The default may be a function, with lookups of its own."""

@@ -42,7 +42,7 @@ def _answered(client: Any, args: Any, answer: Any) -> None:
         if answer is client:  # a pipeline that only queues the command answers with itself
             return
         many = lookup(args)
-        if many is None or _layer() is not None:
+        if many is None or _layer():
             return
         meter = _find(id(client))
         if meter is None:
@@ -77,7 +77,7 @@ def execute_command(method: Callable[..., Any], live: Live) -> Callable[..., Any
 
 def _queued(pipeline: Any, args: Any, kwargs: Any) -> Asked | None:
     """Note what a pipeline is about to execute: `lookup` of each command. It forgets them then."""
-    if _layer() is not None:
+    if _layer():
         return None
     queued: list[bool | None] = []
     if isinstance(stack := getattr(pipeline, "command_stack", None), list) and stack:
