@@ -127,7 +127,7 @@ async def of_model(*, streamed: bool = False) -> Counts:
 
 async def of_request(build: Callable[[], Any]) -> Counts:
     """Count for a `tools/call` in memory, the client's side and the server's."""
-    async with mcp._client(build()) as client:
+    async with mcp.connected(build()) as client:
         return await counted(lambda: client.call_tool("work", {"number": 1}))()
 
 

@@ -24,11 +24,11 @@ from mcp.client.session import ClientSession
 from benchmarks.measuring import Ratio, Result, quartile
 from benchmarks.process import measured
 
-_MAJOR = metadata.version("mcp").partition(".")[0]
+MAJOR = metadata.version("mcp").partition(".")[0]
 _CALLS = 200
 _FIRST = 100
 
-if _MAJOR == "1":
+if MAJOR == "1":
     from mcp import types
     from mcp.server.fastmcp import FastMCP as HighLevel
     from mcp.server.lowlevel import Server
@@ -37,7 +37,7 @@ if _MAJOR == "1":
     _SERVER: Any = (Server, "_handle_request")
     _FLOORS: dict[str, Any] = {}
 
-    def _client(server: Any) -> Any:
+    def connected(server: Any) -> Any:
         return create_connected_server_and_client_session(getattr(server, "_mcp_server", server))
 
     def _low_level() -> Any:
@@ -66,7 +66,7 @@ else:
     _SERVER = (ServerRunner, "_on_request")
     _FLOORS = {", nothing": mcp_floors.nothing, ", the least": mcp_floors.least}
 
-    def _client(server: Any) -> Any:
+    def connected(server: Any) -> Any:
         return Client(server)
 
     def _low_level() -> Any:
@@ -92,9 +92,13 @@ def _high_level() -> Any:
     return server
 
 
+SERVERS = [("MCPServer", _high_level, 0.02), ("low-level", _low_level, 0.04)]
+"""By name: what builds a server, and the share of a call's CPU that metertap may take."""
+
+
 async def _calls(build: Callable[[], Any]) -> float:
     """CPU seconds of one call, on average over `_CALLS` of a session that is new."""
-    async with _client(build()) as client:
+    async with connected(build()) as client:
         # The first ones pay for lazy imports, and for what the interpreter learns anew about
         # classes that were patched just now: a server does so once in its life.
         for _ in range(_FIRST):
@@ -138,14 +142,14 @@ def requests(rounds: int) -> Iterator[Result]:
     """What measuring adds to the CPU time of a call, low-level and high-level."""
     logging.getLogger("mcp").setLevel(logging.WARNING)
     ways = {"bare": contextlib.nullcontext, "ours": measured, ", the floor": _least, **_FLOORS}
-    for name, build, limit in (("MCPServer", _high_level, 0.02), ("low-level", _low_level, 0.04)):
+    for name, build, limit in SERVERS:
         spent: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds + 1):
             for way, seconds in spent.items():
                 with ways[way]():
                     seconds.append(asyncio.run(_calls(build)))
         bare, ours, *floors = (seconds[1:] for seconds in spent.values())
-        row = f"MCP {_MAJOR}.x tools/call, {name}"
+        row = f"MCP {MAJOR}.x tools/call, {name}"
         yield _compared(row, ours, bare, limit)
         for way, floor in zip(list(ways)[2:], floors, strict=True):
             yield _compared(row + way, floor, bare, None)

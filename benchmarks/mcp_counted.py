@@ -25,7 +25,7 @@ _IN_FORCE = {
 
 
 async def _calls(server: str, number: int) -> None:
-    async with mcp._client(_SERVERS[server]()) as client:
+    async with mcp.connected(_SERVERS[server]()) as client:
         for _ in range(number):
             await client.call_tool("work", {"number": 1})
 

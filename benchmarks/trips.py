@@ -80,7 +80,7 @@ async def of_call(read: Callable[[], object], is_view: bool) -> list[str]:
     """
     metertap.record_tool_call("other", True, 1.0)
     idle = read_twice(read)
-    async with mcp._client(mcp._low_level()) as client:
+    async with mcp.connected(mcp._low_level()) as client:
         for _ in range(20):  # the first ones look up what the others find
             await client.call_tool("work", {"number": 1})
         again = read_twice(read)
