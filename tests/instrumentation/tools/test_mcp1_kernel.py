@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,8 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
-from metertap import faults
-from metertap.patching.shell import around
-from metertap_instrumentation.tools.mcp import requests, sessions, v1
+from metertap import catalogue, faults
+from metertap_instrumentation.tools.mcp import requests, sessions, v1, v1_handlers
 from metertap_instrumentation.tools.mcp.operations import PIPE
 from metertap_instrumentation.tools.mcp.requests import served_by
 from support.metric_data import points
@@ -31,14 +31,20 @@ class Server:
         self.error = error
         self._tool_cache: dict[str, object] = {"search": object()}
 
-    async def handle(self, _message: Any) -> None:
+    async def handle(
+        self, message: Any, req: Any, session: Any, lifespan_context: Any, raise_exceptions: Any
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def handle_otherwise(self, message: Any) -> None:
+        """Do the same with parameters that no known version of the SDK has."""
         if self.error is not None:
             raise self.error
 
 
-handle: Any = around("mcp.request", v1._begin, v1._end_unanswered, v1._end_with)(
-    Server.handle, [True]
-)
+handle: Any = v1.serve(Server.handle, [True])
+handle_otherwise: Any = v1.serve(Server.handle_otherwise, [True])
 
 
 def message(method: str, **params: Any) -> Any:
@@ -49,7 +55,7 @@ def message(method: str, **params: Any) -> Any:
 def asked(server: Server) -> dict[str, dict[str, int]]:
     """Call its tool, and return the outcomes of tools."""
     served_by(server).tools.add(["search"], None, None)
-    asyncio.run(handle(server, message("tools/call", name="search")))
+    asyncio.run(handle(server, message("tools/call", name="search"), None, None, None, False))
     return outcomes()
 
 
@@ -64,6 +70,22 @@ def outcomes() -> dict[str, dict[str, int]]:
 
 def test_a_request_without_an_answer_was_cancelled() -> None:
     assert asked(Server()) == {"search": {"cancelled": 1}}
+
+
+def test_a_server_of_another_version_is_measured_as_well() -> None:
+    for server in (Server(), Server(KeyError())):
+        served_by(server).tools.add(["search"], None, None)
+        with suppress(KeyError):
+            asyncio.run(handle_otherwise(server, message("tools/call", name="search")))
+    assert outcomes() == {"search": {"cancelled": 1, "exception": 1}}
+
+
+def test_a_request_that_names_its_tool_by_no_text_is_measured_as_any_other() -> None:
+    server = Server()
+    asked(server)  # so that what comes next is of a server that is known
+    for params in ({}, {"name": ["search"]}):
+        asyncio.run(handle(server, message("tools/call", **params), None, None, None, False))
+    assert outcomes() == {"search": {"cancelled": 1}, catalogue.OTHER: {"cancelled": 2}}
 
 
 def test_what_a_server_raises_is_the_end_of_the_call() -> None:
@@ -100,16 +122,16 @@ def test_a_session_says_what_it_is_initialized_over(reader: InMemoryMetricReader
 def test_the_schema_that_an_answer_is_checked_by_is_that_of_its_tool() -> None:
     schema: dict[str, object] = {}
     of_tool: Any = SimpleNamespace(definition=SimpleNamespace(outputSchema=schema))
-    assert v1._is_of_answer(of_tool, schema)
-    assert not v1._is_of_answer(of_tool, {})
+    assert v1_handlers._is_of_answer(of_tool, schema)
+    assert not v1_handlers._is_of_answer(of_tool, {})
     unknown: Any = SimpleNamespace(definition=None)
-    assert v1._is_of_answer(unknown, schema)
+    assert v1_handlers._is_of_answer(unknown, schema)
 
 
 def test_what_no_frame_of_the_sdk_asks_or_handles_is_not_the_sdks() -> None:
     for frame in (None, sys._getframe()):
-        assert not v1._validates_answer(frame)
-    assert not v1._is_handled_by_caller(KeyError("never raised"))
+        assert not v1_handlers._validates_answer(frame)
+    assert not v1_handlers._is_handled_by_caller(KeyError("never raised"))
 
 
 def test_the_page_of_a_list_is_told_by_its_cursor() -> None:

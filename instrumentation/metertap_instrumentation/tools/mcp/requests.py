@@ -278,7 +278,8 @@ class Request:
     def exists(self) -> None:
         """Note that the tool exists: from now on its own call is in progress."""
         self.known = True
-        if self.frame is not None and self.frame[SERIES] and not self.is_registered:
+        frame = self.frame
+        if frame is not None and (series := frame[0]) and series.name != self.name:
             self._move(recorder().tool(self.name, self.served.source))
 
     def begins(self) -> None:

@@ -1,31 +1,38 @@
 """mcp 1.x servers: `Server._handle_request`, through which every request passes but `initialize`.
 
 It swallows what handlers raise and returns nothing, so the answer is read when it is given, from
-`RequestResponder.respond`. `Server._make_error_result` is called inside the `except` block that
-turns a tool's exception into a result: the exception is still there to be looked at.
+`RequestResponder.respond`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from metertap import outcomes
-from metertap.measuring.calls import ENDED
+from metertap import faults
+from metertap.measuring.calls import SERIES
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.shell import around
-from metertap.patching.targets import Target, stand_in
+from metertap.patching.shell import around, fitting
+from metertap.patching.targets import Live, Target, stand_in
+from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.mcp import (
     errors,
     frameworks,
     handlers,
     requests,
     sessions,
+    v1_handlers,
     weights,
 )
-from metertap_instrumentation.tools.mcp.operations import HTTP, INITIALIZE, PROMPTS_LIST, TOOLS_LIST
+from metertap_instrumentation.tools.mcp.operations import (
+    HTTP,
+    INITIALIZE,
+    PROMPTS_LIST,
+    TOOLS_CALL,
+    TOOLS_LIST,
+    Transport,
+)
 from metertap_instrumentation.tools.mcp.requests import Request, Served
 
 _PLACE = "mcp.request"
@@ -42,21 +49,16 @@ def patch_sets() -> Sequence[PatchSet]:
         PatchSet(
             "mcp.server.lowlevel.server",
             [
-                stand_in(
-                    "Server._handle_request", around(_PLACE, _begin, _end_unanswered, _end_with)
+                stand_in("Server._handle_request", serve),
+                stand_in("Server._get_cached_tool_definition", v1_handlers.define),
+                Target(
+                    "Server._make_error_result",
+                    handlers.before("mcp.error", v1_handlers.error_result),
                 ),
-                stand_in(
-                    "Server._get_cached_tool_definition",
-                    around(_PLACE, _looks_up, _defined, lambda request, _error: request.begins()),
-                ),
-                Target("Server._make_error_result", handlers.before("mcp.error", error_result)),
-                stand_in("RequestResponder.respond", around(_PLACE, _responds)),
-                stand_in(
-                    "ServerSession._received_request",
-                    around(_PLACE, _begin_initialize, _end_unanswered, _end_with),
-                ),
+                stand_in("RequestResponder.respond", respond),
+                stand_in("ServerSession._received_request", receive),
                 stand_in("ServerSession._receive_loop", sessions.run_server_session),
-                stand_in("jsonschema.validate", around(_PLACE, _validates)),
+                stand_in("jsonschema.validate", v1_handlers.validate),
             ],
         ),
         PatchSet(
@@ -92,7 +94,113 @@ class _Request(Request):
 
 def _begin(server: Any, message: Any, *_rest: Any, **_named: Any) -> _Request:
     """Begin one request: `_handle_request(message, req, session, …)`."""
-    return _new(server, message)
+    asked = message.request.root
+    served = requests.find_served(id(server))
+    if served is None or asked.method != TOOLS_CALL:
+        return _new(server, message)
+    params = asked.__dict__.get("params")
+    name = None if params is None else params.__dict__.get("name")
+    if type(name) is not str:
+        return _new(server, message)
+    kind = served.find_kind((TOOLS_CALL, name, None, _transport(server, message)))
+    if kind is None:
+        return _new(server, message)
+    request = _Request()
+    request.server = server
+    request.begin(served, kind, name)
+    try:
+        message.__dict__[_MEASURED] = request
+    except BaseException:
+        request.abandon()
+        raise
+    return request
+
+
+def _transport(server: Any, message: Any) -> Transport:
+    """Return what a request of `server`, in whose context this code runs, came over."""
+    metadata = message.message_metadata
+    # An HTTP request is attached to messages that came over HTTP.
+    if metadata is not None and getattr(metadata, "request_context", None) is not None:
+        return HTTP
+    return sessions.of_server(server)
+
+
+def _handles(original: Any, live: Live) -> Any:
+    """Make by hand what stands for `_handle_request`."""
+
+    async def _handle_request(
+        self: Any,
+        message: Any,
+        req: Any,
+        session: Any,
+        lifespan_context: Any,
+        raise_exceptions: Any,
+    ) -> Any:
+        request: _Request | None = None
+        if live:
+            try:
+                request = _begin(self, message)
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            result = await original(self, message, req, session, lifespan_context, raise_exceptions)
+        except BaseException as error:
+            hide_frame(error)
+            if request is not None:
+                with faults.guarded(_PLACE):
+                    _end_with(request, error)
+            raise
+        if request is not None:
+            try:
+                frame = request.frame
+                if not request.is_ended or (frame is not None and frame[SERIES]):
+                    _end_unanswered(request, result)
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        return result
+
+    return _handle_request
+
+
+def _receives(original: Any, live: Live) -> Any:
+    """Make by hand what stands for `_received_request`: most requests are none to begin here."""
+    general = around(_PLACE, _begin_initialize, _end_unanswered, _end_with)(original, live)
+
+    async def _received_request(self: Any, responder: Any) -> Any:
+        receives = original
+        if live:
+            try:
+                if responder.request.root.method == INITIALIZE:
+                    receives = general
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            return await receives(self, responder)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return _received_request
+
+
+def _answers(original: Any, live: Live) -> Any:
+    """Make by hand what stands for `respond`."""
+
+    async def respond(self: Any, response: Any) -> Any:
+        if live:
+            try:
+                request = self.__dict__.get(_MEASURED)
+                if request is not None and not request.is_ended:
+                    _answered(request, response, self.cancelled)
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            return await original(self, response)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return respond
 
 
 def _begin_initialize(session: Any, responder: Any) -> _Request | None:
@@ -114,11 +222,7 @@ def _new(server: Any, message: Any, session: Any = None) -> _Request:
     # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
     params = asked.__dict__.get("params")
     fields = None if params is None else params.__dict__
-    # An HTTP request is attached to messages that came over HTTP.
-    if getattr(message.message_metadata, "request_context", None) is not None:
-        transport = HTTP
-    else:
-        transport = sessions.of_session(session) if server is None else sessions.of_server(server)
+    transport = sessions.of_session(session) if server is None else _transport(server, message)
     served = _sessions if server is None else requests.served_by(server)
     request = _Request.arrived(served, asked.method, fields, None, transport)
     request.server = server
@@ -132,6 +236,13 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
     """Record that `response`, a `ServerResult` or `ErrorData`, is about to be sent."""
     result = vars(response).get("root", response)
     fields = vars(result)
+    frame = request.frame
+    if frame is not None and not cancelled and fields.get("isError") is False:  # most often
+        request.is_ended = True
+        if not requests.keep(request.kind, frame, request.started, fields):
+            request.answer = fields
+            request.end()
+        return
     code = fields.get("code")
     if cancelled:  # and yet it ran to its end: nobody waits for the answer
         request.end(requests.CANCELLED)
@@ -148,11 +259,9 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
             request.served.listed(tools, weights.of_sent, request.cursor, result.nextCursor)
         elif request.kind.method == PROMPTS_LIST:
             requests.prompts_listed(prompt.name for prompt in result.prompts)
-        if request.frame is not None:
-            request.is_ended = True
-            request.succeed(fields)
-        else:
-            request.end()
+        if frame is not None:
+            request.answer = fields
+        request.end()
 
 
 def _end_with(request: _Request, error: BaseException) -> None:
@@ -173,83 +282,15 @@ def _end_unanswered(request: _Request, _result: object) -> None:
         request.abandon()
 
 
-def _looks_up(*_args: Any, **_kwargs: Any) -> Request | None:
-    """Find the request for which the SDK asks `_get_cached_tool_definition(name)`, before it."""
-    return handlers.request_in_progress()
-
-
-def _defined(request: Request, tool: Any) -> None:
-    """Note the tool as it is listed, and that its handler is called next."""
-    try:
-        if tool is not None and request.name == tool.name:
-            request.exists()
-            request.definition = tool
-    finally:
-        request.begins()
-
-
-def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_named: Any) -> None:
-    """Note that a handler has returned what `jsonschema.validate` is called with."""
-    request = handlers.request_in_progress()
-    if (
-        request is not None
-        and _is_of_answer(request, schema)
-        and _validates_answer(sys._getframe(2))
-    ):
-        request.returns()
-
-
-def _is_of_answer(request: Request, schema: object) -> bool:
-    """Return whether `schema` can be that of the tool's answers, at little cost."""
-    tool = request.definition
-    return tool is None or tool.outputSchema is schema
-
-
-def _validates_answer(frame: Any) -> bool:
-    """Return whether the SDK asks, and the local of its handler that holds the results is there."""
-    for _ in range(3):  # others may have wrapped it after us
-        if frame is None:
-            return False
-        if frame.f_globals.get("__name__") == "mcp.server.lowlevel.server":
-            return "results" in frame.f_locals
-        frame = frame.f_back
-    return False
-
-
-def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
-    """`_make_error_result`: look at the exception that is being turned into an error result."""
-    request = handlers.request_in_progress()
-    error = sys.exc_info()[1]
-    if request is not None and error is not None and _is_handled_by_caller(error):
-        _note(request, error)
-
-
-def _is_handled_by_caller(error: BaseException) -> bool:
-    """Return whether `error` was caught in the frame that called us, and not further out."""
-    frame: Any = sys._getframe(3)
-    for _ in range(4):  # wrapt's pure Python version has a frame of its own
-        if frame is None or error.__traceback__ is None:
-            return False
-        if error.__traceback__.tb_frame is frame:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _note(request: Request, error: BaseException) -> None:
-    traceback = error.__traceback__
-    raised_by = traceback.tb_next if traceback is not None else None
-    if (
-        traceback is not None
-        and raised_by is not None
-        and str(raised_by.tb_frame.f_globals.get("__name__", "")).startswith("jsonschema")
-    ):
-        # The handler itself validates twice, arguments and result, in the same manner. Before the
-        # tool has run, its local `results` does not exist.
-        rejected = "results" not in traceback.tb_frame.f_locals
-        request.known = True
-        request.noted = Ending(
-            outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION, outcomes.error_type(error)
-        )
-    elif request.is_claimed or request.frame is None or request.frame[ENDED] is None:
-        request.fails(error)
+serve = fitting(
+    "self, message, req, session, lifespan_context, raise_exceptions",
+    _handles,
+    around(_PLACE, _begin, _end_unanswered, _end_with),
+)
+"""Measure `Server._handle_request(message, …)`."""
+receive = fitting(
+    "self, responder", _receives, around(_PLACE, _begin_initialize, _end_unanswered, _end_with)
+)
+"""Measure `ServerSession._received_request(responder)`, which answers `initialize` by itself."""
+respond = fitting("self, response", _answers, around(_PLACE, _responds))
+"""Watch `RequestResponder.respond(response)`."""

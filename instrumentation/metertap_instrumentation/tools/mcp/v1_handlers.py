@@ -1,0 +1,144 @@
+"""The handler of `tools/call` that `Server.call_tool` of mcp 1.x makes: what it calls on its way.
+
+It looks up the tool's definition, checks the arguments, calls the program's function, and checks
+what that returned. `Server._make_error_result` is called inside the `except` block that turns a
+tool's exception into a result: the exception is still there to be looked at.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from metertap import faults, outcomes
+from metertap.measuring.calls import ENDED
+from metertap.outcomes import Ending
+from metertap.patching.shell import around, fitting
+from metertap.patching.targets import Live
+from metertap.patching.tracebacks import hide_frame
+from metertap_instrumentation.tools.mcp import handlers
+from metertap_instrumentation.tools.mcp.requests import Request
+
+_PLACE = "mcp.request"
+
+
+def _looks_up(*_args: Any, **_kwargs: Any) -> Request | None:
+    """Find the request for which the SDK asks `_get_cached_tool_definition(name)`, before it."""
+    return handlers.request_in_progress()
+
+
+def _defines(original: Any, live: Live) -> Any:
+    """Make by hand what stands for `_get_cached_tool_definition`."""
+
+    async def _get_cached_tool_definition(self: Any, tool_name: Any) -> Any:
+        request: Request | None = None
+        if live:
+            try:
+                request = handlers.request_in_progress()
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        try:
+            tool = await original(self, tool_name)
+        except BaseException as error:
+            hide_frame(error)
+            if request is not None:
+                with faults.guarded(_PLACE):
+                    request.begins()
+            raise
+        if request is not None:
+            try:
+                _defined(request, tool)
+            except Exception as error:
+                faults.fault(_PLACE, error)
+        return tool
+
+    return _get_cached_tool_definition
+
+
+def _defined(request: Request, tool: Any) -> None:
+    """Note the tool as it is listed, and that its handler is called next."""
+    try:
+        if tool is not None and request.name == tool.name:
+            request.exists()
+            request.definition = tool
+    finally:
+        request.begins()
+
+
+def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_named: Any) -> None:
+    """Note that a handler has returned what `jsonschema.validate` is called with."""
+    request = handlers.request_in_progress()
+    if (
+        request is not None
+        and request.frame is not None
+        and request.frame[ENDED] is None  # else the framework has told it already
+        and _is_of_answer(request, schema)
+        and _validates_answer(sys._getframe(2))
+    ):
+        request.returns()
+
+
+def _is_of_answer(request: Request, schema: object) -> bool:
+    """Return whether `schema` can be that of the tool's answers, at little cost."""
+    tool = request.definition
+    return tool is None or tool.outputSchema is schema
+
+
+def _validates_answer(frame: Any) -> bool:
+    """Return whether the SDK asks, and the local of its handler that holds the results is there."""
+    for _ in range(3):  # others may have wrapped it after us
+        if frame is None:
+            return False
+        if frame.f_globals.get("__name__") == "mcp.server.lowlevel.server":
+            return "results" in frame.f_locals
+        frame = frame.f_back
+    return False
+
+
+def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
+    """`_make_error_result`: look at the exception that is being turned into an error result."""
+    request = handlers.request_in_progress()
+    error = sys.exc_info()[1]
+    if request is not None and error is not None and _is_handled_by_caller(error):
+        _note(request, error)
+
+
+def _is_handled_by_caller(error: BaseException) -> bool:
+    """Return whether `error` was caught in the frame that called us, and not further out."""
+    frame: Any = sys._getframe(3)
+    for _ in range(4):  # wrapt's pure Python version has a frame of its own
+        if frame is None or error.__traceback__ is None:
+            return False
+        if error.__traceback__.tb_frame is frame:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _note(request: Request, error: BaseException) -> None:
+    traceback = error.__traceback__
+    raised_by = traceback.tb_next if traceback is not None else None
+    if (
+        traceback is not None
+        and raised_by is not None
+        and str(raised_by.tb_frame.f_globals.get("__name__", "")).startswith("jsonschema")
+    ):
+        # The handler itself validates twice, arguments and result, in the same manner. Before the
+        # tool has run, its local `results` does not exist.
+        rejected = "results" not in traceback.tb_frame.f_locals
+        request.known = True
+        request.noted = Ending(
+            outcomes.CALLER_ERROR if rejected else outcomes.EXCEPTION, outcomes.error_type(error)
+        )
+    elif request.is_claimed or request.frame is None or request.frame[ENDED] is None:
+        request.fails(error)
+
+
+define = fitting(
+    "self, tool_name",
+    _defines,
+    around(_PLACE, _looks_up, _defined, lambda request, _error: request.begins()),
+)
+"""Watch `Server._get_cached_tool_definition(name)`, which a handler calls first."""
+validate = around(_PLACE, _validates)
+"""Watch `jsonschema.validate`, by which a handler checks arguments and results."""
