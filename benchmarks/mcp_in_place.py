@@ -123,8 +123,10 @@ def _patched() -> Iterator[tuple[Any, str]]:
             owner: Any = sys.modules.get(patch_set.module)
             for part in path:
                 owner = getattr(owner, part, None)
-            if type(getattr(owner, name, None)) is FunctionType:
-                yield owner, name
+            for kind in getattr(owner, "__mro__", [owner]):  # a method may be inherited
+                if type(vars(kind).get(name) if kind else None) is FunctionType:
+                    yield kind, name
+                    break
 
 
 async def _spent(build: Callable[[], Any], *steps: Steps) -> float:

@@ -71,5 +71,5 @@ def test_a_models_call_takes_no_more_instructions_than_are_told(counts: Counts) 
 def test_a_request_takes_no_more_instructions_than_are_told(counts: Counts) -> None:
     ours = counts["MCP tools/call, low-level"]
     assert {"keep", "size_of_content"} <= set(ours)
-    assert 300 < ours["total"] < (1_180 if IS_MCP_1 else 595)
-    assert counts["MCP tools/call, MCPServer"]["total"] < (1_560 if IS_MCP_1 else 735)
+    assert 300 < ours["total"] < (1_010 if IS_MCP_1 else 595)
+    assert counts["MCP tools/call, MCPServer"]["total"] < (1_325 if IS_MCP_1 else 735)
