@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark.expression import Expression
 from hypothesis import settings
 
 import metertap
@@ -69,16 +70,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """
     if halves.is_of_other_half(collection_path, config):
         return True
-    words = set(re.findall(r"\w+", config.option.markexpr))
-    if collection_path.suffix != ".py" or not words:
+    wanted: str = config.option.markexpr
+    if collection_path.suffix != ".py" or not wanted:
         return None
     text = collection_path.read_text(encoding="utf-8")
-    if "not" in words:
-        (unwanted, *others) = words - {"not"}
-        of_all = re.search(r"^pytestmark = (?:\[[^]]*\]|.*)$", text, re.MULTILINE)
-        is_of_all = of_all is not None and f"pytest.mark.{unwanted}" in of_all[0]
-        return True if is_of_all and not others else None
-    return None if words & set(re.findall(r"\w+", text)) - {"and", "or"} else True
+    of_all = re.search(r"^pytestmark = (?:\[[^]]*\]|.*)$", text, re.MULTILINE)
+    marks_all = set(re.findall(r"pytest\.mark\.(\w+)", "" if of_all is None else of_all[0]))
+    named, unwanted = set(re.findall(r"\w+", text)), set(re.findall(r"not (\w+)", wanted))
+
+    def can_have(marker: str, /, **_arguments: object) -> bool:
+        return marker in (marks_all if marker in unwanted else named)
+
+    return None if Expression.compile(wanted).evaluate(can_have) else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
