@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +15,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import catalogue, faults
+from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import requests, sessions, v1, v1_handlers
 from metertap_instrumentation.tools.mcp.operations import PIPE
 from metertap_instrumentation.tools.mcp.requests import served_by
+from support.interrupting import everywhere
 from support.metric_data import points
 
 pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]
@@ -101,6 +104,68 @@ def test_a_call_whose_error_cannot_be_read_is_over(monkeypatch: pytest.MonkeyPat
         asked(Server(KeyError()))
     assert faults.fault_counts() == {"mcp.request": 1}
     assert outcomes() == {}
+
+
+class Responder:
+    """Stands for the SDK's `RequestResponder` of a request for the tool."""
+
+    cancelled = False
+    message_metadata = None
+
+    def __init__(self) -> None:
+        self.request = message("tools/call", name="search").request
+
+    async def respond(self, response: Any) -> None:
+        """Send nothing."""
+
+
+class Answering(Server):
+    """A server that answers."""
+
+    async def handle(
+        self, message: Any, req: Any, session: Any, lifespan_context: Any, raise_exceptions: Any
+    ) -> None:
+        text = SimpleNamespace(type="text", text="done")
+        await respond(message, SimpleNamespace(isError=False, content=[text]))
+
+
+respond: Any = v1.respond(Responder.respond, [True])
+answers: Any = v1.serve(Answering.handle, [True])
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_call_that_is_interrupted_is_over_and_counts_once_at_most(
+    is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder(), "sampled_context", None)
+    server = Answering()
+    tool = recorder().tool("search", served_by(server).source)
+
+    def call() -> None:
+        coroutine = answers(server, Responder(), None, None, None, False)
+        try:
+            with suppress(StopIteration):
+                coroutine.send(None)
+        finally:
+            coroutine.close()
+
+    def prepare() -> tuple[Callable[[], object], Callable[[int], None]]:
+        inside = Context()
+        before = tool.figures().counts["ok"]
+        if not is_known:
+            served_by(server).kinds.forget()
+
+        def check(number: int) -> None:
+            assert tool.active == 0, number
+            assert tool.figures().counts["ok"] - before in {0, 1}, number
+
+        return lambda: inside.run(call), check
+
+    for _ in range(2):  # the first one opens what the others are kept in
+        Context().run(call)
+    assert everywhere(prepare) > 20
+    assert faults.fault_counts() == {}
+    assert tool.figures().counts["ok"] > 2
 
 
 def test_a_session_says_what_it_is_initialized_over(reader: InMemoryMetricReader) -> None:

@@ -108,11 +108,7 @@ def _begin(server: Any, message: Any, *_rest: Any, **_named: Any) -> _Request:
     request = _Request()
     request.server = server
     request.begin(served, kind, name)
-    try:
-        message.__dict__[_MEASURED] = request
-    except BaseException:
-        request.abandon()
-        raise
+    message.__dict__[_MEASURED] = request  # no call, in which an interrupt could come
     return request
 
 
@@ -228,7 +224,7 @@ def _new(server: Any, message: Any, session: Any = None) -> _Request:
     request.server = server
     if asked.method == TOOLS_LIST and fields:
         request.cursor = fields.get("cursor")
-    setattr(message, _MEASURED, request)
+    message.__dict__[_MEASURED] = request
     return request
 
 
