@@ -199,6 +199,26 @@ def test_what_no_frame_of_the_sdk_asks_or_handles_is_not_the_sdks() -> None:
     assert not v1_handlers._is_handled_by_caller(KeyError("never raised"))
 
 
+@pytest.mark.parametrize("between", [[], ["metertap.patching.parameters"]])
+def test_arguments_that_do_not_fit_are_known_by_who_refused_them(between: list[str]) -> None:
+    """On Python 3.10 a frame of ours stays between the SDK's handler and its validator."""
+
+    def refuse() -> None:
+        raise ValueError("do not fit")
+
+    inner = refuse
+    for module in ["jsonschema.validators", *between]:
+        scope: dict[str, Any] = {"__name__": module, "inner": inner}
+        exec("def call(): inner()", scope)
+        inner = scope["call"]
+    request: Any = SimpleNamespace(is_claimed=False, frame=None)
+    try:
+        inner()
+    except ValueError as error:
+        v1_handlers._note(request, error)
+    assert (request.known, request.noted.outcome) == (True, "caller_error")
+
+
 def test_the_page_of_a_list_is_told_by_its_cursor() -> None:
     found = [
         v1._new(Server(), message(method, cursor="1")).cursor

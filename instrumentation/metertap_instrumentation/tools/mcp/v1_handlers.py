@@ -8,6 +8,7 @@ tool's exception into a result: the exception is still there to be looked at.
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 from typing import Any
 
 from metertap import faults, outcomes
@@ -117,12 +118,7 @@ def _is_handled_by_caller(error: BaseException) -> bool:
 
 def _note(request: Request, error: BaseException) -> None:
     traceback = error.__traceback__
-    raised_by = traceback.tb_next if traceback is not None else None
-    if (
-        traceback is not None
-        and raised_by is not None
-        and str(raised_by.tb_frame.f_globals.get("__name__", "")).startswith("jsonschema")
-    ):
+    if traceback is not None and _raised_by(traceback).startswith("jsonschema"):
         # The handler itself validates twice, arguments and result, in the same manner. Before the
         # tool has run, its local `results` does not exist.
         rejected = "results" not in traceback.tb_frame.f_locals
@@ -132,6 +128,16 @@ def _note(request: Request, error: BaseException) -> None:
         )
     elif request.is_claimed or request.frame is None or request.frame[ENDED] is None:
         request.fails(error)
+
+
+def _raised_by(traceback: TracebackType) -> str:
+    """Return the module that a handler's call was of, in which an error was raised."""
+    name = "metertap"
+    called: TracebackType | None = traceback
+    while called is not None and name.startswith("metertap"):  # frames stay on Python 3.10
+        called = called.tb_next
+        name = "" if called is None else str(called.tb_frame.f_globals.get("__name__", ""))
+    return name
 
 
 define = fitting(
