@@ -20,6 +20,7 @@ from metertap_exporters.exposition.summed import Point, Summed
 from metertap_exporters.exposition.text import Exposition
 from metertap_exporters.exposition.views import Views
 from metertap_exporters.json import system
+from metertap_exporters.json.document import shown_again, shown_tools
 
 SEARCH, ORDER = {"tool": "search"}, {"tool": "order"}
 
@@ -148,3 +149,21 @@ def test_views_of_workers_show_each_change_and_make_nothing_else_anew() -> None:
     second, changed = scraped()
     assert 'gen_ai_tool_name="order",source="a"} 0.7\n' in second
     assert len(set(same) & set(changed)) == len(same) // 2
+
+
+def test_tools_that_are_called_again_are_shown_by_the_names_of_before() -> None:
+    recorder = Recorder()
+    series = [recorder.tool(name, source) for name, source in (("a", "x"), ("a", "y"), ("b", "x"))]
+    recorder.record_tool(series[0], outcomes.OK, None, 1.0)
+    before = recorder.figures().tools
+    shown = shown_tools(before, ())
+    assert shown_again(shown, before, before) is shown
+    assert shown_again({}, (), before) is None
+    recorder.record_tool(series[0], outcomes.OK, None, 2.0)
+    now = recorder.figures().tools
+    again = shown_again(shown, before, now)
+    assert again == shown_tools(now, ())
+    assert again is not None
+    assert [*again] == ["a", "a@y", "b"]
+    recorder.record_tool(series[1], outcomes.OK, None, 2.0)
+    assert shown_again(again, now, recorder.figures().tools) is None  # others may be hidden now

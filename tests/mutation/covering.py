@@ -24,7 +24,6 @@ GROUPS = (
             "tool_series",
             "recorder",
             "registry",
-            "batch",
             "buffer",
             "percentiles",
             "window",

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import compress
+from operator import is_not
 from typing import TYPE_CHECKING, Any, cast
 
 from metertap import catalogue, faults, outcomes, state
@@ -156,6 +158,24 @@ def shown_tools(
         return shown
 
     return faults.kept("document.tools", found, {})
+
+
+def shown_again(
+    shown: Mapping[str, ToolFigures | ForeignTool],
+    before: Sequence[ToolFigures],
+    now: Sequence[ToolFigures],
+) -> Mapping[str, ToolFigures | ForeignTool] | None:
+    """Return the tools that are shown, by the names of the ones before, all of which were shown.
+
+    None where these may be other tools, or some of them may not be shown any more.
+    """
+    if not len(shown) == len(before) == len(now):
+        return None
+    others = [*compress(zip(before, now, strict=True), map(is_not, before, now))]
+    for old, new in others:
+        if old[:2] != new[:2] or any(old.counts.values()) != any(new.counts.values()):
+            return None
+    return dict(zip(shown, now, strict=True)) if others else shown
 
 
 def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:

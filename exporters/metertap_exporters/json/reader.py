@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from metertap import faults, state
 from metertap.otel.instruments import silent
-from metertap.recording import Figures
+from metertap.recording import Figures, ToolFigures
 from metertap.settings.settings import Settings
 from metertap_exporters import page
 from metertap_exporters.host import Host, NoHost
@@ -28,7 +29,7 @@ from metertap_exporters.http.app import App, Environ, Response, Route, json_erro
 from metertap_exporters.http.endpoint import Endpoint
 from metertap_exporters.http.shared import SharedRoute
 from metertap_exporters.http.workers import HasLeft, no_worker, worker_asked
-from metertap_exporters.json.document import outline, shown_tools, with_entries
+from metertap_exporters.json.document import outline, shown_again, shown_tools, with_entries
 from metertap_exporters.json.foreign import ForeignTool, foreign_tools, tools_of
 from metertap_exporters.json.text import DocumentText, dumped
 from metertap_exporters.on_demand import OnDemandReader, of_all_workers, settings_with
@@ -66,8 +67,8 @@ class JsonSnapshot:
         self.group: WorkerGroup | None = None
         """The workers that this process answers for where it holds their port."""
         self._text = DocumentText()
-        self._tools: tuple[Mapping[str, Any], object] = {}, None
-        """The tools of all workers as they were shown last, and the section that they are of."""
+        self._tools = _NO_TOOLS
+        """The tools of all workers as they were shown last, their section, and its figures."""
         self._metrics = SharedRoute(self._serve_metrics, _kind)
         shown = page.routes(settings.history, lambda: self._host.service().get("name"))
         routes: dict[str, Route] = {
@@ -118,10 +119,14 @@ class JsonSnapshot:
         found = gathered.merged
         figures = figures_of(found)
         foreign = tools_of(found["foreign"])
-        tools, of = self._tools
-        if foreign or of is not found["tools"]:
-            tools = shown_tools(figures.tools, foreign)
-            self._tools = tools, None if foreign else found["tools"]
+        tools, of, before = self._tools
+        if foreign:
+            tools, self._tools = shown_tools(figures.tools, foreign), _NO_TOOLS
+        elif of is not found["tools"]:
+            now = figures.tools
+            again = faults.kept("document.tools", partial(shown_again, tools, before, now), None)
+            tools = shown_tools(now, ()) if again is None else again
+            self._tools = tools, found["tools"], now
         return self._outline(
             figures, foreign, tools=tools, whole=found["whole"][()], **_workers_of(gathered)
         )
@@ -175,7 +180,7 @@ class JsonSnapshot:
         for route in self._shared:
             route.forked()
         self._text.forget()
-        self._tools = {}, None
+        self._tools = _NO_TOOLS
         self.reader = None
 
     def _one(self, asked: str) -> Response:
@@ -200,6 +205,10 @@ class JsonSnapshot:
         )
         advice = f"This is the JSON endpoint: {instead}"
         return json_error(406, advice, reason=advice)
+
+
+_NO_TOOLS: tuple[Mapping[str, ToolFigures | ForeignTool], object, Sequence[ToolFigures]]
+_NO_TOOLS = {}, None, ()
 
 
 def _shown(worker: Worker) -> dict[str, Any]:

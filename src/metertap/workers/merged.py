@@ -205,10 +205,10 @@ def _changed_keys(before: Sequence[Items], now: Sequence[Items]) -> set[Key] | N
     for old, new in zip(before, now, strict=True):
         if old is new:
             continue
-        if isinstance(new, Rows) and isinstance(old, Rows) and new.follows(old):
+        if type(new) is Rows and type(old) is Rows and new.follows(old):
             keys = [*new]
             found.update(map(keys.__getitem__, new.changed_since(old)))
-        elif isinstance(new, Rows) or not old.keys() <= new.keys():
+        elif type(new) is Rows or not old.keys() <= new.keys():
             return None
         else:
             found.update(key for key, item in new.items() if old.get(key) is not item)

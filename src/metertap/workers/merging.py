@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, repeat
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -23,9 +23,9 @@ from metertap.recording import (
 from metertap.recording.figures import Whole
 from metertap.recording.percentiles import percentiles
 from metertap.recording.usage_series import UsageSeries
+from metertap.workers.columns import named
 from metertap.workers.rows import Part, Table
 from metertap.workers.together import Windows
-from metertap.workers.wire import Named
 
 Merge = Callable[[Sequence[Table], Windows], Sequence[Any]]
 """A function that merges the same items of several workers."""
@@ -104,34 +104,30 @@ def _most(values: Values) -> Iterable[Any]:
 
 
 def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
-    if len(values) > 1 and not any(None in each for each in values):
-        return map(function, *values)
+    try:
+        if len(values) > 1:
+            return [*map(function, *values)]
+    except TypeError:  # something is None
+        pass
     return (_of_known(function, each) for each in zip(*values, strict=True))
 
 
 def _counts(values: Values) -> Iterable[dict[str, int]]:
     if not any(map(any, values)):  # as usual of errors
         return values[0]
-    columns = [*map(_named, values)]
+    columns = [*map(named, values)]
     names = columns[0].names
     if not names or any(column.names != names for column in columns):
         return _counts_by_name(values)
-    totals = map(sum, zip(*(column.values for column in columns), strict=True))
-    rows = zip(*[totals] * len(names), strict=True)
-    return [dict(zip(names, row)) for row in rows]  # noqa: B905  # of the same length
-
-
-_OTHERS = Named((), ())
-
-
-def _named(column: Sequence[dict[str, int]]) -> Named:
-    """Return counts that all have the same names as one column; no names where some differ."""
-    if isinstance(column, Named):
-        return column
-    names, *others = {*map(tuple, column)}
-    if others:
-        return _OTHERS
-    return Named(names, [*chain.from_iterable(map(dict.values, column))])
+    nothing = dict.fromkeys(names, 0)
+    found = [nothing.copy() for _ in columns[0].rows]
+    by_name = zip(*(zip(*column.rows, strict=True) for column in columns), strict=True)
+    for name, of_each in zip(names, by_name, strict=True):
+        if any(map(any, of_each)):  # most outcomes never happen
+            totals = map(sum, zip(*of_each, strict=True))
+            for counts, total in zip(found, totals, strict=True):
+                counts[name] = total
+    return found
 
 
 def _counts_by_name(values: Values) -> Iterable[dict[str, int]]:

@@ -8,7 +8,8 @@ from operator import is_not, itemgetter
 from typing import Any, NamedTuple
 
 from metertap.recording.window import Run
-from metertap.workers.runs import NO_RUN, Runs, completed, runs_of, with_others
+from metertap.workers.columns import chooser, chosen, with_others
+from metertap.workers.runs import NO_RUN, Runs, completed, runs_of
 from metertap.workers.wire import Malformed
 
 Key = tuple[str | None, ...]
@@ -38,8 +39,7 @@ class Table(NamedTuple):
 
     def at(self, places: Sequence[int]) -> Table:
         """Return some of the items."""
-        members = [[*map(column.__getitem__, places)] for column in self.members]
-        return Table(members, [runs.at(places) for runs in self.windows])
+        return Table(chosen(self.members, places), [runs.at(places) for runs in self.windows])
 
 
 class Written(NamedTuple):
@@ -69,6 +69,8 @@ class Rows(Mapping[Key, Any]):
         self._number = 0
         self._changed: Sequence[int] = ()
         """By item, the number of the rows in which it was last another one."""
+        self._newest: Sequence[int] = ()
+        """The places of items that are others than in the rows before these."""
 
     def __getitem__(self, key: Key) -> Any:
         (item,) = self._items([self.places[key]])
@@ -98,10 +100,12 @@ class Rows(Mapping[Key, Any]):
 
     def follows(self, before: Items) -> bool:
         """Return whether these are `before` after some have changed."""
-        return isinstance(before, Rows) and before._first is self._first
+        return type(before) is Rows and before._first is self._first
 
-    def changed_since(self, before: Rows) -> list[int]:
-        """Return the places of items that are new or others."""
+    def changed_since(self, before: Rows) -> Sequence[int]:
+        """Return the places of items that are new or others, since these were `before`."""
+        if before._number == self._number - 1:  # as usual
+            return self._newest
         return [*compress(count(), map(before._number.__lt__, self._changed))]
 
     def after(self, keys: Sequence[Key], numbers: Sequence[int], written: Written) -> Rows:
@@ -129,6 +133,7 @@ class Rows(Mapping[Key, Any]):
             for old, new in zip(before, written.members, strict=False)
         ]
         new_numbers = [made._number] * len(numbers)
+        made._newest = numbers
         made._changed = with_others(self._changed, numbers, new_numbers, size, 0)
         made._table = Table(members, [*self._windows_after(numbers, written, size)])
         return made
@@ -138,7 +143,8 @@ class Rows(Mapping[Key, Any]):
         if {*lengths} == {1} and len(before) < 2:  # as usual
             old = before[0] if before else _NO_RUNS
             old = old.with_others((), _NO_RUNS, size)
-            yield old.with_others(numbers, completed(written.windows, old.at(numbers)), size)
+            known = old.at(numbers)
+            yield old.with_others(numbers, completed(written.windows, known), size, known)
             return
         starts = [*accumulate(lengths, initial=0)]
         for place in range(max(len(before), max(lengths, default=0))):
@@ -162,26 +168,26 @@ _NO_RUNS = runs_of(())
 
 def places_of(items: Items) -> Mapping[Key, int]:
     """Return the place of each item among all of them."""
-    return items.places if isinstance(items, Rows) else dict(zip(items, count()))
+    return items.places if type(items) is Rows else dict(zip(items, count()))
 
 
 def have_same_places(before: Items, now: Items) -> bool:
     """Return whether the same keys have the same places."""
-    if isinstance(now, Rows):
-        return isinstance(before, Rows) and before.places is now.places
-    return not isinstance(before, Rows) and [*before] == [*now]
+    if type(now) is Rows:
+        return type(before) is Rows and before.places is now.places
+    return type(before) is not Rows and [*before] == [*now]
 
 
-def changed_places(before: Items, now: Items) -> list[int]:
+def changed_places(before: Items, now: Items) -> Sequence[int]:
     """Return the places of items that are others, where all have the same places as before."""
-    if isinstance(now, Rows) and isinstance(before, Rows):
+    if type(now) is Rows and type(before) is Rows:
         return now.changed_since(before)
     return [*compress(count(), map(is_not, now.values(), before.values()))]
 
 
 def table_of(items: Items, places: Sequence[int]) -> Table:
     """Return the items at some places as a table."""
-    if isinstance(items, Rows):
+    if type(items) is Rows:
         return items.table(places)
     found = _at(items, places)
     if type(found[0]) is not Part:
@@ -192,16 +198,16 @@ def table_of(items: Items, places: Sequence[int]) -> Table:
 def windows_of(items: Items, places: Sequence[int | None]) -> Sequence[Runs]:
     """Return the windows of items at some places; none where there is no place."""
     there = [place for place in places if place is not None]
-    windows = items.windows(there) if isinstance(items, Rows) else _windows(_at(items, there))
+    windows = items.windows(there) if type(items) is Rows else _windows(_at(items, there))
     if len(there) == len(places):
         return windows
     where = [number for number, place in enumerate(places) if place is not None]
     return [_NO_RUNS.with_others(where, runs, len(places)) for runs in windows]
 
 
-def _at(items: Items, places: Sequence[int]) -> list[Any]:
+def _at(items: Items, places: Sequence[int]) -> Sequence[Any]:
     found = [*items.values()]
-    return found if _is_all(places, len(found)) else [*map(found.__getitem__, places)]
+    return found if _is_all(places, len(found)) else chooser(places)(found)
 
 
 def _is_all(places: Sequence[int], size: int) -> bool:

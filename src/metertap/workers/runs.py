@@ -10,6 +10,7 @@ from operator import add, getitem, gt, lt, mul, ne, sub
 from typing import Any, NamedTuple
 
 from metertap.recording.window import Run, run_of
+from metertap.workers.columns import chooser, with_others
 from metertap.workers.wire import Malformed
 
 _FACTORS = (1.0, 1000.0)
@@ -45,8 +46,7 @@ class Runs(NamedTuple):
         """Return the windows of some series."""
         if len(places) == len(self.data) and [*places] == [*range(len(places))]:
             return self
-        columns: Sequence[Any] = self
-        return Runs(*[[*map(column.__getitem__, places)] for column in columns])
+        return Runs(*map(chooser(places), self))
 
     def sizes(self) -> list[int]:
         """Return the numbers of samples."""
@@ -56,26 +56,25 @@ class Runs(NamedTuple):
         """Return the windows one by one."""
         return [*map(_run, zip(*self, strict=True))]
 
-    def with_others(self, places: Sequence[int], others: Runs, size: int) -> Runs:
+    def with_others(
+        self, places: Sequence[int], others: Runs, size: int, known: Runs | None = None
+    ) -> Runs:
         """Return these windows of `size` series, with others in some places.
 
-        A series that had no place yet has no window.
+        A series that had no place yet has no window. Columns of `known`, which are those in these
+        places, are not copied again where `others` has the same.
         """
         if len(self.data) == size and not places:
             return self
-        columns = zip(self, others, NO_RUN, strict=True)
-        return Runs(*[with_others(old, places, new, size, no) for old, new, no in columns])
-
-
-def with_others(
-    column: Sequence[Any], places: Sequence[int], others: Sequence[Any], size: int, fill: Any
-) -> Sequence[Any]:
-    """Return a column of `size` values, with others in some places."""
-    if len(places) == size and [*places] == [*range(size)]:
-        return others
-    changed = [*column, *[fill] * (size - len(column))]
-    [*map(changed.__setitem__, places, others)]
-    return changed
+        columns: Iterable[tuple[Any, Any, Any, Any]] = zip(
+            self, others, known or NO_RUN, NO_RUN, strict=True
+        )
+        return Runs(
+            *[
+                old if new is there else with_others(old, places, new, size, no)
+                for old, new, there, no in columns
+            ]
+        )
 
 
 def runs_of(runs: Iterable[Run]) -> Runs:

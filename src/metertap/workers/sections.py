@@ -28,13 +28,13 @@ from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Run
 from metertap.workers import merging
+from metertap.workers.columns import Named
 from metertap.workers.exchange import MOST_ITEMS, Changes
 from metertap.workers.merging import Merge
 from metertap.workers.rows import Items, Key, Part, Sheet, Written
 from metertap.workers.runs import Fresh, fresh
 from metertap.workers.wire import (
     Malformed,
-    Named,
     Samples,
     all_of,
     columns_decoder,
@@ -46,7 +46,7 @@ from metertap.workers.wire import (
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """The sections that `figures_of` makes figures of."""
 _OUTCOMES = frozenset(outcomes.ALL)
-_figures = itemgetter(0)
+_figures, _runs = itemgetter(0), itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,10 @@ def figures_of(sheet: Sheet) -> Figures:
     whole: Whole = sheet["whole"][()]
 
     def parts(section: str) -> tuple[Any, ...]:
-        return tuple(map(merging.apart, sheet.get(section, {}).values()))
+        found = [*sheet.get(section, {}).values()]
+        if any(map(_runs, found)):
+            return tuple(map(merging.apart, found))
+        return tuple(map(_figures, found))
 
     return Figures(
         tools=parts("tools"),

@@ -21,6 +21,8 @@ from itertools import accumulate, chain, pairwise, zip_longest
 from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from metertap.workers.columns import Named
+
 VERSION = 7
 """The version of this format; a worker that writes another one is not understood."""
 MOST_BYTES = 64 * 2**20
@@ -307,32 +309,9 @@ def _decoded_named(inner: Decode, column: Column, count: int, samples: Samples) 
     found = [*map(shapes.__getitem__, which)]
     values = inner(written, _total([*map(len, found)]), samples)
     if found and found[0] and which.count(which[0]) == count:  # as usual
-        return Named(tuple(found[0]), values)
+        return Named.of(tuple(found[0]), values)
     each = iter(values)
     return [dict(zip(names, each)) if names else {} for names in found]  # noqa: B905
-
-
-class Named(Sequence[dict[str, Any]]):
-    """A column of dictionaries that all have the same names, in the same order."""
-
-    def __init__(self, names: tuple[str, ...], values: Sequence[Any]) -> None:
-        """Take what is in all of them, one after the other."""
-        self.names = names
-        self.values = values
-
-    def __len__(self) -> int:
-        return len(self.values) // len(self.names)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        rows = zip(*[iter(self.values)] * len(self.names), strict=True)
-        return (dict(zip(self.names, row)) for row in rows)  # noqa: B905
-
-    def __getitem__(self, place: Any) -> Any:
-        return [*self][place] if isinstance(place, slice) else self._at(place)
-
-    def _at(self, place: int) -> dict[str, Any]:
-        start = range(len(self))[place] * len(self.names)
-        return dict(zip(self.names, self.values[start : start + len(self.names)], strict=True))
 
 
 def _encoded_members(
@@ -389,7 +368,7 @@ def _decoded_columns(
 
 
 def _named_alike(value: dict[str, Any], count: int) -> Named:
-    return Named(tuple(value), [*value.values()] * count)
+    return Named(tuple(value), [tuple(value.values())] * count)
 
 
 def _may_be_alike(value: Any, count: int) -> bool:
