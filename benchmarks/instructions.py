@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.util import find_spec
@@ -36,8 +37,12 @@ _CALLS = 10
 
 
 def counted(function: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[Counts]]:
-    """Return what counts the instructions of one call of `function`, by metertap's functions."""
+    """Return what counts the instructions of one call of `function`, by metertap's functions.
+
+    Threads that are started by the first calls, and run what others wait for, count as well.
+    """
     counts: Counts = Counter()
+    is_warm = False
 
     def instruction(frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "opcode":
@@ -45,21 +50,28 @@ def counted(function: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable
         return instruction
 
     def entered(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if not any(part in frame.f_code.co_filename for part in _OURS):
+        if not is_warm or not any(part in frame.f_code.co_filename for part in _OURS):
+            return None
+        if threading.current_thread().name.startswith("metertap-"):  # for which no call waits
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return instruction
 
     async def run() -> Counts:
-        for _ in range(_WARM):  # the first ones look up what the others find
-            await function()
+        nonlocal is_warm
         before = sys.gettrace()
-        sys.settrace(entered)
+        threading.settrace(entered)
         try:
+            for _ in range(_WARM):  # the first ones look up what the others find
+                await function()
+            is_warm = True
+            sys.settrace(entered)
             for _ in range(_CALLS):
                 await function()
         finally:
+            is_warm = False
             sys.settrace(before)
+            threading.settrace(None)  # type: ignore[arg-type]
         return Counter({name: round(count / _CALLS) for name, count in counts.items()})
 
     return run
