@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial, reduce
-from itertools import chain, compress, count
-from operator import add, is_not
+from itertools import chain, compress, count, repeat
+from operator import add, is_, is_not
 from typing import Any, NamedTuple
 
 from metertap.recording import Figures
@@ -38,22 +38,18 @@ _made = partial(tuple.__new__, Point)
 
 def section(families: Callable[[], Iterable[Family]]) -> Section:
     """Return the section of the metric families that each worker collects."""
-    texts = _Texts()
+    keys = _Keys()
 
     def take(_figures: Figures, before: Items) -> Items:
         found: dict[Key, Point] = {}
-        for family in families():
-            head = (family.name, family.kind, family.unit, family.description)
-            for group in family.groups:
-                of_group = (*head, texts.of(group.constant))
-                for series in group.series:
-                    labels = texts.of(series.labels)
-                    if not family.adds_up:
-                        labels = json.dumps({**series.labels, "worker": str(os.getpid())})
-                    key, point = (*of_group, labels), _point(family.kind, series.value)
-                    kept = before.get(key)
-                    found[key] = kept if kept == point else point
-        texts.forget_others()
+        groups = ((family, group) for family in families() for group in family.groups)
+        for number, (family, group) in enumerate(groups):
+            series = [*group.series]
+            points = map(_point, repeat(family.kind), [one.value for one in series])
+            labels = [one.labels for one in series]
+            for key, point in zip(keys.of(number, family, group, labels), points, strict=True):
+                kept = before.get(key)
+                found[key] = kept if kept == point else point
         return found
 
     return Section(NAME, Point, take, _sums, _settled, tells_change=False, has_columns=True)
@@ -161,22 +157,31 @@ def together(families: Iterable[Family]) -> list[Family]:
     return list(found.values())
 
 
-class _Texts:
-    """The text of labels, kept for as long as they are the same object."""
+class _Keys:
+    """The keys of a worker's series, group by group, as long as labels are the same objects."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[Labels, str]] = {}
-        self._used: dict[int, tuple[Labels, str]] = {}
+        self._kept: dict[int, tuple[tuple[str, ...], Sequence[Labels], list[Key]]] = {}
 
-    def of(self, labels: Labels) -> str:
-        kept = self._kept.get(id(labels))
-        if kept is None or kept[0] is not labels:
-            kept = labels, json.dumps(dict(labels or {}), default=str)
-        self._used[id(labels)] = kept
-        return kept[1]
+    def of(
+        self, number: int, family: Family, group: Group, labels: Sequence[Labels]
+    ) -> Sequence[Key]:
+        """Return the keys of the series of a group."""
+        worker = "" if family.adds_up else str(os.getpid())
+        head = family.name, family.kind, family.unit, family.description, _text(group.constant)
+        before = self._kept.get(number)
+        if before is not None and before[0] == (*head, worker):
+            known = before[1]
+            if len(known) == len(labels) and all(map(is_, known, labels)):
+                return before[2]
+        more = {"worker": worker} if worker else {}
+        keys: list[Key] = [(*head, _text({**(one or {}), **more})) for one in labels]
+        self._kept[number] = (*head, worker), labels, keys
+        return keys
 
-    def forget_others(self) -> None:
-        self._kept, self._used = self._used, {}
+
+def _text(labels: Labels | None) -> str:
+    return json.dumps(dict(labels or {}), default=str)
 
 
 def _labels_of(text: str) -> Labels:
@@ -228,9 +233,25 @@ def _sums(workers: Sequence[Table], _windows: Windows) -> Sequence[Point]:
         points = (map(_made, zip(*worker.members, strict=True)) for worker in workers)
         return [*map(_sum, zip(*points, strict=True))]
     values = map(sum, zip(*all_values, strict=True))
-    flat: Iterable[Iterable[int]] = map(chain.from_iterable, all_counts)
-    summed = parted(reduce(partial(map, add), flat), lengths[0])
+    summed = _sums_of_counts(all_counts, lengths[0])
     return [*map(_made, zip(kinds[0], values, bounds[0], summed, strict=True))]
+
+
+def _sums_of_counts(
+    workers: Sequence[Sequence[tuple[int, ...]]], lengths: Sequence[int]
+) -> Iterable[tuple[int, ...]]:
+    """Sum what lies in buckets; of each histogram there are equally many in all workers."""
+    if len({*lengths} - {0}) > 1:
+        flat: Iterable[Iterable[int]] = map(chain.from_iterable, workers)
+        return parted(reduce(partial(map, add), flat), lengths)
+    # As usual: all histograms have the same buckets, most of which are empty.
+    buckets = zip(*(zip(*filter(None, counts), strict=True) for counts in workers), strict=True)
+    sums = [
+        [*map(sum, zip(*each, strict=True))] if any(map(any, each)) else repeat(0)
+        for each in buckets
+    ]
+    rows = zip(*sums, strict=False)
+    return (next(rows) if length else () for length in lengths)
 
 
 def _are_equal(columns: Sequence[Sequence[Any]]) -> bool:

@@ -12,6 +12,7 @@ import functools
 import json
 import math
 import struct
+import sys
 import types
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,6 +49,12 @@ _BITS = "Q"
 _LARGEST_BITS = array(_BITS, array("d", [_LARGEST_FLOAT]).tobytes())[0]
 _LENGTH = struct.Struct(">I")
 _NUMBER = 8
+_MOST_SIGNIFICANT = 7 if sys.byteorder == "little" else 0
+"""The place of the byte with the sign, among the eight of a number."""
+_USUAL_INTEGERS = bytes(range(_LARGEST >> 56))
+"""The most significant bytes of whole numbers from zero on that are small enough."""
+_USUAL_DOUBLES = bytes(range(_LARGEST_BITS >> 56))
+"""The most significant bytes of doubles from zero on that are small enough."""
 
 
 class Malformed(ValueError):
@@ -64,14 +71,14 @@ class Samples:
     def __init__(self, data: memoryview) -> None:
         self._data = data
 
-    def take(self, count: int, kind: str) -> array[Any]:
+    def take(self, count: int, kind: str, usual: bytes) -> tuple[array[Any], bool]:
         """Return the next `count` numbers, of the type that `array` calls `kind`.
 
-        Raises Malformed.
+        Also returns whether their most significant bytes are all `usual`. Raises Malformed.
         """
-        taken = array(kind)
-        taken.frombytes(self._taken(count * _NUMBER))
-        return taken
+        data, taken = self._taken(count * _NUMBER), array(kind)
+        taken.frombytes(data)
+        return taken, not bytes(data[_MOST_SIGNIFICANT::_NUMBER]).translate(None, usual)
 
     def part(self, size: int) -> Samples:
         """Take out the next `size` bytes, which are of one section. Raises Malformed."""
@@ -409,8 +416,8 @@ def _of_types(column: Column, count: int, *kinds: type) -> list[Any]:
 
 
 def _integers(_column: Column, count: int, samples: Samples) -> Sequence[int]:
-    found = samples.take(count, _BITS)  # as which a negative one is large
-    if found and max(found) > _LARGEST:
+    found, is_usual = samples.take(count, _BITS, _USUAL_INTEGERS)  # negative ones are large
+    if not is_usual and max(found) > _LARGEST:
         raise Malformed("something is no count")
     return found
 
@@ -420,10 +427,8 @@ def _floats(_column: Column, count: int, samples: Samples) -> Sequence[float]:
 
 
 def _doubles(count: int, samples: Samples, least: float) -> array[float]:
-    found = samples.take(count, _NUMBERS[float])
-    # The bits of doubles from zero on are in order as the doubles are; all others' are larger.
-    are_large = bool(found) and max(array(_BITS, found.tobytes())) > _LARGEST_BITS
-    if are_large and not _are_between(found, least):
+    found, is_usual = samples.take(count, _NUMBERS[float], _USUAL_DOUBLES)
+    if not is_usual and not _are_between(found, least):
         raise Malformed("something is no number, or no duration")
     return found
 
