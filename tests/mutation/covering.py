@@ -24,6 +24,7 @@ GROUPS = (
             "tool_series",
             "recorder",
             "registry",
+            "batch",
             "buffer",
             "percentiles",
             "window",
