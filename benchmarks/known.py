@@ -132,15 +132,12 @@ MISSES: dict[str, Miss] = {
         "windows in the fold. docs/performance.md tells what each function takes",
     ),
     "mcp calls in place, 2.x MCPServer / CPU of the call": Miss(
-        0.055,
-        "as the row of whole calls. A call that waits for a thread finds less of ours in the "
-        "processor's caches: the same 168 instructions of `_on_request` take twice the time that "
-        "they take low-level",
+        0.055, "3.1 to 3.7 % in four runs beside other programs; as the row of whole calls"
     ),
     "mcp calls in place, 2.x low-level / CPU of the call": Miss(
-        0.05,
-        "4.3 % in three runs beside other programs: 569 instructions of Python's, as below, half "
-        "of the time in `_on_request`, two fifths in the client's `send_request`",
+        0.065,
+        "4.3 to 5.2 % in four runs beside other programs, always 11 µs; as the row of whole calls. "
+        "Half of it is around `_on_request`, two fifths around the client's `send_request`",
     ),
     "mcp calls in place, 1.x MCPServer / CPU of the call": Miss(
         0.03,
