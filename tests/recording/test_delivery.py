@@ -8,8 +8,7 @@ import pytest
 
 from metertap import catalogue, faults
 from metertap.recording import Recorder, ToolSeries
-from metertap.recording.batch import Batch
-from metertap.recording.buffer import CHUNK
+from metertap.recording.buffer import CHUNK, Batch
 from support.kept_instruments import KeptInstruments
 
 

@@ -35,13 +35,10 @@ HARMLESS = frozenset(
 """Signals that do not end a process that does not handle them."""
 
 
-_kill = os.kill  # held: `endings` puts what pushes before in its place
-
-
 def die_by(number: int) -> None:
     """End the process by the signal, as it ends where nobody handles it."""
     signal.signal(number, signal.SIG_DFL)
-    _kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
 
 
 def is_main_thread() -> bool:

@@ -8,6 +8,7 @@ from operator import is_
 from typing import Any, NamedTuple
 
 from metertap import faults
+from metertap.workers.columns import chooser
 from metertap.workers.rows import (
     Items,
     Key,
@@ -145,12 +146,13 @@ def _changed(state: _State, given: Sequence[Items]) -> _Shares:
     found: _Shares = []
     for numbers, (keys, places_of_each) in zip(changed, state.groups, strict=True):
         if numbers:
-            those = sorted(numbers)
+            are_all, those = len(numbers) == len(keys), sorted(numbers)
+            take = chooser(those)
             shares = []
             for worker, all_places in places_of_each.items():
-                places = [*map(all_places.__getitem__, those)]
+                places = all_places if are_all else take(all_places)
                 shares.append(_Share(given[worker], places, state.given[worker], places))
-            found.append(([*map(keys.__getitem__, those)], shares))
+            found.append((keys if are_all else take(keys), shares))
     return found
 
 

@@ -142,6 +142,8 @@ class Moves(NamedTuple):
     are_arrays: bool
     others: set[int]
     """The places of windows that are others now, or of which too little is known."""
+    sizes: Sequence[int]
+    """The numbers of samples now."""
 
     def scaled(self, scales: Sequence[float]) -> Moves:
         """Return the same with the samples of each window multiplied."""
@@ -177,10 +179,12 @@ def moves(before: Runs, now: Runs) -> Moves:
             [[*map(getitem, before.data, map(add, before.start, repeat(on)))] for on in each],
             False,
             others,
+            sizes,
         )
     return Moves(
         [[*map(getitem, now.data, map(slice, map(sub, now.end, come), now.end))]],
         [[*map(getitem, before.data, map(slice, before.start, map(add, before.start, went)))]],
         True,
         others,
+        sizes,
     )

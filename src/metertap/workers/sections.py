@@ -46,6 +46,8 @@ from metertap.workers.wire import (
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """The sections that `figures_of` makes figures of."""
 _OUTCOMES = frozenset(outcomes.ALL)
+_tool, _weight = attrgetter("name", "source"), attrgetter("name", "source", "side")
+_operation = attrgetter("side", "method", "name")
 _figures, _runs = itemgetter(0), itemgetter(1)
 
 
@@ -166,13 +168,13 @@ def of_recorder(recorder: Recorder) -> list[Section]:
         def take(figures: Figures, before: Items) -> Items:
             now, found = figures_of(figures), dict(before)
             changed = [*compress(now, map(is_not, now, map(_figures, before.values())))]
-            if len(now) != len(before) or not {*map(key_of, changed)}.issubset(before):
-                found, changed = {}, [*now]  # one has come or gone
+            keys = [*map(key_of, changed)]
+            if len(now) != len(before) or not {*keys}.issubset(before):
+                found, changed, keys = {}, [*now], [*map(key_of, now)]  # one has come or gone
             if not changed:
                 return before
             new = []
-            for item in changed:
-                key = key_of(item)
+            for key, item in zip(keys, changed, strict=True):
                 kept = found[key] = before.get(key)
                 if kept is None or kept.figures is not item:
                     new.append((key, item))
@@ -256,18 +258,6 @@ def _have_all_outcomes(tools: Sequence[Sequence[Any] | None]) -> bool:
     if isinstance(counts, Named):
         return {*counts.names} == _OUTCOMES
     return all(map(eq, map(dict.keys, counts), repeat(_OUTCOMES)))
-
-
-def _tool(figures: ToolFigures) -> Key:
-    return figures.name, figures.source
-
-
-def _weight(figures: WeightFigures) -> Key:
-    return figures.name, figures.source, figures.side
-
-
-def _operation(figures: OperationFigures) -> Key:
-    return figures.side, figures.method, figures.name
 
 
 def _caches(figures: Figures, before: Items) -> Items:

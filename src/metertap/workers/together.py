@@ -162,7 +162,7 @@ def _moved(
         units = [one.factor for one in togethers]
         moved = [each.scaled(_scales(new, units)) for each, new in zip(moved, now, strict=True)]
     others = set[int]().union(*(each.others for each in moved))
-    sizes = map(sum, zip(*map(Runs.sizes, now), strict=True))
+    sizes = map(sum, zip(*(each.sizes for each in moved), strict=True))
     come = _by_series([(each.are_arrays, each.come) for each in moved])
     gone = _by_series([(each.are_arrays, each.gone) for each in moved])
     found = []

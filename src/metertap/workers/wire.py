@@ -42,6 +42,9 @@ _ALL = "all"
 """The name of the one value of a column whose values are all equal."""
 _AS_BEFORE: Mapping[str, Any] = {}
 """What stands for a column of values that the reader has."""
+_SINGLE = frozenset({int, float, bool, types.NoneType})
+_FLAT, _LISTS = (str, array), (tuple, list)
+"""Types of values that have an extent: made once, since each value is asked for its own."""
 _LARGEST = 2**62
 _LARGEST_FLOAT = 1e300
 _BITS = "Q"
@@ -69,26 +72,34 @@ class Samples:
     """The numbers that come after a message's JSON, taken one column after the other."""
 
     def __init__(self, data: memoryview) -> None:
+        count = len(data) // _NUMBER
         self._data = data
+        self._first_bytes = bytes(data[_MOST_SIGNIFICANT::_NUMBER])[:count]
+        self._next, self._end = 0, count
 
     def take(self, count: int, kind: str, usual: bytes) -> tuple[array[Any], bool]:
         """Return the next `count` numbers, of the type that `array` calls `kind`.
 
         Also returns whether their most significant bytes are all `usual`. Raises Malformed.
         """
-        data, taken = self._taken(count * _NUMBER), array(kind)
-        taken.frombytes(data)
-        return taken, not bytes(data[_MOST_SIGNIFICANT::_NUMBER]).translate(None, usual)
+        start, end = self._moved(count)
+        taken = array(kind)
+        taken.frombytes(self._data[start * _NUMBER : end * _NUMBER])
+        return taken, not self._first_bytes[start:end].translate(None, usual)
 
     def part(self, size: int) -> Samples:
         """Take out the next `size` bytes, which are of one section. Raises Malformed."""
-        return Samples(self._taken(size))
+        if size % _NUMBER:
+            raise Malformed("a number is cut off")
+        start, end = self._moved(size // _NUMBER)
+        return Samples(self._data[start * _NUMBER : end * _NUMBER])
 
-    def _taken(self, size: int) -> memoryview:
-        if not 0 <= size <= len(self._data):
+    def _moved(self, count: int) -> tuple[int, int]:
+        start, end = self._next, self._next + count
+        if not start <= end <= self._end:
             raise Malformed("numbers are missing")
-        taken, self._data = self._data[:size], self._data[size:]
-        return taken
+        self._next = end
+        return start, end
 
 
 T = TypeVar("T")
@@ -384,11 +395,13 @@ def _may_be_alike(value: Any, count: int) -> bool:
 
 def _extent(value: Any) -> int:
     """Return the number of all members and characters in a value, itself included."""
-    if isinstance(value, str | array):
+    if type(value) in _SINGLE:
+        return 1
+    if isinstance(value, _FLAT):
         return 1 + len(value)
     if isinstance(value, dict):
         return sum(map(_extent, chain(value, value.values())), 1)
-    return sum(map(_extent, value), 1) if isinstance(value, tuple | list) else 1
+    return sum(map(_extent, value), 1) if isinstance(value, _LISTS) else 1
 
 
 def _encoded_samples(values: Sequence[Any], samples: list[bytes]) -> None:
