@@ -54,30 +54,37 @@ Steps = dict[str, list[float]]
 
 
 def calls(rounds: int) -> Iterator[Result]:
-    """What measuring adds to a call, low-level and high-level, and its share of the call's CPU."""
+    """What measuring adds to a call, and to each method: its share of the call's CPU."""
     logging.getLogger("mcp").setLevel(logging.WARNING)
     for name, build, limit in mcp.SERVERS:
-        whole, of_layers, with_ours = [], [], []
+        spent, of_layers, with_ours = [], [], []
         for _ in range(min(rounds, _ROUNDS)):
-            whole.append(asyncio.run(_spent(build)))
+            spent.append(asyncio.run(_spent(build)))
             of_layers.append(_between(build, contextlib.nullcontext))
             with_ours.append(_between(build, measured))
-        added = [seconds - statistics.median(of_layers) for seconds in with_ours]
+        whole = [statistics.median(spent)] * len(spent)
+        bare = {
+            method: statistics.median(each[method] for each in of_layers) for method in of_layers[0]
+        }
+        added = {method: [each[method] - bare[method] for each in with_ours] for method in bare}
         row = f"mcp calls in place, {mcp.MAJOR}.x {name}"
-        yield result(row, "CPU of the call", added, [statistics.median(whole)] * len(added), limit)
+        in_all = [sum(each.values()) - sum(bare.values()) for each in with_ours]
+        yield result(row, "CPU of the call", in_all, whole, limit)
+        for method, seconds in added.items():
+            yield result(f"{row}, {method}", "CPU of the call", seconds, whole, None)
 
 
-def _between(build: Callable[[], Any], way: Callable[[], Any]) -> float:
-    """Return the seconds of a call between the two layers, by medians of each method."""
+def _between(build: Callable[[], Any], way: Callable[[], Any]) -> dict[str, float]:
+    """Return the seconds of a call between the two layers of each method, by medians."""
     inside: Steps = {}
     around: Steps = {}
     with _layered(inside, around), way(), _layered(around, inside):
         asyncio.run(_spent(build, inside, around))
-    between = 0.0
+    between = {}
     for name, outer in around.items():
         if times := len(outer) // _CALLS:
             steps = map(operator.sub, outer, inside[name])
-            between += statistics.median(steps) * times
+            between[name] = statistics.median(steps) * times
     return between
 
 

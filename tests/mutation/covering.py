@@ -24,6 +24,7 @@ GROUPS = (
             "tool_series",
             "recorder",
             "registry",
+            "batch",
             "buffer",
             "percentiles",
             "window",
@@ -198,7 +199,7 @@ GROUPS = (
         _all("src/metertap/history/{}.py", "store", "writer", "gathering"),
         _all("tests/history/test_{}.py", "store", "writer", "gathering"),
     ),
-    # `v1.py` is for the SDK 1.x, and is examined where that is installed.
+    # `v1.py` and `v1_handlers.py` are for the SDK 1.x, and are examined where that is installed.
     Group(
         _all(
             "instrumentation/metertap_instrumentation/tools/mcp/{}.py",
@@ -212,6 +213,7 @@ GROUPS = (
             "names",
             "v2",
             "v1",
+            "v1_handlers",
             "__init__",
         ),
         (

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from metertap import pacing
 from metertap.otel.aggregations import collect_in_pieces
 from metertap.otel.histograms import BulkHistogram
-from metertap.recording.buffer import Batch
+from metertap.recording.batch import Batch
 
 POINTS = 250
 

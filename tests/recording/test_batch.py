@@ -7,8 +7,8 @@ import operator
 
 import pytest
 
-from metertap.recording import buffer
-from metertap.recording.buffer import Batch
+from metertap.recording import batch as batches
+from metertap.recording.batch import Batch
 
 DURATIONS = [0.3, 0.1, 0.2, 0.1, 0.7, 1e-9, 0.1]
 
@@ -30,11 +30,11 @@ def test_buckets_are_counted_once_for_all_histograms() -> None:
 
 
 @pytest.mark.parametrize("total", [0.0, 0.1, 1e9])
-@pytest.mark.parametrize("is_sequential", {False, buffer._SUM_IS_SEQUENTIAL})
+@pytest.mark.parametrize("is_sequential", {False, batches._SUM_IS_SEQUENTIAL})
 def test_a_sum_is_what_adding_one_after_the_other_gives(
     is_sequential: bool, total: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buffer, "_SUM_IS_SEQUENTIAL", is_sequential)
+    monkeypatch.setattr(batches, "_SUM_IS_SEQUENTIAL", is_sequential)
     durations = [0.1] * 1000
     expected = functools.reduce(operator.add, durations, total)
     assert Batch(durations).added_to(total) == expected

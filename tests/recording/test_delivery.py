@@ -8,7 +8,8 @@ import pytest
 
 from metertap import catalogue, faults
 from metertap.recording import Recorder, ToolSeries
-from metertap.recording.buffer import CHUNK, Batch
+from metertap.recording.batch import Batch
+from metertap.recording.buffer import CHUNK
 from support.kept_instruments import KeptInstruments
 
 

@@ -16,7 +16,8 @@ from metertap.history.gathering import Gathering
 from metertap.otel.histograms import Histograms
 from metertap.otel.replay import Journal
 from metertap.recording import Recorder, buffer
-from metertap.recording.buffer import Batch, Buffer
+from metertap.recording.batch import Batch
+from metertap.recording.buffer import Buffer
 from metertap.recording.cache_series import CacheSeries
 from metertap.recording.window import Latencies
 from support.interrupting import everywhere

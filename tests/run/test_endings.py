@@ -130,6 +130,13 @@ def mine(number, frame):
     signal.raise_signal(number)
 signal.signal(signal.SIGTERM, mine)
 """
+DEFAULT_RESTORED_AND_KILLED = """
+def mine(number, frame):
+    os.kill(os.getpid(), 0)  # asks whether it is there
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+signal.signal(signal.SIGTERM, mine)
+"""
 HOLDS_A_LOCK = """
 from metertap import state
 held = "with lock:\\n  os.kill(os.getpid(), signal.SIGTERM)\\n  passed = list(range(1000))"
@@ -196,6 +203,12 @@ ENDINGS = [
     Ending(
         "SIGTERM, default restored",
         DEFAULT_RESTORED + "work(); ready()",
+        signal.SIGTERM,
+        -signal.SIGTERM,
+    ),
+    Ending(
+        "SIGTERM, default restored and sent again",
+        DEFAULT_RESTORED_AND_KILLED + "work(); ready()",
         signal.SIGTERM,
         -signal.SIGTERM,
     ),
@@ -364,7 +377,8 @@ def test_a_tap_that_is_shut_down_leaves_the_ends_as_they_were() -> None:
     code = """
 import os, signal, metertap
 def ends():
-    return [signal.getsignal(number) for number in (15, 1)], signal.raise_signal, os._exit
+    functions = signal.raise_signal, os._exit, os.kill
+    return [signal.getsignal(number) for number in (15, 1)], functions
 before = ends()
 tap = metertap.instrument()
 during = ends()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from metertap import catalogue
-from metertap.recording.buffer import Batch, Trace
+from metertap.recording.batch import Batch, Trace
 
 
 class Handed(NamedTuple):

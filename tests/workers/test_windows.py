@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metertap.recording import Percentiles
-from metertap.recording.buffer import Batch
+from metertap.recording.batch import Batch
 from metertap.recording.window import LatencyTotals, Run, run_of
 from metertap.workers.runs import NO_RUN, Fresh, Runs, completed, fresh, runs_of
 from metertap.workers.together import Together, Windows

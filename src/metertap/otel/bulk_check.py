@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.resources import Resource
 
 from metertap.otel.histograms import BulkHistogram, PlainHistogram
-from metertap.recording.buffer import Batch
+from metertap.recording.batch import Batch
 
 try:
     from opentelemetry.sdk.metrics._internal.aggregation import (  # noqa: F401

@@ -25,7 +25,7 @@ from opentelemetry.metrics import Histogram, MeterProvider
 
 from metertap import catalogue, faults
 from metertap.otel import others
-from metertap.recording.buffer import Batch, Trace
+from metertap.recording.batch import Batch, Trace
 
 try:
     from opentelemetry.sdk.metrics._internal.aggregation import (

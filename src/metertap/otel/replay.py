@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 
 from metertap import catalogue
-from metertap.recording.buffer import Batch, Instruments
+from metertap.recording.batch import Batch
+from metertap.recording.buffer import Instruments
 
 _LIMIT = 20_000
 """Durations kept: 160 kB. An application that sets a provider does so when it starts."""

@@ -46,9 +46,14 @@ class Activity:
         if not self._seen_activity:
             self._seen_activity = True
             self._is_fresh_fork = False
-            for callback in list(self._activity_callbacks):
-                with faults.guarded("recorder.activity"):
-                    callback()
+            try:
+                for callback in list(self._activity_callbacks):
+                    with faults.guarded("recorder.activity"):
+                        callback()
+            except BaseException:
+                # An interrupt, or a time limit of the program's: the next record calls them again.
+                self._seen_activity, self._is_fresh_fork = False, True
+                raise
 
     def wake(self) -> None:
         """Note that something is about to be recorded.

@@ -13,28 +13,22 @@ was interrupted is done again by the next fold, and who has the batch already pa
 
 from __future__ import annotations
 
-import operator
-import sys
 import time
 from abc import ABC, abstractmethod
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice, repeat
 from operator import length_hint
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from metertap import faults, locks
 from metertap.catalogue import Metric
+from metertap.recording.batch import Batch
 
 CHUNK = 1024
 """Ticks between two folds: 32 kB of floats at most, and the fixed cost of a fold is small."""
 
-# Since 3.12 `sum` compensates for rounding, which the SDK does not.
-_SUM_IS_SEQUENTIAL = sys.version_info < (3, 12)
-
 # Held for the swap of an iterator alone. Reentrant: a finaliser may come by in between.
 _swapping = locks.rlock()
-
 
 _LEVELS_OF_A_FOLD = 60
 _LEVELS_OF_IMPORTS = 200
@@ -56,78 +50,6 @@ def _has_room(levels: int) -> bool:
 
 def _goes_down(levels: int) -> bool:
     return levels == 0 or _goes_down(levels - 1)
-
-
-class Trace(NamedTuple):
-    """The time and the context of one sample, for an exemplar."""
-
-    position: int
-    """The place of the sample in its batch."""
-    time_ns: int
-    context: Any
-
-
-class Batch:
-    """Durations in seconds, in the order in which the calls ended, and what merging needs of them.
-
-    `traces` are of those that were taken under a sampled span.
-    """
-
-    __slots__ = ("_counts", "_ordered", "_rests", "durations", "parts", "taken_by", "traces")
-
-    def __init__(self, durations: Sequence[float], traces: Sequence[Trace] = ()) -> None:
-        self.durations = durations
-        self.traces = traces
-        self.taken_by: dict[object, int] = {}
-        """How many durations each of those has taken whom the batch is handed to."""
-        self.parts: Any = None
-        """What a series made of the batch, so that it is the same after an interrupt."""
-        self._ordered: list[float] | None = None
-        self._counts: list[tuple[tuple[float, ...], list[int]]] = []  # bounds are slow to hash
-        self._rests: dict[int, Batch] = {}
-
-    def __len__(self) -> int:
-        return len(self.durations)
-
-    @property
-    def ordered(self) -> list[float]:
-        """The durations, shortest first."""
-        if self._ordered is None:  # `cached_property` takes a lock
-            self._ordered = sorted(self.durations)
-        return self._ordered
-
-    def after(self, done: int) -> Batch:
-        """Return the durations without the first ones."""
-        if not done:
-            return self
-        rest = self._rests.get(done)
-        if rest is None:
-            rest = self._rests[done] = Batch(self.durations[done:])
-        return rest
-
-    def counts(self, bounds: tuple[float, ...]) -> list[int]:
-        """Count how many fall into each bucket; a bound belongs to the bucket below it."""
-        for known, counts in self._counts:
-            if known == bounds:
-                return counts
-        if len(self.durations) <= len(bounds):
-            counts = [0] * (len(bounds) + 1)
-            for duration in self.durations:
-                counts[bisect_left(bounds, duration)] += 1
-        else:
-            ordered = self.ordered
-            ends = [bisect_right(ordered, bound) for bound in bounds]
-            counts = list(map(operator.sub, [*ends, len(ordered)], [0, *ends]))
-        self._counts.append((bounds, counts))
-        return counts
-
-    def added_to(self, total: float) -> float:
-        """Add each duration to `total`, one after the other, and return the sum."""
-        if _SUM_IS_SEQUENTIAL:
-            return sum(self.durations, total)
-        for duration in self.durations:  # in less time than `functools.reduce` takes
-            total += duration
-        return total
 
 
 class Buffer(ABC):

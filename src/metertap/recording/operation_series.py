@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue
-from metertap.recording.buffer import Batch, Delivery, Trace
+from metertap.recording.batch import Batch, Trace
+from metertap.recording.buffer import Delivery
 from metertap.recording.latency_series import LatencySeries, sums
 
 if TYPE_CHECKING:

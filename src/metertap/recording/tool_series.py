@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from metertap import catalogue, faults, locks, outcomes
-from metertap.recording.buffer import Batch, Delivery, Trace
+from metertap.recording.batch import Batch, Trace
+from metertap.recording.buffer import Delivery
 from metertap.recording.latency_series import LatencySeries, sums
 from metertap.recording.window import Latencies, Run, run_of
 

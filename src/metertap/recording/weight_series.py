@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metertap import catalogue, faults
-from metertap.recording.buffer import Batch, Delivery, Trace
+from metertap.recording.batch import Batch, Trace
+from metertap.recording.buffer import Delivery
 from metertap.recording.latency_series import LatencySeries
 from metertap.weight.results import STRUCTURED, UNKNOWN, of_content, of_structure, of_value
 

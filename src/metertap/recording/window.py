@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from metertap.recording.buffer import Batch
+from metertap.recording.batch import Batch
 
 if TYPE_CHECKING:
     from metertap.recording.figures import LatencyFigures

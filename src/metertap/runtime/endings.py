@@ -3,7 +3,7 @@
 Seen are exit handlers (the program returns, calls `sys.exit` or raises), children of
 `multiprocessing`, which end without exit handlers, `os._exit` (by which children end that a program
 forks itself: those of Celery's pool, RQ's work horses), SIGTERM and SIGHUP where the program does
-not handle them, and a signal that a program raises at itself (as uvicorn does once it has shut
+not handle them, and a signal that a program sends to itself (as uvicorn does once it has shut
 down). Nothing is seen of SIGKILL and other deadly signals: they lose what was measured since the
 last periodic export.
 """
@@ -78,7 +78,7 @@ class Endings:
         self._is_ending = False  # by an exit handler, which no interrupt keeps from it any more
         self._put_off_until: float | None = None
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
-        self._left = PatchSet("os", [Target("_exit", self._leave)])
+        self._left = PatchSet("os", [Target("_exit", self._leave), Target("kill", self._kill)])
 
     def watch(self, *, pushes: bool) -> None:
         """Watch for the end of the process; `pushes` says whether anything could be lost then."""
@@ -194,14 +194,27 @@ class Endings:
 
     def _raise_signal(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with faults.guarded("ending"):
-            number = args[0] if args else kwargs.get("signalnum")
-            if number not in HARMLESS and signal.getsignal(number) is signal.SIG_DFL:
-                self._push_from_a_thread()
+            self._push_before(args[0] if args else kwargs.get("signalnum"))
         try:
             return wrapped(*args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
+
+    def _kill(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        with faults.guarded("ending"):
+            if len(args) == 2 and args[0] == os.getpid() and args[1]:  # 0 asks if it is there
+                self._push_before(args[1])
+        try:
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    def _push_before(self, number: Any) -> None:
+        """Push if the signal, which this process sends to itself, ends it."""
+        if number not in HARMLESS and signal.getsignal(number) is signal.SIG_DFL:
+            self._push_from_a_thread()
 
     def _leave(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         # A child that has recorded nothing, as between a fork and an `exec`, starts no thread.

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from metertap import faults, locks, state
@@ -124,7 +125,7 @@ class Installation(MeasuredProcess):
             try:
                 asleep, self._asleep = self._asleep, None
                 if asleep is not None and self.is_active:
-                    with faults.guarded("pipeline"):
+                    with faults.guarded("pipeline"), self._kept_asleep(asleep):
                         self._is_making = True
                         _begin_rest()
                         self._pipeline = self._new_pipeline()
@@ -134,6 +135,21 @@ class Installation(MeasuredProcess):
             finally:
                 self._is_making = False
                 self._waking.release()
+
+    @contextlib.contextmanager
+    def _kept_asleep(self, asleep: Asleep) -> Iterator[None]:
+        """Let the next record begin anew where an interrupt ends the making of the pipeline."""
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            half, self._pipeline = self._pipeline, None
+            if half is not None:
+                half.shutdown()
+            asleep.start()
+            self._asleep = asleep
+            raise
 
     def shutdown(self) -> None:
         """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""

@@ -175,23 +175,33 @@ class Pipeline:
         application's gets new readers of ours; its own are the application's to care for.
         """
         with self._lock:
-            self._recorder.forget_activity_callback(self._wake)
             kept, self._asleep = self._asleep, None
-            if kept is None:
-                return
-            application = self.provider if self.provider is not self.owned else None
-            self._readers.leave()
-            if self.owned is not None:
-                instruments_of(self.owned).close()
-                self._make_own(application)
-            elif application is not None:
-                self._readers.equip(application)
-                self._record_to(instruments_of(application))
-            with self._recorder.lock:
-                for instruments in self._recorder.instruments:
-                    kept.replay(instruments)
-            self._observe_process()
-            self.check()  # the application may have set a provider meanwhile
+            try:
+                if kept is not None:
+                    self._awake(kept)
+            except Exception:
+                raise
+            except BaseException:  # an interrupt: the next record begins anew
+                self._asleep = kept
+                if kept is not None:
+                    self._recorder.instruments = (kept,)
+                raise
+            self._recorder.forget_activity_callback(self._wake)
+
+    def _awake(self, kept: Journal) -> None:
+        application = self.provider if self.provider is not self.owned else None
+        self._readers.leave()
+        if self.owned is not None:
+            instruments_of(self.owned).close()
+            self._make_own(application)
+        elif application is not None:
+            self._readers.equip(application)
+            self._record_to(instruments_of(application))
+        with self._recorder.lock:
+            for instruments in self._recorder.instruments:
+                kept.replay(instruments)
+        self._observe_process()
+        self.check()  # the application may have set a provider meanwhile
 
     # What others ask
 
