@@ -34,6 +34,8 @@ GROUPS = (
             "activity",
             "baseline",
             "figures",
+            "routes",
+            "batch",
         ),
         (
             "tests/recording",
@@ -184,8 +186,11 @@ GROUPS = (
         ("tests/weight", "tests/instrumentation/tools/test_weights.py"),
     ),
     Group(
-        _all("src/metertap/workers/{}.py", "merging", "runs"),
-        _all("tests/workers/test_{}.py", "merging", "merged", "windows", "alike"),
+        _all(
+            "src/metertap/workers/{}.py",
+            *("merging", "runs", "together", "rows", "columns", "merged"),
+        ),
+        _all("tests/workers/test_{}.py", "merging", "merged", "windows", "alike", "left_out"),
     ),
     Group(
         _all("src/metertap/history/{}.py", "sketch", "tally"),

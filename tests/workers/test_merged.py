@@ -69,6 +69,9 @@ def test_what_is_merged_again_is_what_is_merged_anew(seed: int) -> None:
         for worker in workers:
             if by.random() < 0.7:
                 worker.work()
+            if by.random() < 0.2:  # another reader hears of it meanwhile
+                worker.told()
+                worker.work()
         chance = by.random()
         if chance < 0.05:
             by.choice(workers).forget()
@@ -78,6 +81,7 @@ def test_what_is_merged_again_is_what_is_merged_anew(seed: int) -> None:
         found = merged.of(section, sheets)
         anew = Merged().of(section, sheets)
         assert {**found} == {**anew}
+        assert [*found] == [*anew]
         assert merged.of(section, sheets) is found
 
 

@@ -81,7 +81,7 @@ class Merged:
         for keys, of_each in shares:
             merged |= self._merged(section, keys, of_each)
         found = {**state.found, **merged}
-        if order is not state.found and len(shares) > 1:
+        if order is not state.found:
             found = {key: found[key] for key in order if key in found}
         is_whole = len(merged) == sum(len(keys) for keys, _ in shares)
         if is_whole:
