@@ -133,6 +133,25 @@ def test_series_that_routes_share_get_calls_in_the_order_in_which_they_ended(
     assert series.window.newest(number) == window
 
 
+def test_so_do_those_that_other_routes_share_with_these(used: Recorder) -> None:
+    first, between = Calls(used), Calls(used, "mcp:other")
+    elsewhere = {catalogue.MCP_METHOD: "tools/call", catalogue.TOOL_NAME: "elsewhere"}
+    last = used.route(
+        between.tool, used.operation("elsewhere", catalogue.SERVER_DURATION, elsewhere)
+    )
+    first.begin()
+    between.begin()
+    for ended in (1.0, 2.0):  # the first one is seen by every series at once
+        between.take_tick()
+        last.keep((ended, ended, ended))
+    between.call(3.0, 3.0)
+    first.call(4.0, 4.0)
+    assert (last.waiting, between.route.waiting, first.route.waiting) == (1, 1, 1)
+    first.tool.figures()  # it shares nothing with the last route, and an operation with the other
+    between.tool.figures()
+    assert between.tool.window.newest(2) == [2000.0, 3000.0]
+
+
 def test_what_ends_otherwise_comes_after_the_calls_that_wait(used: Recorder) -> None:
     calls = Calls(used)
     calls.begin()
