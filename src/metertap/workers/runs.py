@@ -16,7 +16,7 @@ from metertap.workers.wire import Malformed
 _FACTORS = (1.0, 1000.0)
 _MOST_GONE = 64
 """The samples beside a quarter of a window that have gone before its data is written anew."""
-_FEW = 8
+_FEW = 4
 """The samples of each window that are taken one by one, where all windows have as many new ones."""
 NO_RUN = run_of(array("d"), 1.0)
 """The window of a series that has none."""
