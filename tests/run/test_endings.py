@@ -137,6 +137,24 @@ def mine(number, frame):
     os.kill(os.getpid(), number)
 signal.signal(signal.SIGTERM, mine)
 """
+ASKS_WHO_HANDLES = """
+def mine(number, frame):
+    if callable(before):
+        before(number, frame)
+    else:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    sys.exit(9)
+before = signal.getsignal(signal.SIGTERM)
+assert before is signal.SIG_DFL
+assert signal.signal(signal.SIGTERM, mine) is signal.SIG_DFL
+assert signal.getsignal(signal.SIGTERM) is mine
+"""
+PUT_BACK = """
+before = signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGTERM, before)
+assert signal.getsignal(signal.SIGTERM) is before is signal.SIG_DFL
+"""
 HOLDS_A_LOCK = """
 from metertap import state
 held = "with lock:\\n  os.kill(os.getpid(), signal.SIGTERM)\\n  passed = list(range(1000))"
@@ -193,6 +211,13 @@ ENDINGS = [
     Ending("SIGHUP", "work(); ready()", signal.SIGHUP, -signal.SIGHUP),
     Ending("SIGTERM, own handler", OWN_HANDLER + "work(); ready()", signal.SIGTERM, 7),
     Ending("SIGTERM, chained handler", CHAINED_HANDLER + "work(); ready()", signal.SIGTERM, 7),
+    Ending(
+        "SIGTERM, a handler that asks who handled it before",
+        ASKS_WHO_HANDLES + "work(); ready()",
+        signal.SIGTERM,
+        -signal.SIGTERM,
+    ),
+    Ending("SIGTERM, put back", PUT_BACK + "work(); ready()", signal.SIGTERM, -signal.SIGTERM),
     Ending("SIGTERM, in asyncio", IN_ASYNCIO, signal.SIGTERM, 4),
     Ending(
         "SIGTERM, raised again",

@@ -27,10 +27,13 @@ from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
 from metertap.runtime.first_moments import FirstMoments
+from metertap.runtime.hidden_handlers import HiddenHandlers
 from metertap.runtime.signals import (
     CAUGHT,
     HARMLESS,
     die_by,
+    handle,
+    handler_of,
     has_default_action,
     is_main_thread,
     may_hold_locks,
@@ -77,6 +80,7 @@ class Endings:
         self._asked: FirstMoments | None = None  # of the end that a signal has asked for
         self._is_ending = False  # by an exit handler, which no interrupt keeps from it any more
         self._put_off_until: float | None = None
+        self._handlers = HiddenHandlers(self._caught)
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
         self._left = PatchSet("os", [Target("_exit", self._leave), Target("kill", self._kill)])
 
@@ -98,9 +102,10 @@ class Endings:
         atexit.unregister(self._exit)
         self._raised.uninstall()
         self._left.uninstall()
-        for number in self._ours():
+        for number in self._handlers.in_force():
             with suppress(ValueError):  # this is not the main thread; the handler does no harm
-                signal.signal(number, signal.SIG_DFL)
+                handle(number, signal.SIG_DFL)
+        self._handlers.leave()
 
     def woken(self, *, pushes: bool) -> None:
         """Watch for the end of a forked child, which records for the first time."""
@@ -117,7 +122,7 @@ class Endings:
         if is_main_thread():
             for number in CAUGHT:
                 if has_default_action(number):
-                    signal.signal(number, self._caught)
+                    self._handlers.take(number)
         util: Any = sys.modules.get("multiprocessing.util")
         if util is not None:
             self._watch_multiprocessing(util)
@@ -213,7 +218,7 @@ class Endings:
 
     def _push_before(self, number: Any) -> None:
         """Push if the signal, which this process sends to itself, ends it."""
-        if number not in HARMLESS and signal.getsignal(number) is signal.SIG_DFL:
+        if number not in HARMLESS and handler_of(number) is signal.SIG_DFL:
             self._push_from_a_thread()
 
     def _leave(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -298,17 +303,14 @@ class Endings:
 
     def before_fork(self) -> None:
         """Put our handlers aside; the child takes its own when it records."""
-        self._aside = self._ours() if is_main_thread() else []
+        self._aside = self._handlers.in_force() if is_main_thread() else []
         for number in self._aside:
-            signal.signal(number, signal.SIG_DFL)
+            handle(number, signal.SIG_DFL)
 
     def forked_in_parent(self) -> None:
         """Put our handlers back."""
         for number in self._aside:
-            signal.signal(number, self._caught)
-
-    def _ours(self) -> list[int]:
-        return [number for number in CAUGHT if signal.getsignal(number) == self._caught]
+            handle(number, self._caught)
 
     # Exit handlers
 

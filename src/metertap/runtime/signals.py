@@ -35,12 +35,14 @@ HARMLESS = frozenset(
 """Signals that do not end a process that does not handle them."""
 
 
-_kill = os.kill  # held: `endings` puts what pushes before in its place
+# Held: others are put in their places, which push before or show the program no handler of ours.
+_kill = os.kill
+handle, handler_of = signal.signal, signal.getsignal
 
 
 def die_by(number: int) -> None:
     """End the process by the signal, as it ends where nobody handles it."""
-    signal.signal(number, signal.SIG_DFL)
+    handle(number, signal.SIG_DFL)
     _kill(os.getpid(), number)
 
 
@@ -62,7 +64,7 @@ def may_hold_locks(frame: FrameType | None) -> bool:
 
 def has_default_action(number: int) -> bool:
     """Return whether nobody handles or ignores the signal, in Python or below it."""
-    if signal.getsignal(number) is not signal.SIG_DFL:
+    if handler_of(number) is not signal.SIG_DFL:
         return False
     with suppress(OSError, ValueError, IndexError):  # only Linux has the file
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
