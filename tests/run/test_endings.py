@@ -32,7 +32,8 @@ pytestmark = [
 
 CALLS = 300
 PRELUDE = f"""
-import asyncio, concurrent.futures, multiprocessing, os, select, signal, sys, threading, time
+import asyncio, concurrent.futures, multiprocessing, os, select, signal
+import subprocess, sys, threading, time
 import metertap
 {{instrument}}
 
@@ -155,6 +156,7 @@ before = signal.signal(signal.SIGTERM, lambda *_: None)
 signal.signal(signal.SIGTERM, before)
 assert signal.getsignal(signal.SIGTERM) is before is signal.SIG_DFL
 """
+SENT_BY_ANOTHER = "subprocess.run(['sh', '-c', 'kill -{} $PPID']); time.sleep(60)"
 HOLDS_A_LOCK = """
 from metertap import state
 held = "with lock:\\n  os.kill(os.getpid(), signal.SIGTERM)\\n  passed = list(range(1000))"
@@ -236,6 +238,14 @@ ENDINGS = [
         DEFAULT_RESTORED_AND_KILLED + "work(); ready()",
         signal.SIGTERM,
         -signal.SIGTERM,
+    ),
+    *(
+        Ending(
+            f"{number.name} sent to itself",
+            f"work(); os.kill(os.getpid(), {number})",
+            status=-number,
+        )
+        for number in (signal.SIGKILL, signal.SIGUSR1)
     ),
     Ending(
         "SIGTERM, ignored",
@@ -362,10 +372,9 @@ def test_where_one_of_two_places_hangs_the_other_gets_all(
     [
         "os.abort()",
         "os.execv(sys.executable, [sys.executable, '-c', 'import sys; sys.exit(9)'])",
-        "os.kill(os.getpid(), signal.SIGKILL)",
-        "os.kill(os.getpid(), signal.SIGUSR1)",
+        *map(SENT_BY_ANOTHER.format, ("KILL", "USR1")),
         # A shell that starts the tests in the background has it ignored.
-        "signal.signal(signal.SIGQUIT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGQUIT)",
+        "signal.signal(signal.SIGQUIT, signal.SIG_DFL); " + SENT_BY_ANOTHER.format("QUIT"),
     ],
 )
 def test_a_sudden_end_loses_what_came_after_the_last_export(
@@ -400,10 +409,11 @@ def test_a_handler_below_python_is_kept(tmp_path: Path) -> None:
 
 def test_a_tap_that_is_shut_down_leaves_the_ends_as_they_were() -> None:
     code = """
-import os, signal, metertap
+import _signal, os, signal, metertap
 def ends():
-    functions = signal.raise_signal, os._exit, os.kill
-    return [signal.getsignal(number) for number in (15, 1)], functions
+    functions = signal.raise_signal, signal.signal, signal.getsignal, os._exit, os.kill
+    # What handles a signal is told by what is below the functions that hide it.
+    return [_signal.getsignal(number) for number in (15, 1)], list(map(id, functions))
 before = ends()
 tap = metertap.instrument()
 during = ends()
