@@ -274,10 +274,10 @@ class Endings:
         if self._is_pushing or not is_main_thread():
             yield
             return
-        first = self._asked or FirstMoments()
+        first = self._asked or faults.kept("ending", FirstMoments, None)
 
         def interrupt(number: int, frame: FrameType | None) -> None:
-            if first.are_over:
+            if first is None or first.are_over:
                 signal.default_int_handler(number, frame)
 
         is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -296,7 +296,9 @@ class Endings:
             self._is_pushing = False
             if self._ends_by is not None:
                 die_by(self._ends_by)
-            first.end()
+            if first is not None:
+                with faults.guarded("ending"):
+                    first.end()
 
     # Forks: Python forgets a signal that reaches a child before its first step, so that a child
     # that is terminated as soon as it is started would live on if it had a handler.
@@ -318,10 +320,12 @@ class Endings:
         if self._is_ending:
             return
         try:
-            self._push_and_stop()
+            with faults.guarded("exit"):
+                self._push_and_stop()
         except KeyboardInterrupt:
             if not self._is_ending:
-                self._push_and_stop()
+                with faults.guarded("exit"):
+                    self._push_and_stop()
 
     def _push_and_stop(self) -> None:
         with self._undisturbed():
@@ -329,7 +333,7 @@ class Endings:
             self._end(self._until())
 
     def _end(self, until: float) -> None:
-        without_files = _seconds_without_files()
+        without_files = faults.kept("ending", _seconds_without_files, 0.0)
         with faults.guarded("ending"):
             if not self._push_unless_interrupted(until):
                 until = time.monotonic()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from metertap import faults
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
@@ -63,16 +64,23 @@ class HiddenHandlers:
 
     def _getsignal(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return self._shown(wrapped(*args, **kwargs))
+            found = wrapped(*args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
+        with faults.guarded("ending"):
+            return self._shown(found)
+        return found
 
     def _signal(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        try:
+        with faults.guarded("ending"):
             if self._stands_for_default(args):
                 args = args[0], self._handler
-            return self._shown(wrapped(*args, **kwargs))
+        try:
+            before = wrapped(*args, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise
+        with faults.guarded("ending"):
+            return self._shown(before)
+        return before
