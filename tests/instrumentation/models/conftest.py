@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 import metertap
 from servers.model_api import ModelApi
+
+
+@pytest.fixture(autouse=True)
+def collected_in_between() -> Iterator[None]:
+    """Collect garbage between tests alone.
+
+    An unread stream of openai is in a circle with its own generator. Where it is collected while
+    httpx holds the lock of its connections, it waits for that lock for ever, measured or not.
+    """
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
 
 
 @pytest.fixture
