@@ -132,11 +132,12 @@ MISSES: dict[str, Miss] = {
         "windows in the fold. docs/performance.md tells what each function takes",
     ),
     "mcp calls in place, 2.x MCPServer / CPU of the call": Miss(
-        0.055, "3.1 to 3.7 % in four runs beside other programs; as the row of whole calls"
+        0.055, "3.1 to 3.7 % in six runs, two of them alone; as the row of whole calls"
     ),
     "mcp calls in place, 2.x low-level / CPU of the call": Miss(
         0.065,
-        "4.3 to 5.2 % in four runs beside other programs, always 11 µs; as the row of whole calls. "
+        "4.3 to 5.2 % in four runs beside other programs, 5.2 to 5.4 alone, always 10 to 11 µs; as "
+        "the row of whole calls. "
         "Half of it is around `_on_request`, two fifths around the client's `send_request`",
     ),
     "mcp calls in place, 1.x MCPServer / CPU of the call": Miss(
