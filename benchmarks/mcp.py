@@ -96,21 +96,31 @@ SERVERS = [("MCPServer", _high_level, 0.02), ("low-level", _low_level, 0.04)]
 """By name: what builds a server, and the share of a call's CPU that metertap may take."""
 
 
-async def _calls(build: Callable[[], Any]) -> float:
-    """CPU seconds of one call, on average over `_CALLS` of a session that is new."""
+async def spent(
+    build: Callable[[], Any],
+    clock: Callable[[], float] = time.thread_time,
+    begin: Callable[[], None] = lambda: None,
+    calls: int = _CALLS,
+    first: int = _FIRST,
+) -> float:
+    """Return the CPU seconds of one call by `clock`, on average over `calls` of a new session.
+
+    `begin` is called when the first calls are over. They pay for lazy imports, and for what the
+    interpreter learns anew about classes that were patched just now: a server does so once in its
+    life.
+    """
     async with connected(build()) as client:
-        # The first ones pay for lazy imports, and for what the interpreter learns anew about
-        # classes that were patched just now: a server does so once in its life.
-        for _ in range(_FIRST):
+        for _ in range(first):
             await client.call_tool("work", {"number": 1})
         await asyncio.sleep(0.3)  # the endpoints open meanwhile, with the first call
         gc.collect()
         gc.disable()
         try:
-            started = time.thread_time()
-            for _ in range(_CALLS):
+            begin()
+            started = clock()
+            for _ in range(calls):
                 await client.call_tool("work", {"number": 1})
-            return (time.thread_time() - started) / _CALLS
+            return (clock() - started) / calls
         finally:
             gc.enable()
 
@@ -147,7 +157,7 @@ def requests(rounds: int) -> Iterator[Result]:
         for _ in range(rounds + 1):
             for way, seconds in spent.items():
                 with ways[way]():
-                    seconds.append(asyncio.run(_calls(build)))
+                    seconds.append(asyncio.run(spent(build)))
         bare, ours, *floors = (seconds[1:] for seconds in spent.values())
         row = f"MCP {MAJOR}.x tools/call, {name}"
         yield _compared(row, ours, bare, limit)

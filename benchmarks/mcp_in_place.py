@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import logging
 import operator
 import statistics
@@ -59,7 +58,7 @@ def calls(rounds: int) -> Iterator[Result]:
     for name, build, limit in mcp.SERVERS:
         spent, of_layers, with_ours = [], [], []
         for _ in range(min(rounds, _ROUNDS)):
-            spent.append(asyncio.run(_spent(build)))
+            spent.append(_spent(build))
             of_layers.append(_between(build, contextlib.nullcontext))
             with_ours.append(_between(build, measured))
         whole = [statistics.median(spent)] * len(spent)
@@ -79,7 +78,7 @@ def _between(build: Callable[[], Any], way: Callable[[], Any]) -> dict[str, floa
     inside: Steps = {}
     around: Steps = {}
     with _layered(inside, around), way(), _layered(around, inside):
-        asyncio.run(_spent(build, inside, around))
+        _spent(build, inside, around)
     between = {}
     for name, outer in around.items():
         if times := len(outer) // _CALLS:
@@ -136,20 +135,11 @@ def _patched() -> Iterator[tuple[Any, str]]:
                     break
 
 
-async def _spent(build: Callable[[], Any], *steps: Steps) -> float:
-    """CPU seconds of one call, on average; what was noted before is forgotten."""
-    async with mcp.connected(build()) as client:
-        for _ in range(_FIRST):
-            await client.call_tool("work", {"number": 1})
-        await asyncio.sleep(0.3)  # the endpoints open meanwhile, with the first call
-        gc.collect()
-        gc.disable()
-        try:
-            for seconds in (seconds for each in steps for seconds in each.values()):
-                seconds.clear()
-            began = time.process_time()
-            for _ in range(_CALLS):
-                await client.call_tool("work", {"number": 1})
-            return (time.process_time() - began) / _CALLS
-        finally:
-            gc.enable()
+def _spent(build: Callable[[], Any], *steps: Steps) -> float:
+    """Return the CPU seconds of one call, on average; what was noted before is forgotten."""
+
+    def forget() -> None:
+        for seconds in (seconds for each in steps for seconds in each.values()):
+            seconds.clear()
+
+    return asyncio.run(mcp.spent(build, time.process_time, forget, _CALLS, _FIRST))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,7 +53,7 @@ def test_both_layers_see_the_same_calls_and_the_handlers_own() -> None:
         metertap.instrument(json_endpoint=False),
         mcp_in_place._layered(around, inside),
     ):
-        asyncio.run(mcp_in_place._spent(mcp._high_level, inside, around))
+        mcp_in_place._spent(mcp._high_level, inside, around)
     # A session's loop, which lasts as long as the session, is none of a call.
     noted = {name: len(seconds) for name, seconds in around.items() if len(seconds) >= 5}
     assert noted == {name: len(inside[name]) for name in noted}

@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from metertap.runtime.endings import Endings
 from run.test_endings import CALLS, PRELUDE, to
-from servers.otlp_receiver import receiver
+from servers.otlp_receiver import Receiver, receiver
 from support.programs import METERTAP, ended, started
 
 pytestmark = [
@@ -62,6 +63,17 @@ def test_a_program_that_timeout_ends_loses_nothing(
     assert sum(collector.calls_by_process().values()) == CALLS
 
 
+@contextmanager
+def busy(
+    command_of: Callable[[str], list[str]],
+) -> Iterator[tuple[subprocess.Popen[bytes], Receiver]]:
+    """A program that has made its calls and computes for ever, and the collector that it has."""
+    with receiver() as collector, started(command_of(BUSY), env=to(collector)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process, collector
+
+
 @pytest.mark.parametrize("sent", SIGNALS, ids=lambda sent: sent.name)
 @pytest.mark.parametrize("pause", [0.0003, 0.005])
 def test_a_signal_that_comes_twice_ends_the_process_once(
@@ -69,12 +81,7 @@ def test_a_signal_that_comes_twice_ends_the_process_once(
 ) -> None:
     pairs = 0
     while pairs < 2:
-        with (
-            receiver() as collector,
-            started(command_of(BUSY), env=to(collector)) as process,
-        ):
-            assert process.stdout is not None
-            process.stdout.readline()
+        with busy(command_of) as (process, collector):
             began = time.monotonic()
             process.send_signal(sent)
             time.sleep(pause)
@@ -94,12 +101,7 @@ def test_a_process_that_stands_still_meanwhile_handles_both_as_one(
     # As it does where a container has used up its share of the processor.
     took = 1.0
     while took > 0.05:
-        with (
-            receiver() as collector,
-            started(command_of(BUSY), env=to(collector)) as process,
-        ):
-            assert process.stdout is not None
-            process.stdout.readline()
+        with busy(command_of) as (process, collector):
             began = time.monotonic()
             process.send_signal(sent)
             time.sleep(pause)

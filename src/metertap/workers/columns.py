@@ -25,7 +25,7 @@ class Named(Sequence[dict[str, Any]]):
         return len(self.rows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (dict(zip(self.names, row)) for row in self.rows)  # noqa: B905  # of one length
+        return (dict(zip(self.names, row, strict=True)) for row in self.rows)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
