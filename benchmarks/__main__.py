@@ -78,7 +78,10 @@ def main() -> int:
         parser.error("--from takes all results of its file, and no groups")
     try:  # first: to measure takes minutes
         before = kept(given.compare) if given.compare else None
-        measured = kept(given.source) if given.source else _measured(given.groups, given.rounds)
+        ended: list[str] = []
+        measured = (
+            kept(given.source) if given.source else _measured(given.groups, given.rounds, ended)
+        )
     except Unreadable as error:
         parser.error(str(error))
 
@@ -95,23 +98,28 @@ def main() -> int:
     # What was measured before is compared, and has been judged.
     unknown = [item for item in missed if given.source is None and not known.is_known(item)]
     _tell("Missed, and not known to be:", [known.name_of(item) for item in unknown])
+    _tell("Ended with an error, which stands above:", ended)
     if given.json:
         keep(results, given.json)
     if before is None:
-        return 1 if unknown else 0
+        return 1 if unknown or ended else 0
     found = compare(results, before, given.slack)
     _tell("Worse than the baseline:" if found.worse else "No regression.", found.worse)
     _tell("Not in the baseline:", found.new)
     if not given.groups:  # what was not asked for is not missed
         _tell("In the baseline alone:", found.gone)
-    return 1 if found.worse or unknown else 0
+    return 1 if found.worse or unknown or ended else 0
 
 
-def _measured(groups: Sequence[str], rounds: int) -> Iterator[Result]:
+def _measured(groups: Sequence[str], rounds: int, ended: list[str]) -> Iterator[Result]:
+    """Yield the results of groups; a group of several that ends with an error is put in `ended`."""
     names = groups or list(GROUPS)
     if len(names) > 1:
         for name in names:
-            yield from _measured_apart(name, rounds)
+            try:
+                yield from _measured_apart(name, rounds)
+            except Unreadable:
+                ended.append(name)
         return
     module, _, function = GROUPS[names[0]].partition(":")
     yield from getattr(importlib.import_module(f"benchmarks.{module}"), function)(rounds)

@@ -27,6 +27,8 @@ from benchmarks.process import measured
 MAJOR = metadata.version("mcp").partition(".")[0]
 _CALLS = 200
 _FIRST = 100
+_PAUSE = 0.3
+"""Seconds in which metertap's endpoints open, with the first call."""
 
 if MAJOR == "1":
     from mcp import types
@@ -98,10 +100,10 @@ SERVERS = [("MCPServer", _high_level, 0.02), ("low-level", _low_level, 0.04)]
 
 async def spent(
     build: Callable[[], Any],
+    calls: int,
+    first: int,
     clock: Callable[[], float] = time.thread_time,
     begin: Callable[[], None] = lambda: None,
-    calls: int = _CALLS,
-    first: int = _FIRST,
 ) -> float:
     """Return the CPU seconds of one call by `clock`, on average over `calls` of a new session.
 
@@ -112,7 +114,7 @@ async def spent(
     async with connected(build()) as client:
         for _ in range(first):
             await client.call_tool("work", {"number": 1})
-        await asyncio.sleep(0.3)  # the endpoints open meanwhile, with the first call
+        await asyncio.sleep(_PAUSE)
         gc.collect()
         gc.disable()
         try:
@@ -153,12 +155,12 @@ def requests(rounds: int) -> Iterator[Result]:
     logging.getLogger("mcp").setLevel(logging.WARNING)
     ways = {"bare": contextlib.nullcontext, "ours": measured, ", the floor": _least, **_FLOORS}
     for name, build, limit in SERVERS:
-        spent: dict[str, list[float]] = {way: [] for way in ways}
+        by_way: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds + 1):
-            for way, seconds in spent.items():
+            for way, seconds in by_way.items():
                 with ways[way]():
-                    seconds.append(asyncio.run(spent(build)))
-        bare, ours, *floors = (seconds[1:] for seconds in spent.values())
+                    seconds.append(asyncio.run(spent(build, _CALLS, _FIRST)))
+        bare, ours, *floors = (seconds[1:] for seconds in by_way.values())
         row = f"MCP {MAJOR}.x tools/call, {name}"
         yield _compared(row, ours, bare, limit)
         for way, floor in zip(list(ways)[2:], floors, strict=True):

@@ -142,4 +142,4 @@ def _spent(build: Callable[[], Any], *steps: Steps) -> float:
         for seconds in (seconds for each in steps for seconds in each.values()):
             seconds.clear()
 
-    return asyncio.run(mcp.spent(build, time.process_time, forget, _CALLS, _FIRST))
+    return asyncio.run(mcp.spent(build, _CALLS, _FIRST, time.process_time, forget))

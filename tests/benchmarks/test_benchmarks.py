@@ -83,6 +83,18 @@ def test_a_row_says_that_it_misses_its_limit_and_by_how_much_that_is_known(tmp_p
     assert "0 of 2 within their limits" in lines
 
 
+def test_a_group_that_ends_with_an_error_is_named_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(CLONE)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "broken", "weight", "--rounds=1"])
+    monkeypatch.setitem(command.GROUPS, "broken", "which:no process of its own knows")
+    assert command.main() == 1
+    table, _, below = capfd.readouterr().out.partition("within their limits\n")
+    assert "weighing a text of 10 kB" in table
+    assert below.splitlines()[-2:] == ["Ended with an error, which stands above:", "broken"]
+
+
 def test_rows_of_one_side_alone_are_told_and_are_no_regression(
     before: Path, tmp_path: Path
 ) -> None:
