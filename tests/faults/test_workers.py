@@ -16,7 +16,7 @@ from metertap.workers.group import WorkerGroup
 from metertap.workers.ledger import Ledger
 from metertap.workers.sections import FIGURES, of_recorder
 from support import breaking
-from workers.test_group import ASK_SECONDS, SERVICE, Member, another
+from support.members import ASK_SECONDS, SERVICE, Member, another
 
 pytestmark = pytest.mark.programs
 

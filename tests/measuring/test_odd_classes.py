@@ -7,11 +7,9 @@ from typing import Any, NoReturn
 import pytest
 
 import metertap
-from measuring import test_frameworks
 from metertap import faults
 
 pytestmark = pytest.mark.interpreter
-framework = test_frameworks.framework
 
 
 class Compared(type):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from run.test_endings import CALLS, to
 from servers.otlp_receiver import receiver
+from support.endings import CALLS, to
 from support.programs import METERTAP, ended, run, started
 
 pytestmark = [

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from metertap.runtime.endings import Endings
-from run.test_endings import CALLS, PRELUDE, to
 from servers.otlp_receiver import Receiver, receiver
+from support.endings import CALLS, PRELUDE, to
 from support.programs import METERTAP, ended, started
 
 pytestmark = [

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from run.test_endings import to
 from servers.otlp_receiver import receiver
+from support.endings import to
 from support.programs import METERTAP, ended, started
 from support.waiting import wait_for
 

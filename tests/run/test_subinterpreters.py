@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from run.test_endings import to
 from servers.otlp_receiver import receiver
+from support.endings import to
 from support.programs import METERTAP, run
 
 pytestmark = [pytest.mark.interpreter, pytest.mark.programs]

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
 from metertap import catalogue, faults
+from support.documents import tools
 from support.metric_data import points
 from support.warned import warnings_of
 
@@ -42,11 +43,6 @@ class Silent:
 
     __str__ = __repr__
     __hash__ = None  # type: ignore[assignment]
-
-
-def tools() -> dict[str, Any]:
-    found: dict[str, Any] = metertap.get_all_metrics()["tool_metrics"]
-    return found
 
 
 @pytest.mark.parametrize("latency_ms", [*NO_DURATIONS, Silent()], ids=lambda value: type(value))

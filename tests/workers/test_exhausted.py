@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 from metertap.workers import members
 from metertap.workers.members import SOCKET, Files
+from support.members import SERVICE, Member, another
 from support.waiting import wait_for
-from workers.test_group import SERVICE, Member, another
 
 
 def counted(member: Member) -> list[int]:

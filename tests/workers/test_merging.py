@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import statistics
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,61 +19,15 @@ from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import run_of
 from metertap.weight.definitions import Definition
 from metertap.workers import merging, records
-from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.ledger import Ledger
-from metertap.workers.members import Files
 from metertap.workers.merged import Merged
-from metertap.workers.records import Head, Totals
-from metertap.workers.rows import Items, Part, table_of
-from metertap.workers.sections import Section, figures_of, of_process, of_recorder
-from metertap.workers.together import Windows
-from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, loaded
+from metertap.workers.rows import Part
+from metertap.workers.sections import figures_of, of_recorder
+from support.told import LATENCIES, ledger_of, merged, over_the_wire, sections
 
-LATENCIES = st.floats(0, 1e6, allow_nan=False)
 ENDED = st.tuples(st.sampled_from(outcomes.ALL), st.none() | LATENCIES)
 CALLS = st.lists(st.lists(ENDED, max_size=60), min_size=1, max_size=4)
 """Outcomes and latencies in ms, by worker."""
-
-
-def sections(recorder: Recorder) -> list[Section]:
-    whole = of_process(lambda figures: Whole(figures.start_time, 0, 0, 1.0, None, 1, None))
-    return [*of_recorder(recorder), whole]
-
-
-def ledger_of(calls: Sequence[tuple[str, float | None]], window: int = 30) -> Ledger:
-    recorder = Recorder(window_size=window)
-    series = recorder.tool("search", "library")
-    for ended, latency_ms in calls:
-        recorder.record_tool(series, ended, None if ended == outcomes.OK else "E", latency_ms)
-    return Ledger(recorder, sections(recorder))
-
-
-def merged(merge: Callable[..., Any], *parts: Part) -> Any:
-    """Merge one item of several workers."""
-    tables = [table_of({(): part}, [0]) for part in parts]
-    (found,) = merge(tables, Windows([{}], [], [table.windows for table in tables]))
-    return found
-
-
-def over_the_wire(ledger: Ledger) -> dict[str, Items]:
-    """What another process makes of it."""
-    return {
-        name: heard(ledger.sections[name], items).items
-        for name, items in ledger.now(ledger.sections).items()
-    }
-
-
-def heard(section: Section, items: Items) -> Heard:
-    found = Heard()
-    found.take(sent(section, Told().changes(items)))
-    return found
-
-
-def sent(section: Section, changes: Changes) -> Changes:
-    samples: list[bytes] = []
-    written = dumped({"version": VERSION, "of": section.encoded(changes, samples)}, samples)
-    found, left = loaded(written)
-    return section.decoded(found["of"], left)
 
 
 @given(CALLS)
@@ -143,58 +93,6 @@ def test_totals_of_ended_workers_are_all_but_what_was_so_at_one_moment(
     figures = figures_of(record.sheet).tools[0]
     assert sum(figures.counts.values()) == sum(map(len, by_worker))
     assert (figures.window_samples, figures.active, figures.percentiles.p50) == (0, 0, None)
-
-
-def test_what_has_not_changed_is_the_same_object_and_is_not_told_again() -> None:
-    recorder = Recorder()
-    one, other = recorder.tool("one", "library"), recorder.tool("other", "library")
-    for series in (one, other):
-        recorder.record_tool(series, outcomes.OK, None, 5.0)
-    recorder.cache("prices", "manual").hits[None]()
-    ledger = Ledger(recorder, sections(recorder))
-    told = {name: Told() for name in ("tools", "caches")}
-
-    def news() -> dict[str, Changes]:
-        now = ledger.now(told).items()
-        return {name: sent(ledger.sections[name], told[name].changes(items)) for name, items in now}
-
-    first = news()
-    assert [len(first[name].numbers) for name in told] == [2, 1]
-    assert all(each.are_all for each in first.values())
-    before = ledger.now(("tools",))["tools"]
-    assert [(each.are_all, [*each.items]) for each in news().values()] == [(False, [])] * 2
-    assert ledger.now(("tools",))["tools"] is before
-    recorder.record_tool(other, outcomes.OK, None, 7.0)
-    changed = news()["tools"]
-    assert (changed.keys, changed.numbers) == ([], [1])
-    (samples,), _, (kept,) = changed.items.windows
-    assert ([*samples], kept) == ([7.0], 1)
-    recorder.reset()
-    recorder.record_tool(recorder.tool("one", "library"), outcomes.OK, None, 5.0)
-    anew = news()["tools"]
-    assert anew.are_all
-    assert anew.keys == [("one", "library")]
-
-
-@given(st.lists(st.lists(LATENCIES, max_size=12), max_size=12), st.integers(2, 9))
-def test_what_is_told_again_and_again_is_the_workers_own(
-    batches: list[list[float]], size: int
-) -> None:
-    recorder = Recorder(window_size=size)
-    ledger, told, held = Ledger(recorder, sections(recorder)), Told(), Heard()
-    tools = ledger.sections["tools"]
-    series = recorder.tool("search", "library")
-    for number, batch in enumerate(batches):
-        for latency_ms in batch:
-            recorder.record_tool(series, outcomes.OK, None, latency_ms)
-        if number == 7:
-            recorder.start_over()
-        held.take(sent(tools, told.changes(ledger.now(["tools"])["tools"])))
-        part = held.items["search", "library"]
-        run = part.runs[0]
-        in_ms = [sample * run.factor for sample in run.samples]
-        assert in_ms == series.window.milliseconds()
-        assert part.figures.sampled == sum(map(len, batches[: number + 1]))
 
 
 @pytest.mark.faults
@@ -325,129 +223,3 @@ def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:
     assert merging.wholes([merging.settled_whole(one)] * 2).gc is None
     fewer = other._replace(gc=((1, 1, 1),))  # of another Python
     assert merging.wholes([one, fewer]).gc == ((2, 3, 4),)
-
-
-def written_tools() -> tuple[Section, list[Any], bytes]:
-    """One tool with two calls, as columns and the samples that come after them."""
-    ledger = ledger_of([(outcomes.OK, 5.0), (outcomes.TIMEOUT, 7.0)])
-    tools = ledger.sections["tools"]
-    samples: list[bytes] = []
-    written = tools.encoded(Told().changes(ledger.now(["tools"])["tools"]), samples)
-    return tools, json.loads(json.dumps(written)), b"".join(samples)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        None,
-        [True],
-        [True, [["search"]], 1, 5],
-        [True, [["search", "library"]], 1, []],
-        [True, [["search", "library"]], [0], []],
-        [True, [["search", "library"]], 2**70, []],
-        [True, [[5, "library"]], 1, None],
-        [True, 5, 1, None],
-        "x" * 20,
-    ],
-)
-def test_what_is_no_section_is_refused(wrong: object) -> None:
-    tools, _, samples = written_tools()
-    with pytest.raises(Malformed):
-        tools.decoded(wrong, Samples(memoryview(samples)))
-
-
-@pytest.mark.parametrize("number", [-1, 1, 2**63 - 1])
-def test_an_item_without_a_key_is_refused(number: int) -> None:
-    tools, written, samples = written_tools()
-    numbers = array("q", [number]).tobytes()
-    data = numbers + samples[8:]
-    with pytest.raises(Malformed):
-        Heard().take(tools.decoded(written, Samples(memoryview(data))))
-
-
-def places(column: Any) -> Iterator[tuple[list[Any], int]]:
-    """Every place in nested lists."""
-    if isinstance(column, list):
-        for number, part in enumerate(column):
-            yield column, number
-            yield from places(part)
-
-
-@given(st.data())
-def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObject) -> None:
-    tools, written, samples = written_tools()
-    sound = Heard()
-    sound.take(tools.decoded(written, Samples(memoryview(samples))))
-    (part,) = sound.items.values()
-    holder, number = data.draw(st.sampled_from([*places(written[2:])]))
-    holder[number] = data.draw(
-        st.none()
-        | st.booleans()
-        | st.integers(-(2**70), 2**70)
-        | st.floats()
-        | st.text(max_size=5)
-        | st.lists(st.none() | st.integers() | st.booleans(), max_size=3)
-        | st.lists(st.lists(st.integers(0, 2**40), max_size=2), max_size=3)
-        | st.dictionaries(st.text(max_size=3), st.integers(-5, 5), max_size=3)
-    )
-    is_refused_or_sane(tools, written, samples, part)
-
-
-@given(st.integers(0), st.binary(min_size=8, max_size=8) | st.just(bytes(8)), st.booleans())
-def test_any_other_number_in_the_place_of_one_is_refused_or_sane(
-    place: int, number: bytes, is_cut: bool
-) -> None:
-    tools, written, samples = written_tools()
-    sound = Heard()
-    sound.take(tools.decoded(written, Samples(memoryview(samples))))
-    (part,) = sound.items.values()
-    start = place % (len(samples) // 8) * 8
-    other = samples[:start] + number + (b"" if is_cut else samples[start + 8 :])
-    is_refused_or_sane(tools, written, other, part)
-
-
-def is_refused_or_sane(tools: Section, written: Any, samples: bytes, part: Part) -> None:
-    """Take what may be wrong: it is refused, or it can be merged and sent again."""
-    found = Heard()
-    try:
-        found.take(tools.decoded(json.loads(json.dumps(written)), Samples(memoryview(samples))))
-    except Malformed:
-        return
-    for other in found.items.values():
-        merged_part = merged(merging.tools, other, part)
-        assert all(count >= 0 for count in merged_part.figures.counts.values())
-        json.dumps(tools.encoded(Changes(True, [], [0], [merged_part]), []), allow_nan=False)
-
-
-def test_a_record_grows_by_what_is_new_and_is_cut_off_nowhere(tmp_path: Path) -> None:
-    recorder = Recorder()
-    ledger, path = Ledger(recorder, sections(recorder)), tmp_path / "totals"
-    totals = Totals(Files("shop"), str(path), ledger.sections)
-    series = [recorder.tool(f"tool {number}", "library") for number in range(20)]
-    sizes, counted = [], []
-    for number in range(200):
-        recorder.record_tool(series[number % 20], outcomes.OK, None, 5.0)
-        totals.save(Head("one"), ledger.now(["tools"] if number else ledger.sections), 1.0 + number)
-        sizes.append(path.stat().st_size)
-        record = records.read(path.read_bytes(), ledger.sections)
-        counted.append(sum(one.figures.sampled for one in record.sheet["tools"].values()))
-        assert (record.head.instance, record.at["tools"]) == ("one", 1.0 + number)
-    assert counted == [*range(1, 201)]
-    assert max(sizes) < 20 * sizes[0]
-    assert any(after < before for before, after in itertools.pairwise(sizes))  # anew
-    whole = path.read_bytes()
-    for end in range(4 + int.from_bytes(whole[:4], "big"), len(whole), 7):
-        records.read(whole[:end], ledger.sections)
-    with pytest.raises(Malformed):
-        records.read(whole[:20], ledger.sections)
-    path.unlink()  # somebody removed it: what is lost is written again
-    recorder.record_tool(series[0], outcomes.OK, None, 5.0)
-    totals.save(Head("one"), ledger.now(["tools"]), 300.0)
-    found = records.read(path.read_bytes(), ledger.sections)
-    assert found.sheet.keys() == ledger.sections.keys()
-    assert sum(one.figures.sampled for one in found.sheet["tools"].values()) == 201
-
-
-def test_a_text_that_cannot_be_written_is_refused() -> None:
-    with pytest.raises(Malformed, match="cannot be written"):
-        decoder(str)(["search", "\ud800"], 2, Samples(memoryview(b"")))

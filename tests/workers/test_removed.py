@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,18 +14,10 @@ from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import LEFT, NOT_REACHED, REACHED
 from metertap.workers.members import LOCK, PAST, SOCKET, TOTALS, Files
 from metertap.workers.sections import FIGURES
+from support.members import ASK_SECONDS, SERVICE, Member, another, calls
 from support.waiting import stop, wait_for
-from workers import test_group
-from workers.test_group import ASK_SECONDS, SERVICE, Member, another, calls
 
 pytestmark = pytest.mark.programs
-group = test_group.group
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def path_of(member: Member, suffix: str) -> Path:

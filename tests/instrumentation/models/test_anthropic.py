@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from kits.model_kit import MODEL, ModelKit
+from kits.model_client import MODEL
+from kits.model_kit import ModelKit
 from metertap import state
 from metertap.costs.usage import Unusable, Usage
 from metertap_instrumentation.models import anthropic as adapter

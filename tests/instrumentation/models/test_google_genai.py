@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 import metertap
-from kits.model_kit import MODEL, SECRET, ModelKit
+from kits.model_client import MODEL, SECRET
+from kits.model_kit import ModelKit
 from metertap.costs.usage import Unusable
 from metertap_instrumentation.models import google_genai as adapter
 from metertap_instrumentation.models.google_genai import embedding_usage_of, usage_of

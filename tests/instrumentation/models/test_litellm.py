@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import pytest
 
 import metertap
-from kits.model_kit import MODEL, SECRET, ModelKit, both
+from kits.model_client import MODEL, SECRET, both
+from kits.model_kit import ModelKit
 from metertap_instrumentation.models import litellm as adapter
 from servers.model_api import Answer, ModelApi
 from support.waiting import wait_for

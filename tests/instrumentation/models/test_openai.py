@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 import metertap
-from kits.model_kit import MODEL, SECRET, ModelKit, both
+from kits.model_client import MODEL, SECRET, both
+from kits.model_kit import ModelKit
 from metertap.costs.usage import Unusable, Usage
 from metertap_instrumentation.models import openai as adapter
 from metertap_instrumentation.models.openai import usage_of

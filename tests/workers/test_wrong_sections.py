@@ -1,0 +1,117 @@
+"""What another worker sends is refused where it is wrong, and never half believed."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metertap import outcomes
+from metertap.workers import merging
+from metertap.workers.exchange import Changes, Heard, Told
+from metertap.workers.rows import Part
+from metertap.workers.sections import Section
+from metertap.workers.wire import Malformed, Samples, decoder
+from support.told import ledger_of, merged
+
+
+def written_tools() -> tuple[Section, list[Any], bytes]:
+    """One tool with two calls, as columns and the samples that come after them."""
+    ledger = ledger_of([(outcomes.OK, 5.0), (outcomes.TIMEOUT, 7.0)])
+    tools = ledger.sections["tools"]
+    samples: list[bytes] = []
+    written = tools.encoded(Told().changes(ledger.now(["tools"])["tools"]), samples)
+    return tools, json.loads(json.dumps(written)), b"".join(samples)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        [True],
+        [True, [["search"]], 1, 5],
+        [True, [["search", "library"]], 1, []],
+        [True, [["search", "library"]], [0], []],
+        [True, [["search", "library"]], 2**70, []],
+        [True, [[5, "library"]], 1, None],
+        [True, 5, 1, None],
+        "x" * 20,
+    ],
+)
+def test_what_is_no_section_is_refused(wrong: object) -> None:
+    tools, _, samples = written_tools()
+    with pytest.raises(Malformed):
+        tools.decoded(wrong, Samples(memoryview(samples)))
+
+
+@pytest.mark.parametrize("number", [-1, 1, 2**63 - 1])
+def test_an_item_without_a_key_is_refused(number: int) -> None:
+    tools, written, samples = written_tools()
+    numbers = array("q", [number]).tobytes()
+    data = numbers + samples[8:]
+    with pytest.raises(Malformed):
+        Heard().take(tools.decoded(written, Samples(memoryview(data))))
+
+
+def places(column: Any) -> Iterator[tuple[list[Any], int]]:
+    """Every place in nested lists."""
+    if isinstance(column, list):
+        for number, part in enumerate(column):
+            yield column, number
+            yield from places(part)
+
+
+@given(st.data())
+def test_any_other_value_in_the_place_of_one_is_refused_or_sane(data: st.DataObject) -> None:
+    tools, written, samples = written_tools()
+    sound = Heard()
+    sound.take(tools.decoded(written, Samples(memoryview(samples))))
+    (part,) = sound.items.values()
+    holder, number = data.draw(st.sampled_from([*places(written[2:])]))
+    holder[number] = data.draw(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**70), 2**70)
+        | st.floats()
+        | st.text(max_size=5)
+        | st.lists(st.none() | st.integers() | st.booleans(), max_size=3)
+        | st.lists(st.lists(st.integers(0, 2**40), max_size=2), max_size=3)
+        | st.dictionaries(st.text(max_size=3), st.integers(-5, 5), max_size=3)
+    )
+    is_refused_or_sane(tools, written, samples, part)
+
+
+@given(st.integers(0), st.binary(min_size=8, max_size=8) | st.just(bytes(8)), st.booleans())
+def test_any_other_number_in_the_place_of_one_is_refused_or_sane(
+    place: int, number: bytes, is_cut: bool
+) -> None:
+    tools, written, samples = written_tools()
+    sound = Heard()
+    sound.take(tools.decoded(written, Samples(memoryview(samples))))
+    (part,) = sound.items.values()
+    start = place % (len(samples) // 8) * 8
+    other = samples[:start] + number + (b"" if is_cut else samples[start + 8 :])
+    is_refused_or_sane(tools, written, other, part)
+
+
+def is_refused_or_sane(tools: Section, written: Any, samples: bytes, part: Part) -> None:
+    """Take what may be wrong: it is refused, or it can be merged and sent again."""
+    found = Heard()
+    try:
+        found.take(tools.decoded(json.loads(json.dumps(written)), Samples(memoryview(samples))))
+    except Malformed:
+        return
+    for other in found.items.values():
+        merged_part = merged(merging.tools, other, part)
+        assert all(count >= 0 for count in merged_part.figures.counts.values())
+        json.dumps(tools.encoded(Changes(True, [], [0], [merged_part]), []), allow_nan=False)
+
+
+def test_a_text_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(Malformed, match="cannot be written"):
+        decoder(str)(["search", "\ud800"], 2, Samples(memoryview(b"")))
