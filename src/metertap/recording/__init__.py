@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # a program's start waits for what is imported here
+TYPE_CHECKING = False  # imported at the start of every program
 if TYPE_CHECKING:
     from metertap.recording.cache_series import CacheSeries
     from metertap.recording.figures import (
@@ -49,17 +49,17 @@ _HOMES = {
 
 
 def load() -> None:
-    """Import everything that is left for later.
+    """Import every module that is otherwise imported on first use.
 
-    A forked child could never import what another thread was importing at the fork, and a thread of
-    ours is to import nothing.
+    A forked child could never import a module that another thread was importing at the fork, and
+    metertap's own threads must not import anything.
     """
     for name in __all__:
         __getattr__(name)
 
 
 def __getattr__(name: str) -> object:
-    # Imported when first asked for: most of it only when something is recorded, or looked at.
+    # Imported on first use: most modules are needed only once something is recorded, or read.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

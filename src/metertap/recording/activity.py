@@ -8,7 +8,7 @@ from metertap import faults
 
 
 class Activity:
-    """The callbacks of a recorder, which open endpoints, start threads and find caches."""
+    """A recorder's callbacks, which open endpoints, start threads and find caches."""
 
     def __init__(self) -> None:
         self._activity_callbacks: list[Callable[[], None]] = []
@@ -17,12 +17,12 @@ class Activity:
 
     def _expect_activity(self) -> None:
         self._seen_activity = False
-        self._is_fresh_fork = False  # then tools and caches are there, and a record is activity
+        self._is_fresh_fork = False  # a record is activity, then
 
     def on_activity(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the first tool, cache, operation or session is seen.
+        """Call `callback` when the first tool, cache, operation or session appears.
 
-        At once, if one was. A forked child sees its first with the first record.
+        At once, if one has appeared. In a forked child the first record counts as that.
         """
         self._activity_callbacks.append(callback)
         if self._seen_activity:
@@ -30,7 +30,7 @@ class Activity:
 
     @property
     def has_activity(self) -> bool:
-        """Whether a tool, cache, operation or session was seen; in a forked child a record."""
+        """Whether a tool, cache, operation or session has appeared; in a forked child, a record."""
         return self._seen_activity
 
     def forget_activity_callback(self, callback: Callable[[], None]) -> None:
@@ -38,7 +38,7 @@ class Activity:
             self._activity_callbacks.remove(callback)
 
     def activity(self) -> None:
-        """Note that a cache was seen that has no series yet."""
+        """Note a cache that has no series yet."""
         self._activity()
         self.wake()
 
@@ -51,14 +51,14 @@ class Activity:
                     with faults.guarded("recorder.activity"):
                         callback()
             except BaseException:
-                # An interrupt, or a time limit of the program's: the next record calls them again.
+                # An interrupt, or a time limit of the program: the next record calls them again.
                 self._seen_activity, self._is_fresh_fork = False, True
                 raise
 
     def wake(self) -> None:
         """Note that something is about to be recorded.
 
-        In a forked child that is the first activity: its tools and caches are there before.
+        In a forked child this is the first activity, since its tools and caches are the parent's.
         """
         if self._is_fresh_fork:
             self._activity()
@@ -67,9 +67,9 @@ class Activity:
                 callback()
 
     def on_record(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when something begins to be recorded, until that is forgotten.
+        """Call `callback` when a record begins, until it is forgotten.
 
-        So it is with the first call, lookup, operation or session, and every now and then later.
+        The first call, lookup, operation or session calls it, and some of the later ones.
         """
         self._record_callbacks.append(callback)
 
@@ -79,12 +79,12 @@ class Activity:
             self._record_callbacks.remove(callback)
 
     def on_look(self, prepare: Callable[[], None]) -> None:
-        """Call `prepare` before anybody sees caches: it finds and names what is new."""
+        """Call `prepare` before caches are read, so that it can find and name new ones."""
         if prepare not in self._look_callbacks:
             self._look_callbacks.append(prepare)
 
     def look(self) -> None:
-        """Find and name new caches, as before anybody sees caches."""
+        """Find and name new caches, as has to be done before caches are read."""
         for prepare in list(self._look_callbacks):
             with faults.guarded("caches.look"):
                 prepare()

@@ -1,7 +1,7 @@
-"""The baseline of `reset_metrics`: figures from before and after it.
+"""The baseline of `reset_metrics`: figures from before it, which views add or subtract.
 
-Series stay the same objects. Patches and slots hold them, calls are in progress on them, and the
-instruments know them: what is exported is cumulative and goes on, since a counter never goes back.
+Series stay the same objects: patches and slots hold them, calls are in progress on them, and
+instruments know them. Exported counters go on as well, since a cumulative one never goes back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Past:
-    """Counts from before figures were reset."""
+    """Counts from before the reset."""
 
     def __init__(
         self,
@@ -26,25 +26,25 @@ class Past:
         usage: Iterable[UsageSeries] = (),
     ) -> None:
         self.until = until
-        self.until_monotonic = time.monotonic()  # the other clock may be set meanwhile
+        self.until_monotonic = time.monotonic()  # the system's clock may be set meanwhile
         self._tools = {(tool.name, tool.source): tool for tool in tools}
         self._caches = {(cache.name, cache.system): cache for cache in caches}
         self._usage = {series.key: series for series in usage}
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was counted then."""
+        """Whether nothing had been counted before the reset."""
         return not self._tools
 
     def added_to(self, tool: ToolFigures) -> ToolFigures:
-        """Add the counts of `tool` from before and since. Percentiles stay those of its window."""
+        """Add the counts from before the reset to `tool`. Percentiles stay those of the window."""
         past = self._tools.get((tool.name, tool.source))
         return tool if past is None else _together(past, tool)
 
     def counts_with(
         self, key: tuple[str, str], counts: Mapping[str, int], sampled: int
     ) -> tuple[dict[str, int], int]:
-        """Return the calls of a tool by outcome, and known latencies, from before and since."""
+        """Return a tool's calls by outcome, and its known latencies, before and after the reset."""
         past = self._tools.get(key)
         if past is None:
             return dict(counts), sampled
@@ -52,7 +52,7 @@ class Past:
         return both, past.sampled + sampled
 
     def usage_since(self, usage: tuple[UsageSeries, ...]) -> tuple[UsageSeries, ...]:
-        """Return the use of models since; `usage` is that of all time."""
+        """Return what models were used for since the reset; `usage` is since recording began."""
         if not self._usage:
             return usage
         from metertap.recording.usage_series import since
@@ -60,7 +60,7 @@ class Past:
         return since(usage, self._usage)
 
     def left_out_of(self, cache: CacheFigures) -> CacheFigures:
-        """Return the counts since of `cache`, whose figures are those of its life."""
+        """Return the figures of `cache` since the reset, given those since recording began."""
         past = self._caches.get((cache.name, cache.system))
         return cache if past is None else _since(past, cache)
 

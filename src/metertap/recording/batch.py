@@ -1,4 +1,4 @@
-"""Durations on their way from a buffer to instruments, a batch at a time."""
+"""Durations that go from a buffer to instruments, a batch at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SUM_IS_SEQUENTIAL = sys.version_info < (3, 12)
 
 
 class Trace(NamedTuple):
-    """The time and the context of one sample, for an exemplar."""
+    """The time and the context of one sample, which becomes an exemplar."""
 
     position: int
     """The place of the sample in its batch."""
@@ -22,9 +22,9 @@ class Trace(NamedTuple):
 
 
 class Batch:
-    """Durations in seconds, in the order in which the calls ended, and what merging needs of them.
+    """Durations in seconds, in the order in which the calls ended, and results of merging them.
 
-    `traces` are of those that were taken under a sampled span.
+    `traces` belong to the samples that were taken under a sampled span.
     """
 
     __slots__ = ("_counts", "_ordered", "_rests", "durations", "parts", "taken_by", "traces")
@@ -33,9 +33,9 @@ class Batch:
         self.durations = durations
         self.traces = traces
         self.taken_by: dict[object, int] = {}
-        """How many durations each of those has taken whom the batch is handed to."""
+        """How many durations each receiver has taken: instruments, and listeners of folds."""
         self.parts: Any = None
-        """What a series made of the batch, so that it is the same after an interrupt."""
+        """The parts that a series made of the batch, which a repeated fold takes again."""
         self._ordered: list[float] | None = None
         self._counts: list[tuple[tuple[float, ...], list[int]]] = []  # bounds are slow to hash
         self._rests: dict[int, Batch] = {}
@@ -46,12 +46,12 @@ class Batch:
     @property
     def ordered(self) -> list[float]:
         """The durations, shortest first."""
-        if self._ordered is None:  # `cached_property` takes a lock
+        if self._ordered is None:  # not `cached_property`, which takes a lock
             self._ordered = sorted(self.durations)
         return self._ordered
 
     def after(self, done: int) -> Batch:
-        """Return the durations without the first ones."""
+        """Return the batch without its first `done` durations."""
         if not done:
             return self
         rest = self._rests.get(done)
@@ -60,7 +60,7 @@ class Batch:
         return rest
 
     def counts(self, bounds: tuple[float, ...]) -> list[int]:
-        """Count how many fall into each bucket; a bound belongs to the bucket below it."""
+        """Count the durations in each bucket; a bound belongs to the bucket below it."""
         for known, counts in self._counts:
             if known == bounds:
                 return counts
@@ -79,6 +79,6 @@ class Batch:
         """Add each duration to `total`, one after the other, and return the sum."""
         if _SUM_IS_SEQUENTIAL:
             return sum(self.durations, total)
-        for duration in self.durations:  # in less time than `functools.reduce` takes
+        for duration in self.durations:  # faster than `functools.reduce`
             total += duration
         return total

@@ -1,14 +1,15 @@
 """The hot end of recording: buffers that threads fill without a lock, emptied in batches.
 
-A call takes a tick when it starts and appends its duration when it ends. Both are single calls of
-C functions, which the interpreter lock makes whole: nothing is lost and nothing counted twice,
-however many threads record. Every `CHUNK` ticks the one whose tick it is folds what has gathered;
-so does whoever collects. A batch goes on to the instruments of the pipeline in force (`Delivery`).
+A call takes a tick when it starts and appends its duration when it ends. Both are single calls of C
+functions, which the interpreter lock makes atomic: however many threads record, no call is lost or
+counted twice. Every `CHUNK` ticks, the call that takes the last one folds: it takes in what the
+list holds. Readers fold before they collect. A batch then goes to the instruments in force
+(`Delivery`).
 
 An interrupt (Ctrl-C, a signal handler that raises) may come wherever Python calls a function or
-returns from one that is written in C. So what must not come apart stands in lines without a call:
-those who take a batch change their own state there, and note in the batch that they have it. What
-was interrupted is done again by the next fold, and who has the batch already passes it over.
+returns from one that is written in C. So changes that belong together stand in lines without a
+call: each receiver of a batch changes its own state there, and notes in the batch that it has it.
+The next fold repeats what was interrupted, and passes over receivers that have the batch already.
 """
 
 from __future__ import annotations
@@ -25,22 +26,21 @@ from metertap.catalogue import Metric
 from metertap.recording.batch import Batch
 
 CHUNK = 1024
-"""Ticks between two folds: 32 kB of floats at most, and the fixed cost of a fold is small."""
+"""Ticks between two folds: a list has 32 kB of floats at most, and a fold costs little of that."""
 
-# Held for the swap of an iterator alone. Reentrant: a finaliser may come by in between.
+# Held only while an iterator is replaced. Reentrant: a finaliser may record meanwhile.
 _swapping = locks.rlock()
 
 _LEVELS_OF_A_FOLD = 60
 _LEVELS_OF_IMPORTS = 200
-"""How deep functions call each other in a fold, and where it begins a series, which may import
-what measures."""
+"""The depth of function calls in a fold, and in one that begins a series, which may import."""
 
 
 def _has_room(levels: int) -> bool:
-    """Return whether functions may still call each other that deep.
+    """Return whether functions may still call each other to that depth.
 
-    A tool may have come to the limit of that, and end by it. A fold that is begun there would fail
-    half done, and lose all calls that wait; later there is room.
+    A tool may be at the recursion limit, and about to fail there. A fold begun there would fail
+    half done and lose all waiting calls; a later fold has room.
     """
     try:
         return _goes_down(levels)
@@ -55,9 +55,9 @@ def _goes_down(levels: int) -> bool:
 class Buffer(ABC):
     """The common part of series of durations. `append` takes seconds.
 
-    `append` is the list's own where nothing stands against it. It is a method of ours for the very
-    first sample (which a provider has to see at once, since a series starts when it is first
-    measured), under tracing (for exemplars), and where samples may not wait (`Recorder.in_order`).
+    `append` is the list's own method whenever possible. It is a slower one for the very first
+    sample (which a provider must see at once, since a series starts with its first measurement),
+    under tracing (for exemplars), and where samples may not wait (`Recorder.in_order`).
     """
 
     __slots__ = (
@@ -78,8 +78,8 @@ class Buffer(ABC):
         self._recorder = recorder
         self._era = recorder.era
         self._items: list[Any] = []
-        self._taken: Batch | None = None  # what a fold is about, or was when it was interrupted
-        self._settled = 0  # items that were taken in, and ticks that were taken back
+        self._taken: Batch | None = None  # the batch that is, or was, being folded
+        self._settled = 0  # items that were folded, and ticks that were taken back
         self._is_new = True
         self._ticked = 0
         self._ticking = repeat(None, 0)
@@ -90,14 +90,15 @@ class Buffer(ABC):
         self.choose_append()
 
     def due(self) -> None:
-        """Handle the StopIteration of `tick`: fold, and start the next round.
+        """Handle the StopIteration of `tick`: fold, and begin the next chunk of ticks.
 
-        What an interrupt raises passes, and no tick is taken then.
+        An interrupt passes, and then no tick is taken.
         """
         ticks: list[None] = []
         try:
             with _swapping:
-                # Others take ticks meanwhile, without the lock; and they may have swapped already.
+                # Other threads take ticks without the lock, and one may have begun the chunk
+                # already.
                 ticks.extend(islice(self._ticking, 1))
                 if not ticks:
                     ticking = repeat(None, CHUNK)
@@ -117,18 +118,18 @@ class Buffer(ABC):
             if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
                 return
             self._recorder.wake()
-            # Who holds the lock may be at a long copy; then the next chunk is twice as long.
+            # The thread that holds the lock may copy for long; then the next chunk becomes longer.
             if self.waiting:
                 locks.tried(self._recorder.lock, self.fold)
 
     def fold(self) -> None:
-        """Take in what has gathered. With the recorder's lock held; no fault of ours passes."""
-        # A finaliser may run in the middle of a fold, and come here in the same thread.
+        """Take in the items of the list. With the recorder's lock held; never raises a fault."""
+        # A finaliser may run during a fold, and come here in the same thread.
         if self._recorder.folding or not self.waiting:
             return
         self._recorder.folding = True
         try:
-            if self._taken is not None:  # an interrupt has ended its fold
+            if self._taken is not None:  # an interrupt has ended the fold of that batch
                 self._finish(self._taken)
             items = self._items
             count = len(items)
@@ -141,9 +142,9 @@ class Buffer(ABC):
             self._recorder.folding = False
 
     def _finish(self, batch: Batch) -> None:
-        """Hand a batch to whoever has not taken it."""
+        """Hand a batch to each receiver that has not taken it."""
         count = len(batch)
-        # Of a series that was forgotten: it is in no figures, and must be in none.
+        # A series that was forgotten is in no figures, and instruments must not get it either.
         if self._era is self._recorder.era:
             with faults.guarded("fold"):
                 self._take(batch)
@@ -155,7 +156,7 @@ class Buffer(ABC):
         self._taken = None
 
     def choose_append(self) -> None:
-        """Make `append` the cheapest that will do."""
+        """Set `append` to the cheapest function that is correct now."""
         recorder = self._recorder
         if self._is_new or recorder.in_order or recorder.sampled_context is not None:
             self.append = self._append_late
@@ -163,10 +164,10 @@ class Buffer(ABC):
             self.append = self._items.append
 
     def put(self, item: object, *, begins: bool) -> None:
-        """Append what is more than a duration that went well; at once if a series `begins` so.
+        """Append an item that is more than a duration; fold at once if a series `begins` with it.
 
-        What an interrupt raises passes. Was it inside `fold_now`, the item has been appended;
-        otherwise it has not.
+        An interrupt passes. The item has been appended if the interrupt came inside `fold_now`, and
+        not otherwise.
         """
         items = self._items
         items += [item]
@@ -174,7 +175,7 @@ class Buffer(ABC):
             self.fold_now()
 
     def left(self) -> None:
-        """Take back the tick of a call that is counted elsewhere, or never. Never raises."""
+        """Take back the tick of a call that counts elsewhere, or not at all. Never raises."""
         self._settled += 1
 
     @property
@@ -185,35 +186,35 @@ class Buffer(ABC):
 
     @property
     def position(self) -> tuple[int, int]:
-        """Something else after each tick. Costs less than their number."""
-        left = length_hint(self._ticking)  # first: a new iterator is put there last
+        """A value that changes with each tick, and costs less than their number."""
+        left = length_hint(self._ticking)  # first: a new iterator is set last
         return self._ticked, left
 
     @property
     def waiting(self) -> int:
-        """Samples that were not folded yet, or not to the end."""
+        """Items that were not folded yet, or not completely."""
         taken = self._taken
         return len(self._items) + (0 if taken is None else len(taken))
 
     @abstractmethod
     def _take(self, batch: Batch) -> None:
-        """Count the items of `batch` and hand them to the instruments, unless that was done."""
+        """Count the items of `batch` and hand them to the instruments, if neither was done yet."""
 
     def begin_again(self) -> None:
-        """Take the next sample at once, for a reader that has seen none yet."""
+        """Fold the next sample at once, for a reader that has seen none yet."""
         self._is_new = True
         self.choose_append()
 
     @abstractmethod
     def _has_begun(self) -> bool:
-        """Return whether the instruments have seen a duration of a successful call."""
+        """Return whether the instruments have got the duration of a successful call."""
 
     @abstractmethod
     def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
-        """Return the buffer's item for a sample that was taken then, in that span's context."""
+        """Return the item for a duration with the time and the context that `sampled` has."""
 
     def _append_late(self, seconds: float) -> None:
-        """Append in place of the list's own `append`, which no measured call guards."""
+        """Append a duration where `list.append` is not enough. No guard is around this."""
         item: object = seconds
         with faults.guarded("record"):
             sampled = self._recorder.trace()
@@ -225,14 +226,14 @@ class Buffer(ABC):
             self.fold_now()
 
     def fold_now(self) -> None:
-        """Fold at once, for readers that wait for what was appended just now."""
+        """Fold at once, for readers that must see the item that was just appended."""
         with faults.guarded("record"):
             recorder = self._recorder
             if not _has_room(_LEVELS_OF_IMPORTS if self._is_new else _LEVELS_OF_A_FOLD):
                 return
             if self._is_new:
                 recorder.wake()
-            # If it is not free in a moment, that waits for the next fold.
+            # If the lock is not free in a moment, the item waits for the next fold.
             locks.tried(recorder.lock, self._begin, locks.PATIENCE)
 
     def _begin(self) -> None:
@@ -244,14 +245,14 @@ class Buffer(ABC):
 
 
 def was_put(error: BaseException) -> bool:
-    """Return whether the end of a call has been appended before `error` came.
+    """Return whether the end of a call had been appended before `error` was raised.
 
-    Caught by who called `append`, `ToolSeries.end` or `Route.keep`, `error` tells by where it came.
+    Callers of `append`, `ToolSeries.end` or `Route.keep` ask; the traceback of `error` tells.
     """
     traceback = faults.traceback_of(error)
     called = None if traceback is None else traceback.tb_next
     if called is None or called.tb_frame.f_code.co_name not in _PUT_LATE:
-        return True  # when the list's own `append` had returned, or later
+        return True  # `list.append` had returned by then
     while called is not None and called.tb_frame.f_code not in PUT_ALREADY:
         called = called.tb_next
     return called is not None
@@ -259,60 +260,60 @@ def was_put(error: BaseException) -> bool:
 
 _PUT_LATE = {Buffer._append_late.__name__, "end", "_keep_late"}
 PUT_ALREADY = {Buffer.fold_now.__code__}
-"""The code of functions that are called when an item has been appended."""
+"""The code of functions that run after an item has been appended."""
 
 
 class Instruments(Protocol):
-    """The instruments of one meter provider that durations are recorded to."""
+    """The instruments of one meter provider to which durations are recorded."""
 
     in_order: bool
-    """Whether each sample has to come at once: in the order in which calls end, and from where."""
+    """Whether each sample must come at once, in the order of calls and from the thread of each."""
     is_full: bool
-    """Whether that will be so with one more series: what waits has to come before it."""
+    """Whether one more series would make it so: waiting samples have to come before that."""
 
     def record(self, metric: Metric, batch: Batch, attributes: dict[str, str]) -> None:
-        """Record durations. `attributes` is the same object for the same series."""
+        """Record durations. `attributes` is the same object each time for the same series."""
 
 
 class Delivery(ABC):
-    """Between buffers and instruments, and the lock for what goes from one to the other."""
+    """The way from buffers to instruments, and the lock of that way."""
 
     window_size: int
-    """Latencies that a series keeps for percentiles."""
+    """The number of latencies that a series keeps for percentiles."""
     folding: bool
-    """Whether a buffer is being taken in."""
+    """Whether a fold is in progress."""
     era: object
-    """The mark of what is in force: another object whenever everything is forgotten.
+    """An object that is replaced whenever everything is forgotten.
 
-    A slot asks for it before it looks something up and after it has stored that. So it keeps
-    nothing that was forgotten meanwhile; what is forgotten later it is told of. And a call that
-    ends after its series was forgotten is handed to nobody.
+    A slot compares it before it looks a series up and after it has stored the series, so that it
+    keeps none that was forgotten meanwhile. Later, `Slot.forget` tells it. The end of a call whose
+    series was forgotten is handed to no instrument.
     """
 
     def __init__(self) -> None:
         self._instruments: Sequence[Instruments] = ()
         self.in_order = False
-        """Whether samples are handed over one by one, as soon as they are there."""
+        """Whether samples are handed over one by one, without waiting for a chunk."""
         self.sampled_context: Callable[[], Any] | None = None
-        """Gives the context of a sampled span, or None; itself None while nothing traces."""
+        """Returns the context of the sampled span, if there is one; None while nothing traces."""
         # Reentrant: a finaliser may run, and record, while this thread holds the lock.
         self.lock = locks.rlock()
         self.fold_listeners: tuple[Callable[[Buffer, Sequence[Any]], None], ...] = ()
-        """The function that gets each batch that was taken in, with the lock held."""
+        """Functions that get each batch that was folded, with the lock held."""
         self.before_fold: tuple[Callable[[], None], ...] = ()
-        """Functions that record what they have kept back until samples are handed over."""
+        """Functions that record what they hold back until samples are handed over."""
 
     @abstractmethod
     def operation(self, key: Hashable, metric: Metric, attributes: dict[str, Any]) -> Any:
-        """Return the data point of `metric` with these attributes, which `key` stands for."""
+        """Return the data point of `metric` with these attributes, identified by `key`."""
 
     @abstractmethod
     def wake(self) -> None:
-        """Something is about to be recorded."""
+        """Note that a record is about to begin."""
 
     @property
     def instruments(self) -> Sequence[Instruments]:
-        """The instruments that folded durations are recorded to."""
+        """The instruments to which folded durations are recorded."""
         return self._instruments
 
     @instruments.setter
@@ -322,10 +323,11 @@ class Delivery(ABC):
     def switch(
         self, instruments: Sequence[Instruments], begin: Callable[[], None] | None = None
     ) -> None:
-        """Record to `instruments` from now on; what was recorded before belongs to those before.
+        """Record to `instruments` from now on; the ones before get what was recorded until now.
 
-        `begin` gives the new ones what the ones before had. It is called when those have had
-        everything, and before the new ones get anything: other threads go on recording meanwhile.
+        `begin` continues the counts of the old instruments on the new ones. It is called when the
+        old ones have got everything and the new ones nothing. Other threads go on recording
+        meanwhile.
         """
         with self.lock:
             self.fold()
@@ -336,13 +338,13 @@ class Delivery(ABC):
             self.begin_again()
 
     def trace_with(self, sampled_context: Callable[[], Any]) -> None:
-        """Something traces from now on: ask for the span in which each sample is taken."""
+        """Take the sampled span of each sample from now on, since the program traces."""
         with self.lock:
             self.sampled_context = sampled_context
             self._choose_appends()
 
     def trace(self) -> tuple[int, Any] | None:
-        """Time and context of a sample that is taken now, if that is under a sampled span."""
+        """Return time and context of a sample that is taken now, if it is under a sampled span."""
         if self.sampled_context is not None:
             with faults.guarded("trace"):
                 context = self.sampled_context()
@@ -350,13 +352,13 @@ class Delivery(ABC):
         return None
 
     def begin_again(self) -> None:
-        """Begin every series with the next value, for a reader that was added."""
+        """Hand over each series' next value at once, for a reader that was added."""
         with self.lock:
             for series in self._buffers():
                 series.begin_again()
 
     def make_way(self, newcomer: Buffer) -> None:
-        """Fold all others before `newcomer` begins a series, if that may find no place left.
+        """Fold all other series before `newcomer` begins one, if the SDK's series limit is near.
 
         With the lock held.
         """
@@ -364,7 +366,7 @@ class Delivery(ABC):
             self.fold(but=newcomer)
 
     def fold(self, but: Buffer | None = None) -> None:
-        """Hand everything that has gathered to the instruments. Never raises."""
+        """Hand all waiting items to the instruments. Never raises."""
         for record in self.before_fold:
             with faults.guarded("fold"):
                 record()
@@ -382,7 +384,7 @@ class Delivery(ABC):
             with faults.guarded("instruments"):
                 instruments.record(metric, batch, attributes)
                 batch.taken_by[instruments] = count
-                if instruments.in_order and not self.in_order:  # it has found out that it has to be
+                if instruments.in_order and not self.in_order:  # it has just found out
                     self.in_order = True
                     self._choose_appends()
 

@@ -1,7 +1,7 @@
 """The series of one cache name: counted lookups, and statistics that are read.
 
-A name may stand for many cache objects, at one time and one after the other. What each counted
-stays when it is gone, since a counter never goes back.
+Several cache objects may have one name, at once or one after the other. The counts of an object
+stay when it is gone, since a counter never goes back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BOTH = frozenset({EVICTIONS, REJECTIONS})
 
 
 class Count:
-    """A number that threads add one to without a lock: how far an iterator of C's has come."""
+    """A number that threads increase without a lock: the position of an iterator written in C."""
 
     __slots__ = ("add", "left")
 
@@ -31,50 +31,50 @@ class Count:
 
     def __init__(self) -> None:
         self.left = repeat(None, self._MOST)
-        """The iterator that counts: one item taken by a `for` costs a fifth of a call of `add`."""
+        """The iterator that counts. Taking an item in a `for` costs a fifth of calling `add`."""
         self.add: Callable[[], None] = self.left.__next__
 
     @property
     def value(self) -> int:
-        """The number of times that `add` was called."""
+        """The number of calls of `add`."""
         return self._MOST - length_hint(self.left)
 
 
 class Named(Protocol):
-    """A tool's series, as far as a cache knows it: something with a name."""
+    """The part of a tool's series that a cache needs: its name."""
 
     name: str
 
 
 class Lookups(dict[Any, Callable[[], None]]):
-    """Counters of one cache's lookups, by the series of the calling tool; None is no tool."""
+    """Counters of one cache's lookups, by the series of the calling tool; None outside of tools."""
 
     __slots__ = ("_counts", "plus")
 
     def __init__(self) -> None:
         self._counts: dict[Named | None, Count] = {}
         self.plus: dict[Named | None, int] = {}
-        """Lookups of caches of this name that are gone."""
+        """Lookups of cache objects of this name that are gone."""
 
     def __missing__(self, tool: Named | None) -> Callable[[], None]:
-        # setdefault is whole: two threads that come first together get the same.
+        # setdefault is atomic: two threads that come first together get the same counter.
         count = self._counts.setdefault(tool, Count())
         self[tool] = count.add
         return count.add
 
     def outside_tools(self) -> Iterator[None]:
-        """Return what counts a lookup outside of all tools with each item that is taken of it."""
+        """Return an iterator: each item taken from it counts a lookup outside of tools."""
         count = self._counts.setdefault(None, Count())
         self[None] = count.add
         return count.left
 
     def move_to(self, other: Lookups) -> None:
-        """Add what one cache has counted to the lookups of its name, which `other` are."""
+        """Add these lookups, of one cache object, to those of its name."""
         for tool, count in list(self._counts.items()):
             other.plus[tool] = other.plus.get(tool, 0) + count.value
 
     def add_to(self, totals: dict[str | None, int]) -> None:
-        """Add lookups by tool name, all sources of equal names together."""
+        """Add lookups by the tool's name; tools of equal names and other sources are one here."""
         for tool, count in list(self._counts.items()) if self._counts else ():
             name = None if tool is None else tool.name
             totals[name] = totals.get(name, 0) + count.value
@@ -84,7 +84,7 @@ class Lookups(dict[Any, Callable[[], None]]):
 
 
 class Statistics(NamedTuple):
-    """Counts that a cache keeps itself since it was made or cleared. None is unknown."""
+    """The counts that a cache keeps itself since it was made or cleared. None is unknown."""
 
     hits: int
     misses: int
@@ -99,18 +99,17 @@ _ZERO: Counts = (0, 0, 0, 0)
 
 
 class Reading:
-    """The statistics of one cache object, made into counters that never go back.
+    """The statistics of one cache object, turned into counters that never go back.
 
-    A cache that was cleared counts from zero again: what it had counted when it was read last is
-    kept. What it counts while nothing is measured is left out. `read` returns None once the object
-    is gone.
+    A cleared cache counts from zero again: the counts of the last look before that are kept. Counts
+    from times when nothing was measured are left out. `read` returns None once the object is gone.
     """
 
     __slots__ = ("__weakref__", "_counts", "_entries", "_is_paused", "read")
 
     def __init__(self, read: Callable[[], Statistics | None]) -> None:
         self.read = read
-        self._counts = (_ZERO, _ZERO)  # what is added to the cache's counts, and these
+        self._counts = (_ZERO, _ZERO)  # what to add to the cache's counts, and the last counts
         self._entries: int | None = None
         self._is_paused = False
 
@@ -126,7 +125,7 @@ class Reading:
         return self._total(), found.entries, True
 
     def take(self, found: Statistics) -> None:
-        """Take what the cache says of itself, as it does when it ends."""
+        """Take in the cache's own counts, as also at its end."""
         raw = _counts(found)
         before, last = self._counts
         if raw != last and any(map(operator.lt, raw, last)):  # cleared
@@ -134,20 +133,20 @@ class Reading:
         self._counts = before, raw
 
     def cleared(self) -> None:
-        """Note that the cache's own statistics begin at zero again, and keep what was counted."""
+        """Keep the counts so far: the cache is about to count from zero again."""
         self._counts = self._total(), _ZERO
 
     def pause(self) -> None:
-        """Stop counting, with what the cache counted until now, until `resume`."""
+        """Stop counting until `resume`; keep the counts so far."""
         self.now()
         self._is_paused = True
 
     def forget(self) -> None:
-        """Set the counts of a paused reading to zero."""
+        """Set a paused reading's counts to zero."""
         self._counts = _negative(self._counts[1]), self._counts[1]
 
     def resume(self) -> None:
-        """Count again, and leave out what the cache counted during the pause."""
+        """Count again, without the lookups made during the pause."""
         self._count_from(self._total())
 
     def start_over(self) -> None:
@@ -161,7 +160,7 @@ class Reading:
         self._is_paused = False
 
     def _asked(self) -> Statistics | None:
-        try:  # not `guarded`: of a thousand caches each is read at each look
+        try:  # not `guarded`: it is called for each of perhaps a thousand caches at each look
             return self.read()
         except Exception as error:
             faults.fault("cache.statistics", error)
@@ -172,10 +171,10 @@ class Reading:
 
 
 class CacheSeries:
-    """One cache name of one system. `hits` and `misses` count without a lock.
+    """The series of one cache name and system. `hits` and `misses` count without a lock.
 
-    `entries` asks the cache how many it holds; None where that is not known. `parts` are series of
-    cache objects that turned out to have this name.
+    `entries` returns the number of the cache's entries; None if it is unknown. `parts` are series
+    of cache objects that were found to have this name.
     """
 
     def __init__(self, name: str, system: str, supports: frozenset[str] | None = None) -> None:
@@ -189,22 +188,23 @@ class CacheSeries:
         self.entries: Callable[[], int | None] | None = None
         self.parts: list[CacheSeries] = []
         self.readings: list[Reading] = []
-        self._kept = _ZERO  # by caches that are read and are gone
-        self._ended: list[CacheSeries] = []  # parts that are to be absorbed
-        # Reentrant: a signal handler or a finaliser may ask for figures in the middle of that.
+        self._kept = _ZERO  # counts of read caches that are gone
+        self._ended: list[CacheSeries] = []  # parts that are still to be absorbed
+        # Reentrant: a signal handler or a finaliser may ask for figures while it is held.
         self._lock = locks.rlock()
         self._is_counting = False
 
     def figures(self) -> CacheFigures:
-        """Return a copy to compute views from.
+        """Return a copy of the counts, for views.
 
-        Not under the recorder's lock: a cache may hold a lock of its own, and record.
+        Not to be called with the recorder's lock held: a cache may hold its own lock while it
+        records.
         """
-        from metertap.recording.figures import CacheFigures  # for whoever looks
+        from metertap.recording.figures import CacheFigures  # imported when figures are read
 
         hits: dict[str | None, int] = {None: 0}
         misses: dict[str | None, int] = {None: 0}
-        with self._lock:  # two views at the same time; and no part may move while it is counted
+        with self._lock:  # for views at the same time; and a part must not move while it is counted
             is_within, self._is_counting = self._is_counting, True
             try:
                 if not is_within:
@@ -245,7 +245,7 @@ class CacheSeries:
     def absorb(self, part: CacheSeries) -> None:
         """Take over the counts of `part`, whose cache is gone.
 
-        A finaliser calls this, maybe in a thread that is inside `figures`: then it is done there.
+        A finaliser calls this, maybe inside `figures` in the same thread: then `figures` does it.
         """
         self._ended.append(part)
         taken: list[bool] = []
@@ -268,7 +268,7 @@ class CacheSeries:
                 self.rejections += part.rejections
 
     def forked(self) -> CacheSeries:
-        """Return a series for a forked child, which counts the same cache objects from zero."""
+        """Return the series for a forked child, which counts the same cache objects from zero."""
         series = CacheSeries(self.name, self.system, self.supports)
         series.entries = self.entries
         series.readings = self.readings

@@ -1,6 +1,6 @@
-"""Figures: copies of everything that was recorded, at one moment."""
+"""Figures: copies of what was recorded, all of one moment."""
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +23,7 @@ class LatencyFigures(NamedTuple):
 class ToolFigures(NamedTuple):
     """One tool's numbers at one moment. Latencies in milliseconds, times in Unix seconds.
 
-    The same object as long as nothing changes: what is in it is not to be changed either.
+    The same object as long as nothing changes, so its dictionaries must not be changed.
     """
 
     name: str
@@ -31,7 +31,7 @@ class ToolFigures(NamedTuple):
     counts: dict[str, int]
     error_types: dict[str, int]
     sampled: int
-    """Successful and failed calls that have a duration: what the latencies below are of."""
+    """Ok and failed calls that have a duration: the latencies below are of these."""
     total_ms: float
     minimum_ms: float | None
     maximum_ms: float | None
@@ -40,14 +40,14 @@ class ToolFigures(NamedTuple):
     active: int
     last_call: float | None
     with_cache: tuple[LatencyFigures, LatencyFigures] | None
-    """Calls of which every lookup in a cache hit, and those of which one missed."""
+    """Latencies of calls whose cache lookups all hit, and of those with a miss."""
     first_item: LatencyFigures | None
-    """Latencies of calls that yield, until the first item."""
+    """Latencies from the start of a generator's call to its first item."""
     unsampled: int
-    """Calls that have a duration and ended otherwise: cancelled, caller's errors, interim."""
+    """Calls with a duration that count in no latency: cancelled, caller's errors, interim."""
     unsampled_ms: float
     errors: dict[str, int]
-    """`error_types` by outcome as well: the outcome, a space and the type."""
+    """Failures by outcome and error type, joined by a space: finer than `error_types`."""
 
     @property
     def calls(self) -> int:
@@ -64,10 +64,10 @@ class ToolFigures(NamedTuple):
 
 
 class CacheFigures(NamedTuple):
-    """One cache's numbers at one moment. None is not known: the library does not show it.
+    """One cache's numbers at one moment. None is unknown: the library does not show it.
 
-    `is_read` says that the cache counts itself, and so does not know for which tool; `objects` is
-    how many of them there are now that this name stands for, where they are known.
+    `is_read`: the cache counts itself, and so cannot tell which tool asked. `objects` is the number
+    of living cache objects that have the name, if it is known.
     """
 
     name: str
@@ -83,10 +83,10 @@ class CacheFigures(NamedTuple):
 
 
 class OperationFigures(NamedTuple):
-    """MCP requests of one method and name, or sessions, as one side saw them at one moment.
+    """MCP requests of one method and name, or sessions, as one side saw them.
 
-    Durations in milliseconds, times in Unix seconds. All that ended are in every number, however
-    they ended; `failed` are those with an `error.type`. The same object as long as nothing changes.
+    Durations in milliseconds, times in Unix seconds. Every number includes all ended operations;
+    `failed` are those with an `error.type`. The same object as long as nothing changes.
     """
 
     side: str
@@ -94,7 +94,7 @@ class OperationFigures(NamedTuple):
     method: str
     """The method of the requests; empty for sessions."""
     name: str | None
-    """The name of the tool, prompt or resource, if there is one; `_OTHER` if it is unknown."""
+    """The tool, prompt or resource, if the method has one; `_OTHER` if it is unknown."""
     calls: int
     failed: int
     error_types: dict[str, int]
@@ -107,7 +107,7 @@ class OperationFigures(NamedTuple):
 
 
 class WeightFigures(NamedTuple):
-    """Weights of one tool as one side saw them: its definition and its results, in bytes.
+    """Weights of one tool as one side saw them: bytes of its definition and its results.
 
     The same object as long as nothing changes.
     """
@@ -115,16 +115,16 @@ class WeightFigures(NamedTuple):
     name: str
     source: str
     side: str
-    """`server` is what runs the tool, a framework too; `client` asks another process for it."""
+    """`server`: where the tool runs, also in a framework; `client`: where it is asked for."""
     definition: Definition | None
     results: int
-    """Results whose size is known: what the sizes below are of."""
+    """Results of known size: the sizes below are of these."""
     unknown: int
-    """Results whose size nobody can tell: images, files, what yields its parts later."""
+    """Results whose size cannot be known: images, files, results that come in parts later."""
     skipped: int
-    """Results that only writing would have sized, and that were not in the sample."""
+    """Results outside of the sample, whose size only serialising would have told."""
     is_sampled: bool
-    """Whether there were such, so that what is known is a sample."""
+    """Whether some results were skipped, so that the known sizes are a sample."""
     total: int
     maximum: int | None
     percentiles: Percentiles
@@ -139,21 +139,21 @@ class Figures(NamedTuple):
     active_sessions: int
     start_time: float
     uptime_seconds: float
-    """Since then, however the clock was set meanwhile."""
+    """Seconds since then, also if the clock was set meanwhile."""
     requests_by_hand: int
-    """Requests in progress that the program counts itself."""
+    """Requests in progress that the program counts by hand."""
     operations: tuple[OperationFigures, ...] = ()
     """MCP requests of servers and clients, by method and name."""
     sessions: tuple[OperationFigures, ...] = ()
     """MCP sessions that have ended, of servers and of clients."""
     usage: tuple["UsageSeries", ...] = ()
-    """Model calls, by tool, provider and model: copies."""
+    """Copies of the series of model calls, by tool, provider and model."""
     weights: tuple[WeightFigures, ...] | None = ()
-    """Weights of tools; None where they are not measured."""
+    """Weights of tools; None if they are not measured."""
 
     @property
     def concurrent_requests(self) -> int:
-        """Requests in progress: what was measured, or what was set by hand if that is more."""
+        """Requests in progress: those measured, or the number set by hand if it is larger."""
         return max(self.requests_by_hand, sum([tool.active for tool in self.tools]))
 
     @property
@@ -162,9 +162,9 @@ class Figures(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """The figures that a process has once: times in Unix seconds, `gc` as in the standard library.
+    """The figures of a whole process. Times in Unix seconds.
 
-    Of the collector's generations each is collections, collected and uncollectable objects.
+    `gc` has collections, collected and uncollectable objects for each generation.
     """
 
     start_time: float

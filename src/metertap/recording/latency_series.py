@@ -1,4 +1,4 @@
-"""The common part of the series of tools and of operations: figures of their durations."""
+"""The common part of the series of tools and of operations: figures of durations."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 _ERROR_TYPES_LIMIT = 100
-"""Distinct error types kept a series; classes made at run time would otherwise grow without end."""
+"""The most error types of a series: classes made at run time could be any number."""
 _NONE: dict[str, int] = {}
 
 
 def sums(counts: dict[str, int], more: Counter[str]) -> dict[str, int]:
-    """Return `counts` with `more` added to them."""
+    """Return `counts` with the counts of `more` added."""
     return {**counts, **{name: counts.get(name, 0) + value for name, value in more.items()}}
 
 
 class LatencySeries(Buffer, Generic[F]):
-    """A buffer whose durations are counted, summed and kept in a window, for figures `F`.
+    """A buffer whose durations are counted, added up and kept in a window, for figures `F`.
 
-    Latencies here are milliseconds.
+    Latencies are in milliseconds.
     """
 
     __slots__ = ("_bare", "_last_call", "_shown", "bare_runs", "error_types", "latencies", "routes")
 
     def __init__(self, recorder: Delivery) -> None:
         self.routes: tuple[Any, ...] = ()
-        """Each `routes.Route` where calls wait that count on others as well; never changed."""
+        """Each `routes.Route` in which calls wait that count on other series too; never changed."""
         super().__init__(recorder)
         self.latencies = LatencyTotals(recorder.window_size)
-        self.error_types: dict[str, int] = _NONE  # replaced, never changed
-        self._last_call: tuple[float, float] | None = None  # by both clocks
+        self.error_types: dict[str, int] = _NONE  # replaced by a new one, never changed
+        self._last_call: tuple[float, float] | None = None  # by the wall clock and `perf_counter`
         self._shown: tuple[tuple[object, ...], F | None] = (), None
         self._bare: tuple[tuple[object, ...], F | None] = (), None  # without percentiles
         self.bare_runs: tuple[F | None, tuple[Run, ...]] = None, ()
-        """The last copy that is bare, and the samples that its percentiles are of."""
+        """The last figures without percentiles, and the samples of their percentiles."""
 
     @property
     def window(self) -> Window:
@@ -55,7 +55,7 @@ class LatencySeries(Buffer, Generic[F]):
 
     @property
     def last_call(self) -> float | None:
-        """The end of the last call, in Unix seconds."""
+        """When the last call ended, in Unix seconds."""
         ended = self.ended
         if ended is not None and (self._last_call is None or self._last_call[0] != ended):
             self._last_call = (ended, time.time() - (time.perf_counter() - ended))
@@ -63,7 +63,7 @@ class LatencySeries(Buffer, Generic[F]):
 
     @property
     def series(self) -> LatencySeries[F]:
-        """The series itself, where a data point may stand as well."""
+        """The series itself; of a data point, the series that it is part of."""
         return self
 
     def is_awaited(self, _value: object = 0) -> bool:
@@ -72,27 +72,28 @@ class LatencySeries(Buffer, Generic[F]):
 
     @property
     def waiting(self) -> int:
-        routes = self.routes  # first: what waits there moves to the items
+        routes = self.routes  # before the items, to which waiting calls move
         waiting = sum([route.waiting for route in routes]) if routes else 0
         return waiting + super().waiting
 
     def fold(self) -> None:
         if self.routes:
             for series in self._sort_out():
-                # No tick of its own says when it is full.
+                # Calls that come by routes take no tick here, so no tick tells that the list is
+                # full.
                 if series is not self and len(series._items) >= CHUNK:
                     series.fold()
         super().fold()
 
     def settle(self) -> None:
-        """Let what is recorded from here on come after the calls that wait in routes."""
+        """Sort out calls that wait in routes, so that later records come after them."""
         if self.routes:
             locks.tried(self._recorder.lock, self._sort_out, locks.PATIENCE)
 
     def _sort_out(self) -> Collection[LatencySeries[Any]]:
-        """Take what waits in routes, and return the series that got any of it. Never raises."""
+        """Move the calls that wait in routes to their series; return these. Never raises."""
         recorder = self._recorder
-        # A finaliser may run in the middle of this, and come here in the same thread.
+        # A finaliser may run during this, and come here in the same thread.
         if not recorder.folding and any(route.waiting for route in self.routes):
             recorder.folding = True
             try:
@@ -108,7 +109,7 @@ class LatencySeries(Buffer, Generic[F]):
         self.choose_routes()
 
     def choose_routes(self) -> None:
-        """Let each route choose how it keeps calls."""
+        """Let each route choose anew how it keeps calls."""
 
         def choose() -> None:
             for route in self.routes:
@@ -118,13 +119,13 @@ class LatencySeries(Buffer, Generic[F]):
             locks.briefly(self._recorder.lock, choose)
 
     def items(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return what values of calls that went well are in the buffer: themselves."""
+        """Return the buffer's items for durations of successful calls: the durations themselves."""
         return values
 
     def figures(self, *, is_bare: bool = False) -> F:
-        """Return a copy to compute views from: the last one, where nothing has changed since.
+        """Return a copy for views: the last one, if nothing has changed since.
 
-        If it `is_bare`, nobody wants percentiles, which take most of the time. With the recorder's
+        With `is_bare`, percentiles are left out, which take most of the time. With the recorder's
         lock held.
         """
         self.fold()
@@ -132,7 +133,7 @@ class LatencySeries(Buffer, Generic[F]):
         state = self._state()
         if figures is None or state != before:
             if is_bare:
-                from metertap.recording.percentiles import NO_PERCENTILES  # for whoever looks
+                from metertap.recording.percentiles import NO_PERCENTILES  # on first use
 
                 figures = self._figures_now(NO_PERCENTILES)
                 self._bare = state, figures
@@ -143,35 +144,35 @@ class LatencySeries(Buffer, Generic[F]):
         return figures
 
     def runs(self) -> tuple[Run, ...]:
-        """Copy the samples that the figures' percentiles are of. With the recorder's lock held."""
+        """Copy the samples of the figures' percentiles. With the recorder's lock held."""
         return (self.latencies.run(),)
 
     def same_figures(self, *, is_bare: bool = False) -> F | None:
-        """Return the last copy if nothing has changed since: at less cost, without the lock."""
+        """Return the last copy if nothing has changed; cheaper than `figures`, without a lock."""
         state, figures = self._bare if is_bare else self._shown
-        # In this order: what waits in a route moves to the items.
+        # `waiting` first: a call that waits in a route moves to the items.
         return None if self.waiting or state != self._state() else figures
 
     def start_over(self) -> None:
-        """Forget what was counted; calls in progress stay so. With the recorder's lock held."""
+        """Forget all counts; calls in progress stay so. With the recorder's lock held."""
         self.latencies = LatencyTotals(self._recorder.window_size)
         self.error_types = _NONE
         self.ended = self._last_call = None
 
     def resize(self) -> None:
-        """Keep the newest samples, as many as a window holds now. With the recorder's lock held."""
+        """Keep the newest samples that fit the window's new size. With the recorder's lock held."""
         self.latencies.resize(self._recorder.window_size)
 
     @abstractmethod
     def _figures_now(self, percentiles: Percentiles) -> F:
-        """Put the figures together. With the recorder's lock held, after a fold."""
+        """Build the figures. With the recorder's lock held, after a fold."""
 
     def _state(self) -> tuple[object, ...]:
-        """Return something that differs after whatever may change figures."""
+        """Return a value that differs after anything that may change figures."""
         return (self.position, self.latencies.count, self.ended, self.latencies.window)
 
     def _bounded(self, error_type: str, *others: str | None) -> str:
-        """Return `error_type`, or `_OTHER` where too many are known beside these `others`."""
+        """Return `error_type`, or `_OTHER` if too many types are known, including `others`."""
         if error_type in self.error_types:
             return error_type
         error_type = as_label(error_type)

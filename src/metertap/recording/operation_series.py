@@ -1,8 +1,8 @@
 """The series of one kind of operation: requests of one method and name, or sessions.
 
-OpenTelemetry tells apart more than views do: how a request ended, over which transport, in which
-version of the protocol. Each such combination is a `DataPoint` with attributes of its own; all
-data points of one kind share a buffer, so that their durations stay in completion order.
+OpenTelemetry distinguishes more than views: how a request ended, over which transport, in which
+protocol version. Each such combination is a `DataPoint` with its own attributes. The data points of
+one kind share a buffer, so that their durations stay in the order in which operations ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ clock = time.perf_counter
 
 
 class DataPoint:
-    """Operations of one kind that have equal attributes: one data point of OpenTelemetry's."""
+    """Operations of one kind with equal attributes: one data point of OpenTelemetry's."""
 
     __slots__ = ("attributes", "error_type", "has_begun", "series")
 
@@ -38,11 +38,12 @@ class DataPoint:
         self.has_begun = False
 
     def record(self, seconds: float, ended: float | None = None) -> None:
-        """Record one operation that ended at `ended`, by `time.perf_counter`; now, by default."""
+        """Record an operation that ended at `ended`, by `time.perf_counter`; default: now."""
         series = self.series
         if series.routes:
             series.settle()
-        # Read before it is called: looked up as a method it would be found late.
+        # Read before it is called: Python finds an instance's function late when called as a
+        # method.
         tick = series.tick
         try:
             tick()
@@ -56,28 +57,28 @@ class DataPoint:
             series.put(Sample(self, seconds, series.trace()), begins=not self.has_begun)
 
     def is_awaited(self, _value: object = 0) -> bool:
-        """Return whether a reader has to see a value at once."""
+        """Return whether a reader has to see such a value at once."""
         return not self.has_begun or self.series.is_awaited()
 
     def items(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return what values of operations at this point are in the buffer of the series."""
+        """Return the series' items for durations of successful operations at this data point."""
         if self.series.usual is self:
             return values
         return [value if type(value) is Sample else Sample(self, value, None) for value in values]
 
     def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
-        """Return the value for an operation that ended then, in that span's context."""
+        """Return the item for an operation with the time and the context that `sampled` has."""
         return Sample(self, seconds, sampled)
 
     @property
     def recording(self) -> Callable[[float, float], None]:
-        """The cheapest function that does what `record` does, for as long as the point is there."""
+        """The cheapest function that does what `record` does, as long as the point exists."""
         series = self.series
         return series.record_usual if series.usual is self else self.record
 
 
 class Sample(NamedTuple):
-    """A duration with its data point, and with time and context if it was taken under a span."""
+    """A duration and its data point; with time and context if taken under a sampled span."""
 
     point: DataPoint
     seconds: float
@@ -87,8 +88,8 @@ class Sample(NamedTuple):
 class OperationSeries(LatencySeries["OperationFigures"]):
     """Durations of one kind of operation of `metric`, with any outcome.
 
-    In the buffer a float is a duration in seconds at the `usual` data point, the first one that
-    went well, without a sampled span; everything else is a `Sample`.
+    In the buffer, a float is a duration in seconds at the `usual` data point (the first at which an
+    operation went well) without a sampled span. Every other item is a `Sample`.
     """
 
     __slots__ = ("_failed", "method", "metric", "name", "points", "usual")
@@ -105,7 +106,7 @@ class OperationSeries(LatencySeries["OperationFigures"]):
         self._failed = 0
 
     def point(self, attributes: dict[str, str], error_type: str | None) -> DataPoint:
-        """Return the data point with these very `attributes`. With the recorder's lock held."""
+        """Return the data point with exactly these `attributes`. With the recorder's lock held."""
         if error_type is not None:
             error_type = self._bounded(error_type, *(point.error_type for point in self.points))
         for point in self.points:
@@ -129,7 +130,7 @@ class OperationSeries(LatencySeries["OperationFigures"]):
         append(seconds)
 
     def trace(self) -> tuple[int, Any] | None:
-        """Return time and context of a sample taken now, if that is under a sampled span."""
+        """Return time and context of a sample that is taken now, if it is under a sampled span."""
         return self._recorder.trace()
 
     def start_over(self) -> None:
@@ -142,7 +143,7 @@ class OperationSeries(LatencySeries["OperationFigures"]):
         super().begin_again()
 
     def _figures_now(self, percentiles: Percentiles) -> OperationFigures:
-        from metertap.recording.figures import OperationFigures  # for whoever looks
+        from metertap.recording.figures import OperationFigures  # imported when figures are read
 
         latencies = self.latencies
         return OperationFigures(
@@ -183,11 +184,11 @@ class OperationSeries(LatencySeries["OperationFigures"]):
             self._hand_over(point, part)
 
     def _in_parts(self, items: Sequence[Any]) -> tuple[Batch, dict[DataPoint, Batch]]:
-        """Return the durations of `items` in order, and by their data points."""
+        """Return the durations of `items`, all in order, and by data point."""
         parts: dict[DataPoint, tuple[list[float], list[Trace]]] = {}
         for item in items:
             if type(item) is not Sample:
-                assert self.usual is not None  # else nothing is appended but samples
+                assert self.usual is not None  # without a usual point, all items are samples
                 item = Sample(self.usual, item, None)
             durations, traces = parts.setdefault(item.point, ([], []))
             if item.trace is not None:
@@ -204,5 +205,5 @@ class OperationSeries(LatencySeries["OperationFigures"]):
         return self.usual is not None and self.usual.has_begun
 
     def traced(self, seconds: float, sampled: tuple[int, Any]) -> object:
-        assert self.usual is not None  # else nothing is appended but samples
+        assert self.usual is not None  # without a usual point, all items are samples
         return Sample(self.usual, seconds, sampled)

@@ -1,4 +1,4 @@
-"""Exact percentiles: p50, p95 and p99 of samples, of which those are in order that matter."""
+"""Exact percentiles: p50, p95 and p99 of samples, of which only the needed ones are sorted."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-# (name, percent, fewest samples that hold the percentile between two of them; with fewer, the
-# method extends a line beyond the largest sample).
+# (name, percent, fewest samples of which two enclose the percentile; with fewer, the method
+# extends a line beyond the largest sample).
 _PERCENTILES = (("p50", 50, 2), ("p95", 95, 19), ("p99", 99, 99))
 _NEAR = 8
-"""The samples that are kept below p50 and p95, which move as samples come and go, and above p50."""
+"""Samples that are kept below p50 and p95, and above p50: percentiles move as samples change."""
 _MOST = 4
-"""The part of all samples, in one over this, that is kept at most; equal ones may be many."""
+"""At most one in so many samples is kept; equal samples may be many."""
 
 
 class Percentiles(NamedTuple):
     """p50, p95 and p99 of one window, in the samples' unit; None with fewer than two samples.
 
-    `extrapolated` names those that lie beyond the largest sample because the window is small.
+    `extrapolated` names those beyond the largest sample, as a small window has them.
     """
 
     p50: float | None = None
@@ -29,7 +29,7 @@ class Percentiles(NamedTuple):
     extrapolated: tuple[str, ...] = ()
 
     def at_most(self, longest: float | None) -> Percentiles:
-        """Return the percentiles as people see them: none lies beyond the longest sample."""
+        """Return the percentiles that are shown: none is longer than the longest sample."""
         if longest is None or not self.extrapolated:
             return self
         shown = [
@@ -43,26 +43,26 @@ NO_PERCENTILES = Percentiles()
 
 
 class Ordered(Protocol):
-    """Samples by their places, the smallest first."""
+    """Samples by rank, the smallest first."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
 
     def __getitem__(self, place: int, /) -> float:
-        """Return the sample of a place."""
+        """Return the sample of that rank."""
 
 
 def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
-    """Compute what `statistics.quantiles(samples, n=100)[49|94|98]` does, to the last digit.
+    """Compute `statistics.quantiles(samples, n=100)[49|94|98]`, equal to the last digit.
 
-    `ordered` are the samples, smallest first. That function computes all 99; its arithmetic (the
-    "exclusive" method) is repeated here for the three. With a `factor`, it is as if each sample
-    had been multiplied first.
+    `ordered` are the samples, smallest first. The function computes all 99 percentiles; this one
+    repeats its arithmetic (the "exclusive" method) for three. With a `factor`, the result is as if
+    each sample had been multiplied first.
     """
     places, extrapolated = places_of(len(ordered))
     if not places:
         return Percentiles()
-    p50, p95, p99 = [  # as `between` does it, which takes longer to call
+    p50, p95, p99 = [  # inlined from `between`, whose call takes longer
         (ordered[index - 1] * factor * (100 - beyond) + ordered[index] * factor * beyond) / 100
         for index, beyond in places
     ]
@@ -71,10 +71,10 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
 
 @lru_cache(maxsize=256)
 def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
-    """Return where the percentiles of `count` samples are, and which are beyond the largest one.
+    """Return the ranks of the percentiles of `count` samples, and names of those beyond the last.
 
-    Each is between the sample of a place and the one before, by so many hundredths beyond that.
-    There are none with fewer than two samples.
+    A percentile lies between the sample of a rank and the one before, so many hundredths beyond
+    that. There are none with fewer than two samples.
     """
     places = []
     for _, percent, _ in _PERCENTILES if count > 1 else ():
@@ -85,15 +85,15 @@ def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]
 
 
 def between(below: float, above: float, beyond: int) -> float:
-    """Return what lies so many hundredths beyond the first of two samples."""
+    """Return the value that lies `beyond` hundredths of the way from `below` to `above`."""
     return (below * (100 - beyond) + above * beyond) / 100
 
 
 class Bands:
-    """Samples about p50, and those from some below p95 on, smallest first; the others are counted.
+    """The samples near p50, and those from below p95 on, sorted; the others are only counted.
 
-    A sample is found by its place among all, as if these were one list. IndexError tells that it
-    is not among those that are kept, or that too many are: all have to be put in order again.
+    A sample is found by its rank among all. IndexError means that it is not kept, or that too many
+    are: then all samples have to be sorted again.
     """
 
     __slots__ = ("_below", "_cut", "_high", "_low", "_middle", "_size", "_top")
@@ -121,7 +121,7 @@ class Bands:
         raise IndexError(place)
 
     def replace(self, gone: Sequence[float], new: Sequence[float]) -> None:
-        """Take in samples in the place of others, or at the end of a window that is not full."""
+        """Replace samples by others, or add some if the window is not full."""
         self._size += len(new) - len(gone)
         low, high, cut, middle, top = self._low, self._high, self._cut, self._middle, self._top
         for sample in gone:
@@ -138,4 +138,4 @@ class Bands:
                 insort(middle, sample)
             if sample >= cut:
                 insort(top, sample)
-        self._middle, self._top = middle[:], top[:]  # of the exact size
+        self._middle, self._top = middle[:], top[:]  # copies have exactly the size that is needed

@@ -1,9 +1,8 @@
-"""The recorder: where every patch and every hand-made record ends.
+"""The recorder: where all measurements of patches and of the program arrive.
 
-It knows tools, caches, sessions and MCP operations by name; it knows no library that is patched,
-no reader and no exporter. Durations gather in the series' buffers, and go in batches to the
-instruments of the pipeline in force (`Delivery`); everything else is a plain number that observable
-instruments read.
+It knows tools, caches, sessions and MCP operations by name, and no patched library, reader or
+exporter. Durations wait in the series' buffers and go to the instruments in batches (`Delivery`);
+everything else is a plain number that observable instruments read.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ if TYPE_CHECKING:
 
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
-"""30,000 years. What is longer is no duration, and would make sums overflow."""
+"""30,000 years: a longer value is no duration, and would make sums overflow."""
 _DUPLICATES_LIMIT = 100
 
 
 class Slot(Protocol):
-    """A patch's or decorator's reference into the recorder, which saves a look-up at each call."""
+    """A patch's or decorator's reference to a series, which saves a look-up at each call."""
 
     def forget(self) -> None:
-        """Drop the reference, so that it is looked up again: it is no longer in force."""
+        """Drop the reference, so that the series is looked up again: it is no longer in force."""
 
 
 class Recorder(Registry):
-    """Holds every series of one process. All methods may be called from any thread."""
+    """Owner of every series of one process. Any thread may call its methods."""
 
     def __init__(self, window_size: int = 1000, series_limit: int = 2000) -> None:
         self._slots: weakref.WeakSet[Slot] = weakref.WeakSet()
@@ -50,11 +49,11 @@ class Recorder(Registry):
         super().__init__(window_size, series_limit)
 
     def _clear(self) -> None:
-        with self.lock:  # in which series are made: each is of the era that knows it
+        with self.lock:  # each series belongs to the era in which it is registered
             super()._clear()
             self.era = object()
         self.duplicates: dict[str, int] = {}
-        """Hand-made records, by tool, that were left out: something else counted the same call."""
+        """By tool, the records by hand that were left out because a patch counted the same call."""
         self.forget_slots()
 
     def configure(
@@ -64,7 +63,7 @@ class Recorder(Registry):
         fees: Mapping[str, Decimal] = NO_FEES,
         weighs: bool = True,
     ) -> None:
-        """Take sizes and fees from settings; windows that exist keep their newest samples."""
+        """Take sizes and fees from the settings; existing windows keep their newest samples."""
         with self.lock:
             self.fees = fees
             self.window_size = window_size
@@ -75,15 +74,15 @@ class Recorder(Registry):
                     tool.weight = None
             for series in self._with_windows():
                 series.resize()
-        self.forget_slots()  # measuring may be switched on or off now
+        self.forget_slots()  # measuring may have been switched on or off
 
     def keep(self, slot: Slot) -> None:
-        """Tell `slot` when its reference is no longer in force."""
+        """Call `slot.forget` when its reference is no longer in force."""
         locks.briefly(self.lock, lambda: self._slots.add(slot))
 
     def forget_slots(self) -> None:
-        """Make every slot look up again which series it records to, if any."""
-        with self.lock:  # other threads make caches and tools meanwhile
+        """Make every slot look its series up again."""
+        with self.lock:  # other threads register caches and tools
             slots = list(self._slots)
         for slot in slots:
             with faults.guarded("slots"):
@@ -92,9 +91,9 @@ class Recorder(Registry):
     # Records
 
     def left_out(self, name: str) -> None:
-        """Count a hand-made record of `name` as left out: something else counts the same call."""
+        """Count a record by hand of `name` as left out, since a patch counts the same call."""
         if name in self.duplicates:
-            self.duplicates[name] += 1  # no call in between, and so no other thread
+            self.duplicates[name] += 1  # no call in between, so no other thread either
             return
 
         def count() -> None:
@@ -112,9 +111,9 @@ class Recorder(Registry):
         error_type: str | None = None,
         latency_ms: float | None = None,
     ) -> None:
-        """Count one call that nobody saw start.
+        """Count one call whose start was not measured.
 
-        A latency that is no duration is the caller's mistake: one warning; the call still counts.
+        A latency that is no duration is the caller's mistake: it is dropped with one warning.
         """
         if latency_ms is not None and not is_duration(latency_ms):
             shown = faults.shown(latency_ms)
@@ -132,15 +131,15 @@ class Recorder(Registry):
             series.due()
 
     def never_ended(self, series: ToolSeries) -> None:
-        """Take back a `started` call, which is counted on another series or not at all."""
+        """Take back a call that was `started`, since it counts on another series or not at all."""
         series.left()
 
     def record_operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any], seconds: float
     ) -> None:
-        """Record one duration of `metric`. `key` stands for it and its `attributes`.
+        """Record one duration of `metric`; `key` identifies `metric` and `attributes`.
 
-        What is no duration is the caller's mistake: one warning, and nothing is recorded.
+        A value that is no duration is the caller's mistake: it is dropped with one warning.
         """
         if is_duration(seconds):
             self.operation(key, metric, attributes).record(float(seconds))
@@ -149,7 +148,7 @@ class Recorder(Registry):
             faults.warn_once("record.duration", "%s is not a duration in s; it is dropped", shown)
 
     def session_opened(self) -> object:
-        """Count an open session; returns what `session_closed` is to be given."""
+        """Count a session as open; returns the argument for `session_closed`."""
         since = self.era
         self._sessions += 1
         self._activity()
@@ -160,23 +159,23 @@ class Recorder(Registry):
         """Count a session as closed."""
 
         def count() -> None:
-            # One that was open when counting began again, in a forked child too, was never counted.
+            # A session that was open at a reset, or at the fork of this child, was never counted.
             if opened is None or opened is self.era:
                 self._sessions = max(0, self._sessions - 1)
 
         locks.briefly(self.lock, count)
 
     def cache_looked_up(self, series: CacheSeries, hit: bool, tool: ToolSeries | None) -> None:
-        """Count one lookup, made during a call of `tool` if that is given."""
+        """Count one lookup, in a call of `tool` if that is given."""
         self.wake()
         (series.hits if hit else series.misses)[tool]()
 
     def cache_evicted(self, series: CacheSeries, entries: int) -> None:
         """Count entries that were dropped to make room."""
-        series.evictions += entries  # no call in between, and so no other thread
+        series.evictions += entries  # no call in between, so no other thread either
 
     def cache_rejected(self, series: CacheSeries) -> None:
-        """Count one entry that was refused because of its size."""
+        """Count one entry that the cache refused because of its size."""
         series.rejections += 1
 
     def _with_windows(self) -> list[LatencySeries[Any]]:
@@ -197,17 +196,17 @@ class Recorder(Registry):
         self._clear()
 
     def start_over(self) -> None:
-        """Let `figures` begin again from nothing.
+        """Set all figures back to zero.
 
-        What is in progress stays so, names stay known, and no counter goes back.
+        Calls in progress and names stay, and no exported counter goes back.
         """
-        # Without the lock: a cache may hold one of its own.
+        # Without the lock: a cache may hold its own while it records.
         caches, usage = self.cache_figures(), self._usage_now()
         with self.lock:
             tools = []
             for series in list(self._tools.values()):
-                # Not folded again before it starts over: what other threads append from here on
-                # is in no figures of before.
+                # Not folded again before it starts over: what other threads append from here on is
+                # not in the baseline.
                 tools.append(self._lifetime_of(series))
                 series.start_over()
             for operations in list(self._operations.values()):
@@ -220,18 +219,18 @@ class Recorder(Registry):
             self.sessions_by_hand = self.requests_by_hand = 0
 
     def before_fork(self) -> Callable[[], None]:
-        """Let no thread be inside while the process forks; returns what ends that in the parent.
+        """Keep other threads out while the process forks; returns the function that ends that.
 
-        The child would inherit locks of the SDK's that a recording thread of the parent holds.
+        The child would inherit locks of the SDK that a recording thread of the parent holds.
         """
         lock = self.lock
         lock.acquire()
         return lock.release
 
     def forked(self) -> None:
-        """Reset a forked child: a lock of its own and counts from zero.
+        """Reset a forked child: all locks are new, and counts begin at zero.
 
-        What is registered stays so: instrumentors know which tools they have told of.
+        Names stay: instrumentors do not register their tools a second time.
         """
         from metertap.recording.tool_series import ToolSeries
 
@@ -244,6 +243,6 @@ class Recorder(Registry):
 
 
 def is_duration(value: object) -> bool:
-    """Return whether `value` can be a duration: a number from 0 to the longest that is kept."""
-    # A comparison with NaN is false, and one with an integer of any size is exact.
+    """Return whether `value` is a duration: a number from 0 to the longest that is recorded."""
+    # Comparing NaN gives False, and comparing an integer of any size is exact.
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS

@@ -1,8 +1,8 @@
-"""The series of one process by name: made where they are new, and bounded in number.
+"""The series of one process by name: made on first use, and limited in number.
 
-Names that the program registers exist in it, and are kept whatever their number. Those that it
-passes on may be a client's, and so may those that a client learns from servers: past the series
-limit they share a series called `_OTHER`.
+Names that the program registers are kept, whatever their number. Names that it passes on may come
+from a client, or from a server that a client asks: past the series limit these share a series
+called `_OTHER`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metertap.recording.weight_series import WeightSeries
 
 _OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": True}
-"""The attribute by which the SDK's own readers mark what is past their limit."""
+"""The attribute with which the SDK's own readers mark what is past their limit."""
 
 
 class Registry(Views):
@@ -43,13 +43,13 @@ class Registry(Views):
     # Tools
 
     def tool(self, name: str, source: str) -> ToolSeries:
-        """Return the series of a registered tool; made, and in the document from now on, if new.
+        """Return the series of a registered tool; a new one is in the document from now on.
 
-        What is registered is what exists in the program: no limit applies but that of its length.
+        Registered tools exist in the program: only the length of their names is limited.
         """
         series = self.find_tool(name, source)
         if series is None:
-            from metertap.recording.tool_series import ToolSeries  # for whoever has tools
+            from metertap.recording.tool_series import ToolSeries  # imported with the first tool
 
             name = as_label(name)
             series = locks.briefly(
@@ -63,23 +63,23 @@ class Registry(Views):
         return series
 
     def find_tool(self, name: str, source: str) -> ToolSeries | None:
-        """Return the series of `name` if it is registered. Names that clients choose end here."""
+        """Return the series of `name` if that is registered, as a client's choice may not be."""
         return self._tools.get((name, source)) or self._tools.get((as_label(name), source))
 
     def other_tool(self, source: str) -> ToolSeries:
-        """Return the series that calls of unregistered names share."""
+        """Return the common series of calls of unregistered names."""
         return self.tool(catalogue.OTHER, source)
 
     def tool_by_hand(self, name: str, source: str) -> ToolSeries:
-        """Return the series of a name that the program passed in; `_OTHER` past the limit.
+        """Return the series of a name that the program passed in; past the series limit, `_OTHER`.
 
-        A dispatcher may pass on what a client sent, so these names are bounded.
+        The number is limited because a dispatcher may pass on what a client sent.
         """
         series = self._tools.get((name, source)) if isinstance(name, str) else None
         return series or self.tool(self._name_by_hand(name, source, self._tools), source)
 
     def _name_by_hand(self, name: object, owner: str, series: Mapping[tuple[str, str], Any]) -> str:
-        """Return `name` as the name of a new one among `series`, or `_OTHER`."""
+        """Return `name`, made a label, or `_OTHER` if `series` has too many names for a new one."""
         if not isinstance(name, str) or not name:
             shown = faults.shown(name)
             faults.warn_once("record.name", "%s is not a name: %s", shown, catalogue.OTHER)
@@ -98,13 +98,13 @@ class Registry(Views):
     # Weights
 
     def weight(self, name: str, source: str, side: str = catalogue.SERVER) -> WeightSeries:
-        """Return the series of what one tool weighs; made if new.
+        """Return the series of one tool's weight; made on first use.
 
-        A client learns names from servers, so these are bounded.
+        The number is limited because a client learns names from servers.
         """
         series = self._weights.get((name, source, side))
         if series is None:
-            from metertap.recording.weight_series import WeightSeries  # as above
+            from metertap.recording.weight_series import WeightSeries  # imported on first use
 
             def make() -> WeightSeries:
                 is_over = side == catalogue.CLIENT and len(self._weights) >= self._series_limit
@@ -116,7 +116,7 @@ class Registry(Views):
         return series
 
     def weight_of(self, tool: ToolSeries) -> WeightSeries | None:
-        """Return the series of a tool's weight; None where weights are not recorded."""
+        """Return the series of a tool's weight; None if weights are not recorded."""
         if tool.weight is None:
             tool.weight = self.weight(tool.name, tool.source) if self.weighs else False
         return tool.weight or None
@@ -124,16 +124,16 @@ class Registry(Views):
     # MCP operations
 
     def find_operation(self, key: Hashable) -> DataPoint | None:
-        """Return the data point of operations of one kind and ending, if there is one already."""
+        """Return the data point that `key` identifies, if there is one."""
         return self._points.get(key)
 
     def operation(
         self, key: Hashable, metric: catalogue.Metric, attributes: dict[str, Any]
     ) -> DataPoint:
-        """Return the data point of operations of one kind and ending; made if new.
+        """Return the data point of `metric` with `attributes`; made on first use.
 
-        `key` stands for `metric` and `attributes`, and is cheaper to compare. Past the
-        series limit of `metric` the new ones share attributes, as the SDK does it.
+        `key` identifies both and is cheaper to compare. Past the series limit of `metric`, new data
+        points share attributes, as in the SDK.
         """
 
         def find() -> DataPoint:
@@ -155,8 +155,8 @@ class Registry(Views):
         return found
 
     def route(self, *parts: Part) -> Route:
-        """Return the route of calls that count on all of these; made if new."""
-        from metertap.recording.routes import Route  # as above
+        """Return the route of calls that count on all of `parts`; made on first use."""
+        from metertap.recording.routes import Route  # imported on first use
 
         def find() -> Route:
             known: tuple[Route, ...] = parts[0].series.routes
@@ -171,7 +171,7 @@ class Registry(Views):
         return locks.briefly(self.lock, find)
 
     def has_overflown(self, metric: catalogue.Metric) -> bool:
-        """Return whether operations of `metric` share a series because there are too many kinds."""
+        """Return whether `metric` is past its series limit, and operations share data points."""
         return metric.name in self._overflown
 
     def _operation_series(
@@ -188,10 +188,10 @@ class Registry(Views):
     # Caches
 
     def cache(self, name: str, system: str, supports: frozenset[str] | None = None) -> CacheSeries:
-        """Return the series of one cache name; made if new."""
+        """Return the series of one cache name; made on first use."""
         series = self._caches.get((name, system))
         if series is None:
-            from metertap.recording.cache_series import CacheSeries  # for whoever has caches
+            from metertap.recording.cache_series import CacheSeries  # imported with the first cache
 
             series = locks.briefly(
                 self.lock,
@@ -205,7 +205,7 @@ class Registry(Views):
     def cache_by_hand(
         self, name: str, system: str, supports: frozenset[str] | None = None
     ) -> CacheSeries:
-        """Return the series of a cache that the program named; bounded as tools' names are."""
+        """Return the series of a cache that the program named; limited as tools by hand are."""
         series = self._caches.get((name, system)) if isinstance(name, str) else None
         if series is None:
             series = self.cache(self._name_by_hand(name, system, self._caches), system, supports)
@@ -214,13 +214,13 @@ class Registry(Views):
     # Model calls
 
     def usage(self, tool: str, provider: str, model: str) -> UsageSeries:
-        """Return the series of model calls of a tool; made if new. With the lock held.
+        """Return the series of a tool's model calls; made on first use. With the lock held.
 
-        Past the series limit the provider and the model are `_OTHER`: a client may name both.
+        Past the series limit, provider and model are `_OTHER`: a client may choose both.
         """
         series = self._usage.get((tool, provider, model))
         if series is None:
-            from metertap.recording.usage_series import UsageSeries  # for whoever asks models
+            from metertap.recording.usage_series import UsageSeries  # with the first model call
 
             if len(self._usage) >= self._series_limit:
                 provider = model = catalogue.OTHER

@@ -1,8 +1,8 @@
-"""Calls that count on several series at once, such as a request and the tool that it asks for.
+"""Calls that count on several series at once, such as a request and the tool that it calls.
 
-To take a tick and to append on each series is half of what such a call costs. So calls of one kind
-wait in one list, each as a tuple with a value for each series, and are sorted out to the series
-before one of these is folded.
+A tick and an append on each series would be half of such a call's cost. So calls of one kind wait
+in one list, each as a tuple with a value for each series. They are sorted out to the series before
+one of these is folded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from metertap.recording.buffer import PUT_ALREADY, Delivery
 from metertap.recording.latency_series import LatencySeries
 
 _END = slice(sys.maxsize, None)
-"""The place behind the last item of a list."""
+"""The slice behind the last item of a list."""
 _Column = tuple[Sequence[float], Sequence[Any]]
-"""Values for a series, and when their calls ended."""
+"""Values for a series, and the times at which their calls ended."""
 
 
 class Part(Protocol):
-    """A series, or a data point of one, that gets one of the values of a call."""
+    """A series, or one of its data points, that gets one value of each call."""
 
     @property
     def series(self) -> LatencySeries[Any]:
@@ -34,18 +34,18 @@ class Part(Protocol):
         """Return whether a reader has to see such a value at once."""
 
     def traced(self, value: Any, sampled: tuple[int, Any], /) -> object:
-        """Return the value of a call that ended then, in that span's context."""
+        """Return the item for `value`, with the time and the context that `sampled` has."""
 
     def items(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return what values are in the buffer of the series."""
+        """Return the items of the series' buffer for `values`."""
 
 
 class Route:
-    """The series on which each call of one kind counts, and the list in which these calls wait.
+    """The series that each call of one kind counts on, and the list in which such calls wait.
 
     `keep` takes a tuple: when the call ended, by `time.perf_counter`, and a value for each of
-    `parts`. It is the list's own `append` unless a reader waits for a part, or something traces.
-    The call's tick was taken on one of the series before.
+    `parts`. It is `list.append` itself, unless a reader has to see a part at once or the program
+    traces. The caller has taken the call's tick on one of the series.
     """
 
     __slots__ = ("_items", "_recorder", "keep", "parts", "series")
@@ -59,19 +59,19 @@ class Route:
 
     @property
     def waiting(self) -> int:
-        """Calls that were not sorted out yet."""
+        """The number of calls that were not sorted out yet."""
         return len(self._items)
 
     def choose(self) -> None:
-        """Make `keep` the cheapest that will do. With the recorder's lock held."""
+        """Set `keep` to the cheapest function that will do now. With the recorder's lock held."""
         is_awaited = any(part.is_awaited() for part in self.parts)
         is_late = is_awaited or self._recorder.sampled_context is not None
         self.keep = self._keep_late if is_late else self._items.append
 
     def _keep_late(self, call: tuple[Any, ...]) -> None:
-        """Keep a call in place of the list's own `append`, which no measured call guards.
+        """Keep a call where `list.append` is not enough. No guard is around this.
 
-        What an interrupt raises passes; `buffer.was_put` tells whether the call is kept then.
+        An interrupt passes; `buffer.was_put` tells whether the call had been kept by then.
         """
         with faults.guarded("record"):
             sampled = self._recorder.trace()
@@ -90,13 +90,13 @@ class Route:
                     series.fold_now()
             elif self._recorder.sampled_context is not None:
                 return
-            self.series[0].choose_routes()  # nobody waits any more: the next call is an `append`
+            self.series[0].choose_routes()  # no reader has to see the next call at once
 
     def sort_out(self) -> Collection[LatencySeries[Any]]:
-        """Move the calls that wait to their series, in the order in which they ended.
+        """Move the waiting calls to their series, in the order in which they ended.
 
-        So are those that wait in other routes to these series, and so on. Returns the series that
-        got any. With the recorder's lock held.
+        The same is done for routes that share a series with this one, and so on. Returns the series
+        that got any. With the recorder's lock held.
         """
         taken = [(route, route._items[:]) for route in _connected(self) if route._items]
         columns: dict[LatencySeries[Any], list[_Column]] = {}
@@ -117,8 +117,8 @@ class Route:
             lists.append(route._items)
             places.append(slice(0, len(calls)))
             items.append(())
-        # One call of a function that is written in C, so that neither another thread nor a signal
-        # handler comes in between: each call is in one of the lists, and in no two.
+        # A single call of a C function, so that no other thread or signal handler comes in between:
+        # each call is in exactly one of the lists.
         deque(map(setitem, lists, places, items), 0)
         return columns
 
@@ -127,7 +127,7 @@ PUT_ALREADY.add(Route._fold_awaited.__code__)
 
 
 def _connected(first: Route) -> Iterable[Route]:
-    """Return a route and all that lead to the same series, and so on."""
+    """Yield `first` and all routes that are connected to it by common series."""
     found = {first: None}
     left = [first]
     while left:

@@ -1,4 +1,4 @@
-"""The series of one tool."""
+"""The series of one tool: its calls by outcome, and the window of their latencies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metertap.recording.percentiles import Percentiles
     from metertap.recording.weight_series import WeightSeries
 
-# Held: a test of the program's may put another function there, and count how often it is asked.
+# Kept: a test of the program may replace the function in `time`, and count its calls.
 _clock = time.perf_counter
 _NONE = run_of(array("d"), 1.0)
 _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
@@ -27,18 +27,18 @@ _WELL: tuple[str, str | None] = (outcomes.OK, None)
 
 
 class Ended(NamedTuple):
-    """A call that did not simply succeed, or that has more to it than its duration."""
+    """A call that failed, or has more to it than its duration."""
 
     outcome: str
     error_type: str | None
     latency_ms: float | None
-    """The latency as measured or given: converting it would cost percentiles their last digit."""
+    """The latency as measured or given: a conversion would change percentiles' last digit."""
     seconds: float
     trace: tuple[int, Any] | None = None
 
 
 class Mixed:
-    """What a batch of calls comes to of which not all went well and are mere durations."""
+    """A batch with failed calls, or calls that carry more than a duration, sorted by ending."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self.counts: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class Mixed:
         self.unsampled = 0
         self.unsampled_ms = 0.0
         samples: list[float] = []
-        # By outcome and error type, which is one series of OpenTelemetry each.
+        # By outcome and error type: each is one series in OpenTelemetry.
         parts: dict[tuple[str, str | None], tuple[list[float], list[Trace]]] = {}
         for item in items:
             if type(item) is float:
@@ -78,8 +78,8 @@ class Mixed:
 class ToolSeries(LatencySeries["ToolFigures"]):
     """One tool of one source: counts by outcome, extremes, and the window of its last calls.
 
-    In the buffer a float is the duration in seconds of a call that went well, without a sampled
-    span; everything else is an `Ended`.
+    In the buffer, a float is the duration in seconds of a successful call without a sampled span.
+    Every other item is an `Ended`.
     """
 
     __slots__ = (
@@ -102,30 +102,30 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         super().__init__(recorder)
         self.name = name
         self.source = source
-        self.counts: dict[str, int] = _NO_CALLS  # replaced, never changed
+        self.counts: dict[str, int] = _NO_CALLS  # replaced by a new one, never changed
         self._errors: dict[str, int] = {}  # by outcome and type; replaced, never changed
         self.unsampled = 0  # calls whose duration is in no window
         self.unsampled_ms = 0.0
         self._attributes: dict[tuple[str, str | None], dict[str, str]] = {}
-        self._begun: tuple[tuple[str, str | None], ...] = ()  # what every reader has seen
+        self._begun: tuple[tuple[str, str | None], ...] = ()  # what all readers have seen
         self.looked_up_calls: tuple[Latencies, Latencies] | None = None
-        """Successful calls whose lookups all hit, and those of which one missed."""
+        """Latencies of successful calls whose lookups all hit, and of those with a miss."""
         self.lookup_sums_before: dict[str, float] = {}
-        """The sums of lookups until the last `start_over`."""
+        """Calls and seconds of such lookups until the last `start_over`."""
         self._first_items: Latencies | None = None
         self._first_record: Callable[[float, float], None] | None = None
         self.weight: WeightSeries | Literal[False] | None = None
-        """The reference to the tool's weight, once it was looked up; False if there is none."""
+        """The series of the tool's weight, once it was looked up; False if there is none."""
 
     @property
     def active(self) -> int:
-        """The calls in progress."""
-        ticks = self.ticks  # first: a call may end meanwhile, and none may seem to be in progress
+        """The number of calls in progress."""
+        ticks = self.ticks  # first: a call may end meanwhile, and must not seem active
         return max(0, ticks - self._settled - self.waiting)
 
     def looked_up(self, hit: bool, missed: bool, seconds: float) -> None:
-        """Note that a successful call, which is counted apart from this, asked caches."""
-        try:  # no measured call guards this
+        """Note that a successful call, which is counted elsewhere, asked caches."""
+        try:  # no guard is around this
             if hit or missed:
                 both = self.looked_up_calls
                 if both is None:
@@ -157,11 +157,11 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         }
 
     def first_item(self, seconds: float, given: float | None = None) -> None:
-        """Record that a call that yields gave its first item `seconds` after it started.
+        """Record that a generator's call gave its first item `seconds` after its start.
 
-        `given` is when that was, by `time.perf_counter`; now, by default.
+        `given` is the time of that, by `time.perf_counter`; default: now.
         """
-        try:  # no measured call guards this
+        try:  # no guard is around this
             latencies, record = self._first_items, self._first_record
             if latencies is None or record is None:
                 latencies, record = self._first_of_all()
@@ -184,7 +184,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         return latencies, self._first_record
 
     def record(self, seconds: float, ended: float) -> None:
-        """Count one call as ended well, whose `tick` counted its start."""
+        """Count a call that went well, and whose start was counted by `tick`."""
         self.settle()
         self.append(seconds)
         self.ended = ended
@@ -196,22 +196,22 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         latency_ms: float | None,
         seconds: float,
     ) -> None:
-        """Count one call as ended, whose `tick` counted its start."""
+        """Count a call that has ended, and whose start was counted by `tick`."""
         if self.routes:
             self.settle()
         self.ended = _clock()
         if error_type is not None:
-            known = [named for _, named in self._attributes]  # before `start_over` as well
+            known = [named for _, named in self._attributes]  # also from before `start_over`
             error_type = self._bounded(error_type, *known)
         sampled = self._recorder.trace()
         begins = (ended, error_type) not in self._begun
         self.put(Ended(ended, error_type, latency_ms, seconds, sampled), begins=begins)
 
     def runs(self) -> tuple[Run, ...]:
-        """Copy the samples that the figures' percentiles are of. With the recorder's lock held.
+        """Copy the samples of the figures' percentiles. With the recorder's lock held.
 
-        They are of all calls, of those whose lookups hit, of those of which one missed, and of the
-        time to the first item; without the rest where there is none of that.
+        First those of all calls, then of calls whose lookups all hit, of those with a miss, and of
+        the times to the first item; the last three are left out where there are none.
         """
         if self.looked_up_calls is None and self._first_items is None:
             return super().runs()
@@ -221,7 +221,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
     def _state(self) -> tuple[object, ...]:
         looked_up, first_items = self.looked_up_calls, self._first_items
         latencies = self.latencies
-        return (  # what the class above has, too, without a call: many are asked for it
+        return (  # inlined from the class above, without a call: many series are asked
             self.position,
             latencies.count,
             self.ended,
@@ -232,7 +232,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
         )
 
     def _figures_now(self, percentiles: Percentiles) -> ToolFigures:
-        from metertap.recording.figures import ToolFigures  # for whoever looks
+        from metertap.recording.figures import ToolFigures  # imported when figures are read
 
         latencies = self.latencies
         return ToolFigures(
@@ -267,7 +267,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             self._first_items.fold()
         try:
             self.latencies.add_seconds(batch)
-        except TypeError:  # not all of them are floats
+        except TypeError:  # some items are not floats
             self._take_mixed(batch)
             return
         if self not in batch.taken_by:
@@ -292,7 +292,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             self._hand_over(kind, part)
 
     def _hand_over(self, kind: tuple[str, str | None], batch: Batch) -> None:
-        # One dictionary a series for good: instruments know it by its identity.
+        # The same dictionary each time: instruments recognise the series by its identity.
         attributes = self._attributes.get(kind)
         if attributes is None:
             ended, error_type = kind

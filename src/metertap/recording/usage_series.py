@@ -1,7 +1,7 @@
-"""The series of the model calls of one tool: tokens, time and money.
+"""The series of one tool's model calls: tokens, time and money.
 
-A model client reports usage in each response. Calls of one tool, provider and model add up in one
-`UsageSeries`. Nothing of a prompt or an answer is kept.
+A model client reports usage with each response. Calls of one tool, provider and model are added up
+in one `UsageSeries`. No part of a prompt or an answer is kept.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 UsageKey = tuple[str, str, str]
-"""Names of the tool (`NO_TOOL` outside of one), the provider, and the model."""
+"""The tool's name (`NO_TOOL` outside of tools), the provider, and the model."""
 
 NO_TOOL = "none"
-"""The mark in place of a tool, for model calls that no tool made."""
+"""The name of the tool of model calls outside of tools."""
 
 
 @dataclass(slots=True)
@@ -28,30 +28,30 @@ class UsageSeries:
     failed: int = 0
     """Calls that raised an exception."""
     unreported: int = 0
-    """Calls of which the response did not say how many tokens they used."""
+    """Calls whose response did not report the tokens that they used."""
     unpriced: int = 0
-    """Calls of which the usage is known and the price is not."""
+    """Calls with a reported usage and an unknown price."""
     input_tokens: int = 0
-    """The tokens of everything that was sent, those that the provider had cached included."""
+    """All tokens that were sent, including those that the provider had cached."""
     output_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
-    """Tokens of reasoning, which the output tokens contain."""
+    """Tokens of reasoning; they are part of the output tokens."""
     seconds: float = 0.0
-    """The time from the request to the end of the response."""
+    """The time from requests to the end of responses."""
     spent: Decimal = Decimal(0)
     """The cost of all calls that have a price."""
     spent_in_failed: Decimal = Decimal(0)
-    """The part of it that was spent in calls of the tool that failed."""
+    """The part of `spent` in tool calls that failed."""
     spent_after_miss: Decimal = Decimal(0)
-    """The part of it that was spent in calls of the tool after a cache had missed."""
+    """The part of `spent` in tool calls after a cache had missed."""
     seconds_after_miss: float = 0.0
     retries: int = 0
-    """Calls that a call of the tool made after another one of the same model had failed."""
+    """Calls that a tool call made after another one of the same model had failed."""
     spent_in_retries: Decimal = Decimal(0)
     repeats: int = 0
-    """Calls with a request that the tool had sent before, where that is looked for."""
+    """Calls whose request the tool had sent before, if repeats are looked for."""
     spent_in_repeats: Decimal = Decimal(0)
 
     @property
@@ -70,11 +70,11 @@ class UsageSeries:
         return self.spent if self.priced else None
 
     def copy(self) -> UsageSeries:
-        """Return the numbers as they are now."""
+        """Return a copy of the numbers."""
         return replace(self)
 
     def plus(self, others: Sequence[UsageSeries]) -> UsageSeries:
-        """Return what was counted here and elsewhere for the same key."""
+        """Return the sum of this and other series of the same key."""
         return replace(
             self,
             **{
@@ -84,7 +84,7 @@ class UsageSeries:
         )
 
     def since(self, past: UsageSeries | None) -> UsageSeries:
-        """Return what was counted after `past`."""
+        """Return the counts since `past`."""
         if past is None:
             return self
         return replace(
@@ -98,6 +98,6 @@ _NUMBERS = [item.name for item in fields(UsageSeries)][3:]
 def since(
     now: Iterable[UsageSeries], past: Mapping[UsageKey, UsageSeries]
 ) -> tuple[UsageSeries, ...]:
-    """Return what was counted after `past`, of series that have counted anything."""
+    """Return the counts since `past`, of series that have any."""
     later = (series.since(past.get(series.key)) for series in now)
     return tuple(series for series in later if series.calls)

@@ -40,17 +40,17 @@ NO_FEES: Mapping[str, Decimal] = {}
 
 
 class Views(Activity, Delivery):
-    """The series of one process, and figures of them. Any thread may call its methods."""
+    """The series of one process, and their figures. Any thread may call its methods."""
 
     def __init__(self, window_size: int) -> None:
         self.window_size = window_size
         self.fees: Mapping[str, Decimal] = NO_FEES
-        """USD for each call of a tool, by the tool's name."""
+        """USD that each call of a tool costs, by the tool's name."""
         self.weighs = True
         """Whether the sizes of results and definitions are recorded."""
         self._usage_callbacks: list[Callable[[], None]] = []
         self.has_usage = False
-        """Whether models were used."""
+        """Whether models were called."""
         Activity.__init__(self)
         Delivery.__init__(self)
         self._clear()
@@ -65,16 +65,16 @@ class Views(Activity, Delivery):
         self._sessions = self.sessions_by_hand = self.requests_by_hand = 0
         self._expect_activity()
         self.start_time = time.time()
-        """The Unix time at which counters began; figures begin again with each `start_over`."""
+        """The Unix time at which recording began; `start_over` begins the figures later."""
         self._past = Past(self.start_time)
         self._started = self._past.until_monotonic
 
     def figures(self, *, caches: bool = True) -> Figures:
-        """Copy everything since the last `start_over`; caches only if these are wanted.
+        """Copy everything since the last `start_over`; caches only if they are asked for.
 
         The lock is held for one series at a time.
         """
-        past = self._past  # first: what is counted must not be less than what was
+        past = self._past  # first: total counts must not be less than the past ones
         return self._figures(
             lambda: self._tools_with(self._figures_of),
             lambda: faults.each(
@@ -86,10 +86,10 @@ class Views(Activity, Delivery):
         )
 
     def lifetime(self, *, is_bare: bool = False) -> Figures:
-        """Return a copy since recording began, as counters show it: these never go back.
+        """Return a copy of the figures since recording began, as counters have them.
 
-        Percentiles are of the window that there is; if it `is_bare`, there are none. Of operations
-        and sessions all is since the last `start_over`: instruments count them.
+        With `is_bare`, percentiles are left out. Operations and sessions are since the last
+        `start_over`, since instruments count them themselves.
         """
         return self._figures(
             lambda: self._tools_with(partial(self._lifetime_of, is_bare=is_bare)),
@@ -110,8 +110,8 @@ class Views(Activity, Delivery):
         *,
         is_bare: bool = False,
     ) -> Figures:
-        """Put figures together; a fault of ours in one of them costs that one."""
-        from metertap.recording.figures import Figures  # for whoever looks
+        """Build figures; a fault leaves out the one at which it happens."""
+        from metertap.recording.figures import Figures  # imported when figures are read
 
         kept = faults.kept
         requests = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
@@ -139,9 +139,9 @@ class Views(Activity, Delivery):
             return series.figures(), series.window.milliseconds()
 
     def with_runs(self, all_figures: Iterable[Any]) -> Iterator[tuple[Any, tuple[Run, ...]]]:
-        """Yield the lifetime's bare figures of the same series, and the samples in its windows.
+        """Yield the lifetime's bare figures of the same series, with the samples of their windows.
 
-        `ToolSeries.runs` says which they are.
+        `ToolSeries.runs` describes the samples.
         """
         from metertap.recording.figures import ToolFigures, WeightFigures
 
@@ -175,9 +175,9 @@ class Views(Activity, Delivery):
         return None
 
     def tool_counts(self) -> list[tuple[ToolKey, dict[str, int], int]]:
-        """Return each tool's counts by outcome, since the start, and how many latencies are known.
+        """Return each tool's counts by outcome, and the number of known latencies, since the start.
 
-        It costs little where nothing else is wanted.
+        Much cheaper than figures.
         """
         found = []
         for key, series in list(self._tools.items()):
@@ -198,7 +198,7 @@ class Views(Activity, Delivery):
     def newest_latencies(self, key: ToolKey, count: int, above: float = -1.0) -> list[float]:
         """Return the last `count` latencies of a tool's window, in milliseconds, oldest first.
 
-        None, at a fraction of the cost, where not one of them is `above`.
+        Returns an empty list, at a fraction of the cost, if none of them is `above`.
         """
         series = self._tools.get(key)
         if series is None:
@@ -208,34 +208,34 @@ class Views(Activity, Delivery):
             return series.window.newest(count, above)
 
     def figures_of_cache(self, name: str, system: str) -> CacheFigures | None:
-        """Return one cache's figures. No new cache objects are looked for."""
+        """Return one cache's figures, without looking for new cache objects."""
         past, series = self._past, self._caches.get((name, system))
         return None if series is None else past.left_out_of(series.figures())
 
     def cache_figures(self) -> list[CacheFigures]:
-        """Return the figures of caches alone, since recording began."""
+        """Return the figures of caches, since recording began."""
         self.look()
         caches = list(self._caches.values())
         return list(faults.each("figures.cache", methodcaller("figures"), caches))
 
     def weight_figures(self, *, is_bare: bool = False) -> tuple[WeightFigures, ...] | None:
-        """Return the weights of tools; None where they are not measured."""
+        """Return the weights of tools; None if they are not measured."""
         if not self.weighs:
             return None
         figures_of = partial(self._figures_of, is_bare=is_bare)
         return tuple(faults.each("figures.weights", figures_of, paced(self.weighed())))
 
     def weighed(self) -> list[WeightSeries]:
-        """List the series of tools' weights, with each definition measured by now."""
+        """List the series of tools' weights, after measuring new definitions."""
         series = list(self._weights.values()) if self.weighs else []
         for one in series:
             one.look()
         return series
 
     def on_usage(self, prepare: Callable[[], None], record: Callable[[], None]) -> bool:
-        """Call `prepare` before anybody sees what models were used; say whether that is new.
+        """Call `prepare` before the use of models is read; return whether it is new.
 
-        `record` is called before samples that have gathered go to the instruments.
+        `record` is called before waiting items go to the instruments.
         """
         if prepare in self._usage_callbacks:
             return False
@@ -257,12 +257,12 @@ class Views(Activity, Delivery):
             return tuple(series.copy() for series in self._usage.values())
 
     def spent(self) -> Decimal | int:
-        """Add up what tools spent on models and fees, in USD, as far as it is known."""
+        """Return what tools spent on models and fees, in USD, as far as prices are known."""
         models = sum(series.spent for series in self.usage_figures())
         return sum(self.spent_on_fees().values(), models)
 
     def spent_on_fees(self, of: Collection[str] = outcomes.RAN) -> dict[str, Decimal]:
-        """Return what calls of these outcomes cost by themselves, by tool, since the start."""
+        """Return the fees for calls of these outcomes, by tool, since the start."""
         ran: Counter[str] = Counter()
         for (name, _), counts, _ in self.tool_counts() if self.fees else ():
             ran[name] += sum(counts.get(outcome, 0) for outcome in of)
@@ -272,7 +272,7 @@ class Views(Activity, Delivery):
         series = list(self._tools.values())
         self._fold(series)
         found = faults.each("figures.tool", of, paced(series))
-        # Calls may wait there until it is known which tool they are of.
+        # Calls of `_OTHER` may still be in progress until their tool is known.
         return tuple(
             tool
             for tool in found
@@ -289,7 +289,7 @@ class Views(Activity, Delivery):
         return tuple(figures for figures in found if figures.calls)
 
     def _fold(self, series: Sequence[LatencySeries[Any]]) -> None:
-        """Fold before figures are made: a processor does one thing after the other faster."""
+        """Fold all series before figures are built: doing one kind of work at a time is faster."""
         for one in paced(series):
             if one.waiting:
                 with self.lock:
@@ -310,7 +310,7 @@ class Views(Activity, Delivery):
         return same
 
     def active_calls(self) -> list[tuple[str, int]]:
-        """Return calls in progress by tool name, every source together."""
+        """Return calls in progress by tool name, of all sources together."""
         totals: Counter[str] = Counter()
         for series in paced(list(self._tools.values())):
             with self.lock:  # a fold moves calls from one count to another
@@ -318,5 +318,5 @@ class Views(Activity, Delivery):
         return list(totals.items())
 
     def active_sessions(self) -> int:
-        """Return the number of open sessions: those seen, or what was set by hand if more."""
+        """Return the number of open sessions: those measured, or the number by hand if larger."""
         return max(self._sessions, self.sessions_by_hand)

@@ -1,4 +1,4 @@
-"""The series of a tool's weight: the size of its definition, and the sizes of its results."""
+"""The series of a tool's weight: the size of its definition and of its results, in bytes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from metertap.recording.percentiles import Percentiles
     from metertap.weight.definitions import Definition
 
-_is_ascii = str.isascii  # raises a TypeError of what is no text
+_is_ascii = str.isascii  # raises a TypeError if it is no string
 _ALWAYS = 8
 _EVERY = 64
-"""The first structured results are in the sample, and then one of this many."""
+"""After the first structured results, one in so many is in the sample."""
 
 
 class Sized(NamedTuple):
-    """A size that was taken under a sampled span."""
+    """A size with the context of the sampled span in which it was taken."""
 
     size: int
     trace: tuple[int, Any]
@@ -32,9 +32,9 @@ class Sized(NamedTuple):
 class WeightSeries(LatencySeries["WeightFigures"]):
     """One tool's definition and results, as one side saw them, in bytes.
 
-    In the buffer an integer is the size of a result; below 0 it is none: nobody knows it (-1), or
-    only writing it would have told and it is not in the sample (-2). Totals and window are those
-    of latencies, which do not ask for the unit.
+    In the buffer, an integer from 0 on is the size of a result. -1 is an unknown size, and -2 that
+    of a result outside of the sample, which only serialising would tell. Totals and window are the
+    classes for latencies, which work for any unit.
     """
 
     __slots__ = (
@@ -60,19 +60,19 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         self.unknown = self.skipped = 0
         self.definition: Definition | None = None
         self._define: tuple[Callable[[Any], Definition | None], Any] | None = None
-        self._defined = 0  # how often it was
+        self._defined = 0  # number of definitions so far
         self.structured = 0
-        """The number of results whose size only writing them would have shown."""
+        """The number of results whose size only serialising tells."""
         self.is_unknown_told = False
-        """Whether a warning has said that results of this tool have no known size."""
+        """Whether a warning was given that results of this tool have no known size."""
         self._attributes = {catalogue.TOOL_NAME: name, catalogue.SIDE: side}
         self._begun = False
 
     def weigh(self, size_of: Callable[[Any], int], result: Any) -> None:
-        """Record the size of a tool's result, as returned by `size_of`. Never raises."""
+        """Record the size of a tool's result, which `size_of` returns. Never raises."""
         size = self.size(size_of, result)
         try:
-            # As `record` does it, without a call.
+            # Inlined from `record`, to save a call.
             tick = self.tick
             try:
                 tick()
@@ -84,7 +84,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
             faults.fault("weight.result", fault)
 
     def weigh_plain(self, value: Any) -> None:
-        """Record the size of a string, or of what is written as JSON. Never raises."""
+        """Record the size of a string, or of a value as JSON. Never raises."""
         if type(value) is str:
             if not _is_ascii(value):
                 self.weigh(of_value, value)
@@ -92,7 +92,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
             size = len(value)
         else:
             count = self.structured
-            if count < _ALWAYS or count % _EVERY == 0:  # it is in the sample
+            if count < _ALWAYS or count % _EVERY == 0:  # in the sample
                 self.weigh(of_value, value)
                 return
             self.structured = count + 1
@@ -106,7 +106,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         append(size)
 
     def size(self, size_of: Callable[[Any], int], result: Any) -> int:
-        """Return the size of a tool's result, or the mark in its place. Never raises."""
+        """Return the size of a tool's result, or -1 or -2 in its place. Never raises."""
         try:
             size = size_of(result)
             return size if size >= 0 else self._unread(size, result)
@@ -115,22 +115,22 @@ class WeightSeries(LatencySeries["WeightFigures"]):
             return UNKNOWN
 
     def weigh_value(self, result: Any) -> None:
-        """Record the size of what a tool returned. Never raises."""
+        """Record the size of the value that a tool returned. Never raises."""
         self.weigh(of_value, result)
 
     def size_of_content(self, blocks: Any) -> int:
-        """Return the size of MCP's content blocks: most often, one text in ASCII. Never raises."""
+        """Return the size of MCP's content blocks, most often one ASCII text. Never raises."""
         try:
             block = blocks[0]
             text = (block if type(block) is dict else block.__dict__)["text"]
             if len(blocks) == 1 and _is_ascii(text):
                 return len(text)
-        except Exception:  # noqa: S110  # `of_content` raises the same, and `size` tells of it
+        except Exception:  # noqa: S110  # `of_content` raises it again, and `size` reports it
             pass
         return self.size(of_content, blocks)
 
     def _unread(self, size: int, result: Any) -> int:
-        """Return the size of a result that is in the sample, or the mark in its place."""
+        """Return the size of a result in the sample, or -1 if it is unknown."""
         if size == STRUCTURED:
             count = self.structured
             self.structured = count + 1
@@ -149,18 +149,18 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         return size
 
     def record(self, size: int, _ended: float | None = None) -> None:
-        """Record the size of one result, or the mark in its place."""
+        """Record the size of one result, or -1 or -2."""
         try:
             self.tick()
         except StopIteration:
             self.due()
-        if size < 0:  # no reader waits for that
+        if size < 0:  # no reader has to see these at once
             self._items.append(size)
         else:
             self.append(size)
 
     def defined_by(self, measure: Callable[[Any], Definition | None], what: Any) -> None:
-        """Note the definition: `measure` returns the size of `what` when figures are read."""
+        """Note the definition `what`; `measure` returns its size when figures are read."""
         self._define = measure, what
         self._defined += 1
 
@@ -168,17 +168,17 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         return not (isinstance(value, int) and value < 0) and super().is_awaited()
 
     def look(self) -> None:
-        """Measure a definition that nobody has measured yet. Without the lock; never raises."""
+        """Measure a new definition. Not to be called with the lock held; never raises."""
         define, self._define = self._define, None
         if define is not None:
             with faults.guarded("weight.definition"):
                 measure, what = define
-                # The program may have dropped its newest object already.
+                # The program may have dropped its newest object meanwhile.
                 self.definition = measure(what) or self.definition
                 self._defined += 1
 
     def forked(self) -> WeightSeries:
-        """Return a series for a forked child: the same definition, and no results yet."""
+        """Return the series for a forked child: the same definition, and no results yet."""
         series = WeightSeries(self.name, self.source, self.side, self._recorder)
         series.definition, series._define = self.definition, self._define
         return series
@@ -195,7 +195,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
         return (*super()._state(), self.unknown, self.skipped, self._defined)
 
     def _figures_now(self, percentiles: Percentiles) -> WeightFigures:
-        from metertap.recording.figures import WeightFigures  # for whoever looks
+        from metertap.recording.figures import WeightFigures  # imported when figures are read
 
         sizes = self.latencies
         return WeightFigures(
@@ -235,7 +235,7 @@ class WeightSeries(LatencySeries["WeightFigures"]):
 
 
 def _known(items: Sequence[Any]) -> tuple[Batch | None, int, int]:
-    """Return the sizes among `items`, and how many have none because of either reason."""
+    """Return the sizes among `items`, and the numbers of unknown and of skipped ones."""
     if set(map(type, items)) == {int} and min(items) >= 0:  # most often
         return Batch(items), 0, 0
     sizes: list[int] = []

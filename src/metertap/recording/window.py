@@ -1,4 +1,4 @@
-"""Sliding windows of latencies, from which exact percentiles are computed, and their totals."""
+"""Sliding windows of latencies, with exact percentiles and totals."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class Run(NamedTuple):
-    """A window as it was at one moment; `factor` makes milliseconds of its samples.
+    """A window at one moment; `factor` turns its samples into milliseconds.
 
-    Later runs of the same window share `data`, to which samples are only appended: a look at a
-    window costs what is new in it.
+    Later runs of the same window share `data`, to which samples are only appended. So a look at a
+    window costs only what is new in it.
     """
 
     data: array[float]
     start: int
-    """The place of the oldest sample in `data`."""
+    """The index of the oldest sample in `data`."""
     end: int
-    """The place behind the newest sample."""
+    """The index behind the newest sample."""
     factor: float
     ever: int
-    """The number of samples that the window ever had, which tells how many are new."""
+    """The number of samples that the window has ever had, which tells how many are new."""
     window: int
-    """A number that no other window of this process has."""
+    """The window's number, unique in this process."""
 
     @property
     def size(self) -> int:
@@ -52,9 +52,9 @@ class Run(NamedTuple):
         return self.data[self.end - count : self.end]
 
     def followed_by(self, new: array[float], kept: int) -> Run:
-        """Return the window after `new` samples, before which the last `kept` of these stay.
+        """Return the window with `new` samples after the last `kept` of these.
 
-        Not for two threads at a time.
+        Not safe for two threads at a time.
         """
         data, _, end, factor, ever, window = self
         start = end - kept
@@ -66,57 +66,57 @@ class Run(NamedTuple):
 
 _run = partial(tuple.__new__, Run)
 _MOST_GONE = 64
-"""The samples beside a quarter of the window that have gone before `data` is written anew."""
+"""`data` is rewritten when a quarter of the window and this many samples are gone from it."""
 
 
 def run_of(samples: array[float], factor: float, ever: int | None = None) -> Run:
-    """Return a new window whose samples, or the last of them, are these."""
+    """Return a new window with these samples."""
     size = len(samples)
     return Run(samples, 0, size, factor, size if ever is None else ever, new_number())
 
 
 new_number = count(1).__next__
-"""Return a number for one window."""
+"""Returns a number for a new window."""
 
 
 _FEW = 64
-"""The most new samples that are put in place one by one; more are cheaper to sort again."""
+"""The most new samples that are inserted one by one; more are cheaper to sort again."""
 _SHORT = 256
-"""The most samples that are cheaper to sort again than to keep in order."""
+"""The most samples that are cheaper to sort at each look than to keep sorted."""
 
 
 class Window:
     """The last `size` latencies, as a ring of doubles: eight bytes each.
 
-    They are kept as they came. What was measured comes in seconds, what is recorded by hand in
-    milliseconds; where both come, all are milliseconds. A batch that fills the window is not put
-    into the ring before somebody looks: the next batch may come first. Who looks often finds the
-    samples about the percentiles in order already, and the few that are new among them.
+    Measured samples come in seconds, those recorded by hand in milliseconds. They are kept as they
+    come; once both have come, all are milliseconds. A batch that fills the window is put into the
+    ring only when it is read, since the next batch may replace it. Frequent readers find the
+    samples near the percentiles sorted, and only new ones have to be inserted.
     """
 
     __slots__ = ("_bands", "_factor", "_next", "_ring", "_run", "_unread", "_was_sorted", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._run: Run | None = None  # as it was when somebody asked for it last
+        self._run: Run | None = None  # at the last look
         self._ring = array("d")
-        self._unread: Sequence[float] = ()  # if any, the whole window
-        self._bands: Bands | None = None  # since somebody looked again
-        self._was_sorted = False  # since which few samples are new
-        self._factor = 1000.0  # makes milliseconds of what is in the ring
-        self._next = 0  # where the oldest is, and the next one goes, once the ring is full
+        self._unread: Sequence[float] = ()  # replaces the whole window, unless empty
+        self._bands: Bands | None = None  # from the second look on
+        self._was_sorted = False  # and since then only few samples are new
+        self._factor = 1000.0  # from the ring's unit to milliseconds
+        self._next = 0  # index of the oldest sample, which is replaced next, once the ring is full
 
     def __len__(self) -> int:
         return len(self._unread) or len(self._ring)
 
     def add_seconds(self, samples: Sequence[float]) -> None:
-        """Add samples in completion order; the oldest go."""
+        """Add samples in completion order, and drop the oldest."""
         if self._factor == 1.0:
             samples = [seconds * 1000.0 for seconds in samples]
         self._extend(samples)
 
     def add_milliseconds(self, samples: Sequence[float]) -> None:
-        """Add samples in completion order, and keep all samples as milliseconds from now on."""
+        """Add samples in completion order, and keep all samples in milliseconds from now on."""
         if self._factor != 1.0:
             self._read()
             self._ring = array("d", (seconds * 1000.0 for seconds in self._ring))
@@ -126,23 +126,23 @@ class Window:
 
     def percentiles(self) -> Percentiles:
         """Return the percentiles in milliseconds."""
-        from metertap.recording.percentiles import Bands, percentiles  # for whoever looks
+        from metertap.recording.percentiles import Bands, percentiles  # on first use
 
         if self._bands is not None:
             try:
                 return percentiles(self._bands, self._factor)
-            except IndexError:  # one of them lies among the others now
+            except IndexError:  # a percentile lies outside of the bands now
                 self._bands = None
         self._read()
         ordered = sorted(self._ring)
         if len(ordered) > _SHORT:
             if self._was_sorted:
                 self._bands = Bands(ordered)
-            self._was_sorted = True  # maybe nobody looks again, or everything is new by then
+            self._was_sorted = True  # the next look, if any, may find few new samples
         return percentiles(ordered, self._factor)
 
     def run(self, ever: int) -> Run:
-        """Return a copy of the samples; `ever` is how many the window has had in all."""
+        """Return a copy of the samples; `ever` is the number that the window has ever had."""
         run, size = self._run, len(self)
         if run is None:
             run = run_of(self._in_order(), self._factor, ever)
@@ -162,7 +162,7 @@ class Window:
     def newest(self, count: int, above: float = -1.0) -> list[float]:
         """Return the last `count` samples in milliseconds, oldest first; all if there are fewer.
 
-        Returns an empty list, at a fraction of the cost, where not one of them is `above`.
+        Returns an empty list, at a fraction of the cost, if none of them is `above`.
         """
         part = self._last(min(count, len(self)))
         if not part or max(part) * self._factor <= above:
@@ -170,14 +170,14 @@ class Window:
         return [sample * self._factor for sample in part]
 
     def resized(self, size: int) -> Window:
-        """Copy the newest of these samples into a window of another size."""
+        """Copy the newest samples into a window of another size."""
         window = Window(size)
         window._factor = self._factor
         window._extend(self._in_order())
         return window
 
     def _last(self, count: int) -> array[float]:
-        """Return the last `count` samples, oldest first, as they are in the ring."""
+        """Return the last `count` samples in the ring, oldest first, in its unit."""
         self._read()
         start, end = self._next - count, self._next
         return self._ring[start:end] if start >= 0 else self._ring[start:] + self._ring[:end]
@@ -207,7 +207,7 @@ class Window:
         bands, self._bands = self._bands, None  # an interrupt may leave them half done
         if bands is not None:
             bands.replace(self._ring[self._next : end] + self._ring[: max(0, over)], new)
-        # Without a call from here on: all of it happens, or nothing.
+        # No call from here on, so that an interrupt cannot come in between.
         if free:
             self._ring = self._ring + new[:free]  # of the exact size, unlike extend
         if over < 0:
@@ -233,7 +233,7 @@ class LatencyTotals:
         self.window = Window(window_size)
 
     def add_seconds(self, batch: Batch) -> None:
-        """Add durations in seconds; raise TypeError, and add none, if they are not all numbers."""
+        """Add durations in seconds. Raises TypeError, and adds none, if some are no numbers."""
         total = sum(batch.durations)
         ordered = batch.ordered
         self._add(batch, total * 1000.0, ordered[0] * 1000.0, ordered[-1] * 1000.0)
@@ -269,27 +269,27 @@ class LatencyTotals:
     def _add_to(self, window: Callable[[Sequence[float]], None], batch: Batch) -> None:
         if self.window not in batch.taken_by:
             window(batch.durations)
-            batch.taken_by[self.window] = 0  # it is full, or has them all
+            batch.taken_by[self.window] = 0  # the window is full, or has all of them
 
 
 class Latencies:
-    """Latencies of some of a tool's calls: a buffer, and what was taken in from it."""
+    """Latencies of some of a tool's calls: the waiting ones, and the totals of the others."""
 
     __slots__ = ("_items", "_taken", "_totals", "append")
 
     def __init__(self, window_size: int) -> None:
         self._items: list[float] = []
-        self._taken: Batch | None = None  # what a fold is about, or was when it was interrupted
+        self._taken: Batch | None = None  # the batch that is, or was, being folded
         self.append = self._items.append
         self._totals = LatencyTotals(window_size)
 
     @property
     def calls(self) -> int:
-        """The number of calls, those that wait included."""
+        """The number of calls, including those that wait."""
         return self._totals.count + len(self._items)
 
     def fold(self) -> None:
-        """Take in what was appended, in seconds. With the recorder's lock held."""
+        """Take in the waiting durations, in seconds. With the recorder's lock held."""
         if self._taken is not None:
             self._totals.add_seconds(self._taken)
             self._taken = None
@@ -311,13 +311,13 @@ class Latencies:
         return self._totals.run()
 
     def resize(self, window_size: int) -> None:
-        """Keep the newest samples, as many as a window holds now. With the recorder's lock held."""
+        """Keep the newest samples that fit the window's new size. With the recorder's lock held."""
         self.fold()
         self._totals.resize(window_size)
 
     def figures(self) -> LatencyFigures:
         """Return a copy of the figures. With the recorder's lock held."""
-        from metertap.recording.figures import LatencyFigures  # for whoever looks
+        from metertap.recording.figures import LatencyFigures  # imported when figures are read
 
         self.fold()
         totals = self._totals
