@@ -12,9 +12,9 @@ from metertap.outcomes import Ending
 
 
 class MeasuredBlock:
-    """Context manager that counts what runs in it as one call. Never raises on its own account.
+    """Context manager that counts its block as one call. Raises no fault of metertap's.
 
-    Several threads may be in one block, and a thread may enter it again.
+    Several threads may be inside one object, and a thread may enter it again.
     """
 
     __slots__ = ("_frames", "_slot")
@@ -49,7 +49,7 @@ class MeasuredBlock:
             calls.broken(frame, fault)
 
     def _innermost(self) -> Frame | None:
-        """Take the frame of the call that ends: the innermost of this block in this context."""
+        """Remove and return the frame of the call that ends: the innermost of this block here."""
         frame = calls.current.get()
         while frame is not None:
             if frame[OWNER] is self._slot and frame[SERIES] is not None:
@@ -57,7 +57,7 @@ class MeasuredBlock:
             frame = frame[PARENT]
         else:  # it was entered in another context
             return self._frames.pop() if self._frames else None
-        for index, own in enumerate(self._frames):  # by identity: frames of one tool may be equal
+        for index, own in enumerate(self._frames):  # by identity: frames may be equal
             if own is frame:
                 del self._frames[index]
                 break

@@ -1,8 +1,8 @@
-"""Measuring by hand: for handlers and caches that no instrumentor knows.
+"""Measuring by hand: handlers and caches that no instrumentation knows.
 
-Every name here works before and without `instrument()`. After the last `shutdown()`, and where
-measuring is disabled, it does nothing. A hand-made record inside a call of the same tool that a
-patch counts already is left out, and `metertap doctor` names it.
+Every function works before and without `instrument()`. After the last `shutdown()`, and if
+measuring is disabled, it does nothing. A record by hand within a call of the same tool that a patch
+counts is left out, and `metertap doctor` names it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def tool(*, name: str | None = None) -> Callable[[F], F]: ...
 def tool(function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
     """Measure a function as a tool: plain, async, generator or async generator.
 
-    `name` defaults to the function's own. Signature, annotations, exceptions and results are the
+    `name` defaults to the function's own. Signature, annotations, exceptions and results stay the
     function's. A generator is measured from its first step to its last.
     """
     if function is None:
@@ -85,7 +85,7 @@ def _measured(function: Any, name: str | None) -> Any:
     if type(function) is FunctionType and kind in _FUNCTIONS:
         return _FUNCTIONS[kind](function, slot)
     if "generator" in kind:
-        slot.is_new = False  # what it returns is run by ours
+        slot.is_new = False  # another measured function runs its result
         drive = _GENERATORS[kind]
         if type(function) is FunctionType:
             return _GeneratorWrapper(function, drive, slot, label)
@@ -97,21 +97,21 @@ def _measured(function: Any, name: str | None) -> Any:
             if kind == "coroutine"
             else wrappers.plain_wrapper(slot, slot.later)
         )
-    # What is no descriptor does not become one: others ask for that.
+    # An object that is no descriptor must not become one: programs ask for `__get__`.
     is_bound = hasattr(type(function), "__get__")
     return (_ObjectWrapper if is_bound else _proxies_of(type(function)))(function, wrapper, label)
 
 
 _SENT = sent(__name__, "_measured", lambda function, _label: function)
-"""Decorates again in another process; without metertap there, it gives what was decorated."""
+"""Decorates again in another process; if metertap is missing there, returns the function."""
 
 
 class _DecoratedAgain:
-    """A stand-in for what was decorated, which is decorated again where it is pickled by value."""
+    """The part of a decorated object that pickles by value as its original, to decorate again."""
 
-    __slots__ = ()  # or older versions of wrapt lack the `__dict__` of what is decorated
+    __slots__ = ()  # or older versions of wrapt lack the original's `__dict__`
 
-    if TYPE_CHECKING:  # what has annotations hides those of what is decorated
+    if TYPE_CHECKING:  # annotations of the class would hide those of the original
         __wrapped__: Any
         __qualname__: str
         _self_label: str
@@ -121,7 +121,7 @@ class _DecoratedAgain:
 
 
 class _Decorated(_DecoratedAgain, Wrapper):
-    """A wrapper of what was decorated, and may be bound."""
+    """A wrapper of a decorated callable that may be bound."""
 
     def __init__(self, wrapped: Any, wrapper: WrapperFunction, label: str) -> None:
         super().__init__(wrapped, wrapper)
@@ -135,10 +135,10 @@ class _GeneratorWrapper(_Decorated, FunctionWrapper):
         driver = generators.driver_of(function, drive)
         wrapper = generators.wrapper(driver, lambda _instance, _args, _kwargs: slot)
         super().__init__(function, wrapper, label)
-        self._self_driven = driver, slot  # by one look: the proxy's are slow
+        self._self_driven = driver, slot  # one attribute, since a proxy's are slow to read
 
-    # As the wrapper does it. wrapt's own call first asks the function for an instance, which it has
-    # not: with that it takes half a microsecond more.
+    # As FunctionWrapper does it. wrapt's own call first asks the function for its instance, which
+    # is missing: that costs half a microsecond.
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             inner = self.__wrapped__(*args, **kwargs)
@@ -150,7 +150,7 @@ class _GeneratorWrapper(_Decorated, FunctionWrapper):
 
 
 class _OfObject(_DecoratedAgain):
-    """A stand-in for an object that is called: copied and pickled as that, and decorated again."""
+    """The part of a decorated object with `__call__` that is copied and pickled as the original."""
 
     __slots__ = ()
 
@@ -162,7 +162,7 @@ class _OfObject(_DecoratedAgain):
         return _measured, (self.__wrapped__, self._self_label)
 
     def _is_named(self) -> bool:
-        """Return whether its name leads to it, as that of a function does: pickle asks no more."""
+        """Return whether its module and name lead to it, as a function's do, which pickle needs."""
         try:
             path = self.__qualname__.split(".")
             found: Any = functools.reduce(getattr, path, sys.modules[self.__module__])
@@ -178,11 +178,11 @@ class _OfObject(_DecoratedAgain):
 
 
 class _ObjectWrapper(_OfObject, _Decorated):
-    """A stand-in for an object that is called and may be bound."""
+    """A wrapper of an object with `__call__` that may be bound."""
 
 
 class _ObjectProxy(_OfObject, CalledProxy):
-    """A stand-in for an object that is called and never bound."""
+    """A wrapper of an object with `__call__` that is never bound."""
 
     def __init__(self, wrapped: Any, wrapper: WrapperFunction, label: str) -> None:
         super().__init__(wrapped)
@@ -201,7 +201,7 @@ _CALL = """
 
 
 def _proxies_of(kind: Any) -> type[_ObjectProxy]:
-    """Return a class of proxies whose `__call__` is like that of `kind`, for those who ask it."""
+    """Return a class of proxies whose `__call__` has the signature that `kind` has."""
     bare: Any = getattr(kind, "__call__", None)  # noqa: B004
     is_function = type(bare) is FunctionType
     call = shaped(bare if is_function else _any, _CALL, hide=hide_frame)
@@ -211,7 +211,7 @@ def _proxies_of(kind: Any) -> type[_ObjectProxy]:
 
 
 def _any(self: Any, /, *args: Any, **kwargs: Any) -> None:
-    """Stand for what does not say which parameters it has."""
+    """Have the signature of a callable that does not tell its parameters."""
 
 
 _FUNCTIONS = {"plain": functions.plain, "coroutine": functions.coroutine}
@@ -228,7 +228,8 @@ def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
     """
     caller = sys._getframe(1)
     with faults.guarded("measure"):
-        # A block inside itself is a recursion; inside another one of that name it is the same call.
+        # A block within itself is a recursion; within another block of that name, it is the same
+        # call.
         return MeasuredBlock(Slot(name, SOURCE, (caller.f_code, caller.f_lasti)))
     return contextlib.nullcontext()
 
@@ -241,7 +242,7 @@ def record_tool_call(
 ) -> None:
     """Count one call that the program timed itself. `latency_ms` is in milliseconds.
 
-    A failed call without a latency is counted and leaves no sample behind.
+    A failed call without a latency counts, and adds no sample.
     """
     with faults.guarded("record_tool_call"):
         if not is_enabled():
@@ -258,7 +259,7 @@ def record_tool_call(
 
 
 def _ending(given: object) -> Ending:
-    """Return the ending of a failed call of which the program gave this as the error's type."""
+    """Return the ending of a failed call whose error type the program gave like this."""
     if isinstance(given, BaseException):
         return Ending.by(given)
     if not given:

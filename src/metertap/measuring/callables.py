@@ -1,4 +1,4 @@
-"""Decorated objects: the way to measure their calls, their names, and their parts."""
+"""Callables of every kind: how their calls are measured, their names, and their parts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MADE_OF = {
     staticmethod: "__func__",
     classmethod: "__func__",
 }
-"""Objects that are made of a function, and the attribute that has it."""
+"""Types of objects that are made of a function, and the attribute that holds it."""
 _NAMELESS = "<lambda>"
 
 
 def kind_of(function: Any) -> str:
-    """Return how the calls of `function` are measured, which depends on what they return.
+    """Return how to measure calls of `function`, which depends on what they return.
 
-    It is `plain`, `coroutine`, `generator` or `async generator`.
+    The result is `plain`, `coroutine`, `generator` or `async generator`.
     """
     called = _bare(getattr(function, "__func__", function))  # of a class method or static method
     if isinstance(called, functools.singledispatchmethod):
@@ -41,24 +41,24 @@ def kind_of(function: Any) -> str:
     if inspect.isgeneratorfunction(called):
         while isinstance(called, functools.partial):
             called = called.func
-        # One that is awaited (`types.coroutine`) is left alone: none of ours could be.
+        # `types.coroutine` makes a generator that can be awaited; metertap's own could not be.
         awaited = called.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
         return "plain" if awaited else "generator"
     return "coroutine" if inspect.iscoroutinefunction(called) else "plain"
 
 
 def _is_marked(called: Any) -> bool:
-    """Return whether an object that is called is marked as a coroutine function."""
+    """Return whether a callable object is marked as a coroutine function."""
     try:
         return inspect.iscoroutinefunction(called)
-    except Exception:  # of the program's object, which was asked
+    except Exception:  # raised by code of the program's object
         return False
 
 
 def name_of(function: Any) -> str | None:
-    """Name a callable: as the function it is made of, or as it says itself, or as its class.
+    """Return a callable's name: that of its function, its own, or that of its class.
 
-    None for a lambda, which has no name of its own.
+    None for a lambda, which has no name.
     """
     function = _bare(function)
     inner = _inner(function)
@@ -66,10 +66,10 @@ def name_of(function: Any) -> str | None:
         return name_of(inner)
     try:
         name = getattr(function, "__name__", None)
-        if name == "__call__":  # of a class, after which its objects are named
+        if name == "__call__":  # of a class, whose name its objects get
             path = function.__qualname__.split(".")
             name = path[-2] if len(path) > 1 and path[-2].isidentifier() else name
-    except Exception:  # of the program's: it says nothing of its name
+    except Exception:  # the program's object cannot tell its name
         name = None
     if not isinstance(name, str):
         return type(function).__name__
@@ -77,9 +77,9 @@ def name_of(function: Any) -> str | None:
 
 
 def rebuilt(function: Any, decorate: Decorate) -> Any:
-    """Return a descriptor like `function` whose own function is decorated; None if it is none.
+    """Return a copy of a descriptor with its function decorated; None for other objects.
 
-    A proxy around one would stand between the program and the value of a property.
+    A proxy around the descriptor would come between the program and a property's value.
     """
     kind = type(function)
     if kind in {staticmethod, classmethod}:
@@ -96,9 +96,9 @@ def rebuilt(function: Any, decorate: Decorate) -> Any:
 
 
 def is_measurable(function: Any) -> bool:
-    """Return whether calls of `function` can be seen at all, without changing what it is.
+    """Return whether `function` can be wrapped and stay what it is to the program.
 
-    What stands for a class is none to `except`, `match` and pickle.
+    A wrapped class would not work in `except`, `match` and pickle.
     """
     if issubclass(type(function), type):
         return False
@@ -108,7 +108,7 @@ def is_measurable(function: Any) -> bool:
 
 
 def _bare(function: Any) -> Any:
-    """Return the function or object that wrappers of ours stand around."""
+    """Return the function or object inside metertap's wrappers."""
     while issubclass(type(function), (Wrapper, CalledProxy)):
         function = function.__wrapped__
     return function

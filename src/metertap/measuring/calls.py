@@ -1,15 +1,15 @@
-"""The call in progress: where every measured call begins and ends, and how others find it.
+"""The call in progress: how every measured call begins and ends, and how other layers find it.
 
-One layer counts a call: the patch of a library, a line of the configuration file, `@metertap.tool`,
-`measure_tool`. It calls `enter` before the handler runs and `leave` after it. Layers inside see
-what that layer cannot: the exception behind an error result, whether the tool exists, a lookup in a
-cache. They find the call through `current`, a context variable, so it follows `await`, tasks, and
+One layer counts a call: a library's patch, a line of the configuration file, `@metertap.tool` or
+`measure_tool`. It calls `enter` before the handler runs and `leave` after it. Layers further inside
+see what that layer cannot: the exception behind an error result, whether the tool exists, a cache
+lookup. They find the call through `current`, a context variable, which follows `await`, tasks, and
 threads that copy their context.
 
-The variable holds a frame: a list, the cheapest mutable object in Python. A frame stays in its
-context after its call has ended: taking it away would cost as much as putting it there, and tasks
-and timers that the call started keep it in any case. Ended frames are therefore skipped, and are
-cut out of the chains of newer ones, so that neither time nor memory grows with calls that are over.
+The variable holds a frame: a list, Python's cheapest mutable object. An ended frame stays in its
+context: removing it would cost as much as setting it, and tasks and timers that the call started
+keep it anyway. So ended frames are skipped, and are unlinked from the chains of newer ones, so that
+neither time nor memory grows with ended calls.
 """
 
 from __future__ import annotations
@@ -29,60 +29,60 @@ if TYPE_CHECKING:
 clock = time.perf_counter
 
 Frame = list[Any]
-"""One call, as a list with the entries below. `functions` makes frames of the first five alone."""
+"""One call, as a list with the entries below. `functions` makes frames of the first five only."""
 SERIES = 0
-"""The `ToolSeries` of the call; `LEFT_OUT` if it counts further out; None once it has ended."""
+"""The `ToolSeries` of the call; `LEFT_OUT` if an outer layer counts it; None once it has ended."""
 OWNER = 1
 """The `Owner` of the call."""
 PARENT = 2
 """The frame of the call around this one, or None."""
 ASKED = 3
-"""Whether a cache was asked during the call; `NEW` if nobody has seen yet what its tool returns."""
+"""Whether the call asked a cache; `NEW` if no result of the tool has been looked at yet."""
 MISSED = 4
-"""Whether a cache that was asked during the call did not have it."""
+"""Whether a cache that the call asked had a miss."""
 NOTE = 5
-"""An `Ending` that a layer inside has given, whatever the result looks like; or None."""
+"""An `Ending` given by an inner layer, which overrides what the result looks like; or None."""
 STARTED = 6
 """The start of the call, by `clock`."""
 INSTANCE = 7
-"""The `id` of the object that runs the call, where a framework needs to know."""
+"""The `id` of the object that runs the call, where a framework needs to know it."""
 DEPTH = 8
-"""At most so many frames are around this one, ended ones included."""
+"""The most frames that may be around this one, including ended ones."""
 ENDED = 9
-"""When the handler ended, by `clock`, if a layer inside has seen that; or None."""
+"""The end of the handler, by `clock`, if an inner layer has seen it; or None."""
 
 NEW = "new"
-"""The mark of a call whose result is to be looked at, because it is the first of its tool."""
+"""The mark of the tool's first call, whose result is looked at."""
 
 LEFT_OUT: Any = False
-"""The mark in place of the series of a call that another layer, further out, counts."""
+"""The mark in place of the series of a call that an outer layer counts."""
 
 PATCH = "patch"
-"""`Owner.counted_by` of calls that the patch of a server's request kernel counts."""
+"""`Owner.counted_by` of calls that the patch of an MCP server's request kernel counts."""
 
 _SHORTEN_FROM = 16
-"""Chains of fewer frames than this are not worth being searched for ended ones."""
+"""Chains of fewer frames than this are not searched for ended ones."""
 
 
 class Owner(Protocol):
-    """The tool that a call is of, and the means by which it is counted."""
+    """The tool of a call, and the means that counts it."""
 
     name: str
-    """The tool, as the caller named it; registered or not."""
+    """The tool's name as the caller gave it, registered or not."""
     counted_by: object
-    """The means that counts it. A call inside one of the same name and means is a recursion."""
+    """The means that counts it: a call within one of the same name and means is a recursion."""
 
 
 current: ContextVar[Frame | None] = ContextVar("metertap_current_call", default=None)
-"""The frame of the innermost call around this code, which may have ended."""
+"""The innermost call's frame in this context; it may have ended."""
 _current, _set_current = current.get, current.set
 
 
 def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool = True) -> Frame:
     """Begin a call that counts on `series`, or is `LEFT_OUT`, and make it the current one.
 
-    `spent` are seconds that the call has taken before. A generator's call is not made the current
-    one here: it is so during each of its steps alone.
+    `spent` is the number of seconds that the call has taken so far. With `as_current` False, a
+    generator's call is not made current here, since it is so only during each step.
     """
     parent = _current()
     # Most often there is none, or one that has ended and was inside no other.
@@ -105,7 +105,7 @@ def enter(owner: Owner, series: ToolSeries, spent: float = 0.0, as_current: bool
 
 
 def enter_outermost(owner: Owner, series: ToolSeries) -> Frame:
-    """Begin a call, as `enter` does, where none is around this code."""
+    """Begin a call as `enter` does, in a context without another call in progress."""
     frame = [series, owner, None, False, False, None, 0.0, None, 0, None]
     tick = series.tick
     try:
@@ -120,7 +120,7 @@ def enter_outermost(owner: Owner, series: ToolSeries) -> Frame:
 def enter_again(
     frame: Frame, refused: BaseException, spent: float = 0.0, as_current: bool = True
 ) -> None:
-    """Begin a call whose tick was `refused`. An interrupt passes, and there is no call."""
+    """Begin a call whose `tick` raised `refused`. An interrupt passes, and then no call begins."""
     if type(refused) is not StopIteration:
         give_up(frame)
         raise refused
@@ -135,15 +135,15 @@ def enter_again(
 
 
 def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None) -> None:
-    """End a call and count it as `ending` says; None: it went well. No fault of ours passes.
+    """End a call and count it by `ending`; None means that it went well. Raises no fault.
 
-    `ended` is when the handler returned, by `clock`, unless a layer inside knows better; now, by
-    default. A call that was given up or left out counts nothing.
+    `ended` is when the handler returned, by `clock`, unless an inner layer has noted that; default:
+    now. A call that was given up or left out counts nothing.
     """
     if ended is None:
         ended = clock()
     series, _, _, asked, missed, _, started, _, _, seen = frame
-    # Contexts keep the frame, and shall keep nothing else of the call.
+    # Contexts keep the frame, which must not keep anything else of the call.
     frame[0] = frame[1] = None
     if not series:
         return
@@ -152,7 +152,7 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
     seconds = ended - started
     try:
         if ending is not None:
-            frame[NOTE] = ending  # for those who kept the frame to learn how the call ended
+            frame[NOTE] = ending  # whoever kept the frame may read how the call ended
             series.end(ending.outcome, ending.error_type, seconds * 1000.0, seconds)
             return
         append = series.append
@@ -167,7 +167,7 @@ def leave(frame: Frame, ending: Ending | None = None, ended: float | None = None
 
 
 def give_up(frame: Frame) -> None:
-    """End a call without counting it: it did not happen, or is counted elsewhere. Never raises."""
+    """End a call without counting it, since it counts elsewhere or did not happen. Never raises."""
     series: ToolSeries | None = frame[SERIES]
     if series:
         series.left()
@@ -175,20 +175,20 @@ def give_up(frame: Frame) -> None:
 
 
 def broken(frame: Frame | None, fault: BaseException) -> None:
-    """End a call without counting it, if it has not ended: `fault` came in the middle of that.
+    """End a call without counting it, if it has not ended, after `fault` interrupted its end.
 
-    What an interrupt has raised passes.
+    An interrupt passes.
     """
-    if isinstance(frame, list):  # a call of a model is another object, and counts no tool
+    if isinstance(frame, list):  # a model call's is another object, and counts no tool
         give_up(frame)
     faults.fault("measure", fault)
 
 
 def give_up_abandoned() -> None:
-    """End the innermost call in this context without counting it, if nobody can end it any more.
+    """End the innermost call of this context without counting it, if no code can end it any more.
 
-    So it is where an interrupt came as Python was about to leave a block. To be called by who has
-    no reference to the frame: whoever is to end a call has one.
+    That happens if an interrupt came just as Python left a block. The caller must not hold a
+    reference to the frame: whoever is to end a call holds one, and references are counted.
     """
     if _references() <= _ABANDONED:
         frame = _current()
@@ -202,7 +202,7 @@ def _references() -> int:
 
 
 def _of_abandoned() -> int:
-    """Count the references to a frame that the context alone has."""
+    """Return the number of references to a frame that only the context holds."""
     _set_current([LEFT_OUT, None, None, False, False])
     return _references()
 
@@ -219,7 +219,7 @@ def around() -> Frame | None:
 
 
 def in_progress() -> Frame | None:
-    """Return the frame of the innermost call around this code that has not ended and counts."""
+    """Return the frame of the innermost call around this code that has not ended, if it counts."""
     frame = current.get()
     while frame is not None and not frame[SERIES]:
         frame = frame[PARENT]
@@ -227,7 +227,7 @@ def in_progress() -> Frame | None:
 
 
 def _unended(frame: Frame | None) -> Frame | None:
-    """Return `frame`, or the nearest around it that has not ended, and unlink those between."""
+    """Return `frame`, or the nearest frame around it that has not ended; unlink those between."""
     ended = []
     while frame is not None and frame[SERIES] is None:
         ended.append(frame)
@@ -240,8 +240,8 @@ def _unended(frame: Frame | None) -> Frame | None:
 def _depth_in(parent: Frame) -> int:
     """Return the depth of a frame inside `parent`; at powers of two, shorten the chain first.
 
-    So a chain is at most twice as long as the calls that were in progress at once, and shortening
-    it costs each call a bounded time, however deep a recursion is.
+    So a chain has at most twice as many frames as there were calls in progress at once, and
+    shortening costs each call a bounded time, however deep a recursion is.
     """
     depth: int = (parent[DEPTH] if len(parent) > DEPTH else 0) + 1
     if depth < _SHORTEN_FROM or depth & (depth - 1):
@@ -256,15 +256,15 @@ def _depth_in(parent: Frame) -> int:
 
 
 def counted_already(name: str, counted_by: object = None) -> bool:
-    """Return whether a call of `name` around this code is the one that would be counted now.
+    """Return whether an outer call of `name` is the same call as the one that begins here.
 
-    By other means it is the same call, seen by two layers (decorated twice, or patched and
-    decorated). By the same means it is a tool that calls itself, and makes a call of its own. The
-    innermost call of that name decides, with all layers that have left it out.
+    Counted by other means, it is the same call, seen by two layers (decorated twice, or patched and
+    decorated). Counted by the same means, it is a recursion, and a call of its own. The innermost
+    call of that name decides, and the layers that left it out with it.
     """
     frame = current.get()
     while frame is not None:
-        owner: Owner = frame[OWNER]  # first: when a call ends its owner goes last
+        owner: Owner = frame[OWNER]  # first: at the end of a call, the owner is removed last
         series = frame[SERIES]
         if series is not None and owner.name == name:
             if owner.counted_by == counted_by:
@@ -276,7 +276,7 @@ def counted_already(name: str, counted_by: object = None) -> bool:
 
 
 def tool_of_lookup(*, hit: bool) -> ToolSeries | None:
-    """Return the series of the call in progress here, and note its lookup on it."""
+    """Return the series of the call in progress, and note on it a lookup in a cache."""
     frame = in_progress()
     if frame is None:
         return None

@@ -1,7 +1,7 @@
-"""Measuring what runs the tools of a framework: one function, by which all of them are called.
+"""Measuring a framework's tools at the one function through which it calls all of them.
 
-Which tool it is and how its call ended differ from call to call. A framework says so in a subclass
-of `Handlers`; the clock, the series, what is counted already and faults of our own are here.
+The tool and the outcome differ from call to call: a framework tells them in a subclass of
+`Handlers`. Clock, series, calls that are counted elsewhere, and faults are handled here.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _current, _set_current = calls.current.get, calls.current.set
 
 _PLAIN = frozenset(map(id, (type(None), str, int, float, bool, dict)))
-"""Ids of types of results that say nothing of how a call ended, so that nobody has to be asked."""
+"""Ids of result types that tell nothing of a call's outcome, so that `returned` is not called."""
 
 
 class Handlers:
-    """The functions that run a framework's tools: names and outcomes of their calls.
+    """A framework's function that runs its tools: their names and outcomes.
 
-    `source` keeps its tools apart from equal names of other libraries. Inside another's call of the
-    same tool (one framework runs a tool of another's) a call is not counted once more.
+    `source` distinguishes its tools from those of equal names in other libraries. A call inside
+    another framework's call of the same tool is not counted again.
     """
 
     source: str
@@ -48,37 +48,37 @@ class Handlers:
     # What a framework says. These may raise: that is a fault, and the call goes unmeasured.
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
-        """Name the tool that is called, `_OTHER` if there is none such; None if this is no call."""
+        """Return the called tool's name, `_OTHER` if there is no such tool; None: no tool call."""
         raise NotImplementedError
 
     def inside(self, _outer: Frame, _instance: Any, _name: str, _kwargs: Any) -> None:
-        """Look at the call around one that is about to start, and give it up if it is the same."""
+        """Look at the call around one that is about to begin; give it up if it is the same."""
 
     def returned(self, _result: Any) -> Ending | None:
-        """Judge a call that returned this, which is no plain value; None: it went well."""
+        """Return the ending of a call by its result, no plain value; None: it went well."""
         return None
 
     def raising(self, error: BaseException) -> Ending:
-        """Judge a call that raised `error`."""
+        """Return the ending of a call that raised `error`."""
         return Ending.by(error)
 
     def size_of(self, result: Any) -> int:
-        """Return the size of a result, or a mark in its place: of what the model gets of it."""
+        """Return the size of what a model gets of a result, or a mark such as -1."""
         return results.of_value(result)
 
     def tool_of(self, _instance: Any, _args: Any, _kwargs: Any) -> Any:
-        """Give the object that defines the called tool, where a newer one may take its name."""
+        """Return the object that defines the called tool, if another may come to have its name."""
         return self
 
     def definitions(self, _instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
-        """Give the tools that can be seen where an object is called for the first time, by name."""
+        """Return, with their names, the tools that are known where an object is first called."""
         return ()
 
     def define(self, _tool: Any) -> Definition | None:
-        """Measure the definition of one of these tools, as a model gets it; None if it is gone."""
+        """Return the size of a tool's definition as a model gets it; None if the tool is gone."""
         raise NotImplementedError
 
-    # What follows makes this a `wrappers.Measure`.
+    # The methods below make this a `wrappers.Measure`.
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""
@@ -95,7 +95,7 @@ class Handlers:
             outer, series = _current(), slot.series
             # Most often there is none, or one that has ended and was inside no other.
             if series is not None and (outer is None or (outer[0] is None and outer[2] is None)):
-                # As `calls.enter_outermost` does it, without a call.
+                # Inlined from `calls.enter_outermost`, to save a call.
                 at = id(instance)
                 begun: Frame = [series, slot, None, False, False, None, 0.0, at, 0, None]
                 tick = series.tick
@@ -124,7 +124,7 @@ class Handlers:
         if series and (weight := series.weight) and id(type(result)) in _PLAIN:
             weight.weigh_plain(result)
             if ending is None and not frame[3]:
-                # As `calls.leave` does it, without a call.
+                # Inlined from `calls.leave`, to save a call.
                 started, ended = frame[6], frame[9]
                 if ended is None:
                     ended = now
@@ -144,7 +144,7 @@ class Handlers:
         calls.leave(frame, ending, now)
 
     def _judge(self, series: ToolSeries, ending: Ending | None, result: Any) -> Ending | None:
-        """Weigh a result that is no plain value, and say how its call ended."""
+        """Weigh a result that is no plain value, and return how its call ended."""
         is_plain = id(type(result)) in _PLAIN
         weight = recorder().weight_of(series)
         if weight is not None:
@@ -157,7 +157,7 @@ class Handlers:
         return ending
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
-        """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
+        """End the call of `frame`, which raised `error`; hide the wrapper's frame in that."""
         now = clock()
         with faults.guarded(f"tool {self.source}"):
             hide_frame(error)
@@ -169,7 +169,7 @@ class Handlers:
                     ending = self.raising(error)
             calls.leave(frame, ending, now)
 
-    # What layers inside a call say of it. None of these ever raises.
+    # Notes from inner layers on the call in progress. None of these ever raises.
 
     def note(self, ending: Ending) -> None:
         """Note how the call in progress ends, whatever it returns."""
@@ -178,19 +178,19 @@ class Handlers:
             frame[NOTE] = ending
 
     def handler_begins(self) -> None:
-        """Note that the tool's own code begins now: what came before was the framework's."""
+        """Note that the tool's own code begins now: the framework's time before does not count."""
         frame = self.in_progress()
         if frame is not None:
             begins(frame)
 
     def handler_ended(self) -> None:
-        """Note that the tool's own code has ended: what follows is the framework's."""
+        """Note that the tool's own code has ended: the framework's time after does not count."""
         frame = self.in_progress()
         if frame is not None and frame[9] is None:
             frame[9] = clock()
 
     def untimed(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        """Call `wrapped`, which is the framework's own, outside of the handler's time."""
+        """Call `wrapped`, the framework's own function, outside of the handler's time."""
         frame = self.in_progress()
         started = clock()
         try:
@@ -203,7 +203,7 @@ class Handlers:
                 frame[STARTED] += clock() - started
 
     def _define(self, slot: NamedSlot, instance: Any, args: Any, kwargs: Any) -> None:
-        """Note definitions; they are measured when figures are read."""
+        """Note definitions, to be measured when figures are read."""
         with faults.guarded(f"tool {self.source}"):
             slot.tool = weakref.ref(self.tool_of(instance, args, kwargs))
             if is_enabled() and recorder().weighs:
@@ -211,7 +211,7 @@ class Handlers:
                     recorder().weight(name, self.source).defined_by(self.define, tool)
 
     def in_progress(self) -> Frame | None:
-        """Return the frame of the innermost call, if this framework counts it. Never raises."""
+        """Return the innermost call's frame, if this framework counts that call. Never raises."""
         try:
             frame = _current()
             if frame is not None and not frame[0]:
@@ -226,14 +226,14 @@ class Handlers:
 
 
 def begins(frame: Frame) -> None:
-    """Note on the call of `frame` that the tool's own code begins now, perhaps once more."""
+    """Note on the call of `frame` that the tool's own code begins now, perhaps again."""
     if frame[9] is None:
         frame[6] = clock()
     frame[9] = None
 
 
 class HandlerTime:
-    """A `wrappers.Measure` of the tool's own code that tells the call when that ran."""
+    """A `wrappers.Measure` of the tool's own code, which notes its time on the call in progress."""
 
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
@@ -251,22 +251,22 @@ class HandlerTime:
             frame[9] = clock()
 
     def raised(self, _frame: Frame | None, error: BaseException) -> None:
-        """Note, on the call in progress, that its handler raised, and hide the wrapper's frame."""
+        """Note, on the call in progress, that its handler raised; hide the wrapper's frame."""
         self._handlers.handler_ended()
         hide_frame(error)
 
 
 def plain_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
-    """Patch a method that runs tools with a plain function."""
+    """Return the target that measures a method, which runs tools, by a plain function."""
     return _method(attribute, plain_wrapper(measure), measure, optional)
 
 
 def coroutine_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:
-    """Patch an async method that runs tools with a plain function."""
+    """Return the target that measures an async method, which runs tools, by a plain function."""
     return _method(attribute, coroutine_wrapper(measure), measure, optional)
 
 
 def _method(attribute: str, wrapper: WrapperFunction, measure: Measure, optional: bool) -> Target:
-    """Patch a method by a plain function, as `targets.comparable` does and for the same reason."""
+    """Return a target with a plain function, as `targets.comparable` makes for the same reason."""
     made = stand_in(attribute, method_of(measure), optional=optional)
     return made._replace(wrapper=wrapper)

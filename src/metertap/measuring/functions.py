@@ -1,17 +1,17 @@
-"""Functions that measure the calls of another, at the least cost: plain ones and async ones.
+"""Functions that measure calls of another function, plain or async, at the least cost.
 
-They do what `ToolSlot.enter` and `calls.leave` do, written out for the call that is not inside
-another: take a tick; become the current call; run the function between two readings of the clock;
-append the difference. No other place writes it out, and it is written with the parameters of the
-function that is called (`parameters`). `python -m benchmarks.instructions` counts what that takes.
+They do what `ToolSlot.enter` and `calls.leave` do, inlined for a call that is inside no other: take
+a tick; become the current call; run the function between two readings of the clock; append the
+difference. Only this module inlines all of that, with the parameters of the measured function
+(`parameters`). `python -m benchmarks.instructions` counts the instructions.
 
-An interrupt (Ctrl-C, a signal handler that raises) may come after each call of a function: after
-the tick, and the call has not begun; after the frame was made current, and nobody would end it. To
-catch it costs nothing where none comes.
+An interrupt (Ctrl-C, a signal handler that raises) may come after each function call: after the
+tick, before the call has begun; after the frame was made current, when no code would end it.
+Catching it costs nothing where none comes.
 
-Two things look odd and are there for speed. What stands in a slot is read before it is called:
-looked up as a method it would be found late. And what a tick gives is None, which is the parent of
-such a frame.
+Two oddities are for speed. A slot's function is read before it is called, since Python would find
+it late when called as a method. And the None that a tick returns is used as the parent of the
+frame.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def plain(
 ) -> Callable[..., Any]:
     """Return a function that calls `function` and counts its calls on `slot`.
 
-    `later` is asked for what to do with results that are not over yet.
+    `later` is called for results that are still to be run, such as coroutines.
     """
     source = _PLAIN if later is None else _PLAIN_OR_LATER
     return _measuring(function, source, slot, later=later, id=id, type=type, UNFINISHED=UNFINISHED)
@@ -98,7 +98,7 @@ def plain(
 
 def coroutine(function: Callable[..., Any], slot: ToolSlot) -> Callable[..., Any]:
     """Return an async function that calls `function` and counts its calls on `slot`."""
-    slot.is_new = False  # what it returns is over
+    slot.is_new = False  # its result is final
     return _measuring(function, _COROUTINE, slot)
 
 
@@ -125,7 +125,7 @@ def replacement(
     later: Later | None = None,
     new_slot: Callable[[str, str, object], ToolSlot] = ToolSlot,
 ) -> Callable[[Callable[..., Any]], StandIn]:
-    """Return what a patch makes of a function that is one tool: its stand-in, and an undo."""
+    """Return what a patch makes of a function that is one tool: its replacement, and the undo."""
 
     def stand_in(function: Callable[..., Any]) -> StandIn:
         slot = new_slot(name, source, counted_by)

@@ -1,7 +1,7 @@
 """Driving a generator as one measured call, from its first step to its last.
 
-Not by `yield from`, which async generators lack besides: between two steps the call must not be
-the current one, or it would be so for whoever consumes the items.
+`yield from` would not do, and async generators lack it: between two steps the call must not be the
+current one, or the code that consumes the items would be inside it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from metertap.patching.tracebacks import hide_frame
 
 
 class Stepping(Protocol):
-    """The counting of one generator's call. None of these methods ever raises."""
+    """Counting of one generator's call. None of these methods ever raises."""
 
     def start(self) -> Frame | None:
-        """Begin the call, without making it the current one; None if it is not to be measured."""
+        """Begin the call without making it current; None if it is not to be measured."""
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
-        """End the call of `frame`, which raised `error`, and hide the driver's frame in that."""
+        """End the call of `frame`, which raised `error`; hide the driver's frame in that."""
 
 
 Begin = Callable[[Any, Any, Any], Stepping]
-"""A function that tells how to count a call, from wrapt's instance, args and kwargs."""
+"""A function that returns how to count a call, given wrapt's instance, args and kwargs."""
 
 _set = current.set
 _reset = current.reset
@@ -36,26 +36,26 @@ _get_hooks, _set_hooks = sys.get_asyncgen_hooks, sys.set_asyncgen_hooks
 
 
 def generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
-    """Return what wrapt is to call instead of the generator function `function`."""
+    """Return wrapt's wrapper for the generator function `function`."""
     return wrapper(driver_of(function, steps), begin)
 
 
 def async_generator_wrapper(function: Any, begin: Begin) -> WrapperFunction:
-    """Return what wrapt is to call instead of the async generator function `function`."""
+    """Return wrapt's wrapper for the async generator function `function`."""
     return wrapper(driver_of(function, async_steps), begin)
 
 
 def driver_of(function: Any, drive: Any) -> Any:
-    """Return `drive`, one of the two below, with the names of `function`.
+    """Return `drive`, one of the two functions below, with the names of `function`.
 
-    A generator takes the names that its function has: given to each one, they would cost a call.
+    A generator takes its function's names. Setting them on each generator would cost a call.
     """
     driver = FunctionType(drive.__code__, drive.__globals__, argdefs=drive.__defaults__)
     return named_as(function, driver)
 
 
 def wrapper(driver: Any, begin: Begin) -> WrapperFunction:
-    """Return what wrapt is to call instead of the generator function that `driver` is made for."""
+    """Return wrapt's wrapper for the generator function that `driver` was made for."""
 
     def make(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -69,9 +69,9 @@ def wrapper(driver: Any, begin: Begin) -> WrapperFunction:
 
 
 def named_as(like: Any, made: Any) -> Any:
-    """Give `made`, a generator or coroutine, the names of `like`: it shows its function's."""
+    """Give `made`, a generator or coroutine, the names of `like`, which programs may show."""
     for attribute in ("__name__", "__qualname__"):
-        with contextlib.suppress(Exception):  # an object of the program's may raise when asked
+        with contextlib.suppress(Exception):  # attributes of the program's object may raise
             if isinstance(shown := getattr(like, attribute, None), str):
                 setattr(made, attribute, shown)
     return made
@@ -80,7 +80,7 @@ def named_as(like: Any, made: Any) -> Any:
 def steps(
     inner: Any, stepping: Stepping, make: Callable[[], Any] | None = None
 ) -> Generator[Any, Any, Any]:
-    """Drive the generator `inner`, or the one that `make` gives, as one call."""
+    """Drive the generator `inner`, or the one that `make` returns, as one call."""
     frame = stepping.start()
     try:
         if make is not None:
@@ -95,7 +95,7 @@ def steps(
                 result = end.value
                 break
             finally:
-                value = None  # an exception kept here would keep this frame, and itself
+                value = None  # a kept exception would keep this frame, and itself
                 if token is not None:
                     _reset(token)
             if waiting is not None:  # for the first item
@@ -124,7 +124,7 @@ def steps(
 async def async_steps(
     inner: Any, stepping: Stepping, make: Callable[[], Any] | None = None
 ) -> AsyncGenerator[Any, Any]:
-    """Drive the async generator `inner`, or the one that `make` gives, as one call."""
+    """Drive the async generator `inner`, or the one that `make` returns, as one call."""
     frame = stepping.start()
     try:
         if make is not None:
@@ -167,13 +167,13 @@ async def async_steps(
 
 
 def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """Return the first step of `inner`, which the event loop is not told of.
+    """Return the first step of `inner`, hidden from the event loop's hooks.
 
-    A loop closes the generators that are open when it ends, all at once. It knows the driver, which
-    closes `inner`; told of both, it would close `inner` a second time while that is being closed.
+    A loop that ends closes all open generators at once. It knows the driver, which closes `inner`;
+    if it knew both, it would close `inner` a second time while that is being closed.
     """
     begun, finalizer = _get_hooks()
-    # With a finalizer, Python does not close an abandoned generator by itself. So it stays.
+    # With a finalizer set, Python does not close an abandoned generator itself. That must stay so.
     _set_hooks(None, None if finalizer is None else _leave_to_the_driver)
     try:
         return inner.asend(None)
@@ -182,4 +182,4 @@ def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
 
 
 def _leave_to_the_driver(_inner: object) -> None:
-    """Do nothing for a generator that is abandoned: the loop's finalizer closes its driver."""
+    """Do nothing with an abandoned generator: the loop's finalizer closes its driver."""

@@ -1,4 +1,4 @@
-"""Slots: what counts the calls of one tool, and on which series."""
+"""Slots: objects that count the calls of one tool on its series."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _current = calls.current.get
 
 
 def _passed() -> Frame:
-    """Return a frame, as short as those of `functions`, of a call that has ended."""
+    """Return a frame of a call that has ended, of the short kind that `functions` makes."""
     return [None, None, None, False, False]
 
 
 class Slot:
-    """Counter of the calls of one tool, whose series is looked up at each call.
+    """Counter of the calls of one tool; the series is looked up at each call.
 
-    Slots of one tool with equal `counted_by` count calls inside each other: a recursion. Without it
-    a slot equals itself alone, and a call inside that of another slot is the same call.
+    Calls of slots with equal `counted_by` and one tool count inside each other, as a recursion.
+    Without it a slot equals only itself, and a call inside another slot's is the same call.
     """
 
     __slots__ = ("counted_by", "name", "source")
@@ -46,14 +46,14 @@ class Slot:
         self.counted_by = self if counted_by is None else counted_by
 
     def find(self) -> ToolSeries | None:
-        """Find the series to record to; None where nothing is recorded. Never raises."""
+        """Return the series to record to; None if nothing is recorded. Never raises."""
         with faults.guarded("measure"):
             if is_enabled():
                 return recorder().tool_by_hand(self.name, self.source)
         return None
 
     def enter(self, *, spent: float = 0.0, as_current: bool = True) -> Frame | None:
-        """Begin a call, as `calls.enter` does; None where nothing is recorded. Never raises."""
+        """Begin a call, as `calls.enter` does; None if nothing is recorded. Never raises."""
         try:
             if self.is_closed:
                 return None
@@ -65,7 +65,7 @@ class Slot:
                 if calls.counted_already(self.name, self.counted_by):
                     self.left_out()
                     return calls.enter(self, calls.LEFT_OUT, spent, as_current)
-            # Only now: the document would show a series that nothing is counted on.
+            # Only now: a series is in the document, even if no call counts on it.
             series = self.series or self.find()
             if series is None:
                 return None
@@ -78,7 +78,7 @@ class Slot:
         """Note that another layer counts a call of this slot."""
         recorder().left_out(self.name)
 
-    # What follows makes a slot a `wrappers.Measure` and a `generators.Stepping`.
+    # The methods below make a slot a `wrappers.Measure` and a `generators.Stepping`.
 
     def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
         """Begin a call."""
@@ -107,11 +107,11 @@ class Slot:
     later = unfinished.later
 
     def look_at(self, result: object) -> None:
-        """Look at the first result of a function, in a subclass that warns of it. Never raises."""
+        """Look at a function's first result: a subclass may warn of it. Never raises."""
 
 
 class ToolSlot(Slot):
-    """Counter of the calls of one tool that keeps the series it has found."""
+    """Counter of the calls of one tool that keeps its series."""
 
     __slots__ = (
         "__weakref__",
@@ -130,31 +130,31 @@ class ToolSlot(Slot):
         recorder().keep(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Make a slot like this one in the process that a function is sent to by value."""
+        """Make an equal slot in the process that unpickles it, with a function pickled by value."""
         counted_by = None if self.counted_by is self else self.counted_by
         return _SENT, (self.name, self.source, counted_by)
 
     def failed(
         self, frame: Frame, series: ToolSeries | None, started: float, error: BaseException
     ) -> None:
-        """End the call of one of `functions`' short frames, which raised `error`.
+        """End the call of a short frame of `functions`, which raised `error`.
 
-        If it has ended, `error` is an interrupt that came in the middle of that: it counts on
-        `series`, if it does.
+        If the call has ended, `error` is an interrupt that came just then, and the call counts on
+        `series`, if it got that far.
         """
         if series and frame[SERIES] is None and frame[OWNER] is not None and not was_put(error):
             series.left()
         hide_frame(error)
         with faults.guarded("measure"):
-            frame[NOTE:] = None, started, None, 0, None  # which the short frames lack
+            frame[NOTE:] = None, started, None, 0, None  # the entries that short frames lack
             calls.leave(frame, Ending.by(error))
 
     def begins(
         self, series: ToolSeries, parent: Frame | None, interrupt: BaseException
     ) -> tuple[Frame, float]:
-        """Begin a call of one of `functions` whose tick was refused; return when, too.
+        """Begin a call of `functions` whose tick raised; return its frame and start.
 
-        Anything but that was an interrupt, after the tick, and passes.
+        Any other error than the tick's was an interrupt after it, and passes.
         """
         if type(interrupt) is not StopIteration:
             self._never_began(series, parent)
@@ -175,18 +175,18 @@ class ToolSlot(Slot):
             frame[SERIES] = frame[OWNER] = None
 
     def gave_up(self, frame: Frame) -> None:
-        """End a call as `calls.give_up` does, which is not there where metertap is not."""
+        """End a call by `calls.give_up`; code that was pickled by value may lack that module."""
         calls.give_up(frame)
 
     def told(self, frame: Frame, started: float, ended: float, result: object) -> None:
-        """End a call of one of `functions`' frames that `ASKED` has a mark of. Never raises."""
+        """End a call of a short frame whose `ASKED` entry is set. Never raises."""
         frame[NOTE:] = None, started, None, 0, None
         calls.leave(frame, None, ended)
         if self.is_new:
             self.look_at(result)
 
     def start(self) -> Frame | None:
-        """Begin a generator's call, as `functions` do it."""
+        """Begin a generator's call, inlined as in `functions`."""
         around = _current()
         series = self.series
         if series is None or (
@@ -207,9 +207,9 @@ class ToolSlot(Slot):
             raise
 
     def enter_or_pass(self) -> tuple[Frame, float]:
-        """Begin a call as `enter` does, mark it while no result was looked at, and return when.
+        """Begin a call as `enter` does and return its frame and start; mark a tool's first calls.
 
-        Where nothing is recorded, the frame is that of a call which has ended.
+        If nothing is recorded, the frame is that of a call which has ended.
         """
         frame = self.enter()
         if frame is None:
@@ -223,14 +223,14 @@ class ToolSlot(Slot):
             raise
 
     def forget(self) -> None:
-        """Drop the series, so that the next call finds it after a fork, reset or new settings."""
+        """Have the next call look its series up, after a fork, a reset or new settings."""
         self.series = None
         self._is_off = False
 
     def find(self) -> ToolSeries | None:
-        """Find the series to record to, and keep it once a result was looked at.
+        """Return the series to record to, and keep it once a result was looked at.
 
-        None where nothing is recorded.
+        None if nothing is recorded.
         """
         if self._is_off or self.is_closed:
             return None
@@ -244,17 +244,17 @@ class ToolSlot(Slot):
                     self.series = None
                 return found
             self._is_off = True
-            if is_enabled():  # asked again: who switched it on may have told us before that
+            if is_enabled():  # again: `forget` may have come before recording was switched on
                 self._is_off = False
         return self.series
 
     def close(self) -> None:
-        """Record nothing from now on, for good."""
+        """Record nothing from now on."""
         self.is_closed = True
         self.series = None
 
     def look_at(self, result: object) -> None:
-        """Warn of a function that looks plain and is not, by its first result. Never raises."""
+        """Warn if the first result of a plain function is work still to do. Never raises."""
         self.is_new = False
         kind = type(result)
         with faults.guarded("measure"):
@@ -287,14 +287,14 @@ def _inert() -> Any:
 
 
 _SENT = sent(__name__, "ToolSlot", _inert())
-"""The function that makes a slot in another process; it counts nothing without metertap there."""
+"""Makes a slot in another process; if metertap is missing there, one that counts nothing."""
 
 
 class NamedSlot(ToolSlot):
-    """Counter of the calls of a name that a dispatcher was given.
+    """Counter of the calls of one name that a dispatcher passed in.
 
-    It is stored in `kept` only once the name is a label of its own. A client that makes names up
-    gets `_OTHER` past the limit, and must not fill the memory with slots.
+    It is stored in `kept` only if the name has become a label. A client that invents names gets
+    `_OTHER` past the series limit, and must not fill the memory with slots.
     """
 
     __slots__ = ("_kept", "tool")
@@ -305,7 +305,7 @@ class NamedSlot(ToolSlot):
         super().__init__(name, source, counted_by)
         self._kept = kept
         self.tool: weakref.ref[Any] | None = None
-        """The object of that name whose definition was noted last."""
+        """The object whose definition was noted last under that name."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, arguments = super().__reduce__()

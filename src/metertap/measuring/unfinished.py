@@ -1,7 +1,7 @@
-"""Calls of plain functions that return what is not over yet: a coroutine or a generator.
+"""Calls of plain functions that return a coroutine or a generator, which is still to be run.
 
-It may be run later, in another context, or never. The call is counted then, by what is returned in
-place of it.
+That may happen later, in another context, or never. A stand-in for the returned object counts the
+call when it is run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from metertap.measuring import calls, generators
 from metertap.measuring.calls import NOTE, OWNER, Frame, clock
 
 Later = Callable[[Frame, float, Any], Any]
-"""Takes the frame of a call, when it started, and the coroutine or generator that it returned,
-which may be run later. Gives what the caller gets for that, and ends the call. Never raises."""
-UNFINISHED = frozenset(map(id, (CoroutineType, GeneratorType, AsyncGeneratorType)))
-"""The ids of types of results that are not over when they are returned.
+"""Returns the stand-in that a caller gets for a returned coroutine or generator, and ends the call.
 
-Not the types: to look for another one, Python would ask its metaclass, which is the program's.
+Its arguments are the call's frame, its start, and the returned object. Never raises."""
+UNFINISHED = frozenset(map(id, (CoroutineType, GeneratorType, AsyncGeneratorType)))
+"""The ids of the types of results that are still to be run.
+
+Not the types: comparing another type with them could call its metaclass, which is the program's.
 """
 _bases: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _own: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
@@ -30,10 +31,10 @@ _Enter = Callable[..., Frame | None]
 
 
 class Ends(Protocol):
-    """The ways in which a call ends. None of these methods ever raises."""
+    """The ways to end a call. None of these methods ever raises."""
 
     def ended(self, frame: Frame, made: Any) -> None:
-        """End the call of `frame`, which returned `made`, which is somebody else's to run."""
+        """End the call of `frame`, which returned `made`; other code runs that."""
 
     def over(self, frame: Frame, result: Any) -> None:
         """End the call of `frame`, whose coroutine has returned `result`."""
@@ -43,20 +44,20 @@ class Ends(Protocol):
 
 
 def can_be_awaited(result: object) -> bool:
-    """Return whether `await` takes `result`. Its metaclass, which may raise, is not asked."""
+    """Return whether `await` accepts `result`, without calling its metaclass, which may raise."""
     return any("__await__" in _own(base) for base in _bases(type(result)))
 
 
 def later(own: Ends, frame: Frame, started: float, made: Any) -> Any:
-    """Return what stands for `made`, which the call of `frame` returned. Never raises.
+    """Return the stand-in for `made`, which the call of `frame` returned. Never raises.
 
-    To be called as a method, by the function that has the only other reference to `made`.
+    A function must call it that has the only other reference to `made`: references are counted.
     """
     try:
-        if len(frame) <= NOTE:  # one of `functions`' short ones
+        if len(frame) <= NOTE:  # a short frame of `functions`
             frame[NOTE:] = None, started, None, 0, None
-        # One that can be awaited, as no generator of ours can; or the program keeps it, and may
-        # run it, or give it out again.
+        # No stand-in for an object that can be awaited, since no generator of ours can be; nor for
+        # one that the program keeps, and may run or return again.
         if (
             type(made) is GeneratorType and made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
         ) or sys.getrefcount(made) > _ALONE:
@@ -75,7 +76,7 @@ def _references(made: object) -> int:
 
 
 def _alone() -> int:
-    """Count the references to what a call has returned, in `later`, if nothing else has one."""
+    """Count the references to a returned object, in `later`, if no other code has any."""
     made = object()
     return _references(made)
 
@@ -84,7 +85,7 @@ _ALONE = _alone()
 
 
 class Unrun:
-    """What was made, until it is run. Whoever gives up what stands for it gives up both."""
+    """A coroutine or generator until it is run. If its stand-in is dropped, it is closed."""
 
     __slots__ = ("_made",)
 
@@ -92,18 +93,18 @@ class Unrun:
         self._made = made
 
     def take(self) -> Any:
-        """Return what was made, to be run now."""
+        """Return the object, which is run now."""
         made, self._made = self._made, None
         return made
 
     def __del__(self) -> None:
-        made = getattr(self, "_made", None)  # an interrupt may have come before it had that
+        made = getattr(self, "_made", None)  # an interrupt may have come before it was set
         if type(made) is CoroutineType:
-            made.close()  # or it would say that it was never awaited
+            made.close()  # or Python would warn that it was never awaited
 
 
 class Steps:
-    """A generator's call. Making the generator may have taken some seconds, which are `spent`."""
+    """A generator's call. Making the generator may have taken some time, which is `spent`."""
 
     def __init__(self, own: Ends, enter: _Enter, spent: float = 0.0) -> None:
         self._enter = enter

@@ -1,4 +1,4 @@
-"""Wrappers that wrapt calls in place of a measured function, sync or async."""
+"""Wrappers that wrapt calls in place of a measured function, plain or async."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metertap.patching.tracebacks import hide_frame
 
 
 class Measure(Protocol):
-    """The counting of a function's calls. None of these methods ever raises."""
+    """Counting of a function's calls. None of these methods ever raises."""
 
     def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
         """Begin a call; None if it is not to be measured."""
@@ -28,10 +28,10 @@ class Measure(Protocol):
 
 
 def plain_wrapper(measure: Measure, later: Later | None = None) -> WrapperFunction:
-    """Return what wrapt is to call instead of a function.
+    """Return wrapt's wrapper for a plain function.
 
-    `later` makes a stand-in for a coroutine or generator that the function returned, and counts the
-    call when that is run.
+    `later` makes a stand-in for a returned coroutine or generator, which counts the call when it is
+    run.
     """
     begin, ended, raised = measure.begin, measure.ended, measure.raised
 
@@ -62,7 +62,7 @@ def plain_wrapper(measure: Measure, later: Later | None = None) -> WrapperFuncti
 
 
 def coroutine_wrapper(measure: Measure, function: object = None) -> WrapperFunction:
-    """Return what wrapt is to call instead of an async function, which coroutines are named by."""
+    """Return wrapt's wrapper for an async function, by which its coroutines are named."""
     begin, ended, raised = measure.begin, measure.ended, measure.raised
 
     async def run(made: Unrun, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -128,7 +128,7 @@ _COUNTED = """
 
 
 def method_of(measure: Measure) -> Make:
-    """Make of a method, sync or async, a plain function that counts its calls."""
+    """Return a patch that replaces a method, sync or async, by a plain function that counts."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         return shaped(
