@@ -83,7 +83,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    # Imported when first asked for: OpenTelemetry takes a while, and `metertap run` has no need.
+    # Imported on first use: importing OpenTelemetry takes a while, and `metertap run` needs none.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
@@ -102,4 +102,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)  # what is imported here for other purposes is nobody's business
+    return sorted(__all__)  # without the modules that this file imports for itself

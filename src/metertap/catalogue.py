@@ -5,7 +5,7 @@ read in 2026-11). They are constants of our own because the published packages d
 them all yet, and because a convention that is still moving should move in one place.
 """
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 from typing import NamedTuple
 
@@ -39,25 +39,25 @@ SIDE = "metertap.side"
 DEFINITION_PART = "metertap.definition.part"
 
 NAMES = (TOOL_NAME, PROMPT_NAME)
-"""Attributes that name what a request asks for."""
+"""Attributes that have the name of the tool or prompt of a request."""
 
 EXECUTE_TOOL = "execute_tool"
 """Value of `gen_ai.operation.name` on a `tools/call`."""
 
 FUNCTION = "function"
-"""Value of `gen_ai.tool.type` of what a program runs itself."""
+"""Value of `gen_ai.tool.type` of a tool that the program itself runs."""
 
 SERVER = "server"
-"""Value of `metertap.side`: what runs a tool, be it a server or a framework."""
+"""Value of `metertap.side` where a tool runs: in a server, or in a framework."""
 
 CLIENT = "client"
-"""Value of `metertap.side`: what asks another process to run it."""
+"""Value of `metertap.side` where a client asks another process to run a tool."""
 
 OTHER = "_OTHER"
 """The name in place of one that is not registered (the conventions' fallback value)."""
 
 MANUAL = "manual"
-"""The source of what a program measures by hand."""
+"""The source of tools and caches that a program measures by hand."""
 
 # Metrics
 
@@ -127,7 +127,7 @@ TOKEN_USAGE = Metric(
     buckets=_TOKEN_BUCKETS,
 )
 OF_MODELS = (MODEL_DURATION, TOKEN_USAGE)
-"""Metrics of model calls by the conventions, which other instrumentations record as well."""
+"""Metrics of model calls by the conventions; other instrumentations may record them as well."""
 TOOL_COST = Metric("metertap.tool.cost", "{USD}", "What tools spent on models, and their fees.")
 TOOL_FAILED_COST = Metric(
     "metertap.tool.failed_cost", "{USD}", "The part of the cost of tools that failed calls had."
@@ -162,7 +162,7 @@ CACHE_REJECTIONS = Metric(
 CACHE_ENTRIES = Metric("cache.entries", "{entry}", "Entries that a cache holds.")
 FAULTS = Metric("metertap.errors", "{error}", "Faults of metertap's own that it swallowed.")
 
-# Views that only the Prometheus exporter has
+# Views that the Prometheus exporter alone has
 
 LATENCY_SUMMARY = "metertap_tool_latency_seconds"
 LATENCY_MAX = "metertap_tool_latency_max_seconds"

@@ -28,7 +28,7 @@ def version(distribution: str) -> str | None:
 
 
 _Installed = tuple[dict[str, str], bool]
-"""Versions in one folder, and whether nothing is there of another kind, which they lack."""
+"""The versions in one folder, and whether those are all distributions that the folder has."""
 _seen: dict[str, tuple[float, _Installed]] = {}
 """By folder, when that was changed, in Unix seconds, and what is installed there."""
 
@@ -41,7 +41,7 @@ def _installed_in(folder: str) -> _Installed:
             return before[1]
         names = os.listdir(folder)
     except NotADirectoryError:
-        return {}, False  # an archive
+        return {}, False  # a zip archive
     except OSError:
         return {}, True
     versions: dict[str, str] = {}
@@ -50,14 +50,14 @@ def _installed_in(folder: str) -> _Installed:
         if entry.endswith(_SUFFIX):
             name, _, found = entry[: -len(_SUFFIX)].partition("-")
             versions[_normalized(name)] = found
-        elif ".egg" in entry:  # how installers wrote it formerly
+        elif ".egg" in entry:  # how installers named it formerly
             is_complete = False
     _seen[folder] = changed, (versions, is_complete)
     return versions, is_complete
 
 
 def _other_finders() -> list[object]:
-    """List the import hooks but Python's own, and its backport's, which find the same."""
+    """List the import hooks except Python's own and its backport's, which are known."""
     return [
         finder
         for finder in sys.meta_path
@@ -67,7 +67,7 @@ def _other_finders() -> list[object]:
 
 
 def _version_by_metadata(distribution: str) -> str | None:
-    """Ask `importlib.metadata`, which knows every kind of place."""
+    """Ask `importlib.metadata`, which finds distributions in every kind of place."""
     from importlib import metadata
 
     try:

@@ -1,8 +1,7 @@
-"""Faults of our own: swallowed, counted, and told once a place.
+"""Faults of metertap's own: swallowed, counted, and reported once for each place.
 
-Whatever goes wrong inside metertap must not reach the program that it measures. Each place
-that could fail runs under `guarded`, and the counts leave as `metertap.errors`: the meter
-meters itself.
+Whatever goes wrong inside metertap must not reach the program that it measures. Code that could
+fail runs under `guarded("place")`; the counts are published as the metric `metertap.errors`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from metertap.text import printable, without_paths, without_secrets
 if TYPE_CHECKING:
     import signal as _signal
 else:
-    import _signal  # what is built in of it, which is also there while Python ends
+    import _signal  # the built-in part of `signal`, which is also there while Python finalises
 
 logger = logging.getLogger("metertap")
 """The one logger. Python sends its warnings to stderr unless the program says otherwise."""
@@ -40,23 +39,23 @@ _PACKAGES = {"metertap", "metertap_exporters", "metertap_instrumentation"}
 traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__[
     "__traceback__"
 ].__get__
-"""Returns an exception's traceback without asking its class, whose own way may raise."""
+"""Returns an exception's traceback without calling code of its class, which may raise."""
 _TAKES_ANY = 4  # CO_VARARGS
 _CALLERS = 5
-"""The most handlers that call each other before the one that raises."""
+"""The longest chain of calls from a signal handler to the function that raises."""
 _LOG_SECONDS = 1.0
-"""The longest that a handler of the program's delays whoever comes here."""
+"""The longest, in seconds, that a logging handler of the program delays a call."""
 
-# Reentrant: a finaliser or a signal handler may come here while this thread is inside.
+# Reentrant: a finaliser or a signal handler may log while this thread holds the lock.
 _lock = locks.rlock()
 _counts: dict[str, int] = {}
 _warned: set[str] = set()
 _logging: set[threading.Thread] = set()
-"""Threads in which a record is being handled."""
+"""Threads that are handling a log record now."""
 
 
 class guarded:  # lower case: `with guarded("json.collect"):`
-    """Run a block of ours; an exception of it is counted under `place` and goes no further."""
+    """Context manager that swallows an exception of metertap's own and counts it under `place`."""
 
     __slots__ = ("_place",)
 
@@ -81,13 +80,13 @@ class guarded:  # lower case: `with guarded("json.collect"):`
 def _is_of_a_signal(error: BaseException) -> bool:
     """Return whether a signal handler of the program has raised `error`. Never raises.
 
-    Python calls one between any two steps of the main thread, also in the middle of ours. It is
-    told by its code, or, where it was put in the place of another one, by its arguments: the number
-    of a signal, and the frame that was interrupted, which it is called from.
+    Python calls handlers between any two steps of the main thread, also within metertap's code. The
+    frame of one is recognised by its code or, if the handler was wrapped, by its arguments: the
+    signal's number, and the interrupted frame, from which the handler is called.
     """
     try:
         return _has_handler(error)
-    except Exception:  # at the limit of recursion, or what the program has in its frames is odd
+    except Exception:  # at the recursion limit, or because of odd objects in the program's frames
         return False
 
 
@@ -108,7 +107,7 @@ def _has_handler(error: BaseException) -> bool:
 
 
 def _code_of(handler: object) -> CodeType | None:
-    """Return the code that Python runs first for a signal; None where that is none of Python's."""
+    """Return the code that Python runs first for a signal; None for a handler written in C."""
     while type(handler) is partial:
         handler = handler.func
     for one in (handler, getattr(handler, "__func__", None), type(handler).__call__):
@@ -118,7 +117,7 @@ def _code_of(handler: object) -> CodeType | None:
 
 
 def _arguments(frame: FrameType) -> list[object]:
-    """Return the arguments that a function was called with, by position, in their order."""
+    """Return the positional arguments that a function was called with, in their order."""
     code = frame.f_code
     count = code.co_argcount
     values = frame.f_locals
@@ -129,7 +128,7 @@ def _arguments(frame: FrameType) -> list[object]:
 
 
 def _is_called_from(frame: FrameType, other: FrameType) -> bool:
-    """Return whether `other` is one of the nearest callers: a handler may call another one."""
+    """Return whether `other` is among the nearest callers: a handler may call another handler."""
     caller = frame.f_back
     for _ in range(_CALLERS):
         if caller is None or caller is other:
@@ -139,14 +138,14 @@ def _is_called_from(frame: FrameType, other: FrameType) -> bool:
 
 
 def kept(place: str, make: Callable[[], T], otherwise: S) -> S | T:
-    """Return what `make` makes, or `otherwise` where a fault of ours prevents that."""
+    """Return the result of `make`, or `otherwise` if it raises, which is a fault at `place`."""
     with guarded(place):
         return make()
     return otherwise
 
 
 def each(place: str, make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """Make something of each item; a fault of ours costs the one at which it happens."""
+    """Yield `make(item)` for each item, but for those at which it raises: each is a fault."""
     for item in items:
         try:
             made = make(item)
@@ -159,9 +158,9 @@ def each(place: str, make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 def fault(place: str, reason: BaseException | str) -> None:
     """Count one fault at `place`; the first one there is also a warning that gives `reason`.
 
-    Never raises: it is called where an exception has nobody left to catch it. What passes is an
-    interrupt: Ctrl-C, an end, and what a signal handler of the program raised just then, such as
-    its time limit. That Python 3.12 and later start no thread while they end is no fault.
+    Never raises, since no caller could catch that. Only interrupts pass: Ctrl-C, SystemExit, and
+    what a signal handler of the program raises, such as its time limit. That Python 3.12 and later
+    start no thread while they finalise is no fault.
     """
     if isinstance(reason, BaseException) and (
         not isinstance(reason, Exception) or _is_of_a_signal(reason)
@@ -177,7 +176,7 @@ def fault(place: str, reason: BaseException | str) -> None:
             if isinstance(reason, BaseException):
                 reason = f"{type(reason).__qualname__}: {shown(reason, str)}"
             warn("%s: %s (counted in metertap.errors, told once)", place, reason)
-    except Exception:  # noqa: S110  # nothing is left that could count or tell it
+    except Exception:  # noqa: S110  # there is no other way left to count or report it
         pass
 
 
@@ -201,7 +200,7 @@ def warn(message: str, *args: object) -> None:
 
 
 def info(message: str, *args: object) -> None:
-    """Log what may be of interest. Only a program that has set up logging shows it."""
+    """Log a message of no urgency. Only a program that has set up logging shows it."""
     _log(logging.INFO, message, args)
 
 
@@ -211,38 +210,38 @@ def shows_info() -> bool:
 
 
 def _log(level: int, message: str, args: tuple[object, ...]) -> None:
-    """Log with our name in the text, which not every format shows, and wait for that a moment.
+    """Log a message that begins with `metertap:`, and wait for its handlers a moment at most.
 
-    The handlers are the program's. One that sends errors over a network may hang, and whoever comes
-    here is often in the middle of a call of the program's.
+    Not every log format shows the logger's name. The handlers are the program's: one that sends
+    errors over a network may hang, and metertap often logs within a call of the program.
     """
 
     def log() -> None:
         try:
             logger.log(level, f"metertap: {message}", *map(_safe, args))
-        except Exception:  # noqa: S110  # nowhere is left to say so
+        except Exception:  # noqa: S110  # there is no other way left to report it
             pass
         finally:
             _logging.discard(thread)
 
     if not logger.isEnabledFor(level):
         return
-    context = contextvars.copy_context()  # what a handler may add to the record
-    seconds = 0.0 if _logging else _LOG_SECONDS  # one hangs already
+    context = contextvars.copy_context()  # context variables that a handler may read
+    seconds = 0.0 if _logging else _LOG_SECONDS  # a handler hangs already
     thread = threading.current_thread()
     try:
         thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
         _logging.add(thread)
-        with signals_kept_away(*OF_WRITING):  # handlers write where nobody may read any more
+        with signals_kept_away(*OF_WRITING):  # a handler may write to a closed pipe
             thread.start()
-    except RuntimeError:  # there are none in a subinterpreter, and while Python 3.12 ends
+    except RuntimeError:  # no thread can start in a subinterpreter, or while Python 3.12 finalises
         log()
     else:
         thread.join(seconds)
 
 
 def leave_handlers() -> None:
-    """Give the program's handlers new locks where one of them hangs, at the end of the process.
+    """Give the program's logging handlers new locks if one of them hangs as the process ends.
 
     `logging` would wait at exit for the lock that a handler holds while it handles a record.
     """
@@ -261,7 +260,7 @@ def _safe(value: object) -> object:
 def shown(value: object, text_of: Callable[[object], str] = repr) -> str:
     """Show `value` in a warning: as one line of bounded length, without secrets. Never raises.
 
-    Of addresses in it the path is not shown either.
+    The paths of addresses in it are not shown either.
     """
     try:
         text = without_paths(without_secrets(text_of(value)))

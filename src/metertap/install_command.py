@@ -1,4 +1,4 @@
-"""The command that installs an extra, from where this copy of metertap came from.
+"""The shell command that installs an extra, from the same place as this copy of metertap.
 
 A bare `pip install metertap[…]` would fetch whatever an index has under that name, which need not
 be this package.
@@ -21,20 +21,20 @@ def install_command(extra: str) -> str:
         distribution = metadata.distribution(_NAME)
         installer = (distribution.read_text("INSTALLER") or "").strip()
         source = distribution.read_text("direct_url.json") or ""
-    except metadata.PackageNotFoundError:  # run from a folder that nobody installed
+    except metadata.PackageNotFoundError:  # metertap runs from a folder that was not installed
         pass
     pip = "uv pip" if installer == "uv" else "pip"
     return f"{pip} install {_requirement(extra, source)}"
 
 
 def _requirement(extra: str, direct_url: str) -> str:
-    """Return what is to be installed; `direct_url` is the file of PEP 610, if there is one."""
+    """Return the requirement for pip; `direct_url` is the text of PEP 610's file, or empty."""
     try:
         origin: dict[str, Any] = json.loads(direct_url) if direct_url else {}
         url = str(origin.get("url", ""))
         directory, version_control = origin.get("dir_info"), origin.get("vcs_info")
         if directory is not None:
-            from urllib.request import url2pathname  # and all of HTTP, at no start of a program
+            from urllib.request import url2pathname  # imports all of HTTP, so not at start
 
             path = url2pathname(urlsplit(url).path)
             editable = "-e " if directory.get("editable") else ""
@@ -47,8 +47,8 @@ def _requirement(extra: str, direct_url: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote a text for a shell: what has brackets always needs it.
+    """Quote a text for a shell: a requirement with brackets always needs it.
 
-    As `shlex` does it, whose import every program would wait for.
+    As `shlex` does it, which would have to be imported at the start of every program.
     """
     return "'" + text.replace("'", "'\"'\"'") + "'"

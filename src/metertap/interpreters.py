@@ -1,4 +1,4 @@
-"""Which interpreter of the process this is: a process may have several."""
+"""Tells which interpreter of the process this is: a process may have several."""
 
 from __future__ import annotations
 

@@ -6,14 +6,14 @@ _LENGTH = 200
 
 
 def as_label(text: str) -> str:
-    """Return `text` cut off, and without what cannot be encoded, which breaks every export."""
+    """Return `text`, shortened, without characters that cannot be encoded: an export would fail."""
     if type(text) is str and len(text) <= _LENGTH and text.isascii():
         return text
     return encodable(text[:_LENGTH])
 
 
 def encodable(text: str) -> str:
-    """Return `text` with a question mark in the place of what cannot be encoded.
+    """Return `text` with a question mark in place of each character that cannot be encoded.
 
     Names of files and values of variables may have any byte in them.
     """

@@ -13,22 +13,22 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 PATIENCE = 1.0
-"""The seconds that a call of the program's waits for a lock, at most."""
+"""The longest, in seconds, that a call of the program waits for a lock."""
 
 _made: weakref.WeakSet[Any] = weakref.WeakSet()
 _stuck: set[Any] = set()
-"""Locks that somebody has waited for in vain."""
+"""Locks that a thread has waited for in vain."""
 T = TypeVar("T")
 AT_ONCE = (False,)
-"""What `acquire` is given where nobody waits: `taken.extend(map(lock.acquire, AT_ONCE))`.
+"""The argument of `acquire` that does not wait: `taken.extend(map(lock.acquire, AT_ONCE))`.
 
 An interrupt (Ctrl-C, a handler that raises) comes when a call has returned. After a plain `acquire`
-nobody would know that the lock is taken, and it would never be released; here `taken` tells it.
+no variable would say that the lock is taken, and it would never be released; here `taken` does.
 """
 
 
 def lock() -> threading.Lock:
-    """Make a lock that one thread holds, and no thread takes twice."""
+    """Make a lock that a thread cannot take twice."""
     return _kept(threading.Lock())
 
 
@@ -38,21 +38,21 @@ def rlock() -> threading.RLock:
 
 
 def condition() -> threading.Condition:
-    """Make a condition with a lock of its own; in a child nobody waits for it."""
+    """Make a condition with a lock of its own; in a forked child no thread waits for it."""
     return _kept(threading.Condition())
 
 
 def event() -> threading.Event:
-    """Make an event; in a child it is as set as it was in the parent."""
+    """Make an event; in a forked child it is as set as it was in the parent."""
     return _kept(threading.Event())
 
 
 def tried(lock: Any, do: Callable[[], object], seconds: float = 0.0) -> bool:
-    """Do something while holding `lock`; return False, and do nothing, if it is not free in time.
+    """Call `do` while holding `lock`; return False, without a call, if it is not free in time.
 
-    A finaliser (`__del__`) of the program's may run in the thread that holds it, and wait for a
-    lock of the program's that is held by who calls this: to wait for ever would be a deadlock. Once
-    that has happened, nobody waits until the lock was free again.
+    A finaliser (`__del__`) of the program may run in the thread that holds it, and wait for a lock
+    that the caller holds: to wait for ever would be a deadlock. Once a thread has waited in vain,
+    no other one waits until the lock was free again.
     """
     wait = (True, seconds) if seconds and lock not in _stuck else (False, -1.0)
     taken: list[bool] = []

@@ -14,7 +14,7 @@ from metertap import catalogue, faults
 
 OK: Final = "ok"
 TOOL_ERROR: Final = "tool_error"
-"""The handler itself said that it failed (MCP `isError`, a deliberate `ToolError`)."""
+"""The handler itself reported its failure (MCP `isError`, a deliberate `ToolError`)."""
 EXCEPTION: Final = "exception"
 TIMEOUT: Final = "timeout"
 CANCELLED: Final = "cancelled"
@@ -26,18 +26,18 @@ INTERIM: Final = "interim"
 ALL: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED, CALLER_ERROR, INTERIM)
 FAILED: Final = frozenset({TOOL_ERROR, EXCEPTION, TIMEOUT})
 SAMPLED: Final = FAILED | {OK}
-"""Outcomes whose latency enters the window, the average and the extremes."""
+"""Outcomes whose latencies are in the window, the average and the extremes."""
 RAN: Final = (OK, TOOL_ERROR, EXCEPTION, TIMEOUT, CANCELLED)
-"""Outcomes of calls whose handler ran, and so cost what a call costs."""
+"""Outcomes of calls whose handler ran, which therefore cost what a call costs."""
 
 # Many libraries have a timeout of their own that does not inherit from the built-in one
-# (httpx, requests, redis, openai, subprocess); how the names of their classes end says it
-# without importing any of them. The last is trio's.
+# (httpx, requests, redis, openai, subprocess). The ends of their classes' names tell them
+# without importing any of them. The last name is trio's.
 _TIMEOUT_ENDINGS = ("Timeout", "TimeoutError", "TimeoutException", "TimeoutExpired", "TooSlowError")
-# trio's cancellation is named so and cannot be imported without trio. Ctrl-C cancels what runs.
+# trio's cancellation has that name and cannot be imported without trio. Ctrl-C cancels a call.
 _CANCELLED_NAMES = frozenset({"CancelledError", "Cancelled", "KeyboardInterrupt"})
-# Web frameworks answer a request with the status of their `HTTPException`. That of http.client has
-# none, and clients of other services name their errors so, too.
+# Web frameworks answer with the status of their `HTTPException`. The class of that name in
+# http.client has no status, and clients of other services name their errors so, too.
 _WEB_FRAMEWORKS = frozenset({"aiohttp", "fastapi", "litestar", "starlette", "werkzeug"})
 _STATUSES = ("status_code", "code", "status")
 _TIMEOUT_STATUSES = frozenset({408, 504})
@@ -51,11 +51,11 @@ class Ending(NamedTuple):
 
     @classmethod
     def by(cls, error: BaseException) -> Ending:
-        """Make the ending of a call that raised `error`.
+        """Return the ending of a call that raised `error`.
 
-        Never raises: a class may do so when asked.
+        Never raises, though code of the error's class may.
         """
-        if type(error) is RecursionError:  # there may be no room to ask for more
+        if type(error) is RecursionError:  # there may be no stack left to examine it
             return _TOO_DEEP
         try:
             return cls(of_exception(error), error_type(error))
@@ -65,12 +65,12 @@ class Ending(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the call failed, by whoever's fault."""
+        """Whether the call failed, be it the server's fault or the caller's."""
         return self.outcome in FAILED or self.outcome == CALLER_ERROR
 
     def of_caller(self) -> Ending:
         """Return this ending as a failure that is the caller's fault."""
-        handled = self.error_type == TOOL_ERROR  # nobody said what it was
+        handled = self.error_type == TOOL_ERROR  # a handled error, of no known type
         return Ending(CALLER_ERROR, CALLER_ERROR if handled else self.error_type)
 
 
@@ -106,15 +106,15 @@ def is_timeout(error: BaseException) -> bool:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Return whether `error` cancels, or is a group of errors that all do.
+    """Return whether `error` cancels the call, or is a group of errors that all do.
 
-    Those of asyncio, futures and trio do, a closed generator, and an interrupt.
+    Cancellations are those of asyncio, futures and trio, a generator's close, and an interrupt.
     """
     return all(_cancels(one) for one in _leaves(error))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield what a group of exceptions consists of; a task group of trio raises one."""
+    """Yield the errors in a group of exceptions, such as a task group of trio raises."""
     # By name: before Python 3.11, groups are those of the package exceptiongroup.
     is_group = any(cls.__name__ == "BaseExceptionGroup" for cls in type(error).__mro__)
     inner = getattr(error, "exceptions", ()) if is_group else ()
@@ -127,20 +127,20 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def _cancels(error: BaseException) -> bool:
     if isinstance(error, GeneratorExit | concurrent.futures.CancelledError):
         return True
-    # What cancels a task is no `Exception`; a program's own `class Cancelled(Exception)` is one.
+    # A cancellation is no `Exception`; a program's own `class Cancelled(Exception)` is one.
     return not isinstance(error, Exception) and any(
         cls.__name__ in _CANCELLED_NAMES for cls in type(error).__mro__
     )
 
 
 def error_type(error: BaseException) -> str:
-    """Return `error.type` by OpenTelemetry's conventions: an HTTP status, or a class's name."""
+    """Return `error.type` as OpenTelemetry's conventions say: an HTTP status, or a class's name."""
     status = _http_status(error)
     return type(error).__qualname__ if status is None else str(status)
 
 
 def _http_status(error: BaseException) -> int | None:
-    """Return the status, from 400 to 599, by which a web framework answers for `error`."""
+    """Return the status, from 400 to 599, with which a web framework answers for `error`."""
     for cls in type(error).__mro__:
         if cls.__name__ == "HTTPException" and cls.__module__.partition(".")[0] in _WEB_FRAMEWORKS:
             found = next(filter(None, (getattr(error, name, None) for name in _STATUSES)), None)
@@ -149,7 +149,7 @@ def _http_status(error: BaseException) -> int | None:
 
 
 def by_count(error_types: Mapping[str, int]) -> dict[str, int]:
-    """Return error types, the most frequent first, and equally frequent ones by name."""
+    """Return error types, the most frequent first, and equally frequent ones in order of name."""
     if not error_types:
         return {}
     return dict(sorted(error_types.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""Pauses in long work for views, so that the program's own threads run meanwhile."""
+"""Pauses in long computations of views, so that the program's own threads run meanwhile."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ T = TypeVar("T")
 
 _SECONDS = 0.00005
 _PIECE = 100
-"""Items between two pauses where one of them takes a few microseconds."""
+"""Items between two pauses, where each item takes a few microseconds."""
 
 
 def pause() -> None:
-    """Let other threads run. One that waits gets the interpreter now, and not after 5 ms."""
+    """Let other threads run: a waiting one gets the interpreter now, and not after 5 ms."""
     time.sleep(_SECONDS)
 
 
 def paced(items: Iterable[T]) -> Iterator[T]:
-    """Yield each item, with a pause after every hundred. Not for who holds a lock meanwhile."""
+    """Yield each item, with a pause after every hundred. Not to be used while holding a lock."""
     for number, item in enumerate(items):
         if number % _PIECE == 0 and number:
             pause()

@@ -1,7 +1,7 @@
 """Values as people write them in variables, keywords and files: parsed, or refused.
 
-A parser returns the value or raises a `ValueError` that says what is needed. Nothing here knows
-which setting a value is for.
+A parser returns the value, or raises a `ValueError` that says which values are allowed. Nothing
+here knows which setting a value is for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def integer(lowest: int, highest: int) -> Callable[[object], int]:
     """Make a parser of whole numbers from `lowest` to `highest`."""
 
     def parse(value: object) -> int:
-        word = str(value).strip()  # the text of True or of 12.0 is refused
+        word = str(value).strip()  # refuses True and 12.0, whose texts are no whole numbers
         if word.removeprefix("-").isdecimal() and len(word) < 20 and lowest <= int(word) <= highest:
             return int(word)
         raise ValueError(f"a whole number from {lowest} to {highest} is needed")
@@ -56,8 +56,8 @@ def number(lowest: float, highest: float, unit: str) -> Callable[[object], float
 
 
 def money(value: object) -> Decimal:
-    """Parse an amount of USD as it is written: a number of the file, or a text. It stays exact."""
-    from decimal import Decimal, InvalidOperation  # for whoever pays
+    """Parse an amount of USD, a number in the file or a text. It stays exact."""
+    from decimal import Decimal, InvalidOperation  # imported by programs with prices alone
 
     try:
         amount = Decimal(str(value))
@@ -85,12 +85,12 @@ def names(value: object) -> frozenset[str]:
 
 
 def nearest(word: str, words: Collection[str], likeness: float = 0.6) -> str | None:
-    """Return the one of `words` that is most like `word`, if any is like enough (0 to 1)."""
-    import difflib  # for whoever misspells
+    """Return the one of `words` that is most like `word`, if its likeness (0 to 1) is enough."""
+    import difflib  # imported only after a spelling mistake
 
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=likeness)), None)
 
 
 def did_you_mean(meant: str | None) -> str:
-    """Write the end of a refusal that suggests `meant`; nothing where there is no suggestion."""
+    """Write the end of an error message that suggests `meant`; empty without a suggestion."""
     return f"; did you mean {meant}?" if meant else ""

@@ -1,6 +1,6 @@
-"""PromQL for metertap's metrics: their names in Prometheus, what counts, and quoting.
+"""PromQL for metertap's metrics: their names in Prometheus, outcomes that count, and quoting.
 
-The names are what OpenTelemetry's standard exporter makes of the catalogue's.
+The names are what OpenTelemetry's standard exporter makes of those in the catalogue.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from metertap import catalogue, outcomes
 
 
 def label(attribute: str) -> str:
-    """Name the label that an attribute becomes."""
+    """Return the label that an attribute becomes in Prometheus."""
     return attribute.replace(".", "_")
 
 
 def seconds(metric: catalogue.Metric) -> str:
-    """Name a histogram of durations."""
+    """Return the name that a histogram of durations has in Prometheus."""
     return f"{label(metric.name)}_seconds"
 
 
@@ -55,16 +55,16 @@ PART = label(catalogue.DEFINITION_PART)
 LOOKUP = label(catalogue.CACHE_REQUEST_TYPE)
 
 FAILED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.FAILED))}"'
-"""Matches calls that failed."""
+"""Matches calls that have failed."""
 COUNTED = f'{OUTCOME}=~"{"|".join(sorted(outcomes.SAMPLED))}"'
-"""Matches calls that rates and percentiles are made of: ok and failed."""
+"""Matches calls that enter rates and percentiles: ok and failed ones."""
 HIT = f'{LOOKUP}="hit"'
 SERVED = f'{label(catalogue.SIDE)}="{catalogue.SERVER}"'
-"""Matches the weight of tools where they run, and not where another process asks for them."""
+"""Matches the weight of tools where they run, and not where a client asks for them."""
 BOUNDS = "le, vmrange"
-"""Labels of a bucket: `vmrange` where VictoriaMetrics was sent exponential histograms."""
+"""Labels of a bucket: `vmrange` in VictoriaMetrics that got exponential histograms."""
 OVERFLOW = 'otel_metric_overflow="true"'
-"""Matches the one series of a metric that holds what was past its limit."""
+"""Matches the one series of a metric that holds what is past its series limit."""
 
 
 def selector(metric: str, *matchers: str) -> str:
@@ -73,9 +73,9 @@ def selector(metric: str, *matchers: str) -> str:
 
 
 def quantile(share: float, metric: str, rate: Callable[[str], str], by: str = "") -> str:
-    """Estimate a percentile of a histogram, which `rate` rates by its name.
+    """Estimate a percentile of a histogram; `rate` makes the rate of a metric's name.
 
-    Prometheus's native histograms come first, where there are any: their error is below 1 %.
+    Prometheus's native histograms come first, if there are any: their error is below 1 %.
     """
     native, classic = (
         f"histogram_quantile({share}, sum by ({labels}) ({rate(name)}))"
@@ -88,12 +88,12 @@ def quantile(share: float, metric: str, rate: Callable[[str], str], by: str = ""
 
 
 def at_most(estimate: str, longest: str) -> str:
-    """Hold an estimated percentile down to the longest call, where Prometheus has that."""
+    """Limit an estimated percentile to the longest call, where Prometheus has that."""
     return f"({longest} < {estimate}\nor {estimate})"
 
 
 def quoted(text: str) -> str:
-    """Quote `text` for PromQL and for YAML: nothing in it can end the string."""
+    """Quote `text` for PromQL and for YAML, so that nothing in it can end the string."""
     return f'"{"".join(_escaped(character) for character in text)}"'
 
 

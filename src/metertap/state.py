@@ -1,8 +1,7 @@
 """The state of this process: its recorder, the settings in force, and what a fork must renew.
 
-Locks, registries and caches of a whole process live here, or in the module that owns them and
-registers with `on_fork` and `on_reset`. So a forked child and a test start from nothing, and nobody
-is forgotten.
+Locks, registries and caches that exist once in a process live here, or in the module that owns them
+and registers with `on_fork` and `on_reset`. So a forked child, and each test, start from nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Hook = Callable[[], None]
 
 
 _AtFork = tuple[Hook | None, Hook | None, Hook | None]
-"""Functions that run around a fork: before it, in the parent and in the child."""
+"""Three functions for a fork: to call before it, in the parent, and in the child."""
 
 
 class _State:
@@ -35,11 +34,11 @@ class _State:
     )
 
     def __init__(self) -> None:
-        # Reentrant: reading the settings warns, and a logging handler may come back here.
+        # Reentrant: reading the settings may warn, and a logging handler may call metertap.
         self.lock = locks.rlock()
         self.recorder = Recorder()
         self.settings: Settings | None = None
-        self.enabled: bool | None = None  # None: not before somebody has read the settings
+        self.enabled: bool | None = None  # None until the settings were read
         self.end_fork: Hook = lambda: None
         self.is_forked = False
         self.at_fork: list[_AtFork] = []
@@ -48,7 +47,7 @@ class _State:
 
 _state = _State()
 _forking = threading.local()
-"""The functions that were called before the fork that this thread makes."""
+"""The hooks that ran before the fork that this thread is about to make."""
 
 
 def recorder() -> Recorder:
@@ -61,7 +60,7 @@ def settings() -> Settings:
     found = _state.settings
     if found is not None:
         return found
-    with _state.lock:  # what a thread reads here must not replace what instrument() was told
+    with _state.lock:  # must not replace what instrument() sets
         if _state.settings is None:
             configure(read())
         assert _state.settings is not None
@@ -69,9 +68,9 @@ def settings() -> Settings:
 
 
 def is_enabled() -> bool:
-    """Return whether anything is to be recorded at all.
+    """Return whether calls and lookups are to be recorded.
 
-    So it is before the first `instrument()` as well, and from `stop` to the next one it is not.
+    They are before the first `instrument()` as well; they are not from `stop` to the next one.
     """
     enabled = _state.enabled
     return settings().enabled if enabled is None else enabled
@@ -83,8 +82,8 @@ def is_forked() -> bool:
 
 
 def configure(new: Settings) -> None:
-    """Put `new` in force, and record from now on if it says so."""
-    _state.recorder.look()  # Caches that are not named yet would lose their counts.
+    """Put `new` in force, and record from now on unless it disables that."""
+    _state.recorder.look()  # caches that have no name yet would lose their counts
     with _state.lock:
         _state.settings = new
         _state.enabled = new.enabled
@@ -104,8 +103,8 @@ def on_fork(
 ) -> None:
     """Call these around every fork: `before` it, then in the `parent` and in the `child`.
 
-    Hooks for `before` run last registered first, the others first registered first. What one
-    raises is counted as a fault, and the others run.
+    `before` hooks run in reverse order of registration, the others in order. An exception of a hook
+    counts as a fault, and the other hooks run.
     """
     _state.at_fork.append((before, parent, child))
 
@@ -132,8 +131,8 @@ def _run(hooks: Iterable[Hook | None], place: str) -> None:
 
 
 def _before_fork() -> None:
-    # A hook may import what has hooks of its own, and so may another thread meanwhile. Those that
-    # were not called before are not called after.
+    # A hook, or another thread meanwhile, may import a module that registers hooks. Hooks that did
+    # not run before the fork do not run after it.
     found: list[_AtFork] = []
     while new := _state.at_fork[len(found) :]:
         _run([before for before, _, _ in reversed(new)], "fork")
@@ -141,7 +140,7 @@ def _before_fork() -> None:
     _forking.hooks = found
     with faults.guarded("fork"):
         recording.load()
-    # Last: the other hooks may record, and nothing of ours may wait while this lock is held.
+    # Last: the other hooks may record, and must not wait for this lock.
     _state.end_fork = _state.recorder.before_fork()
 
 

@@ -1,10 +1,9 @@
 """Text for people: figures, and what others wrote, so that it can be shown.
 
-Figures stand in columns, in sentences, and in the words of Prometheus's configuration. No data is a
-dash, never 0. In columns nothing is rounded up to "all" or down to "none".
-
+Figures stand in columns, in sentences, and in Prometheus's configuration. A missing figure is a
+dash, never 0. In columns nothing is rounded up to 100 % or down to 0 %.
 What others wrote (names, errors, values of settings) goes through `printable` before it reaches a
-terminal or a log, and through `without_secrets` where it may quote an address or a header.
+terminal or a log, and through `without_secrets` if it may quote an address or a header.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import re
 from collections.abc import Sequence
 
 NONE = "–"
-"""The text in a column where there is no data."""
+"""The text of a figure that is not known."""
 ABOUT = "≈"
-"""The sign before a percentile that is estimated, or limited to the longest of few calls."""
+"""The sign of a percentile that is estimated, or limited to the longest of few calls."""
 LEGEND = f"{ABOUT} an estimate, or of too few calls"
 TWO_CALLS = f"{NONE} a percentile needs two calls"
 
@@ -26,20 +25,20 @@ NO_TOOL = (
     '`with metertap.measure_tool("name"):` around a block, or by a line below '
     '[tool.metertap.tools] in pyproject.toml: "package.module:function" = {}'
 )
-"""The advice where caches are measured and tools are not."""
+"""The advice if caches are measured and no tool is."""
 
 ORDER = (
     "If it runs all the same: a decorator that registers a function, such as @app.get, has to "
     "stand above @metertap.tool"
 )
-"""The advice about a decorated function of which no call was seen."""
+"""The advice if no call of a decorated function was seen."""
 
 _LONGEST = 1000
-"""Characters of one text that are shown."""
+"""The most characters that are shown of one text."""
 _HIDDEN = "…"
 _SEARCHED = 2_000
-"""Characters of a text that are searched for secrets: that takes the square of them in time."""
-# Patterns are compiled when something is wrong, and not by every program that starts.
+"""The most characters that are searched for secrets: the search takes quadratic time."""
+# Patterns are compiled when they are first needed, not at the start of every program.
 _USER = r"(//|:/)(?!/)\S*@|\b[^\s/@:'\"]+:[^\s/@]+@"
 _PATH = r"(?i)(\bhttps?://?[^\s/?#'\"<>]+)[/?#][^\s'\"<>]+"
 _SCHEME = r"(?i)\b(bearer|basic)(?:\s|%20|\+)+[^\s'\",;]+"
@@ -48,13 +47,13 @@ _OPTION = (
     r"(?:(['\"]).*?\2|[^\s'\"]+)"
 )
 _BY_LOOK = r"\b(?:sk-|gh[a-z]_|github_pat_|glpat-|xox[a-z]-|AKIA|eyJ)[\w.-]{12,}"
-"""Tokens of OpenAI, GitHub, GitLab, Slack and AWS, and JSON Web Tokens, by their look."""
+"""Tokens of OpenAI, GitHub, GitLab, Slack and AWS, and JSON Web Tokens, by their prefixes."""
 _PAIR = (
     r"(?i)((?:(?P<header>authorization|cookie)|(?:api|access|account|private)[-_]?key|token|passw"
     r"|passphrase|pwd|secret|credential|signature|session[-_]?id"
     r"|(?<![a-z])(?:auth|jwt|pass|sig)(?![a-z]))[\w-]{0,40}"
     r"(?:\\?['\"])?\s{0,9}(?:[=:]|(?<=['\"]),)\s{0,9}b?)"
-    # A quoted value ends with its quote, and that of a header with its line: it may have words.
+    # A quoted value ends with its quote, a header's with its line: both may contain spaces.
     r"(?:(?P<quote>\\?['\"])(?:\\.|(?!(?P=quote))[\s\S])*|(?(header)[^\n]+|[^\s'\",;&]+))"
 )
 
@@ -63,16 +62,16 @@ _PAIR = (
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return the first of `names`, and how many more there are."""
+    """Return the first of `names`, and the number of those left out."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def printable(text: str, longest: int = _LONGEST) -> str:
-    """Return `text` with everything escaped that a terminal would act on instead of showing it.
+    """Return `text` with everything escaped that a terminal would obey instead of showing it.
 
-    Names come from other processes: control sequences, line ends, characters that reverse the
-    direction of a line. What is longer than anything that people read is cut off.
+    Names from other processes may have control sequences, line ends, and characters that reverse
+    the direction of a line. Text that is too long for people to read is cut off.
     """
     shown = text if len(text) <= longest else f"{text[:longest]}…"
     if shown.isprintable():
@@ -83,10 +82,10 @@ def printable(text: str, longest: int = _LONGEST) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` without the users, passwords and headers that it quotes, as far as they show.
+    """Return `text` without users, passwords and headers that it quotes, as far as they are found.
 
-    Messages of libraries quote what they could not use: an address with a password in it, a header.
-    A text that is longer than any that is shown is cut off.
+    Errors of libraries quote what they could not use: an address with a password, a header. A text
+    that is longer than any that is shown is cut off.
     """
     text = re.sub(_USER, rf"\1{_HIDDEN}@", text[:_SEARCHED])
     text = re.sub(_SCHEME, rf"\1 {_HIDDEN}", text)
@@ -95,14 +94,14 @@ def without_secrets(text: str) -> str:
 
 
 def without_paths(text: str) -> str:
-    """Return `text` with addresses cut off after the host: webhooks keep secrets in the path."""
+    """Return `text` with addresses cut off after the host: the path of a webhook is a secret."""
     return re.sub(_PATH, rf"\1/{_HIDDEN}", text)
 
 
 def markdown(text: str) -> str:
-    """Return `text` so that Markdown, and GitHub's kind of it, finds nothing in it to act on.
+    """Return `text` escaped for Markdown, including GitHub's.
 
-    That includes mentions of people and addresses.
+    Mentions of people and addresses are not linked either.
     """
     return re.sub(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])", r"\\\1", printable(text))
 
@@ -127,7 +126,7 @@ def latency(milliseconds: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Write a percentage (0 to 100) without its sign: `99.9`."""
+    """Write a percentage (0 to 100) without the sign: `99.9`."""
     if value is None:
         return NONE
     if value in (0, 100):
@@ -138,7 +137,7 @@ def percent(value: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Write how often something happens a second: `3.1`."""
+    """Write a number of events per second: `3.1`."""
     if per_second is None:
         return NONE
     if per_second == 0:
@@ -161,7 +160,7 @@ def size(value: int | None) -> str:
 
 
 def money(usd: float | None) -> str:
-    """Write an amount of USD: cents, or three digits of less than a dollar: `$0.00215`."""
+    """Write an amount of USD: in cents, or with three digits below a dollar: `$0.00215`."""
     if usd is None:
         return NONE
     if not usd or abs(usd) >= 1:
@@ -173,7 +172,7 @@ def money(usd: float | None) -> str:
 
 
 def tool(name: str) -> str:
-    """Name a tool for people: model calls that no tool made are of the tool `none`."""
+    """Return a tool's name for people; `none` stands for model calls outside of any tool."""
     return "outside tools" if name == "none" else name
 
 
@@ -200,7 +199,7 @@ def seconds(value: float | None) -> str:
 
 
 def time_span(seconds: float) -> str:
-    """Write a time in its two largest units that are not zero, at least a second: `5 min`."""
+    """Write a time of at least a second in its two largest units that are not zero: `5 min`."""
     return _spaced([part for part in _split(max(1, round(seconds))) if part[0]][:2])
 
 
@@ -208,12 +207,12 @@ def time_span(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number without the noise of binary fractions: `0.01`."""
+    """Write a number without rounding errors of binary fractions: `0.01`."""
     return f"{value:.10g}"
 
 
 def prometheus_duration(seconds: int) -> str:
-    """Write a time as Prometheus reads it: `1h30m`."""
+    """Write a time in Prometheus's notation: `1h30m`."""
     return "".join(f"{count}{unit[0]}" for count, unit in _split(seconds) if count) or "0s"
 
 

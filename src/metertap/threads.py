@@ -1,10 +1,10 @@
-"""Threads of metertap's, which leave signals to those of the program.
+"""Threads of metertap, which leave signals to the program's own threads.
 
-The system gives a signal to any thread of a process that does not block it. Where the program
-blocks one, to take it later (`sigwait`, a `signalfd`) or not to be disturbed, a thread that blocks
-nothing would get it, and the program's handler would run, or the process would end.
+The system gives a signal to any thread of the process that does not block it. If the program blocks
+a signal (to take it by `sigwait` or a `signalfd`, or not to be disturbed), a thread of metertap
+that does not block it would get it: the program's handler would run, or the process would end.
 
-Nothing of the program may run in such a thread that starts processes: they would block all of them.
+No code of the program may start processes in such a thread: they would inherit the blocked signals.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ _NO_HOOKS = {"_trace_hook": None, "_profile_hook": None}
 
 
 class Thread(threading.Thread):
-    """A thread that takes no signals of the process, and is not seen by its tracers.
+    """A thread that takes no signals of the process, and that its tracers do not see.
 
-    A tracer or profiler of the program (`threading.settrace`) would run in it, print it, and count
-    what it does beside the program's own threads.
+    A tracer or profiler of the program (`threading.settrace`) would run in it, print it, and add
+    its functions to those of the program's own threads.
     """
 
     def start(self) -> None:
-        """Start it. Raises RuntimeError where none can be started."""
+        """Start the thread. Raises RuntimeError if no thread can be started."""
         with signals_kept_away():
             super().start()
 
     def _bootstrap_inner(self) -> None:
-        # Python sets the hooks in here, which it finds among the globals of this function.
+        # Python sets the hooks in this method; it looks them up in the globals of its function.
         inherited: Any = super()
         begin = inherited._bootstrap_inner
-        # Python's own alone is known: gevent puts a class of its own in the place of Python's.
+        # Only Python's own method is known: gevent puts a class of its own in place of Python's.
         function = getattr(begin, "__func__", None)
         if type(function) is FunctionType and function.__globals__ is vars(threading):
             hookless = FunctionType(function.__code__, {**vars(threading), **_NO_HOOKS})

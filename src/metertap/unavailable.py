@@ -1,7 +1,7 @@
-"""Stand-ins for the public names where metertap cannot be used: they do nothing.
+"""Stand-ins for the public names where metertap cannot be used. They do nothing.
 
-A program must run where a package that metertap needs cannot be imported, or is broken. Functions
-that are decorated stay as they are, blocks are run, records go nowhere, and one warning says why.
+A program must run where a package that metertap needs is missing or broken. There, decorated
+functions stay as they are, measured blocks run, records are dropped, and one warning says why.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CacheMeter:
 
 
 class PerformanceMetricsCollector:
-    """A collector that records nothing and has nothing to show."""
+    """A collector that records nothing and shows nothing."""
 
     @classmethod
     def get_instance(cls) -> PerformanceMetricsCollector:
@@ -172,7 +172,7 @@ _DOING_NOTHING = frozenset(
 def stand_in(name: str, error: Exception) -> Any:
     """Return the stand-in for a public `name` that cannot be imported because of `error`.
 
-    Raises `error` for a name that has nothing to stand for it.
+    Raises `error` for a name that has no stand-in.
     """
     if name not in _DOING_NOTHING and name not in globals():
         raise error
@@ -181,7 +181,7 @@ def stand_in(name: str, error: Exception) -> Any:
 
 
 def tell(error: Exception) -> None:
-    """Warn once that something that metertap needs cannot be imported because of `error`."""
+    """Warn once that a package that metertap needs cannot be imported because of `error`."""
     faults.warn_once(
         "unavailable",
         "the program runs unmeasured: %s: %s",

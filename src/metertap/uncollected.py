@@ -1,10 +1,10 @@
-"""Imports without collections of garbage: they leave none, and to look for it takes as long."""
+"""Imports without garbage collection, which would find no garbage and take as long again."""
 
 from __future__ import annotations
 
 import gc
 
-TYPE_CHECKING = False  # a program's start waits for what is imported here
+TYPE_CHECKING = False  # imported at the start of every program
 if TYPE_CHECKING:
     from types import TracebackType
 
