@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import metertap
-from metertap import faults, state
+from metertap import catalogue, faults, state
 from metertap.alerts import counters, thresholds
 from metertap.alerts.evaluator import Evaluator
 from support.evaluated import BEGAN, EVERY, QUIET, Process
@@ -102,6 +102,28 @@ def test_names_past_the_limit_are_an_overflow_and_unknown_tools_are_not() -> Non
         assert counters.read(recorder).overflown == 0
         for name in ("two", "three", "four"):
             metertap.record_tool_call(name, True, 1.0)
+        assert counters.read(recorder).overflown == 1
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        catalogue.TOOL_FIRST_ITEM,
+        catalogue.SERVER_DURATION,
+        catalogue.CLIENT_DURATION,
+        catalogue.SERVER_SESSION,
+        catalogue.CLIENT_SESSION,
+        *catalogue.OF_MODELS,
+    ],
+    ids=lambda metric: str(metric.name),
+)
+def test_a_metric_past_its_limit_is_an_overflow(metric: catalogue.Metric) -> None:
+    with metertap.instrument(series_limit=2, json_endpoint=False):
+        recorder = state.recorder()
+        for number in range(2):
+            recorder.record_operation(number, metric, {"made": str(number)}, 0.1)
+        assert counters.read(recorder).overflown == 0
+        recorder.record_operation(2, metric, {"made": "2"}, 0.1)
         assert counters.read(recorder).overflown == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from metertap import catalogue, faults, outcomes
 from metertap.recording import Recorder
 from metertap.recording.cache_series import EVICTIONS
+from metertap.weight.definitions import definition
 from support.kept_instruments import KeptInstruments
 from support.used_recorder import used
 from support.warned import warnings_of
@@ -348,10 +349,9 @@ def test_the_limit_of_a_metric_is_of_that_metric_and_begins_again_with_a_reset()
     assert recorder.find_operation("s1") is not None
     assert recorder.find_operation("s2") is None
     assert recorder.find_operation("c1") is not None
-    assert recorder.has_overflown(catalogue.SERVER_DURATION)
-    assert not recorder.has_overflown(catalogue.CLIENT_DURATION)
+    assert recorder.overflown() == [catalogue.SERVER_DURATION.name]
     recorder.reset()
-    assert not recorder.has_overflown(catalogue.SERVER_DURATION)
+    assert recorder.overflown() == []
     recorder.record_operation("s2", catalogue.SERVER_DURATION, {}, 0.1)
     assert recorder.find_operation("s2") is not None
 
@@ -364,6 +364,18 @@ def test_weights_of_clients_are_bounded_and_those_of_servers_are_not() -> None:
     of_clients = [recorder.weight(name, "mcp", catalogue.CLIENT).name for name in "abc"]
     assert of_clients == ["a", "b", catalogue.OTHER]
     assert recorder.weight("a", "mcp", catalogue.CLIENT).name == "a"
+
+
+def test_tools_past_the_limit_of_weights_have_no_definition_together() -> None:
+    recorder = Recorder(series_limit=1)
+    for name in "abc":
+        weight = recorder.weight(name, "mcp", catalogue.CLIENT)
+        weight.defined_by(definition, f'{{"name": "{name}"}}')
+        weight.record(10)
+    found = {item.name: item for item in recorder.weight_figures() or ()}
+    assert found["a"].definition is not None
+    assert found[catalogue.OTHER].definition is None
+    assert found[catalogue.OTHER].results == 2
 
 
 def test_a_tool_has_a_weight_only_where_weights_are_recorded() -> None:

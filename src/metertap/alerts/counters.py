@@ -58,8 +58,7 @@ def read(recorder: Recorder) -> Counters:
     for cache in recorder.cache_figures():
         caches[cache.name, cache.system] = (cache.hits, cache.misses)
         overflown += cache.name == catalogue.OTHER and cache.hits + cache.misses > 0
-    for metric in (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION):
-        overflown += recorder.has_overflown(metric)
+    overflown += len(recorder.overflown())
     fault_counts = {place: (count,) for place, count in faults.fault_counts().items()}
     spent = int(1_000_000 * recorder.spent())
     return Counters(tools, caches, fault_counts, overflown, spent, recorder.newest_latencies)

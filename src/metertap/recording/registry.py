@@ -170,9 +170,9 @@ class Registry(Views):
 
         return locks.briefly(self.lock, find)
 
-    def has_overflown(self, metric: catalogue.Metric) -> bool:
-        """Return whether `metric` is past its series limit, and operations share data points."""
-        return metric.name in self._overflown
+    def overflown(self) -> list[str]:
+        """Name the metrics past their series limit, whose operations share data points."""
+        return list(self._overflown)
 
     def _operation_series(
         self, metric: catalogue.Metric, attributes: Mapping[str, str]

@@ -160,9 +160,13 @@ class WeightSeries(LatencySeries["WeightFigures"]):
             self.append(size)
 
     def defined_by(self, measure: Callable[[Any], Definition | None], what: Any) -> None:
-        """Note the definition `what`; `measure` returns its size when figures are read."""
-        self._define = measure, what
-        self._defined += 1
+        """Note the definition `what`; `measure` returns its size when figures are read.
+
+        The series that many tools share has none: that of one would pass for that of all.
+        """
+        if self.name != catalogue.OTHER:
+            self._define = measure, what
+            self._defined += 1
 
     def is_awaited(self, value: object = 0) -> bool:
         return not (isinstance(value, int) and value < 0) and super().is_awaited()
