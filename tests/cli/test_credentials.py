@@ -196,6 +196,46 @@ def test_a_token_goes_only_where_nobody_on_the_way_reads_it(
         assert seen.pop() == f"Bearer {TOKEN}"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_a_token_of_the_environment_goes_to_no_other_user_at_a_socket(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    token_file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("METERTAP_TOKEN", TOKEN)
+    path = tmp_path / "json.sock"
+    another = 12_345
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        os.seteuid(another)  # the system notes who listens
+        try:
+            listener.listen()
+        finally:
+            os.seteuid(0)
+        listener.settimeout(60)
+
+        def shown(*options: str) -> tuple[str, bytes]:
+            """What the command says, and what the other user's process is sent."""
+            heard: list[bytes] = []
+
+            def hear() -> None:
+                line, _ = listener.accept()
+                with line:
+                    heard.append(line.recv(4096))
+
+            thread = Thread(target=hear)
+            thread.start()
+            _, told = outcome("snapshot", f"unix:{path}", *options, capsys=capsys)
+            thread.join()
+            return told, heard[0]
+
+        told, sent = shown()
+        assert (sent, "another user listens there" in told) == (b"", True)
+        _, sent = shown("--token-file", str(token_file))
+        assert f"Bearer {TOKEN}".encode() in sent
+
+
 def test_a_registered_process_that_wants_no_token_is_shown_none(
     monkeypatch: pytest.MonkeyPatch, token_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

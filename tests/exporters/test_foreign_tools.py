@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
     ExplicitBucketHistogramAggregation,
     ExponentialBucketHistogramAggregation,
@@ -16,6 +17,10 @@ from opentelemetry.sdk.metrics.view import (
 
 import metertap
 from metertap import catalogue
+from metertap.recording import Recorder
+from metertap.workers import records
+from metertap.workers.ledger import Ledger
+from metertap_exporters.json.foreign import foreign_tools, section
 from support.checked import check
 
 pytestmark = pytest.mark.sdk
@@ -198,3 +203,16 @@ def test_a_sum_that_overflowed_is_null_in_a_document_that_is_whole(foreign: Fore
     found = foreign.tools()["search"]
     assert found["total_calls"] == 2
     assert found["avg_latency_ms"] is None
+
+
+def test_what_others_name_and_measure_reaches_other_workers() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    histogram = provider.get_meter("other\ud800").create_histogram(TOOL, unit="s")
+    histogram.record(1e305, {"gen_ai.tool.name": "\ud800" * 300, "error.type": "E\ud800"})
+    ledger = Ledger(Recorder(), [section(lambda: foreign_tools(reader.get_metrics_data()))])
+    now = {name: (items, 1.0) for name, items in ledger.now(["foreign"]).items()}
+    taken = records.read(records.written(records.Head(), ledger.sections, now, {}), ledger.sections)
+    [(key, counts)] = taken.sheet["foreign"].items()
+    assert (key, counts.count, counts.total) == (("?" * 200, "other?"), 1, None)
+    assert counts.error_types == {"E?": 1}

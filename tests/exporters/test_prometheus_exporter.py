@@ -77,6 +77,20 @@ def test_durations_are_histograms_in_seconds(tap: Tap) -> None:
     assert found[key(f"{name}_count", **failed)] == 1
 
 
+def test_text_that_cannot_be_encoded_costs_nothing_else() -> None:
+    provider = MeterProvider()
+    meter = provider.get_meter("app\ud800")
+    sold = meter.create_counter("sold", description="What was sold\ud800.")
+    sold.add(2, {"path": "a\ud800b"})
+    with metertap.instrument(prometheus=True, meter_provider=provider) as tap:
+        sold.add(3, {"path": "a\ud800b"})
+        record()
+        found = text(tap).decode()
+    assert "# HELP sold_total What was sold?.\n" in found
+    assert re.search(r'sold_total{.*otel_scope_name="app\?".*path="a\?b"} 3.0\n', found)
+    assert 'gen_ai_tool_name="search"' in found
+
+
 @pytest.mark.faults
 def test_everything_else_has_its_prometheus_name(tap: Tap) -> None:
     record()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from metertap.recording import Recorder
+from metertap.workers import records
 from metertap.workers.ledger import Ledger
 from metertap.workers.merged import Merged
 from metertap_exporters.exposition import summed
@@ -123,3 +125,14 @@ def test_of_a_worker_that_ended_its_counts_stay() -> None:
     for point in (Point("counter", 1.0), Point("histogram", 1.0)):
         assert section.settle(point) is point
     assert section.settle(Point("gauge", 1.0)) is None
+
+
+def test_a_number_that_no_worker_takes_costs_nothing_else() -> None:
+    many = [family("counter", value) for value in (sys.float_info.max, -1e305, 4)]
+    for number, one in enumerate(many):
+        one.name += str(number)
+    ledger = Ledger(Recorder(), [summed.section(lambda: many)])
+    now = {name: (items, 1.0) for name, items in ledger.now([summed.NAME]).items()}
+    taken = records.read(records.written(records.Head(), ledger.sections, now, {}), ledger.sections)
+    values = [point.value for point in taken.sheet[summed.NAME].values()]
+    assert values == [None, None, 4.0]

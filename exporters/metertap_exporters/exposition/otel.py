@@ -21,6 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from metertap import catalogue, faults
+from metertap.labels import encodable
 from metertap_exporters.exposition.families import Distribution, Exemplar, Family, Group, Series
 
 _NO_EXEMPLARS: Mapping[int, Exemplar] = {}
@@ -63,7 +64,7 @@ def _add(metric: Any, scope: Any, found: dict[tuple[str, str, str, str], Family]
     if kind is None:
         return
     name, unit = _name_and_unit(metric, kind)
-    description = metric.description or ""
+    description = encodable(metric.description or "")
     family = found.setdefault(
         (name, kind, description, unit), Family(name, kind, description, unit)
     )

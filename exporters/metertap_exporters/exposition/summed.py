@@ -22,6 +22,8 @@ from metertap_exporters.exposition.families import Distribution, Family, Group, 
 NAME = "families"
 """The name of the section."""
 _COUNTED = frozenset({"counter", "histogram"})
+_LARGEST = 1e300
+"""The largest number that another worker takes; a gauge of the application's may be any."""
 
 
 class Point(NamedTuple):
@@ -214,7 +216,7 @@ def _bounds_of(text: str) -> tuple[float, ...]:
 
 
 def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return float(value) if abs(value) <= _LARGEST else None
 
 
 def _value(point: Point) -> Any:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from opentelemetry.exporter.prometheus._mapping import sanitize_attribute
 
 from metertap import faults
+from metertap.labels import encodable
 from metertap_exporters.exposition.families import (
     Distribution,
     Exemplar,
@@ -175,7 +176,8 @@ def _label_value(value: object) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    # An attribute of the application's own instruments may have what would break the whole text.
+    return encodable(value).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def _head(family: Family, is_openmetrics: bool) -> list[str]:

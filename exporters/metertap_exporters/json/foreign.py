@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue
+from metertap.labels import as_label
 from metertap.outcomes import by_count
 from metertap.recording.percentiles import Percentiles
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from metertap.workers.rows import Items
     from metertap.workers.sections import Section
     from metertap_exporters.json.shape import Tool
+
+_LARGEST = 1e300
+"""The largest number that another worker takes."""
 
 
 @dataclass(repr=False)
@@ -59,7 +63,7 @@ class ForeignTool:
                 point.max,
                 tuple(getattr(point, "explicit_bounds", ())),  # exponential ones have none
                 tuple(getattr(point, "bucket_counts", ())),
-                {} if error_type is None else {str(error_type): failed},
+                {} if error_type is None else {as_label(str(error_type)): failed},
             )
         )
 
@@ -165,7 +169,7 @@ class ForeignTool:
 
 
 def _finite(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) else None
+    return seconds if abs(seconds) <= _LARGEST else None
 
 
 def _milliseconds(seconds: float) -> float | None:
@@ -184,7 +188,7 @@ def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
             for point in _tool_durations(scope_metrics.metrics):
                 name = (point.attributes or {}).get(catalogue.TOOL_NAME)
                 if name is not None and point.count:
-                    key = (str(name), source)
+                    key = (as_label(str(name)), as_label(source))
                     found.setdefault(key, ForeignTool(*key)).add(point)
     return list(found.values())
 

@@ -7,8 +7,10 @@ command ask elsewhere, wait without end, or fill the memory.
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -22,6 +24,7 @@ MOST_BYTES = 16 * 2**20
 """The largest body that is read: a document of the 2,000 series that are kept has about 2 MB."""
 _MOST_TOLD = 200
 """Characters of a reason that are passed on: it may quote the answer."""
+_PEER = struct.Struct("3i")
 UNIX = "unix:"
 """How the address of a Unix socket begins; its path follows."""
 NONE = Credentials()
@@ -51,7 +54,7 @@ def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
         if shown is not None:
             headers["Authorization"] = shown
         if url.startswith(UNIX):
-            return _ask_socket(url.removeprefix(UNIX), path, headers)
+            return _ask_socket(url.removeprefix(UNIX), path, headers, credentials.is_for_own)
         return _ask_port(urlsplit(url), path, headers, credentials)
     except TimeoutError:
         raise Unreachable(url + path, f"no whole answer within {SECONDS:g} s") from None
@@ -61,11 +64,22 @@ def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
         raise Unreachable(url + path, reason, is_refused=refused) from None
 
 
-def _ask_socket(place: str, path: str, headers: dict[str, str]) -> bytes:
+def _ask_socket(place: str, path: str, headers: dict[str, str], is_for_own: bool) -> bytes:
+    """Ask at a socket. What is there may be another user's: a folder in /tmp goes and comes."""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(SECONDS)
         line.connect(place)
+        if is_for_own and "Authorization" in headers and not _is_own(line):
+            raise ValueError("another user listens there; only --token-file FILE shows a token")
         return _ask(line, http.client.HTTPConnection("localhost"), path, headers)
+
+
+def _is_own(line: socket.socket) -> bool:
+    """Return whether a process of this user's or the system's listens there."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    found = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    return _PEER.unpack(found)[1] in {0, os.getuid()}
 
 
 def _ask_port(

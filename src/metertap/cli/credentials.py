@@ -34,6 +34,8 @@ class Credentials:
     keyfile: Path | None = None
     user: str = ""
     """Whose password the token is, where one is asked for."""
+    is_for_own: bool = False
+    """Whether the token, which nobody named, is for processes of this user and the system alone."""
 
     def authorization(self) -> str | None:
         """Return the value of the header that shows the token. Raises ValueError without it."""
@@ -94,6 +96,7 @@ def for_registered(given: Credentials, process: Running) -> Credentials:
         return replace(shown, token_file=None)
     if given.token_file is not None:
         return shown
+    shown = replace(shown, is_for_own=True)
     if process.token_file is not None:
         return replace(shown, token_file=Path(process.token_file))
     found = settings.read()
@@ -112,7 +115,7 @@ def for_address(given: Credentials, address: str, token: str) -> Credentials:
     if not _is_safe(urlsplit(address)):
         return given
     found = settings.read()
-    return replace(given, token_file=found.token_file, token=found.token)
+    return replace(given, token_file=found.token_file, token=found.token, is_for_own=True)
 
 
 def _is_safe(url: SplitResult) -> bool:
