@@ -71,6 +71,24 @@ def test_what_nobody_has_asked_is_known_a_second_later(
     assert calls(group.gathered(FIGURES)) == 15
 
 
+@pytest.mark.parametrize("has_joined", [True, False])
+def test_a_process_that_only_starts_others_leaves_them_what_it_counted_before(
+    has_joined: bool, stack: ExitStack
+) -> None:
+    supervisor = Member(stack.enter_context(started((*MEMBER, "60"))))
+    supervisor.does("call 10")
+    if has_joined:
+        assert supervisor.does("join")
+    supervisor.does("rest")
+    one, two = another(stack, calls=1), another(stack, calls=2)
+    assert one.does("counted") == two.does("counted") == [13, 0]
+    supervisor.kill()
+    assert two.does("counted") == [13, 1]
+    one.kill()
+    assert two.does("holds 60")
+    assert two.does("counted") == [13, 2]
+
+
 def test_a_worker_that_ends_before_it_has_joined_leaves_its_totals(
     group: WorkerGroup, stack: ExitStack
 ) -> None:

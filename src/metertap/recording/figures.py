@@ -160,6 +160,17 @@ class Figures(NamedTuple):
     def total_requests(self) -> int:
         return sum([tool.calls for tool in self.tools])
 
+    @property
+    def has_counts(self) -> bool:
+        """Whether anything was called, asked or looked up."""
+        return bool(
+            self.total_requests
+            or self.operations
+            or self.sessions
+            or self.usage
+            or any(cache.hits or cache.misses for cache in self.caches)
+        )
+
 
 class Whole(NamedTuple):
     """The figures of a whole process. Times in Unix seconds.

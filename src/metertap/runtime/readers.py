@@ -110,7 +110,7 @@ class Readers:
             if view is not None:
                 self._recorder.forget_activity_callback(view.endpoint.start)
                 view.endpoint.stop()
-        self.workers.end(time.monotonic() + END_SECONDS)
+        self.workers.rest(time.monotonic() + END_SECONDS)
 
     def forked(self) -> None:
         """Push nothing and listen nowhere in a forked child, until its first record."""

@@ -113,6 +113,16 @@ class Workers:
         if group is not None and (group.has_joined or self._recorder.has_activity):
             listing.briefly(self._guarded(group.tell_last), until - time.monotonic())
 
+    def rest(self, until: float) -> None:
+        """Leave the service to processes that this one starts, with what it has counted so far.
+
+        Waits until `until` at most.
+        """
+        group = self._group
+        if group is not None and self._recorder.lifetime(is_bare=True).has_counts:
+            listing.briefly(self._guarded(group.rest), until - time.monotonic())
+        self.end(until)
+
     def end(self, until: float) -> None:
         """Leave the service; another worker takes the port. Waits until `until` at most."""
         self._recorder.forget_activity_callback(self._join_soon)

@@ -67,6 +67,8 @@ class WorkerGroup:
         self._me = self._first = Member(0, 0)
         self._ports: dict[str, int] = {}
         """The ports of the service by label, and by `pid` and `start` the process that had them."""
+        self._is_followed = False
+        """Whether processes that this one is about to start take its place."""
         self._totals: Totals | None = None
         """The file of its own totals; None while it takes no part."""
         self._written: Sheet = {}
@@ -236,6 +238,17 @@ class WorkerGroup:
             self._close()
             self._clear()
 
+    def rest(self) -> None:
+        """Leave the service to processes that this one starts. Raises OSError.
+
+        The counts so far stay, though nobody may be there yet who needs them.
+        """
+        with self._lock:
+            if self._files is None and not self._is_ended:
+                self._enlist()
+            self._is_followed = True
+            self.end()
+
     def forked(self) -> None:
         """Reset a forked child: it takes part in nothing; sockets and lock are the parent's."""
         self._close()
@@ -369,7 +382,8 @@ class WorkerGroup:
         """Return whether anybody is there, or may come, who counts on this worker's totals."""
         assert self._files is not None
         return (
-            self._hold is None
+            self._is_followed
+            or self._hold is None
             or not self._hold.is_held
             or (self._first != self._me and self._first.is_alive)
             or any(other != self._me and other.is_alive for other in self._files.members())

@@ -47,6 +47,8 @@ def answered(line: str) -> object:
         return [sum(part.figures.succeeded for part in tools), gathered.ended]
     if command == "end":
         return group.end()
+    if command == "rest":
+        return group.rest()
     if command == "port":
         return group.kept_port("json")
     if command == "holds":
