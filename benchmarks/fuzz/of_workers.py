@@ -15,6 +15,7 @@ from metertap.cli.typed_json import Malformed as NoDocument
 from metertap.cli.typed_json import read
 from metertap.recording import Recorder
 from metertap.workers import records, wire
+from metertap.workers.checking import Malformed
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.merged import Merged
@@ -93,7 +94,7 @@ def answers_of_workers() -> Iterator[Target]:
             exposition.text(views.families(figures), is_openmetrics=False)
         _write(ledger, merged)
 
-    yield Target((wire.Malformed,), give)
+    yield Target((Malformed,), give)
 
 
 def _write(ledger: Ledger, sheet: Mapping[str, Items]) -> None:
@@ -119,7 +120,7 @@ def totals_of_workers() -> Iterator[Target]:
         said = _after_length(_said(message, samples, by))
         _write(ledger, records.read(said, ledger.sections).sheet)
 
-    yield Target((wire.Malformed,), give)
+    yield Target((Malformed,), give)
 
 
 @contextmanager

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metertap.workers import wire
+from metertap.workers import columns
+from metertap.workers.checking import Malformed, Samples
+from metertap.workers.coding import decoder, encoder
 from metertap.workers.merging import _counts
 from metertap.workers.rows import Table
 from metertap.workers.together import Windows
-from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, encoder, loaded
+from metertap.workers.wire import VERSION, dumped, loaded
 from metertap_exporters.exposition import summed
 
 
@@ -133,7 +135,7 @@ LENGTHS = st.lists(st.integers(0, 3), max_size=5) | st.builds(
 
 @given(LENGTHS)
 def test_members_are_parted_by_lengths_that_are_equal_or_not(lengths: list[int]) -> None:
-    found = wire.parted(range(sum(lengths)), lengths)
+    found = columns.parted(range(sum(lengths)), lengths)
     assert [*map(len, found)] == lengths
     assert [*chain.from_iterable(found)] == [*range(sum(lengths))]
 

@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from metertap import outcomes
 from metertap.recording import Recorder
 from metertap.workers import records
+from metertap.workers.checking import Malformed, Samples
+from metertap.workers.coding import decoder
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Incoming, Message
 from metertap.workers.records import Head
 from metertap.workers.rows import Rows
 from metertap.workers.sections import Section, of_recorder
-from metertap.workers.wire import VERSION, Malformed, Samples, decoder, dumped, framed, loaded
+from metertap.workers.wire import VERSION, dumped, framed, loaded
 
 TOOLS = ("search", "order", "pay")
 AS_BEFORE: dict[str, Any] = {}

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from metertap import outcomes
 from metertap.recording import Recorder
 from metertap.workers import records
+from metertap.workers.checking import Malformed
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.members import Files
 from metertap.workers.records import Head, Totals
-from metertap.workers.wire import Malformed
 from support.told import LATENCIES, sections, sent
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from metertap.recording import Percentiles
 from metertap.recording.batch import Batch
 from metertap.recording.window import LatencyTotals, Run, run_of
+from metertap.workers.checking import Malformed, Samples
+from metertap.workers.coding import decoder, encoder
 from metertap.workers.runs import NO_RUN, Fresh, Runs, completed, fresh, runs_of
 from metertap.workers.together import Together, Windows
-from metertap.workers.wire import Malformed, Samples, decoder, encoder
 
 LATENCIES = st.floats(0, 1e6, allow_nan=False)
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from metertap import outcomes
 from metertap.workers import merging
+from metertap.workers.checking import Malformed, Samples
+from metertap.workers.coding import decoder
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.rows import Part
 from metertap.workers.sections import Section
-from metertap.workers.wire import Malformed, Samples, decoder
 from support.told import ledger_of, merged
 
 

@@ -13,10 +13,10 @@ from operator import add, is_, is_not
 from typing import Any, NamedTuple
 
 from metertap.recording import Figures
+from metertap.workers.columns import parted
 from metertap.workers.rows import Items, Key, Table
 from metertap.workers.sections import Section
 from metertap.workers.together import Windows
-from metertap.workers.wire import parted
 from metertap_exporters.exposition.families import Distribution, Family, Group, Labels, Series
 
 NAME = "families"

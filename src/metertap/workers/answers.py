@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from metertap.workers.checking import Malformed
 from metertap.workers.exchange import Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import MOST_ASKED, Incoming, is_this_users, listener
 from metertap.workers.members import identity
 from metertap.workers.rows import Sheet
-from metertap.workers.wire import Malformed, framed
+from metertap.workers.wire import framed
 
 _MOST_LINES = 64
 """The most connections at a time: each worker that is asked for the figures of all has one."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Named(Sequence[dict[str, Any]]):
@@ -74,3 +76,9 @@ def with_others(
     for place, other in zip(places, others, strict=True):
         changed[place] = other
     return changed
+
+
+def parted(values: Iterable[T], lengths: Iterable[int]) -> list[tuple[T, ...]]:
+    """Return the next so many values, and then the next, for each of some lengths."""
+    found, ends = (*values,), [*accumulate(lengths)]
+    return [*map(found.__getitem__, map(slice, [0, *ends], ends))]

@@ -7,8 +7,8 @@ from itertools import compress
 from operator import is_not
 from typing import Any, NamedTuple
 
+from metertap.workers.checking import Malformed
 from metertap.workers.rows import Items, Key, Rows, Written
-from metertap.workers.wire import Malformed
 
 MOST_ITEMS = 100_000
 """The most items of one section."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from metertap import faults, locks
 from metertap.workers import records
+from metertap.workers.checking import Malformed, moment
 from metertap.workers.exchange import Heard
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Line, Message, ask_all
@@ -18,7 +19,7 @@ from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, i
 from metertap.workers.merged import Merged
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.rows import Items, Sheet
-from metertap.workers.wire import Malformed, OtherVersion, framed, moment
+from metertap.workers.wire import OtherVersion, framed
 
 _ASK_SECONDS = 0.25
 """The longest that all workers together are waited for."""

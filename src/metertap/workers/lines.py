@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from metertap import faults
+from metertap.workers.checking import Malformed, Samples
 from metertap.workers.members import Member, remove
-from metertap.workers.wire import MOST_BYTES, Malformed, Samples, loaded
+from metertap.workers.wire import MOST_BYTES, loaded
 
 _LENGTH = struct.Struct(">I")
 _PEER = struct.Struct("3i")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from metertap.workers.checking import Malformed, moment
+from metertap.workers.coding import decoder, encoder
 from metertap.workers.exchange import Heard, Told
 from metertap.workers.members import Files, Member, identity
 from metertap.workers.merged import Merged
 from metertap.workers.rows import Items, Sheet
 from metertap.workers.sections import Section
-from metertap.workers.wire import Malformed, decoder, encoder, framed, messages, moment
+from metertap.workers.wire import framed, messages
 
 MOST_BYTES = 16 * 2**20
 """The most bytes of one file: totals have no samples, and 2,000 series take about 1 MB."""

@@ -8,9 +8,9 @@ from operator import is_not, itemgetter
 from typing import Any, NamedTuple
 
 from metertap.recording.window import Run
+from metertap.workers.checking import Malformed
 from metertap.workers.columns import chooser, chosen, with_others
 from metertap.workers.runs import NO_RUN, Runs, completed, runs_of
-from metertap.workers.wire import Malformed
 
 Key = tuple[str | None, ...]
 Items = Mapping[Key, Any]

@@ -10,8 +10,8 @@ from operator import add, getitem, gt, lt, mul, ne, sub
 from typing import Any, NamedTuple
 
 from metertap.recording.window import Run, run_of
+from metertap.workers.checking import Malformed
 from metertap.workers.columns import chooser, with_others
-from metertap.workers.wire import Malformed
 
 _FACTORS = (1.0, 1000.0)
 _MOST_GONE = 64

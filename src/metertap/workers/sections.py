@@ -28,20 +28,13 @@ from metertap.recording.figures import Whole
 from metertap.recording.usage_series import UsageSeries
 from metertap.recording.window import Run
 from metertap.workers import merging
+from metertap.workers.checking import Malformed, Samples
+from metertap.workers.coding import all_of, columns_decoder, columns_encoder, decoder, encoder
 from metertap.workers.columns import Named
 from metertap.workers.exchange import MOST_ITEMS, Changes
 from metertap.workers.merging import Merge
 from metertap.workers.rows import Items, Key, Part, Sheet, Written
 from metertap.workers.runs import Fresh, fresh
-from metertap.workers.wire import (
-    Malformed,
-    Samples,
-    all_of,
-    columns_decoder,
-    columns_encoder,
-    decoder,
-    encoder,
-)
 
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
 """The sections that `figures_of` makes figures of."""
@@ -57,7 +50,7 @@ class Section:
 
     name: str
     kind: Any
-    """The type of an item, or of a part's figures: what `wire.encoder` writes."""
+    """The type of an item, or of a part's figures: what `coding.encoder` writes."""
     take: Callable[[Figures, Items], Items]
     """A function that makes the present items from the recorder's figures and earlier items."""
     merge: Callable[..., Sequence[Any]]
