@@ -224,6 +224,7 @@ GROUPS = (
         _all(
             "instrumentation/metertap_instrumentation/tools/mcp/{}.py",
             "requests",
+            "served",
             "handlers",
             "frameworks",
             "operations",

@@ -26,6 +26,7 @@ from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
 from metertap_instrumentation.tools.mcp import errors, handlers, operations, requests
 from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp.served import served_by
 
 _RUN_BY_MCP = (0, 2, 140)
 _METHODS = frozenset({operations.INITIALIZE, operations.TOOLS_LIST, operations.TOOLS_CALL})
@@ -159,6 +160,6 @@ def _begin(servers: Any, server_name: str, message: Any) -> _Request | None:
         return None
     if method not in _METHODS:
         method = catalogue.OTHER
-    request = _Request.arrived(requests.served_by(server), method, message.get("params"))
+    request = _Request.arrived(served_by(server), method, message.get("params"))
     request.server = server
     return request

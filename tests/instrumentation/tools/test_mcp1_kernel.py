@@ -18,7 +18,7 @@ from metertap import catalogue, faults
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import requests, sessions, v1, v1_handlers
 from metertap_instrumentation.tools.mcp.operations import PIPE
-from metertap_instrumentation.tools.mcp.requests import served_by
+from metertap_instrumentation.tools.mcp.served import served_by
 from support.interrupting import everywhere
 from support.metric_data import points
 

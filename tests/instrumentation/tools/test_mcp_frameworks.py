@@ -16,7 +16,8 @@ from metertap import faults
 from metertap.measuring import calls
 from metertap_instrumentation.tools.mcp import frameworks, handlers, mcpserver, requests
 from metertap_instrumentation.tools.mcp.operations import TOOLS_CALL
-from metertap_instrumentation.tools.mcp.requests import Request, Served
+from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp.served import Served
 from support.stopped_clock import StoppedClock, stopped
 
 pytestmark = [pytest.mark.mcp, pytest.mark.usefixtures("tap")]

@@ -20,7 +20,7 @@ from metertap.measuring import calls
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import requests, sessions, v2
 from metertap_instrumentation.tools.mcp.operations import PIPE
-from metertap_instrumentation.tools.mcp.requests import served_by
+from metertap_instrumentation.tools.mcp.served import served_by
 from support.interrupting import everywhere
 from support.metric_data import points
 from support.stopped_clock import stopped

@@ -24,7 +24,8 @@ from metertap_instrumentation.tools.mcp.operations import (
     Transport,
     record_session,
 )
-from metertap_instrumentation.tools.mcp.requests import Request, Served
+from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp.served import Served
 from support.metric_data import points
 from support.stopped_clock import StoppedClock, stopped
 

@@ -72,7 +72,7 @@ def test_a_client_sees_the_same(stack: Stack) -> None:
 
 FAULTY = [
     "metertap_instrumentation.tools.mcp.errors.meaning",
-    "metertap_instrumentation.tools.mcp.requests.Served.listed",
+    "metertap_instrumentation.tools.mcp.served.Served.listed",
     "metertap_instrumentation.tools.mcp.requests.Request.begin",
     "metertap_instrumentation.tools.mcp.requests.Request.end",
     "metertap_instrumentation.tools.mcp.requests.Request.stops"

@@ -82,7 +82,7 @@ class Kind:
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
         self.served: Any = None
-        """The `requests.Served` that has it; None on a client's side."""
+        """The `served.Served` that has it; None on a client's side."""
         self.weight: WeightSeries | Literal[False] | None = (
             None if self.method == TOOLS_CALL else False
         )

@@ -8,8 +8,7 @@ only they see: when the handler began and ended, what it raised, whether the too
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metertap import catalogue, faults, outcomes
@@ -19,16 +18,13 @@ from metertap.outcomes import Ending
 from metertap.recording.buffer import was_put
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp import errors, weights
-from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from metertap_instrumentation.tools.mcp.operations import (
-    INITIALIZE,
     NAMING,
-    TOOLS_CALL,
     UNKNOWN,
     Kind,
-    Kinds,
     Transport,
 )
+from metertap_instrumentation.tools.mcp.served import Served, name_in, prompts
 
 if TYPE_CHECKING:
     from metertap.recording import ToolSeries
@@ -45,7 +41,6 @@ framework dispatches the call, and has called the handler's function."""
 
 _LONGEST_CHAIN = 20
 """The most exceptions of one chain that are looked at: chains may be circles."""
-_prompts = KnownNames()
 R = TypeVar("R", bound="Request")
 _current = calls.current.get
 
@@ -100,104 +95,6 @@ def request_of(frame: Frame, kind: Any = None) -> Request:
         request.is_claimed = True
         request._has_begun = request._is_called = said is CALLED
     return request
-
-
-def prompts_listed(names: Iterable[str]) -> None:
-    """Take in an answer to `prompts/list`: a prompt has its name from now on, if it fails, too."""
-    for name in names:
-        _prompts.learn(name)
-
-
-class Served:
-    """The facts about one low-level server, kept as long as it lives."""
-
-    def __init__(self, name: object) -> None:
-        self.source = f"mcp:{name}"
-        """The key that keeps equal tool names of two servers apart."""
-        self.methods = {INITIALIZE}  # has no handler: the SDK answers it
-        """Methods that the server has a handler for, as far as they were asked for."""
-        self.tools = ToolList()
-        self.kinds = Kinds()
-        self.find_kind = self.kinds.find
-        self.server: weakref.ref[Any] | None = None
-        """The server, whose end is the end of this."""
-
-    def answers(self, server: Any, method: str) -> bool:
-        """Return whether the server, of mcp 2.x, has a handler for a method."""
-        if method not in self.methods:
-            if server.get_request_handler(method) is None:
-                return False
-            self.methods.add(method)
-        return True
-
-    def kind(
-        self, method: str, name: str | None, version: str | None, transport: Transport
-    ) -> Kind:
-        """Find or make the kind of a request; kept if what that asks for is known to exist."""
-        found = self.find_kind((method, name, version, transport))
-        if found is not None:
-            return found
-        label, tool, era = name, None, recorder().era
-        if name is not None and method == TOOLS_CALL:
-            tool = recorder().find_tool(name, self.source)
-            if tool is None:
-                tool = recorder().other_tool(self.source)
-            label = tool.name
-        elif name is not None:
-            label = _prompts.label(name)
-        kind = Kind(catalogue.SERVER_DURATION, (method, label, version, transport), tool)
-        kind.served = self
-        if label == name:
-            self.kinds.keep((method, name, version, transport), kind)
-            if era is not recorder().era:  # the tool's series was forgotten meanwhile
-                self.kinds.forget()
-        return kind
-
-    def listed(
-        self,
-        tools: Mapping[str, Any],
-        measure: weights.Measure,
-        cursor: str | None = None,
-        next_cursor: str | None = None,
-    ) -> None:
-        """Take in an answer to `tools/list`: its tools are in the document from now on.
-
-        `measure` tells the size of what stands for a tool's definition.
-        """
-        self.tools.add(tools, cursor, next_cursor)
-        for name in tools:
-            recorder().tool(name, self.source)
-        weights.listed(tools, measure, self.source, catalogue.SERVER)
-
-
-def name_in(fields: Mapping[str, Any] | None) -> str:
-    """Return the name in the parameters of a request that has to have one.
-
-    Without a name it is malformed: one of nothing that there is.
-    """
-    name = fields.get("name") if fields else None
-    return name if type(name) is str and name else catalogue.OTHER
-
-
-_served: dict[int, Served] = {}
-"""Servers by id: a weak dictionary would hash and compare them in Python on every request.
-
-It holds names and no counts, so that it is as right after a fork or a reset as before.
-"""
-
-
-find_served = _served.get
-"""Return what is known of the server with this id, if anything is."""
-
-
-def served_by(server: Any) -> Served:
-    """Return what is known of `server`."""
-    found = find_served(key := id(server))
-    if found is None:
-        made = Served(server.name)
-        made.server = weakref.ref(server, lambda _server: _served.pop(key, None))
-        found = _served.setdefault(key, made)
-    return found
 
 
 class Request:
@@ -353,8 +250,8 @@ class Request:
             name = self._end_call(frame, ending, now)
         elif name is not None:
             if ending is None:
-                _prompts.learn(self.name)
-            name = _prompts.label(self.name)
+                prompts.learn(self.name)
+            name = prompts.label(self.name)
         error_type = None
         if ending is not None:
             error_type = ending.error_type if code is None else str(code)

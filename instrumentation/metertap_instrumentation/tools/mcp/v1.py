@@ -33,7 +33,13 @@ from metertap_instrumentation.tools.mcp.operations import (
     TOOLS_LIST,
     Transport,
 )
-from metertap_instrumentation.tools.mcp.requests import Request, Served
+from metertap_instrumentation.tools.mcp.requests import Request
+from metertap_instrumentation.tools.mcp.served import (
+    Served,
+    find_served,
+    prompts_listed,
+    served_by,
+)
 
 _PLACE = "mcp.request"
 _MEASURED = "_metertap_request"
@@ -95,7 +101,7 @@ class _Request(Request):
 def _begin(server: Any, message: Any, *_rest: Any, **_named: Any) -> _Request:
     """Begin one request: `_handle_request(message, req, session, …)`."""
     asked = message.request.root
-    served = requests.find_served(id(server))
+    served = find_served(id(server))
     if served is None or asked.method != TOOLS_CALL:
         return _new(server, message)
     params = asked.__dict__.get("params")
@@ -219,7 +225,7 @@ def _new(server: Any, message: Any, session: Any = None) -> _Request:
     params = asked.__dict__.get("params")
     fields = None if params is None else params.__dict__
     transport = sessions.of_session(session) if server is None else _transport(server, message)
-    served = _sessions if server is None else requests.served_by(server)
+    served = _sessions if server is None else served_by(server)
     request = _Request.arrived(served, asked.method, fields, None, transport)
     request.server = server
     if asked.method == TOOLS_LIST and fields:
@@ -254,7 +260,7 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
             tools = {tool.name: tool for tool in result.tools}
             request.served.listed(tools, weights.of_sent, request.cursor, result.nextCursor)
         elif request.kind.method == PROMPTS_LIST:
-            requests.prompts_listed(prompt.name for prompt in result.prompts)
+            prompts_listed(prompt.name for prompt in result.prompts)
         if frame is not None:
             request.answer = fields
         request.end()

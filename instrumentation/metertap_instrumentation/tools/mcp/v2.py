@@ -30,12 +30,11 @@ from metertap_instrumentation.tools.mcp.operations import (
     UNKNOWN,
     Transport,
 )
-from metertap_instrumentation.tools.mcp.requests import (
-    Request,
+from metertap_instrumentation.tools.mcp.requests import Request, keep, request_of
+from metertap_instrumentation.tools.mcp.served import (
     find_served,
-    keep,
     name_in,
-    request_of,
+    prompts_listed,
     served_by,
 )
 
@@ -241,7 +240,7 @@ def _answered(request: Request, result: Mapping[str, Any]) -> None:
                 result.get("nextCursor"),
             )
         elif request.kind.method == PROMPTS_LIST:
-            requests.prompts_listed(prompt["name"] for prompt in result.get("prompts", ()))
+            prompts_listed(prompt["name"] for prompt in result.get("prompts", ()))
         request.end(ending)
     except Exception:
         request.abandon()
