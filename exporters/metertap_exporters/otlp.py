@@ -1,181 +1,32 @@
-"""OTLP by the standard variables, over HTTP or gRPC; the exporters are OpenTelemetry's own.
+"""OTLP by the standard variables, over HTTP or gRPC: the reader that exports periodically.
 
-`Delivery` stands around an exporter, because metertap is a guest in somebody's process: a collector
-that cannot be reached is one warning and not one for each export, and it is known whether anything
-was delivered. The exporters go on trying for ten seconds whatever time they are given, so nobody
-waits for an export longer than for the time that was given.
+The exporters are OpenTelemetry's own. `metertap_exporters.otlp_delivery` stands around them.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
-    MetricExportResult,
-    MetricsData,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
 from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
 from metertap.signal_mask import signals_kept_away
-from metertap.text import printable
 from metertap_exporters import grpc_core
-
-if TYPE_CHECKING:
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-        ExportMetricsServiceResponse,
-    )
-
-    from metertap_exporters.grpc_fork import Pause
+from metertap_exporters.otlp_delivery import Delivery, quiet
 
 INTERVAL_SECONDS = 5.0
 """Time between two exports where nobody set one."""
 FIRST_SECONDS = 1.0
 """Time from the first tool or cache to the first export."""
-_ALIKE = ExponentialBucketHistogramAggregation(max_size=1600, max_scale=6)
-"""Exponential histograms with the same bounds in each process: 64 buckets to a doubling.
-
-By itself the SDK starts with finer buckets and widens them as values come, each process to another
-width. A store that adds buckets up by their bounds then has percentiles that are off by more than
-ten percent.
-"""
-_HEADERS_LOGGER = "opentelemetry.util.re"
-"""The logger of what reads `OTEL_EXPORTER_OTLP_HEADERS`, and quotes what it cannot read."""
-_LOGGERS = (
-    _HEADERS_LOGGER,
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.exporter.otlp.proto.grpc.exporter",
-    "opentelemetry.exporter.otlp.common.http",
-    "opentelemetry.exporter.otlp.proto.common._internal",
-    "opentelemetry.sdk.metrics._internal.export",
-)
-_MOST_SAID = 200
-"""The most characters of what a collector says that are shown."""
-_LATE_SECONDS = 30.0
-"""An export that takes longer is a problem: the exporters try for ten seconds."""
-
-
-class Delivery(MetricExporter):
-    """An exporter that warns once of a failure, and remembers whether anything was delivered."""
-
-    def __init__(self, inner: MetricExporter, protocol: str, pause: Pause | None = None) -> None:
-        # An exporter's preferences are attributes that the SDK itself reads from outside.
-        super().__init__(
-            preferred_temporality=inner._preferred_temporality,
-            preferred_aggregation=_alike(inner._preferred_aggregation),
-        )
-        self.inner = inner
-        self.protocol = protocol
-        self.delivered = False
-        self._discards = False
-        self._failing = False
-        self._refused: str | None = None
-        """What the collector said of the newest collection, if it did not take all of that."""
-        self._since: float | None = None
-        """The time by the monotonic clock at which the export in progress began."""
-        self.pause = pause
-        self._exporting = locks.lock() if pause is None else pause.exporting
-        self._telling = locks.lock()
-
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
-        """Hand one collection to the exporter; never raises."""
-        result = MetricExportResult.FAILURE
-        if self.pause is not None:
-            self.pause.wait()
-        with self._exporting:
-            if self._discards:
-                return MetricExportResult.SUCCESS
-            self._since, self._refused = time.monotonic(), None
-            # An exporter raises, too, where its time is over between two tries: not delivered.
-            with suppress(Exception), _quiet():
-                if self.pause is not None:
-                    self.pause.resume()
-                result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
-            self._since = None
-            if result is MetricExportResult.SUCCESS:
-                self.delivered = True
-            self._tell(failing=result is not MetricExportResult.SUCCESS)
-        return result
-
-    @property
-    def problem(self) -> str | None:
-        """Return the problem of the newest export, if it has one."""
-        since = self._since
-        if since is not None and (seconds := time.monotonic() - since) > _LATE_SECONDS:
-            return f"an export by {self.protocol} has taken {seconds:.0f} s so far"
-        if self._failing:
-            return f"the newest export by {self.protocol} was not delivered"
-        return self._refused
-
-    def heard(self, answer: ExportMetricsServiceResponse) -> None:
-        """Note what a collector says of data points that it refuses, or of what it took."""
-        with faults.guarded("otlp.heard"):
-            found = answer.partial_success
-            said = printable(found.error_message[:_MOST_SAID])
-            if found.rejected_data_points:
-                refused = f"the collector refused {found.rejected_data_points} data points"
-            elif said:
-                refused = "the collector took everything, but warns"
-            else:
-                return
-            self._refused = f"{refused}: {said}" if said else refused
-            faults.warn_once("otlp.refused", "OTLP: %s; told once", self._refused)
-
-    def _tell(self, *, failing: bool) -> None:
-        """Warn where a failure begins and where it ends."""
-        with self._telling:
-            changed, self._failing = failing != self._failing, failing
-        if not changed or self._discards:
-            return
-        if failing:
-            faults.warn(
-                "OTLP: metrics could not be delivered by %s "
-                "(is OTEL_EXPORTER_OTLP_ENDPOINT right?); told once until they can be",
-                self.protocol,
-            )
-        else:
-            faults.warn("OTLP: the collector answers again")
-
-    def settle(self, timeout_seconds: float) -> bool:
-        """Return whether anything was delivered; if nothing was, discard all later exports.
-
-        Waits for an export in progress, `timeout_seconds` at most. One that lasts longer will not
-        be delivered.
-        """
-        ended = self._exporting.acquire(timeout=timeout_seconds)
-        if not self.delivered:
-            self._discards = True
-        if ended:
-            self._exporting.release()
-        return self.delivered
-
-    def tell_if_late(self) -> None:
-        """Warn of an export that is still in progress, after all the time that it was given."""
-        if self._exporting.locked():
-            self._tell(failing=True)
-
-    def discard(self) -> None:
-        """Deliver nothing from now on."""
-        self._discards = True
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return self.inner.force_flush(timeout_millis)
-
-    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        with faults.guarded("otlp"), _quiet():
-            self.inner.shutdown(timeout_millis=max(0.0, timeout_millis))
 
 
 class OtlpReader(PeriodicExportingMetricReader):
@@ -236,7 +87,7 @@ class OtlpReader(PeriodicExportingMetricReader):
 
     def _shut_down(self) -> None:
         """Shut down the exporter, in a thread of ours: it may hang."""
-        with faults.guarded("otlp"), _quiet():
+        with faults.guarded("otlp"), quiet():
             super().shutdown(timeout_millis=0)
 
     def forked(self) -> None:
@@ -266,16 +117,6 @@ class OtlpReader(PeriodicExportingMetricReader):
                 self.collect(timeout_millis=self._export_timeout_millis)
 
 
-def _alike(aggregations: dict[type, Aggregation] | None) -> dict[type, Aggregation]:
-    """Return an exporter's aggregations, exponential ones with bounds that processes share."""
-    return {
-        instrument: _ALIKE
-        if isinstance(aggregation, ExponentialBucketHistogramAggregation)
-        else aggregation
-        for instrument, aggregation in (aggregations or {}).items()
-    }
-
-
 def otlp_reader(settings: Settings) -> OtlpReader:
     """Make a reader that exports by the protocol of the settings, `http/protobuf` or `grpc`.
 
@@ -290,7 +131,7 @@ def otlp_reader(settings: Settings) -> OtlpReader:
 
             from metertap_exporters.grpc_fork import Pause
 
-            with _quiet(), signals_kept_away():  # grpc has threads of its own
+            with quiet(), signals_kept_away():  # grpc has threads of its own
                 exporter = GrpcExporter()
         delivery = Delivery(exporter, settings.otlp_protocol, Pause(exporter))
         sdk.hear_answers(exporter, delivery.heard)
@@ -302,42 +143,9 @@ def otlp_reader(settings: Settings) -> OtlpReader:
         from metertap_exporters.otlp_session import new_session
 
         session = new_session()
-        with _quiet():
+        with quiet():
             exporter = HttpExporter(session=session)
         delivery = Delivery(exporter, settings.otlp_protocol)
         if session is not None:
             session.heard = delivery.heard
     return OtlpReader(delivery, settings)
-
-
-class _ThisThread(logging.Filter):
-    """A filter that drops what the exporters log in threads that are exporting for metertap.
-
-    Of headers that cannot be read it lets the message through, and none of them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.exporting = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not getattr(self.exporting, "now", False):
-            return True
-        if record.name == _HEADERS_LOGGER and record.args:
-            record.args = tuple("(not shown)" for _ in record.args)
-            return True
-        return False
-
-
-_filter = _ThisThread()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_filter)  # adding it again changes nothing
-    _filter.exporting.now = True
-    try:
-        yield
-    finally:
-        _filter.exporting.now = False

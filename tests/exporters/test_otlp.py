@@ -14,7 +14,8 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 import metertap
 from metertap.install_command import install_command
 from metertap.settings.settings import Settings
-from metertap_exporters.otlp import FIRST_SECONDS, Delivery, OtlpReader
+from metertap_exporters.otlp import FIRST_SECONDS, OtlpReader
+from metertap_exporters.otlp_delivery import Delivery
 from servers.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
 from support.programs import ended, started
 from support.waiting import wait_for

@@ -14,7 +14,8 @@ import pytest
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from metertap.settings.settings import Settings
-from metertap_exporters.otlp import Delivery, otlp_reader
+from metertap_exporters.otlp import otlp_reader
+from metertap_exporters.otlp_delivery import Delivery
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.sdk

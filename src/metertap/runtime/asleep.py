@@ -34,6 +34,7 @@ _USES_OF_THE_SDK = (
     "metertap_exporters.json.reader",
     "metertap_exporters.on_demand",
     "metertap_exporters.otlp",
+    "metertap_exporters.otlp_delivery",
     "metertap_exporters.prometheus",
 )
 """Modules of ours that import it. A pipeline that is made meanwhile would need them half made."""
