@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from metertap import faults, locks
@@ -15,8 +15,9 @@ from metertap.workers.checking import Malformed, moment
 from metertap.workers.exchange import Heard
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Line, Message, ask_all
-from metertap.workers.members import EXHAUSTED, SOCKET, TOTALS, Files, Member, identity, remove
+from metertap.workers.members import SOCKET, TOTALS, Files, Member, raise_exhausted, remove
 from metertap.workers.merged import Merged
+from metertap.workers.past import Past
 from metertap.workers.records import MOST_BYTES, Head, Record
 from metertap.workers.rows import Items, Sheet
 from metertap.workers.wire import OtherVersion, framed
@@ -27,8 +28,6 @@ _LATE_SECONDS = 0.1
 """The seconds for which late answers are read, so that the next question gets a short one."""
 _TRUSTED_SECONDS = 2.0
 """The age of the last answer of a late worker from which its file is read: that takes longer."""
-_MOST_ABSORBED = 64
-"""The most ended workers that stay known: their files may come back for a while."""
 HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
 
 
@@ -95,11 +94,9 @@ class Holder:
         self._files = files
         self._ledger = ledger
         self._me = me
-        self._first = first
         self._instance = instance
         self._peers: dict[Member, _Peer] = {}
-        self._past = Record()
-        self._is_written = True
+        self._past = Past(files, ledger.sections, first)
         self._is_over = False
         self._merged = Merged()
         self._lock = locks.lock()
@@ -107,7 +104,7 @@ class Holder:
     @property
     def has_past(self) -> bool:
         """Whether totals of ended workers are kept."""
-        return bool(self._past.head.ended)
+        return not self._past.is_empty
 
     def begin(self, since: int | None) -> bool:
         """Take over the totals of ended workers, unless the whole service has ended.
@@ -117,11 +114,10 @@ class Holder:
         workers may be about to start more. Otherwise the service begins again and counts from zero.
         Returns whether the service continues.
         """
-        self._past = self._kept()
+        self._past.read()
         is_continued = since is None or self._is_continued(since)
         if not is_continued:
-            self._past = Record()
-            remove(self._files.past)
+            self._past.forget()
             for other in self._others():
                 if not other.is_alive:
                     self._remove(other)
@@ -133,9 +129,7 @@ class Holder:
         with self._lock:
             if self._is_over:
                 return
-            if self.has_past and identity(self._files.past) is None:
-                self._is_written = False  # something else has removed it
-                self._write_past()
+            self._past.restore()
             self._absorb(other for other in self._others() if not other.is_alive)
             late = [peer.line for peer in self._peers.values() if peer.line.is_waiting]
             if late:
@@ -170,11 +164,11 @@ class Holder:
             sheets: dict[int, Sheet] = {self._me.pid: own}
             for other in living:
                 sheets[other.pid] = self._peers[other].sheet
-            all_sheets = [*sheets.values(), self._past.sheet]
+            all_sheets = [*sheets.values(), self._past.record.sheet]
             merged = {
                 name: self._merged.of(self._ledger.sections[name], all_sheets) for name in own
             }
-            past = self._past.head
+            past = self._past.record.head
             return Gathered(merged, tuple(workers), past.ended, past.killed, sheets)
 
     def close(self) -> None:
@@ -194,7 +188,7 @@ class Holder:
         return found
 
     def _is_continued(self, since: int) -> bool:
-        records_of_ended = [self._past]
+        records_of_ended = [self._past.record]
         for other, suffixes in self._others().items():
             if other.is_alive:
                 if SOCKET in suffixes and self._is_older(other, since):
@@ -293,7 +287,7 @@ class Holder:
         except (FileNotFoundError, OtherVersion):  # left behind before an upgrade
             return None
         except (OSError, Malformed) as error:
-            _raise_exhausted(error)
+            raise_exhausted(error)
             faults.fault("workers.totals", error)
             return None
 
@@ -304,11 +298,10 @@ class Holder:
         successor finds in the sum which files must be left out.
         """
         left = set(ended)
-        new = {other: self._last_known(other) for other in left - self._absorbed()}
+        new = {other: self._last_known(other) for other in left - self._past.absorbed}
         if new:
-            self._is_written = False
-            self._add(new, left)
-        if self._is_written or self._write_past():
+            self._past.add(new, left)
+        if self._past.save():
             for other in left:
                 self._remove(other)
 
@@ -316,55 +309,11 @@ class Holder:
         """Read what the holder keeps of workers that have ended, and add those that it lacks."""
         # First those: what is kept is read later, and has any that the holder takes in meanwhile.
         known = {other: self._last_known(other) for other in ended}
-        kept = self._kept()
-        if kept.head.ended >= self._past.head.ended:  # else its file was removed, or is older
-            self._past = kept
-        absorbed = self._absorbed()
+        self._past.read_newer()
+        absorbed = self._past.absorbed
         new = {other: record for other, record in known.items() if other not in absorbed}
         if new:
-            self._add(new, set(new))
-
-    def _absorbed(self) -> set[Member]:
-        return {Member(*each) for each in self._past.head.absorbed}
-
-    def _add(self, new: Mapping[Member, Record], left: set[Member]) -> None:
-        head = self._past.head
-        firsts = {self._first, *head.firsts}.union(*(one.head.firsts for one in new.values()))
-        self._past = Record(
-            replace(
-                head,
-                firsts=tuple(item for item in firsts if Member(*item).is_alive),
-                ended=head.ended + len(new),
-                killed=head.killed + sum(one.head.killed for one in new.values()),
-                absorbed=(*self._absorbed() - left, *left)[-max(_MOST_ABSORBED, len(left)) :],
-            ),
-            records.together(
-                self._ledger.sections,
-                [self._past.sheet, *(record.sheet for record in new.values())],
-            ),
-        )
-
-    def _kept(self) -> Record:
-        """Read what is kept of workers that have ended."""
-        try:
-            text = self._files.read(self._files.past, MOST_BYTES)
-            return records.read(text, self._ledger.sections)
-        except (OSError, Malformed) as error:
-            _raise_exhausted(error)
-            return Record()
-
-    def _write_past(self) -> bool:
-        at, known = time.monotonic(), self._ledger.sections
-        new = {name: (items, at) for name, items in self._past.sheet.items()}
-        try:
-            self._files.write(self._files.past, records.written(self._past.head, known, new, {}))
-        except OSError as error:
-            faults.warn_once(
-                "workers.past", "totals of workers that have ended cannot be kept: %s", error
-            )
-        else:
-            self._is_written = True
-        return self._is_written
+            self._past.add(new, set(new))
 
     def _last_known(self, ended: Member) -> Record:
         """Return the last figures that an ended worker saved or sent."""
@@ -387,9 +336,3 @@ def _question(*names: str) -> bytes:
 
 def _told(error: Exception) -> str:
     return str(error) or type(error).__qualname__
-
-
-def _raise_exhausted(error: Exception) -> None:
-    """Raise an error that says nothing of a file, so that the file is read another time."""
-    if isinstance(error, OSError) and error.errno in EXHAUSTED:
-        raise error

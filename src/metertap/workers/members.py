@@ -178,3 +178,9 @@ def remove(path: str) -> None:
     """Remove a file, if it is there and can be removed."""
     with suppress(OSError):
         os.unlink(path)
+
+
+def raise_exhausted(error: Exception) -> None:
+    """Raise an error that says nothing of a file, so that the file is read another time."""
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        raise error
