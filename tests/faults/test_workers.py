@@ -72,7 +72,7 @@ class Worker:
         for number in itertools.count(1):
             found = [self.asks(), self.other.does("counted")]
             with faults.guarded("write"):
-                self.group.write()
+                self.group.saving.write()
             if number > 1 and (found == usual or time.monotonic() > until):
                 break
         with faults.guarded("end"):

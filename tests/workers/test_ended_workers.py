@@ -179,8 +179,8 @@ def test_who_has_left_writes_nothing_any_more(group: WorkerGroup, stack: ExitSta
     group.end()
     own = Path(Files(SERVICE).name(members.me(), TOTALS))
     own.unlink()
-    group.taken(FIGURES)  # for a request that is answered yet
-    group.write(is_last=True)
+    group.saving.taken(FIGURES)  # for a request that is answered yet
+    group.saving.write(is_last=True)
     written = {path.name.partition("-")[0] for path in own.parent.glob(f"*{TOTALS}")}
     assert not written & {"0", str(os.getpid())}
 

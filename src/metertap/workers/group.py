@@ -19,10 +19,10 @@ from metertap.descriptors import Witness
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
 from metertap.workers.holding import IS_POSSIBLE, Hold
-from metertap.workers.ledger import Ledger, is_changed
+from metertap.workers.ledger import Ledger
 from metertap.workers.members import SOCKET, TOTALS, Files, Member, first, me, remove
-from metertap.workers.records import Head, Totals
-from metertap.workers.rows import Sheet
+from metertap.workers.records import Totals
+from metertap.workers.saving import Saving
 
 _LOOK_SECONDS = 0.5
 """The seconds between two looks for new and ended workers, and for a free port."""
@@ -48,7 +48,8 @@ class WorkerGroup:
         self._instance = instance
         self._take_place = hold
         self._lock = locks.rlock()
-        self._writing = locks.lock()
+        self.saving = Saving(ledger, instance)
+        """The saving of this worker's own totals."""
         self._is_ended = False
         self._is_alone = not IS_POSSIBLE
         """Whether workers cannot find each other."""
@@ -69,12 +70,7 @@ class WorkerGroup:
         """The ports of the service by label, and by `pid` and `start` the process that had them."""
         self._is_followed = False
         """Whether processes that this one is about to start take its place."""
-        self._totals: Totals | None = None
-        """The file of its own totals; None while it takes no part."""
-        self._written: Sheet = {}
-        """The sections that show a change, as they were when totals were last saved."""
-        self._stale: set[str] = set()
-        """Sections that were not saved since then."""
+        self.saving.clear()
 
     def join(self) -> bool:
         """Join the service; return whether this worker should hold the port.
@@ -141,7 +137,7 @@ class WorkerGroup:
             try:
                 found = None
                 if holder is not None and not self._is_lost():
-                    found = holder.gathered(names, self.taken)
+                    found = holder.gathered(names, self.saving.taken)
             except Exception as error:
                 faults.fault("workers.gathered", error)
                 return self._gathered.get(tuple(names))
@@ -164,42 +160,6 @@ class WorkerGroup:
             )
         return False
 
-    def taken(self, names: Sequence[str]) -> Sheet:
-        """Return sections as they are now, once they are saved.
-
-        Counts that were shown once must not decrease, whoever holds the port next.
-        """
-        with self._writing:
-            at, now = time.monotonic(), self._ledger.now({*names, *self._ledger.telling})
-            self._write(at, now)
-            return {name: now[name] for name in names if name in now}
-
-    def write(self, *, is_last: bool = False) -> None:
-        """Save the counts, if they have changed or this may be the last time."""
-        with self._writing:
-            at, now = time.monotonic(), self._ledger.now(self._ledger.telling)
-            if is_last or self._stale or self._is_changed(now):
-                self._write(at, self._ledger.now(self._ledger.sections), is_last=is_last)
-
-    def _is_changed(self, now: Sheet) -> bool:
-        return is_changed(self._written, {name: now[name] for name in self._ledger.telling})
-
-    def _write(self, at: float, now: Sheet, *, is_last: bool = False) -> None:
-        """Save those of these sections that have changed. Nothing once this worker has ended."""
-        totals = self._totals
-        if totals is None:
-            return
-        with faults.guarded("workers.write"):
-            if is_last or self._is_changed(now):
-                self._stale = set(self._ledger.sections)
-            stale = self._stale & now.keys()
-            if not stale:
-                return
-            new = {name: now[name] for name in stale}
-            totals.save(Head(self._instance(), (self._first,), killed=int(not is_last)), new, at)
-            self._written = {**self._written, **new}
-            self._stale -= stale
-
     def tell_last(self) -> None:
         """Save the last totals, as the process ends: also of one that ends before it has joined.
 
@@ -209,7 +169,7 @@ class WorkerGroup:
             if self._files is None and not self._is_ended and self.has_others():
                 self._enlist()
             if self._files is not None and self._is_missed():
-                self.write(is_last=True)
+                self.saving.write(is_last=True)
 
     def end(self) -> None:
         """Leave the service. The counts stay, as long as other workers need them."""
@@ -227,8 +187,7 @@ class WorkerGroup:
                 self.tell_last()
                 if self._holder is not None:
                     self._holder.close()
-                with self._writing:  # a request may still be answered
-                    self._totals = None
+                self.saving.end()
                 remove(files.name(self._me, SOCKET))
                 if hold is not None and hold.is_held and not self._is_missed():
                     remove(files.name(self._me, TOTALS))
@@ -286,7 +245,8 @@ class WorkerGroup:
         """Have a file for this worker's totals."""
         self._me, self._first = me(), first()
         files = self._files = Files(self._service)
-        self._totals = Totals(files, files.name(self._me, TOTALS), self._ledger.sections)
+        path = files.name(self._me, TOTALS)
+        self.saving.begin(Totals(files, path, self._ledger.sections), self._first)
         return files
 
     def _begin(self) -> None:
@@ -298,7 +258,7 @@ class WorkerGroup:
         else:
             self._holder = self._new_holder(is_holding=False)
         path = files.name(self._me, SOCKET)
-        self._answers = Answers(self._ledger, self._instance, path, self.taken)
+        self._answers = Answers(self._ledger, self._instance, path, self.saving.taken)
         self._wake = socket.socketpair()
         self._waiting = selectors.PollSelector()  # takes no descriptor
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
@@ -348,17 +308,17 @@ class WorkerGroup:
                     self._look()
                     if now >= write and self._is_missed():
                         write = now + _WRITE_SECONDS
-                        self.write()
+                        self.saving.write()
 
     def _restore(self) -> None:
         """Put back what else was removed: some systems clean temporary files after some days."""
-        files, hold, answers, totals = self._files, self._hold, self._answers, self._totals
-        if files is None or hold is None or answers is None or totals is None:
+        files, hold, answers = self._files, self._hold, self._answers
+        if files is None or hold is None or answers is None or not self.saving.has_begun:
             return
         try:
-            if totals.is_missing:
+            if self.saving.is_missing:
                 files.have_folder()
-                self._written, self._stale = {}, set(self._ledger.sections)
+                self.saving.begin_anew()
             if not answers.is_in_place:
                 files.have_folder()
                 answers.listen_again()
