@@ -1,7 +1,8 @@
-"""The SDK's aggregations of one instrument, of which a scrape collects some at a time.
+"""The SDK's aggregations of one instrument, collected some at a time.
 
-The SDK collects all points of an instrument in one piece: of a thousand that takes so long that
-other threads are stalled, which the interpreter makes wait for 5 ms where nobody gives way.
+The SDK collects all points of an instrument at once. A thousand points take so long that other
+threads stall: a waiting thread gets the interpreter after 5 ms, unless the collecting one gives
+way.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from metertap import pacing
 
 _PIECE = 100
-"""Points that are collected before others may run: they take about a millisecond."""
+"""Points that are collected before other threads may run: about a millisecond of work."""
 
 
 def collect_in_pieces(reader: MetricReader) -> None:
-    """Let others run while `reader`, which is cumulative, collects what it has instruments for.
+    """Let other threads run while `reader`, which is cumulative, collects its instruments.
 
-    Where the SDK is another one than is known here, nothing is done.
+    Does nothing with an SDK whose private parts are not the known ones.
     """
     consumer = getattr(reader._collect, "__self__", None)
     storage = getattr(consumer, "_reader_storages", {}).get(reader)
@@ -32,9 +33,9 @@ def collect_in_pieces(reader: MetricReader) -> None:
 
 
 class Aggregations(dict[Any, Any]):
-    """The aggregations of a `match` of the SDK's, by attributes; nothing else is different.
+    """The aggregations of one of the SDK's matches of a view, by attributes: iterates with pauses.
 
-    For readers that are cumulative: a collection for others ends with the aggregations.
+    For cumulative readers only: a delta reader's collection removes the aggregations.
     """
 
     def __init__(self, match: Any) -> None:
@@ -42,9 +43,9 @@ class Aggregations(dict[Any, Any]):
         self._lock = match._lock
 
     def values(self) -> Any:
-        """Iterate over those that are there now, as a collection does, which holds the lock.
+        """Yield the aggregations that exist now, as a collection does while it holds the lock.
 
-        Others may run after each hundred, and may record: they get the lock meanwhile.
+        After each hundred, other threads may run and record: the lock is free meanwhile.
         """
         return self._in_pieces(list(super().values()))
 

@@ -1,7 +1,7 @@
-"""Whether the histograms of a provider can be fed in bulk, as `metertap.otel.histograms` does it.
+"""A check whether a provider's histograms can be fed in bulk by `metertap.otel.histograms`.
 
-That uses what is private to the SDK. So the two ways of recording are compared once a process, on a
-provider of their own, before the faster one is trusted.
+That uses private parts of the SDK. So both ways of recording are compared once in a process, on a
+provider of their own, before the faster one is used.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def problem(provider: MeterProvider, histograms: Iterable[Histogram]) -> str | N
 
 @functools.lru_cache(maxsize=1)
 def _difference() -> str | None:
-    """Return what differs between this SDK's recording and this module's; None if nothing does."""
+    """Return how the bulk path differs from this SDK's own recording; None if it does not."""
     try:
         points = [_points(bulk=bulk) for bulk in (False, True)]
     except Exception as error:
@@ -65,12 +65,12 @@ def _difference() -> str | None:
 
 
 def _points(*, bulk: bool) -> list[Any]:
-    """Collect with two readers what is made of a few batches, in bulk or by the public API."""
+    """Return the points of a few batches, recorded in bulk or by the public API, of two readers."""
     readers = [
         InMemoryMetricReader(preferred_temporality={SdkHistogram: temporality})
         for temporality in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA)
     ]
-    # An empty resource: to find out what the process is takes the SDK longer than all the rest.
+    # An empty resource: the SDK takes longer to describe the process than to do all the rest.
     provider = SdkMeterProvider(readers, Resource({}), shutdown_on_exit=False)
     instrument = provider.get_meter("metertap.check").create_histogram(
         "check", explicit_bucket_boundaries_advisory=[0.1, 0.2, 1.0]

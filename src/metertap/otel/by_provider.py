@@ -1,4 +1,4 @@
-"""What is kept of each meter provider, as long as that lives."""
+"""Objects that belong to one meter provider, and live as long as it does."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class ByProvider(Generic[T]):
-    """One object for each provider, made when it is first asked for.
+    """One object for each provider, made on first use.
 
-    Providers are told apart by their identity: one that compares by its fields (logfire's does) has
+    Providers are distinguished by identity: one that compares by its fields (such as logfire's) has
     no hash.
     """
 

@@ -1,13 +1,13 @@
 """The histograms of one meter provider: batches of durations go into the SDK's own aggregations.
 
-`Histogram.record` costs the SDK 4 to 8 µs for each reader, nearly all of it in finding the
-aggregation for one value. A batch finds it once and merges everything: buckets by bisecting the
-bounds into the sorted batch, the sum in the order in which the values came, so that it equals the
-SDK's to the last digit. Views, temporality, limits, resets and start times stay the SDK's: what
-has no aggregation yet, or one of another kind, goes the SDK's own way, value by value.
+`Histogram.record` takes the SDK 4 to 8 µs for each reader, nearly all of it to find the aggregation
+for one value. A batch finds it once and merges all values: buckets by bisecting the bounds into the
+sorted batch, the sum in the order of the values, so that it equals the SDK's to the last digit.
+Views, temporality, limits, resets and start times stay the SDK's. Values that have no aggregation
+yet, or one of another kind, are recorded one by one through the SDK.
 
-Everything here is private to the SDK. `metertap.otel.bulk_check` says whether this way can be
-trusted; where it cannot, durations go one by one through the public `Histogram.record`.
+All of this is private to the SDK. `metertap.otel.bulk_check` decides whether it can be relied on;
+otherwise durations go one by one through the public `Histogram.record`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ try:
     )
     from opentelemetry.sdk.metrics._internal.measurement import Measurement
 except ImportError:
-    pass  # then `bulk_check` finds the SDK unknown, and nothing of this is used
+    pass  # `bulk_check` reports the SDK as unknown, and nothing of this is used
 
 try:
     from opentelemetry.sdk.metrics._internal import _view_instrument_match as matching
@@ -57,25 +57,25 @@ class PlainHistogram:
         self._histogram = histogram
 
     def begin_again(self) -> None:
-        """Do nothing: nothing is kept."""
+        """Do nothing: no attributes are kept."""
 
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
-        """Record durations; exemplars are of the context that this runs in."""
+        """Record durations; their exemplars have the context of this call."""
         for done in range(batch.taken_by.get(self, 0), len(batch)):
             self._histogram.record(batch.durations[done], attributes)
             batch.taken_by[self] = done + 1
 
 
 class BulkHistogram:
-    """Recording of a batch with the result that `Histogram.record` of each value would have.
+    """Recording of batches, with the same result as `Histogram.record` of each value.
 
-    Where several series share one data point (past a reader's limit, or under a View that leaves
-    attributes away), the order of values between series matters, at least for the last digit of
-    the sum: `in_order` turns true, and all values have to come at once. `is_full` says that the
-    next new series may bring that about.
+    If several series share a data point (past a reader's limit, or under a View that drops
+    attributes), the order of values between series matters, at least for the last digit of the sum.
+    Then `in_order` becomes true, and every value must be recorded at once. `is_full` says that the
+    next new series may cause that.
 
-    A series is told by what its attributes say. After a reset and in a forked child the recorder
-    makes new attributes for the same series, which goes on under the SDK's own key.
+    Series are identified by the contents of their attributes: after a reset and in a forked child
+    the recorder makes new attributes for a series, which continues under the SDK's own key.
     """
 
     def __init__(self, provider: Any, histogram: Any) -> None:
@@ -91,7 +91,7 @@ class BulkHistogram:
         self._keys: dict[frozenset[str] | None, dict[int, Any]] = {}
 
     def begin_again(self) -> None:
-        """Forget the recorder's attributes, whose series may be gone; not what the SDK has."""
+        """Forget the recorder's attributes, whose series may be gone, but not the SDK's data."""
         self._known, self._keys = {}, {}
 
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
@@ -104,7 +104,7 @@ class BulkHistogram:
             self._look_at_limits()
         if id(attributes) not in self._known:
             self._known[id(attributes)] = attributes
-            # The first stands for all: its id is a key as long as it is kept.
+            # The first object stands for all: its id is a key as long as the object is kept.
             names = sorted(attributes)
             key = (*names, *map(attributes.__getitem__, names))
             self._streams.setdefault(key, attributes)
@@ -137,9 +137,9 @@ class BulkHistogram:
 
     def _record(self, match: Any, batch: Batch, attributes: dict[str, str]) -> None:
         key = self._key(match, attributes)
-        # From where an interrupt may have ended it.
+        # From where an earlier call was interrupted.
         for done in range(batch.taken_by.get(match, 0), len(batch)):
-            with match._lock:  # a delta reader's collection takes the aggregations away
+            with match._lock:  # a delta reader's collection removes the aggregations
                 aggregation = match._attributes_aggregation.get(key)
                 if type(aggregation) is Explicit:
                     _merge(match, aggregation, batch, done)
@@ -154,7 +154,7 @@ class BulkHistogram:
             self._offer(aggregation, batch, done, attributes)
 
     def _shared_key(self, match: Any, attributes: dict[str, str], key: Any) -> Any:
-        """Return the SDK's own object for `key`, if it has one: a copy takes half a kilobyte."""
+        """Return the SDK's own object for `key`, if any: another copy takes half a kilobyte."""
         with match._lock:
             newest = next(reversed(match._attributes_aggregation), None)
         if newest == key:
@@ -178,11 +178,11 @@ class BulkHistogram:
     def _offer(
         self, aggregation: Any, batch: Batch, first: int, attributes: dict[str, str]
     ) -> None:
-        """Offer the traced values from the `first` on as exemplars."""
+        """Offer the traced values from index `first` on as exemplars."""
         durations = batch.durations
         offered: Iterable[Trace] = [item for item in batch.traces if item.position >= first]
         reservoir = aggregation._reservoir
-        if type(reservoir) is AlignedHistogramBucketExemplarReservoir:  # keeps the last of each
+        if type(reservoir) is AlignedHistogramBucketExemplarReservoir:  # one for each bucket
             bounds = aggregation._boundaries
             offered = {
                 bisect_left(bounds, durations[item.position]): item for item in offered
@@ -226,7 +226,7 @@ def _merge(match: Any, aggregation: Any, batch: Batch, done: int) -> None:
         total = rest.added_to(aggregation._sum)
         if aggregation._record_min_max:
             least, most = min(least, ordered[0]), max(most, ordered[-1])
-        # Without a call: an interrupt comes before all of this, or after it.
+        # Without a call, so that an interrupt comes before or after all of it.
         aggregation._value, aggregation._sum = value, total
         aggregation._min, aggregation._max = least, most
         batch.taken_by[match] = count
@@ -239,12 +239,12 @@ class Histograms:
         self, provider: MeterProvider, histograms: Mapping[str, Histogram], problem: str | None
     ) -> None:
         """Feed `histograms`, by metric name; one by one if there is a `problem` with the bulk."""
-        self._provider = weakref.ref(provider)  # instruments are kept by their provider
+        self._provider = weakref.ref(provider)  # the provider keeps its instruments
         self.in_order = problem is not None
         self.is_full = False
         self.path = "bulk" if problem is None else f"plain API: {problem}"
         self.stood_back: str | None = None
-        """Why metrics of model calls are not recorded, where another has them already."""
+        """Why metrics of model calls are not recorded, if another instrumentation records them."""
         self._other: str | None = None
         make = BulkHistogram if problem is None else PlainHistogram
         self._histograms = {name: make(provider, item) for name, item in histograms.items()}
@@ -261,9 +261,9 @@ class Histograms:
             self.path = "value by value: series share a data point (past a limit, or by a View)"
 
     def _others_measure_models(self) -> bool:
-        """Return whether another instrumentation has these metrics on the same provider.
+        """Return whether another instrumentation records these metrics to the same provider.
 
-        Then each call is in its figures, and must not be in the same metric once more.
+        Then its figures include each call, which must not be in the same metric twice.
         """
         if self._other is not None and others.has_ended(self._other):
             self.stood_back = self._other = None
@@ -279,6 +279,6 @@ class Histograms:
         return self.stood_back is not None
 
     def begin_again(self) -> None:
-        """Take attributes anew, of a recorder whose series may be new ones."""
+        """Look up attributes anew: the recorder's series may be new ones."""
         for histogram in self._histograms.values():
             histogram.begin_again()

@@ -1,9 +1,8 @@
 """OpenTelemetry instruments of one meter provider.
 
-Durations come in batches (`metertap.otel.histograms`).
-Everything that the recorder already holds as a number is observable: it is read when a reader
-collects, costs nothing before, and is right from the first collection on, whichever provider
-comes into force and when.
+Durations come in batches (`metertap.otel.histograms`). Numbers that the recorder holds anyway are
+observable: they cost nothing until a reader collects, and are right from the first collection on,
+whichever provider comes into force and when.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from metertap.recording.figures import CacheFigures
 from metertap.recording.recorder import Recorder
 
 silent: ContextVar[bool] = ContextVar("metertap_silent", default=False)
-"""Set while a reader collects that does not want to know what metertap recorded."""
+"""True while a reader collects that must not get what metertap recorded."""
 
 paced: ContextVar[Callable[[], None] | None] = ContextVar("metertap_paced", default=None)
-"""The function that a patient reader calls while it collects, to let other threads run."""
+"""The function that a reader without haste calls while it collects, so that other threads run."""
 _PACE = 50  # observations between two pauses: each costs the SDK several microseconds
 
 FEE = "fee"
-"""The mark in place of a provider, for the fees of a tool's calls."""
+"""The mark in place of a provider's name, for the fees of a tool's calls."""
 
 _Values = Mapping[frozenset[tuple[str, Any]], float]
 _NONE: Mapping[str, _Values] = {}
@@ -41,7 +40,7 @@ _NONE: Mapping[str, _Values] = {}
 class Observed(NamedTuple):
     """The values of a recorder's counters at one moment, by metric name and attributes.
 
-    `since` says of which beginning: `reset()` and a fork make the recorder start from nothing.
+    `since` identifies the beginning of the counts: `reset()` and a fork begin anew.
     """
 
     since: float = 0.0
@@ -49,13 +48,13 @@ class Observed(NamedTuple):
 
 
 class OtelInstruments(Histograms):
-    """Instruments on `provider`, that observe a recorder from `open` to `close`.
+    """Instruments on `provider`, which observe a recorder from `open` to `close`.
 
-    A provider takes each instrument once and for good: they are opened again, not made again.
+    A provider keeps its instruments for ever, so these are opened again and not made again.
     """
 
     def __init__(self, provider: MeterProvider, *, plain: bool = False) -> None:
-        """`plain` leaves the bulk path alone, as if the SDK were an unknown one."""
+        """`plain` avoids the bulk path, as with an unknown SDK."""
         self._recorder: Recorder | None = None
         self._frozen: Observed | None = None
         self._begins = Observed()
@@ -105,7 +104,7 @@ class OtelInstruments(Histograms):
         self._recorder = None
 
     def freeze(self) -> Observed:
-        """Count what is counted now and nothing later, and have no call in progress."""
+        """Keep the present counts for later collections, with no call in progress."""
         assert self._recorder is not None
         self._frozen = Observed(
             since=self._recorder.start_time,
@@ -116,14 +115,14 @@ class OtelInstruments(Histograms):
         return self._frozen
 
     def start_after(self, observed: Observed) -> None:
-        """Count only what comes on top of `observed`: that much was exported elsewhere."""
+        """Count only what exceeds `observed`, which was exported elsewhere."""
         self._begins = observed
 
     def _observe(self, recorder: Recorder, metric: catalogue.Metric) -> Iterable[Observation]:
         if metric not in _OF_CACHE:
             return _OTHERS[metric](recorder)
-        # A reader observes all of them one after the other: the caches are looked at for the first,
-        # and each sees what was found there once.
+        # A reader observes all cache metrics in turn. The first one looks at the caches, and each
+        # of the others takes that result once.
         caches = self._unseen.pop(metric, None)
         if caches is None or metric is catalogue.CACHE_REQUESTS:
             caches = recorder.cache_figures()
@@ -132,7 +131,7 @@ class OtelInstruments(Histograms):
 
     def _counted(self, recorder: Recorder, metric: catalogue.Metric) -> list[Observation]:
         values = _values(self._observe(recorder, metric))
-        if self._frozen is not None:  # asked after: it may have happened meanwhile
+        if self._frozen is not None:  # read last, since it may be set meanwhile
             values = self._frozen.counters[metric.name]
         begins: _Values = {}
         if self._begins.since == recorder.start_time:
@@ -146,7 +145,7 @@ class OtelInstruments(Histograms):
         observations = list(self._observe(recorder, metric))
         if self._frozen is None:
             return observations
-        if metric in _GAUGES:  # a gauge ends, a sum has to end at zero
+        if metric in _GAUGES:  # a gauge just ends, but a sum must end at zero
             return []
         return [Observation(0, seen.attributes) for seen in observations]
 
@@ -180,7 +179,7 @@ def _values(observations: Iterable[Observation]) -> _Values:
 
 
 def _tool_active(recorder: Recorder) -> Iterable[Observation]:
-    recorder.fold()  # the SDK asks observable instruments before it looks at its histograms
+    recorder.fold()  # the SDK asks observable instruments before it reads its histograms
     for name, active in recorder.active_calls():
         yield Observation(active, {catalogue.TOOL_NAME: name})
 

@@ -1,8 +1,8 @@
 """Other instrumentations that record the same metrics to the same provider.
 
-An instrumentation that is switched off leaves its instruments with the provider. One of
-OpenTelemetry's kind says whether it is on; some of them say that they are off and go on recording,
-because what they wrapped stays wrapped, so that is looked at too.
+An instrumentation that is switched off leaves its instruments with the provider. OpenTelemetry's
+instrumentors tell whether they are on. Some say that they are off and still record, because their
+wrappers stay in place; so these are looked for.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from metertap import catalogue, faults
 
 _NAME = re.compile(r"[\w.-]+")
 _leaves_wrapped: dict[type, bool] = {}
-"""Instrumentors that are off, by whether they left something wrapped."""
+"""Whether instrumentors that are switched off have left wrappers."""
 
 
 def recording(provider: object, names: Collection[str]) -> str | None:
-    """Return the name of another's meter that has an instrument of one of these names.
+    """Return the name of another meter that has an instrument of one of these names.
 
-    Where the SDK does not show its meters, nobody is found.
+    None if the SDK does not show its meters.
     """
     meters = getattr(provider, "_meters", None)
     for scope, meter in list(meters.items()) if isinstance(meters, dict) else ():
@@ -38,7 +38,7 @@ def recording(provider: object, names: Collection[str]) -> str | None:
 
 
 def has_ended(scope: str) -> bool:
-    """Return whether the instrumentation whose meter this is records nothing any more."""
+    """Return whether the instrumentation with this meter does not record any more."""
     for kind in _instrumentors():
         if not f"{scope}.".startswith(f"{kind.__module__}."):
             continue
@@ -59,13 +59,13 @@ def _instrumentors() -> list[type]:
 
 
 def _leaves(kind: type, instrumentor: Any) -> bool:
-    """Return whether a method of the packages that it measures is wrapped by its code still."""
+    """Return whether one of the methods that it measures is still wrapped by its code."""
     needed = (_NAME.match(item) for item in instrumentor.instrumentation_dependencies())
     packages = tuple(f"{found[0].replace('-', '.')}." for found in needed if found)
     for name, module in list(sys.modules.items()):
         if f"{name}.".startswith(packages):
             for value in list(getattr(module, "__dict__", {}).values()):
-                # Not isinstance: it would load what openai loads when it is used.
+                # Not isinstance: it would load modules that openai loads on first use.
                 if issubclass(type(value), type) and any(
                     _is_by(kind, method) for method in list(vars(value).values())
                 ):

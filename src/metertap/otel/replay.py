@@ -1,7 +1,7 @@
 """Durations kept for a provider that the application may set later.
 
-While metertap records into a provider of its own, it keeps the raw durations too, as doubles and
-up to a bound, so that the application's provider starts with everything since the beginning.
+While metertap records to a provider of its own, it keeps the raw durations too, as doubles and up
+to a limit. So the application's provider gets everything since the beginning.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from metertap.recording.batch import Batch
 from metertap.recording.buffer import Instruments
 
 _LIMIT = 20_000
-"""Durations kept: 160 kB. An application that sets a provider does so when it starts."""
+"""The most durations that are kept: 160 kB. Applications set a provider when they start."""
 UNTIL_AWAKE = 2_000_000
-"""Durations kept until a pipeline is made: 16 MB. On a busy machine that may take seconds, in which
-other threads go on."""
+"""The most durations that are kept until a pipeline is made: 16 MB. That may take seconds on a busy
+machine, while other threads record."""
 
 
 class Journal:
-    """A record of durations, kept until `replay`, or until there are more than `most` of them."""
+    """Durations, kept until `replay`, or until there are more than `most`."""
 
     in_order = is_full = False
 
@@ -30,11 +30,11 @@ class Journal:
             tuple[str, int], tuple[catalogue.Metric, dict[str, str], array[float]]
         ] = {}
         self.count = 0
-        """Durations that were recorded so far."""
+        """The number of durations that were recorded."""
         self.overflowed = False
 
     def record(self, metric: catalogue.Metric, batch: Batch, attributes: dict[str, str]) -> None:
-        """Keep durations; the spans they were taken in are not kept."""
+        """Keep durations, without the spans in which they were taken."""
         if self.overflowed:
             return
         if self in batch.taken_by:
@@ -44,7 +44,7 @@ class Journal:
             self.count, self.overflowed = count, True
             self._kept.clear()
             return
-        # The attributes of a series are one object, which this entry keeps alive.
+        # A series' attributes are always the same object, which this entry keeps alive.
         key = (metric.name, id(attributes))
         entry = self._kept.get(key)
         if entry is None:

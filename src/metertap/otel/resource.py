@@ -1,8 +1,8 @@
 """The resource of this program, by OpenTelemetry's conventions.
 
-`service.name` is what an operator would call the program: its console script, its module, its
-file; never `unknown_service`. What the operator said (`OTEL_SERVICE_NAME`,
-`OTEL_RESOURCE_ATTRIBUTES`, a keyword) wins.
+`service.name` is what an operator would call the program: its console script, module or file; never
+`unknown_service`. A name that the operator sets (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, a
+keyword) takes precedence.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def forked() -> None:
 
 
 def resource(settings: Settings) -> Resource:
-    """Make the resource of a provider of metertap's own."""
+    """Return the resource for a provider of metertap's own."""
     from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.version import __version__ as sdk_version
@@ -46,16 +46,16 @@ def resource(settings: Settings) -> Resource:
         "process.pid": os.getpid(),
     }
     attributes.update((key, value) for key, value in identity(settings).items() if key not in given)
-    if settings.service_name is not None:  # OTEL_SERVICE_NAME wins over the attribute list
+    if settings.service_name is not None:  # it takes precedence over the attributes
         attributes["service.name"] = settings.service_name
     if os.environ.get(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS):
         try:
             found = Resource.create(attributes)
             return Resource(_exportable(found), found.schema_url)
-        except RuntimeError:  # the process ends, when the SDK can ask its detectors no more
+        except RuntimeError:  # the process ends, and the SDK can start no detectors any more
             pass
-    # What `create` makes where there are no others: it asks that one in a thread, and imports what
-    # such threads need.
+    # What `create` returns without detectors: it runs the one for the process in a thread, and
+    # imports what that needs.
     own = Resource(
         {
             "telemetry.sdk.language": "python",
@@ -68,7 +68,7 @@ def resource(settings: Settings) -> Resource:
 
 
 def _exportable(found: Resource) -> dict[str, Any]:
-    """Return the attributes that detectors found, in names of files and in variables."""
+    """Return the detectors' attributes, encodable: file names and variables may be anything."""
 
     def exportable(value: Any) -> Any:
         if isinstance(value, tuple):
@@ -112,7 +112,7 @@ def shortened(attributes: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-@functools.lru_cache(maxsize=8)  # every document asks, and the answer is in many small files
+@functools.lru_cache(maxsize=8)  # every document needs it, and it takes reading many small files
 def _version(program: Program) -> str | None:
     """Return the version of the distribution that the program comes from, if there is one."""
     if program.script:

@@ -1,7 +1,7 @@
-"""The only package that touches private parts of the OpenTelemetry SDK, or minds its version.
+"""The private parts of the OpenTelemetry SDK, and its version: only this package uses them.
 
-Where an attribute is absent the answer is the one that makes metertap do less, and `problems`
-says so for `doctor`.
+If an attribute is missing, the answer is the one that makes metertap do less, and `problems`
+reports it to `doctor`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 
 SET_PROVIDER_MODULE = "opentelemetry.metrics._internal"
 SET_PROVIDER_FUNCTION = "_set_meter_provider"
-"""Every way to set the global provider ends in this function, looked up at call time."""
+"""The function in which every way of setting the global provider ends; looked up at call time."""
 
 CONSUMER_MODULE = "opentelemetry.sdk.metrics._internal.measurement_consumer"
 ADD_READER_FUNCTION = "SynchronousMeasurementConsumer.add_metric_reader"
-"""The function through which every later reader is added; it shall see nothing of before."""
+"""The function that adds every later reader, which must not get earlier data."""
 
 TRACE_MODULE = "opentelemetry.sdk.trace"
 START_SPAN_METHOD = "Tracer.start_span"
-"""Every span of the SDK starts here. Its module is imported by many who trace nothing."""
+"""The method that starts every span of the SDK. Many programs import it and trace nothing."""
 
 _KINDS = (
     Counter,
@@ -54,7 +54,7 @@ def provider_in_force() -> metrics.MeterProvider | None:
 
 
 class _Hearing:
-    """A client over gRPC whose answers are given to somebody else, too."""
+    """A gRPC client that passes each answer on to a function as well."""
 
     def __init__(self, client: Any, heard: Callable[[Any], None]) -> None:
         self._client, self._heard = client, heard
@@ -66,23 +66,23 @@ class _Hearing:
 
 
 _CONNECT = "_initialize_channel_and_stub"
-"""The method of an exporter over gRPC that makes its connection."""
+"""The method with which a gRPC exporter connects."""
 
 
 def hear_answers(exporter: object, heard: Callable[[Any], None]) -> None:
-    """Have `heard` called with each answer that an exporter over gRPC gets, which drops them."""
+    """Call `heard` with each answer that a gRPC exporter gets, and would drop."""
     client, stub = getattr(exporter, "_client", None), getattr(exporter, "_stub", None)
     if client is not None and callable(stub):
-        # It makes a new client where a connection was lost.
+        # It makes a new client after a connection was lost.
         private: Any = exporter
         private._client = _Hearing(client, heard)
         private._stub = lambda channel: _Hearing(stub(channel), heard)
 
 
 def cut_off(exporter: object) -> bool:
-    """Close the connection of an exporter over gRPC, which ends what it is at.
+    """Close a gRPC exporter's connection, which ends the export in progress.
 
-    Returns False where that is not possible.
+    Returns False if that is not possible.
     """
     channel = getattr(exporter, "_channel", None)
     if channel is None or not callable(getattr(exporter, _CONNECT, None)):
@@ -92,12 +92,12 @@ def cut_off(exporter: object) -> bool:
 
 
 def connect_again(exporter: object) -> None:
-    """Give an exporter over gRPC that was cut off a new connection."""
+    """Give a gRPC exporter a new connection after `cut_off`."""
     getattr(exporter, _CONNECT)()
 
 
 def sampled_context() -> Context | None:
-    """Return the context of the span in force, if that is sampled."""
+    """Return the context of the current span, if that is sampled."""
     context = get_current()
     flags = trace.get_current_span(context).get_span_context().trace_flags
     return context if flags.sampled else None
@@ -114,7 +114,7 @@ def series_limits(limit: int) -> dict[str, Any]:
 
 
 def is_attached(reader: MetricReader) -> bool:
-    """Return whether `reader` can collect; the SDK logs a warning where it cannot."""
+    """Return whether `reader` can collect; if not, the SDK would log a warning."""
     return reader._collect is not None
 
 
@@ -130,15 +130,15 @@ def _collect_nothing(_reader: MetricReader, **_kwargs: Any) -> None:
 
 
 def collecting(provider: object) -> Any:
-    """Return the lock that every collection of `provider` holds, if it has one.
+    """Return the lock that collections of `provider` hold, if it has one.
 
-    It is a plain lock, which no collection may take twice.
+    It is not reentrant: a collection cannot take it twice.
     """
     return getattr(getattr(provider, "_measurement_consumer", None), "_lock", None)
 
 
 def readers_of(provider: object) -> list[MetricReader]:
-    """List the readers of an SDK provider, those added later among them."""
+    """List the readers of an SDK provider, including those added later."""
     consumer = getattr(provider, "_measurement_consumer", None)
     storages = getattr(consumer, "_reader_storages", None)
     if isinstance(storages, Mapping):
@@ -176,7 +176,7 @@ def is_disabled(provider: object) -> bool:
 
 
 def problems() -> list[str]:
-    """List the private parts that the installed SDK lacks, and what that costs."""
+    """List private parts that the installed SDK lacks, and the consequences."""
     found = []
     if not hasattr(metrics._internal, SET_PROVIDER_FUNCTION):
         found.append("a provider set after instrument() is noticed at the next snapshot() only")

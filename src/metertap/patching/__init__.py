@@ -1,1 +1,1 @@
-"""Patching: putting a wrapper in the place of a function, and taking it away again."""
+"""Patching: replacing a function by a wrapper, and undoing that."""

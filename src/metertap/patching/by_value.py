@@ -1,7 +1,7 @@
-"""Pickling by value, as cloudpickle does with what another process cannot import.
+"""Pickling by value, as cloudpickle does with objects that another process cannot import.
 
-It sends the code of a function and all that this refers to. Of a stand-in that would be parts of
-metertap: some that cannot be pickled, and, from wrapt's proxies, the bare function alone.
+cloudpickle sends a function's code and everything that this refers to. For a stand-in these would
+be parts of metertap: some cannot be pickled, and wrapt's proxies would become the bare function.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 _OURS = frozenset({"metertap", "metertap_instrumentation"})
 _IS_BY_NAME = "_should_pickle_by_reference"
-"""cloudpickle's function that chooses between both, in the copies that ray and joblib have, too."""
+"""cloudpickle's function that decides how to pickle; ray's and joblib's copies have it, too."""
 _asked = threading.local()
 
 
 def shown_class(wrapper: Any) -> Any:
-    """Return the class that a wrapt proxy shows: that of what it stands for, save to cloudpickle.
+    """Return the class that a wrapt proxy shows: the wrapped object's, except to cloudpickle.
 
-    cloudpickle takes apart what shows the class of functions. Where it is about to do that, it is
-    shown the proxy's own class, and so it asks the proxy to reduce itself. It is known by a private
-    function of its own; one without that sends the bare function, which is not measured.
+    cloudpickle takes objects apart that show the class of functions. When it is about to do so, it
+    is shown the proxy's own class, and so asks the proxy to reduce itself. It is recognised by a
+    private function; a pickler without that sends the bare function, which is not measured.
     """
     shown = wrapper.__wrapped__.__class__
     asking = sys._getframe(1)
@@ -36,21 +36,21 @@ def shown_class(wrapper: Any) -> Any:
             if not (shown is FunctionType and is_by_name(wrapper)):
                 _asked.wrapper = wrapper
                 return type(wrapper)
-        except Exception:  # noqa: S110  # another pickler's, or it is asked in another way by now
+        except Exception:  # noqa: S110  # another pickler, or a version that asks in another way
             pass
     return shown
 
 
 def is_by_value(wrapper: Any) -> bool:
-    """Return whether `wrapper`, which is to reduce itself, is pickled by value this time."""
+    """Return whether `wrapper`, which is asked to reduce itself, is being pickled by value."""
     return vars(_asked).pop("wrapper", None) is wrapper
 
 
 def sent(module: str, attribute: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls the `attribute` of `module` in the process that it is sent to.
+    """Return a function that calls `attribute` of `module` in the process that unpickles it.
 
-    Where metertap is not installed it calls `otherwise`. Both have to be defined inside another
-    function: that cannot be found by its name, so cloudpickle sends its code.
+    If metertap is not installed there, it calls `otherwise`. Both functions must be defined inside
+    another one: then they cannot be found by name, and cloudpickle sends their code.
     """
 
     def arrive(*arguments: Any) -> Any:
@@ -64,7 +64,7 @@ def sent(module: str, attribute: str, otherwise: Callable[..., Any]) -> Callable
 
 
 def variable_at(module: str, attribute: str) -> Any:
-    """Return the context variable of metertap's that has this place."""
+    """Return metertap's context variable of that name."""
     return getattr(import_module(module), attribute)
 
 
@@ -78,11 +78,11 @@ def _empty() -> Callable[..., Any]:
 
 
 _SENT = sent(__name__, "variable_at", _empty())
-"""Finds the variable in another process; without metertap there it is one that nobody sets."""
+"""Finds the variable in another process; without metertap there, a variable that is never set."""
 
 
 def _reduce_variable(variable: ContextVar[Any]) -> Any:
-    """Reduce a context variable of metertap's to its place; no other one can be pickled."""
+    """Reduce a context variable of metertap's to its name; other ones cannot be pickled."""
     for name, module in sys.modules.copy().items():
         if name.partition(".")[0] in _OURS:
             for attribute, value in list(vars(module).items()):

@@ -1,7 +1,7 @@
-"""Hooks for executions of modules: imported, reloaded, or imported again.
+"""Hooks for every execution of a module: the first import, a reload, or a repeated import.
 
-wrapt's import hooks tell of the first import alone. A module that is executed again has new
-functions and classes, which nobody has patched.
+wrapt's import hooks report only the first import. A module that is executed again has new functions
+and classes, which have to be patched again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _finding = threading.local()
 def watch(name: str, executed: Executed) -> None:
     """Call `executed` with the module `name` each time that it has been executed, from now on.
 
-    The program that imports it waits for the call. An import that is in progress is not seen.
+    The import waits for that call. An import already in progress is not noticed.
     """
     with _lock:
         _watched[name] = (*_watched.get(name, ()), executed)
@@ -51,7 +51,7 @@ def unwatch(name: str, executed: Executed) -> None:
 def before(name: str, begins: Callable[[], None]) -> None:
     """Call `begins` once, when the top-level module `name` is about to be imported.
 
-    Whatever that watches of the package is seen, since nothing of it is there yet.
+    So anything that it watches in the package is noticed: no module of it is loaded yet.
     """
     with _lock:
         _awaited[name] = (*_awaited.get(name, ()), begins)
@@ -60,7 +60,7 @@ def before(name: str, begins: Callable[[], None]) -> None:
 
 
 def forget(begins: Callable[[], None]) -> None:
-    """Do not call `begins` any more."""
+    """Stop calling `begins`."""
     with _lock:
         for name, callbacks in list(_awaited.items()):
             left = tuple(item for item in callbacks if item != begins)
@@ -73,9 +73,9 @@ def forget(begins: Callable[[], None]) -> None:
 def is_in_progress(name: str) -> bool:
     """Return whether a thread, maybe this one, is importing the module.
 
-    Python has no public name for that. The import system keeps one lock for each module that is
-    being imported, in a private dictionary that is the same in all supported versions. Were it
-    gone, no import would count as in progress, and only a module that is half imported when it is
+    Python has no public function for that. The import system keeps a lock for each module that is
+    being imported, in a private dictionary, which is the same in all supported versions. Without
+    it, no import would count as in progress, and only a module that is half imported when it is
     patched would be patched too early.
     """
     if name not in getattr(importlib._bootstrap, "_module_locks", ()):
@@ -83,15 +83,15 @@ def is_in_progress(name: str) -> bool:
     package = name.partition(".")[0]
     if package in sys.modules:
         return True
-    # A module is looked for once its package is there, and the finder below will be asked. So it
-    # will for a package that this thread is about to look for.
+    # Python looks for a module once its package is loaded, and will ask the finder below. It will
+    # also for a package that this thread is about to look for.
     return name == package and name not in vars(_finding)
 
 
 def wait(name: str) -> ModuleType | None:
-    """Wait until nobody imports the module, and return it; None if the import failed.
+    """Wait until the module is not being imported; return it, or None if its import failed.
 
-    Nothing of Python's tells when an import ends that began before anybody watched for it.
+    Python does not report the end of an import that began before it was watched.
     """
     while is_in_progress(name):
         time.sleep(_POLL_SECONDS)
@@ -99,12 +99,12 @@ def wait(name: str) -> ModuleType | None:
 
 
 class _Finder:
-    """Finder that asks the others, and gives their result a loader that reports each execution."""
+    """A finder that asks the other finders, and adds a loader that reports each execution."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find the module if it is watched; the import system asks the other finders if not."""
+        """Find the module if it is watched; otherwise Python asks the other finders."""
         if name in vars(_finding) or (name not in _watched and name not in _awaited):
             return None
         setattr(_finding, name, True)  # another finder of this kind may ask all finders again
@@ -130,7 +130,7 @@ class _Finder:
 
 
 class _Loader:
-    """Loader around a module's own, which it puts back in its place before any code runs."""
+    """A loader around a module's own, which it restores before the module's code runs."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -139,7 +139,7 @@ class _Loader:
         return getattr(self._loader, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle the module's own loader: a copy of its spec is the program's affair."""
+        """Copy and pickle the module's own loader, since a program may copy the spec."""
         import copy
 
         return copy.copy, (self._loader,)
@@ -150,7 +150,7 @@ class _Loader:
         return created
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module, then call who watches for it."""
+        """Execute the module, then call the functions that watch it."""
         for holder, name in ((module.__spec__, "loader"), (module, "__loader__")):
             if getattr(holder, name, None) is self:
                 setattr(holder, name, self._loader)
@@ -166,4 +166,4 @@ class _Loader:
 
 _finder: Any = _Finder()
 find_spec = _finder.find_spec
-"""Finds a module for an import hook that Python asked in place of ours."""
+"""Finds a module on behalf of an import hook that Python asked instead of ours."""

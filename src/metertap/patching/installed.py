@@ -1,4 +1,4 @@
-"""One patch: a stand-in made and put in the place of a function, and taken away again."""
+"""One patch: a stand-in is made, put in place of a function, and removed again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metertap.patching.tracebacks import hide_frame
 
 _ABSENT: Any = object()
 _MOST_WRAPPERS = 32
-"""The most wrappers around wrappers that are looked through: one may wrap itself."""
+"""The most nested wrappers that are looked through: one may wrap itself."""
 
 
 class Installed(NamedTuple):
@@ -32,28 +32,28 @@ class Installed(NamedTuple):
     target: Target
     owner: Any
     name: str
-    original: Any  # what stood in the owner's own namespace, or _ABSENT where it was inherited
+    original: Any  # the owner's own attribute, or _ABSENT if it was inherited
     stand_in: Any  # a function, a class or static method of one, or wrapt's proxy
-    switch_off: Callable[[], None]  # from then on it calls straight through
+    switch_off: Callable[[], None]  # makes it pass calls straight through for good
 
     def is_in_force(self) -> bool:
-        """Return whether calls go through the stand-in, itself or within other wrappers."""
+        """Return whether calls go through the stand-in, directly or within other wrappers."""
         ours: Any = self.stand_in
-        if type(ours) in {classmethod, staticmethod}:  # others may decorate its function
+        if type(ours) in {classmethod, staticmethod}:  # its function may be decorated by others
             ours = ours.__func__
         return any(item is ours for item in _layers(self._found()))
 
     def was_unwrapped(self) -> bool:
-        """Return whether what stands there now stood there before, so that it calls no stand-in."""
+        """Return whether the former attribute is there again, so that no call is measured."""
         found = self._found()
         if found is _ABSENT or found is self.original:
             return found is self.original
         return any(found is item for item in _layers(self.stand_in))
 
     def going_round(self) -> list[type]:
-        """Return subclasses that were given the function as it was before, as their own.
+        """Return subclasses that have the former function as an attribute of their own.
 
-        Another instrumentation that wrapped an inherited method puts it back like that.
+        Another instrumentation does that when it restores an inherited method that it had wrapped.
         """
         if type(self.original) is not FunctionType or not isinstance(self.owner, type):
             return []
@@ -61,12 +61,12 @@ class Installed(NamedTuple):
         return [cls for cls in subclasses if _bare(vars(cls).get(self.name)) is self.original]
 
     def undo(self) -> None:
-        """Put back what stood there before, unless somebody wrapped the stand-in since."""
+        """Restore the former attribute, unless other code has wrapped the stand-in since."""
         self.switch_off()
         if type(self.stand_in) is FunctionType and hasattr(self.stand_in, "__wrapped__"):
             _inert[id(self.stand_in)] = self.stand_in
         if vars(self.owner).get(self.name) is not self.stand_in:
-            return  # we stay in their chain and pass calls through
+            return  # we stay in the chain of wrappers and pass calls through
         if self.original is _ABSENT:
             delattr(self.owner, self.name)
         else:
@@ -77,29 +77,29 @@ class Installed(NamedTuple):
 
 
 _inert: weakref.WeakValueDictionary[int, FunctionType] = weakref.WeakValueDictionary()
-"""Stand-ins that are switched off, by their identity: others may have kept them."""
+"""Stand-ins that are switched off, by identity: other code may have kept them."""
 
 
 def _bare(found: Any) -> Any:
-    """Return what a stand-in of an earlier installation calls, if `found` is one."""
+    """Return the function that a stand-in of an earlier installation calls, if `found` is one."""
     while type(found) is FunctionType and _inert.get(id(found)) is found:
         found = getattr(found, "__wrapped__", None)
     return found
 
 
 def _layers(function: Any) -> Iterator[Any]:
-    """Yield `function`, what it wraps, what that wraps, and so on, as `__wrapped__` says."""
+    """Yield `function`, the function that it wraps, and so on, as `__wrapped__` tells."""
     for _ in range(_MOST_WRAPPERS):
         yield function
         try:
-            # Not getattr: a proxy of the program's may do anything when it is asked.
+            # Not getattr: a proxy of the program may run any code then.
             function = object.__getattribute__(function, "__wrapped__")
         except AttributeError:
             return
 
 
 def install(module: Any, target: Target) -> Installed | None:
-    """Put a stand-in in the place of a target; None where an optional one is not there."""
+    """Put a stand-in in place of a target; None if the target is optional and missing."""
     owner: Any = module
     *parents, name = target.attribute.split(".")
     for parent in parents:
@@ -110,7 +110,7 @@ def install(module: Any, target: Target) -> Installed | None:
         if target.optional or target.own:
             return None
         raise AttributeError(f"{module.__name__}:{target.attribute} does not exist")
-    # Not getattr: it would bind static and class methods.
+    # Not getattr, which would bind static and class methods.
     original = vars(owner).get(name, _ABSENT)
     if original is _ABSENT and target.own:
         return None
@@ -124,14 +124,14 @@ def install(module: Any, target: Target) -> Installed | None:
 
 def _is_objects_method(owner: Any, name: str) -> bool:
     found = None if isinstance(owner, type) else inspect.getattr_static(type(owner), name, None)
-    return isinstance(found, FunctionType)  # a wrapper of one shows its class
+    return isinstance(found, FunctionType)  # a wrapper of a function shows its class
 
 
 def _of_one(one: Any, wrapper: WrapperFunction) -> WrapperFunction:
-    """Return a wrapper of a class's method that leaves alone all objects but `one`.
+    """Return a wrapper of a class's method that measures only the object `one`.
 
-    What stood in the object itself would go along when that is copied or pickled, and would call
-    the method of the first one.
+    An attribute of the object itself would be copied and pickled with it, and would call the method
+    of the first object.
     """
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -147,7 +147,7 @@ def _of_one(one: Any, wrapper: WrapperFunction) -> WrapperFunction:
 
 
 def put(owner: Any, name: str, target: Target) -> Installed:
-    """Put a stand-in in the place of `owner.name`."""
+    """Put a stand-in in place of `owner.name`."""
     original = vars(owner).get(name, _ABSENT)
     stand_in: Any
     replacement = _replacement_within(original, target)
@@ -161,7 +161,7 @@ def put(owner: Any, name: str, target: Target) -> Installed:
 
 
 def _replacement_within(found: Any, target: Target) -> Replacement | None:
-    """Return what replaces the function in a class or static method; None if nothing can."""
+    """Return the replacement for the function inside a class or static method; None without one."""
     kind = type(found)
     if kind not in {classmethod, staticmethod} or type(found.__func__) is not FunctionType:
         return None
@@ -174,7 +174,7 @@ def _replacement_within(found: Any, target: Target) -> Replacement | None:
 
 
 def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> StandIn:
-    """Make what will stand as `owner.name` instead of `original`, which may be inherited."""
+    """Make the stand-in for `owner.name`, whose `original` may be inherited."""
     if target.replacement is not None and type(original) is FunctionType:
         made, switch_off = target.replacement(original)
         return findable(made, owner, name), switch_off
@@ -185,12 +185,12 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
             later, switch_off = target.replacement(_inherited(owner, name, wrapped))
             return findable(later, owner, name), switch_off
         function = functools.partial(_call_inherited, owner, name, function)
-    elif original is _ABSENT:  # put into an object or module, where nothing would bind it
+    elif original is _ABSENT:  # in an object or module, functions are not bound
         wrapped = getattr(owner, name)
     from metertap.patching.wrapper import MethodWrapper, Wrapper  # imports wrapt
 
-    # wrapt asks `enabled` on each call. `locked` is the cheapest function that gives a truth value
-    # and can be made to give the other.
+    # wrapt reads `enabled` at each call. A lock's `locked` is the cheapest function whose result
+    # can be changed.
     live = threading.Lock()
     live.acquire()
     is_function = isinstance(owner, type) and type(wrapped) in {FunctionType, staticmethod}
@@ -201,7 +201,7 @@ def make_stand_in(owner: Any, name: str, original: Any, target: Target) -> Stand
 
 
 def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that awaits `method`, or what `owner` inherits in its place by then."""
+    """Return a function that awaits `method`, or what `owner` inherits for it at the call."""
     like = method if type(method) is FunctionType else _any
     made = shaped(
         like, _INHERITED, owner=owner, name=name, super=super, getattr=getattr, hide=hide_frame
@@ -210,7 +210,7 @@ def _inherited(owner: type, name: str, method: Callable[..., Any]) -> Callable[.
 
 
 async def _any(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """Stand for what does not say which parameters it has."""
+    """Have the signature of a callable that does not tell its parameters."""
 
 
 _INHERITED = """
@@ -226,7 +226,7 @@ _INHERITED = """
 def _call_inherited(
     owner: type, name: str, function: WrapperFunction, wrapped: Any, instance: Any, *call: Any
 ) -> Any:
-    """Wrap what is inherited at the time of the call: a base class may be patched after us."""
+    """Wrap the inherited method of the time of the call: a base class may be patched later."""
     if instance is not None:
         wrapped = getattr(super(owner, instance), name)
     try:

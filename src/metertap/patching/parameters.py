@@ -1,14 +1,14 @@
-"""Functions with the parameters of the function whose place they take.
+"""Functions with the same parameters as the functions that they replace.
 
-A function that takes `*args` and `**kwargs` and passes them on costs 0.15 µs more than the call of
-the other one itself: a tuple, two dictionaries and a list are made for it, while CPython 3.11 and
-newer run a call of known arguments in the same loop. To those who ask, its parameters are others,
-and an async one accepts wrong arguments. So the function is written with the other's own
-parameters, as `dataclasses` and `namedtuple` write theirs. One that takes `*args` and `**kwargs`
-gets a function that does.
+A function that takes `*args` and `**kwargs` and passes them on costs 0.15 µs more than a direct
+call: it makes a tuple, two dictionaries and a list, while CPython 3.11 and newer run a call with
+known arguments in the same loop. Besides, `inspect` shows other parameters for it, and an async one
+accepts wrong arguments. So the source of the replacement is written with the original's own
+parameters, as `dataclasses` and `namedtuple` write theirs. Only a function that itself takes
+`*args` and `**kwargs` is replaced by one that does.
 
-To compile takes a fifth of a millisecond. It is done once for each number of parameters, with names
-of ours, and for each function these are replaced.
+Compiling takes a fifth of a millisecond. It is done once for each number of parameters, with names
+of ours, which are then replaced for each function.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from types import CellType, CodeType, FunctionType
 from typing import Any, cast
 
 FILE = "<metertap, passed over as importlib._bootstrap is>"
-"""The file that tracebacks show. `warnings` and `logging` look for their caller further out, by the
-two words: what a function says of its caller with `stacklevel=2` is to be said of the program's."""
+"""The file name in tracebacks. Its two words make `warnings` and `logging` look for their caller
+further out: with `stacklevel=2`, a function means the program's code and not this."""
 OURS = "_metertap_"
-"""The beginning of all names in such a function that are not the other's."""
+"""The prefix of all names in such a function that are not the original's."""
 _VARIABLE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _NO_PLACES: Mapping[str, str] = {}
 
@@ -39,13 +39,13 @@ def shaped(
     of_program: bool = False,
     **names: Any,
 ) -> Callable[..., Any]:
-    """Return the function `call` of a source, with the parameters and defaults of `method`.
+    """Return the function `call` that a source defines, with the parameters of `method`.
 
-    The source has places for its `kind` (`def`, or `async def` as the method is), for `awaiting`
-    what that makes, for the method's `call`, and for what is `written` of it; `places` has the text
-    of others. What else is named there begins with an underscore, and is a variable or one of
-    `names`: these are cells of it, for what stands for a function `of_program` has the globals of
-    that, in which some evaluate annotations.
+    The source has placeholders for its `kind` (`def`, or `async def` as the method is), for
+    `awaiting` the method, for its `call`, and for the texts of `written`; `places` has the text of
+    further ones. Other names in it begin with an underscore, and are variables or keys of `names`.
+    These become cells of the function, since a replacement of a function `of_program` has that
+    one's globals, in which annotations are evaluated.
     """
     function = cast(FunctionType, method)
     names["method"] = method
@@ -67,14 +67,14 @@ def shaped(
 
 
 def as_async(source: str) -> str:
-    """Return the source of an async function, whatever the method is."""
+    """Return the source of an async function, even if the method is not async."""
     return source.replace("{kind}", "async def").replace("{awaiting}", "await ")
 
 
 def canonical(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the parameters of a function by the names that they have in `written`.
+    """Return the parameters of a function by their names in `written`.
 
-    A signature is not asked: it may be one that the program made up.
+    Not by `inspect.signature`, which the program may override.
     """
     code = cast(FunctionType, function).__code__
     count = code.co_argcount + code.co_kwonlyargcount
@@ -83,7 +83,7 @@ def canonical(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def stated(function: Callable[..., Any]) -> str:
-    """Write the parameters of a function that may all be given by place; "" of any other one."""
+    """Return the parameters of a function if all may be given by position; "" otherwise."""
     positional, only_positional, named, flags = _shape(function)
     if only_positional or named or flags:
         return ""
@@ -93,8 +93,8 @@ def stated(function: Callable[..., Any]) -> str:
 
 
 _Shape = tuple[int, int, int, int]
-"""How many parameters there are: positional ones, those of these that are nothing else, named ones;
-and the flags that tell of `*` and `**`."""
+"""The numbers of positional parameters, of positional-only ones and of keyword-only ones, and the
+flags for `*` and `**`."""
 
 
 def _shape(function: Callable[..., Any]) -> _Shape:
@@ -128,7 +128,7 @@ def _compiled(
 
 
 def _renamed(code: CodeType, names: Mapping[str, str]) -> CodeType:
-    """Return `code` with other names of variables: they stand among its constants, too."""
+    """Return `code` with renamed variables, also in the code objects among its constants."""
 
     def renamed(value: Any) -> Any:
         if type(value) is tuple:
@@ -139,10 +139,10 @@ def _renamed(code: CodeType, names: Mapping[str, str]) -> CodeType:
 
 
 def written(function: Callable[..., Any]) -> dict[str, str]:
-    """Write the `parameters` of a function, and the `arguments` that pass all of them on.
+    """Return the `parameters` of a function, and the `arguments` that pass all of them on.
 
-    And, for what takes them apart: the `first` one, which is the instance of a method, a tuple of
-    the other `args` that are positional, and a dictionary of the `kwargs`.
+    Also, for sources that take the arguments apart: the `first` one (a method's instance), a tuple
+    of the other positional `args`, and a dictionary of the `kwargs`.
     """
     return _written(_shape(function))
 
@@ -172,7 +172,7 @@ def _written(shape: _Shape) -> dict[str, str]:
         kwargs.append(f"**{next(rest)}")
         parameters.append(kwargs[-1])
         arguments.append(kwargs[-1])
-    is_all = positional == 1 and len(args) == 1  # the tuple that there is already
+    is_all = positional == 1 and len(args) == 1  # the tuple of `*args` itself
     return {
         "parameters": ", ".join(parameters),
         "arguments": ", ".join(arguments),

@@ -1,9 +1,9 @@
 """Patching: a table of targets that drives both install and undo.
 
-A `PatchSet` names one module and what to wrap in it. It is installed whole or not at all, as
-soon as the module is imported (at once, if it is already), and undone exactly: an attribute that
-is still ours becomes what it was before, by identity; one that somebody wrapped after us stays in
-their chain, inert.
+A `PatchSet` names one module and its targets. It is installed as a whole or not at all, as soon as
+the module is imported (at once, if it is already), and undone exactly: an attribute that is still
+ours becomes the object that it was before; one that other code wrapped since stays in its chain,
+inert.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from metertap.patching.targets import Target
 
 
 class PatchSet:
-    """The targets of one module, which are installed together or not at all.
+    """The targets in one module, which are installed together or not at all.
 
     `status` is `idle`, `waiting` (for the module's import), `installed` or `failed`; `problem` says
-    why it failed. Warnings and `metertap doctor` call the set by its `name`, which is the module's
-    unless another one is given. `optional` says that not every version of the library has that
-    module.
+    why it failed. Warnings and `metertap doctor` call the set by its `name`, by default that of the
+    module. `optional` says that some versions of the library lack the module.
     """
 
     def __init__(
@@ -47,12 +46,12 @@ class PatchSet:
 
     @property
     def bound(self) -> list[str]:
-        """The dotted paths of what is wrapped now."""
+        """The dotted paths of the targets that are wrapped now."""
         found = (item.target.attribute for item in list(self._installed) if item.is_in_force())
         return [f"{self.module}:{attribute}" for attribute in dict.fromkeys(found)]
 
     def install(self) -> None:
-        """Wrap the targets now if the module is imported, else as soon as it is. Do so once."""
+        """Wrap the targets, as soon as the module is imported. Calling it again changes nothing."""
         with self._lock:
             if self.status in {"waiting", "installed"}:
                 return
@@ -68,7 +67,7 @@ class PatchSet:
             self._apply(sys.modules[self.module])
 
     def uninstall(self) -> None:
-        """Undo every patch; a module that is imported later is left alone."""
+        """Undo every patch, and do not patch modules that are imported later."""
         with self._lock:
             imports.unwatch(self.module, self._executed)
             self._watches = False
@@ -78,11 +77,11 @@ class PatchSet:
             self.problem = None
 
     def check(self) -> None:
-        """Look whether the targets are still wrapped, and wrap those again that were unwrapped.
+        """Check that the targets are still wrapped, and wrap those again that were restored.
 
-        Other code may have replaced a target by a function that does not tell what it wraps. Nobody
-        knows whether that calls our wrapper: to wrap it could count a call twice, so it is left
-        alone, and `problem` names it.
+        If other code has replaced a target by a function without `__wrapped__`, it cannot be known
+        whether that calls our wrapper. Wrapping it could count calls twice, so it is left alone,
+        and `problem` names it.
         """
         if self.status != "installed" or not self._lock.acquire(blocking=False):
             return
@@ -108,10 +107,10 @@ class PatchSet:
             self._lock.release()
 
     def prepare(self, module: Any) -> None:
-        """Prepare for patching `module`, in a subclass: it may choose targets, or raise."""
+        """Prepare for patching `module`, in a subclass, which may choose targets or raise."""
 
     def follow(self, module: Any) -> None:
-        """Patch, in a subclass, what no table of targets can name, once the targets are wrapped."""
+        """Patch, in a subclass, what no table of targets can name, after the targets."""
 
     def tell(self, error: Exception) -> None:
         """Report that the targets could not be wrapped, as `problem` says."""

@@ -1,4 +1,4 @@
-"""Functions that stand around a method, with the method's own parameters."""
+"""Functions that stand in for a method, with its parameters, and run code around its calls."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
 Begin = Callable[..., Any]
-"""Takes the arguments of a call before it; returns a note of it, or None. It may raise."""
+"""Takes the arguments before a call; returns a note on the call, or None. May raise."""
 Returned = Callable[[Any, Any], object]
-"""Takes the note and the result after a call, if there is a note. It may raise."""
+"""Takes the note, if there is one, and the result of the call. May raise."""
 Raised = Callable[[Any, BaseException], object]
-"""Takes the note and the exception that ended a call, if there is a note. It may raise."""
+"""Takes the note, if there is one, and the exception that ended the call. May raise."""
 
 _BEGIN = """
 {kind} call({parameters}):
@@ -55,10 +55,10 @@ def around(
     *,
     only_with: Collection[Any] | None = None,
 ) -> Make:
-    """Make of a method, sync or async, a function that calls these around it.
+    """Return a maker of stand-ins, for sync and async methods, that run these functions around.
 
-    None of their exceptions reaches the caller: they are counted as faults at `place`. None of them
-    is called while `only_with` is empty.
+    Their exceptions never reach the caller: they are counted as faults at `place`. While
+    `only_with` is empty, they are not called.
     """
 
     source = _BEGIN + (_RETURNED if returned is not None else "") + _LAST
@@ -86,10 +86,10 @@ def around(
 
 
 def fitting(parameters: str, by_hand: Make, otherwise: Make) -> Make:
-    """Make by hand what takes the place of a method that has these very parameters.
+    """Return a maker that uses `by_hand` for methods with exactly these parameters.
 
-    A function that is written by hand has what others would call in it. A later version of a
-    library may have other parameters: then `otherwise` makes the function.
+    A function written by hand has the code of others inlined. In another version of a library the
+    method may have other parameters: then `otherwise` makes the stand-in.
     """
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -104,4 +104,4 @@ def fitting(parameters: str, by_hand: Make, otherwise: Make) -> Make:
 
 
 def _nothing(_note: Any, _error: BaseException) -> None:
-    """Take no note of an exception."""
+    """Ignore an exception."""

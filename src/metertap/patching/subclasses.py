@@ -1,8 +1,8 @@
-"""Patching a class and all that derives from it, whenever that is defined.
+"""Patching a class and all its subclasses, including those that are defined later.
 
-Some libraries only say what a cache looks like, and each backend brings its own methods. Those of
-subclasses that exist are wrapped at once, those of later ones by `__init_subclass__`. Classes are
-held weakly: one that a function makes ends with it.
+Some libraries only define a cache's interface, and each backend has its own methods. Those of
+existing subclasses are wrapped at once, those of later ones by `__init_subclass__`. Classes are
+held weakly, so that a class that a function defines can be freed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _HOOK = "__init_subclass__"
 class _Followed:
     name: str
     stand_in: Callable[[], Any]  # a weak reference
-    switch_off: Callable[[], None]  # from then on it calls straight through
+    switch_off: Callable[[], None]  # makes it pass calls straight through for good
 
 
 class SubclassesPatchSet(PatchSet):
-    """Patches of methods of one class and of every subclass that has its own version of them.
+    """Patches of one class's methods, and of every subclass that overrides them.
 
-    `wrappers` says by method's name what to wrap it in; the class is `base` in `module`. Subclasses
-    of a class whose `__init_subclass__` does not call its parent's are not seen.
+    `wrappers` has the wrapper for each method; the class is `base` in `module`. Subclasses of a
+    class whose `__init_subclass__` does not call its parent's are not noticed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SubclassesPatchSet(PatchSet):
         self._followed: weakref.WeakKeyDictionary[type, list[_Followed]] = (
             weakref.WeakKeyDictionary()
         )
-        self._hooks: list[tuple[type, _Hook]] = []  # of each execution of the module
+        self._hooks: list[tuple[type, _Hook]] = []  # one for each execution of the module
 
     def follow(self, module: Any) -> None:
         """Wrap the subclasses that exist, and have later ones wrapped when they are defined."""
@@ -94,10 +94,10 @@ class SubclassesPatchSet(PatchSet):
         found = []
         for name, target in self._of.items():
             original = vars(cls).get(name)
-            # Some other class's, taken over as it is, is wrapped already.
+            # A method taken over from another class is wrapped already.
             if original is None or is_patched(original):
                 continue
-            if not callable(getattr(cls, name)):  # something else of that name
+            if not callable(getattr(cls, name)):  # an attribute of that name that is no method
                 continue
             stand_in, switch_off = make_stand_in(cls, name, original, target)
             setattr(cls, name, stand_in)
@@ -106,9 +106,9 @@ class SubclassesPatchSet(PatchSet):
 
 
 class _Hook(classmethod):  # type: ignore[type-arg]  # of nothing else that is generic here
-    """The base class's `__init_subclass__` while patched: patches new subclasses.
+    """The base class's `__init_subclass__` while it is patched: it patches new subclasses.
 
-    `inherited` is the one that stood there before, or None.
+    `inherited` is the former one, or None.
     """
 
     def __init__(self, patches: SubclassesPatchSet, base: Any, inherited: Any) -> None:
@@ -131,8 +131,8 @@ class _Hook(classmethod):  # type: ignore[type-arg]  # of nothing else that is g
 def instances(cls: type) -> list[Any]:
     """List all objects of `cls` and its subclasses.
 
-    Each object refers to its class, and to ask who refers to a few classes is quicker than to look
-    at every object in the process.
+    Each object refers to its class, and asking for the referrers of a few classes is quicker than
+    looking at every object of the process.
     """
     kinds = {cls, *_subclasses(cls)}
     return [item for item in gc.get_referrers(*kinds) if type(item) in kinds]

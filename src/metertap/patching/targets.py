@@ -1,6 +1,6 @@
-"""Targets of patches: what is patched, and what takes its place."""
+"""Targets of patches: which attribute is patched, and by what it is replaced."""
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 import functools
 import inspect
@@ -17,12 +17,12 @@ WrapperFunction = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, 
 """wrapt's signature: wrapped, instance, args, kwargs."""
 
 StandIn = tuple[Callable[..., Any], Callable[[], None]]
-"""A function that takes another's place, and one that makes it pass calls on for good."""
+"""A replacement of a function, and the function that makes it pass calls straight through."""
 Replacement = Callable[[Callable[..., Any]], StandIn]
 Live = list[bool]
-"""Not empty as long as a patch is installed: the cheapest thing to ask that can be changed."""
+"""Not empty while a patch is installed: the cheapest changeable value to test."""
 Make = Callable[[Callable[..., Any], Live], Callable[..., Any]]
-"""A maker of the function that takes a method's place. It gets the instance first."""
+"""A maker of the function that replaces a method; that one gets the instance first."""
 
 _stand_ins: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _BOUND = """
@@ -37,20 +37,20 @@ _BOUND = """
         raise
 """
 _WRAPPER = "metertap.patching.wrapper"
-"""The module that imports wrapt, which takes milliseconds: loaded with the first proxy."""
+"""The module that imports wrapt, which takes milliseconds; imported with the first proxy."""
 
 
 class Target(NamedTuple):
     """One attribute to wrap, by its dotted path inside the patch set's module.
 
-    `optional` targets are absent from some supported versions and are then left out; so are those
-    that a class has to have of its `own` and only inherits.
+    An `optional` target is left out where a supported version of the library lacks it, and an `own`
+    one where the class only inherits it.
 
-    A `replacement` is for what is called so often that wrapt's proxy would be most of the cost: it
-    takes the wrapper's place where a plain function stands.
+    A `replacement` is for a method that is called so often that wrapt's proxy would be most of the
+    cost: it is used instead of the wrapper where the attribute is a plain function.
 
-    An object's method is wrapped in the object's class, for that object, or `apart` in the object
-    itself, for classes whose other objects are called too often to be in the way.
+    An object's method is wrapped in its class, for that object only; with `apart`, in the object
+    itself, for classes whose other objects are called too often for that check.
     """
 
     attribute: str
@@ -62,14 +62,14 @@ class Target(NamedTuple):
 
 
 def stand_in(attribute: str, make: Make, *, optional: bool = False, own: bool = False) -> Target:
-    """Describe a method to patch at the least cost: by the function that `make` makes of it.
+    """Return the target of a method that is replaced at the least cost, by what `make` returns.
 
-    That function stands in the class in the method's place. It gets the instance first, and has to
-    pass calls straight through to the method while the patch is not live.
+    That function takes the method's place in the class. It gets the instance first, and must pass
+    calls straight through to the method while the patch is not live.
     """
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        # No plain function stands there (somebody else has wrapped it): made again for each call.
+        # The attribute is no plain function, since other code has wrapped it: made for each call.
         if instance is None:
             return make(_passing(wrapped, 0), [True])(*args, **kwargs)
         return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
@@ -83,7 +83,7 @@ def stand_in(attribute: str, make: Make, *, optional: bool = False, own: bool = 
 
 
 def _passing(wrapped: Callable[..., Any], skipped: int) -> Callable[..., Any]:
-    """Return a function, async as `wrapped` is, that leaves out the first argument if one is."""
+    """Return a function, async if `wrapped` is, that drops its first argument if `skipped` is 1."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -103,7 +103,7 @@ def _passing(wrapped: Callable[..., Any], skipped: int) -> Callable[..., Any]:
 
 
 def _gives_coroutines(method: Callable[..., Any]) -> bool:
-    """Return whether a plain function stands around an async one, as decorators of tracers do."""
+    """Return whether a plain function wraps an async one, as decorators of tracers do."""
     if not hasattr(method, "__wrapped__") or inspect.iscoroutinefunction(method):
         return False
     try:
@@ -113,9 +113,9 @@ def _gives_coroutines(method: Callable[..., Any]) -> bool:
 
 
 def _of_what_it_gives(make: Make, method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Make what stands for a plain function: it measures the coroutine that this returns, if any.
+    """Make the stand-in for a plain function that may return a coroutine, which is measured.
 
-    Such a function may as well return what the async one gave: then it is left alone.
+    The function may as well return the awaited result itself, which is left alone.
     """
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -141,16 +141,16 @@ def _of_what_it_gives(make: Make, method: Callable[..., Any], live: Live) -> Cal
 
 
 def comparable(attribute: str, wrapper: WrapperFunction) -> Target:
-    """Describe a method to patch by a plain function instead of wrapt's proxy.
+    """Return the target of a method that is replaced by a plain function, not by wrapt's proxy.
 
-    Libraries ask `self.method.__func__ is Base.method` to see whether a method was overridden. A
-    class gives a new proxy each time that it is asked, so the answer would always be yes.
+    Libraries test `self.method.__func__ is Base.method` to see whether a method was overridden. A
+    class returns a new proxy each time, so the test would always say yes.
     """
     return Target(attribute, wrapper, replacement=binding(wrapper))
 
 
 def binding(wrapper: WrapperFunction) -> Replacement:
-    """Replace a method by a function that binds it at each call, as wrapt does for `wrapper`."""
+    """Return a replacement that binds the method at each call, as wrapt does for `wrapper`."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         return shaped(method, _BOUND, live=live, wrapper=wrapper, hide=hide_frame)
@@ -174,10 +174,10 @@ def _replacement(make: Make) -> Replacement:
 
 
 def findable(function: Callable[..., Any], owner: Any, name: str) -> Callable[..., Any]:
-    """Let `function`, which is to stand as `owner.name`, have a name that leads there.
+    """Give `function`, which will be `owner.name`, a name that leads there.
 
-    That of what it stands for may lead elsewhere: to a base class, or to the module from which it
-    was imported. Pickle refuses a function that is not found by its name.
+    The original's name may lead elsewhere: to a base class, or to the module that it was imported
+    from. Pickle refuses a function that is not found by its name.
     """
     if _leads_to(function, owner, name):
         return function
@@ -193,9 +193,9 @@ def findable(function: Callable[..., Any], owner: Any, name: str) -> Callable[..
 
 
 def _leads_to(function: Callable[..., Any], owner: Any, name: str) -> bool:
-    """Return whether the name of `function` is already that of `owner.name`.
+    """Return whether the name of `function` leads to `owner.name` already.
 
-    A class may say that it lives in the package that offers it, and its methods do not.
+    A class may give as its module the package that exports it, while its methods do not.
     """
     above, _, last = function.__qualname__.rpartition(".")
     found: Any = sys.modules.get(function.__module__)
@@ -205,9 +205,9 @@ def _leads_to(function: Callable[..., Any], owner: Any, name: str) -> bool:
 
 
 def is_patched(function: Any) -> bool:
-    """Return whether `function` is a stand-in of ours that is not switched off.
+    """Return whether `function` is a stand-in of ours that is in force.
 
-    One that is may still stand somewhere: others kept it, and put it back when they undo theirs.
+    One that is switched off may still be in place: other code kept it, and restored it later.
     """
     if type(function) is FunctionType:
         return function in _stand_ins

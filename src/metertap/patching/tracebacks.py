@@ -1,4 +1,4 @@
-"""Tracebacks of the program without frames of metertap."""
+"""Removal of metertap's frames from tracebacks of the program."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from metertap.faults import traceback_of
 
 
 def hide_frame(error: BaseException) -> None:
-    """Take the frame of the wrapper that caught `error` out of its traceback.
+    """Remove the frame of the wrapper that caught `error` from its traceback.
 
-    Followed by a bare `raise` there, the program's tracebacks are what they would be without us
-    (on Python 3.10 the frame stays).
+    With a bare `raise` after it, the program's tracebacks are those of the unmeasured program (on
+    Python 3.10 the frame stays).
     """
     traceback = traceback_of(error)
     if traceback is not None:
-        # Not an assignment: classes of exceptions may forbid those (frozen dataclasses do).
+        # Not an assignment, which classes of exceptions may forbid (frozen dataclasses do).
         BaseException.with_traceback(error, traceback.tb_next)

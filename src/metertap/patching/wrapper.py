@@ -1,4 +1,4 @@
-"""wrapt's function wrapper, made to be held, copied and pickled as the function it stands for."""
+"""wrapt's function wrapper, which can be kept, copied and pickled like the wrapped function."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _set_annotations(wrapper: Any, annotations: Any) -> None:
     wrapper.__wrapped__.__annotations__ = annotations
 
 
-# Of each class of wrappers: Python gives a class that is asked for its annotations an empty
-# dictionary of its own, which would hide those of the wrapped function from then on.
+# For each class of wrappers: if a class is asked for its annotations, Python gives it an empty
+# dictionary, which would hide those of the wrapped function from then on.
 _ANNOTATIONS: Any = property(lambda wrapper: wrapper.__wrapped__.__annotations__, _set_annotations)
 
 
@@ -47,7 +47,7 @@ def _repr(wrapper: Any) -> str:
 
 
 def _again(kind: Any, wrapped: Any, wrapper: Any, holder: Any) -> Any:
-    """Make a wrapper where another one was pickled by value."""
+    """Make a wrapper again where one that was pickled by value is unpickled."""
     made = kind(wrapped, wrapper)
     if holder is not None:
         made._self_holder = holder
@@ -59,18 +59,18 @@ def _bare(function: Any) -> Any:
 
 
 def _of_class(wrapper: Any) -> Any:
-    """Return what a class gives of a wrapper that stands in it."""
+    """Return what a class returns for a wrapper among its attributes."""
     return wrapper.__get__(None, object)
 
 
 class _BoundType(_Type):
-    """The type of bound wrappers' class, which is called as the type of bound methods is.
+    """The metaclass of bound wrappers, which can be called like the type of bound methods.
 
-    `weakref.WeakMethod` makes a method again by `type(method)(function, instance)`.
+    `weakref.WeakMethod` makes a method anew by `type(method)(function, instance)`.
     """
 
     def __call__(cls, function: Any, instance: Any) -> Any:
-        """Bind `function` to `instance`, by its wrapper in the class if that is there."""
+        """Bind `function` to `instance`, by the wrapper in its class if there is one."""
         owner = instance if isinstance(instance, type) else type(instance)
         for base in owner.__mro__:
             found = vars(base).get(function.__name__)
@@ -82,14 +82,14 @@ class _BoundType(_Type):
 
 
 class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
-    """A `Wrapper` got by attribute access: a bound method, or a class's plain function."""
+    """A `Wrapper` that was read as an attribute: a bound method, or a class's plain function."""
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
     __repr__ = _repr
 
     def _owner(self) -> Any:
-        """Return the object that this was taken from: an instance, or a class by its name."""
+        """Return the object whose attribute this is: an instance, or a class by its name."""
         instance = getattr(self, "__self__", None)
         if instance is not None:
             return instance
@@ -112,17 +112,17 @@ class _BoundWrapper(_BoundFunctionWrapper, metaclass=_BoundType):
 
 
 class Wrapper(_FunctionWrapper):
-    """wrapt's function wrapper, copied and pickled as the function it stands for."""
+    """wrapt's function wrapper, copied and pickled as the function that it wraps."""
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
     __repr__ = _repr
 
-    # As wrapt calls a class, past what `_BoundType` makes of a call, and at its speed.
+    # Calls the class as wrapt does, past `_BoundType.__call__`, and at wrapt's speed.
     __bound_function_wrapper__ = type.__call__.__get__(_BoundWrapper)
-    # Without annotations: a class that has some hides those of the wrapped function.
+    # Without annotations: those of a class would hide those of the wrapped function.
     _self_holder = cast(Any, None)
-    """The class that this stands in, where what it stands for is another class's by its name."""
+    """The class that has this wrapper, if the wrapped function has the name of another class."""
 
     def __init_subclass__(cls) -> None:
         cls.__annotations__ = _ANNOTATIONS
@@ -130,15 +130,15 @@ class Wrapper(_FunctionWrapper):
     def __reduce_ex__(self, _protocol: Any) -> Any:
         if is_by_value(self):
             return self._parts()
-        if isinstance(self.__wrapped__, MethodType):  # which stands in its object
+        if isinstance(self.__wrapped__, MethodType):  # an attribute of the object itself
             return getattr, (self.__self__, self.__name__)
         imported = self._imported()
-        if imported is not None:  # by a function that a receiver has without metertap
+        if imported is not None:  # by a name that the receiver can import without metertap
             return itemgetter(0), ((imported,),)
         return self.__qualname__
 
     def _imported(self) -> Any:
-        """Return what its name leads to, if it stands where that was imported to; else None.
+        """Return the object to which its name leads, if the wrapper itself was imported; else None.
 
         That is the wrapped function, or another stand-in for it, in the function's own module.
         """
@@ -151,8 +151,8 @@ class Wrapper(_FunctionWrapper):
         return found if function is self.__wrapped__ and found is not self else None
 
     def _parts(self) -> Any:
-        """Reduce the wrapper to what another process can make it of."""
-        if isinstance(self._self_wrapper, MethodType):  # of an object that is this process's own
+        """Reduce the wrapper to parts from which another process can make it."""
+        if isinstance(self._self_wrapper, MethodType):  # the method of an object of this process
             return _bare, (self.__wrapped__,)
         return _again, (type(self), self.__wrapped__, self._self_wrapper, self._self_holder)
 
@@ -164,23 +164,23 @@ class Wrapper(_FunctionWrapper):
 
 
 class FunctionWrapper(Wrapper):
-    """A wrapper of a function, which needs no instance: its class gives the same one each time."""
+    """A wrapper of a function without an instance: a class returns the same object each time."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """Return the wrapper itself, as a function does, where it is asked for by its class."""
+        """Return the wrapper itself, as a function does, if the class is asked for it."""
         return self if instance is None else super().__get__(instance, owner)
 
 
 class MethodWrapper(Wrapper):
-    """A wrapper of a class's function: the class gives the same object each time.
+    """A wrapper of a class's function: the class returns the same object each time.
 
-    It is not the wrapper itself, which would not tell the instance from the other arguments.
+    It returns not the wrapper, which could not tell the instance from the other arguments.
     """
 
     _self_function = cast(Any, None)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """Bind to the instance; return the function where it is asked for by its class."""
+        """Bind to the instance; return the function if the class is asked."""
         if instance is not None:
             return super().__get__(instance, owner)
         if self._self_function is None:
@@ -189,7 +189,7 @@ class MethodWrapper(Wrapper):
 
 
 class CalledProxy(_CallableObjectProxy):
-    """A proxy of an object that is called, and is no descriptor: neither is this."""
+    """A proxy of an object with `__call__` that is no descriptor; it is none either."""
 
     __annotations__ = _ANNOTATIONS
     __class__ = _CLASS
